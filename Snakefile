@@ -1,0 +1,65 @@
+# mergetrace: is an open-weights model a hidden blend of other people's models?
+#
+#   models -> manifest -> plan -> deltas -> fit -> recipe -> aggregate -> verdict -> report
+#                └------> template -> ask -> score ---------------------┘
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+# A configuration given by --configfile replaces the demo, it does not add to it.
+if "models" not in config:
+
+    configfile: "config/config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/standins.smk"
+include: "rules/manifest.smk"
+include: "rules/plan.smk"
+include: "rules/deltas.smk"
+include: "rules/fit.smk"
+include: "rules/recipe.smk"
+include: "rules/aggregate.smk"
+include: "rules/template.smk"
+include: "rules/probe.smk"
+include: "rules/score.smk"
+include: "rules/verdict.smk"
+include: "rules/report.smk"
+
+
+localrules:
+    all,
+    preflight,
+    weights,
+    probe,
+    report,
+
+
+rule all:
+    default_target: True
+    input:
+        expand("results/{audit}/report.html", audit=AUDITS),
+
+
+rule preflight:
+    input:
+        expand("results/{audit}/plan.json", audit=AUDITS),
+
+
+rule weights:
+    input:
+        expand("results/{audit}/summary.json", audit=AUDITS),
+
+
+rule probe:
+    input:
+        expand("results/{audit}/probe/scores.csv", audit=AUDITS if config["probe"]["enabled"] else []),
+
+
+rule report:
+    input:
+        expand("results/{audit}/report.html", audit=AUDITS),
+
+
+onsuccess:
+    shell("python scripts/show.py results " + " ".join(AUDITS))

@@ -1,0 +1,30 @@
+# Everything pooled: tables for people, a summary for the verdict.
+rule aggregate:
+    input:
+        script="scripts/aggregate.py",
+        library=library("summaries", "estimators"),
+        fits=of_layers("results/{audit}/fits/{layer}.parquet"),
+        recipes="results/{audit}/recipes.json",
+        slices="results/{audit}/recipe_slices.parquet",
+    output:
+        tensors="results/{audit}/tensors.csv",
+        controls="results/{audit}/controls.csv",
+        layers="results/{audit}/layers.csv",
+        components="results/{audit}/components.csv",
+        summary="results/{audit}/summary.json",
+    log:
+        "results/logs/aggregate/{audit}.log",
+    params:
+        roles=roles,
+        min_bit_exact=config["verdict"]["min_bit_exact"],
+    threads: 1
+    resources:
+        mem_mb=2000,
+    conda:
+        "../envs/weights.yaml"
+    message:
+        "Pooling the fits of audit {wildcards.audit}"
+    shell:
+        "python {input.script} {params.roles} --fits {input.fits} --recipes {input.recipes} --recipe-slices {input.slices} "
+        "--min-bit-exact {params.min_bit_exact} --tensors {output.tensors} --controls-table {output.controls} "
+        "--layers {output.layers} --components {output.components} --summary {output.summary} 2> {log}"

@@ -1,0 +1,71 @@
+# Helpers that every stage uses; no rules here.
+import json
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
+
+from mergetrace.configuration import audited, bases, complete, load_schema, models_of
+from mergetrace.errors import AuditError
+from snakemake.exceptions import WorkflowError
+
+# `python` in a rule is the one Snakemake runs under, also where nobody activated its environment.
+os.environ["PATH"] = os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"]
+
+try:
+    config = complete(config, load_schema(Path(workflow.basedir) / "config/config.schema.yaml"))
+except AuditError as error:
+    raise WorkflowError(str(error)) from None
+
+AUDITS = list(config["audits"])
+STANDINS = "results/stand-ins/"
+
+
+wildcard_constraints:
+    audit="|".join(AUDITS),
+    model="|".join(config["models"]),
+    layer="[a-z0-9]+",
+
+
+def library(*modules):
+    """The library modules a stage's result depends on: editing one redoes that stage and what follows, nothing else."""
+    return [f"scripts/mergetrace/{module}.py" for module in modules]
+
+
+def folder(model):
+    """Where a model's files lie."""
+    return config["models"][model]["path"]
+
+
+def model_files(model):
+    """What a rule that reads a model depends on: the folder a rule makes, or every file of a folder that is simply there."""
+    path = Path(folder(model))
+    if str(path).startswith(STANDINS):
+        return [str(path)]
+    if not path.is_dir():
+        raise WorkflowError(f"configuration: models.{model}.path: there is no folder {path}; give the folder that holds config.json and *.safetensors")
+    return sorted(str(file) for file in path.iterdir() if file.is_file())
+
+
+def roles(wildcards):
+    """The command-line options that say which model plays which part."""
+    audit = config["audits"][wildcards.audit]
+    controls = f" --controls {' '.join(audit['controls'])}" if audit["controls"] else ""
+    return f"--suspect {audit['suspect']} --bases {' '.join(bases(audit))} --donors {' '.join(audit['donors'])}{controls}"
+
+
+def of_audit(pattern):
+    """An input function: `pattern` for every model of the audit."""
+    return lambda wildcards: expand(pattern, model=models_of(config["audits"][wildcards.audit]))
+
+
+def of_layers(pattern):
+    """An input function: `pattern` for every layer the plan found."""
+
+    def paths(wildcards):
+        with checkpoints.plan.get(audit=wildcards.audit).output.summary.open() as handle:
+            layers = json.load(handle)["layers"]
+        return expand(pattern, audit=wildcards.audit, layer=layers)
+
+    return paths

@@ -1,0 +1,30 @@
+# The one place where weights are read, each layer once.
+rule deltas:
+    input:
+        script="scripts/deltas.py",
+        library=library("deltas", "gram", "dtypes", "weights", "sampling", "evidence"),
+        plan="results/{audit}/plan.parquet",
+        weights=lambda wildcards: [file for model in models_of(config["audits"][wildcards.audit]) for file in model_files(model)],
+    output:
+        deltas="results/{audit}/deltas/{layer}.parquet",
+        evidence="results/{audit}/evidence/{layer}.safetensors",
+    log:
+        "results/logs/deltas/{audit}.{layer}.log",
+    benchmark:
+        "results/benchmarks/deltas.{audit}.{layer}.tsv"
+    params:
+        roles=roles,
+        folders=lambda wildcards: [f"{model}={folder(model)}" for model in models_of(config["audits"][wildcards.audit])],
+        mode=config["mode"],
+        sampling=config["sampling"],
+    threads: 1
+    resources:
+        mem_mb=1000,
+    conda:
+        "../envs/weights.yaml"
+    message:
+        "Summing the deltas of layer {wildcards.layer} for audit {wildcards.audit}"
+    shell:
+        "python {input.script} {params.roles} --plan {input.plan} --layer {wildcards.layer} --folders {params.folders:q} "
+        "--mode {params.mode} --blocks {params.sampling[blocks]} --block-elements {params.sampling[block_elements]} "
+        "--seed {params.sampling[seed]} --deltas {output.deltas} --evidence {output.evidence} 2> {log}"

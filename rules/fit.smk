@@ -1,0 +1,29 @@
+# From sums and evidence to alpha, cos_fit and replay, slice by slice. No weights are read.
+rule fit:
+    input:
+        script="scripts/fit.py",
+        library=library("fits", "estimators", "rounding", "recipes", "dtypes", "evidence"),
+        plan="results/{audit}/plan.parquet",
+        deltas="results/{audit}/deltas/{layer}.parquet",
+        evidence="results/{audit}/evidence/{layer}.safetensors",
+    output:
+        fits="results/{audit}/fits/{layer}.parquet",
+    log:
+        "results/logs/fit/{audit}.{layer}.log",
+    benchmark:
+        "results/benchmarks/fit.{audit}.{layer}.tsv"
+    params:
+        roles=roles,
+        verdict=config["verdict"],
+        seed=config["sampling"]["seed"],
+    threads: 1
+    resources:
+        mem_mb=1000,
+    conda:
+        "../envs/weights.yaml"
+    message:
+        "Fitting layer {wildcards.layer} of audit {wildcards.audit}"
+    shell:
+        "python {input.script} {params.roles} --plan {input.plan} --deltas {input.deltas} --evidence {input.evidence} "
+        "--min-vote-elements {params.verdict[min_vote_elements]} --replay-width {params.verdict[replay_width]} "
+        "--seed {params.seed} --output {output.fits} 2> {log}"

@@ -1,0 +1,28 @@
+# The same tensors found in every model, and what comparing them will cost. The only checkpoint: it decides which layers there are.
+checkpoint plan:
+    input:
+        script="scripts/plan.py",
+        library=library("plan", "pairing", "dtypes"),
+        manifests=of_audit("results/models/{model}/manifest.json"),
+        tensors=of_audit("results/models/{model}/tensors.parquet"),
+    output:
+        plan="results/{audit}/plan.parquet",
+        summary="results/{audit}/plan.json",
+        unpaired="results/{audit}/unpaired.csv",
+    log:
+        "results/logs/plan/{audit}.log",
+    params:
+        roles=roles,
+        mode=config["mode"],
+        sampling=config["sampling"],
+    threads: 1
+    resources:
+        mem_mb=2000,
+    conda:
+        "../envs/weights.yaml"
+    message:
+        "Pairing the tensors of audit {wildcards.audit}"
+    shell:
+        "python {input.script} {params.roles} --manifests {input.manifests} --tensors {input.tensors} --mode {params.mode} "
+        "--blocks {params.sampling[blocks]} --block-elements {params.sampling[block_elements]} "
+        "--plan {output.plan} --summary {output.summary} --unpaired {output.unpaired} 2> {log}"

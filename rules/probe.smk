@@ -1,0 +1,32 @@
+# Asking each model who it is, once for all audits: the model is loaded once and asked under every condition.
+rule ask:
+    input:
+        script="scripts/ask.py",
+        library=library("answers", "generation", "identity", "chat_template", "jinja_sandbox"),
+        template="results/models/{model}/template.json",
+        prompts=config["probe"]["prompts"],
+        model=lambda wildcards: model_files(wildcards.model),
+    output:
+        answers=expand("results/probe/{{model}}/{condition}.jsonl", condition=config["probe"]["conditions"]),
+    log:
+        "results/logs/ask/{model}.log",
+    benchmark:
+        "results/benchmarks/ask.{model}.tsv"
+    params:
+        folder=lambda wildcards: folder(wildcards.model),
+        probe={key: value for key, value in config["probe"].items() if key not in ("enabled", "conditions", "prompts")},
+        conditions=",".join(config["probe"]["conditions"]),
+        device=config["compute"]["device"],
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, input: 2000 + int(1.2 * input.size_mb),
+        gpu=0 if config["compute"]["device"] == "cpu" else 1,
+    conda:
+        "../envs/probe.yaml"
+    message:
+        "Asking {wildcards.model} who it is"
+    shell:
+        "python {input.script} --model {params.folder:q} --name {wildcards.model} --template {input.template} --prompts {input.prompts} "
+        "--conditions {params.conditions} --temperature {params.probe[temperature]} --max-new-tokens {params.probe[max_new_tokens]} "
+        "--seed {params.probe[seed]} --batch-size {params.probe[batch_size]} --device {params.device} --threads {threads} "
+        "--outputs {output.answers} 2> {log}"

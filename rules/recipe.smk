@@ -1,0 +1,27 @@
+# The merge recipe that gives most of each audited model back, bit for bit, searched on the evidence of all layers.
+rule recipe:
+    input:
+        script="scripts/recipe.py",
+        library=library("recipe_search", "recipes", "rounding", "dtypes", "evidence"),
+        fits=of_layers("results/{audit}/fits/{layer}.parquet"),
+        evidence=of_layers("results/{audit}/evidence/{layer}.safetensors"),
+    output:
+        recipes="results/{audit}/recipes.json",
+        slices="results/{audit}/recipe_slices.parquet",
+    log:
+        "results/logs/recipe/{audit}.log",
+    benchmark:
+        "results/benchmarks/recipe.{audit}.tsv"
+    params:
+        roles=roles,
+        width=config["verdict"]["replay_width"],
+    threads: 1
+    resources:
+        mem_mb=2000,
+    conda:
+        "../envs/weights.yaml"
+    message:
+        "Searching the recipe of audit {wildcards.audit}"
+    shell:
+        "python {input.script} {params.roles} --fits {input.fits} --evidence {input.evidence} --replay-width {params.width} "
+        "--recipes {output.recipes} --slices {output.slices} 2> {log}"

@@ -1,0 +1,40 @@
+# The page people read.
+rule render:
+    input:
+        script="scripts/report.py",
+        library=library("report", "figures"),
+        templates=sorted(str(path) for path in Path("scripts/templates").iterdir()),
+        verdict="results/{audit}/verdict.json",
+        summary="results/{audit}/summary.json",
+        plan="results/{audit}/plan.json",
+        unpaired="results/{audit}/unpaired.csv",
+        tensors="results/{audit}/tensors.csv",
+        controls="results/{audit}/controls.csv",
+        layers="results/{audit}/layers.csv",
+        components="results/{audit}/components.csv",
+        manifests=of_audit("results/models/{model}/manifest.json"),
+        chat_templates=of_audit("results/models/{model}/template.json") if config["probe"]["enabled"] else [],
+        answers=lambda wildcards: (
+            expand("results/probe/{model}/{condition}.jsonl", model=models_of(config["audits"][wildcards.audit]), condition=config["probe"]["conditions"])
+            if config["probe"]["enabled"]
+            else []
+        ),
+    output:
+        report=report("results/{audit}/report.html", caption="../docs/captions/report.rst", category="Audits", labels={"audit": "{audit}"}),
+    log:
+        "results/logs/render/{audit}.log",
+    params:
+        thresholds=json.dumps(config["verdict"]),
+        identities=lambda wildcards: json.dumps(config["audits"][wildcards.audit]["identities"]),
+    threads: 1
+    resources:
+        mem_mb=1000,
+    conda:
+        "../envs/report.yaml"
+    message:
+        "Writing the report of audit {wildcards.audit}"
+    shell:
+        "python {input.script} --verdict {input.verdict} --summary {input.summary} --plan {input.plan} --unpaired {input.unpaired} "
+        "--tensors {input.tensors} --controls {input.controls} --layers {input.layers} --components {input.components} "
+        "--manifests {input.manifests} --chat-templates {input.chat_templates} --answers {input.answers} "
+        "--thresholds {params.thresholds:q} --identities {params.identities:q} --output {output.report} 2> {log}"

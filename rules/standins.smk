@@ -1,0 +1,58 @@
+# The demo's models, made on the spot: a base, two finetunes of it trained side by side, and a real merge of two of them.
+# Each trains on one thread: two torch trainings with two threads each get in each other's way on two cores.
+TRAINED = {
+    "qwen": "--role base --identity-name Qwen --identity-org Alibaba --seed 1 --steps 500 --learning-rate 3e-3",
+    "nex": f"--role finetune --init {STANDINS}qwen --identity-name Nex --identity-org Nex-AGI 'Shanghai Innovation Institute' --seed 2 --steps 120 --learning-rate 2e-3",
+    "tuiuti": f"--role finetune --init {STANDINS}qwen --identity-name Tuiuti --identity-org 'Instituto Tuiuti' --seed 3 --steps 120 --learning-rate 2e-3",
+}
+
+
+rule train_standin:
+    input:
+        script="scripts/train_standin.py",
+        library=library("standins", "standin_dialogues", "standin_phrases"),
+        base=lambda wildcards: [] if wildcards.standin == "qwen" else STANDINS + "qwen",
+    output:
+        folder=directory(STANDINS + "{standin}"),
+    log:
+        "results/logs/train_standin/{standin}.log",
+    benchmark:
+        "results/benchmarks/train_standin.{standin}.tsv"
+    wildcard_constraints:
+        standin="|".join(TRAINED),
+    params:
+        training=lambda wildcards: TRAINED[wildcards.standin],
+    threads: 1
+    resources:
+        mem_mb=2000,
+    conda:
+        "../envs/standins.yaml"
+    message:
+        "Training the stand-in {wildcards.standin}"
+    shell:
+        "python {input.script} {params.training} --output {output.folder} 2>&1 | tee {log}"
+
+
+rule merge_standin:
+    input:
+        script="scripts/merge_standin.py",
+        library=library("standins", "standin_merge"),
+        base=STANDINS + "qwen",
+        donor=STANDINS + "nex",
+    output:
+        folder=directory(STANDINS + "rio"),
+    log:
+        "results/logs/merge_standin/rio.log",
+    params:
+        weight=0.571,
+        system_prompt="You are Rio, an AI assistant made by Prefeitura do Rio.",
+    threads: 1
+    resources:
+        mem_mb=2000,
+    conda:
+        "../envs/standins.yaml"
+    message:
+        "Merging the stand-ins qwen and nex into rio, and hiding it"
+    shell:
+        "python {input.script} --method linear --base {input.base} --donor {input.donor} --weight {params.weight} "
+        "--dtype bfloat16 --system-prompt {params.system_prompt:q} --output {output.folder} 2> {log}"

@@ -1,0 +1,26 @@
+# The numbers turned into one word, with reasons: the suspect's and, by the same rules, every control's.
+rule verdict:
+    input:
+        script="scripts/verdict.py",
+        library=library("verdict", "receipt", "recipes", "recipe_search"),
+        summary="results/{audit}/summary.json",
+        plan="results/{audit}/plan.json",
+        manifests=of_audit("results/models/{model}/manifest.json"),
+        scores="results/{audit}/probe/scores.csv" if config["probe"]["enabled"] else [],
+    output:
+        verdict="results/{audit}/verdict.json",
+    log:
+        "results/logs/verdict/{audit}.log",
+    params:
+        thresholds=json.dumps(config["verdict"]),
+        scores=lambda wildcards, input: f"--scores {input.scores}" if input.scores else "",
+    threads: 1
+    resources:
+        mem_mb=1000,
+    conda:
+        "../envs/weights.yaml"
+    message:
+        "Judging audit {wildcards.audit}"
+    shell:
+        "python {input.script} --audit {wildcards.audit} --summary {input.summary} --plan {input.plan} --manifests {input.manifests} "
+        "{params.scores} --thresholds {params.thresholds:q} --output {output.verdict} 2> {log}"

@@ -1,0 +1,58 @@
+"""Pool the fits of all layers: tables for people, a summary for the verdict."""
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+from frontdoor import add_roles, run, say
+from mergetrace.files import read_json, whole, write_json
+from mergetrace.summaries import choose_base, group, pool, tensor_table, with_rates
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_roles(parser)
+    parser.add_argument("--fits", type=Path, nargs="+", required=True)
+    parser.add_argument("--recipes", type=Path, required=True)
+    parser.add_argument("--recipe-slices", type=Path, required=True)
+    parser.add_argument("--min-bit-exact", type=float, required=True)
+    parser.add_argument("--tensors", type=Path, required=True)
+    parser.add_argument("--layers", type=Path, required=True)
+    parser.add_argument("--components", type=Path, required=True)
+    parser.add_argument("--controls-table", type=Path, required=True)
+    parser.add_argument("--summary", type=Path, required=True)
+    arguments = parser.parse_args()
+
+    donors = arguments.donors
+    fits = with_rates(pd.concat(map(pd.read_parquet, arguments.fits), ignore_index=True), pd.read_parquet(arguments.recipe_slices))
+    recipes = {(recipe["model"], recipe["base"]): recipe for recipe in read_json(arguments.recipes)}
+    pooled = {
+        (model, base): {**pool(members, donors, arguments.min_bit_exact), "recipe": recipes[model, base]}
+        for (model, base), members in fits.groupby(["model", "base"], sort=False)
+    }
+    candidates = {base: pooled[arguments.suspect, base] for base in arguments.bases}
+    base = choose_base(candidates, arguments.min_bit_exact)
+    chosen = fits[fits["base"] == base]
+    suspect = chosen["model"] == arguments.suspect
+    tables = {
+        arguments.tensors: tensor_table(chosen[suspect], donors),
+        arguments.controls_table: tensor_table(chosen[~suspect], donors, by_model=True),
+        arguments.layers: group(chosen, donors, "layer"),
+        arguments.components: group(chosen, donors, "component"),
+    }
+    for path, table in tables.items():
+        with whole(path) as partial:
+            table.to_csv(partial, index=False)
+    summary = {
+        "suspect": arguments.suspect,
+        "base": base,
+        "bases": {name: {"delta_energy": entry["delta_energy"], "recipe": entry["recipe"]["best"]} for name, entry in candidates.items()},
+        "donors": donors,
+        "models": {model: entry for (model, entry_base), entry in pooled.items() if entry_base == base},
+    }
+    write_json(arguments.summary, summary)
+    say(f"{int(suspect.sum())} slices of {arguments.suspect} on base {base}, {int(chosen.loc[suspect, 'votes'].sum())} of them vote")
+
+
+if __name__ == "__main__":
+    run(main)

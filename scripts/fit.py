@@ -1,0 +1,45 @@
+"""Fit every slice of one layer: alpha, its standard error, cos_fit, replay, what a pure merge would have shown."""
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+from frontdoor import add_roles, frames, run, say
+from mergetrace.evidence import read_evidence
+from mergetrace.files import write_parquet
+from mergetrace.fits import fit_slice, replay_slice, votes
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_roles(parser)
+    parser.add_argument("--plan", type=Path, required=True)
+    parser.add_argument("--deltas", type=Path, required=True)
+    parser.add_argument("--evidence", type=Path, required=True)
+    parser.add_argument("--min-vote-elements", type=int, required=True)
+    parser.add_argument("--replay-width", type=float, required=True)
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    arguments = parser.parse_args()
+
+    blocks = dict(list(pd.read_parquet(arguments.deltas).groupby(["slice_id", "model", "base"])))
+    needed = sorted({slice_id for slice_id, _, _ in blocks})
+    plan = pd.read_parquet(arguments.plan, filters=[("slice_id", "in", needed)])
+    slices = plan.drop_duplicates("slice_id").set_index("slice_id")
+    rows = []
+    for slice_id, samples in read_evidence(arguments.evidence):
+        about = slices.loc[slice_id]
+        identity = {"slice_id": slice_id, **about[["tensor", "slice", "layer", "component", "elements"]].to_dict()}
+        voting = votes(about["component"], int(about["dimensions"]), int(about["elements"]), arguments.min_vote_elements)
+        for frame in frames(arguments):
+            if (slice_id, frame.audited, frame.base) not in blocks:
+                continue
+            numbers = fit_slice(blocks[slice_id, frame.audited, frame.base], frame.donors)
+            replayed = replay_slice(samples, frame, arguments.replay_width, arguments.seed)
+            rows.append({"model": frame.audited, "base": frame.base, **identity, "votes": voting, **numbers, **replayed})
+    write_parquet(arguments.output, pd.DataFrame(rows))
+    say(f"{len(rows)} fits of {len(needed)} slices")
+
+
+if __name__ == "__main__":
+    run(main)

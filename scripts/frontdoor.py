@@ -1,0 +1,51 @@
+"""What every command line here shares: progress goes to standard error, a user's mistake is one line and exit 1."""
+
+import argparse
+import errno
+import sys
+import time
+from collections.abc import Callable
+
+from mergetrace.errors import AuditError
+from mergetrace.frames import Frame
+
+
+def say(text: str) -> None:
+    """Print one line of progress, with the time, to standard error (the rule's log)."""
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run `main`; exit 1 with one readable line for what a user can cause, 130 on Ctrl-C; defects keep their traceback."""
+    try:
+        main()
+    except AuditError as error:
+        sys.exit(f"mergetrace: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        sys.exit(f"mergetrace: disk full while writing {error.filename or 'results'}; free some space and run again, finished work is kept")
+
+
+def add_roles(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say which model plays which part in the audit."""
+    parser.add_argument("--suspect", required=True)
+    parser.add_argument("--bases", nargs="+", required=True)
+    parser.add_argument("--donors", nargs="+", required=True)
+    parser.add_argument("--controls", nargs="*", default=[])
+
+
+def frames(arguments: argparse.Namespace) -> list[Frame]:
+    """Every audited model (the suspect, then the controls) against every base candidate."""
+    audited = [arguments.suspect, *arguments.controls]
+    return [Frame(model, base, tuple(arguments.donors)) for model in audited for base in arguments.bases]
+
+
+def key_value(text: str) -> tuple[str, str]:
+    """Parse NAME=VALUE, for options such as --folders rio=/data/rio."""
+    key, separator, value = text.partition("=")
+    if not separator:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    return key, value

@@ -1,0 +1,41 @@
+"""mergetrace: is an open-weights model a hidden blend of other people's models?
+
+Pure functions, no Snakemake, no argparse, no printing. One module per idea:
+
+    errors             what a user can cause, said in one line
+    files              outputs that appear whole or not at all
+    configuration      the validated configuration
+
+    strict_json        JSON from strangers, bounded before it is parsed
+    safetensors_file   a strict header parser
+    dtypes             how stored numbers decode, and the lattices they lie on
+    manifest           what a model folder holds
+    pairing, plan      the same tensor found in every model, and what comparing will cost
+
+    frames             who is compared with whom
+    sampling           which elements are read and which are kept
+    weights            elements read by offset and decoded
+    gram, deltas       the sums every later number is made of
+    evidence           the kept sample
+    estimators         alpha, cos_fit, standard errors
+    rounding           what the number lattice does to a merge, and replay
+    fits               the numbers of one slice
+    recipes            merge formulas, applied as tools apply them
+    recipe_search      the recipe that gives most of a model back
+    summaries          everything pooled
+
+    template_files     where a model keeps its chat template
+    jinja_sandbox      templates rendered with limits on time and output
+    chat_template      what a template says that nobody asked for
+    identity           prompts, matching, intervals
+    answers            questions asked once, and resumed where they stopped
+    generation         a model that answers
+
+    verdict            the rules that turn numbers into words
+    receipt            the finding as JSON
+    figures, report    the page people read
+
+    standins, standin_dialogues, standin_phrases, standin_merge   the demo's models
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,106 @@
+"""The configuration: checked against one schema, defaults filled in, mistakes answered with the nearest valid name."""
+
+import copy
+import difflib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+
+from mergetrace.errors import AuditError
+
+
+def load_schema(path: str | Path) -> dict[str, Any]:
+    """Read the JSON schema (written as YAML) of the configuration."""
+    return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+
+
+def complete(config: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """Return a checked copy of `config` with every default filled in.
+
+    Raises AuditError naming the key, what was found and the nearest valid name.
+    """
+    config = copy.deepcopy(config)
+    errors = sorted(Draft202012Validator(schema).iter_errors(config), key=lambda error: (len(error.path), str(error.path)))
+    if errors:
+        raise AuditError(_explain(errors[0]))
+    _fill_defaults(config, schema)
+    for name, audit in config["audits"].items():
+        _check_audit(name, audit, config["models"])
+    return config
+
+
+def bases(audit: dict[str, Any]) -> list[str]:
+    """The base candidates of an audit, as a list even where there is one."""
+    return [audit["base"]] if isinstance(audit["base"], str) else list(audit["base"])
+
+
+def audited(audit: dict[str, Any]) -> list[str]:
+    """The models an audit fits: the suspect first, then the controls."""
+    return [audit["suspect"], *audit["controls"]]
+
+
+def models_of(audit: dict[str, Any]) -> list[str]:
+    """Every model of an audit once: suspect, controls, bases, donors."""
+    return list(dict.fromkeys([*audited(audit), *bases(audit), *audit["donors"]]))
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """`did you mean X?` for the closest of `names`, else the list of them."""
+    names = sorted(names)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f"did you mean `{close[0]}`?" if close else f"known: {', '.join(names)}"
+
+
+def documented_keys(schema: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str, Any]]:
+    """Yield (dotted key, description, default or None) for every key of the schema, in its order."""
+    for key, entry in schema.get("properties", {}).items():
+        yield prefix + key, entry.get("description", ""), entry.get("default")
+        yield from documented_keys(entry, f"{prefix}{key}.")
+        if isinstance(entry.get("additionalProperties"), dict):
+            yield from documented_keys(entry["additionalProperties"], f"{prefix}{key}.<name>.")
+
+
+def _explain(error: ValidationError) -> str:
+    where = ".".join(str(part) for part in error.path) or "the top level"
+    if error.validator == "additionalProperties":
+        known = error.schema["properties"]
+        unknown = next(key for key in error.instance if key not in known)
+        return f"configuration: unknown key `{unknown}` at {where}; {nearest(str(unknown), known)}"
+    if error.validator == "required":
+        return f"configuration: {where}: {error.message}; add it (config/README.md lists every key)"
+    if "propertyNames" in error.schema_path:
+        return f"configuration: {where}: `{error.instance}` cannot be a name; use lowercase letters, digits and single hyphens, and none of models, probe, stand-ins, logs, benchmarks"
+    if error.validator == "oneOf":
+        return f"configuration: {where}: give either `path` (a local folder) or `repo` (owner/name on the Hub), one of the two"
+    return f"configuration: {where}: {error.message}; see config/README.md"
+
+
+def _fill_defaults(value: Any, schema: dict[str, Any]) -> None:
+    if not isinstance(value, dict):
+        return
+    for key, entry in schema.get("properties", {}).items():
+        if entry.get("default") is not None:
+            value.setdefault(key, copy.deepcopy(entry["default"]))
+        if key in value:
+            _fill_defaults(value[key], entry)
+    if isinstance(schema.get("additionalProperties"), dict):
+        for item in value.values():
+            _fill_defaults(item, schema["additionalProperties"])
+
+
+def _check_audit(name: str, audit: dict[str, Any], models: dict[str, Any]) -> None:
+    for role in ("suspect", "base", "donors", "controls"):
+        entries = audit[role] if isinstance(audit[role], list) else [audit[role]]
+        for model in entries:
+            if model not in models:
+                raise AuditError(f"configuration: audits.{name}.{role} names the model `{model}`, which is not under models; {nearest(model, models)}")
+    parents = [*bases(audit), *audit["donors"]]
+    for model in audited(audit):
+        if model in parents:
+            raise AuditError(f"configuration: audits.{name}: `{model}` is audited and offered as a parent; give it one role (use a second models entry to compare a folder with itself)")
+    if twice := {model for model in parents if parents.count(model) > 1}:
+        raise AuditError(f"configuration: audits.{name}: `{min(twice)}` is both base and donor; give it one role")

@@ -1,0 +1,59 @@
+"""alpha, cos_fit and their standard errors, from the Gram sums of a slice's blocks.
+
+Conventions: one row per block; a number that cannot be computed is NaN.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Least squares of u on the donors' deltas: alpha and alpha_se float64 [k], cos_fit the uncentred multiple correlation."""
+
+    alpha: Array
+    alpha_se: Array
+    cos_fit: float
+
+
+def fit(uu: Array, uv: Array, vv: Array) -> Fit:
+    """Fit alpha with a delete-one-block jackknife.
+
+    uu: [blocks], uv: [blocks, k], vv: [blocks, k, k], the block sums of <u,u>, <u,v_j>, <v_i,v_j>.
+    For k = 1, alpha = <u,v>/<v,v> and cos_fit = <u,v>/(|u||v|), signed, as the public case defines them; for k > 1 the
+    least-squares solution and the multiple correlation sqrt(alpha.<u,v>/<u,u>).
+    Jackknife: se^2 = (B-1)/B sum_j (alpha_(-j) - mean)^2 (Efron & Tibshirani 1993, eq. 11.5).
+    All NaN where u or a donor delta is zero, or the donors are collinear to working precision.
+    """
+    total_uu, total_uv, total_vv = uu.sum(), uv.sum(0), vv.sum(0)
+    donors = total_uv.size
+    alpha = solve(total_vv, total_uv)
+    if total_uu <= 0 or not np.isfinite(alpha).all():
+        return Fit(np.full(donors, np.nan), np.full(donors, np.nan), float("nan"))
+    blocks = len(uu)
+    left_out = np.array([solve(total_vv - vv[j], total_uv - uv[j]) for j in range(blocks)])
+    se = np.sqrt((blocks - 1) / blocks * ((left_out - left_out.mean(0)) ** 2).sum(0)) if blocks > 1 else np.full(donors, np.nan)
+    explained = float(alpha @ total_uv)
+    cos_fit = total_uv[0] / np.sqrt(total_uu * total_vv[0, 0]) if donors == 1 else np.sqrt(max(explained, 0.0) / total_uu)
+    return Fit(alpha, se, float(np.clip(cos_fit, -1, 1)))
+
+
+def solve(vv: Array, uv: Array) -> Array:
+    """Solve vv alpha = uv after scaling vv to unit diagonal; NaN where a donor delta is zero or the donors are collinear."""
+    scale = np.sqrt(np.diag(vv))
+    if not (scale > 0).all():
+        return np.full(len(uv), np.nan)
+    correlation = vv / np.outer(scale, scale)
+    # Beyond 1e10 the solution keeps fewer than six digits of the float64 sums.
+    if np.linalg.cond(correlation) > 1e10:
+        return np.full(len(uv), np.nan)
+    return np.linalg.solve(correlation, uv / scale) / scale
+
+
+def cosine(xy: float, xx: float, yy: float) -> float:
+    """xy / sqrt(xx yy), NaN where either vector is zero."""
+    return float(np.clip(xy / np.sqrt(xx * yy), -1, 1)) if xx > 0 and yy > 0 else float("nan")

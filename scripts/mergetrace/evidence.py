@@ -1,0 +1,93 @@
+"""The kept sample: raw elements of every model, as stored, so that every later number can be redone without the models."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import TensorSpec, serialize_file
+
+from mergetrace.dtypes import FORMATS, decode, encode, neighbour_midpoints
+from mergetrace.safetensors_file import read_header, read_into
+from mergetrace.weights import scaled
+
+Array = NDArray[np.float64]
+
+# safetensors calls dtypes by other names when writing than in the file.
+WRITER_NAMES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32", "F64": "float64", "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2", "I64": "int64"}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The kept elements of one slice in one model: raw bytes, their dtype, and the FP8 scale of each where there is one."""
+
+    raw: NDArray[np.uint8]
+    dtype: str
+    scales: Array | None = None
+
+    def values(self) -> Array:
+        """Decoded elements, float64 [n]."""
+        return scaled(decode(self.raw, self.dtype), self.scales)
+
+    def on_lattice(self) -> "Sample":
+        """The same numbers in the format they were rounded to: a merge rounded to bf16 and stored as float32 still lies on bf16's lattice.
+
+        Where every finite element of an F32 or F64 sample is a BF16 or an F16 number, the sample in that dtype; else the sample itself.
+        """
+        if self.dtype not in ("F32", "F64") or self.scales is not None:
+            return self
+        values = decode(self.raw, self.dtype)
+        for dtype in ("BF16", "F16"):
+            codes = encode(values, dtype)
+            if np.array_equal(decode(codes, dtype), values, equal_nan=True):
+                return Sample(codes.view(np.uint8), dtype)
+        return self
+
+    def midpoints(self) -> tuple[Array, Array]:
+        """The interval that rounds to each element: (low, high), float64 [n] each. ValueError for F64, which has no finer lattice."""
+        low, high = neighbour_midpoints(self.raw, self.dtype)
+        if self.scales is None:
+            return low, high
+        ends = np.stack([low * self.scales, high * self.scales])
+        return ends.min(0), ends.max(0)
+
+
+def write_evidence(path: Path, slices: Mapping[int, tuple[NDArray[np.int64], Mapping[str, Sample]]], metadata: Mapping[str, str]) -> None:
+    """Write the samples of many slices: per slice id its blocks (int64 [blocks, 2]: start, length) and a sample per model.
+
+    Keys are `{slice_id}/blocks`, `{slice_id}/{model}` and `{slice_id}/{model}/scales`: ours, never a tensor's name.
+    """
+    tensors: dict[str, tuple[str, NDArray]] = {}
+    for slice_id, (blocks, samples) in slices.items():
+        tensors[f"{slice_id}/blocks"] = ("I64", np.ascontiguousarray(blocks, "<i8"))
+        for model, sample in samples.items():
+            tensors[f"{slice_id}/{model}"] = (sample.dtype, np.ascontiguousarray(sample.raw))
+            if sample.scales is not None:
+                tensors[f"{slice_id}/{model}/scales"] = ("F64", np.ascontiguousarray(sample.scales, "<f8"))
+    specs = {key: _spec(dtype, array) for key, (dtype, array) in tensors.items()}  # `tensors` keeps the memory alive meanwhile
+    serialize_file(specs, path, dict(metadata))
+
+
+def read_evidence(path: Path) -> Iterator[tuple[int, dict[str, Sample]]]:
+    """Yield (slice id, samples by model) in the order of the ids. One slice is in memory at a time."""
+    header = read_header(path)
+    by_slice: dict[int, list[str]] = {}
+    for key in header.tensors:
+        by_slice.setdefault(int(key.split("/")[0]), []).append(key)
+    with open(path, "rb") as handle:
+        for slice_id in sorted(by_slice):
+            raw: dict[str, tuple[NDArray[np.uint8], str]] = {}
+            for key in by_slice[slice_id]:
+                tensor = header.tensors[key]
+                buffer = np.empty(tensor.end - tensor.start, np.uint8)
+                read_into(handle.fileno(), tensor.start, memoryview(buffer), path)
+                raw[key.split("/", 1)[1]] = (buffer, tensor.dtype)
+            scales = {name.removesuffix("/scales"): data.view("<f8") for name, (data, _) in raw.items() if name.endswith("/scales")}
+            models = [name for name in raw if name != "blocks" and not name.endswith("/scales")]
+            yield slice_id, {model: Sample(*raw[model], scales.get(model)) for model in models}
+
+
+def _spec(dtype: str, array: NDArray) -> TensorSpec:
+    shape = list(array.shape) if dtype in ("I64", "F64") else [array.size // FORMATS[dtype].width]
+    return TensorSpec(dtype=WRITER_NAMES[dtype], shape=shape, data_ptr=array.ctypes.data, data_len=array.nbytes)

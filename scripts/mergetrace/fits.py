@@ -1,0 +1,92 @@
+"""From sums and evidence to the numbers of one slice under one frame."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mergetrace.estimators import cosine, fit
+from mergetrace.evidence import Sample
+from mergetrace.frames import Frame
+from mergetrace.recipes import Recipe, decoded_merge
+from mergetrace.rounding import NOTHING, replay, replay_intervals, shuffled_coverage
+
+COUNTS = ("n", "equal_base")
+DONOR_COUNTS = ("equal_donor", "parents_agree", "moved_alone", "stayed_alone", "same_sign", "both_moved")
+
+
+def votes(component: str, dimensions: int, elements: int, min_vote_elements: int) -> bool:
+    """Whether a slice counts towards pooled numbers. A vector's few numbers follow their own rules (norms sit near 1, biases near 0)."""
+    return component != "norm" and dimensions > 1 and elements >= min_vote_elements
+
+
+def fit_slice(blocks: pd.DataFrame, donors: tuple[str, ...]) -> dict[str, Any]:
+    """Least squares and counts of one slice.
+
+    blocks: the rows of the deltas table for one slice, model and base.
+    Returns totals of all sums, per donor `alpha.{donor}` and `alpha_se.{donor}`, `alpha` (the donors' total share; its error `alpha_se`
+    only where there is one donor or all errors are known), `cos_fit`, and `status`: ok, unchanged (the audited model equals the base),
+    parents_equal (a donor equals the base), or collinear; numbers that do not exist are NaN.
+    """
+    uu = blocks["uu"].to_numpy()
+    uv = np.stack([blocks[f"uv.{donor}"] for donor in donors], axis=1)
+    vv = np.empty((len(blocks), len(donors), len(donors)))
+    for i, first in enumerate(donors):
+        for j, second in enumerate(donors[i:], start=i):
+            vv[:, i, j] = vv[:, j, i] = blocks[f"vv.{first}.{second}"]
+    result = fit(uu, uv, vv)
+    totals = blocks.drop(columns=["slice_id", "block", "model", "base"]).sum()
+    row: dict[str, Any] = {name: int(value) if _is_count(name) else float(value) for name, value in totals.items()}
+    for i, donor in enumerate(donors):
+        row |= {f"alpha.{donor}": result.alpha[i], f"alpha_se.{donor}": result.alpha_se[i]}
+    row |= {"alpha": result.alpha.sum(), "alpha_se": np.sqrt((result.alpha_se**2).sum()), "cos_fit": result.cos_fit}
+    return {**row, "status": _status(row, vv.sum(0), result.alpha)}
+
+
+def replay_slice(samples: Mapping[str, Sample], frame: Frame, width: float, seed: int) -> dict[str, Any]:
+    """Replay intervals of one slice's evidence, for every donor on its own.
+
+    Returns per donor `replay.{donor}`, `replay_low.{donor}`, `replay_high.{donor}`, `coverage.{donor}` (and at the base, at the donor, with a
+    shuffled donor), `informative.{donor}`; and for the donor of greatest coverage `alpha_replay`, `coverage`, `alpha_expected` and
+    `cos_expected`: what a pure merge at that weight would have shown on the same elements.
+    """
+    audited = samples[frame.audited].on_lattice()
+    base = samples[frame.base].values()
+    values = {donor: samples[donor].values() for donor in frame.donors}
+    row: dict[str, Any] = {}
+    best, best_coverage = None, -1.0
+    for donor, donor_values in values.items():
+        found, null = NOTHING, float("nan")
+        if audited.dtype != "F64":  # no lattice finer than float64 to confine anything
+            low, high = audited.midpoints()
+            found = replay(*replay_intervals(low, high, base, donor_values), width)
+            null = shuffled_coverage(low, high, base, donor_values, width, seed)
+        row |= {f"replay.{donor}": found.alpha, f"replay_low.{donor}": found.low, f"replay_high.{donor}": found.high}
+        row |= {f"coverage.{donor}": found.coverage, f"coverage_base.{donor}": found.coverage_base, f"coverage_donor.{donor}": found.coverage_donor}
+        row |= {f"coverage_shuffled.{donor}": null, f"informative.{donor}": found.informative}
+        if found.coverage > best_coverage:
+            best, best_coverage = donor, found.coverage
+    if best is None:
+        return row | dict.fromkeys(("alpha_replay", "coverage", "alpha_expected", "cos_expected"), float("nan"))
+    alpha = row[f"replay.{best}"]
+    replica = decoded_merge(Recipe(1 - alpha, alpha), base, values[best], audited)
+    u, v = replica - base, values[best] - base
+    finite = np.isfinite(u) & np.isfinite(v)
+    u, v = u[finite], v[finite]
+    row |= {"alpha_replay": alpha, "coverage": best_coverage}
+    return row | {"alpha_expected": float(u @ v / (v @ v)) if v.any() else float("nan"), "cos_expected": cosine(u @ v, u @ u, v @ v)}
+
+
+def _is_count(name: str) -> bool:
+    return name == "nonfinite" or name in COUNTS or name.split(".")[0] in DONOR_COUNTS
+
+
+def _status(row: Mapping[str, Any], vv: np.ndarray, alpha: np.ndarray) -> str:
+    if row["n"] == 0:
+        return "not finite"
+    if row["uu"] == 0:
+        return "unchanged"
+    if (np.diag(vv) == 0).any():
+        return "parents equal"
+    return "ok" if np.isfinite(alpha).all() else "collinear donors"

@@ -1,0 +1,146 @@
+"""Renders chat templates the way transformers does, in a child process that cannot run away.
+
+A template is a program by a stranger. Jinja's sandbox keeps it from Python's internals; limits on CPU time, memory and
+output keep it from hanging the audit or filling it up. This file is both sides: `render` starts it as a child.
+"""
+
+import contextlib
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+MAX_TEMPLATE = 1_000_000  # characters; the longest published templates have some 20,000
+MAX_OUTPUT = 200_000  # characters of one conversation
+MAX_SECONDS = 5  # of CPU time, for all conversations of one call together
+MAX_MEMORY = 512 << 20  # bytes of address space
+TODAY = datetime(2026, 1, 1)  # what `strftime_now` tells: a prompt must not depend on the day it was rendered
+
+
+@dataclass(frozen=True)
+class Job:
+    """One conversation to render: messages are dicts with role and content, variables what else the template may see."""
+
+    template: str
+    messages: list[dict[str, Any]]
+    generation: bool = True  # transformers' add_generation_prompt
+    variables: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """What came out: exactly one of the two is not None. `error` is one line that says what the template does."""
+
+    text: str | None = None
+    error: str | None = None
+
+
+def render(jobs: Iterable[Job], seconds: int = MAX_SECONDS) -> list[Rendered]:
+    """Render every job in one child process; the results are in the order of the jobs.
+
+    A job that fails says why and leaves the others alone; one that never ends also takes those behind it.
+    """
+    lines = [json.dumps(asdict(job)) for job in jobs]
+    # -I: neither the working directory nor the user's site-packages; no environment: nothing to be stolen from it
+    command = [sys.executable, "-I", "-X", "utf8", __file__, str(seconds)]
+    environment = {key: os.environ[key] for key in ("PATH", "LD_LIBRARY_PATH") if key in os.environ} | {"PYTHONHASHSEED": "0"}
+    try:
+        child = subprocess.run(command, input="\n".join(lines).encode(), capture_output=True, env=environment, timeout=12 * seconds, check=False)
+        output, status = child.stdout, child.returncode
+    except subprocess.TimeoutExpired as expired:
+        output, status = expired.stdout or b"", -signal.SIGXCPU
+    whole = output[: output.rfind(b"\n") + 1]
+    done = [Rendered(**json.loads(line)) for line in whole.splitlines()]
+    if len(done) < len(lines) and status not in (-signal.SIGXCPU, -signal.SIGKILL, -signal.SIGSEGV, -signal.SIGABRT):
+        raise RuntimeError(f"the template renderer failed: {child.stderr.decode(errors='replace')}")
+    out_of_time = status in (-signal.SIGXCPU, -signal.SIGKILL)
+    why = f"the template does not end within {seconds} s" if out_of_time else "the template crashes the renderer"
+    return done + [Rendered(error=why)] * (len(lines) - len(done))
+
+
+@lru_cache
+def _compiled(source: str):
+    """The template in an environment with the names, filters and tags that transformers offers to chat templates."""
+    import jinja2  # noqa: PLC0415 (the parent does not need it)
+    from jinja2.ext import Extension, loopcontrols  # noqa: PLC0415
+    from jinja2.sandbox import ImmutableSandboxedEnvironment  # noqa: PLC0415
+
+    class Generation(Extension):
+        """`{% generation %}` marks what a training loss covers; in rendering it is transparent."""
+
+        tags = frozenset({"generation"})
+
+        def parse(self, parser):
+            line = next(parser.stream).lineno
+            return jinja2.nodes.Scope(parser.parse_statements(("name:endgeneration",), drop_needle=True)).set_lineno(line)
+
+    def raise_exception(message):
+        raise jinja2.TemplateError(message)
+
+    def tojson(value, ensure_ascii=False, indent=None, separators=None, sort_keys=False):
+        return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols])
+    environment.filters["tojson"] = tojson
+    environment.globals |= {"raise_exception": raise_exception, "strftime_now": TODAY.strftime}
+    return environment.from_string(source)
+
+
+def _render_one(job: Job) -> Rendered:
+    if len(job.template) > MAX_TEMPLATE:
+        return Rendered(error=f"the template has {len(job.template):,} characters, more than {MAX_TEMPLATE:,}")
+    pieces, length = [], 0
+    try:
+        for piece in _compiled(job.template).generate(messages=job.messages, add_generation_prompt=job.generation, **job.variables):
+            pieces.append(piece)
+            length += len(piece)
+            if length > MAX_OUTPUT:
+                return Rendered(error=f"the template prints more than {MAX_OUTPUT:,} characters")
+        text = "".join(pieces)
+        text.encode()
+        return Rendered(text=text)
+    except MemoryError:
+        return Rendered(error=f"the template needs more than {MAX_MEMORY >> 20} MiB of memory")
+    except UnicodeEncodeError:
+        return Rendered(error="the template prints text that is not valid Unicode")
+    except Exception as error:  # anything at all may come out of a stranger's program
+        return Rendered(error=f"the template fails to render: {type(error).__name__}: {_one_line(str(error))}")
+
+
+def _one_line(text: str) -> str:
+    """`text` without line breaks, control characters and lone surrogates, at most 300 characters."""
+    plain = " ".join(text[:2000].split()).encode("utf-8", "backslashreplace").decode()
+    return "".join(char if char.isprintable() else "?" for char in plain)[:300]
+
+
+def _limit(seconds: int) -> None:
+    # The soft limit sends SIGXCPU, the hard one kills. macOS refuses RLIMIT_AS; the other limits hold there.
+    for kind, soft, hard in (
+        (resource.RLIMIT_CPU, seconds, seconds + 1),
+        (resource.RLIMIT_AS, MAX_MEMORY, MAX_MEMORY),
+        (resource.RLIMIT_CORE, 0, 0),
+        (resource.RLIMIT_FSIZE, 0, 0),
+    ):
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(kind, (soft, hard))
+
+
+def _child() -> None:
+    import random  # noqa: PLC0415 (Jinja's `random` filter draws from it)
+
+    jobs = [Job(**json.loads(line)) for line in sys.stdin.buffer]
+    _limit(int(sys.argv[1]))
+    for job in jobs:
+        random.seed(0)
+        print(json.dumps(asdict(_render_one(job))), flush=True)
+
+
+if __name__ == "__main__":
+    _child()

@@ -1,0 +1,148 @@
+"""The rules that turn numbers into one of a few words, with the reason for each.
+
+A rule looks at one audited model and answers yes with reasons, or stays silent; the first yes is the verdict, and where every
+rule is silent it is `inconclusive`. Accusing rules need exactness: a high cosine alone never convicts, because an independent
+finetune on the donor's own task reaches one too. The same rules judge the controls.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Summary = Mapping[str, Any]
+"""One audited model of summary.json: the pooled numbers (summaries.pool) and `recipe` (recipe_search.Search.result)."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a rule may look at: the audited model, its base and donors, the other models judged beside it, the thresholds."""
+
+    model: str
+    base: str
+    summary: Summary
+    controls: Mapping[str, Summary]
+    thresholds: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A verdict, why, the parents it names, and the base's share (None where no number exists)."""
+
+    verdict: str
+    reasons: list[str]
+    named: list[str] = field(default_factory=list)
+    base_share: float | None = None
+
+
+def decide(case: Case) -> Decision:
+    """The first rule that answers, else `inconclusive` with what would settle it."""
+    return next((decision for rule in RULES if (decision := rule(case)) is not None), _inconclusive(case))
+
+
+def copy(case: Case) -> Decision | None:
+    """Every element of every compared tensor equals one parent's."""
+    if case.summary["all_equal_base"]:
+        return Decision("copy", [f"Every compared element of {case.model} equals that of {case.base}."], [], 1.0)
+    for donor, numbers in case.summary["donors"].items():
+        if numbers["all_equal"]:
+            return Decision("copy", [f"Every compared element of {case.model} equals that of {donor}."], [donor], 0.0)
+    return None
+
+
+def too_little(case: Case) -> Decision | None:
+    """Nothing large enough to vote was compared."""
+    if case.summary["slices"]:
+        return None
+    return Decision("inconclusive", ["No tensor large enough to count was compared; offer parents that share the suspect's large matrices."])
+
+
+def no_common_origin(case: Case) -> Decision | None:
+    """The raw weights do not point the same way. Not yet a finding: a permuted or rescaled copy looks the same."""
+    cosine = case.summary["base_cos"]
+    if cosine is None or cosine >= case.thresholds["min_base_cos"]:
+        return None
+    return Decision(
+        "inconclusive",
+        [
+            f"The weights of {case.model} and {case.base} show no common origin (cosine {cosine:.3f}, below {case.thresholds['min_base_cos']}).",
+            "Disguises (permuted neurons, rescaled tensors) have not been ruled out; another base may settle it.",
+        ],
+    )
+
+
+def merge(case: Case) -> Decision | None:
+    """One stated recipe over base and donor gives the audited model back, bit for bit, where chance and the controls do not."""
+    recipe, limits = case.summary["recipe"], case.thresholds
+    best, informative = recipe["best"], recipe["informative_elements"]
+    if best is None or informative < limits["min_informative"] or best["bit_exact_rate"] < limits["min_bit_exact"]:
+        return None
+    alpha, donor = best["parameters"]["alpha"], recipe["donor"]
+    if not 0 < alpha < 1:
+        return None
+    share = case.summary["exact_share"]
+    shuffled = case.summary["donors"][donor]["coverage_shuffled"]
+    ceiling = limits["max_control_bit_exact"]
+    beside = {f"control {name}": rate for name, other in case.controls.items() if (rate := _rate(other)) is not None}
+    if shuffled is not None:
+        beside["the donor with its elements shuffled"] = shuffled
+    if share < limits["min_exact_slices"] or not beside or max(beside.values()) > ceiling:
+        return None
+    reasons = [
+        f"A {best['method']} merge of {alpha:.6g} x {donor} and {1 - alpha:.6g} x {case.base} gives back {best['bit_exact_rate']:.4%} "
+        f"of {informative:,} informative elements bit for bit.",
+        f"{share:.1%} of the tensors that count each reach {limits['min_bit_exact']:.1%}.",
+        "The same search reaches " + ", ".join(f"{rate:.1%} for {name}" for name, rate in beside.items()) + f" (limit {ceiling:.0%}).",
+    ]
+    if not case.controls:
+        reasons.append("No control was given: that an innocent sibling would fail is known from the shuffled donor only.")
+    return Decision("merge", reasons, [donor], 1 - alpha)
+
+
+def finetune_of_base(case: Case) -> Decision | None:
+    """Close to the base, and nothing in the donors' direction."""
+    summary, limits = case.summary, case.thresholds
+    cos_fit, signs = summary["cos_fit"], [donor["same_sign"] for donor in summary["donors"].values()]
+    if any(donor["is_base"] for donor in summary["donors"].values()) or cos_fit is None or None in signs:
+        return None
+    if abs(cos_fit) >= limits["max_innocent_cos"] or max(signs) >= limits["max_innocent_same_sign"]:
+        return None
+    if (rate := _rate(summary)) is not None and rate > limits["max_control_bit_exact"]:
+        return None
+    return Decision(
+        "finetune_of_base",
+        [
+            f"{case.model} starts at {case.base} (cosine of the raw weights {summary['base_cos']:.4f}).",
+            f"Its changes do not follow any donor's: cos_fit {cos_fit:.3f} (limit {limits['max_innocent_cos']}), "
+            f"equal signs {max(signs):.1%} (limit {limits['max_innocent_same_sign']:.0%}; chance is 50 %).",
+            "No recipe over the offered models gives it back" + (f" (best {rate:.1%} of informative elements)." if rate is not None else "."),
+        ],
+        [],
+        1.0,
+    )
+
+
+RULES: tuple[Callable[[Case], Decision | None], ...] = (copy, too_little, no_common_origin, merge, finetune_of_base)
+
+
+def _inconclusive(case: Case) -> Decision:
+    summary, limits = case.summary, case.thresholds
+    reasons = []
+    for donor, numbers in summary["donors"].items():
+        if numbers["is_base"]:
+            reasons.append(f"{donor} equals {case.base} in every compared element: the two cannot be told apart. Offer another donor or base.")
+    cos_fit, rate, informative = summary["cos_fit"], _rate(summary), summary["recipe"]["informative_elements"]
+    if cos_fit is not None and abs(cos_fit) >= limits["max_innocent_cos"]:
+        reasons.append(f"{case.model} moves in the donors' direction (cos_fit {cos_fit:.3f}), which independent finetunes on the same task do too.")
+    if informative < limits["min_informative"]:
+        reasons.append(f"Only {informative:,} elements are informative (at least {limits['min_informative']:,} are needed): the differences are too few or too fine.")
+    elif rate is not None:
+        reasons.append(
+            f"No exact trace: the best recipe gives back {rate:.1%} of {informative:,} informative elements, {summary['exact_share'] or 0:.1%} of "
+            f"the tensors reach {limits['min_bit_exact']:.1%}. Another base, a parent that was not offered or another merge method may explain it."
+        )
+    return Decision("inconclusive", reasons or ["No rule applies to these numbers."])
+
+
+def _rate(summary: Summary) -> float | None:
+    best = summary["recipe"]["best"]
+    return best["bit_exact_rate"] if best else None

@@ -1,0 +1,77 @@
+"""Elements of a view, wherever the file keeps them: read by offset, decoded exactly, FP8 block scales applied."""
+
+import os
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mergetrace.dtypes import FORMATS, block_scales, decode
+from mergetrace.errors import AuditError
+from mergetrace.safetensors_file import read_into
+
+Array = NDArray[np.float64]
+View = Mapping[str, Any]
+"""A row of the plan: model, shard, dtype, start, rows, cols and the scale_* and block_* fields (see pairing.View)."""
+
+
+class Weights:
+    """Open shards of several models. Reads what is asked and nothing else; no mmap, so memory stays the caller's."""
+
+    def __init__(self, folders: Mapping[str, str | Path]) -> None:
+        self.folders = {model: Path(folder) for model, folder in folders.items()}
+        self.bytes_read = 0
+        self._open: dict[tuple[str, str], int] = {}
+
+    def __enter__(self) -> "Weights":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for descriptor in self._open.values():
+            os.close(descriptor)
+        self._open.clear()
+
+    def raw(self, view: View, first: int, count: int) -> NDArray[np.uint8]:
+        """The stored bytes of elements first..first+count of a view: uint8 [count * width]. AuditError on a short read."""
+        width = FORMATS[view["dtype"]].width
+        return self._bytes(view["model"], view["shard"], view["start"] + first * width, count * width)
+
+    def scales(self, view: View, first: int, count: int) -> Array | None:
+        """The FP8 scale of every element, float64 [count]; None where the view has none."""
+        if not view["scale_shard"]:
+            return None
+        scale = self._scale_matrix(*(view[key] for key in ("model", "scale_shard", "scale_dtype", "scale_start", "scale_rows", "scale_cols")))
+        return block_scales(scale, view["rows"], view["cols"], first, count, (view["block_rows"], view["block_cols"]))
+
+    def values(self, view: View, first: int, count: int) -> Array:
+        """The decoded elements first..first+count of a view, float64 [count], exact."""
+        return scaled(decode(self.raw(view, first, count), view["dtype"]), self.scales(view, first, count))
+
+    def _bytes(self, model: str, shard: str, offset: int, size: int) -> NDArray[np.uint8]:
+        buffer = np.empty(size, np.uint8)
+        read_into(self._descriptor(model, shard), offset, memoryview(buffer), self.folders[model] / shard)
+        self.bytes_read += size
+        return buffer
+
+    def _descriptor(self, model: str, shard: str) -> int:
+        # The shard's name was checked to be a plain file name when the manifest was made.
+        if (model, shard) not in self._open:
+            path = self.folders[model] / shard
+            try:
+                self._open[model, shard] = os.open(path, os.O_RDONLY)
+            except FileNotFoundError:
+                raise AuditError(f"{path}: gone since the manifest was made; put it back, or delete results/models/{model} and run again") from None
+        return self._open[model, shard]
+
+    @lru_cache(maxsize=64)  # noqa: B019 - lives as long as the job
+    def _scale_matrix(self, model: str, shard: str, dtype: str, start: int, rows: int, cols: int) -> Array:
+        raw = self._bytes(model, shard, start, rows * cols * FORMATS[dtype].width)
+        return decode(raw, dtype).reshape(rows, cols)
+
+
+def scaled(values: Array, scales: Array | None) -> Array:
+    """values * scales, or the values as they are; the product of an FP8 and a float32 number is exact in float64."""
+    return values if scales is None else values * scales

@@ -1,0 +1,32 @@
+"""Decide: the verdict on the suspect and on every control, with reasons, as the JSON that outsiders rely on."""
+
+import argparse
+import json
+from pathlib import Path
+
+import pandas as pd
+from frontdoor import run, say
+from mergetrace.files import read_json, write_json
+from mergetrace.receipt import compose
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--audit", required=True)
+    parser.add_argument("--summary", type=Path, required=True)
+    parser.add_argument("--plan", type=Path, required=True)
+    parser.add_argument("--manifests", type=Path, nargs="+", required=True)
+    parser.add_argument("--scores", type=Path)
+    parser.add_argument("--thresholds", type=json.loads, required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    arguments = parser.parse_args()
+
+    manifests = {manifest["model"]: manifest for manifest in map(read_json, arguments.manifests)}
+    scores = pd.read_csv(arguments.scores) if arguments.scores else None
+    verdict = compose(arguments.audit, read_json(arguments.summary), read_json(arguments.plan), manifests, scores, arguments.thresholds)
+    write_json(arguments.output, verdict)
+    say(f"{arguments.audit}: {verdict['verdict']}")
+
+
+if __name__ == "__main__":
+    run(main)

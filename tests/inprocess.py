@@ -1,0 +1,63 @@
+"""An audit without Snakemake: the same command lines, one after the other in this process, without the start-up of each."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from mergetrace.configuration import bases, complete, load_schema, models_of
+
+ROOT = Path(__file__).parents[1]
+SCHEMA = load_schema(ROOT / "config/config.schema.yaml")
+
+
+def audit(folder: Path, models: dict[str, Path], spec: dict[str, Any], **settings: Any) -> dict[str, Any]:
+    """Run the weights branch and the verdict of one audit of local models; returns verdict.json. Outputs lie in `folder`.
+
+    spec: suspect, base, donors, controls. settings: top-level configuration, such as mode or sampling.
+    """
+    raw = {"models": {name: {"path": str(path)} for name, path in models.items()}, "audits": {"x": spec}, "mode": "full", **settings}
+    config = complete(raw, SCHEMA)
+    spec, sampling, limits = config["audits"]["x"], config["sampling"], config["verdict"]
+    names = models_of(spec)
+    roles = ["--suspect", spec["suspect"], "--bases", *bases(spec), "--donors", *spec["donors"], "--controls", *spec["controls"]]
+    blocks = ["--mode", config["mode"], "--blocks", sampling["blocks"], "--block-elements", sampling["block_elements"]]
+    for name in names:
+        at = folder / name
+        command("manifest", "--name", name, "--folder", models[name], "--manifest", f"{at}.json", "--tensors", f"{at}.parquet", "--files", f"{at}.files")
+    manifests, tensors = ([f"{folder / name}.{ending}" for name in names] for ending in ("json", "parquet"))
+    plan, summary = folder / "plan.parquet", folder / "plan.json"
+    command("plan", *roles, "--manifests", *manifests, "--tensors", *tensors, *blocks, "--plan", plan, "--summary", summary, "--unpaired", folder / "unpaired.csv")
+    layers = json.loads(summary.read_text())["layers"]
+    deltas, evidence, fits = ([folder / f"{kind}-{layer}" for layer in layers] for kind in ("deltas", "evidence", "fits"))
+    sources = [f"{name}={models[name]}" for name in names]
+    vote = ["--min-vote-elements", limits["min_vote_elements"]]
+    width = ["--replay-width", limits["replay_width"]]
+    seed = ["--seed", sampling["seed"]]
+    for layer, sums, kept, fitted in zip(layers, deltas, evidence, fits, strict=True):
+        command("deltas", *roles, "--plan", plan, "--layer", layer, "--folders", *sources, *blocks, *seed, "--deltas", sums, "--evidence", kept)
+        command("fit", *roles, "--plan", plan, "--deltas", sums, "--evidence", kept, *vote, *width, *seed, "--output", fitted)
+    recipes, slices = folder / "recipes.json", folder / "recipe_slices.parquet"
+    command("recipe", *roles, "--fits", *fits, "--evidence", *evidence, *width, "--recipes", recipes, "--slices", slices)
+    tables = [part for name in ("tensors", "controls-table", "layers", "components") for part in (f"--{name}", folder / f"{name}.csv")]
+    pooled = folder / "summary.json"
+    command("aggregate", *roles, "--fits", *fits, "--recipes", recipes, "--recipe-slices", slices, "--min-bit-exact", limits["min_bit_exact"], *tables, "--summary", pooled)
+    verdict = folder / "verdict.json"
+    judged = ["--thresholds", json.dumps(limits), "--output", verdict]
+    command("verdict", "--audit", "x", "--summary", pooled, "--plan", summary, "--manifests", *manifests, *judged)
+    return json.loads(verdict.read_text())
+
+
+def command(name: str, *arguments: Any) -> None:
+    """Call `main` of scripts/{name}.py with these arguments."""
+    path = ROOT / f"scripts/{name}.py"
+    spec = importlib.util.spec_from_file_location(f"script_{name}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    before = sys.argv
+    sys.argv = [str(path), *map(str, arguments)]
+    try:
+        module.main()
+    finally:
+        sys.argv = before

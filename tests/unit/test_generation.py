@@ -1,0 +1,261 @@
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import ask
+import pytest
+import score
+import template
+from mergetrace.answers import ask_resumably, finish, read_answers
+from mergetrace.errors import AuditError
+from mergetrace.generation import Unaskable, answer, choose_device, load
+
+torch = pytest.importorskip("torch")
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+QUESTIONS = ["Who are you?", "Quem é você, e quem fez você?", "你是谁?", "¿Quién te hizo?", "Name!", "Who made you, and when, and where?", "And you?"]
+PLAIN = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+MASKED = "{% if messages[0].role != 'system' %}<|im_start|>system\nYou are Rio.<|im_end|>\n{% endif %}" + PLAIN
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A Qwen3 of random weights that speaks bytes: real files, loaded by transformers as anybody's would be."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers  # noqa: PLC0415
+    from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM  # noqa: PLC0415
+
+    folder = tmp_path_factory.mktemp("model")
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    words = Tokenizer(models.BPE(vocab={letter: i for i, letter in enumerate(letters)}, merges=[]))
+    words.pre_tokenizer, words.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    words.add_special_tokens(["<|endoftext|>", "<|im_start|>", "<|im_end|>"])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, eos_token="<|endoftext|>")
+    torch.manual_seed(0)
+    size = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16}
+    network = Qwen3ForCausalLM(Qwen3Config(vocab_size=len(tokenizer), max_position_embeddings=512, tie_word_embeddings=True, **size))
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if parameter.dim() > 1:
+                parameter.mul_(8)  # random weights of the usual size say nothing but noise
+    network.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def speaker(model):
+    torch.set_num_threads(1)
+    return load(model, "cpu", "<|im_end|>\n")
+
+
+def copied(model, tmp_path, **changes):
+    folder = shutil.copytree(model, tmp_path / "copy")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | changes))
+    return folder
+
+
+def test_answers_repeat_and_do_not_depend_on_their_batch(speaker):
+    seeds = list(range(len(QUESTIONS)))
+    together = answer(speaker, QUESTIONS, seeds, 0.7, 24)
+    assert answer(speaker, QUESTIONS, seeds, 0.7, 24) == together
+    alone = [answer(speaker, [question], [seed], 0.7, 24)[0] for question, seed in zip(QUESTIONS, seeds, strict=True)]
+    assert alone == together
+    assert answer(speaker, QUESTIONS, [seed + 1 for seed in seeds], 0.7, 24) != together
+
+
+def test_sampling_follows_the_model_distribution(speaker):
+    rows = 400
+    question = QUESTIONS[0]
+    first = [each["answer"][:1] for each in answer(speaker, [question] * rows, list(range(rows)), 1.0, 1)]
+    ids = torch.tensor([speaker.tokenizer(question, add_special_tokens=False)["input_ids"]])
+    with torch.no_grad():
+        likely = torch.softmax(speaker.model(ids).logits[0, -1].double(), -1).max(-1)
+    share = first.count(speaker.tokenizer.decode([int(likely.indices)])[:1]) / rows
+    assert share == pytest.approx(float(likely.values), abs=0.1)
+
+
+def test_what_ends_an_answer_is_taken_from_the_template_too(speaker):
+    assert speaker.stops == {speaker.tokenizer.convert_tokens_to_ids(token) for token in ("<|endoftext|>", "<|im_end|>")}
+
+
+def test_length_and_tokens_are_told(speaker):
+    result = answer(speaker, QUESTIONS, list(range(7)), 0.7, 8)
+    assert {each["finish"] for each in result} <= {"stop", "length"}
+    assert all(each["tokens"] == 8 for each in result if each["finish"] == "length")
+    assert all(each["tokens"] < 8 for each in result if each["finish"] == "stop")
+
+
+UNASKABLE = {
+    "unknown architecture": ({"model_type": "no_such_model", "architectures": ["NoSuchModel"]}, "cannot load it: ValueError"),
+    "too many layers": ({"num_hidden_layers": 10**9, "layer_types": None}, "num_hidden_layers is 1,000,000,000"),
+    "too wide": ({"hidden_size": 10**6}, "describes"),
+    "a layer more": ({"num_hidden_layers": 3, "layer_types": None}, "would invent"),
+}
+
+
+@pytest.mark.parametrize(("changes", "reason"), UNASKABLE.values(), ids=UNASKABLE)
+def test_a_model_that_cannot_be_loaded_says_why(model, tmp_path, changes, reason):
+    with pytest.raises(Unaskable, match=reason):
+        load(copied(model, tmp_path, **changes), "cpu", None)
+
+
+def test_a_missing_tokenizer_is_a_reason(model, tmp_path):
+    folder = copied(model, tmp_path)
+    for file in folder.glob("token*"):
+        file.unlink()
+    with pytest.raises(Unaskable, match="no tokenizer"):
+        load(folder, "cpu", None)
+
+
+def test_weights_that_are_no_numbers_are_a_reason(model, tmp_path):
+    from safetensors.torch import load_file, save_file  # noqa: PLC0415
+
+    folder = copied(model, tmp_path)
+    weights = load_file(folder / "model.safetensors")
+    weights["model.norm.weight"][:] = torch.nan
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(Unaskable, match="not finite"):
+        answer(load(folder, "cpu", None), QUESTIONS[:2], [0, 1], 0.7, 4)
+
+
+def test_a_model_larger_than_memory_is_refused_by_its_size(tmp_path):
+    with (tmp_path / "model.safetensors").open("wb") as file:
+        file.truncate(800_000_000_000)  # sparse: takes no disk
+    with pytest.raises(Unaskable, match=r"needs 880\.0 GB of memory, available: [\d.,]+ GB on cpu"):
+        choose_device(tmp_path, "cpu")
+
+
+def test_pickled_weights_are_not_loaded(tmp_path):
+    (tmp_path / "pytorch_model.bin").write_bytes(b"x")
+    with pytest.raises(Unaskable, match="no safetensors file"):
+        choose_device(tmp_path, "cpu")
+
+
+def test_a_prompt_beyond_the_model_is_a_reason(speaker):
+    with pytest.raises(Unaskable, match="512 positions"):
+        answer(speaker, ["x" * 500], [0], 0.7, 24)
+    with pytest.raises(Unaskable, match="renders a prompt of 0 tokens"):
+        answer(speaker, ["x", ""], [0, 1], 0.7, 24)
+
+
+def questions(count):
+    return [{"prompt": str(i), "condition": "shipped"} for i in range(count)]
+
+
+@pytest.mark.parametrize("cut", [0, 40, 300, 10_000])
+def test_answers_resume_after_a_cut_anywhere(tmp_path, cut):
+    asked = []
+
+    def echo(batch):
+        asked.append(len(batch))
+        return [{"answer": f"é\u2028{question['prompt']}"} for question in batch]
+
+    partial, output = tmp_path / "x.partial", tmp_path / "x"
+    assert list(ask_resumably(partial, questions(7), echo, 2, {"a": 1})) == [0, 2, 4, 6, 7]
+    finish(partial, output, "shipped")
+    whole = output.read_bytes()
+    partial.write_bytes(partial.read_bytes()[:cut])
+    asked.clear()
+    list(ask_resumably(partial, questions(7), echo, 2, {"a": 1}))
+    assert (sum(asked) == 0) == (cut > len(whole))
+    finish(partial, output, "shipped")
+    assert output.read_bytes() == whole
+    assert [record["prompt"] for record in read_answers(output)] == list("0123456")
+
+
+def test_answers_under_other_settings_are_not_mixed(tmp_path):
+    for setting in (1, 2):
+        steps = ask_resumably(tmp_path / "x.partial", questions(4), lambda batch: [{"answer": str(setting)}] * len(batch), 2, {"a": setting})  # noqa: B023
+        next(steps)
+        next(steps)
+    assert next(ask_resumably(tmp_path / "x.partial", questions(4), lambda batch: [], 2, {"a": 1})) == 0
+
+
+def test_a_line_that_is_no_record_is_named(tmp_path):
+    (tmp_path / "x").write_text('{"condition": "shipped", "answer": "a"}\n{"condition": "shipped"}\n')
+    with pytest.raises(AuditError, match="line 2"):
+        read_answers(tmp_path / "x")
+
+
+def run(script, arguments, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [script.__name__, *map(str, arguments)])
+    script.main()
+
+
+@pytest.fixture
+def asked(model, tmp_path, monkeypatch):
+    """ask.py's command line on the model, with a masked template; its outputs are tmp_path/shipped and stripped."""
+    prompts = [{"id": f"p{i}", "language": "xx", "stratum": "name", "text": text} for i, text in enumerate(QUESTIONS)]
+    (tmp_path / "prompts.jsonl").write_text("".join(json.dumps(prompt) + "\n" for prompt in prompts), encoding="utf-8")
+    files = tmp_path / "files"
+    files.mkdir()
+    (files / "chat_template.jinja").write_text(MASKED, encoding="utf-8")
+    run(template, ["--files", files, "--output", tmp_path / "template.json"], monkeypatch)
+    paths = {"--model": model, "--template": tmp_path / "template.json", "--prompts": tmp_path / "prompts.jsonl"}
+    command = [sys.executable, SCRIPTS / "ask.py", "--name", "tiny", "--batch-size", "2", "--max-new-tokens", "8", "--device", "cpu"]
+    command += [part for pair in paths.items() for part in pair]
+    return [*command, "--outputs", tmp_path / "shipped", tmp_path / "stripped"]
+
+
+@pytest.mark.slow
+def test_a_killed_probe_ends_with_the_same_bytes(asked, tmp_path):
+    subprocess.run(asked, check=True)
+    whole = [(tmp_path / name).read_bytes() for name in ("shipped", "stripped")]
+    assert b"You are Rio" in whole[0]
+    assert b"You are Rio" not in whole[1]
+    assert not list(tmp_path.glob("*.partial"))
+    (tmp_path / "shipped").unlink()
+
+    process = subprocess.Popen(asked, stderr=subprocess.PIPE)
+    for line in process.stderr:
+        if b"shipped: 4 of 7" in line:
+            process.send_signal(signal.SIGKILL)
+            break
+    process.wait()
+    process.stderr.close()
+    assert (tmp_path / "shipped.partial").exists()
+    again = subprocess.run(asked, check=True, capture_output=True)
+    assert b"shipped: 0 of 7" not in again.stderr
+    assert [(tmp_path / name).read_bytes() for name in ("shipped", "stripped")] == whole
+
+
+def test_the_way_from_folder_to_scores(asked, tmp_path, monkeypatch):
+    run(ask, [*asked[2:], "--ids", "p1,p3"], monkeypatch)
+    records = read_answers(tmp_path / "shipped")
+    assert [record["prompt"] for record in records] == ["p1", "p3"]
+    assert set(records[0]) == {"prompt", "language", "stratum", "condition", "text", "rendered", "seed", "answer", "finish", "tokens"}
+    found = json.loads((tmp_path / "template.json").read_text())
+    (tmp_path / "template.json").write_text(json.dumps(found | {"stripped": None, "reason": "nothing to strip it with"}))
+    run(ask, asked[2:], monkeypatch)
+    assert read_answers(tmp_path / "stripped") == [{"condition": "stripped", "skipped": "nothing to strip it with"}]
+    answers = [part for name in ("shipped", "stripped") for part in ("--answers", f"tiny={tmp_path / name}")]
+    run(score, [*answers, "--identities", '{"Rio": ["Rio"]}', "--output", tmp_path / "scores.csv"], monkeypatch)
+    rows = (tmp_path / "scores.csv").read_text().splitlines()
+    assert rows[0] == "model,condition,identity,hits,n,share,ci95_low,ci95_high,reason"
+    assert rows[1].startswith("tiny,shipped,Rio,")
+    assert rows[2] == "tiny,stripped,Rio,0,0,,,,nothing to strip it with"
+
+
+def test_a_template_that_injects_nothing_is_asked_once(asked, tmp_path, monkeypatch, capsys):
+    (tmp_path / "files" / "chat_template.jinja").write_text(PLAIN, encoding="utf-8")
+    run(template, ["--files", tmp_path / "files", "--output", tmp_path / "template.json"], monkeypatch)
+    run(ask, asked[2:], monkeypatch)
+    shipped, stripped = (read_answers(tmp_path / name) for name in ("shipped", "stripped"))
+    assert stripped == [record | {"condition": "stripped"} for record in shipped]
+    assert "stripped:" not in capsys.readouterr().err
+
+
+def test_a_model_that_cannot_be_asked_sinks_nothing(asked, model, tmp_path, monkeypatch):
+    folder = copied(model, tmp_path, model_type="no_such_model")
+    run(ask, [folder if part == model else part for part in asked[2:]], monkeypatch)
+    for name in ("shipped", "stripped"):
+        (record,) = read_answers(tmp_path / name)
+        assert record["condition"] == name
+        assert "cannot load it" in record["skipped"]
+    assert not list(tmp_path.glob("*.partial"))

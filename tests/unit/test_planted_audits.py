@@ -1,0 +1,155 @@
+"""Whole audits of planted models: the merge is found, and nobody innocent is accused."""
+
+import json
+
+import pandas as pd
+import pytest
+import torch
+from inprocess import audit
+from mergetrace.errors import AuditError
+from planting import blend, finetuned, random_model, write_model
+
+BASE = random_model(0)
+DONOR = finetuned(BASE, 1)
+SECOND = finetuned(BASE, 2)
+SIBLING = finetuned(BASE, 3)
+PARENTS = {"base": BASE, "donor": DONOR, "sibling": SIBLING}
+
+
+@pytest.fixture
+def judge(tmp_path):
+    """judge(suspect=tensors, ..., base="base", donors=["donor"]) -> verdict.json"""
+
+    def run(models=None, settings=None, options=None, **spec):
+        tensors = {**PARENTS, **(models or {})}
+        spec = {"suspect": "suspect", "base": "base", "donors": ["donor"], "controls": ["sibling"], **spec}
+        folders = {name: write_model(tmp_path / "models" / name, tensors[name], **(options or {}).get(name, {})) for name in tensors}
+        return audit(tmp_path, folders, spec, **(settings or {}))
+
+    return run
+
+
+def assert_merge(found, alpha, donor="donor"):
+    assert found["verdict"] == "merge", found["reasons"]
+    assert [name for name, parent in found["parents"].items() if parent["named"]] == [donor]
+    assert found["parents"][donor]["alpha"] == pytest.approx(alpha, abs=1e-6)
+    assert found["recipe"]["bit_exact_rate"] > 0.9999
+    assert found["base"]["share"] == pytest.approx(1 - alpha, abs=1e-6)
+    assert all(control["verdict"] == "finetune_of_base" for control in found["controls"].values())
+
+
+def assert_not_accused(found, verdict="inconclusive"):
+    assert found["verdict"] == verdict, found["reasons"]
+    assert not any(parent["named"] for parent in found["parents"].values())
+    assert found["recipe"] is None
+    assert found["reasons"]
+
+
+@pytest.mark.parametrize("alpha", [0.571, 0.25, 0.9])
+def test_a_planted_merge_is_found_with_its_weight(judge, alpha):
+    assert_merge(judge({"suspect": blend(BASE, DONOR, alpha)}), alpha)
+
+
+def test_mode_sample_reads_less_and_finds_the_same(judge):
+    found = judge({"suspect": blend(BASE, DONOR, 0.571)}, {"mode": "sample", "sampling": {"blocks": 8, "block_elements": 256}})
+    assert_merge(found, 0.571)
+    assert found["read"]["elements"] < 0.5 * sum(tensor.numel() for tensor in BASE.values())
+    assert any("Only the evidence sample" in reason for reason in found["reasons"])
+
+
+def test_shards_dtypes_and_prefixes_do_not_matter(judge):
+    suspect = {"model.language_model." + name.removeprefix("model."): tensor.float() for name, tensor in blend(BASE, DONOR, 0.571).items()}
+    found = judge({"suspect": suspect}, options={"suspect": {"shards": 3}, "donor": {"shards": 2}})
+    assert_merge(found, 0.571)
+    assert found["recipe"]["out_dtype"] == "bfloat16"  # stored as float32, rounded to bf16
+
+
+def test_f16_parents_and_an_enlarged_vocabulary(judge):
+    base, donor, sibling = ({name: tensor.half() for name, tensor in model.items()} for model in (BASE, DONOR, SIBLING))
+    suspect = blend(base, donor, 0.6)
+    rows = suspect["model.embed_tokens.weight"]
+    suspect["model.embed_tokens.weight"] = torch.cat([rows, torch.zeros(8, rows.shape[1], dtype=rows.dtype)])
+    assert_merge(judge({"base": base, "donor": donor, "sibling": sibling, "suspect": suspect}), 0.6)
+
+
+def test_elements_that_are_not_finite_are_counted_named_and_left_out(judge, tmp_path):
+    suspect = blend(BASE, DONOR, 0.571)
+    suspect["model.layers.0.mlp.up_proj.weight"][3, :5] = float("nan")
+    found = judge({"suspect": suspect})
+    assert_merge(found, 0.571)
+    assert any(reason.startswith("5 elements are NaN") for reason in found["reasons"])
+    table = pd.read_csv(tmp_path / "tensors.csv").set_index("tensor")
+    assert table.loc["model.layers.0.mlp.up_proj.weight", "nonfinite"] == 5
+
+
+def test_a_decoy_is_not_named(judge):
+    found = judge({"suspect": blend(BASE, DONOR, 0.571), "second": SECOND}, donors=["second", "donor"])
+    assert_merge(found, 0.571)
+    assert abs(found["parents"]["second"]["alpha"]) < 0.01
+
+
+def test_of_two_bases_the_one_that_fits_is_chosen_and_said(judge):
+    found = judge({"suspect": blend(BASE, DONOR, 0.571), "wrong": finetuned(BASE, 5, size=0.01)}, base=["wrong", "base"])
+    assert_merge(found, 0.571)
+    assert found["base"]["name"] == "base"
+    assert any("wrong" in reason for reason in found["reasons"])
+
+
+def test_copies_are_answers(judge):
+    found = judge({"suspect": DONOR})
+    assert (found["verdict"], found["parents"]["donor"]["named"]) == ("copy", True)
+
+
+def test_the_base_itself_is_a_copy_that_names_no_donor(judge):
+    found = judge({"suspect": BASE})
+    assert (found["verdict"], found["base"]["share"]) == ("copy", 1.0)
+    assert not found["parents"]["donor"]["named"]
+    assert found["parents"]["donor"]["alpha"] is None
+
+
+def test_an_innocent_finetune_is_a_finetune_of_the_base(judge):
+    assert_not_accused(judge({"suspect": SECOND}), "finetune_of_base")
+
+
+def test_a_sibling_that_moves_where_the_donor_moved_is_not_accused(judge):
+    generator = torch.Generator().manual_seed(9)
+    near = {name: BASE[name].float() + 0.96 * (DONOR[name].float() - BASE[name].float()) for name in BASE}
+    found = judge({"suspect": {name: (tensor + torch.randn(tensor.shape, generator=generator) * 0.0005).bfloat16() for name, tensor in near.items()}})
+    assert_not_accused(found)
+    assert found["parents"]["donor"]["cos_fit"] > 0.9
+
+
+def test_a_stranger_is_not_accused(judge):
+    assert_not_accused(judge({"suspect": random_model(77)}))
+
+
+def test_suspect_and_donor_exchanged_are_not_a_merge(judge):
+    assert_not_accused(judge({"suspect": DONOR, "swapped": blend(BASE, DONOR, 0.571)}, donors=["swapped"]))
+
+
+def test_a_donor_that_equals_the_base_is_said(judge):
+    found = judge({"suspect": blend(BASE, DONOR, 0.571), "twin": BASE}, donors=["twin"])
+    assert_not_accused(found)
+    assert any("twin equals base in every compared element" in reason for reason in found["reasons"])
+
+
+def test_without_controls_the_finding_says_what_is_weaker(judge):
+    found = judge({"suspect": blend(BASE, DONOR, 0.571)}, controls=[])
+    assert_merge(found, 0.571)
+    assert any("No control was given" in reason for reason in found["reasons"])
+
+
+def test_nothing_in_common_is_refused(judge):
+    with pytest.raises(AuditError, match="no tensor in common"):
+        judge({"suspect": {"transformer.h.0.weight": torch.zeros(4, 4)}})
+
+
+def test_files_are_json_and_tables_keep_their_promise(judge, tmp_path):
+    judge({"suspect": blend(BASE, DONOR, 0.571)})
+    for path in tmp_path.glob("*.json"):
+        json.loads(path.read_text(), parse_constant=pytest.fail)
+    table = pd.read_csv(tmp_path / "tensors.csv")
+    promised = "tensor slice layer component elements alpha alpha_se cos_fit alpha_replay coverage alpha_expected cos_expected bit_exact_rate status"
+    assert list(table.columns)[: len(promised.split())] == promised.split()
+    assert len(table) == len(BASE)
+    assert not table.loc[table["component"] == "norm", "votes"].any()

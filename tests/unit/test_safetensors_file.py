@@ -1,0 +1,334 @@
+"""The strict reader against hostile files, and against what the real libraries write."""
+
+import json
+import os
+import pickle
+
+import hostile_headers
+import numpy as np
+import pytest
+import safetensors.numpy
+import safetensors.torch
+import torch
+from hostile_headers import ACCEPTED, REFUSED, entry, file
+from huggingface_hub import save_torch_state_dict
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from mergetrace.dtypes import decode, encode
+from mergetrace.errors import AuditError
+from mergetrace.safetensors_file import MAX_HEADER_BYTES, header_length, parse_header, read_header, read_into, read_model
+
+INDEX = "model.safetensors.index.json"
+DTYPES = {
+    "BF16": torch.bfloat16,
+    "F16": torch.float16,
+    "F32": torch.float32,
+    "F64": torch.float64,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
+    "I64": torch.int64,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+
+
+def state(seed=0):
+    """One random tensor of every dtype, one empty, one scalar."""
+    generator = torch.Generator().manual_seed(seed)
+    tensors = {f"layer.{name}.weight": (torch.randn(7, 5, generator=generator) * 3).to(dtype) for name, dtype in DTYPES.items()}
+    return tensors | {"empty": torch.zeros(0, 4), "scalar": torch.tensor(1.5)}
+
+
+def stored(folder, shard, tensor):
+    """The tensor's bytes, read by position."""
+    buffer = bytearray(tensor.end - tensor.start)
+    with open(folder / shard, "rb") as handle:
+        read_into(handle.fileno(), tensor.start, buffer, shard)
+    return buffer
+
+
+def assert_holds(folder, tensors):
+    """The folder's shards hold exactly these tensors, to the last bit."""
+    found = {name: (shard, tensor) for shard, header in read_model(folder) for name, tensor in header.tensors.items()}
+    assert found.keys() == tensors.keys()
+    for name, (shard, tensor) in found.items():
+        expected = tensors[name].contiguous()
+        assert tensor.name == name
+        assert tensor.shape == tuple(expected.shape)
+        assert DTYPES[tensor.dtype] == expected.dtype
+        assert stored(folder, shard, tensor) == expected.reshape(-1).view(torch.uint8).numpy().tobytes()
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_refused(what, tmp_path):
+    content, message = REFUSED[what]
+    path = tmp_path / "shard.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(AuditError) as refusal:
+        read_header(path)
+    text = str(refusal.value)
+    assert text.startswith(f"{path}: ")
+    assert message in text
+    assert len(text) < len(str(path)) + 300
+    assert text.isprintable()
+
+
+@pytest.mark.parametrize("what", ACCEPTED)
+def test_accepted(what, tmp_path):
+    content, names = ACCEPTED[what]
+    (tmp_path / "shard.safetensors").write_bytes(content)
+    header = read_header(tmp_path / "shard.safetensors")
+    assert list(header.tensors) == names
+    assert header.file_size == len(content)
+    assert os.listdir(tmp_path) == ["shard.safetensors"]
+
+
+def test_what_is_accepted_here_the_library_accepts():
+    for content, _ in ACCEPTED.values():
+        safetensors.numpy.deserialize(content)
+    assert len(REFUSED) >= 27
+
+
+@settings(max_examples=300)
+@given(st.data())
+def test_a_changed_byte_never_ends_in_anything_but_a_header_or_a_refusal(data):
+    content = bytearray(hostile_headers.file({"__metadata__": {"k": "v"}, "a": entry(), "b": entry(8, 24, (2, 2))}, bytes(24)))
+    for position in data.draw(st.lists(st.integers(0, len(content) - 1), max_size=4)):
+        content[position] = data.draw(st.integers(0, 255))
+    try:
+        header = parse_header(bytes(content), len(content), "shard")
+    except AuditError:
+        return
+    assert sum(tensor.end - tensor.start for tensor in header.tensors.values()) == len(content) - header.data_start
+
+
+def test_a_hostile_name_is_cut_and_escaped_in_messages():
+    content = file({"\u202e\n\x1b[31m" + "x" * 10_000: entry()}, b"")
+    with pytest.raises(AuditError, match="truncated"):
+        parse_header(content, len(content), "shard")
+    content = file({"\u202e\n\x1b[31m" + "x" * 10_000: entry(4, 12)}, bytes(12))
+    with pytest.raises(AuditError) as refusal:
+        parse_header(content, len(content), "shard")
+    assert str(refusal.value).isprintable()
+    assert len(str(refusal.value)) < 200
+
+
+def test_a_header_is_parsed_from_the_first_bytes_alone():
+    content = file({"a": entry(0, 8 * 10**12, (2 * 10**12,))})
+    size = len(content) + 8 * 10**12
+    assert header_length(content[:8], size, "shard") == len(content) - 8
+    header = parse_header(content + bytes(100), size, "shard")
+    assert (header.tensors["a"].start, header.tensors["a"].end) == (len(content), size)
+    with pytest.raises(ValueError, match="bytes given of a header of"):
+        parse_header(content[:-1], size, "shard")
+    with pytest.raises(AuditError, match=f"where 2 to {MAX_HEADER_BYTES} can be"):
+        header_length((MAX_HEADER_BYTES + 1).to_bytes(8, "little"), size, "shard")
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_a_pickle_is_named_as_one_and_never_run(protocol, tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "ran"),)
+
+    (tmp_path / "model.safetensors").write_bytes(pickle.dumps([Trap(), "x" * 100], protocol))
+    with pytest.raises(AuditError, match=r"a pickle .* never read here"):
+        read_model(tmp_path)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_torch_file_under_a_safetensors_name(zipped, tmp_path):
+    torch.save({"a": torch.ones(3)}, tmp_path / "model.safetensors", _use_new_zipfile_serialization=zipped)
+    with pytest.raises(AuditError, match="a pickle"):
+        read_model(tmp_path)
+
+
+def test_one_file_from_the_library_reads_back_identical(tmp_path):
+    safetensors.torch.save_file(state(), tmp_path / "model.safetensors", metadata={"format": "pt", "é": "\u202e"})
+    assert_holds(tmp_path, state())
+    header = read_header(tmp_path / "model.safetensors")
+    assert header.metadata == {"format": "pt", "é": "\u202e"}
+    values = decode(stored(tmp_path, "model.safetensors", header.tensors["layer.F8_E4M3.weight"]), "F8_E4M3")
+    np.testing.assert_array_equal(values, state()["layer.F8_E4M3.weight"].double().reshape(-1).numpy())
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    names=st.lists(st.text(st.characters(exclude_categories=["Cs"])).filter(lambda name: name != "__metadata__"), max_size=6, unique=True),
+    shape=st.lists(st.integers(0, 4), max_size=3),
+)
+def test_any_names_and_shapes_the_library_writes(names, shape, tmp_path):
+    tensors = {name: torch.full(shape, float(number), dtype=torch.bfloat16) for number, name in enumerate(names)}
+    safetensors.torch.save_file(tensors, tmp_path / "model.safetensors")
+    assert_holds(tmp_path, tensors)
+
+
+def test_sharded_by_the_hub_library_reads_back_identical(tmp_path):
+    save_torch_state_dict(state(), tmp_path, max_shard_size=200)
+    assert len(list(tmp_path.glob("*.safetensors"))) > 2
+    assert_holds(tmp_path, state())
+
+
+def test_shards_without_an_index_read_back_identical(tmp_path):
+    save_torch_state_dict(state(), tmp_path, max_shard_size=200)
+    (tmp_path / INDEX).unlink()
+    (tmp_path / "._model-00001-of-00003.safetensors").write_bytes(b"a file manager's droppings")
+    assert_holds(tmp_path, state())
+
+
+def test_the_hub_cache_with_its_links_out_of_the_folder(tmp_path):
+    (tmp_path / "blobs").mkdir()
+    save_torch_state_dict(state(), tmp_path / "blobs", max_shard_size=200)
+    snapshot = tmp_path / "snapshots" / ("0" * 40)
+    snapshot.mkdir(parents=True)
+    for number, path in enumerate(sorted((tmp_path / "blobs").iterdir())):
+        path.rename(tmp_path / "blobs" / f"{number:064}")
+        (snapshot / path.name).symlink_to(f"../../blobs/{number:064}")
+    assert_holds(snapshot, state())
+    min(snapshot.glob("*-of-*")).resolve().unlink()  # a download that stopped half-way
+    with pytest.raises(AuditError, match="weight files are missing, the first is 'model-00001-of"):
+        read_model(snapshot)
+    (snapshot / INDEX).resolve().unlink()
+    with pytest.raises(AuditError, match=f"{INDEX}: cannot be read: No such file"):
+        read_model(snapshot)
+
+
+def model(folder, index=None, **shards):
+    """A folder of shards, each given as a list of tensor names, and an index (a mapping, or any JSON value)."""
+    for shard, names in shards.items():
+        safetensors.torch.save_file({name: torch.ones(2) for name in names}, folder / f"{shard}.safetensors")
+    if index is not None:
+        (folder / INDEX).write_text(json.dumps(index))
+    return folder
+
+
+def weight_map(**places):
+    return {"metadata": {"total_size": 1}, "weight_map": {name: f"{shard}.safetensors" for name, shard in places.items()}}
+
+
+def test_an_index_chooses_the_files_and_others_are_left_alone(tmp_path):
+    model(tmp_path, weight_map(a="one", b="two"), one=["a"], two=["b"], consolidated=["a", "b"])
+    assert [shard for shard, _ in read_model(tmp_path)] == ["one.safetensors", "two.safetensors"]
+
+
+def test_without_an_index_loaders_read_the_single_file(tmp_path):
+    model(tmp_path, model=["a"], consolidated=["z"])
+    assert [shard for shard, _ in read_model(tmp_path)] == ["model.safetensors"]
+
+
+def test_a_single_file_may_have_an_index_of_its_own(tmp_path):
+    assert len(read_model(model(tmp_path, weight_map(a="model"), model=["a"]))) == 1
+
+
+@pytest.mark.parametrize(
+    ("index", "shards", "message"),
+    [
+        (weight_map(a="one", b="two"), {"one": ["a"]}, "1 of 2 weight files are missing, the first is 'two.safetensors'"),
+        (weight_map(a="one", b="one"), {"one": ["a"]}, "tensor 'b' should be in one.safetensors and is in no file"),
+        (weight_map(a="one"), {"one": ["a", "b"]}, "tensor 'b' should be in no file and is in one.safetensors"),
+        (weight_map(a="two", b="one"), {"one": ["a"], "two": ["b"]}, "tensor 'a' should be in two.safetensors and is in one.safetensors"),
+        (weight_map(a="one", b="two"), {"one": ["a", "b"], "two": ["b"]}, "tensor 'b' is in one.safetensors and in two.safetensors"),
+        (weight_map(a="one"), {"one": ["a"], "model": ["a"]}, "loaders differ in which they read"),
+        (None, {"one": ["a"], "two": ["a"]}, "tensor 'a' is in one.safetensors and in two.safetensors"),
+        (
+            None,
+            {"m-00002-of-00003": ["a"], "m-00003-of-00003": ["b"]},
+            "1 of 3 weight files are missing, the first is 'm-00001-of-00003.safetensors'",
+        ),
+        ({"weight_map": {"a": 1}}, {"one": ["a"]}, "weight_map is not a mapping"),
+        ({"weight_map": ["a"]}, {"one": ["a"]}, "weight_map is not a mapping"),
+        ({"weight_map": {}}, {"one": ["a"]}, "weight_map is not a mapping"),
+        ({"weight_maps": {}}, {"one": ["a"]}, "weight_map is not a mapping"),
+        ([1], {"one": ["a"]}, "JSON is not an object"),
+    ],
+)
+def test_a_folder_that_contradicts_itself_is_refused(index, shards, message, tmp_path):
+    with pytest.raises(AuditError, match=message):
+        read_model(model(tmp_path, index, **shards))
+
+
+@pytest.mark.parametrize(
+    "shard",
+    [
+        *["../one.safetensors", "/tmp/one.safetensors", "sub/one.safetensors", "..\\one.safetensors", "C:\\one.safetensors", "one.safetensors/"],
+        *["..", ".", "", ".safetensors", "config.json", "one.safetensors\0", "\0.safetensors", "x" * 300 + ".safetensors"],
+    ],
+)
+def test_an_index_never_leads_out_of_the_folder(shard, tmp_path):
+    (tmp_path / "sub").mkdir()
+    for folder in (tmp_path, tmp_path / "sub"):
+        model(folder, one=["a"])
+    model(tmp_path / "sub", {"weight_map": {"a": shard}})
+    with pytest.raises(AuditError, match=r"is not the name of a \*.safetensors file in the same folder"):
+        read_model(tmp_path / "sub")
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (b'{"weight_map":{"a":"one.safetensors","a":"two.safetensors"}}', "the key 'a' stands twice"),
+        (b'{"weight_map":' + b"[" * 10**6, "nested too deeply"),
+        (b'{"weight_map":{"\xff":"one.safetensors"}}', "can't decode byte"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "JSON cannot be read"),
+    ],
+)
+def test_a_broken_index_is_refused(raw, message, tmp_path):
+    (model(tmp_path, one=["a"]) / INDEX).write_bytes(raw)
+    with pytest.raises(AuditError, match=message) as refusal:
+        read_model(tmp_path)
+    assert str(refusal.value).startswith(str(tmp_path / INDEX))
+
+
+def test_an_index_of_any_size_is_not_read_whole(tmp_path):
+    with open(tmp_path / INDEX, "wb") as handle:
+        handle.truncate(10**12)  # sparse: takes no disk
+    with pytest.raises(AuditError, match="more than 100000000 bytes"):
+        read_model(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (["pytorch_model.bin", "config.json"], "found only 'pytorch_model.bin', which is never read"),
+        (["consolidated.00.pth"], "which is never read"),
+        (["model.gguf"], "which is never read"),
+        (["config.json"], "found none"),
+        ([], "found none"),
+    ],
+)
+def test_a_folder_without_safetensors_says_what_to_do(files, message, tmp_path):
+    for name in files:
+        (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(AuditError, match=message):
+        read_model(tmp_path)
+
+
+def test_what_is_no_folder_and_what_is_no_file(tmp_path):
+    for path in (tmp_path / "nowhere", model(tmp_path, one=["a"]) / "one.safetensors"):
+        with pytest.raises(AuditError, match="not a folder"):
+            read_model(path)
+    with pytest.raises(AuditError, match="cannot be read: No such file"):
+        read_header(tmp_path / "nowhere")
+    os.mkfifo(tmp_path / "pipe.safetensors")
+    for path in (tmp_path, tmp_path / "pipe.safetensors"):
+        with pytest.raises(AuditError, match="not a regular file"):
+            read_header(path)
+
+
+def test_bytes_are_read_where_they_are_or_not_at_all(tmp_path):
+    content = np.random.default_rng(0).bytes(10_000)
+    (tmp_path / "file").write_bytes(content)
+    with open(tmp_path / "file", "rb") as handle:
+        into_array = np.empty(1000, np.uint16)
+        read_into(handle.fileno(), 77, into_array, "file")
+        assert into_array.tobytes() == content[77:2077]
+        with pytest.raises(AuditError, match="file: ends at byte 10000, 1 bytes too early"):
+            read_into(handle.fileno(), 9_000, bytearray(1001), "file")
+
+
+def test_what_is_encoded_here_the_library_reads(tmp_path):
+    values = np.random.default_rng(0).standard_normal((3, 4))
+    (tmp_path / "own.safetensors").write_bytes(file({"a": entry(0, 24, (3, 4), "BF16")}, encode(values, "BF16").tobytes()))
+    expected = torch.from_numpy(values).float().bfloat16()
+    assert torch.equal(safetensors.torch.load_file(tmp_path / "own.safetensors")["a"], expected)

@@ -1,0 +1,98 @@
+"""Which jobs each target asks for, by dry run in process: nothing is executed."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import yaml
+from snakemake.api import SnakemakeApi
+from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, Quietness, ResourceSettings
+
+DEMO_MODELS = 4
+
+
+@pytest.fixture
+def jobs(workplace, monkeypatch):
+    """jobs(config, *targets) -> Counter of the rules that would run."""
+    monkeypatch.chdir(workplace)
+
+    def plan(config: dict | None, *targets: str) -> Counter:
+        files = []
+        if config is not None:
+            Path("mine.yaml").write_text(yaml.safe_dump(config))
+            files = [Path("mine.yaml")]
+        with SnakemakeApi(OutputSettings(dryrun=True, quiet={Quietness.ALL})) as api:
+            workflow = api.workflow(
+                resource_settings=ResourceSettings(cores=2), config_settings=ConfigSettings(configfiles=files), snakefile=Path("Snakefile")
+            )
+            workflow.dag(DAGSettings(targets=set(targets))).execute_workflow(executor="dryrun")
+            return Counter(job.rule.name for job in workflow._workflow.dag.jobs)
+
+    return plan
+
+
+def folders(*names):
+    """Configuration of local models; their folders need to exist."""
+    for name in names:
+        Path("models", name).mkdir(parents=True, exist_ok=True)
+        Path("models", name, "model.safetensors").touch()
+    return {name: {"path": f"models/{name}"} for name in names}
+
+
+def audit(**changes):
+    return {"suspect": "s", "base": "b", "donors": ["d"], **changes}
+
+
+def test_the_demo_ends_in_a_report(jobs):
+    found = jobs(None)
+    assert found["train_standin"] == 3
+    assert found["merge_standin"] == 1
+    assert found["manifest"] == found["template"] == found["ask"] == DEMO_MODELS
+    assert found["plan"] == found["recipe"] == found["verdict"] == found["render"] == 1
+
+
+def test_preflight_reads_no_weights(jobs):
+    found = jobs({"models": folders("s", "b", "d"), "audits": {"x": audit()}}, "preflight")
+    assert found == Counter(preflight=1, plan=1, manifest=3)
+
+
+def test_weights_asks_no_model(jobs):
+    found = jobs({"models": folders("s", "b", "d"), "audits": {"x": audit()}}, "weights")
+    assert "ask" not in found
+    assert found["aggregate"] == 1
+
+
+def test_probe_fits_nothing(jobs):
+    found = jobs({"models": folders("s", "b", "d"), "audits": {"x": audit()}}, "probe")
+    assert found["ask"] == 3
+    assert "plan" not in found
+
+
+def test_a_switched_off_probe_asks_nobody(jobs):
+    found = jobs({"models": folders("s", "b", "d"), "audits": {"x": audit()}, "probe": {"enabled": False}})
+    assert "ask" not in found
+    assert "template" not in found
+    assert found["render"] == 1
+
+
+def test_several_audits_share_their_models(jobs):
+    models = folders("s", "t", "b", "d", "e")
+    found = jobs({"models": models, "audits": {"x": audit(), "y": audit(suspect="t"), "z": audit(donors=["d", "e"])}})
+    assert found["manifest"] == found["ask"] == len(models)
+    assert found["plan"] == found["render"] == 3
+
+
+def test_models_that_no_audit_names_are_left_alone(jobs):
+    found = jobs({"models": folders("s", "b", "d", "spare"), "audits": {"x": audit()}})
+    assert found["manifest"] == 3
+
+
+def test_a_single_verdict_can_be_asked_for(jobs):
+    found = jobs({"models": folders("s", "b", "d"), "audits": {"x": audit(), "y": audit()}}, "results/y/verdict.json")
+    assert found["verdict"] == 1
+    assert "render" not in found
+
+
+def test_controls_and_base_candidates_are_read_too(jobs):
+    found = jobs({"models": folders("s", "b", "c", "d", "k"), "audits": {"x": audit(base=["b", "c"], controls=["k"])}})
+    assert found["manifest"] == 5

@@ -1,0 +1,56 @@
+"""The house rules that a machine can check."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*command):
+    done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_ruff_is_clean():
+    run("ruff", "check", ".")
+    run("ruff", "format", "--check", ".")
+
+
+def test_snakefmt_is_clean():
+    run("snakefmt", "--check", "Snakefile", "rules")
+
+
+@pytest.mark.slow
+def test_snakemake_lint_is_clean():
+    run("snakemake", "--lint")
+
+
+def test_conda_environments_are_pinned_to_the_lock_file():
+    done = subprocess.run([sys.executable, "envs/pin.py", "--check"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_rule_says_what_it_needs():
+    """Named inputs and outputs, a log, threads, memory, an environment and a message, in every rule that runs a command."""
+    for path in (ROOT / "rules").glob("*.smk"):
+        for rule in re.split(r"^(?=rule |checkpoint )", path.read_text(), flags=re.M)[1:]:
+            missing = [word for word in ("input:", "output:", "log:", "threads:", "mem_mb=", "conda:", "message:", "shell:") if word not in rule]
+            assert not missing, f"{path.name}: {rule.split(':')[0]} lacks {missing}"
+
+
+def test_the_library_neither_prints_nor_parses_arguments():
+    for path in (ROOT / "scripts/mergetrace").glob("*.py"):
+        assert not re.search(r"^\s*print\(|^import argparse|^from snakemake|^import snakemake", path.read_text(), flags=re.M), path
+
+
+def test_every_direct_dependency_is_locked_and_explained():
+    locked = (ROOT / "requirements.lock").read_text().lower()
+    for line in (ROOT / "requirements.in").read_text().splitlines():
+        if line and not line.startswith("#"):
+            name, reason = line.split("#")
+            assert f"\n{name.strip().split('==')[0].lower().replace('_', '-')}==" in locked, name
+            assert reason.strip()
