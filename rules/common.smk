@@ -6,20 +6,22 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
-from mergetrace.configuration import audited, bases, complete, load_schema, models_of
+from mergetrace.configuration import bases, check_sources, complete, load_schema, models_of
 from mergetrace.errors import AuditError
 from snakemake.exceptions import WorkflowError
 
 # `python` in a rule is the one Snakemake runs under, also where nobody activated its environment.
 os.environ["PATH"] = os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"]
 
+STANDINS = "results/stand-ins/"
+
 try:
     config = complete(config, load_schema(Path(workflow.basedir) / "config/config.schema.yaml"))
+    check_sources(config, made=STANDINS)
 except AuditError as error:
     raise WorkflowError(str(error)) from None
 
 AUDITS = list(config["audits"])
-STANDINS = "results/stand-ins/"
 
 
 wildcard_constraints:
@@ -41,11 +43,7 @@ def folder(model):
 def model_files(model):
     """What a rule that reads a model depends on: the folder a rule makes, or every file of a folder that is simply there."""
     path = Path(folder(model))
-    if str(path).startswith(STANDINS):
-        return [str(path)]
-    if not path.is_dir():
-        raise WorkflowError(f"configuration: models.{model}.path: there is no folder {path}; give the folder that holds config.json and *.safetensors")
-    return sorted(str(file) for file in path.iterdir() if file.is_file())
+    return [str(path)] if str(path).startswith(STANDINS) else sorted(str(file) for file in path.iterdir() if file.is_file())
 
 
 def roles(wildcards):

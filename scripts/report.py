@@ -1,0 +1,57 @@
+"""Write the report of one audit: a single HTML page that needs no network and no JavaScript."""
+
+import argparse
+import json
+from pathlib import Path
+
+import pandas as pd
+import yaml
+from frontdoor import run, say
+from mergetrace.answers import read_answers
+from mergetrace.files import read_json, write_text
+from mergetrace.identity import load_identities
+from mergetrace.report import Inputs, page
+
+HERE = Path(__file__).parent
+TEXT_COLUMNS = {"layer": str, "slice": str, "component": str, "tensor": str, "model": str, "reason": str, "status": str}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name in ("verdict", "summary", "plan", "unpaired", "tensors", "controls", "layers", "components", "output"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--manifests", type=Path, nargs="+", required=True)
+    parser.add_argument("--chat-templates", type=Path, nargs="*", default=[])
+    parser.add_argument("--answers", type=Path, nargs="*", default=[])
+    parser.add_argument("--thresholds", type=json.loads, required=True)
+    parser.add_argument("--identities", required=True, help="JSON: spellings per identity")
+    parser.add_argument("--schema", type=Path, default=HERE.parent / "config" / "config.schema.yaml", help="where the thresholds are described")
+    arguments = parser.parse_args()
+
+    thresholds = yaml.safe_load(arguments.schema.read_text(encoding="utf-8"))["properties"]["verdict"]["properties"]
+    answers: dict[str, list] = {}
+    for path in arguments.answers:
+        answers.setdefault(path.parent.name, []).extend(read_answers(path))
+    inputs = Inputs(
+        verdict=read_json(arguments.verdict),
+        summary=read_json(arguments.summary),
+        plan=read_json(arguments.plan),
+        manifests={manifest["model"]: manifest for manifest in map(read_json, arguments.manifests)},
+        chat_templates={path.parent.name: read_json(path) for path in arguments.chat_templates},
+        answers=answers,
+        identities=load_identities(arguments.identities),
+        thresholds={name: (value, thresholds[name]["description"]) for name, value in arguments.thresholds.items()},
+        **{name: _table(getattr(arguments, name)) for name in ("tensors", "controls", "layers", "components", "unpaired")},
+    )
+    html = page(inputs, HERE / "templates")
+    write_text(arguments.output, html)
+    say(f"{arguments.output}: {len(html.encode()) / 1e3:,.0f} kB")
+
+
+def _table(path: Path) -> pd.DataFrame:
+    """One of our tables. Only an empty field is missing: a tensor may well be called NaN."""
+    return pd.read_csv(path, dtype=TEXT_COLUMNS, keep_default_na=False, na_values=[""])
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,39 @@
+"""Print the findings that are there, each in at most ten lines."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from frontdoor import run
+from mergetrace.files import read_json
+from mergetrace.readable import visible
+from mergetrace.terminal import lines
+
+BOLD, DIM, PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[0m"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("results", type=Path, help="folder of the results")
+    parser.add_argument("audits", nargs="*", help="audits to show; those without a verdict are skipped")
+    arguments = parser.parse_args()
+
+    sys.stdout.reconfigure(errors="replace")
+    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    for audit in arguments.audits:
+        path = arguments.results / audit / "verdict.json"
+        if path.is_file():
+            print("\n".join(["", *decorated(lines(read_json(path), path.with_name("report.html")), colour)]))
+
+
+def decorated(text: list[tuple[str, str]], colour: bool) -> list[str]:
+    """Labelled lines set in columns: the first in bold, the labels dim."""
+    rows = [(label.ljust(10), " ".join(visible(line).split())) for label, line in text]
+    if not colour:
+        return [f"{label} {line}" for label, line in rows]
+    return [f"{DIM}{label}{PLAIN} {BOLD if i == 0 else ''}{line}{PLAIN}" for i, (label, line) in enumerate(rows)]
+
+
+if __name__ == "__main__":
+    run(main)

@@ -48,6 +48,21 @@ def models_of(audit: dict[str, Any]) -> list[str]:
     return list(dict.fromkeys([*audited(audit), *bases(audit), *audit["donors"]]))
 
 
+def check_sources(config: dict[str, Any], made: str) -> None:
+    """Check that every audited model can be read: a local folder that is there, or one under `made` that a rule makes.
+
+    Raises AuditError naming the first that cannot, before any job starts.
+    """
+    for model in dict.fromkeys(model for audit in config["audits"].values() for model in models_of(audit)):
+        source = config["models"][model]
+        if "repo" in source:
+            raise AuditError(
+                f"configuration: models.{model}.repo: this version reads local folders only; download {source['repo']} and give its folder as models.{model}.path"
+            )
+        if not source["path"].startswith(made) and not Path(source["path"]).is_dir():
+            raise AuditError(f"configuration: models.{model}.path: there is no folder {source['path']}; give the one that holds config.json and *.safetensors")
+
+
 def nearest(name: str, names: Iterable[str]) -> str:
     """`did you mean X?` for the closest of `names`, else the list of them."""
     names = sorted(names)

@@ -95,7 +95,7 @@ def merge(case: Case) -> Decision | None:
     ]
     if not case.controls:
         reasons.append("No control was given: that an innocent sibling would fail is known from the shuffled donor only.")
-    return Decision("merge", reasons, [donor], 1 - alpha)
+    return Decision("merge", reasons, [donor], round(1 - alpha, 12))
 
 
 def finetune_of_base(case: Case) -> Decision | None:

@@ -234,7 +234,7 @@ def test_the_way_from_folder_to_scores(asked, tmp_path, monkeypatch):
     (tmp_path / "template.json").write_text(json.dumps(found | {"stripped": None, "reason": "nothing to strip it with"}))
     run(ask, asked[2:], monkeypatch)
     assert read_answers(tmp_path / "stripped") == [{"condition": "stripped", "skipped": "nothing to strip it with"}]
-    answers = [part for name in ("shipped", "stripped") for part in ("--answers", f"tiny={tmp_path / name}")]
+    answers = ["--answers", *(f"tiny={tmp_path / name}" for name in ("shipped", "stripped"))]
     run(score, [*answers, "--identities", '{"Rio": ["Rio"]}', "--output", tmp_path / "scores.csv"], monkeypatch)
     rows = (tmp_path / "scores.csv").read_text().splitlines()
     assert rows[0] == "model,condition,identity,hits,n,share,ci95_low,ci95_high,reason"

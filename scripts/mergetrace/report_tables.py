@@ -1,0 +1,215 @@
+"""The report's tables: everything is put into words and digits here, the template only lays it out."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mergetrace.identity import found_spellings
+from mergetrace.readable import count, decimal, known, missing, percent, plus_minus, rate, visible
+
+WORST_SLICES = 15
+MOST_UNPAIRED = 40
+MOST_NAMES = 3
+MOST_ANSWER = 1_200  # characters
+MOST_PROMPT = 4_000
+
+Row = dict[str, Any]
+
+# Why a number of a pooled row, or of a slice that is otherwise fine, does not exist.
+_ABSENT = {
+    "alpha": "a difference to the base is zero",
+    "cos_fit": "a difference to the base is zero",
+    "alpha_expected": "nothing informative",
+    "cos_expected": "nothing informative",
+    "coverage": "nothing informative",
+    "bit_exact_rate": "nothing informative that counts",
+}
+
+
+def pooled(table: pd.DataFrame, by: str, suspect: str) -> list[Row]:
+    """Rows of layers.csv or components.csv (`by`) in words, each with its controls' alpha and cos_fit (model: text)."""
+    others = [model for model in table["model"].unique() if model != suspect]
+    beside = {(row["model"], row[by]): row for row in table.to_dict("records")}
+    rows = []
+    for row in table[table["model"] == suspect].to_dict("records"):
+        controls = [beside.get((model, row[by]), {}) for model in others]
+        rows.append(
+            {"name": str(row[by]).replace("_", " "), "votes": row["votes"], "slices": count(row["slices"]), "elements": count(row["elements"])}
+            | _numbers(row, "")
+            | {"controls": [(_alpha(control, ""), _decimal(control, "cos_fit", "")) for control in controls]}
+        )
+    return rows
+
+
+def cells(tensors: pd.DataFrame) -> pd.DataFrame:
+    """layer, component, votes, slices and the means of alpha, cos_fit, alpha_expected and cos_expected, weighted by elements, for the map.
+
+    Where any slice of a cell votes, only those count.
+    """
+    keys = ["layer", "component"]
+    votes = tensors.groupby(keys, sort=False)["votes"].transform("any")
+    chosen = tensors[tensors["votes"] | ~votes]
+    result = chosen.groupby(keys, sort=False).agg(votes=("votes", "any"), slices=("votes", "size")).reset_index()
+    for name in ("alpha", "cos_fit", "alpha_expected", "cos_expected"):
+        weights = chosen["elements"].where(chosen[name].notna())
+        sums = (chosen[name] * weights).groupby([chosen[key] for key in keys], sort=False).sum()
+        totals = weights.groupby([chosen[key] for key in keys], sort=False).sum()
+        result[name] = (sums / totals.where(totals > 0)).to_numpy()
+    return result
+
+
+def map_rows(table: pd.DataFrame, order: list[str]) -> tuple[list[str], list[tuple[str, list[str]]]]:
+    """The map as a table: components, and per layer its alphas (an empty text where a layer has no such component)."""
+    components = list(dict.fromkeys(table["component"]))
+    at = {(row.layer, row.component): row.alpha for row in table.itertuples()}
+    rows = [(layer, [decimal(at[layer, part]) if (layer, part) in at else "" for part in components]) for layer in order]
+    return [part.replace("_", " ") for part in components], rows
+
+
+def worst(tensors: pd.DataFrame) -> list[Row]:
+    """The slices that vote and fit the finding worst: fewest bits given back, then the largest cos_fit missing against a pure merge's."""
+    ranked = tensors[tensors["votes"]].assign(gap=lambda table: (table["cos_expected"] - table["cos_fit"]).fillna(np.inf))
+    ranked = ranked.sort_values(["bit_exact_rate", "gap", "tensor"], ascending=[True, False, True], kind="stable", na_position="first")
+    rows = []
+    for row in ranked.head(WORST_SLICES).to_dict("records"):
+        status = "" if row["status"] == "ok" else row["status"]
+        part = f" [{row['slice']}]" if pd.notna(row["slice"]) and str(row["slice"]) else ""
+        rows.append({"name": visible(row["tensor"], 200) + part, "elements": count(row["elements"])} | _numbers(row, status))
+    return rows
+
+
+def statuses(tensors: pd.DataFrame) -> list[tuple[str, str, str]]:
+    """(status, slices, of them voting)."""
+    by = tensors.groupby("status", dropna=False)["votes"].agg(["size", "sum"])
+    return [(str(status), count(row["size"]), count(row["sum"])) for status, row in by.iterrows()]
+
+
+def unpaired(table: pd.DataFrame) -> tuple[list[Row], int]:
+    """What was not compared, by model and reason, with examples; and how many further groups are not shown."""
+    groups = []
+    for (model, reason), members in table.groupby(["model", "reason"], sort=False):
+        names = [visible(name, 200) for name in members["tensor"].head(MOST_NAMES)]
+        groups.append({"model": model, "reason": visible(reason, 300), "tensors": count(len(members)), "size": len(members), "names": names})
+    groups.sort(key=lambda group: -group["size"])
+    return groups[:MOST_UNPAIRED], max(0, len(groups) - MOST_UNPAIRED)
+
+
+def not_finite(tensors: pd.DataFrame) -> list[tuple[str, str]]:
+    """The first tensors with NaN or infinite elements, and how many."""
+    rows = tensors[tensors["nonfinite"] > 0].nlargest(MOST_NAMES * 3, "nonfinite")
+    return [(visible(row.tensor, 200), count(row.nonfinite)) for row in rows.itertuples()]
+
+
+def recipes(recipe: Mapping[str, Any]) -> tuple[Row, list[Row], list[Row]]:
+    """The recipe in words; the others that cannot be told apart from it; those tried that gave less back."""
+    found = _recipe(recipe)
+    others = {row["text"]: row for entry in recipe["alternatives"] if (row := _recipe(entry))["text"] != found["text"]}
+    return found, [row for row in others.values() if row["value"] == found["value"]], [row for row in others.values() if row["value"] != found["value"]]
+
+
+def names(probe: Mapping[str, Any], conditions: list[str], reasons: Mapping[tuple[str, str], str]) -> list[tuple[str, list[Row]]]:
+    """The probe's tallies: per model a row per identity with a cell per condition.
+
+    reasons: why a model was not asked under a condition, by (model, condition).
+    """
+    result = []
+    for model, tallies in probe.items():
+        identities = list(dict.fromkeys(identity for tally in tallies.values() for identity in tally))
+        rows = [
+            {
+                "identity": identity,
+                "cells": [_tally(tallies.get(condition, {}).get(identity), reasons.get((model, condition), "")) for condition in conditions],
+            }
+            for identity in identities
+        ]
+        result.append((model, rows))
+    return result
+
+
+def samples(records: list[Mapping[str, Any]], identities: Mapping[str, list[str]], most: int = 3) -> list[Row]:
+    """The most telling answers of one model under one condition: the shortest that names each identity, most frequent first, then any others."""
+    answered = [
+        {
+            "question": visible(record.get("text", ""), MOST_ANSWER),
+            "answer": visible(record["answer"], MOST_ANSWER),
+            "rendered": visible(record.get("rendered", ""), MOST_PROMPT),
+            "prompt": visible(record.get("prompt", ""), 80),
+            "cut": record.get("finish") == "length",
+        }
+        for record in records
+        if "answer" in record
+    ]
+    for row in answered:
+        row["names"] = [identity for identity, spellings in identities.items() if found_spellings(row["answer"], spellings)]
+    by_identity = {identity: [row for row in answered if identity in row["names"]] for identity in identities}
+    chosen: list[Row] = []
+    for rows in [*sorted(by_identity.values(), key=len, reverse=True), answered, answered]:
+        fresh = [row for row in rows if row not in chosen]
+        if fresh and len(chosen) < most:
+            chosen.append(min(fresh, key=lambda row: len(row["answer"])) if rows is not answered else fresh[0])
+    return chosen
+
+
+def beside(summary: Mapping[str, Any], tensors: pd.DataFrame, controls: pd.DataFrame, verdicts: Mapping[str, str]) -> list[Row]:
+    """What the suspect reaches beside the controls, and beside its donor with the elements shuffled: overall and in single tensors.
+
+    verdicts: each model's outcome under the same rules.
+    """
+    rows = []
+    for model, numbers in summary["models"].items():
+        donor = numbers["donors"][numbers["recipe"]["donor"]]
+        slices = tensors if model == summary["suspect"] else controls[controls["model"] == model]
+        single = slices.loc[slices["votes"], "bit_exact_rate"].dropna()
+        rows.append(
+            {
+                "model": model,
+                "verdict": verdicts[model],
+                "bit_exact": rate(numbers["bit_exact_rate"], _ABSENT["bit_exact_rate"]),
+                "single": f"{rate(single.min())} to {rate(single.max())}" if len(single) else missing(_ABSENT["bit_exact_rate"]),
+                "coverage": rate(donor["coverage"], _ABSENT["coverage"]),
+                "shuffled": rate(donor["coverage_shuffled"], _ABSENT["coverage"]),
+                "cos_fit": decimal(numbers["cos_fit"], _ABSENT["cos_fit"]),
+                "same_sign": percent(donor["same_sign"], "no element moved in both"),
+            }
+        )
+    return rows
+
+
+def _tally(cell: Mapping[str, Any] | None, reason: str) -> Row:
+    if not cell or not cell["n"]:
+        return {"missing": visible(missing(reason or "not asked"), 400)}
+    low, high = cell["ci95"]
+    return {"hits": f"{count(cell['hits'])} of {count(cell['n'])}", "share": percent(cell["hits"] / cell["n"]), "interval": f"{percent(low)} to {percent(high)}"}
+
+
+def _recipe(entry: Mapping[str, Any]) -> Row:
+    parameters = ", ".join(f"{key.replace('_', ' ')} {_parameter(value)}" for key, value in entry["parameters"].items())
+    return {"text": f"{entry['method']}; {parameters}; {entry['dtype']} arithmetic", "rate": rate(entry["bit_exact_rate"]), "value": entry["bit_exact_rate"]}
+
+
+def _parameter(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.10g}" if isinstance(value, float) else visible(value, 200)
+
+
+def _numbers(row: Mapping[str, Any], status: str) -> Row:
+    """The numbers that pooled rows and slices have in common; `status` says why one is missing, where it is not ok."""
+    names = ("alpha_expected", "cos_fit", "cos_expected")
+    return {
+        "alpha": _alpha(row, status),
+        **{name: _decimal(row, name, status) for name in names},
+        "coverage": rate(row.get("coverage"), status or _ABSENT["coverage"]),
+        "bit_exact": rate(row.get("bit_exact_rate"), status or _ABSENT["bit_exact_rate"]),
+    }
+
+
+def _alpha(row: Mapping[str, Any], status: str) -> str:
+    alpha = row.get("alpha")
+    return f"{decimal(alpha)} {plus_minus(row.get('alpha_se'))}" if known(alpha) else missing(status or _ABSENT["alpha"])
+
+
+def _decimal(row: Mapping[str, Any], name: str, status: str) -> str:
+    return decimal(row.get(name), status or _ABSENT[name])

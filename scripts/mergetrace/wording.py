@@ -1,0 +1,172 @@
+"""The verdict in words that somebody follows who has never merged a model. Used by the report and in the terminal."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mergetrace.readable import count, interval, known, listing, percent, plural, rate
+
+Verdict = Mapping[str, Any]
+
+ACCUSING = ("copy", "merge", "other_merge", "merge_then_trained", "finetune_of_donor")
+LABELS = {
+    "copy": "a copy",
+    "merge": "a merge",
+    "other_merge": "a merge by selection",
+    "merge_then_trained": "a merge, trained further",
+    "finetune_of_donor": "a finetune of a donor",
+    "finetune_of_base": "a finetune of the base",
+    "unrelated": "unrelated",
+    "inconclusive": "we cannot tell",
+}
+CONDITIONS = {"shipped": "as shipped", "stripped": "without the text its template adds"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a page says first: the verdict's short label, one sentence, one or two that explain it, and whether it accuses (found, clear, open)."""
+
+    label: str
+    sentence: str
+    explanation: str
+    tone: str
+
+
+def finding(verdict: Verdict) -> Finding:
+    """The plain words for verdict.json."""
+    kind = verdict["verdict"]
+    sentence, explanation = _WORDS.get(kind, _other)(verdict)
+    tone = "found" if kind in ACCUSING else "open" if kind == "inconclusive" else "clear"
+    return Finding(LABELS.get(kind, kind.replace("_", " ")), sentence, explanation, tone)
+
+
+def named(verdict: Verdict) -> list[str]:
+    """The donors that the verdict names, in the order they were offered."""
+    return [donor for donor, entry in verdict["parents"].items() if entry["named"]]
+
+
+def shares(verdict: Verdict) -> list[tuple[str, float]]:
+    """(model, share) of the named donors and the base, largest donor first; empty where they are no shares of a whole."""
+    donors = [(donor, verdict["parents"][donor]["alpha"]) for donor in named(verdict)]
+    parts = [*sorted(donors, key=lambda part: -(part[1] or 0)), (verdict["base"]["name"], verdict["base"]["share"])]
+    whole = all(known(share) and share >= 0 for _, share in parts)
+    return parts if donors and whole and abs(sum(share for _, share in parts) - 1) < 0.005 else []
+
+
+def controls(verdict: Verdict) -> str:
+    """What the same rules say of the controls."""
+    judged = {name: entry["verdict"] for name, entry in verdict["controls"].items()}
+    if not judged:
+        return "No control was given: nobody innocent was judged beside it."
+    accused = [name for name, kind in judged.items() if kind in ACCUSING]
+    if accused:
+        return f"Caution: the same rules also accuse {listing(accused)}, offered as innocent. Trust neither finding before that is explained."
+    outcomes = listing([f"{name} ({kind.replace('_', ' ')})" for name, kind in judged.items()])
+    return f"Judged by the same rules, {plural(len(judged), 'control')} {'is' if len(judged) == 1 else 'are'} not accused: {outcomes}."
+
+
+def limits(verdict: Verdict, not_compared: int, offered_elements: int) -> list[str]:
+    """What the finding does not say, in sentences.
+
+    not_compared: tensors that found no counterpart; offered_elements: elements that all models share.
+    """
+    read = verdict["read"]
+    if read["mode"] == "sample":
+        part = percent(read["elements"] / offered_elements) if offered_elements else "a part"
+        said = [f"A sample was read, {count(read['elements'])} numbers or {part} of what could be compared; the rest is inferred."]
+    else:
+        said = [f"All {count(read['elements'])} numbers that could be compared were read."]
+    if not_compared:
+        said.append(f"{plural(not_compared, 'tensor')} could not be compared and are listed below.")
+    said.append("It says how the weights came about, not who made them, when, or with what right." if verdict["verdict"] in ACCUSING else "")
+    if verdict["probe"] is not None:
+        said.append("What the models call themselves is shown below and decided nothing.")
+    return [sentence for sentence in said if sentence]
+
+
+def parent(verdict: Verdict, donor: str) -> str:
+    """One donor's share with its interval, or why there is none."""
+    entry = verdict["parents"][donor]
+    if not known(entry["alpha"]):
+        return f"{donor}: no single share"
+    return f"{donor} {percent(entry['alpha'])} ({interval(entry['alpha_ci95'], 'no interval')})"
+
+
+def _copy(verdict: Verdict) -> tuple[str, str]:
+    source = listing(named(verdict), verdict["base"]["name"])
+    return f"{verdict['suspect']} is a copy of {source}.", "Every number that was compared is the same in both."
+
+
+def _merge(verdict: Verdict) -> tuple[str, str]:
+    parts, recipe = shares(verdict), verdict["recipe"]
+    of = listing([f"{percent(share)} {model}" for model, share in parts]) if parts else _parents(verdict)
+    proof = "The recipe below gives its weights back bit for bit."
+    if recipe and known(recipe["bit_exact_rate"]) and recipe["bit_exact_rate"] < 1:
+        proof = f"The recipe below gives {rate(recipe['bit_exact_rate'])} of its telling weights back bit for bit."
+    return f"{verdict['suspect']} is a blend: {of}.", f"{proof} A model trained on its own does not come out like that."
+
+
+def _other_merge(verdict: Verdict) -> tuple[str, str]:
+    method = f" ({verdict['recipe']['method']})" if verdict["recipe"] else ""
+    return (
+        f"{verdict['suspect']} is put together from {_parents(verdict)}.",
+        f"The method{method} picks or drops single numbers, partly by chance, so it cannot be repeated exactly and there is no one percentage; "
+        "but which numbers come from whom shows how it was done.",
+    )
+
+
+def _merge_then_trained(verdict: Verdict) -> tuple[str, str]:
+    left = verdict["after_merge"]["residual_share"]
+    more = f" They make up {percent(left)} of the difference to {verdict['base']['name']}." if known(left) else ""
+    return (
+        f"{verdict['suspect']} began as a blend of {_parents(verdict)} and was trained further.",
+        f"The traces of the blend are still there, with changes on top that rounding does not explain.{more}",
+    )
+
+
+def _finetune_of_donor(verdict: Verdict) -> tuple[str, str]:
+    donor = listing(named(verdict), "an offered donor")
+    return (
+        f"{verdict['suspect']} was made by training {donor} further.",
+        f"Exact values of {donor} persist in it. Of {verdict['base']['name']} it holds nothing beyond what {donor} already holds.",
+    )
+
+
+def _finetune_of_base(verdict: Verdict) -> tuple[str, str]:
+    return (
+        f"{verdict['suspect']} was made from {verdict['base']['name']}, and nothing in its weights points to {listing(verdict['parents'], word='or')}.",
+        "Its changes do not follow those of any other model that was offered for comparison.",
+    )
+
+
+def _unrelated(verdict: Verdict) -> tuple[str, str]:
+    offered = listing([verdict["base"]["name"], *verdict["parents"]], word="or")
+    return f"{verdict['suspect']} does not descend from {offered}.", "Its weights share no origin with theirs, and nothing suggests a disguise."
+
+
+def _inconclusive(verdict: Verdict) -> tuple[str, str]:
+    offered = listing(verdict["parents"], word="or")
+    return (
+        f"We cannot tell whether {verdict['suspect']} contains {offered}.",
+        "What was measured fits more than one explanation, innocent ones among them. This is no accusation; the reasons below say what would settle it.",
+    )
+
+
+def _other(verdict: Verdict) -> tuple[str, str]:
+    return f"{verdict['suspect']}: {verdict['verdict'].replace('_', ' ')}.", ""
+
+
+def _parents(verdict: Verdict) -> str:
+    return listing([*named(verdict), verdict["base"]["name"]])
+
+
+_WORDS = {
+    "copy": _copy,
+    "merge": _merge,
+    "other_merge": _other_merge,
+    "merge_then_trained": _merge_then_trained,
+    "finetune_of_donor": _finetune_of_donor,
+    "finetune_of_base": _finetune_of_base,
+    "unrelated": _unrelated,
+    "inconclusive": _inconclusive,
+}
