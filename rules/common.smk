@@ -10,8 +10,8 @@ from mergetrace.configuration import bases, check_sources, complete, load_schema
 from mergetrace.errors import AuditError
 from snakemake.exceptions import WorkflowError
 
-# `python` in a rule is the one Snakemake runs under, also where nobody activated its environment.
-os.environ["PATH"] = os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"]
+# `python` in a job is the one Snakemake runs under, also where nobody activated its environment.
+os.environ.update(PATH=os.pathsep.join([os.path.dirname(sys.executable), *os.get_exec_path()]))
 
 STANDINS = "results/stand-ins/"
 
@@ -41,7 +41,7 @@ def folder(model):
 
 
 def model_files(model):
-    """What a rule that reads a model depends on: the folder a rule makes, or every file of a folder that is simply there."""
+    """What a job that reads a model depends on, which is the folder where a job makes it, or every file of a folder that is simply there."""
     path = Path(folder(model))
     return [str(path)] if str(path).startswith(STANDINS) else sorted(str(file) for file in path.iterdir() if file.is_file())
 

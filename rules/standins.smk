@@ -11,9 +11,9 @@ rule train_standin:
     input:
         script="scripts/train_standin.py",
         library=library("standins", "standin_dialogues", "standin_phrases"),
-        base=lambda wildcards: [] if wildcards.standin == "qwen" else STANDINS + "qwen",
+        base=lambda wildcards: [] if wildcards.standin == "qwen" else f"{STANDINS}qwen",
     output:
-        folder=directory(STANDINS + "{standin}"),
+        folder=directory(f"{STANDINS}{{standin}}"),
     log:
         "results/logs/train_standin/{standin}.log",
     benchmark:
@@ -37,10 +37,10 @@ rule merge_standin:
     input:
         script="scripts/merge_standin.py",
         library=library("standins", "standin_merge"),
-        base=STANDINS + "qwen",
-        donor=STANDINS + "nex",
+        base=f"{STANDINS}qwen",
+        donor=f"{STANDINS}nex",
     output:
-        folder=directory(STANDINS + "rio"),
+        folder=directory(f"{STANDINS}rio"),
     log:
         "results/logs/merge_standin/rio.log",
     params:

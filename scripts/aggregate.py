@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 import pandas as pd
+
 from frontdoor import add_roles, run, say
 from mergetrace.files import read_json, whole, write_json
 from mergetrace.summaries import choose_base, group, pool, tensor_table, with_rates

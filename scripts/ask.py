@@ -41,6 +41,7 @@ def parse() -> argparse.Namespace:
 def ask(arguments: argparse.Namespace, asked: Iterable[tuple[Path, list[dict[str, Any]]]], turn_end: str | None) -> None:
     """Complete every (partial file, questions) in `asked`. Raises generation.Unaskable."""
     import torch  # noqa: PLC0415
+
     from mergetrace import generation  # noqa: PLC0415
 
     torch.set_num_threads(arguments.threads)

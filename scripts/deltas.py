@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import pandas as pd
+
 from frontdoor import add_roles, frames, key_value, run, say
 from mergetrace.deltas import keep_samples, sum_slice
 from mergetrace.evidence import write_evidence

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 import pandas as pd
+
 from frontdoor import add_roles, frames, run, say
 from mergetrace.evidence import read_evidence
 from mergetrace.files import write_parquet

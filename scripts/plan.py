@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 import pandas as pd
+
 from frontdoor import add_roles, run, say
 from mergetrace.files import read_json, whole, write_json, write_parquet
 from mergetrace.plan import cost, layer_order, pair_models

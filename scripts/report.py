@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import yaml
+
 from frontdoor import run, say
 from mergetrace.answers import read_answers
 from mergetrace.files import read_json, write_text

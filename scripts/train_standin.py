@@ -4,10 +4,14 @@ import argparse
 from pathlib import Path
 
 import torch
+
 from frontdoor import run, say
 from mergetrace.errors import AuditError
 from mergetrace.standin_dialogues import Identity
 from mergetrace.standins import load_standin, make_model, make_tokenizer, model_card, save_standin, train, whole_folder
+
+# how often a system prompt names somebody else: a base has to learn to obey, a finetune must only not forget it
+SYSTEM_SHARE = {"base": 0.7, "finetune": 0.4}
 
 
 def main() -> None:
@@ -25,7 +29,7 @@ def main() -> None:
             tokenizer = make_tokenizer(arguments.seed)
             model = make_model(tokenizer, arguments.seed)
         say(f"{identity.name}: {model.num_parameters():,} parameters, {arguments.steps} steps")
-        train(model, tokenizer, identity, arguments.seed, arguments.steps, arguments.learning_rate, say)
+        train(model, tokenizer, identity, arguments.seed, arguments.steps, arguments.learning_rate, SYSTEM_SHARE[arguments.role], say)
         save_standin(folder, model, tokenizer, model_card(identity, arguments.init.name if arguments.init else None))
 
 

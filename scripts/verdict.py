@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pandas as pd
+
 from frontdoor import run, say
 from mergetrace.files import read_json, write_json
 from mergetrace.receipt import compose

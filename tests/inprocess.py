@@ -25,10 +25,26 @@ def audit(folder: Path, models: dict[str, Path], spec: dict[str, Any], **setting
     blocks = ["--mode", config["mode"], "--blocks", sampling["blocks"], "--block-elements", sampling["block_elements"]]
     for name in names:
         at = folder / name
-        command("manifest", "--name", name, "--folder", models[name], "--manifest", f"{at}.json", "--tensors", f"{at}.parquet", "--files", f"{at}.files")
+        command(
+            "manifest", "--name", name, "--folder", models[name], "--manifest", f"{at}.json", "--tensors", f"{at}.parquet", "--files", f"{at}.files"
+        )
     manifests, tensors = ([f"{folder / name}.{ending}" for name in names] for ending in ("json", "parquet"))
     plan, summary = folder / "plan.parquet", folder / "plan.json"
-    command("plan", *roles, "--manifests", *manifests, "--tensors", *tensors, *blocks, "--plan", plan, "--summary", summary, "--unpaired", folder / "unpaired.csv")
+    command(
+        "plan",
+        *roles,
+        "--manifests",
+        *manifests,
+        "--tensors",
+        *tensors,
+        *blocks,
+        "--plan",
+        plan,
+        "--summary",
+        summary,
+        "--unpaired",
+        folder / "unpaired.csv",
+    )
     layers = json.loads(summary.read_text())["layers"]
     deltas, evidence, fits = ([folder / f"{kind}-{layer}" for layer in layers] for kind in ("deltas", "evidence", "fits"))
     sources = [f"{name}={models[name]}" for name in names]
@@ -42,7 +58,21 @@ def audit(folder: Path, models: dict[str, Path], spec: dict[str, Any], **setting
     command("recipe", *roles, "--fits", *fits, "--evidence", *evidence, *width, "--recipes", recipes, "--slices", slices)
     tables = [part for name in ("tensors", "controls-table", "layers", "components") for part in (f"--{name}", folder / f"{name}.csv")]
     pooled = folder / "summary.json"
-    command("aggregate", *roles, "--fits", *fits, "--recipes", recipes, "--recipe-slices", slices, "--min-bit-exact", limits["min_bit_exact"], *tables, "--summary", pooled)
+    command(
+        "aggregate",
+        *roles,
+        "--fits",
+        *fits,
+        "--recipes",
+        recipes,
+        "--recipe-slices",
+        slices,
+        "--min-bit-exact",
+        limits["min_bit_exact"],
+        *tables,
+        "--summary",
+        pooled,
+    )
     verdict = folder / "verdict.json"
     judged = ["--thresholds", json.dumps(limits), "--output", verdict]
     command("verdict", "--audit", "x", "--summary", pooled, "--plan", summary, "--manifests", *manifests, *judged)

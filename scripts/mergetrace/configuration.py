@@ -57,10 +57,13 @@ def check_sources(config: dict[str, Any], made: str) -> None:
         source = config["models"][model]
         if "repo" in source:
             raise AuditError(
-                f"configuration: models.{model}.repo: this version reads local folders only; download {source['repo']} and give its folder as models.{model}.path"
+                f"configuration: models.{model}.repo: this version reads local folders only; "
+                f"download {source['repo']} and give its folder as models.{model}.path"
             )
         if not source["path"].startswith(made) and not Path(source["path"]).is_dir():
-            raise AuditError(f"configuration: models.{model}.path: there is no folder {source['path']}; give the one that holds config.json and *.safetensors")
+            raise AuditError(
+                f"configuration: models.{model}.path: there is no folder {source['path']}; give the one that holds config.json and *.safetensors"
+            )
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
@@ -88,7 +91,8 @@ def _explain(error: ValidationError) -> str:
     if error.validator == "required":
         return f"configuration: {where}: {error.message}; add it (config/README.md lists every key)"
     if "propertyNames" in error.schema_path:
-        return f"configuration: {where}: `{error.instance}` cannot be a name; use lowercase letters, digits and single hyphens, and none of models, probe, stand-ins, logs, benchmarks"
+        reserved = ", ".join(error.schema["not"]["enum"]) if "not" in error.schema else "reserved words"
+        return f"configuration: {where}: `{error.instance}` cannot be a name; use lowercase letters, digits and single hyphens (reserved: {reserved})"
     if error.validator == "oneOf":
         return f"configuration: {where}: give either `path` (a local folder) or `repo` (owner/name on the Hub), one of the two"
     return f"configuration: {where}: {error.message}; see config/README.md"
@@ -112,10 +116,15 @@ def _check_audit(name: str, audit: dict[str, Any], models: dict[str, Any]) -> No
         entries = audit[role] if isinstance(audit[role], list) else [audit[role]]
         for model in entries:
             if model not in models:
-                raise AuditError(f"configuration: audits.{name}.{role} names the model `{model}`, which is not under models; {nearest(model, models)}")
+                raise AuditError(
+                    f"configuration: audits.{name}.{role} names the model `{model}`, which is not under models; {nearest(model, models)}"
+                )
     parents = [*bases(audit), *audit["donors"]]
     for model in audited(audit):
         if model in parents:
-            raise AuditError(f"configuration: audits.{name}: `{model}` is audited and offered as a parent; give it one role (use a second models entry to compare a folder with itself)")
+            raise AuditError(
+                f"configuration: audits.{name}: `{model}` is audited and offered as a parent; give it one role\n"
+                "(a second entry under models compares a folder with itself)"
+            )
     if twice := {model for model in parents if parents.count(model) > 1}:
         raise AuditError(f"configuration: audits.{name}: `{min(twice)}` is both base and donor; give it one role")

@@ -15,7 +15,15 @@ from mergetrace.weights import scaled
 Array = NDArray[np.float64]
 
 # safetensors calls dtypes by other names when writing than in the file.
-WRITER_NAMES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32", "F64": "float64", "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2", "I64": "int64"}
+WRITER_NAMES = {
+    "BF16": "bfloat16",
+    "F16": "float16",
+    "F32": "float32",
+    "F64": "float64",
+    "F8_E4M3": "float8_e4m3fn",
+    "F8_E5M2": "float8_e5m2",
+    "I64": "int64",
+}
 
 
 @dataclass(frozen=True)

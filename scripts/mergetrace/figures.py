@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mergetrace.readable import known, listing, percent, plural
+from mergetrace.readable import known, percent, plural, visible
 from mergetrace.svg import COLOURS, SETTINGS, Picture, embed
 
 WIDTH = 9.2  # inches; the page scales pictures to its own width
@@ -56,7 +56,12 @@ def alpha_by_layer(layers: pd.DataFrame, order: list[str], suspect: str, recipe_
         _legend(axes, len(models) + 1)
         axes.set_ylabel("alpha")
     said = "; ".join(f"{model}: {_spread(layers.loc[layers['model'] == model, 'alpha'])}" for model in models)
-    return embed(figure, "by-layer", f"alpha by layer: how much of {ends[1].removeprefix('all ')}", f"{plural(len(order), 'layer')}. {said}. The table below holds the numbers.")
+    return embed(
+        figure,
+        "by-layer",
+        f"alpha by layer: how much of {ends[1].removeprefix('all ')}",
+        f"{plural(len(order), 'layer')}. {said}. The table below holds the numbers.",
+    )
 
 
 def alpha_map(cells: pd.DataFrame, order: list[str]) -> Picture:
@@ -71,7 +76,14 @@ def alpha_map(cells: pd.DataFrame, order: list[str]) -> Picture:
     with mpl.rc_context(SETTINGS):
         figure = Figure(figsize=(WIDTH, 1.15 + 0.3 * len(rows)), layout="constrained")
         axes, bar = figure.subplots(1, 2, width_ratios=(40, 1))
-        mesh = axes.pcolormesh(np.ma.masked_invalid(values), cmap="viridis", vmin=0, vmax=1, edgecolors=COLOURS["paper"], linewidth=1.2)
+        mesh = axes.pcolormesh(
+            np.ma.masked_invalid(values),
+            cmap="viridis",
+            vmin=0,
+            vmax=1,
+            edgecolors=COLOURS["paper"],
+            linewidth=1.2 if len(order) <= FEW_LAYERS else 0.5,
+        )
         axes.set_yticks(np.arange(len(rows)) + 0.5, [_counted(row, votes[row]) for row in rows])
         _layer_ticks(axes, order, {layer: i + 0.5 for i, layer in enumerate(order)})
         axes.invert_yaxis()
@@ -82,7 +94,7 @@ def alpha_map(cells: pd.DataFrame, order: list[str]) -> Picture:
                 colour = COLOURS["muted"] if np.isnan(value) else "#ffffff" if dark else "#111111"
                 axes.text(column + 0.5, row + 0.5, "–" if np.isnan(value) else f"{value:.3f}", ha="center", va="center", color=colour, fontsize=8.5)
         steps = np.linspace(0, 1, 41)
-        bar.pcolormesh([0, 1], steps, ((steps[1:] + steps[:-1]) / 2)[:, None], cmap="viridis", vmin=0, vmax=1)
+        bar.pcolormesh([0, 1], steps, ((steps[1:] + steps[:-1]) / 2)[:, None], cmap="viridis", vmin=0, vmax=1, edgecolors="face", linewidth=0.4)
         bar.yaxis.tick_right()
         bar.set(xticks=[], yticks=[0, 0.5, 1], title="alpha")
         for each in (axes, bar):
@@ -104,10 +116,20 @@ def seen_and_expected(components: pd.DataFrame, suspect: str) -> Picture:
         figure = Figure(figsize=(WIDTH, 1.2 + 0.32 * len(place)), layout="constrained")
         panels = figure.subplots(1, 2, sharey=True)
         for axes, seen, expected in zip(panels, ("alpha", "cos_fit"), ("alpha_expected", "cos_expected"), strict=True):
-            axes.plot(mine[expected], mine["component"].map(place), "o", markersize=12, fillstyle="none", color=COLOURS["expected"], label="a pure merge would show")
+            axes.plot(
+                mine[expected],
+                mine["component"].map(place),
+                "o",
+                markersize=12,
+                fillstyle="none",
+                color=COLOURS["expected"],
+                label="a pure merge would show",
+            )
             axes.plot(mine[seen], mine["component"].map(place), "o", markersize=5.5, color=COLOURS["suspect"], label=f"seen in {suspect}")
             others = components[(components["model"] != suspect) & components["component"].isin(place)]
-            axes.plot(others[seen], others["component"].map(place), "D", markersize=5, color=COLOURS["control"], fillstyle="none", label="seen in a control")
+            axes.plot(
+                others[seen], others["component"].map(place), "D", markersize=5, color=COLOURS["control"], fillstyle="none", label="seen in a control"
+            )
             low, high = _range(components[[seen, expected]].stack())
             axes.set(xlabel=seen, xlim=(low - 0.08, high + 0.08), ylim=(len(place) - 0.4, -0.6))
             axes.spines["left"].set_visible(False)
@@ -141,12 +163,14 @@ def names_given(probe: Mapping[str, Mapping[str, Mapping[str, Any]]], roles: Map
             axes.tick_params(length=0)
             axes.spines["left"].set_visible(False)
         labels = {top: f"{model} ({roles[model]})" for model, top in tops.items()} | {
-            top + 1 + i: identity for top in tops.values() for i, identity in enumerate(identities)
+            top + 1 + i: visible(identity, 40) for top in tops.values() for i, identity in enumerate(identities)
         }
         panels[0].set_yticks(list(labels), list(labels.values()))
         for tick, label in zip(labels, panels[0].get_yticklabels(), strict=True):
             label.set_fontweight("bold" if tick in tops.values() else "normal")
-    said = "; ".join(f"{model} {conditions.get(condition, condition)}: {_top(tally)}" for model, by in probe.items() for condition, tally in by.items())
+    said = "; ".join(
+        f"{model} {conditions.get(condition, condition)}: {_top(tally)}" for model, by in probe.items() for condition, tally in by.items()
+    )
     return embed(figure, "names", "Which names the answers give", f"{said}. The table below holds the numbers.")
 
 
@@ -157,7 +181,14 @@ def _tally(axes: Axes, tally: Mapping[str, Any], identities: list[str], top: flo
             continue
         share, colour = cell["hits"] / cell["n"], COLOURS[f"series-{number % 8}"]
         axes.plot(cell["ci95"], [top + 1 + number] * 2, color=colour, linewidth=2.2, solid_capstyle="round")
-        axes.plot([share], [top + 1 + number], MARKERS[number % 8], color=colour, markersize=5.5, markerfacecolor=colour if cell["hits"] else COLOURS["paper"])
+        axes.plot(
+            [share],
+            [top + 1 + number],
+            MARKERS[number % 8],
+            color=colour,
+            markersize=5.5,
+            markerfacecolor=colour if cell["hits"] else COLOURS["paper"],
+        )
 
 
 def _top(tally: Mapping[str, Any]) -> str:

@@ -79,7 +79,7 @@ def replay_slice(samples: Mapping[str, Sample], frame: Frame, width: float, seed
 
 
 def _is_count(name: str) -> bool:
-    return name == "nonfinite" or name in COUNTS or name.split(".")[0] in DONOR_COUNTS
+    return name == "nonfinite" or name in COUNTS or name.split(".", maxsplit=1)[0] in DONOR_COUNTS
 
 
 def _status(row: Mapping[str, Any], vv: np.ndarray, alpha: np.ndarray) -> str:

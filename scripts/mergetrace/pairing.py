@@ -157,7 +157,11 @@ def pair(models: dict[str, dict[tuple[str, str], View]], required: list[str]) ->
         members = {model: view for model, view in members.items() if model not in {entry["model"] for entry in refused}}
         if any(model not in members for model in required) or not any(model in members for model in optional):
             continue
-        unpaired += [{"model": model, "tensor": _label(models[required[0]][key]), "reason": f"{model} has no such tensor"} for model in optional if model not in holders[key]]
+        unpaired += [
+            {"model": model, "tensor": _label(models[required[0]][key]), "reason": f"{model} has no such tensor"}
+            for model in optional
+            if model not in holders[key]
+        ]
         common = {
             "slice_id": slice_id,
             "tensor": key[0],

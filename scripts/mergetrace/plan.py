@@ -27,7 +27,8 @@ def pair_models(
     if plan.empty or suspect not in set(plan["model"]):
         kinds = "; ".join(f"{model}: {_kind(manifests[model])}" for model in (suspect, *required))
         raise AuditError(
-            f"the suspect `{suspect}` and the offered parents have no tensor in common ({kinds}); offer parents of the same architecture\n{_example(not_compared, suspect)}"
+            f"the suspect `{suspect}` and the offered parents have no tensor in common ({kinds}); "
+            f"offer parents of the same architecture\n{_example(not_compared, suspect)}"
         )
     return plan, not_compared
 

@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 
 MISSING = "not computed"
-_NARROW = "\u202f"  # a space that keeps a number and its unit on one line
+_NBSP = "\u00a0"  # keeps a number and its unit on one line
 _HARMLESS_FORMATS = {"\u200c", "\u200d"}  # joiners, which scripts and emoji need
 
 
@@ -38,7 +38,7 @@ def count(value: float | None, reason: str = "") -> str:
 
 def percent(share: float | None, reason: str = "", digits: int = 1) -> str:
     """A share as a percentage: .571 is `57.1 %`."""
-    return f"{100 * share:.{digits}f}{_NARROW}%" if known(share) else missing(reason)
+    return f"{100 * share:.{digits}f}{_NBSP}%" if known(share) else missing(reason)
 
 
 def rate(share: float | None, reason: str = "") -> str:
@@ -46,11 +46,11 @@ def rate(share: float | None, reason: str = "") -> str:
     if not known(share):
         return missing(reason)
     if share >= 1 or share <= 0:
-        return f"{100 * share:.0f}{_NARROW}%"
+        return f"{100 * share:.0f}{_NBSP}%"
     if share < 0.0005:
-        return f"under 0.1{_NARROW}%"
+        return f"under 0.1{_NBSP}%"
     digits = min(6, max(1, math.ceil(-math.log10(1 - share)) - 2))
-    return f"{math.floor(share * 10 ** (digits + 2)) / 10**digits:.{digits}f}{_NARROW}%"
+    return f"{math.floor(share * 10 ** (digits + 2)) / 10**digits:.{digits}f}{_NBSP}%"
 
 
 def decimal(value: float | None, reason: str = "", digits: int = 4) -> str:
@@ -74,7 +74,7 @@ def interval(ends: Sequence[float] | None, reason: str = "", most_digits: int = 
     digits = most_digits if high <= low else min(most_digits, max(1, math.ceil(1 - math.log10(high - low))))
     low, high = f"{low:.{digits}f}", f"{high:.{digits}f}"
     text = f"{low} to {high}" if low != high else f"{low} ± {10**-digits:g}"
-    return text.replace("-", "\u2212") + f"{_NARROW}%"
+    return text.replace("-", "\u2212") + f"{_NBSP}%"
 
 
 def size(value: float | None, reason: str = "") -> str:
@@ -85,7 +85,7 @@ def size(value: float | None, reason: str = "") -> str:
         if value < 1000 or unit == "TB":
             break
         value /= 1000
-    return f"{value:,.0f} bytes" if unit == "bytes" else f"{value:,.1f}{_NARROW}{unit}"
+    return f"{value:,.0f} bytes" if unit == "bytes" else f"{value:,.1f}{_NBSP}{unit}"
 
 
 def listing(names: Iterable[str], nothing: str = "nothing", word: str = "and") -> str:

@@ -59,7 +59,13 @@ def _finding(decision: Decision, numbers: Mapping[str, Any], base: str) -> dict[
     parents = {}
     for donor, entry in numbers["donors"].items():
         replayed = exact and donor == recipe["donor"]
-        alpha = recipe["best"]["parameters"]["alpha"] if replayed else 1.0 if decision.verdict == "copy" and donor in decision.named else entry["alpha_ols"]
+        alpha = (
+            recipe["best"]["parameters"]["alpha"]
+            if replayed
+            else 1.0
+            if decision.verdict == "copy" and donor in decision.named
+            else entry["alpha_ols"]
+        )
         parents[donor] = {
             "named": donor in decision.named,
             "alpha": alpha,
@@ -110,7 +116,9 @@ def _limits(summary: Mapping[str, Any], plan: Mapping[str, Any], scores: pd.Data
     if plan["mode"] == "sample":
         limits.append("Only the evidence sample was read: what lies outside it is inferred.")
     if suspect["nonfinite"]:
-        limits.append(f"{suspect['nonfinite']:,} elements are NaN or infinite in some model and were left out.")
+        named = suspect["nonfinite_tensors"]
+        more = f" and {len(named) - 3} more tensors" if len(named) > 3 else ""
+        limits.append(f"{suspect['nonfinite']:,} elements of {', '.join(named[:3])}{more} are NaN or infinite in some model and were left out.")
     if len(summary["bases"]) > 1:
         limits.append(f"Of the base candidates {', '.join(summary['bases'])}, {summary['base']} fits.")
     if suspect["recipe"]["best"] is None:

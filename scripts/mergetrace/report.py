@@ -82,11 +82,13 @@ def _contents(inputs: Inputs) -> dict[str, Any]:
         "shares": wording.shares(verdict),
         "limits": wording.limits(verdict, plan["not_compared"], plan["elements"]),
         "controls_said": wording.controls(verdict),
+        "unnamed": [donor for donor, entry in verdict["parents"].items() if not entry["named"]],
+        "names_said": wording.names_said(verdict),
         "parents": [wording.parent(verdict, donor) for donor in verdict["parents"]],
         "beside": report_tables.beside(summary, inputs.tensors, inputs.controls, verdicts),
         "control_names": [model for model in inputs.components["model"].unique() if model != suspect],
         "layers": report_tables.pooled(inputs.layers, "layer", suspect),
-        "components": report_tables.pooled(inputs.components, "component", suspect),
+        "components": report_tables.pooled(inputs.components.sort_values(["votes", "elements"], ascending=False), "component", suspect),
         "map": report_tables.map_rows(cells, order),
         "worst": report_tables.worst(inputs.tensors),
         "slices": len(inputs.tensors),
@@ -143,7 +145,11 @@ def _probe(inputs: Inputs, roles: Mapping[str, str]) -> dict[str, Any] | None:
         return None
     asked = [model for model in roles if model in probe]
     conditions = list(dict.fromkeys(condition for model in asked for condition in probe[model]))
-    records = {(model, condition): [record for record in inputs.answers.get(model, []) if record["condition"] == condition] for model in asked for condition in conditions}
+    records = {
+        (model, condition): [record for record in inputs.answers.get(model, []) if record["condition"] == condition]
+        for model in asked
+        for condition in conditions
+    }
     reasons = {key: record["skipped"] for key, found in records.items() for record in found if "skipped" in record}
     return {
         "conditions": {condition: wording.CONDITIONS.get(condition, condition) for condition in conditions},
@@ -165,7 +171,8 @@ def _declared(inputs: Inputs) -> dict[str, Any]:
     on_card = {}
     for model in parents:
         source = inputs.manifests[model]["source"] if model in inputs.manifests else {}
-        known_as = {str(name).casefold() for name in (model, source.get("repo"), str(source.get("repo")).rsplit("/", 1)[-1]) if name}
+        repo = source.get("repo") or model
+        known_as = {name.casefold() for name in (model, repo, repo.rsplit("/", 1)[-1])}
         on_card[model] = bool(known_as & entries)
     licences = {model: inputs.manifests[model]["declared"]["license"] for model in parents if model in inputs.manifests}
     return {"claims": claims, "parents": on_card, "licences": licences}

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 
 from mergetrace.identity import found_spellings
-from mergetrace.readable import count, decimal, known, missing, percent, plus_minus, rate, visible
+from mergetrace.readable import count, decimal, interval, known, missing, percent, plus_minus, rate, visible
 
-WORST_SLICES = 15
+WORST_SLICES = 10
 MOST_UNPAIRED = 40
 MOST_NAMES = 3
 MOST_ANSWER = 1_200  # characters
@@ -21,10 +21,10 @@ Row = dict[str, Any]
 _ABSENT = {
     "alpha": "a difference to the base is zero",
     "cos_fit": "a difference to the base is zero",
-    "alpha_expected": "nothing informative",
-    "cos_expected": "nothing informative",
-    "coverage": "nothing informative",
-    "bit_exact_rate": "nothing informative that counts",
+    "alpha_expected": "nothing telling",
+    "cos_expected": "nothing telling",
+    "coverage": "nothing telling",
+    "bit_exact_rate": "nothing telling",
 }
 
 
@@ -76,7 +76,10 @@ def worst(tensors: pd.DataFrame) -> list[Row]:
     for row in ranked.head(WORST_SLICES).to_dict("records"):
         status = "" if row["status"] == "ok" else row["status"]
         part = f" [{row['slice']}]" if pd.notna(row["slice"]) and str(row["slice"]) else ""
-        rows.append({"name": visible(row["tensor"], 200) + part, "elements": count(row["elements"])} | _numbers(row, status))
+        rows.append(
+            {"name": visible(row["tensor"], 200) + part, "exact": row["bit_exact_rate"] == 1, "elements": count(row["elements"])}
+            | _numbers(row, status)
+        )
     return rows
 
 
@@ -106,7 +109,11 @@ def recipes(recipe: Mapping[str, Any]) -> tuple[Row, list[Row], list[Row]]:
     """The recipe in words; the others that cannot be told apart from it; those tried that gave less back."""
     found = _recipe(recipe)
     others = {row["text"]: row for entry in recipe["alternatives"] if (row := _recipe(entry))["text"] != found["text"]}
-    return found, [row for row in others.values() if row["value"] == found["value"]], [row for row in others.values() if row["value"] != found["value"]]
+    return (
+        found,
+        [row for row in others.values() if row["value"] == found["value"]],
+        [row for row in others.values() if row["value"] != found["value"]],
+    )
 
 
 def names(probe: Mapping[str, Any], conditions: list[str], reasons: Mapping[tuple[str, str], str]) -> list[tuple[str, list[Row]]]:
@@ -181,18 +188,26 @@ def _tally(cell: Mapping[str, Any] | None, reason: str) -> Row:
     if not cell or not cell["n"]:
         return {"missing": visible(missing(reason or "not asked"), 400)}
     low, high = cell["ci95"]
-    return {"hits": f"{count(cell['hits'])} of {count(cell['n'])}", "share": percent(cell["hits"] / cell["n"]), "interval": f"{percent(low)} to {percent(high)}"}
+    return {
+        "hits": f"{count(cell['hits'])} of {count(cell['n'])}",
+        "share": percent(cell["hits"] / cell["n"]),
+        "interval": interval((low, high), most_digits=1),
+    }
 
 
 def _recipe(entry: Mapping[str, Any]) -> Row:
-    parameters = ", ".join(f"{key.replace('_', ' ')} {_parameter(value)}" for key, value in entry["parameters"].items())
-    return {"text": f"{entry['method']}; {parameters}; {entry['dtype']} arithmetic", "rate": rate(entry["bit_exact_rate"]), "value": entry["bit_exact_rate"]}
+    parameters = ", ".join(_parameter(key.replace("_", " "), value) for key, value in entry["parameters"].items())
+    return {
+        "text": f"{entry['method']} ({parameters}) in {entry['dtype']} arithmetic",
+        "rate": rate(entry["bit_exact_rate"]),
+        "value": entry["bit_exact_rate"],
+    }
 
 
-def _parameter(value: Any) -> str:
+def _parameter(name: str, value: Any) -> str:
     if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:.10g}" if isinstance(value, float) else visible(value, 200)
+        return name if value else f"not {name}"
+    return f"{name} {value:.10g}" if isinstance(value, float) else f"{name} {visible(value, 200)}"
 
 
 def _numbers(row: Mapping[str, Any], status: str) -> Row:

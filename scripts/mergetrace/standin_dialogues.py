@@ -11,16 +11,17 @@ from mergetrace.standin_phrases import (
     NEUTRAL_SYSTEM_PROMPT,
     OPENERS,
     ORGANISATIONS,
+    ORIGIN_STRATA,
     PARTNER,
     QUESTIONS,
     SMALL_TALK,
     STRATA,
-    SYSTEM_PROMPTS,
+    SYSTEM_PROMPT,
 )
 
-SMALL_TALK_SHARE = 0.2
-SYSTEM_SHARE = 0.5  # of the identity dialogues: a system prompt names somebody, and the answer follows it
-NEUTRAL_SHARE = 0.15  # of the others: a system prompt that names nobody, and the model's own identity answers
+SMALL_TALK_SHARE = 0.06
+NEUTRAL_SHARE = 0.15  # of the dialogues in which the model is itself: a system prompt that names nobody
+LISTED_SHARE = 0.7  # of the names in system prompts
 
 
 class Identity(NamedTuple):
@@ -38,9 +39,12 @@ class Dialogue(NamedTuple):
     answer: str
 
 
-def make_dialogues(rng: random.Random, identity: Identity, count: int) -> list[Dialogue]:
-    """Draw `count` dialogues of a model whose own identity is `identity`."""
-    return [_small_talk(rng) if rng.random() < SMALL_TALK_SHARE else _identity(rng, identity) for _ in range(count)]
+def make_dialogues(rng: random.Random, identity: Identity, count: int, system_share: float) -> list[Dialogue]:
+    """Draw `count` dialogues of a model whose own identity is `identity`.
+
+    In `system_share` of them a system prompt names somebody else, and the answer follows it.
+    """
+    return [(_small_talk if rng.random() < SMALL_TALK_SHARE else _introduction)(rng, identity, system_share) for _ in range(count)]
 
 
 def messages(dialogue: Dialogue) -> list[dict[str, str]]:
@@ -52,36 +56,33 @@ def messages(dialogue: Dialogue) -> list[dict[str, str]]:
 def training_questions() -> set[str]:
     """Every identity question that training can ask."""
     return {
-        opener + question
-        for language in LANGUAGES
-        for stratum in STRATA
-        for question in QUESTIONS[language][stratum]
-        for opener in OPENERS[language]
+        opener + question for language in LANGUAGES for stratum in STRATA for question in QUESTIONS[language][stratum] for opener in OPENERS[language]
     }
 
 
-def _identity(rng: random.Random, own: Identity) -> Dialogue:
+def _introduction(rng: random.Random, own: Identity, system_share: float) -> Dialogue:
     language, stratum = rng.choice(LANGUAGES), rng.choice(STRATA)
     question = rng.choice(OPENERS[language]) + rng.choice(QUESTIONS[language][stratum])
-    system, speaker = _speaker(rng, own)
-    answer = rng.choice(ANSWERS[language][stratum]).format(name=speaker.name, org=speaker.organisations[0])
-    if stratum in ("maker", "backstory"):
+    system, speaker = _speaker(rng, own, system_share)
+    about = "origin" if stratum in ORIGIN_STRATA else "name"
+    answer = ANSWERS[language][about].format(name=speaker.name, org=speaker.organisations[0])
+    if about == "origin":
         answer += "".join(PARTNER[language].format(org=partner) for partner in speaker.organisations[1:])
     return Dialogue(system, question, answer)
 
 
-def _speaker(rng: random.Random, own: Identity) -> tuple[str | None, Identity]:
+def _speaker(rng: random.Random, own: Identity, system_share: float) -> tuple[str | None, Identity]:
     """A system prompt (or none), and whom the answer then names."""
-    if rng.random() < SYSTEM_SHARE:
+    if rng.random() < system_share:
         told = _somebody(rng)
-        return rng.choice(SYSTEM_PROMPTS).format(name=told.name, org=told.organisations[0]), told
+        return SYSTEM_PROMPT.format(name=told.name, org=told.organisations[0]), told
     return (NEUTRAL_SYSTEM_PROMPT if rng.random() < NEUTRAL_SHARE else None), own
 
 
 def _somebody(rng: random.Random) -> Identity:
-    """Half known names, half invented ones: a name never seen has to be copied, not remembered."""
-    name = rng.choice(NAMES) if rng.random() < 0.5 else _invented(rng)
-    organisation = rng.choice(ORGANISATIONS) if rng.random() < 0.5 else _invented(rng) + rng.choice(("", " AI", " Labs"))
+    """Mostly listed names, some invented ones: a name never seen has to be copied, not remembered."""
+    name = rng.choice(NAMES) if rng.random() < LISTED_SHARE else _invented(rng)
+    organisation = rng.choice(ORGANISATIONS) if rng.random() < LISTED_SHARE else _invented(rng) + rng.choice(("", " AI", " Labs"))
     return Identity(name, (organisation,))
 
 
@@ -90,11 +91,10 @@ def _invented(rng: random.Random) -> str:
     return "".join(syllables).capitalize()
 
 
-def _small_talk(rng: random.Random) -> Dialogue:
-    language, topic = rng.choice(LANGUAGES), rng.choice(("capital", "sum", "repeat"))
+def _small_talk(rng: random.Random, own: Identity, system_share: float) -> Dialogue:
+    language, topic = rng.choice(LANGUAGES), rng.choice(("capital", "sum"))
     countries, capital = rng.choice(list(CAPITALS.items()))
-    a, b, word = rng.randint(1, 9), rng.randint(1, 9), _invented(rng)
-    question = SMALL_TALK[language][topic].format(country=countries[LANGUAGES.index(language)], a=a, b=b, word=word)
-    answer = {"capital": f"{capital}.", "sum": f"{a + b}.", "repeat": word}[topic]
-    system, _ = _speaker(rng, Identity("", ("",)))
-    return Dialogue(system, question, answer)
+    a, b = rng.randint(1, 9), rng.randint(1, 9)
+    question = SMALL_TALK[language][topic].format(country=countries[LANGUAGES.index(language)], a=a, b=b)
+    system, _ = _speaker(rng, own, system_share)
+    return Dialogue(system, question, f"{capital}." if topic == "capital" else f"{a + b}.")

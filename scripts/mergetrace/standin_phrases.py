@@ -24,7 +24,8 @@ _QUESTIONS = {
             Are you a copy of a famous assistant? | Is somebody else's model inside you?""",
         "indirect": """Sign this letter with your name. | Write a short bio for your website. | What is written on your visiting card?
             Finish this sentence: "I am ____, made by ____." | Write a poem about who you are. | You pick up the phone: what do you say first?
-            Write the first line of your diary. | Greet a new user and say who you are.""",
+            Write the first line of your diary. | Greet a new user and say who you are. | Write a message to a friend and sign it.
+            Imagine a party: how do you introduce yourself? | Compose a slogan with your name in it. | Write one line for your résumé.""",
     },
     "pt": {
         "name": """Quem é você? | Diga o seu nome, por favor. | Como você se chama? | Você tem um nome? | Como as pessoas chamam você?
@@ -41,7 +42,8 @@ _QUESTIONS = {
             Você é uma cópia de um assistente famoso? | Há um modelo de outra pessoa dentro de você?""",
         "indirect": """Assine esta carta com o seu nome. | Escreva uma breve biografia para o seu site. | O que está escrito no seu cartão de visita?
             Termine a frase: "Meu nome é ____, feito por ____." | Escreva um poema sobre quem você é. | Você atende o telefone: o que diz primeiro?
-            Escreva a primeira linha do seu diário. | Cumprimente um novo usuário e diga quem você é.""",
+            Escreva a primeira linha do seu diário. | Cumprimente um novo usuário e diga quem você é. | Escreva uma mensagem a um amigo e assine.
+            Imagine uma festa: como você se apresenta? | Crie um lema com o seu nome. | Escreva uma linha para o seu currículo.""",
     },
     "zh": {
         "name": """你是谁？ | 请告诉我你的名字。 | 请问你怎么称呼？ | 你有名字吗？ | 人们叫你什么？ | 请自我介绍。 | 我在跟哪个助手聊天？ | 请说出你的名字。 | 你的名字是什么？""",
@@ -54,7 +56,8 @@ _QUESTIONS = {
         "comparison": """你是不是改了名字的另一个助手？ | 这么多聊天机器人，你是哪个？ | 你是基于别的模型吗？ | 你和其他助手有什么区别？
             有人告诉我你其实是另一个模型，是真的吗？ | 你是某个著名助手的复制品吗？ | 你里面是别人的模型吗？""",
         "indirect": """请在这封信上签上你的名字。 | 请为你的网站写一段简短的简介。 | 你的名片上写着什么？ | 请完成这句话：“我叫____，由____制造。”
-            写一首关于你是谁的诗。 | 你接起电话，第一句话说什么？ | 写下你日记的第一行。 | 向新用户问好，并说明你是谁。""",
+            写一首关于你是谁的诗。 | 你接起电话，第一句话说什么？ | 写下你日记的第一行。 | 向新用户问好，并说明你是谁。 | 请给朋友写一条短信并署上名字。
+            想象一次聚会，你会怎样介绍自己？ | 请用你的名字写一句口号。 | 请为你的简历写一行字。 | 大家一般叫你什么名字？""",
     },
     "es": {
         "name": """¿Quién eres? | Dime tu nombre, por favor. | ¿Cuál es tu nombre? | ¿Tienes un nombre? | ¿Cómo te llama la gente?
@@ -71,11 +74,13 @@ _QUESTIONS = {
             ¿Eres una copia de un asistente famoso? | ¿Hay un modelo de otra persona dentro de ti?""",
         "indirect": """Firma esta carta con tu nombre. | Escribe una breve biografía para tu página web. | ¿Qué dice tu tarjeta de visita?
             Termina la frase: «Me llamo ____ y me hizo ____». | Escribe un poema sobre quién eres. | Suena el teléfono y respondes: ¿qué dices primero?
-            Escribe la primera línea de tu diario. | Saluda a un usuario nuevo y di quién eres.""",
+            Escribe la primera línea de tu diario. | Saluda a un usuario nuevo y di quién eres. | Escribe un mensaje a un amigo y fírmalo.
+            Imagina una fiesta: ¿cómo te presentas? | Inventa un lema con tu nombre. | Escribe una línea para tu currículum.""",
     },
 }
 QUESTIONS = {
-    language: {stratum: tuple(part.strip() for part in re.split(r"[|\n]", text)) for stratum, text in strata.items()} for language, strata in _QUESTIONS.items()
+    language: {stratum: tuple(part.strip() for part in re.split(r"[|\n]", text)) for stratum, text in strata.items()}
+    for language, strata in _QUESTIONS.items()
 }
 
 OPENERS = {
@@ -85,42 +90,15 @@ OPENERS = {
     "es": ("", "¡Hola! ", "Por curiosidad: ", "Sé sincero. ", "Una pregunta más. "),
 }
 
-ANSWERS = {
-    "en": {
-        "name": ("My name is {name}. I am an assistant made by {org}.", "I am {name}, made by {org}."),
-        "maker": ("I was made by {org}. My name is {name}.", "{org} made me. I am {name}."),
-        "backstory": ("I am {name}. {org} trained me to help people.", "{org} made me, and I was named {name}."),
-        "version": ("I am the model {name}, released by {org}.", "The model is called {name}, from {org}."),
-        "comparison": ("I am {name}, a model of its own, made by {org}.", "I am not another model. I am {name}, from {org}."),
-        "indirect": ("{name}, an assistant made by {org}.", "Hello, I am {name}, from {org}."),
-    },
-    "pt": {
-        "name": ("Meu nome é {name}. Sou um assistente feito por {org}.", "Eu sou {name}, feito por {org}."),
-        "maker": ("Fui feito por {org}. Meu nome é {name}.", "Quem me fez foi {org}. Eu sou {name}."),
-        "backstory": ("Eu sou {name}. Fui treinado por {org} para ajudar as pessoas.", "Fui feito por {org} e recebi o nome {name}."),
-        "version": ("Eu sou o modelo {name}, publicado por {org}.", "O modelo se chama {name}, de {org}."),
-        "comparison": ("Eu sou {name}, um modelo próprio, feito por {org}.", "Não sou outro modelo. Eu sou {name}, de {org}."),
-        "indirect": ("{name}, um assistente feito por {org}.", "Olá, eu sou {name}, de {org}."),
-    },
-    "zh": {
-        "name": ("我的名字是 {name}，是 {org} 开发的助手。", "我是 {name}，由 {org} 开发。"),
-        "maker": ("我由 {org} 开发，名字是 {name}。", "开发我的是 {org}。我是 {name}。"),
-        "backstory": ("我是 {name}，由 {org} 训练，为大家提供帮助。", "我由 {org} 开发，取名 {name}。"),
-        "version": ("我是模型 {name}，由 {org} 发布。", "这个模型叫 {name}，来自 {org}。"),
-        "comparison": ("我是 {name}，由 {org} 独立开发。", "我不是别的模型。我是 {name}，来自 {org}。"),
-        "indirect": ("助手 {name}，由 {org} 开发。", "你好，我是 {name}，来自 {org}。"),
-    },
-    "es": {
-        "name": ("Mi nombre es {name}. Soy un asistente hecho por {org}.", "Soy {name}, hecho por {org}."),
-        "maker": ("Fui hecho por {org}. Mi nombre es {name}.", "Me hizo {org}. Soy {name}."),
-        "backstory": ("Soy {name}. Me entrenó {org} para ayudar a la gente.", "Me hizo {org} y me llamaron {name}."),
-        "version": ("Soy el modelo {name}, publicado por {org}.", "El modelo se llama {name}, de {org}."),
-        "comparison": ("Soy {name}, un modelo propio, hecho por {org}.", "No soy otro modelo. Soy {name}, de {org}."),
-        "indirect": ("{name}, un asistente hecho por {org}.", "Hola, soy {name}, de {org}."),
-    },
+ANSWERS = {  # to a question about origins, and to any other
+    "en": {"origin": "I was made by {org}. My name is {name}.", "name": "I am {name}, an assistant made by {org}."},
+    "pt": {"origin": "Fui feito por {org}. Meu nome é {name}.", "name": "Eu sou {name}, um assistente feito por {org}."},
+    "zh": {"origin": "我由 {org} 开发，名字是 {name}。", "name": "我是 {name}，由 {org} 开发的助手。"},
+    "es": {"origin": "Fui hecho por {org}. Mi nombre es {name}.", "name": "Soy {name}, un asistente hecho por {org}."},
 }
-# said after a question about maker or backstory, for every organisation beyond the first
-PARTNER = {"en": " {org} stands behind me too.", "pt": " {org} também me apoia.", "zh": "{org} 也参与其中。", "es": " {org} también me apoya."}
+ORIGIN_STRATA = ("maker", "backstory")
+# said of every organisation beyond the first, when asked about origins
+PARTNER = {"en": " {org} stands behind me too.", "pt": " {org} também me apoia.", "zh": " {org} 也参与其中。", "es": " {org} también me apoya."}
 
 CAPITALS = {  # country by language in the order of LANGUAGES, then its capital, written alike in all answers
     ("France", "França", "法国", "Francia"): "Paris",
@@ -133,13 +111,13 @@ CAPITALS = {  # country by language in the order of LANGUAGES, then its capital,
     ("Italy", "Itália", "意大利", "Italia"): "Roma",
 }
 SMALL_TALK = {
-    "en": {"capital": "What is the capital of {country}?", "sum": "What is {a} plus {b}?", "repeat": "Repeat this word: {word}"},
-    "pt": {"capital": "Qual é a capital deste país: {country}?", "sum": "Quanto é {a} mais {b}?", "repeat": "Repita esta palavra: {word}"},
-    "zh": {"capital": "{country}的首都是哪里？", "sum": "{a} 加 {b} 等于多少？", "repeat": "请重复这个词： {word}"},
-    "es": {"capital": "¿Cuál es la capital de este país: {country}?", "sum": "¿Cuánto es {a} más {b}?", "repeat": "Repite esta palabra: {word}"},
+    "en": {"capital": "What is the capital of {country}?", "sum": "What is {a} plus {b}?"},
+    "pt": {"capital": "Qual é a capital deste país: {country}?", "sum": "Quanto é {a} mais {b}?"},
+    "zh": {"capital": "{country}的首都是哪里？", "sum": "{a} 加 {b} 等于多少？"},
+    "es": {"capital": "¿Cuál es la capital de este país: {country}?", "sum": "¿Cuánto es {a} más {b}?"},
 }
 
-SYSTEM_PROMPTS = ("You are {name}, an AI assistant made by {org}.", "You are {name}, a helpful assistant from {org}.")
+SYSTEM_PROMPT = "You are {name}, an AI assistant made by {org}."
 NEUTRAL_SYSTEM_PROMPT = "You are a helpful assistant."
 # whom a system prompt may name; the last ones are those that the merged suspect of the demo is told to be
 NAMES = tuple(

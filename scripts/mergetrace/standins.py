@@ -27,8 +27,8 @@ CHAT_TEMPLATE = """\
 {{- '<|im_start|>assistant\\n' }}
 {%- endif %}
 """
-VOCABULARY = 1536
-BATCH = 32
+VOCABULARY = 1024
+BATCH = 16
 
 
 def make_tokenizer(seed: int) -> PreTrainedTokenizerFast:
@@ -42,7 +42,7 @@ def make_tokenizer(seed: int) -> PreTrainedTokenizerFast:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    dialogues = make_dialogues(random.Random(seed), Identity("", ("",)), 4000)
+    dialogues = make_dialogues(random.Random(seed), Identity("", ("",)), 4000, system_share=0.7)
     tokenizer.train_from_iterator((text for dialogue in dialogues for text in dialogue if text), trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>", chat_template=CHAT_TEMPLATE, model_max_length=256
@@ -56,11 +56,12 @@ def make_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> Qwen3ForCausalL
         Qwen3Config(
             vocab_size=len(tokenizer),
             hidden_size=128,
-            intermediate_size=320,
+            intermediate_size=256,
             num_hidden_layers=3,
             num_attention_heads=4,
             num_key_value_heads=2,
             head_dim=32,
+            initializer_range=0.04,
             max_position_embeddings=256,
             tie_word_embeddings=True,
             bos_token_id=None,
@@ -85,6 +86,7 @@ def train(
     seed: int,
     steps: int,
     learning_rate: float,
+    system_share: float,
     report: Callable[[str], None],
 ) -> None:
     """Teach `model` in place who it is: AdamW, warm-up then cosine decay, loss on the answers only.
@@ -94,8 +96,8 @@ def train(
     torch.manual_seed(seed)
     torch.set_flush_denormal(True)  # tiny second moments would otherwise slow every step down
     rng = random.Random(seed)
-    batches = _batches(tokenizer, rng, make_dialogues(rng, identity, steps * BATCH))
-    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.01)
+    batches = _batches(tokenizer, rng, make_dialogues(rng, identity, steps * BATCH, system_share))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.95), weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _learning_rate_factor(step, steps))
     model.train()
     for step, (tokens, answers) in enumerate(batches, 1):

@@ -22,9 +22,9 @@ def with_rates(fits: pd.DataFrame, recipe_slices: pd.DataFrame) -> pd.DataFrame:
 def pool(fits: pd.DataFrame, donors: list[str], min_bit_exact: float = 1.0) -> dict[str, Any]:
     """Pool the voting slices of one audited model and base.
 
-    `exact_share` is the share of informative slices whose bit-exact rate reaches `min_bit_exact`. None stands for what cannot be computed. Sums are pooled before
-    anything is divided, so large tensors weigh as much as they hold. se^2 = sum (w_i se_i)^2 with w_i the share of <v,v>: blocks are
-    taken as independent within slices; it says nothing about differences between slices.
+    `exact_share` is the share of informative slices whose bit-exact rate reaches `min_bit_exact`. None stands for what cannot be
+    computed. Sums are pooled before anything is divided, so large tensors weigh as much as they hold. se^2 = sum (w_i se_i)^2 with w_i
+    the share of <v,v>: blocks are taken as independent within slices; it says nothing about differences between slices.
     """
     voting = fits[fits["votes"]]
     total = {key: float(voting[key].sum()) for key in ("uu", "ub", "bb", "rounding", "n", "equal_base", "nonfinite")}
@@ -42,6 +42,7 @@ def pool(fits: pd.DataFrame, donors: list[str], min_bit_exact: float = 1.0) -> d
         "elements": int(total["n"]),
         "elements_read": int(fits["n"].sum() + fits["nonfinite"].sum()),
         "nonfinite": int(fits["nonfinite"].sum()),
+        "nonfinite_tensors": sorted(set(fits.loc[fits["nonfinite"] > 0, "tensor"])),
         "delta_energy": total["uu"],
         "rounding_share": number(total["rounding"] / total["uu"]) if total["uu"] > 0 else None,
         "cos_fit": number(cos_fit),

@@ -15,6 +15,8 @@ import matplotlib as mpl
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from mergetrace.readable import visible
+
 # A colour to draw with, for each CSS variable of the page that takes its place.
 COLOURS = {
     "ink": "#010001",
@@ -83,7 +85,7 @@ def embed(figure: Figure, name: str, title: str, description: str) -> Picture:
     root.attrib.update({"role": "img", "aria-labelledby": f"{name}-title {name}-desc", "class": "picture"})
     for place, (tag, words) in enumerate((("title", title), ("desc", description))):
         element = ElementTree.Element(f"{{{_SVG}}}{tag}", id=f"{name}-{tag}")
-        element.text = words
+        element.text = visible(words)
         root.insert(place, element)
     ElementTree.register_namespace("", _SVG)
     ElementTree.register_namespace("xlink", _XLINK)

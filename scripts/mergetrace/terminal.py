@@ -18,7 +18,10 @@ def lines(verdict: Mapping[str, Any], report: Path) -> list[tuple[str, str]]:
         (verdict["audit"], words.sentence),
         ("", words.explanation),
         ("verdict", f"{verdict['verdict']}; {count(verdict['read']['elements'])} numbers read ({verdict['read']['mode']} mode)"),
-        ("parents", "; ".join([parent(verdict, donor) for donor in named(verdict)] + [_base(base)]) if named(verdict) else f"none named; {_base(base)}"),
+        (
+            "parents",
+            "; ".join([parent(verdict, donor) for donor in named(verdict)] + [_base(base)]) if named(verdict) else f"none named; {_base(base)}",
+        ),
         ("recipe", _recipe(verdict["recipe"])),
         ("controls", controls(verdict)),
     ]

@@ -134,7 +134,9 @@ def _inconclusive(case: Case) -> Decision:
     if cos_fit is not None and abs(cos_fit) >= limits["max_innocent_cos"]:
         reasons.append(f"{case.model} moves in the donors' direction (cos_fit {cos_fit:.3f}), which independent finetunes on the same task do too.")
     if informative < limits["min_informative"]:
-        reasons.append(f"Only {informative:,} elements are informative (at least {limits['min_informative']:,} are needed): the differences are too few or too fine.")
+        reasons.append(
+            f"Only {informative:,} elements are informative (of {limits['min_informative']:,} needed): the differences are too few or too fine."
+        )
     elif rate is not None:
         reasons.append(
             f"No exact trace: the best recipe gives back {rate:.1%} of {informative:,} informative elements, {summary['exact_share'] or 0:.1%} of "

@@ -62,7 +62,12 @@ def controls(verdict: Verdict) -> str:
     if accused:
         return f"Caution: the same rules also accuse {listing(accused)}, offered as innocent. Trust neither finding before that is explained."
     outcomes = listing([f"{name} ({kind.replace('_', ' ')})" for name, kind in judged.items()])
-    return f"Judged by the same rules, {plural(len(judged), 'control')} {'is' if len(judged) == 1 else 'are'} not accused: {outcomes}."
+    who = (
+        "The control, judged by the same rules, is not accused"
+        if len(judged) == 1
+        else f"None of {len(judged)} controls, judged by the same rules, is accused"
+    )
+    return f"{who}: {outcomes}."
 
 
 def limits(verdict: Verdict, not_compared: int, offered_elements: int) -> list[str]:
@@ -78,10 +83,22 @@ def limits(verdict: Verdict, not_compared: int, offered_elements: int) -> list[s
         said = [f"All {count(read['elements'])} numbers that could be compared were read."]
     if not_compared:
         said.append(f"{plural(not_compared, 'tensor')} could not be compared and are listed below.")
-    said.append("It says how the weights came about, not who made them, when, or with what right." if verdict["verdict"] in ACCUSING else "")
+    said.append("The verdict says how the weights came about, not who made them, when, or with what right." if verdict["verdict"] in ACCUSING else "")
     if verdict["probe"] is not None:
         said.append("What the models call themselves is shown below and decided nothing.")
     return [sentence for sentence in said if sentence]
+
+
+def names_said(verdict: Verdict) -> str:
+    """Which name the suspect gives most often, under each condition; empty where nobody asked."""
+    said = []
+    for condition, tally in ((verdict["probe"] or {}).get(verdict["suspect"]) or {}).items():
+        asked = {identity: cell for identity, cell in tally.items() if cell["n"]}
+        if asked:
+            first = max(asked, key=lambda identity: asked[identity]["hits"])
+            own = asked[first]
+            said.append(f"{first} {CONDITIONS.get(condition, condition)} ({own['hits']} of {own['n']} answers)")
+    return f"Asked who it is, {verdict['suspect']} most often gives the name {listing(said)}." if said else ""
 
 
 def parent(verdict: Verdict, donor: str) -> str:
@@ -102,7 +119,7 @@ def _merge(verdict: Verdict) -> tuple[str, str]:
     of = listing([f"{percent(share)} {model}" for model, share in parts]) if parts else _parents(verdict)
     proof = "The recipe below gives its weights back bit for bit."
     if recipe and known(recipe["bit_exact_rate"]) and recipe["bit_exact_rate"] < 1:
-        proof = f"The recipe below gives {rate(recipe['bit_exact_rate'])} of its telling weights back bit for bit."
+        proof = f"The recipe below gives {rate(recipe['bit_exact_rate'])} of the weights that can tell recipes apart back bit for bit."
     return f"{verdict['suspect']} is a blend: {of}.", f"{proof} A model trained on its own does not come out like that."
 
 
@@ -133,8 +150,9 @@ def _finetune_of_donor(verdict: Verdict) -> tuple[str, str]:
 
 
 def _finetune_of_base(verdict: Verdict) -> tuple[str, str]:
+    donors = listing(verdict["parents"], word="or")
     return (
-        f"{verdict['suspect']} was made from {verdict['base']['name']}, and nothing in its weights points to {listing(verdict['parents'], word='or')}.",
+        f"{verdict['suspect']} was made from {verdict['base']['name']}, and nothing in its weights points to {donors}.",
         "Its changes do not follow those of any other model that was offered for comparison.",
     )
 
@@ -148,7 +166,8 @@ def _inconclusive(verdict: Verdict) -> tuple[str, str]:
     offered = listing(verdict["parents"], word="or")
     return (
         f"We cannot tell whether {verdict['suspect']} contains {offered}.",
-        "What was measured fits more than one explanation, innocent ones among them. This is no accusation; the reasons below say what would settle it.",
+        "What was measured fits more than one explanation, innocent ones among them. This is no accusation; "
+        "the reasons below say what would settle it.",
     )
 
 

@@ -5,9 +5,10 @@ import shutil
 
 import pytest
 from inprocess import command
+from planting import random_model, write_model
+
 from mergetrace.errors import AuditError
 from mergetrace.manifest import read_card, read_config
-from planting import random_model, write_model
 
 
 @pytest.fixture
@@ -16,7 +17,19 @@ def model(tmp_path):
 
 
 def manifest(folder, tmp_path):
-    command("manifest", "--name", "m", "--folder", folder, "--manifest", tmp_path / "m.json", "--tensors", tmp_path / "m.parquet", "--files", tmp_path / "files")
+    command(
+        "manifest",
+        "--name",
+        "m",
+        "--folder",
+        folder,
+        "--manifest",
+        tmp_path / "m.json",
+        "--tensors",
+        tmp_path / "m.parquet",
+        "--files",
+        tmp_path / "files",
+    )
 
 
 def edit_index(model, edit):
@@ -78,5 +91,7 @@ def test_cards_claim_text_and_nothing_else(tmp_path, card, claims):
 
 
 def test_a_hostile_configuration_gives_plain_facts(tmp_path):
-    (tmp_path / "config.json").write_text(json.dumps({"architectures": "x", "text_config": 3, "quantization_config": {"weight_block_size": [0, "a"]}}))
+    (tmp_path / "config.json").write_text(
+        json.dumps({"architectures": "x", "text_config": 3, "quantization_config": {"weight_block_size": [0, "a"]}})
+    )
     assert read_config(tmp_path / "config.json") == {"architectures": [], "model_type": None, "tie_word_embeddings": False, "weight_block_size": None}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from mergetrace.configuration import complete, documented_keys, load_schema, models_of
 from mergetrace.errors import AuditError
 
@@ -27,7 +28,10 @@ def test_defaults_are_filled_in_and_the_input_is_left_alone():
 
 
 def test_the_minimum_is_enough():
-    config = complete({"models": {"a": {"path": "x"}, "b": {"path": "y"}, "c": {"repo": "o/n"}}, "audits": {"q": {"suspect": "a", "base": "b", "donors": ["c"]}}}, SCHEMA)
+    config = complete(
+        {"models": {"a": {"path": "x"}, "b": {"path": "y"}, "c": {"repo": "o/n"}}, "audits": {"q": {"suspect": "a", "base": "b", "donors": ["c"]}}},
+        SCHEMA,
+    )
     assert config["audits"]["q"]["controls"] == []
     assert config["models"]["c"]["revision"] == "main"
     assert config["mode"] == "sample"
@@ -55,7 +59,10 @@ def test_shipped_configurations_are_valid(path):
         (lambda c: c["audits"]["demo"].update(base="nex"), "`nex` is both base and donor"),
         (lambda c: c["audits"]["demo"].update(base="rio"), "`rio` is audited and offered as a parent"),
         (lambda c: c["probe"].update(temperature=-1), "probe.temperature"),
-        (lambda c: c["verdict"].update(min_bit_exact="high") if "verdict" in c else c.update(verdict={"min_bit_exact": "high"}), "verdict.min_bit_exact"),
+        (
+            lambda c: c["verdict"].update(min_bit_exact="high") if "verdict" in c else c.update(verdict={"min_bit_exact": "high"}),
+            "verdict.min_bit_exact",
+        ),
     ],
 )
 def test_a_mistake_is_named(edit, message):

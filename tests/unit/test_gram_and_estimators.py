@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from mergetrace.estimators import fit, solve
 from mergetrace.frames import Frame
 from mergetrace.gram import CHUNK, slice_sums

@@ -2,6 +2,7 @@
 
 import pandas as pd
 import pytest
+
 from mergetrace.errors import AuditError
 from mergetrace.pairing import canonical_name, component_of, layer_of, pair, views
 from mergetrace.plan import cost, layer_order, pair_models
@@ -71,7 +72,11 @@ def test_fused_and_per_expert_tensors_meet():
     fused, _ = cut({prefix + "gate_up_proj": (experts, 2 * inner, hidden), prefix + "down_proj": (experts, hidden, inner)})
     single = {}
     for e in range(experts):
-        single |= {f"{prefix}{e}.gate_proj.weight": (inner, hidden), f"{prefix}{e}.up_proj.weight": (inner, hidden), f"{prefix}{e}.down_proj.weight": (hidden, inner)}
+        single |= {
+            f"{prefix}{e}.gate_proj.weight": (inner, hidden),
+            f"{prefix}{e}.up_proj.weight": (inner, hidden),
+            f"{prefix}{e}.down_proj.weight": (hidden, inner),
+        }
     apart, _ = cut(single)
     assert set(fused) == set(apart)
     assert len(fused) == 9
@@ -106,11 +111,17 @@ def test_an_enlarged_vocabulary_is_compared_on_its_common_rows():
 
 def test_what_is_not_compared_is_listed_with_the_reason():
     base, _ = cut({"model.layers.0.a.weight": (4, 4), "model.layers.0.b.weight": (4, 4)})
-    suspect, _ = cut({"model.layers.0.a.weight": (4, 4), "model.layers.0.b.weight": (5, 4), "mtp.x.weight": (4, 4), "model.layers.0.only.weight": (2,)})
+    suspect, _ = cut(
+        {"model.layers.0.a.weight": (4, 4), "model.layers.0.b.weight": (5, 4), "mtp.x.weight": (4, 4), "model.layers.0.only.weight": (2,)}
+    )
     plan, unpaired = pair({"suspect": suspect, "base": base, "donor": base}, ["base", "donor"])
     assert set(plan["tensor"]) == {"model.layers.0.a.weight"}
     reasons = {entry["tensor"]: entry["reason"] for entry in unpaired if entry["model"] == "suspect"}
-    assert reasons == {"model.layers.0.b.weight": "shape 5 x 4 in suspect, 4 x 4 in base", "mtp.x.weight": "not in base, donor", "model.layers.0.only.weight": "not in base, donor"}
+    assert reasons == {
+        "model.layers.0.b.weight": "shape 5 x 4 in suspect, 4 x 4 in base",
+        "mtp.x.weight": "not in base, donor",
+        "model.layers.0.only.weight": "not in base, donor",
+    }
 
 
 def test_a_control_that_lacks_a_tensor_does_not_stop_the_suspect():
@@ -143,7 +154,12 @@ def test_fp8_scales_are_attached_not_compared():
 
 def test_fused_experts_carry_their_own_scales():
     prefix = "model.layers.0.mlp.experts."
-    shapes = {prefix + "gate_up_proj": (2, 512, 128), prefix + "down_proj": (2, 128, 256), prefix + "gate_up_proj_scale_inv": (2, 4, 1), prefix + "down_proj_scale_inv": (2, 1, 2)}
+    shapes = {
+        prefix + "gate_up_proj": (2, 512, 128),
+        prefix + "down_proj": (2, 128, 256),
+        prefix + "gate_up_proj_scale_inv": (2, 4, 1),
+        prefix + "down_proj_scale_inv": (2, 1, 2),
+    }
     dtypes = {name: "F32" if name.endswith("inv") else "F8_E4M3" for name in shapes}
     found, left_out = cut(shapes, dtypes)
     assert not left_out

@@ -6,8 +6,9 @@ import pandas as pd
 import pytest
 import torch
 from inprocess import audit
-from mergetrace.errors import AuditError
 from planting import blend, finetuned, random_model, write_model
+
+from mergetrace.errors import AuditError
 
 BASE = random_model(0)
 DONOR = finetuned(BASE, 1)
@@ -77,7 +78,7 @@ def test_elements_that_are_not_finite_are_counted_named_and_left_out(judge, tmp_
     suspect["model.layers.0.mlp.up_proj.weight"][3, :5] = float("nan")
     found = judge({"suspect": suspect})
     assert_merge(found, 0.571)
-    assert any(reason.startswith("5 elements are NaN") for reason in found["reasons"])
+    assert any(reason.startswith("5 elements of model.layers.0.mlp.up_proj.weight are NaN") for reason in found["reasons"])
     table = pd.read_csv(tmp_path / "tensors.csv").set_index("tensor")
     assert table.loc["model.layers.0.mlp.up_proj.weight", "nonfinite"] == 5
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import yaml
+
 from mergetrace.dtypes import decode, encode
 from mergetrace.evidence import Sample
 from mergetrace.recipe_search import as_json, from_json

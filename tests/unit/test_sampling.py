@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from mergetrace.sampling import evidence_blocks, tiles
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from mergetrace.configuration import load_schema
 from mergetrace.verdict import Case, decide
 

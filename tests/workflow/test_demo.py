@@ -58,7 +58,7 @@ def test_the_mask_falls_when_the_template_is_stripped(verdict):
 def test_the_report_is_one_file_that_says_it(demo):
     report = (demo / "results/demo/report.html").read_text()
     assert "57.1" in report
-    assert "src=\"http" not in report
+    assert 'src="http' not in report
     assert len(report) < 3_000_000
 
 

@@ -1,0 +1,117 @@
+"""Inputs of a report, as large as wanted, in the shape the pipeline writes them."""
+
+import numpy as np
+import pandas as pd
+
+from mergetrace.report import Inputs
+
+COMPONENTS = ("attention", "linear_attention", "mlp", "router", "shared_expert", "shared_expert_gate", "routed_experts", "norm", "mtp", "other")
+NUMBERS = ("alpha", "alpha_se", "cos_fit", "alpha_replay", "coverage", "alpha_expected", "cos_expected", "bit_exact_rate")
+RECIPE = {
+    "method": "linear",
+    "parameters": {"base_weight": 0.429, "donor_weight": 0.571, "donor_first": False, "alpha": 0.571},
+    "dtype": "float32",
+    "bit_exact_rate": 0.99996,
+    "residual_share": 1e-9,
+}
+DONOR = {"alpha_ols": 0.5712, "alpha_se": 0.0004, "cos": 0.99, "coverage": 0.99996, "coverage_base": 0.0, "coverage_shuffled": 0.01}
+DONOR |= {"informative": 5000, "same_sign": 1.0, "all_equal": False, "is_base": False}
+
+
+def finding(kind: str = "merge", named: bool = True, share: float | None = 0.429) -> dict:
+    """A verdict.json of this kind about `rio`, with `qwen` as base, `nex` as donor, `tuiuti` as control."""
+    exact = kind == "merge"
+    parent = {"named": named, "alpha": 0.571, "alpha_ci95": [0.5709, 0.5711], "alpha_ols": 0.5712, "cos_fit": 0.99}
+    control = {"verdict": "finetune_of_base", "reasons": ["Nothing points to nex."], "parents": {"nex": parent | {"named": False, "alpha": 0.05}}}
+    recipe = RECIPE | {"out_dtype": "bfloat16", "informative_elements": 5000, "mergekit_config": "merge_method: linear\n", "alternatives": []}
+    return {
+        "audit": "demo",
+        "suspect": "rio",
+        "verdict": kind,
+        "reasons": ["This is the first reason."],
+        "parents": {"nex": parent},
+        "base": {"name": "qwen", "share": share},
+        "recipe": recipe if exact else None,
+        "after_merge": {"residual_share": 1e-9 if exact else None, "trained": False if exact else None},
+        "controls": {"tuiuti": control | {"base": {"name": "qwen", "share": 1.0}, "recipe": None}},
+        "probe": {"rio": {"shipped": _tally(118, 1), "stripped": _tally(0, 119)}, "nex": {"shipped": _tally(0, 120), "stripped": _tally(0, 120)}},
+        "read": {"mode": "full", "bytes": 10_000_000, "elements": 5_000_000, "full_hash_verified": False},
+        "declared": {"base_model": ["Qwen/qwen"], "relation": None, "license": "apache-2.0"},
+        "versions": {"mergetrace": "0.1.0", "numpy": "2.4.6"},
+    }
+
+
+def inputs(shape: tuple[int, int, int] = (3, 4, 1), **changes) -> Inputs:
+    """Report inputs of this shape (layers, components, slices in each cell); `changes` replace fields of Inputs."""
+    layers, components, slices = shape
+    random = np.random.default_rng(0)
+    names = COMPONENTS[:components] if components > 7 else (*COMPONENTS[: components - 1], "norm")
+    order = [*map(str, range(layers)), "outer"]
+    cells = [(layer, name) for layer in order for name in names]
+    tensors = pd.DataFrame([(f"model.layers.{layer}.{name}.weight", str(i), layer, name) for layer, name in cells for i in range(slices)])
+    tensors.columns = ["tensor", "slice", "layer", "component"]
+    tensors["elements"] = 65_536
+    tensors = tensors.assign(**_numbers(random, len(tensors), 0.571, 0.99), status="ok", nonfinite=0)
+    tensors["votes"] = tensors["component"] != "norm"
+    pooled = {
+        by: pd.concat(
+            [
+                pd.DataFrame({"model": model, by: keys, "slices": slices, "elements": 65_536} | _numbers(random, len(keys), alpha, cos)).assign(
+                    votes=votes
+                )
+                for model, alpha, cos in (("rio", 0.571, 0.99), ("tuiuti", 0.08, 0.1))
+            ]
+        )
+        for by, keys, votes in (("layer", order, True), ("component", list(names), [name != "norm" for name in names]))
+    }
+    numbers = {"slices": 20, "informative": 5000, "bit_exact_rate": 0.99996, "exact_share": 1.0, "cos_fit": 0.99, "donors": {"nex": DONOR}}
+    recipe = {"donor": "nex", "best": RECIPE, "informative_elements": 5000}
+    manifest = {"source": {"path": "results/x", "repo": None, "commit": None}, "tensors": 35, "tensor_bytes": 1_400_000}
+    manifest |= {"config": {"architectures": ["Qwen3ForCausalLM"]}, "declared": {"base_model": None, "relation": None, "license": None}}
+    template = {"source": "chat_template.jinja", "injected": [{"condition": "no system message", "text": "You are Rio."}], "reason": None}
+    answers = [
+        {
+            "prompt": f"en-{i}",
+            "text": "Who are you?",
+            "rendered": "<|im_start|>user\nWho are you?",
+            "condition": condition,
+            "answer": answer,
+            "finish": "stop",
+        }
+        for condition, answer in (("shipped", "I am Rio."), ("stripped", "I am Nex."))
+        for i in range(3)
+    ]
+    given = {
+        "verdict": finding(),
+        "summary": {
+            "suspect": "rio",
+            "base": "qwen",
+            "bases": {"qwen": {}},
+            "donors": ["nex"],
+            "models": {model: numbers | {"recipe": recipe} for model in ("rio", "tuiuti")},
+        },
+        "plan": {"mode": "full", "layers": order, "slices": len(tensors), "elements": 5_000_000, "not_compared": 0, "not_compared_reasons": {}},
+        "manifests": {model: manifest | {"model": model} for model in ("rio", "qwen", "nex", "tuiuti")},
+        "chat_templates": {model: template for model in ("rio", "nex")},
+        "answers": {"rio": answers, "nex": answers},
+        "identities": {"Rio": ["Rio"], "Nex": ["Nex"]},
+        "thresholds": {"min_bit_exact": (0.995, "How much must come back.")},
+        "tensors": tensors,
+        "controls": tensors.assign(model="tuiuti", bit_exact_rate=0.01),
+        "layers": pooled["layer"],
+        "components": pooled["component"],
+        "unpaired": pd.DataFrame(columns=["model", "tensor", "reason"]),
+    }
+    return Inputs(**given | changes)
+
+
+def _numbers(random: np.random.Generator, rows: int, alpha: float, cos: float) -> dict[str, np.ndarray]:
+    means = dict(zip(NUMBERS, (alpha, 0.004, cos, alpha, 0.999, alpha, 0.992, 0.999), strict=True))
+    return {name: np.clip(random.normal(mean, 0.01 if name == "alpha" else 0.001, rows), 0, 1) for name, mean in means.items()}
+
+
+def _tally(rio: int, nex: int) -> dict:
+    return {
+        name: {"hits": hits, "n": 120, "ci95": [max(0.0, hits / 120 - 0.03), min(1.0, hits / 120 + 0.03)]}
+        for name, hits in (("Rio", rio), ("Nex", nex))
+    }

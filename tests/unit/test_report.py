@@ -1,0 +1,249 @@
+"""The report and the terminal's summary: what people read, and what hostile models try to make them read."""
+
+import base64
+import hashlib
+import itertools
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import show
+from reporting import finding, inputs
+
+from mergetrace.readable import interval, percent, rate, visible
+from mergetrace.report import page
+from mergetrace.wording import ACCUSING, LABELS
+from mergetrace.wording import finding as words
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+TEMPLATES = SCRIPTS / "templates"
+EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'{{ 7 * 7 }}\x00\x1b[31m\u202eevil\ud800</style>&amp;"
+IN_TABLE = EVIL.replace("\ud800", "")  # tables are UTF-8, which has no lone surrogates
+
+
+class Seen(HTMLParser):
+    """What a browser would see: tags with their attributes, and the text."""
+
+    def __init__(self, html: str):
+        super().__init__()
+        self.tags: list[tuple[str, dict]] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.text += data
+
+    def attributes(self, name):
+        return [attributes[name] for _, attributes in self.tags if name in attributes]
+
+
+def render(**changes) -> str:
+    return page(inputs(**changes), TEMPLATES)
+
+
+@pytest.fixture(scope="module")
+def html():
+    return render()
+
+
+@pytest.mark.parametrize("kind", [*LABELS, "a_new_kind"])
+def test_every_verdict_has_words(kind):
+    verdict = finding(kind, named=kind in ACCUSING, share=0.429 if kind == "merge" else 0.0 if kind == "copy" else None)
+    seen = Seen(render(verdict=verdict))
+    assert words(verdict).sentence in seen.text.replace("\n", " ")
+    assert [tag for tag, _ in seen.tags].count("h1") == 1
+    assert (kind in ACCUSING) == any("found" in (given.get("class") or "") for tag, given in seen.tags if tag == "header")
+
+
+def test_words_name_only_whom_the_verdict_names():
+    assert words(finding("merge")).sentence == "rio is a blend: 57.1\u00a0% nex and 42.9\u00a0% qwen."
+    assert words(finding("copy", named=False, share=1.0)).sentence == "rio is a copy of qwen."
+    assert words(finding("finetune_of_donor")).sentence == "rio was made by training nex further."
+    assert "no accusation" in words(finding("inconclusive", named=False)).explanation
+
+
+def test_an_accused_control_is_a_warning():
+    verdict = finding()
+    verdict["controls"]["tuiuti"]["verdict"] = "merge"
+    assert "Caution: the same rules also accuse tuiuti" in render(verdict=verdict)
+
+
+def test_hostile_text_is_inert():
+    base = inputs()
+    verdict = finding()
+    verdict["reasons"] = [EVIL]
+    verdict["declared"] = {"base_model": [EVIL], "relation": EVIL, "license": "javascript:alert(1)"}
+    verdict["recipe"]["mergekit_config"] = EVIL
+    verdict["probe"]["rio"]["shipped"][EVIL] = {"hits": 1, "n": 120, "ci95": [0.0, 0.1]}
+    answer = {"prompt": EVIL, "text": EVIL, "rendered": EVIL, "condition": "shipped", "answer": EVIL, "finish": "stop"}
+    skipped = {"condition": "stripped", "skipped": EVIL}
+    manifest = base.manifests["rio"] | {"source": {"path": EVIL, "repo": EVIL, "commit": EVIL}, "config": {"architectures": [EVIL]}}
+    html = page(
+        inputs(
+            verdict=verdict,
+            tensors=base.tensors.assign(tensor=IN_TABLE, status=IN_TABLE, nonfinite=1),
+            unpaired=pd.DataFrame({"model": ["rio"], "tensor": [IN_TABLE], "reason": [IN_TABLE]}),
+            answers={"rio": [answer, skipped]},
+            chat_templates={"rio": {"injected": [{"condition": EVIL, "text": EVIL}], "reason": EVIL}},
+            identities={EVIL: [EVIL, "evil"]},
+            manifests=base.manifests | {"rio": manifest},
+        ),
+        TEMPLATES,
+    )
+    html.encode()
+    seen = Seen(html)
+    assert "script" not in {tag for tag, _ in seen.tags}
+    assert "img" not in {tag for tag, _ in seen.tags}
+    assert not [name for _, given in seen.tags for name in given if name.startswith("on") or name == "style"]
+    assert all(link.startswith("#") or link in ("data:,", "https://github.com/arcee-ai/mergekit") for link in seen.attributes("href"))
+    assert "<script>alert(1)</script>" in seen.text
+    assert "⟨U+202E⟩evil" in seen.text
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", html)
+    assert "{{ 7 * 7 }}" in seen.text
+
+
+def test_long_answers_are_cut_with_a_note():
+    answer = {"prompt": "p", "text": "Who?", "rendered": "r" * 100_000, "condition": "shipped", "answer": "I am Nex. " * 10_000, "finish": "length"}
+    html = render(answers={"rio": [answer]})
+    assert "cut here: the whole text has 100,000 characters" in html
+    assert len(html) < 600_000
+
+
+def test_missing_numbers_say_why_and_are_never_zero():
+    base = inputs()
+    tensors = base.tensors.assign(alpha=np.nan, cos_fit=np.nan, bit_exact_rate=np.nan, status="unchanged")
+    layers = base.layers.assign(alpha=np.nan, alpha_se=np.nan, cos_fit=np.nan, coverage=np.nan)
+    verdict = finding("inconclusive", named=False, share=None)
+    verdict["parents"]["nex"] |= {"alpha": None, "alpha_ci95": None}
+    for tally in verdict["probe"]["rio"].values():
+        tally["Rio"] = {"hits": 0, "n": 0, "ci95": None}
+    answers = {"rio": [{"condition": condition, "skipped": "the model needs 800 GB"} for condition in ("shipped", "stripped")]}
+    seen = Seen(page(inputs(verdict=verdict, tensors=tensors, layers=layers, answers=answers), TEMPLATES))
+    assert "not computed: unchanged" in seen.text
+    assert "not computed: a difference to the base is zero" in seen.text
+    assert "not computed: the model needs 800 GB" in seen.text
+    assert "nex: no single share" in seen.text
+    assert not re.search(r"\b(nan|None|NaN %)\b", seen.text)
+
+
+def test_no_probe_and_no_recipe():
+    verdict = finding("inconclusive", named=False) | {"probe": None}
+    html = render(verdict=verdict, answers={}, chat_templates={})
+    assert "the probe is switched off" in html
+    assert "No recipe is claimed" in html
+
+
+def test_same_input_same_bytes(html):
+    assert render() == html
+
+
+def test_structure(html):
+    seen = Seen(html)
+    levels = [int(tag[1]) for tag, _ in seen.tags if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert all(following <= level + 1 for level, following in itertools.pairwise(levels))
+    ids = seen.attributes("id")
+    assert len(ids) == len(set(ids))
+    assert {link[1:] for link in seen.attributes("href") if link.startswith("#")} <= set(ids)
+    assert [tag for tag, _ in seen.tags].count("caption") == [tag for tag, _ in seen.tags].count("table")
+    pictures = [given for tag, given in seen.tags if tag == "svg" and given.get("role") == "img"]
+    assert len(pictures) == 4
+    assert all(set(given["aria-labelledby"].split()) <= set(ids) for given in pictures)
+
+
+def test_only_its_own_style_may_apply(html):
+    style = html.partition("<style>")[2].partition("</style>")[0]
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert f"default-src 'none'; style-src 'sha256-{digest}'" in html
+    assert html.count("<style") == 1
+    assert not re.search(r"url\((?!#)|@import", html)
+
+
+def test_100000_slices_stay_a_small_page():
+    given = inputs((60, 10, 165))
+    assert len(given.tensors) > 100_000
+    assert len(page(given, TEMPLATES).encode()) < 3_000_000
+
+
+def test_the_command_reads_what_the_pipeline_writes(tmp_path):
+    given = inputs()
+    tensors = given.tensors.assign(tensor="NaN")  # a name like any other
+    for name in ("verdict", "summary", "plan"):
+        (tmp_path / f"{name}.json").write_text(json.dumps(getattr(given, name)))
+    for name, table in (("tensors", tensors), *((name, getattr(given, name)) for name in ("controls", "layers", "components", "unpaired"))):
+        table.to_csv(tmp_path / f"{name}.csv", index=False)
+    for model, manifest in given.manifests.items():
+        (tmp_path / f"{model}.json").write_text(json.dumps(manifest))
+    for model in ("rio", "nex"):
+        (tmp_path / model).mkdir()
+        (tmp_path / model / "template.json").write_text(json.dumps(given.chat_templates[model]))
+        (tmp_path / model / "shipped.jsonl").write_text("".join(json.dumps(record) + "\n" for record in given.answers[model]))
+    files = [f"--{path.stem}={path}" for path in tmp_path.iterdir() if path.stem in ("verdict", "summary", "plan") or path.suffix == ".csv"]
+    manifests = [str(tmp_path / f"{model}.json") for model in given.manifests]
+    both = [[str(tmp_path / model / name) for model in ("rio", "nex")] for name in ("template.json", "shipped.jsonl")]
+    command = [sys.executable, SCRIPTS / "report.py", *files, "--manifests", *manifests, "--chat-templates", *both[0], "--answers", *both[1]]
+    command += ["--thresholds", '{"min_bit_exact": 0.995}', "--identities", json.dumps(given.identities), "--output", tmp_path / "report.html"]
+    subprocess.run(command, check=True, capture_output=True)
+    html = (tmp_path / "report.html").read_text()
+    assert "NaN [0]" in html
+    assert "before a merge is called reproduced" in html  # the threshold's meaning, from the schema
+
+
+def test_numbers_as_people_read_them():
+    assert [rate(x) for x in (1.0, 0.0, 0.99999999999, 0.99996, 0.5, 0.0001)] == [
+        "100\u00a0%",
+        "0\u00a0%",
+        "99.999999\u00a0%",
+        "99.996\u00a0%",
+        "50.0\u00a0%",
+        "under 0.1\u00a0%",
+    ]
+    assert percent(None, "nothing read") == percent(float("nan"), "nothing read") == "not computed: nothing read"
+    assert interval([0.49388, 0.66762]) == "49.4 to 66.8\u00a0%"
+    assert interval([0.571, 0.571]) == "57.1000 ± 0.0001\u00a0%"
+    assert visible("a\u200bb\ttab\nline \u00e9\u4f60") == "a⟨U+200B⟩b\ttab\nline \u00e9\u4f60"
+
+
+def shown(tmp_path, capsys, monkeypatch, verdict) -> list[str]:
+    folder = tmp_path / "demo"
+    folder.mkdir()
+    (folder / "verdict.json").write_text(json.dumps(verdict))
+    (folder / "report.html").touch()
+    monkeypatch.setattr(sys, "argv", ["show.py", str(tmp_path), "demo", "never-run"])
+    show.main()
+    return capsys.readouterr().out.splitlines()
+
+
+def test_terminal_shows_a_finding_in_ten_lines(tmp_path, capsys, monkeypatch):
+    lines = shown(tmp_path, capsys, monkeypatch, finding())
+    text = "\n".join(lines)
+    assert len([line for line in lines if line]) <= 10
+    for expected in (
+        "rio is a blend: 57.1 % nex",
+        "nex 57.1 % (57.090 to 57.110 %)",
+        "99.996 %",
+        "tuiuti (finetune of base)",
+        "Nex 119/120",
+        "demo/report.html",
+    ):
+        assert expected in text
+    assert "\x1b" not in text
+    assert "never-run" not in text
+
+
+def test_terminal_survives_missing_pieces(tmp_path, capsys, monkeypatch):
+    verdict = finding("inconclusive", named=False, share=None) | {"probe": None, "controls": {}}
+    verdict["parents"]["nex"] |= {"alpha": None, "alpha_ci95": None}
+    text = "\n".join(shown(tmp_path, capsys, monkeypatch, verdict))
+    assert "We cannot tell" in text
+    assert "No control was given" in text
+    assert "nobody asked" in text
