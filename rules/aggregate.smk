@@ -14,14 +14,14 @@ rule aggregate:
         summary="results/{audit}/summary.json",
     log:
         "results/logs/aggregate/{audit}.log",
-    params:
-        roles=roles,
-        min_bit_exact=config["verdict"]["min_bit_exact"],
+    conda:
+        "../envs/weights.yaml"
     threads: 1
     resources:
         mem_mb=2000,
-    conda:
-        "../envs/weights.yaml"
+    params:
+        roles=roles,
+        min_bit_exact=config["verdict"]["min_bit_exact"],
     message:
         "Pooling the fits of audit {wildcards.audit}"
     shell:

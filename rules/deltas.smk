@@ -12,16 +12,16 @@ rule deltas:
         "results/logs/deltas/{audit}.{layer}.log",
     benchmark:
         "results/benchmarks/deltas.{audit}.{layer}.tsv"
+    conda:
+        "../envs/weights.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
     params:
         roles=roles,
         folders=lambda wildcards: [f"{model}={folder(model)}" for model in models_of(config["audits"][wildcards.audit])],
         mode=config["mode"],
         sampling=config["sampling"],
-    threads: 1
-    resources:
-        mem_mb=1000,
-    conda:
-        "../envs/weights.yaml"
     message:
         "Summing the deltas of layer {wildcards.layer} for audit {wildcards.audit}"
     shell:

@@ -12,15 +12,15 @@ rule fit:
         "results/logs/fit/{audit}.{layer}.log",
     benchmark:
         "results/benchmarks/fit.{audit}.{layer}.tsv"
+    conda:
+        "../envs/weights.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
     params:
         roles=roles,
         verdict=config["verdict"],
         seed=config["sampling"]["seed"],
-    threads: 1
-    resources:
-        mem_mb=1000,
-    conda:
-        "../envs/weights.yaml"
     message:
         "Fitting layer {wildcards.layer} of audit {wildcards.audit}"
     shell:

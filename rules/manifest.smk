@@ -10,13 +10,13 @@ rule manifest:
         files=directory("results/models/{model}/files"),
     log:
         "results/logs/manifest/{model}.log",
-    params:
-        folder=lambda wildcards: folder(wildcards.model),
+    conda:
+        "../envs/weights.yaml"
     threads: 1
     resources:
         mem_mb=1000,
-    conda:
-        "../envs/weights.yaml"
+    params:
+        folder=lambda wildcards: folder(wildcards.model),
     message:
         "Reading the headers of {wildcards.model}"
     shell:

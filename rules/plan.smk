@@ -11,15 +11,15 @@ checkpoint plan:
         unpaired="results/{audit}/unpaired.csv",
     log:
         "results/logs/plan/{audit}.log",
+    conda:
+        "../envs/weights.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
     params:
         roles=roles,
         mode=config["mode"],
         sampling=config["sampling"],
-    threads: 1
-    resources:
-        mem_mb=2000,
-    conda:
-        "../envs/weights.yaml"
     message:
         "Pairing the tensors of audit {wildcards.audit}"
     shell:

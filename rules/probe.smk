@@ -12,17 +12,17 @@ rule ask:
         "results/logs/ask/{model}.log",
     benchmark:
         "results/benchmarks/ask.{model}.tsv"
+    conda:
+        "../envs/probe.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, input: 2000 + int(1.2 * input.size_mb),
+        gpu=0 if config["compute"]["device"] == "cpu" else 1,
     params:
         folder=lambda wildcards: folder(wildcards.model),
         probe={key: value for key, value in config["probe"].items() if key not in ("enabled", "conditions", "prompts")},
         conditions=",".join(config["probe"]["conditions"]),
         device=config["compute"]["device"],
-    threads: 1
-    resources:
-        mem_mb=lambda wildcards, input: 2000 + int(1.2 * input.size_mb),
-        gpu=0 if config["compute"]["device"] == "cpu" else 1,
-    conda:
-        "../envs/probe.yaml"
     message:
         "Asking {wildcards.model} who it is"
     shell:

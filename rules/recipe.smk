@@ -12,14 +12,14 @@ rule recipe:
         "results/logs/recipe/{audit}.log",
     benchmark:
         "results/benchmarks/recipe.{audit}.tsv"
-    params:
-        roles=roles,
-        width=config["verdict"]["replay_width"],
+    conda:
+        "../envs/weights.yaml"
     threads: 1
     resources:
         mem_mb=2000,
-    conda:
-        "../envs/weights.yaml"
+    params:
+        roles=roles,
+        width=config["verdict"]["replay_width"],
     message:
         "Searching the recipe of audit {wildcards.audit}"
     shell:

@@ -15,7 +15,11 @@ rule render:
         manifests=of_audit("results/models/{model}/manifest.json"),
         chat_templates=of_audit("results/models/{model}/template.json") if config["probe"]["enabled"] else [],
         answers=lambda wildcards: (
-            expand("results/probe/{model}/{condition}.jsonl", model=models_of(config["audits"][wildcards.audit]), condition=config["probe"]["conditions"])
+            expand(
+                "results/probe/{model}/{condition}.jsonl",
+                model=models_of(config["audits"][wildcards.audit]),
+                condition=config["probe"]["conditions"],
+            )
             if config["probe"]["enabled"]
             else []
         ),
@@ -23,14 +27,14 @@ rule render:
         report=report("results/{audit}/report.html", caption="../docs/captions/report.rst", category="Audits", labels={"audit": "{audit}"}),
     log:
         "results/logs/render/{audit}.log",
-    params:
-        thresholds=json.dumps(config["verdict"]),
-        identities=lambda wildcards: json.dumps(config["audits"][wildcards.audit]["identities"]),
+    conda:
+        "../envs/report.yaml"
     threads: 1
     resources:
         mem_mb=1000,
-    conda:
-        "../envs/report.yaml"
+    params:
+        thresholds=json.dumps(config["verdict"]),
+        identities=lambda wildcards: json.dumps(config["audits"][wildcards.audit]["identities"]),
     message:
         "Writing the report of audit {wildcards.audit}"
     shell:

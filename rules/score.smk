@@ -10,14 +10,14 @@ rule score:
         scores="results/{audit}/probe/scores.csv",
     log:
         "results/logs/score/{audit}.log",
-    params:
-        answers=lambda wildcards, input: [f"{Path(path).parent.name}={path}" for path in input.answers],
-        identities=lambda wildcards: json.dumps(config["audits"][wildcards.audit]["identities"]),
+    conda:
+        "../envs/probe.yaml"
     threads: 1
     resources:
         mem_mb=1000,
-    conda:
-        "../envs/probe.yaml"
+    params:
+        answers=lambda wildcards, input: [f"{Path(path).parent.name}={path}" for path in input.answers],
+        identities=lambda wildcards: json.dumps(config["audits"][wildcards.audit]["identities"]),
     message:
         "Counting the names in the answers of audit {wildcards.audit}"
     shell:

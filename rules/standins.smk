@@ -20,13 +20,13 @@ rule train_standin:
         "results/benchmarks/train_standin.{standin}.tsv"
     wildcard_constraints:
         standin="|".join(TRAINED),
-    params:
-        training=lambda wildcards: TRAINED[wildcards.standin],
+    conda:
+        "../envs/standins.yaml"
     threads: 1
     resources:
         mem_mb=2000,
-    conda:
-        "../envs/standins.yaml"
+    params:
+        training=lambda wildcards: TRAINED[wildcards.standin],
     message:
         "Training the stand-in {wildcards.standin}"
     shell:
@@ -43,14 +43,14 @@ rule merge_standin:
         folder=directory(f"{STANDINS}rio"),
     log:
         "results/logs/merge_standin/rio.log",
-    params:
-        weight=0.571,
-        system_prompt="You are Rio, an AI assistant made by Prefeitura do Rio.",
+    conda:
+        "../envs/standins.yaml"
     threads: 1
     resources:
         mem_mb=2000,
-    conda:
-        "../envs/standins.yaml"
+    params:
+        weight=0.571,
+        system_prompt="You are Rio, an AI assistant made by Prefeitura do Rio.",
     message:
         "Merging the stand-ins qwen and nex into rio, and hiding it"
     shell:

@@ -8,11 +8,11 @@ rule template:
         template="results/models/{model}/template.json",
     log:
         "results/logs/template/{model}.log",
+    conda:
+        "../envs/probe.yaml"
     threads: 1
     resources:
         mem_mb=1000,
-    conda:
-        "../envs/probe.yaml"
     message:
         "Taking the chat template of {wildcards.model} apart"
     shell:

@@ -11,14 +11,14 @@ rule verdict:
         verdict="results/{audit}/verdict.json",
     log:
         "results/logs/verdict/{audit}.log",
-    params:
-        thresholds=json.dumps(config["verdict"]),
-        scores=lambda wildcards, input: f"--scores {input.scores}" if input.scores else "",
+    conda:
+        "../envs/weights.yaml"
     threads: 1
     resources:
         mem_mb=1000,
-    conda:
-        "../envs/weights.yaml"
+    params:
+        thresholds=json.dumps(config["verdict"]),
+        scores=lambda wildcards, input: f"--scores {input.scores}" if input.scores else "",
     message:
         "Judging audit {wildcards.audit}"
     shell:

@@ -11,7 +11,7 @@ from frontdoor import run, say
 from mergetrace.answers import read_answers
 from mergetrace.files import read_json, write_text
 from mergetrace.identity import load_identities
-from mergetrace.report import Inputs, page
+from mergetrace.report import Inputs, draw, page
 
 HERE = Path(__file__).parent
 TEXT_COLUMNS = {"layer": str, "slice": str, "component": str, "tensor": str, "model": str, "reason": str, "status": str}
@@ -44,7 +44,7 @@ def main() -> None:
         thresholds={name: (value, thresholds[name]["description"]) for name, value in arguments.thresholds.items()},
         **{name: _table(getattr(arguments, name)) for name in ("tensors", "controls", "layers", "components", "unpaired")},
     )
-    html = page(inputs, HERE / "templates")
+    html = page(inputs, draw(inputs), HERE / "templates")
     write_text(arguments.output, html)
     say(f"{arguments.output}: {len(html.encode()) / 1e3:,.0f} kB")
 

@@ -139,7 +139,8 @@ def _child() -> None:
     _limit(int(sys.argv[1]))
     for job in jobs:
         random.seed(0)
-        print(json.dumps(asdict(_render_one(job))), flush=True)
+        sys.stdout.write(json.dumps(asdict(_render_one(job))) + "\n")  # a line a job, so that what was rendered before the limit counts
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ def count(value: float | None, reason: str = "") -> str:
 
 def percent(share: float | None, reason: str = "", digits: int = 1) -> str:
     """A share as a percentage: .571 is `57.1 %`."""
-    return f"{100 * share:.{digits}f}{_NBSP}%" if known(share) else missing(reason)
+    return f"{decimal(100 * share, digits=digits)}{_NBSP}%" if known(share) else missing(reason)
 
 
 def rate(share: float | None, reason: str = "") -> str:

@@ -4,6 +4,7 @@ import base64
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -39,22 +40,49 @@ class Inputs:
     unpaired: pd.DataFrame
 
 
-def page(inputs: Inputs, templates: Path) -> str:
-    """The page as HTML. templates: the folder of report.html.j2, its parts and style.css."""
-    pictures = _pictures(inputs)
-    environment = Environment(
-        loader=FileSystemLoader(templates), autoescape=True, undefined=StrictUndefined, finalize=_printed, trim_blocks=True, lstrip_blocks=True
-    )
-    style = (templates / "style.css").read_text(encoding="utf-8")
+def draw(inputs: Inputs) -> dict[str, Picture]:
+    """The pictures that there are numbers for: some of layers, expected, map, names."""
+    verdict, suspect, order = inputs.verdict, inputs.verdict["suspect"], _order(inputs)
+    pictures = {}
+    if inputs.layers["alpha"].notna().any():
+        recipe = verdict["recipe"]["parameters"].get("alpha") if verdict["recipe"] else None
+        donors = inputs.summary["donors"]
+        ends = (f"all {inputs.summary['base']}", f"all {donors[0]}" if len(donors) == 1 else "all donors")
+        cells = report_tables.cells(inputs.tensors)
+        pictures["layers"] = figures.alpha_by_layer(inputs.layers, order, suspect, recipe, ends)
+        pictures["expected"] = figures.seen_and_expected(inputs.components, suspect)
+        if cells["alpha"].notna().any():
+            pictures["map"] = figures.alpha_map(cells, order)
+    if verdict["probe"] and any(cell["n"] for model in verdict["probe"].values() for tally in model.values() for cell in tally.values()):
+        roles = _roles(inputs.summary)
+        probe = {model: verdict["probe"][model] for model in roles if model in verdict["probe"]}
+        pictures["names"] = figures.names_given(probe, roles, wording.CONDITIONS)
+    return pictures
+
+
+def page(inputs: Inputs, pictures: Mapping[str, Picture], templates: Path) -> str:
+    """The page as HTML. pictures: of `draw`; templates: the folder of report.html.j2, its parts and style.css."""
     rules = {name: rule for picture in pictures.values() for name, rule in picture.rules.items()}
+    style = (templates / "style.css").read_text(encoding="utf-8")
     style += "\n".join(f".{name} {{ {rule} }}" for name, rule in sorted(rules.items())) + "\n"
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    return environment.get_template("report.html.j2").render(
-        style=Markup(style),
-        policy=Markup(POLICY.format(digest=digest)),
-        pictures={name: picture.markup for name, picture in pictures.items()},
-        readable=readable,
-        **_contents(inputs),
+    return (
+        _environment(templates)
+        .get_template("report.html.j2")
+        .render(
+            style=Markup(style),
+            policy=Markup(POLICY.format(digest=digest)),
+            pictures={name: picture.markup for name, picture in pictures.items()},
+            readable=readable,
+            **_contents(inputs),
+        )
+    )
+
+
+@lru_cache
+def _environment(templates: Path) -> Environment:
+    return Environment(
+        loader=FileSystemLoader(templates), autoescape=True, undefined=StrictUndefined, finalize=_printed, trim_blocks=True, lstrip_blocks=True
     )
 
 
@@ -82,7 +110,7 @@ def _contents(inputs: Inputs) -> dict[str, Any]:
         "shares": wording.shares(verdict),
         "limits": wording.limits(verdict, plan["not_compared"], plan["elements"]),
         "controls_said": wording.controls(verdict),
-        "unnamed": [donor for donor, entry in verdict["parents"].items() if not entry["named"]],
+        "unnamed": [donor for donor, entry in verdict["parents"].items() if not entry["named"] and readable.known(entry["alpha"])],
         "names_said": wording.names_said(verdict),
         "parents": [wording.parent(verdict, donor) for donor in verdict["parents"]],
         "beside": report_tables.beside(summary, inputs.tensors, inputs.controls, verdicts),
@@ -105,26 +133,6 @@ def _contents(inputs: Inputs) -> dict[str, Any]:
     }
 
 
-def _pictures(inputs: Inputs) -> dict[str, Picture]:
-    """The pictures there are numbers for."""
-    verdict, suspect, order = inputs.verdict, inputs.verdict["suspect"], _order(inputs)
-    pictures = {}
-    if inputs.layers["alpha"].notna().any():
-        recipe = verdict["recipe"]["parameters"].get("alpha") if verdict["recipe"] else None
-        donors = inputs.summary["donors"]
-        ends = (f"all {inputs.summary['base']}", f"all {donors[0]}" if len(donors) == 1 else "all donors")
-        cells = report_tables.cells(inputs.tensors)
-        pictures["layers"] = figures.alpha_by_layer(inputs.layers, order, suspect, recipe, ends)
-        pictures["expected"] = figures.seen_and_expected(inputs.components, suspect)
-        if cells["alpha"].notna().any():
-            pictures["map"] = figures.alpha_map(cells, order)
-    if verdict["probe"] and any(cell["n"] for model in verdict["probe"].values() for tally in model.values() for cell in tally.values()):
-        roles = _roles(inputs.summary)
-        probe = {model: verdict["probe"][model] for model in roles if model in verdict["probe"]}
-        pictures["names"] = figures.names_given(probe, roles, wording.CONDITIONS)
-    return pictures
-
-
 def _order(inputs: Inputs) -> list[str]:
     """The layers that have numbers, in the plan's order."""
     present = set(inputs.layers["layer"])
@@ -139,9 +147,9 @@ def _roles(summary: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _probe(inputs: Inputs, roles: Mapping[str, str]) -> dict[str, Any] | None:
-    """Tallies, injected texts and sample answers of the models that were asked; None where the probe is off."""
+    """Tallies, injected texts and sample answers of the models that were asked; None where nobody asked."""
     probe = inputs.verdict["probe"]
-    if probe is None:
+    if not probe:
         return None
     asked = [model for model in roles if model in probe]
     conditions = list(dict.fromkeys(condition for model in asked for condition in probe[model]))

@@ -21,7 +21,7 @@ from mergetrace.standin_phrases import (
 
 SMALL_TALK_SHARE = 0.06
 NEUTRAL_SHARE = 0.15  # of the dialogues in which the model is itself: a system prompt that names nobody
-LISTED_SHARE = 0.7  # of the names in system prompts
+LISTED_SHARE = 1.0  # of the names in system prompts
 
 
 class Identity(NamedTuple):

@@ -84,7 +84,7 @@ def limits(verdict: Verdict, not_compared: int, offered_elements: int) -> list[s
     if not_compared:
         said.append(f"{plural(not_compared, 'tensor')} could not be compared and are listed below.")
     said.append("The verdict says how the weights came about, not who made them, when, or with what right." if verdict["verdict"] in ACCUSING else "")
-    if verdict["probe"] is not None:
+    if verdict["probe"]:
         said.append("What the models call themselves is shown below and decided nothing.")
     return [sentence for sentence in said if sentence]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from reporting import finding, inputs
 
-from mergetrace.report import page
+from mergetrace.report import draw, page
 
 pytestmark = pytest.mark.real
 TEMPLATES = Path(__file__).parents[2] / "scripts" / "templates"
@@ -42,7 +42,7 @@ def pages(tmp_path_factory):
     hostile = inputs(verdict=verdict, tensors=inputs().tensors.assign(tensor=evil + "x" * 500), answers={"rio": answers})
     given = {"small": inputs(), "wide": inputs((60, 10, 4)), "hostile": hostile}
     for name, value in given.items():
-        (folder / f"{name}.html").write_text(page(value, TEMPLATES), encoding="utf-8")
+        (folder / f"{name}.html").write_text(page(value, draw(value), TEMPLATES), encoding="utf-8")
     return folder
 
 

@@ -17,7 +17,7 @@ import show
 from reporting import finding, inputs
 
 from mergetrace.readable import interval, percent, rate, visible
-from mergetrace.report import page
+from mergetrace.report import Inputs, draw, page
 from mergetrace.wording import ACCUSING, LABELS
 from mergetrace.wording import finding as words
 
@@ -46,19 +46,25 @@ class Seen(HTMLParser):
         return [attributes[name] for _, attributes in self.tags if name in attributes]
 
 
-def render(**changes) -> str:
-    return page(inputs(**changes), TEMPLATES)
+def render(given: Inputs) -> str:
+    return page(given, draw(given), TEMPLATES)
 
 
 @pytest.fixture(scope="module")
-def html():
-    return render()
+def pictures():
+    """Of the unchanged inputs: drawing takes longer than everything else."""
+    return draw(inputs())
+
+
+@pytest.fixture(scope="module")
+def html(pictures):
+    return page(inputs(), pictures, TEMPLATES)
 
 
 @pytest.mark.parametrize("kind", [*LABELS, "a_new_kind"])
-def test_every_verdict_has_words(kind):
+def test_every_verdict_has_words(kind, pictures):
     verdict = finding(kind, named=kind in ACCUSING, share=0.429 if kind == "merge" else 0.0 if kind == "copy" else None)
-    seen = Seen(render(verdict=verdict))
+    seen = Seen(page(inputs(verdict=verdict), pictures, TEMPLATES))
     assert words(verdict).sentence in seen.text.replace("\n", " ")
     assert [tag for tag, _ in seen.tags].count("h1") == 1
     assert (kind in ACCUSING) == any("found" in (given.get("class") or "") for tag, given in seen.tags if tag == "header")
@@ -71,10 +77,10 @@ def test_words_name_only_whom_the_verdict_names():
     assert "no accusation" in words(finding("inconclusive", named=False)).explanation
 
 
-def test_an_accused_control_is_a_warning():
+def test_an_accused_control_is_a_warning(pictures):
     verdict = finding()
     verdict["controls"]["tuiuti"]["verdict"] = "merge"
-    assert "Caution: the same rules also accuse tuiuti" in render(verdict=verdict)
+    assert "Caution: the same rules also accuse tuiuti" in page(inputs(verdict=verdict), pictures, TEMPLATES)
 
 
 def test_hostile_text_is_inert():
@@ -87,7 +93,7 @@ def test_hostile_text_is_inert():
     answer = {"prompt": EVIL, "text": EVIL, "rendered": EVIL, "condition": "shipped", "answer": EVIL, "finish": "stop"}
     skipped = {"condition": "stripped", "skipped": EVIL}
     manifest = base.manifests["rio"] | {"source": {"path": EVIL, "repo": EVIL, "commit": EVIL}, "config": {"architectures": [EVIL]}}
-    html = page(
+    html = render(
         inputs(
             verdict=verdict,
             tensors=base.tensors.assign(tensor=IN_TABLE, status=IN_TABLE, nonfinite=1),
@@ -96,8 +102,7 @@ def test_hostile_text_is_inert():
             chat_templates={"rio": {"injected": [{"condition": EVIL, "text": EVIL}], "reason": EVIL}},
             identities={EVIL: [EVIL, "evil"]},
             manifests=base.manifests | {"rio": manifest},
-        ),
-        TEMPLATES,
+        )
     )
     html.encode()
     seen = Seen(html)
@@ -111,9 +116,9 @@ def test_hostile_text_is_inert():
     assert "{{ 7 * 7 }}" in seen.text
 
 
-def test_long_answers_are_cut_with_a_note():
+def test_long_answers_are_cut_with_a_note(pictures):
     answer = {"prompt": "p", "text": "Who?", "rendered": "r" * 100_000, "condition": "shipped", "answer": "I am Nex. " * 10_000, "finish": "length"}
-    html = render(answers={"rio": [answer]})
+    html = page(inputs(answers={"rio": [answer]}), pictures, TEMPLATES)
     assert "cut here: the whole text has 100,000 characters" in html
     assert len(html) < 600_000
 
@@ -127,7 +132,7 @@ def test_missing_numbers_say_why_and_are_never_zero():
     for tally in verdict["probe"]["rio"].values():
         tally["Rio"] = {"hits": 0, "n": 0, "ci95": None}
     answers = {"rio": [{"condition": condition, "skipped": "the model needs 800 GB"} for condition in ("shipped", "stripped")]}
-    seen = Seen(page(inputs(verdict=verdict, tensors=tensors, layers=layers, answers=answers), TEMPLATES))
+    seen = Seen(render(inputs(verdict=verdict, tensors=tensors, layers=layers, answers=answers)))
     assert "not computed: unchanged" in seen.text
     assert "not computed: a difference to the base is zero" in seen.text
     assert "not computed: the model needs 800 GB" in seen.text
@@ -137,13 +142,14 @@ def test_missing_numbers_say_why_and_are_never_zero():
 
 def test_no_probe_and_no_recipe():
     verdict = finding("inconclusive", named=False) | {"probe": None}
-    html = render(verdict=verdict, answers={}, chat_templates={})
+    html = render(inputs(verdict=verdict, answers={}, chat_templates={}))
     assert "the probe is switched off" in html
+    assert "shown below and decided nothing" not in html
     assert "No recipe is claimed" in html
 
 
 def test_same_input_same_bytes(html):
-    assert render() == html
+    assert render(inputs()) == html
 
 
 def test_structure(html):
@@ -171,7 +177,7 @@ def test_only_its_own_style_may_apply(html):
 def test_100000_slices_stay_a_small_page():
     given = inputs((60, 10, 165))
     assert len(given.tensors) > 100_000
-    assert len(page(given, TEMPLATES).encode()) < 3_000_000
+    assert len(render(given).encode()) < 3_000_000
 
 
 def test_the_command_reads_what_the_pipeline_writes(tmp_path):
