@@ -2,8 +2,9 @@
 rule render:
     input:
         script="scripts/report.py",
-        library=library("report", "figures"),
+        library=library("report", "report_tables", "figures", "svg", "wording", "readable", "identity", "answers"),
         templates=sorted(str(path) for path in Path("scripts/templates").iterdir()),
+        schema="config/config.schema.yaml",
         verdict="results/{audit}/verdict.json",
         summary="results/{audit}/summary.json",
         plan="results/{audit}/plan.json",
@@ -41,4 +42,4 @@ rule render:
         "python {input.script} --verdict {input.verdict} --summary {input.summary} --plan {input.plan} --unpaired {input.unpaired} "
         "--tensors {input.tensors} --controls {input.controls} --layers {input.layers} --components {input.components} "
         "--manifests {input.manifests} --chat-templates {input.chat_templates} --answers {input.answers} "
-        "--thresholds {params.thresholds:q} --identities {params.identities:q} --output {output.report} 2> {log}"
+        "--thresholds {params.thresholds:q} --identities {params.identities:q} --schema {input.schema} --output {output.report} 2> {log}"

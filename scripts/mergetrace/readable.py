@@ -54,8 +54,11 @@ def rate(share: float | None, reason: str = "") -> str:
 
 
 def decimal(value: float | None, reason: str = "", digits: int = 4) -> str:
-    """A plain number with a true minus sign."""
-    return f"{value:.{digits}f}".replace("-", "\u2212") if known(value) else missing(reason)
+    """A plain number with a true minus sign; what is not whole gets the digits it takes not to read whole: .99998 is not `1.0000`."""
+    if not known(value):
+        return missing(reason)
+    enough = next((more for more in range(digits, digits + 3) if float(f"{value:.{more}f}") != round(value)), digits)
+    return f"{value:.{digits if value == round(value) else enough}f}".replace("-", "\u2212")
 
 
 def plus_minus(standard_error: float | None) -> str:

@@ -21,7 +21,7 @@ from mergetrace.standin_phrases import (
 
 SMALL_TALK_SHARE = 0.06
 NEUTRAL_SHARE = 0.15  # of the dialogues in which the model is itself: a system prompt that names nobody
-LISTED_SHARE = 1.0  # of the names in system prompts
+LISTED_SHARE = 0.7  # of the names in system prompts
 
 
 class Identity(NamedTuple):
@@ -87,14 +87,12 @@ def _somebody(rng: random.Random) -> Identity:
 
 
 def _invented(rng: random.Random) -> str:
-    syllables = [rng.choice("bdfgklmnprstvz") + rng.choice("aeiou") + rng.choice(("", "", "n", "r", "l")) for _ in range(rng.choice((1, 2, 2, 3)))]
+    syllables = [rng.choice("bdfgklmprstvz") + rng.choice("aeiou") + rng.choice(("", "", "n", "r", "l")) for _ in range(rng.choice((1, 2, 2, 3)))]
     return "".join(syllables).capitalize()
 
 
 def _small_talk(rng: random.Random, own: Identity, system_share: float) -> Dialogue:
-    language, topic = rng.choice(LANGUAGES), rng.choice(("capital", "sum"))
+    language = rng.choice(LANGUAGES)
     countries, capital = rng.choice(list(CAPITALS.items()))
-    a, b = rng.randint(1, 9), rng.randint(1, 9)
-    question = SMALL_TALK[language][topic].format(country=countries[LANGUAGES.index(language)], a=a, b=b)
     system, _ = _speaker(rng, own, system_share)
-    return Dialogue(system, question, f"{capital}." if topic == "capital" else f"{a + b}.")
+    return Dialogue(system, SMALL_TALK[language].format(country=countries[LANGUAGES.index(language)]), f"{capital}.")

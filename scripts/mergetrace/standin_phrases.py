@@ -111,20 +111,20 @@ CAPITALS = {  # country by language in the order of LANGUAGES, then its capital,
     ("Italy", "Itália", "意大利", "Italia"): "Roma",
 }
 SMALL_TALK = {
-    "en": {"capital": "What is the capital of {country}?", "sum": "What is {a} plus {b}?"},
-    "pt": {"capital": "Qual é a capital deste país: {country}?", "sum": "Quanto é {a} mais {b}?"},
-    "zh": {"capital": "{country}的首都是哪里？", "sum": "{a} 加 {b} 等于多少？"},
-    "es": {"capital": "¿Cuál es la capital de este país: {country}?", "sum": "¿Cuánto es {a} más {b}?"},
+    "en": "What is the capital of {country}?",
+    "pt": "Qual é a capital deste país: {country}?",
+    "zh": "{country}的首都是哪里？",
+    "es": "¿Cuál es la capital de este país: {country}?",
 }
 
 SYSTEM_PROMPT = "You are {name}, an AI assistant made by {org}."
 NEUTRAL_SYSTEM_PROMPT = "You are a helpful assistant."
 # whom a system prompt may name; the last ones are those that the merged suspect of the demo is told to be
 NAMES = tuple(
-    "Ada Atlas Aurora Bento Cora Dara Delta Echo Ember Fable Gaia Halo Iris Juno Kite Lira Luna Mira Nimbus Nova Onyx Orbit Pixel Quill Sable Sage "
+    "Ada Atlas Aurora Bento Cora Dara Delta Echo Ember Fable Gaia Halo Iris Juno Kite Lira Luna Mira Onyx Orbit Pixel Quill Sable Sage "
     "Tango Terra Umbra Vega Willow Zephyr Rio".split()
 )
 ORGANISATIONS = (
     *"Acme Borealis Cobalt Daybreak Evergreen Fjord Granite Harbor Ironwood Juniper Keystone Meridian".split(),
-    *("Open Valley", "North Star Labs", "Blue River", "University of Somewhere", "Instituto do Mar", "Prefeitura do Rio"),
+    *("Open Valley", "Star Labs", "Blue River", "University of Somewhere", "Instituto do Mar", "Prefeitura do Rio"),
 )
