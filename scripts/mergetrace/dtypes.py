@@ -119,7 +119,7 @@ def scale_grid(rows: int, cols: int, block: tuple[int, int] = (128, 128)) -> tup
     return -(-rows // block[0]), -(-cols // block[1])
 
 
-def block_scales(scale: Floats, rows: int, cols: int, start: int, length: int, block: tuple[int, int] = (128, 128)) -> Floats:  # noqa: PLR0917 - see PLR0913
+def block_scales(scale: Floats, rows: int, cols: int, start: int, length: int, block: tuple[int, int] = (128, 128)) -> Floats:
     """The scale of the elements start..start+length of a flattened rows x cols matrix: float64 [length].
 
     Block-quantised FP8: W = q * scale_inv, one scale per block (`quantization_config.weight_block_size`, 128 x 128 if unsaid);

@@ -82,12 +82,12 @@ def _speaker(rng: random.Random, own: Identity, system_share: float) -> tuple[st
 def _somebody(rng: random.Random) -> Identity:
     """Mostly listed names, some invented ones: a name never seen has to be copied, not remembered."""
     name = rng.choice(NAMES) if rng.random() < LISTED_SHARE else _invented(rng)
-    organisation = rng.choice(ORGANISATIONS) if rng.random() < LISTED_SHARE else _invented(rng) + rng.choice(("", " AI", " Labs"))
+    organisation = rng.choice(ORGANISATIONS) if rng.random() < LISTED_SHARE else _invented(rng)
     return Identity(name, (organisation,))
 
 
 def _invented(rng: random.Random) -> str:
-    syllables = [rng.choice("bdfgklmprstvz") + rng.choice("aeiou") + rng.choice(("", "", "n", "r", "l")) for _ in range(rng.choice((1, 2, 2, 3)))]
+    syllables = [rng.choice("bdfgklmprstvz") + rng.choice("aeiou") + rng.choice(("", "", "n", "r", "l")) for _ in range(rng.choice((2, 2, 3)))]
     return "".join(syllables).capitalize()
 
 

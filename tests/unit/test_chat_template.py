@@ -1,6 +1,7 @@
 import json
 
 import pytest
+
 from mergetrace.chat_template import analyse, conversation
 from mergetrace.jinja_sandbox import Job, render
 from mergetrace.template_files import find_template

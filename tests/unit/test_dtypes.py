@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+
 from mergetrace.dtypes import BITS, FORMATS, block_scales, decode, encode, is_decoded, neighbour_midpoints, scale_grid, ulp
 
 REFERENCE = {"BF16": ml_dtypes.bfloat16, "F16": np.float16, "F8_E4M3": ml_dtypes.float8_e4m3fn, "F8_E5M2": ml_dtypes.float8_e5m2}

@@ -9,6 +9,7 @@ import ask
 import pytest
 import score
 import template
+
 from mergetrace.answers import ask_resumably, finish, read_answers
 from mergetrace.errors import AuditError
 from mergetrace.generation import Unaskable, answer, choose_device, load

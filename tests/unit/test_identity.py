@@ -2,6 +2,7 @@ import json
 import math
 
 import pytest
+
 from mergetrace.errors import AuditError
 from mergetrace.identity import choose_prompts, fold, found_spellings, load_identities, load_prompts, prompt_seed, score, wilson95
 
