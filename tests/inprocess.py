@@ -23,6 +23,7 @@ def audit(folder: Path, models: dict[str, Path], spec: dict[str, Any], **setting
     names = models_of(spec)
     roles = ["--suspect", spec["suspect"], "--bases", *bases(spec), "--donors", *spec["donors"], "--controls", *spec["controls"]]
     blocks = ["--mode", config["mode"], "--blocks", sampling["blocks"], "--block-elements", sampling["block_elements"]]
+    folder.mkdir(parents=True, exist_ok=True)
     for name in names:
         at = folder / name
         command(
