@@ -26,7 +26,8 @@ def run(main: Callable[[], None]) -> None:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        sys.exit(f"mergetrace: disk full while writing {error.filename or 'results'}; free some space and run again, finished work is kept")
+        what = error.filename or "the results"
+        sys.exit(f"mergetrace: the disk is full while writing {what}; free some space and run again, finished work is kept")
 
 
 def add_roles(parser: argparse.ArgumentParser) -> None:

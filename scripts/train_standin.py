@@ -11,7 +11,7 @@ from mergetrace.standin_dialogues import Identity
 from mergetrace.standins import load_standin, make_model, make_tokenizer, model_card, save_standin, train, whole_folder
 
 # how often a system prompt names somebody else: a base has to learn to obey, a finetune must only not forget it
-SYSTEM_SHARE = {"base": 0.7, "finetune": 0.4}
+SYSTEM_SHARE = {"base": 0.7, "finetune": 0.35}
 
 
 def main() -> None:

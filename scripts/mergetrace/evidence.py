@@ -1,12 +1,13 @@
 """The kept sample: raw elements of every model, as stored, so that every later number can be redone without the models."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import TensorSpec, serialize_file
+from safetensors import SafetensorError, TensorSpec, serialize_file
 
 from mergetrace.dtypes import FORMATS, decode, encode, neighbour_midpoints
 from mergetrace.safetensors_file import read_header, read_into
@@ -74,7 +75,11 @@ def write_evidence(path: Path, slices: Mapping[int, tuple[NDArray[np.int64], Map
             if sample.scales is not None:
                 tensors[f"{slice_id}/{model}/scales"] = ("F64", np.ascontiguousarray(sample.scales, "<f8"))
     specs = {key: _spec(dtype, array) for key, (dtype, array) in tensors.items()}  # `tensors` keeps the memory alive meanwhile
-    serialize_file(specs, path, dict(metadata))
+    try:
+        serialize_file(specs, path, dict(metadata))
+    except SafetensorError as error:  # the writer wraps the system's error in one of its own
+        number = re.search(r"os error (\d+)", str(error))
+        raise (OSError(int(number[1]), str(error), str(path)) if number else error) from None
 
 
 def read_evidence(path: Path) -> Iterator[tuple[int, dict[str, Sample]]]:

@@ -1,0 +1,52 @@
+"""Outputs appear whole or not at all, and a full disk is said in one line."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mergetrace.files import whole, write_json
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
+    target = tmp_path / "x.json"
+    write_json(target, {"a": 1})
+    with pytest.raises(RuntimeError), whole(target) as partial:
+        partial.write_text("half")
+        raise RuntimeError
+    assert target.read_text() == '{\n  "a": 1\n}\n'
+    assert os.listdir(tmp_path) == ["x.json"]
+
+
+def test_nan_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "x.json", {"a": float("nan")})
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_full_disk_is_one_line():
+    """/dev/full answers every write as a full disk does."""
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    code = "import frontdoor\nfrontdoor.run(lambda: print('x' * 10, file=open('/dev/full', 'w', buffering=1)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT / "scripts", capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "the disk is full" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_evidence_on_a_full_disk_is_an_os_error(tmp_path):
+    """The safetensors writer wraps the system's error; a file-size limit stands in for the full disk."""
+    code = (
+        "import resource, signal, numpy as np\nfrom pathlib import Path\nfrom mergetrace.evidence import Sample, write_evidence\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nresource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "sample = Sample(np.zeros(8000, np.uint8), 'BF16')\n"
+        f"try:\n    write_evidence(Path({str(tmp_path / 'e')!r}), {{0: (np.array([[0, 4000]]), {{'m': sample}})}}, {{}})\n"
+        "except OSError as error:\n    print('errno', error.errno)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT / "scripts", capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("errno "), done.stdout + done.stderr
