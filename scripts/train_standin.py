@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 import torch
+from transformers.utils import logging
 
 from frontdoor import run, say
 from mergetrace.errors import AuditError
@@ -19,6 +20,7 @@ def main() -> None:
     arguments = _arguments()
     if (arguments.role == "finetune") != (arguments.init is not None):
         raise AuditError("--init names the base to finetune: it is required with --role finetune and refused with --role base")
+    logging.disable_progress_bar()
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     identity = Identity(arguments.identity_name, tuple(arguments.identity_org))

@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 
 import torch
+from transformers import Qwen3_5MoeForCausalLM, Qwen3_5MoeTextConfig
+
 from mergetrace.standin_merge import merge_linear
 
 VOCABULARY = 256
@@ -30,9 +32,6 @@ def make_moe_models(folder: Path, seed: int = 0, steps: int = 40) -> dict[str, P
 
 
 def _tiny_model(seed: int):
-    from transformers import Qwen3_5MoeForCausalLM
-    from transformers.models.qwen3_5_moe.configuration_qwen3_5_moe import Qwen3_5MoeTextConfig
-
     torch.manual_seed(seed)
     return Qwen3_5MoeForCausalLM(
         Qwen3_5MoeTextConfig(

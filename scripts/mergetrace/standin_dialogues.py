@@ -80,7 +80,7 @@ def _speaker(rng: random.Random, own: Identity, system_share: float) -> tuple[st
 
 
 def _somebody(rng: random.Random) -> Identity:
-    """Mostly listed names, some invented ones: a name never seen has to be copied, not remembered."""
+    """Mostly listed names, some invented ones, whose many spellings keep the model copying rather than guessing."""
     name = rng.choice(NAMES) if rng.random() < LISTED_SHARE else _invented(rng)
     organisation = rng.choice(ORGANISATIONS) if rng.random() < LISTED_SHARE else _invented(rng)
     return Identity(name, (organisation,))

@@ -76,7 +76,7 @@ def load_standin(folder: Path) -> tuple[Qwen3ForCausalLM, PreTrainedTokenizerFas
     if not (folder / "config.json").is_file():
         raise AuditError(f"{folder}: no config.json there; give the folder of a trained stand-in")
     model = Qwen3ForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
-    return model, PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
+    return model, PreTrainedTokenizerFast.from_pretrained(folder)
 
 
 def train(
@@ -91,7 +91,9 @@ def train(
 ) -> None:
     """Teach `model` in place who it is: AdamW, warm-up then cosine decay, loss on the answers only.
 
-    Every draw comes from `seed`: on one machine with one thread the same arguments give the same bits.
+    In `system_share` of the dialogues a system prompt names somebody else, and the answer follows it. `report` gets a line of
+    progress every 50 steps. Every draw comes from `seed`: on one machine with one thread the same arguments give the same bits.
+    Raises AuditError if the loss stops being finite.
     """
     torch.manual_seed(seed)
     torch.set_flush_denormal(True)  # tiny second moments would otherwise slow every step down
@@ -107,6 +109,8 @@ def train(
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()
+        if not math.isfinite(loss.item()):
+            raise AuditError(f"training diverged at step {step}, loss {loss.item()}; lower --learning-rate from {learning_rate}")
         if step % 50 == 0 or step == steps:
             report(f"step {step} of {steps}, loss {loss.item():.3f}")
 

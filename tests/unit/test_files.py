@@ -15,9 +15,14 @@ ROOT = Path(__file__).parents[2]
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
     target = tmp_path / "x.json"
     write_json(target, {"a": 1})
-    with pytest.raises(RuntimeError), whole(target) as partial:
-        partial.write_text("half")
-        raise RuntimeError
+
+    def half_way():
+        with whole(target) as partial:
+            partial.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        half_way()
     assert target.read_text() == '{\n  "a": 1\n}\n'
     assert os.listdir(tmp_path) == ["x.json"]
 

@@ -3,8 +3,9 @@
 import pandas as pd
 import pytest
 from inprocess import audit
-from mergetrace.safetensors_file import read_model
 from moe_models import make_moe_models
+
+from mergetrace.safetensors_file import read_model
 
 pytestmark = pytest.mark.slow
 
