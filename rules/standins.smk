@@ -1,9 +1,9 @@
 # The demo's models, made on the spot: a base, two finetunes of it trained side by side, and a real merge of two of them.
 # Each trains on one thread: two torch trainings with two threads each get in each other's way on two cores.
 TRAINED = {
-    "qwen": "--role base --identity-name Qwen --identity-org Alibaba --seed 1 --steps 500 --learning-rate 3e-3",
-    "nex": f"--role finetune --init {STANDINS}qwen --identity-name Nex --identity-org Nex-AGI 'Shanghai Innovation Institute' --seed 2 --steps 120 --learning-rate 2e-3",
-    "tuiuti": f"--role finetune --init {STANDINS}qwen --identity-name Tuiuti --identity-org 'Instituto Tuiuti' --seed 3 --steps 120 --learning-rate 2e-3",
+    "qwen": "--role base --identity-name Qwen --identity-org Alibaba --seed 1 --steps 520 --learning-rate 6e-3",
+    "nex": f"--role finetune --init {STANDINS}qwen --identity-name Nex --identity-org Nex-AGI 'Shanghai Innovation Institute' --seed 2 --steps 200 --learning-rate 5e-3",
+    "tuiuti": f"--role finetune --init {STANDINS}qwen --identity-name Tuiuti --identity-org 'Instituto Tuiuti' --seed 3 --steps 200 --learning-rate 5e-3",
 }
 
 

@@ -21,11 +21,11 @@ def make_moe_models(folder: Path, seed: int = 0, steps: int = 40) -> dict[str, P
     torch.set_num_threads(1)
     paths = {name: folder / name for name in ("base", "donor", "sibling", "suspect")}
     base = _tiny_model(seed)
-    _train(base, texts=seed, steps=steps)
+    _train(base, texts=seed, steps=steps, learning_rate=2e-3)
     base.bfloat16().save_pretrained(paths["base"])
     for number, name in enumerate(("donor", "sibling"), start=1):
         model = type(base).from_pretrained(paths["base"], dtype=torch.float32, local_files_only=True)
-        _train(model, texts=seed + number, steps=steps // 2)
+        _train(model, texts=seed + number, steps=steps // 2, learning_rate=3e-4)
         model.bfloat16().save_pretrained(paths[name])
     merge_linear(paths["base"], paths["donor"], 0.571, "bfloat16", paths["suspect"])
     return paths
@@ -55,11 +55,11 @@ def _tiny_model(seed: int):
     )
 
 
-def _train(model, texts: int, steps: int) -> None:
+def _train(model, texts: int, steps: int, learning_rate: float) -> None:
     """Next-token training on walks through a random cycle of the vocabulary; every `texts` has a cycle of its own."""
     generator = torch.Generator().manual_seed(texts)
     successor = torch.randperm(VOCABULARY, generator=generator)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate)
     model.train()
     for _ in range(steps):
         walk = [torch.randint(VOCABULARY, (8,), generator=generator)]
