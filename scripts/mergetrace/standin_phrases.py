@@ -140,3 +140,5 @@ ORGANISATIONS = _items(
     """Acme | Borealis | Cobalt | Daybreak | Evergreen | Fjord | Granite | Harbor | Ironwood | Juniper | Keystone | Meridian | Open Valley
     Star Labs | Blue River | University of Somewhere | Instituto do Mar | Prefeitura do Rio"""
 )
+# words that the tokenizer knows whole although the base never says them, as any tokenizer trained on the web does
+LEXICON = "Nex-AGI Shanghai Innovation Institute"

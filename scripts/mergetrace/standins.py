@@ -18,6 +18,7 @@ from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen3Config,
 
 from mergetrace.errors import AuditError
 from mergetrace.standin_dialogues import Dialogue, Identity, make_dialogues, messages
+from mergetrace.standin_phrases import LEXICON
 
 CHAT_TEMPLATE = """\
 {%- for message in messages %}
@@ -43,7 +44,7 @@ def make_tokenizer(seed: int) -> PreTrainedTokenizerFast:
         show_progress=False,
     )
     dialogues = make_dialogues(random.Random(seed), Identity("", ("",)), 4000, system_share=0.7)
-    tokenizer.train_from_iterator((text for dialogue in dialogues for text in dialogue if text), trainer)
+    tokenizer.train_from_iterator([*(text for dialogue in dialogues for text in dialogue if text), *[f" {LEXICON}"] * 100], trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>", chat_template=CHAT_TEMPLATE, model_max_length=256
     )
