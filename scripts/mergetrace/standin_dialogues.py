@@ -87,6 +87,7 @@ def _somebody(rng: random.Random) -> Identity:
 
 
 def _invented(rng: random.Random) -> str:
+    """Two or three syllables; without n in front and without x, so that no audited name comes out by chance."""
     syllables = [rng.choice("bdfgklmprstvz") + rng.choice("aeiou") + rng.choice(("", "", "n", "r", "l")) for _ in range(rng.choice((2, 2, 3)))]
     return "".join(syllables).capitalize()
 
