@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 
 from mergetrace import __version__
-from mergetrace.recipe_search import from_json
-from mergetrace.recipes import mergekit_config
+from mergetrace.mergekit_yaml import mergekit_config
+from mergetrace.recipes import from_json
 from mergetrace.verdict import Case, Decision, decide
 
 PACKAGES = ("numpy", "pandas", "safetensors", "scipy", "snakemake", "torch", "transformers")
@@ -59,7 +59,13 @@ def _finding(decision: Decision, numbers: Mapping[str, Any], base: str) -> dict[
     parents = {}
     for donor, entry in numbers["donors"].items():
         replayed = exact and donor == recipe["donor"]
-        alpha = recipe["best"]["parameters"]["alpha"] if replayed else 1.0 if decision.verdict == "copy" and donor in decision.named else entry["alpha_ols"]
+        alpha = (
+            recipe["best"]["parameters"]["alpha"]
+            if replayed
+            else 1.0
+            if decision.verdict == "copy" and donor in decision.named
+            else entry["alpha_ols"]
+        )
         parents[donor] = {
             "named": donor in decision.named,
             "alpha": alpha,
@@ -86,7 +92,7 @@ def _recipe(recipe: Mapping[str, Any], base: str) -> dict[str, Any]:
         "out_dtype": recipe["out_dtype"],
         "bit_exact_rate": best["bit_exact_rate"],
         "informative_elements": recipe["informative_elements"],
-        "mergekit_config": mergekit_config(from_json(best), base, recipe["donor"], recipe["out_dtype"]),
+        "mergekit_config": mergekit_config(from_json(best), recipe["out_dtype"]),
         "alternatives": recipe["alternatives"],
     }
 
