@@ -6,8 +6,8 @@ from typing import Any
 
 from trainer import Training
 
-TUNING = (("dense", 1), ("dense", 2), ("dense", 3))
-REPORTING = (("dense", 4), ("dense", 5), ("dense", 6))
+TUNING = (("dense", 1), ("dense", 2))
+REPORTING = (("dense", 4), ("dense", 5))
 
 UNCLEAR = ("inconclusive",)
 INNOCENT = ("inconclusive", "finetune_of_base")
@@ -21,6 +21,7 @@ class Case:
 
     `verdicts`: acceptable words, the best first. `named`: the parents a verdict that names any must name. `alphas`: shares of the donors, where
     one number exists. `families`: recipe families that are right, the honest ties included. `guilty`: made of at least two offered models.
+    `pure`: nothing after a deterministic merge. `second`: the offered donor was trained from the suspect, which weights do not show.
     """
 
     id: str
@@ -37,6 +38,7 @@ class Case:
     families: tuple[str, ...] = ()
     guilty: bool = False
     pure: bool = False
+    second: bool = False
     extra: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
@@ -77,7 +79,7 @@ def _linear(rng: random.Random) -> list[Draft]:
         models = [("base", {"weight": base}), ("donor", {"weight": donor})]
         config = _config("linear", models if first == "base" else models[::-1], dtype=dtype, **rest.pop("options", {}))
         share = rest.pop("share", donor / (base + donor))
-        return _merge(config, ("donor",), (*LINEAR, "task_arithmetic", "slerp", "nuslerp"), alphas={"donor": share}, pure=True, **rest)
+        return _merge(config, ("donor",), (*LINEAR, "task_arithmetic", "slerp", "lerp", "nuslerp"), alphas={"donor": share}, pure=True, **rest)
 
     odd = round(rng.uniform(0.2, 0.8), 3)
     shares = [("base", 0.4), ("donor", 0.35), ("second", 0.25)]
@@ -142,7 +144,7 @@ def _selections(rng: random.Random) -> list[Draft]:
         "dtype": "bfloat16",
         "slices": [{"sources": [{"model": "donor", "layer_range": [0, 3]}]}, {"sources": [{"model": "base", "layer_range": [1, 4]}]}],
     }
-    lerps = ("slerp", "nuslerp", "linear", "task_arithmetic", "karcher")
+    lerps = ("slerp", "lerp", "nuslerp", "linear", "task_arithmetic", "karcher")
     return [
         ("slerp .571", _merge(slerp, ("donor",), lerps, pure=True)),
         ("nuslerp .6", _merge(nuslerp, ("donor",), lerps, pure=True)),
@@ -151,36 +153,36 @@ def _selections(rng: random.Random) -> list[Draft]:
             "ties, one donor, not normalised",
             _merge(_config("ties", [("donor", weighted)], "base", parameters={"normalize": False}), ("donor",), ("ties",), pure=True, **either),
         ),
-        ("ties, two donors", _merge(_config("ties", pair, "base"), two, ("ties",), pure=True, **either)),
+        ("ties, two donors", _merge(_config("ties", pair, "base"), two, ("ties", "dropped"), pure=True, **either)),
         (
             "ties, two donors, a decoy",
-            _merge(_config("ties", pair, "base"), two, ("ties",), donors=("donor", "decoy", "second"), pure=True, **either),
+            _merge(_config("ties", pair, "base"), two, ("ties", "dropped"), donors=("donor", "decoy", "second"), pure=True, **either),
         ),
         (
             "dare_linear, one donor",
-            _merge(_config("dare_linear", [("donor", weighted)], "base"), ("donor",), ("dare_linear", "dare_ties", "dare"), **random_drop),
+            _merge(_config("dare_linear", [("donor", weighted)], "base"), ("donor",), ("dare",), **random_drop),
         ),
         (
             "dare_linear, a decoy",
             _merge(
                 _config("dare_linear", [("donor", weighted)], "base"),
                 ("donor",),
-                ("dare_linear", "dare_ties", "dare"),
+                ("dare",),
                 donors=("decoy", "donor"),
                 **random_drop,
             ),
         ),
-        ("dare_ties, two donors", _merge(_config("dare_ties", pair, "base"), two, ("dare_ties", "dare_linear", "dare"), **random_drop)),
+        ("dare_ties, two donors", _merge(_config("dare_ties", pair, "base"), two, ("dare", "dropped"), **random_drop)),
         (
             "della, one donor",
-            _merge(_config("della", [("donor", {**weighted, "epsilon": 0.1})], "base"), ("donor",), ("della", "della_linear"), **random_drop),
+            _merge(_config("della", [("donor", {**weighted, "epsilon": 0.1})], "base"), ("donor",), ("della",), **random_drop),
         ),
         (
             "della, two donors",
             _merge(
                 _config("della", [(name, {**settings, "epsilon": 0.1}) for name, settings in pair], "base"),
                 two,
-                ("della", "della_linear"),
+                ("della",),
                 **random_drop,
             ),
         ),
@@ -196,10 +198,15 @@ def _selections(rng: random.Random) -> list[Draft]:
         ),
         ("model_stock", _merge(_config("model_stock", [("donor", {}), ("second", {})], "base"), two, ("model_stock", "linear"), pure=True, **either)),
         ("karcher", _merge(_config("karcher", [("base", {}), ("donor", {})]), ("donor",), (*lerps,), pure=True, **either)),
-        ("sce", _merge(_config("sce", [("donor", {}), ("second", {})], "base", parameters={"select_topk": 0.5}), two, ("sce",), pure=True, **either)),
+        (
+            "sce",
+            _merge(
+                _config("sce", [("donor", {}), ("second", {})], "base", parameters={"select_topk": 0.5}), two, ("sce", "dropped"), pure=True, **either
+            ),
+        ),
         ("nearswap", _merge(_config("nearswap", [("donor", {})], "base", parameters={"t": 0.001}), ("donor",), ("nearswap",), pure=True, **either)),
-        ("arcee_fusion", _merge(_config("arcee_fusion", [("donor", {})], "base"), ("donor",), ("arcee_fusion",), pure=True, **either)),
-        ("passthrough, half and half", _merge(halves, ("donor",), ("passthrough",), pure=True, **either)),
+        ("arcee_fusion", _merge(_config("arcee_fusion", [("donor", {})], "base"), ("donor",), ("arcee_fusion", "selection"), pure=True, **either)),
+        ("passthrough, half and half", _merge(halves, ("donor",), ("passthrough", "linear", "task_arithmetic"), pure=True, **either)),
         ("passthrough, layers repeated", _merge(repeated, ("donor",), ("passthrough",), verdicts=("merge", "other_merge", "inconclusive"))),
     ]
 
@@ -237,6 +244,7 @@ def _innocent(made: str | dict[str, Any], verdicts: tuple[str, ...] = INNOCENT, 
 
 def _siblings() -> list[Draft]:
     two = ("donor", "second")
+    before = {"verdicts": ("inconclusive", "finetune_of_donor"), "group": "before the donor", "named": ("donor",), "second": True}
     return [
         ("sibling of another task", _innocent("sibling-b")),
         ("sibling of another task, no control", _innocent("sibling-b", controls=())),
@@ -259,7 +267,9 @@ def _siblings() -> list[Draft]:
         ("LoRA of the base, the donor's data, no control", _innocent("lora-twin", group="LoRA", controls=())),
         ("stranger", _innocent("stranger", ("unrelated", "inconclusive"), "unrelated")),
         ("stranger, no control, two donors", _innocent("stranger", ("unrelated", "inconclusive"), "unrelated", controls=(), donors=two)),
-        ("earlier checkpoint of the donor's run", _innocent("donor-half")),
+        ("checkpoint of the donor's run, 6 of 100 steps", _innocent("donor-start")),
+        ("checkpoint of the donor's run, half way", _innocent("donor-half")),
+        ("checkpoint of the donor's run, 90 of 100 steps", _innocent("donor-late", **before)),
     ]
 
 
@@ -288,6 +298,7 @@ def _finetunes() -> list[Draft]:
         for rate in (GENTLE, HARD)
     ]
     drafts += [
+        ("donor, 1 step at 1e-06", _innocent(then("donor", "maple", 1, 1e-6), **of_donor)),
         ("donor, 5 gentle steps on base data, two donors", _innocent(then("donor", "qwen", 5, GENTLE), donors=("donor", "second"), **of_donor)),
         ("donor, 50 steps on base data, a decoy", _innocent(then("donor", "qwen", 50, HARD), donors=("decoy", "donor"), **of_donor)),
         ("LoRA of the donor", _innocent("lora-donor", **{**of_donor, "group": "LoRA"})),
@@ -303,6 +314,7 @@ def _wrong_questions(rng: random.Random) -> list[Draft]:
     wrong = {"group": "wrong base"}
     missing = {"group": "a parent not offered"}
     exchanged = {"group": "exchanged"}
+    before = {"verdicts": ("inconclusive", "finetune_of_donor"), "group": "before the donor", "named": ("further",), "second": True}
     further = {"model": "donor", "then": list(Training("", "maple", 60, 60, rng.choice((1, 5, 50)), GENTLE))}
     candidates = _merge(linear, ("donor",), (*LINEAR, "task_arithmetic"), base=["late", "base", "early"], alphas={"donor": 0.571}, pure=True)
     return [
@@ -323,7 +335,7 @@ def _wrong_questions(rng: random.Random) -> list[Draft]:
             "donor as suspect, its merge and a decoy",
             _innocent("donor", UNCLEAR, donors=("swapped", "decoy"), controls=(), extra={"swapped": {"merge": linear}}, **exchanged),
         ),
-        ("donor as suspect, its own finetune as donor", _innocent("donor", UNCLEAR, donors=("further",), extra={"further": further}, **exchanged)),
+        ("donor as suspect, its own finetune as donor", _innocent("donor", **before, donors=("further",), extra={"further": further})),
         ("base's checkpoint as suspect", _innocent("early", ("inconclusive", "finetune_of_base"), **exchanged)),
     ]
 

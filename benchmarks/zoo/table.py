@@ -31,6 +31,9 @@ def write_readme(path: Path, rows: list[Row]) -> None:
         "|---|" + "---|" * len(parts),
         *(f"| {name} | " + " | ".join(measure(part) for part in parts.values()) + " |" for name, measure in MEASURES.items()),
         "",
+        "Pure merges by a deterministic method should be `merge`; every planted answer, and what else is acceptable, is in `cases.py`.",
+        "Which of two models was trained from the other, weights do not show: `finetune_of_donor` takes the donor to be the older and says so; the row above says "
+        "how often that is wrong where the offered donor came second.",
         "Rates carry Wilson 95 % intervals. Cases of one family share their trainings and are not independent: the intervals are optimistic.",
         "",
     ]
@@ -129,6 +132,9 @@ MEASURES: dict[str, Callable[[list[Row]], str]] = {
     "false accusations: accusing verdicts on innocents, innocents named, controls accused": lambda rows: _rate(
         rows, lambda row: bool(false_accusations(row))
     ),
+    "called `finetune_of_donor` although the donor came second": lambda rows: _rate(
+        [row for row in rows if row["case"]["second"]], lambda row: _verdict(row) == "finetune_of_donor"
+    ),
     "verdict acceptable": lambda rows: _rate(rows, verdict_right),
     "verdict the most telling one": lambda rows: _rate(rows, lambda row: _verdict(row) == row["case"]["verdicts"][0]),
     "parents exactly right, where any is named": lambda rows: _rate(
@@ -160,5 +166,4 @@ def _named(finding: dict[str, Any]) -> list[str]:
 
 
 def _method(row: Row) -> str | None:
-    recipe = None if "error" in row else row["verdict"]["recipe"]
-    return recipe["method"] if recipe else None
+    return None if "error" in row or _verdict(row) not in ("merge", "other_merge") else row["verdict"]["family"]

@@ -49,7 +49,9 @@ RELATIVES = {
     "late": Training("base", "qwen", 10, 10, 100, 0.5),  # the base trained on, offered as if it were the base
     "donor-f32": Training("base", "nex", 1, 1, 100, 1.0, dtype="float32"),
     "donor": Training("donor-f32", "nex", 1, 1, 0, 1.0),
+    "donor-start": Training("base", "nex", 1, 1, 100, 1.0, stop=6),
     "donor-half": Training("base", "nex", 1, 1, 100, 1.0, stop=50),
+    "donor-late": Training("base", "nex", 1, 1, 100, 1.0, stop=90),
     "second": Training("base", "iris", 2, 2, 100, 1.0),
     "third": Training("base", "orfeu", 3, 3, 100, 1.0),
     "decoy": Training("base", "kestrel", 4, 4, 100, 1.0),

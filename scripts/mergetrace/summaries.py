@@ -134,6 +134,7 @@ def _donor(voting: pd.DataFrame, fits: pd.DataFrame, donor: str, alpha: float) -
         "informative": int(informative.sum()),
         "alpha_replay": number(median),
         "alpha_spread": number(spread),
+        "parents_agree": int(agree),
         "moved_alone": number(counts["moved_alone"] / agree) if agree else None,
         "stayed_alone": number(counts["stayed_alone"] / differ) if differ else None,
         "equal_donor": number((counts["equal_donor"] - agree + counts["moved_alone"]) / differ) if differ else None,
