@@ -1,6 +1,7 @@
 """Recipes that choose elements, found from what they left at the base: which deltas were kept, their weights, where they begin and end."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from mergetrace.proposals import NARROW, SHAVED, Known
 from mergetrace.recipes import Piece, Recipe, make
 from mergetrace.rounding import replay, replay_intervals
+from mergetrace.settings import constant
 from mergetrace.simple import decimals, near, simplest
 from mergetrace.trial import Trial, narrow
 
@@ -119,7 +121,16 @@ def _kept(trial: Trial, donors: tuple[str, ...], weights: Sequence[Sequence[floa
                 found.append(
                     _averaged(trial, method, donors, dtype, {**further, **options, **({} if abs(modes[0] - 1) < 0.01 else {"lambda": modes[0]})})
                 )
-    return found
+    return [_shorter(trial, recipe, donors) for recipe in found]
+
+
+def _shorter(trial: Trial, recipe: Recipe, donors: Sequence[str]) -> Recipe:
+    """The recipe with each density cut to at most three digits where that gives back as much or more."""
+    for donor in donors:
+        name, settings = f"density.{donor}", dict(recipe.settings)
+        cut = [constant(short) for digits in (1, 2, 3) if 0 < (short := round(recipe.setting(name, 1.0), digits)) < 1]
+        recipe = trial.best([*(replace(recipe, settings=tuple(sorted({**settings, name: density}.items()))) for density in cut), recipe])[0]
+    return recipe
 
 
 def _added(trial: Trial, method: str, donors: tuple[str, ...], weights: Sequence[Sequence[float]], dtype: str, further: dict[str, float]) -> Recipe:  # noqa: PLR0917

@@ -40,13 +40,13 @@ class Facts:
         return float(np.sqrt(max(self.inner(one, one), 0.0)))
 
     def smallest_kept(self, base: str, donor: str, share: float, dtype: str) -> float:
-        """The size of the smallest delta among the largest `share` of them; infinity for none. Deltas are rounded to dtype, as the tool takes them."""
+        """The size of the smallest delta among the largest `share` of them; infinity for none. Deltas are rounded to dtype."""
         sizes = self._sizes(base, donor, dtype)
         count = min(int(share * sizes.size), sizes.size)
         return float(sizes[sizes.size - count]) if count else np.inf
 
     def scale(self, base: str, donor: str, density: float, top: float, dtype: str) -> float:
-        """sum |delta| over sum |delta| of the share `density` that is kept after the largest share `top` is left out: both rounded, as is the quotient."""
+        """sum |delta| over that of the share `density` kept once the largest share `top` is left out: both rounded, as is the quotient."""
         sizes, to_dtype = self._sizes(base, donor, dtype), rounder(dtype)
         last = sizes.size - int(top * sizes.size)
         kept = sizes[max(last - int(density * sizes.size), 0) : last]

@@ -68,7 +68,7 @@ def linear(merge: Merge) -> Array:
 
 
 def lerp(merge: Merge) -> Array:
-    """start + t (end - start) in one rounded step each, from the nearer end (C++20 `std::lerp` and torch.lerp); models are start and end, t is the end's weight."""
+    """start + t (end - start), from the nearer end (torch.lerp's documentation); models are start and end, t is the end's weight."""
     to_dtype = merge.round
     start, end = merge.models
     t = float(np.float32(merge.weights[1]))

@@ -51,7 +51,7 @@ def _note(recipe: Recipe) -> str:
     if recipe.method == "lerp":
         return "# torch.lerp between two nearly parallel models: mergekit calls this slerp and may differ in the last bit\n"
     if recipe.method == "linear" and recipe.dtype != "float32":
-        return f"# The suspect was averaged in {recipe.dtype} arithmetic, as mergekit did before 0.1.5 or a script does: newer versions differ in the last bit\n"
+        return f"# Averaged in {recipe.dtype} arithmetic, as scripts and older versions do: mergekit 0.1.5 differs in the last bit\n"
     return ""
 
 

@@ -37,7 +37,7 @@ def explain(allowed: Sequence[Allowed]) -> Setting | None:
 
 
 def tensor_by_tensor(allowed: Sequence[Allowed]) -> Setting:
-    """The shortest decimal that each tensor allows, under its own name; tensors that were not seen get the value most near it in the list's middle."""
+    """The shortest decimal that each tensor allows, under its own name; tensors that were not seen get the median."""
     own = tuple((one.tensor, (simplest(one.low, one.high),)) for one in allowed)
     middle = float(np.median([values[0] for _, values in own]))
     return (*own, ("", (middle,)))

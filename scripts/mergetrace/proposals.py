@@ -123,7 +123,7 @@ def native(trial: Trial, known: Known) -> list[Recipe]:
     base, found = trial.frame.base, []
     for donors in _subsets(known.donors, least=1):
         shares = known.shares[: len(donors)]
-        options = [_distinct(near(share, 0.06)) for share in shares]
+        options = [_distinct([value for value in near(share, 0.06) if value]) for share in shares]
         if not all(options):
             continue
         start = [min(choices, key=lambda choice, share=share: abs(choice - share)) for choices, share in zip(options, shares, strict=True)]

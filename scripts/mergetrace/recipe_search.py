@@ -17,7 +17,7 @@ from mergetrace.recipes import Piece, Recipe, as_json
 from mergetrace.rounding import replay
 from mergetrace.shares import least_squares, visible
 from mergetrace.signatures import signature
-from mergetrace.trial import Count, Trial, compare
+from mergetrace.trial import Count, Trial, compare, rate, total
 
 MIN_INFORMATIVE = 16  # a slice's interval counts when at least this many elements made it
 PILOT_SLICES = 42  # every layer of most models, in turn of component
@@ -89,24 +89,21 @@ class Search:
 
     def ranking(self) -> list[tuple[Recipe, float]]:
         """Finalists with their bit-exact rates over all informative elements, best first; of equals the simplest, first listed, wins."""
-        totals = [
-            (recipe, sum(row[i].exact for row in self.counts), sum(row[i].informative for row in self.counts))
-            for i, recipe in enumerate(self.recipes)
-        ]
-        return sorted(((recipe, exact / informative) for recipe, exact, informative in totals if informative), key=lambda pair: -pair[1])
+        counts = {recipe: total(row[i] for row in self.counts) for i, recipe in enumerate(self.recipes)}
+        return sorted(((recipe, rate(count)) for recipe, count in counts.items() if count.informative), key=lambda pair: -pair[1])
 
     def slices(self) -> pd.DataFrame:
         """Per slice: model, base, slice_id, recipe_informative, recipe_exact (of the best recipe)."""
         ranking = self.ranking()
         best = self.recipes.index(ranking[0][0]) if ranking else None
-        own = [Count(0, 0, 0.0) if best is None else row[best] for row in self.counts]
+        own = [Count(0, 0, 0, 0.0) if best is None else row[best] for row in self.counts]
         informative, exact = [count.informative for count in own], [count.exact for count in own]
         columns = {"slice_id": self.slice_ids, "recipe_informative": informative, "recipe_exact": exact}
         return pd.DataFrame({"model": self.frame.audited, "base": self.frame.base, **columns})
 
     def result(self) -> dict[str, Any]:
         """The search as JSON: the best recipe, the others, what cannot be told apart, the family of a dropping merge, how much was tried."""
-        found = [{**as_json(recipe, self.frame.base), **self._total(recipe), "bit_exact_rate": rate} for recipe, rate in self.ranking()]
+        found = [{**as_json(recipe, self.frame.base), **self._total(recipe), "bit_exact_rate": share} for recipe, share in self.ranking()]
         top = found[0]["bit_exact_rate"] if found else 0.0
         alike = list(dict.fromkeys(entry["method"] for entry in found if entry["bit_exact_rate"] >= top - TIE))
         return {
@@ -126,9 +123,8 @@ class Search:
         }
 
     def _total(self, recipe: Recipe) -> dict[str, Any]:
-        own = [row[self.recipes.index(recipe)] for row in self.counts]
-        residual = sum(count.residual for count in own)
-        return {"informative": sum(count.informative for count in own), "residual_share": residual / self.delta if self.delta else None}
+        count = total(row[self.recipes.index(recipe)] for row in self.counts)
+        return {"informative": count.informative, "residual_share": count.residual / self.delta if self.delta else None}
 
     @cached_property
     def _about(self) -> dict[int, dict[str, Any]]:

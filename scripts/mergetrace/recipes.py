@@ -36,8 +36,8 @@ METHODS = {
     "multislerp": Method(spheres.multislerp),
     "karcher": Method(spheres.karcher),
     "model_stock": Method(spheres.model_stock),
-    "sce": Method(selections.sce, selects=True),
-    "nearswap": Method(selections.nearswap, selects=True),
+    "sce": Method(selections.sce),
+    "nearswap": Method(selections.nearswap),
     "ties": Method(selections.ties, selects=True),
     "breadcrumbs": Method(selections.breadcrumbs, selects=True),
 }
@@ -126,33 +126,37 @@ def stored(values: Array, like: Sample) -> Array:
     return scaled(decode(codes, like.dtype), like.scales)
 
 
-def alpha_of(recipe: Recipe, base: str) -> float | None:
-    """The share that does not come from `base`, where it is one number for all tensors, else None."""
+def shares_of(recipe: Recipe, base: str) -> dict[str, float] | None:
+    """Each donor's share where it is one number for all tensors, else None: in averages of the whole, in task arithmetic its weight."""
     weights = dict(zip(recipe.models, map(single, recipe.weights), strict=True))
     if None in weights.values():
         return None
-    whole = sum(weights.values())
-    if recipe.method in ("linear", "slerp", "lerp", "nuslerp") and base in weights:
-        return (whole - weights[base]) / whole if recipe.setting("normalize", 1) else whole - weights[base]
+    if recipe.method in ("linear", "slerp", "lerp", "nuslerp", "karcher") and recipe.base is None:
+        whole = sum(weights.values()) if recipe.setting("normalize", 1) else 1.0
+        return {name: weight / whole for name, weight in weights.items() if name != base}
     if recipe.method == "task_arithmetic" and recipe.base == base and not recipe.setting("normalize", 0):
-        return whole * recipe.setting("lambda", 1)
-    if recipe.method == "karcher" and base in weights:
-        return 1 - 1 / len(weights)
+        return {name: weight * recipe.setting("lambda", 1) for name, weight in weights.items()}
     return None
 
 
 def as_json(recipe: Recipe, base: str) -> dict[str, Any]:
-    """method, dtype and parameters: `alpha` (see alpha_of), `weights` by model in the tool's order, `base_model`, further settings by name."""
+    """method, dtype and parameters.
+
+    Of these `shares` are the donors' (see shares_of) and `alpha` is their sum, null where they are no single numbers; then `weights` by model
+    in the tool's order, `base_model`, further settings by name.
+    """
     weights = {model: settings.to_json(weight) for model, weight in zip(recipe.models, recipe.weights, strict=True)}
     further = {name: settings.to_json(value) for name, value in recipe.settings}
-    parameters = {"alpha": alpha_of(recipe, base), "weights": weights, "base_model": recipe.base, **further}
+    shares = shares_of(recipe, base)
+    alpha = None if shares is None else sum(shares.values())
+    parameters = {"alpha": alpha, "shares": shares, "weights": weights, "base_model": recipe.base, **further}
     return {"method": recipe.method, "dtype": recipe.dtype, "parameters": parameters}
 
 
 def from_json(value: Mapping[str, Any]) -> Recipe:
     """The recipe of `as_json`."""
     further = dict(value["parameters"])
-    further.pop("alpha")
+    del further["alpha"], further["shares"]
     weights = {model: settings.from_json(weight) for model, weight in further.pop("weights").items()}
     base = further.pop("base_model")
     options = tuple(sorted((name, settings.from_json(setting)) for name, setting in further.items()))

@@ -15,7 +15,7 @@ def constant(value: float) -> Setting:
 
 
 def value_at(setting: Setting, tensor: str, position: float) -> float:
-    """The number for a tensor at `position` (0: first layer, and what precedes it; 1: last layer, and what follows it); NaN where no filter applies."""
+    """The number for a tensor at `position` (0: first layer, and what lies outside the layers; 1: last); NaN where no filter applies."""
     for pattern, values in setting:
         if pattern in tensor:
             place = position * (len(values) - 1)

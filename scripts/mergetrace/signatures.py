@@ -29,7 +29,8 @@ def signature(trial: Trial, donors: tuple[str, ...]) -> dict[str, Any] | None:
 
     stayed: share of well separated elements at the base's value. survivors: share of the others that one weight per slice explains, and the same
     with the donor's deltas shuffled; weight: of the survivors. kept_by_size: share kept in ten classes of |delta|, smallest first; auc: chance
-    that a kept delta is larger than a dropped one.
+    that a kept delta is larger than a dropped one. unscaled_weight: the weight before survivors were scaled to the sum of |delta| that all had, as
+    DARE and DELLA do.
     family: dare, della, ties, breadcrumbs, selection (another choice), or None: the signature is that of no dropping merge.
     """
     found = [measured for piece in trial.pieces if (measured := _measure(trial, piece, donors)) is not None]
@@ -49,6 +50,7 @@ def signature(trial: Trial, donors: tuple[str, ...]) -> dict[str, Any] | None:
         "kept_by_size": [float(share) for share in kept_by_size],
     }
     family = _family(numbers)
+    numbers["unscaled_weight"] = float(np.median([one["weights"][0] * one["mass"] for one in found])) if len(donors) == 1 else None
     density = 1 - numbers["stayed"] if len(donors) == 1 else None
     return {"family": family, "density": density, **numbers}
 
@@ -75,6 +77,7 @@ def _measure(trial: Trial, piece: Piece, donors: tuple[str, ...]) -> dict[str, A
         "survivors": _explained(low, high, deltas, weights),
         "shuffled": _shuffled(low, high, deltas, trial.width, generator),
         "weights": weights,
+        "mass": float(size[kept].sum() / size.sum()),
         "auc": 0.5 if np.isnan(larger) else float(larger),
         "kept_by_size": np.bincount(classes, kept, BINS),
         "by_size": np.bincount(classes, minlength=BINS),
@@ -108,17 +111,16 @@ def _shuffled(low: Array, high: Array, deltas: list[Array], width: float, genera
 def _family(numbers: dict[str, Any]) -> str | None:
     if numbers["stayed"] < MIN_STAYED or numbers["survivors"] < max(MIN_SURVIVORS, numbers["survivors_shuffled"] + MIN_OVER_CHANCE):
         return None
-    kept, auc = np.array(numbers["kept_by_size"]), numbers["auc"]
     if len(numbers["donors"]) > 1:
         return "dropped"
-    if kept.max() - kept.min() < 0.06 and abs(auc - 0.5) < 0.03:
-        return "dare"
-    if auc > 0.97:
-        return "ties"
+    kept, auc = np.array(numbers["kept_by_size"]), numbers["auc"]
+    classes = np.arange(BINS)
+    slope, start = np.polyfit(classes, kept, 1)
     middle = kept[3:8].max()
-    if kept[-1] < middle - 0.05 and kept[0] < middle - 0.2:
-        return "breadcrumbs"
-    line = np.polyfit(np.arange(BINS), kept, 1)
-    if line[0] > 0.01 and np.abs(kept - np.polyval(line, np.arange(BINS))).max() < 0.06:
-        return "della"
-    return "selection"
+    families = {
+        "dare": np.ptp(kept) < 0.06 and abs(auc - 0.5) < 0.03,
+        "ties": auc > 0.97,
+        "breadcrumbs": kept[-1] < middle - 0.05 and kept[0] < middle - 0.2,
+        "della": slope > 0.01 and np.abs(kept - (slope * classes + start)).max() < 0.06,
+    }
+    return next((family for family, is_so in families.items() if is_so), "selection")

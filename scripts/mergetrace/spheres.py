@@ -27,7 +27,7 @@ def slerp(merge: Merge) -> Array:
 
 
 def nuslerp(merge: Merge) -> Array:
-    """SLERP without a linear fallback, of two tensors or (where there is a base) of their deltas added to the base (mergekit's documentation, "NuSLERP").
+    """SLERP without a linear fallback, of two tensors or, with a base, of their deltas (mergekit's documentation, "NuSLERP").
 
     t = w2 / (w1 + w2). Every operation in the dtype of the arithmetic.
     """
@@ -49,7 +49,7 @@ def nuslerp(merge: Merge) -> Array:
 
 
 def multislerp(merge: Merge) -> Array:
-    """Barycentric interpolation on the sphere in the tangent space at the weighted mean direction (Goddard, "Multi-SLERP", goddard.blog), scaled to the mean norm."""
+    """Interpolation in the tangent space at the weighted mean direction, scaled to the mean norm (Goddard, "Multi-SLERP", goddard.blog)."""
     to_dtype, facts = merge.round, merge.facts
     weights = [float(to_dtype(weight)) for weight in merge.weights]
     weights = [float(to_dtype(weight / total(weights, to_dtype))) for weight in weights]
@@ -137,7 +137,7 @@ def _karcher_coefficients(merge: Merge, norms: list[float]) -> Array:
 
 
 def model_stock(merge: Merge) -> Array:
-    """t mean(models) + (1 - t) base with t = k cos / (1 + (k - 1) cos), cos the mean cosine between deltas (Jang et al. 2024, arXiv 2403.19522, eq. 7)."""
+    """t mean(models) + (1 - t) base, t = k cos / (1 + (k - 1) cos) of the deltas' mean cosine (Jang et al. 2024, arXiv 2403.19522)."""
     to_dtype, facts, count = merge.round, merge.facts, len(merge.names)
     vectors = [{name: 1.0, merge.base_name: -1.0} for name in merge.names]
     norms = [to_dtype(facts.norm(vector)) for vector in vectors]

@@ -1,6 +1,6 @@
 """Recipes tried on a few slices, bit for bit, before the best are applied to all."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -8,34 +8,63 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mergetrace.frames import Frame
-from mergetrace.recipes import Piece, Recipe, decoded_merge, undecided
+from mergetrace.recipes import Piece, Recipe, decoded_merge, stored, undecided
 from mergetrace.rounding import NOTHING, Replay, replay, replay_intervals
 
 Array = NDArray[np.float64]
 
 
+EDGE = 1e-9  # sums in float64 stray this much from ends that coincide in theory, as all do in an average of two
+SCREEN_SLICES = 4
+SCREEN_ELEMENTS = 8192  # of a slice that is known by a sample only; slices that are there whole stay whole
+SOLVED = 0.9995
+HOPELESS = 0.5  # a recipe below this on the first slice is not tried on the others
+MIN_TELLING = 0.05  # the least share of confining elements that must be informative
+
+
 @dataclass(frozen=True)
 class Count:
-    """informative: elements that could have refuted a recipe; exact: those it gives back; residual: sum of squared differences over all."""
+    """confined: elements that confine a share; informative: those of them that could refute the recipe; exact: those it gives back.
 
+    residual: sum of squared differences over all elements.
+    """
+
+    confined: int
     informative: int
     exact: int
     residual: float
 
 
+def total(counts: Iterable[Count]) -> Count:
+    """The counts of all slices added."""
+    rows = [(count.confined, count.informative, count.exact, count.residual) for count in counts]
+    return Count(*(sum(column) for column in zip(*rows, strict=True))) if rows else Count(0, 0, 0, 0.0)
+
+
+def rate(count: Count) -> float:
+    """The share of informative elements given back; 0 where so few are informative that the recipe says little more than that a parent was kept."""
+    return count.exact / count.informative if count.informative > MIN_TELLING * count.confined else 0.0
+
+
 def compare(recipe: Recipe, piece: Piece, base: str, width: float) -> Count:
     """Apply a recipe to a piece.
 
-    An element is informative where the recipe's parents lie further apart than the stored number's interval over `width`: elsewhere any weights
-    would do. Where a method chooses elements, those that neither the suspect nor the recipe moved from the base prove nothing either: a sparse
-    finetune leaves most of them. Elements at a threshold are left out.
+    An element confines where the recipe's parents lie further apart than the stored number's interval over `width`: elsewhere any weights would do.
+    It is informative where the recipe gives a number that none of its parents has: a copy of a parent gives back the others. A method that
+    chooses elements gives little else than the parents' numbers: there those are left out that neither the audited model nor the recipe moved
+    from the base (a sparse finetune leaves most of them), and those at a threshold.
     """
-    stored, merged = piece.audited.values(), decoded_merge(recipe, piece)
-    informative = narrow(piece, recipe.parents, width)
+    stored_values, merged = piece.audited.values(), decoded_merge(recipe, piece)
+    confined = narrow(piece, recipe.parents, width)
+    informative = confined.copy()
     if recipe.selects:
         origin = piece.values[base]
-        informative &= ((stored != origin) | (merged != origin)) & ~undecided(recipe, piece)
-    return Count(int(informative.sum()), int(((stored == merged) & informative).sum()), float(np.nansum((stored - merged) ** 2)))
+        informative &= ((stored_values != origin) | (merged != origin)) & ~undecided(recipe, piece)
+    else:
+        for parent in recipe.parents:
+            informative &= merged != stored(piece.values[parent], piece.audited)
+    exact = (stored_values == merged) & informative
+    return Count(int(confined.sum()), int(informative.sum()), int(exact.sum()), float(np.nansum((stored_values - merged) ** 2)))
 
 
 def narrow(piece: Piece, parents: Sequence[str], width: float) -> NDArray[np.bool_]:
@@ -44,13 +73,6 @@ def narrow(piece: Piece, parents: Sequence[str], width: float) -> NDArray[np.boo
     values = np.stack([piece.values[name] for name in dict.fromkeys(parents)])
     with np.errstate(invalid="ignore"):
         return (high - low) < width * (values.max(0) - values.min(0))
-
-
-EDGE = 1e-9  # sums in float64 stray this much from ends that coincide in theory, as all do in an average of two
-SCREEN_SLICES = 4
-SCREEN_ELEMENTS = 8192  # of a slice that is known by a sample only; slices that are there whole stay whole
-SOLVED = 0.9995
-HOPELESS = 0.5  # a recipe below this on the first slice is not tried on the others
 
 
 @dataclass
@@ -72,13 +94,13 @@ class Trial:
     def rate(self, recipe: Recipe) -> float:
         """The share of informative elements that the recipe gives back; 0 where none is informative."""
         if recipe not in self.rates:
-            exact = informative = 0
+            counts: list[Count] = []
             for piece in self.screen:
-                count = compare(recipe, piece, self.frame.base, self.width)
-                exact, informative = exact + count.exact, informative + count.informative
-                if exact < HOPELESS * informative:
+                counts.append(compare(recipe, piece, self.frame.base, self.width))
+                so_far = total(counts)
+                if so_far.exact < HOPELESS * so_far.informative:
                     break
-            self.rates[recipe] = exact / informative if informative else 0.0
+            self.rates[recipe] = rate(total(counts))
         return self.rates[recipe]
 
     def solved(self) -> bool:
