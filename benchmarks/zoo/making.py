@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from cases import Case
+from case import Case
 from realmerge import mergekit
 from safetensors.torch import load_file
 from trainer import Training, trained, write

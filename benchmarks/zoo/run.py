@@ -14,56 +14,85 @@ import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests")]
 os.environ |= {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 
-from cases import Case, all_cases  # noqa: E402
+from case import Case  # noqa: E402
+from cases import all_cases  # noqa: E402
 from frontdoor import run, say  # noqa: E402
 from mergetrace.configuration import load_schema  # noqa: E402
 from mergetrace.receipt import compose  # noqa: E402
 from table import write_readme  # noqa: E402
+
+MEASURED = ("arch", "seed", "made", "extra", "base", "donors", "controls")  # the fields of a case that its numbers depend on
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--results", type=Path, default=ROOT / "results/zoo")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--only", default="", help="run the cases whose id holds this text")
-    parser.add_argument("--keep", action="store_true", help="keep results of an earlier state of the code")
+    parser.add_argument("--only", default="", help="run the cases whose id holds this text, and write no table")
+    parser.add_argument("--keep", action="store_true", help="keep measurements of an earlier state of the code")
+    parser.add_argument("--table", action="store_true", help="run nothing; write the table of what is there")
     arguments = parser.parse_args()
-    cases = [case for case in all_cases() if arguments.only in case.id]
-    log = arguments.results / "cases.jsonl"
-    done = {} if not log.exists() else {row["case"]["id"]: row for row in map(json.loads, log.read_text().splitlines())}
-    state, limits = code_state(), thresholds()
-    finished = {case.id: done[case.id] for case in cases if case.id in done and _valid(done[case.id], case, None if arguments.keep else state)}
-    families = {}
-    for case in cases:
-        if case.id not in finished:
-            families.setdefault((case.arch, case.seed), []).append(case)
-    say(f"{len(finished)} of {len(cases)} cases are there, {sum(map(len, families.values()))} to do in {len(families)} families")
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with multiprocessing.get_context("spawn").Pool(arguments.workers) as pool, open(log, "a", encoding="utf-8") as handle:
-        pool.map(prepare, [(arguments.results / "models", *key) for key in families], chunksize=1)
-        todo = [(arguments.results, case) for members in families.values() for case in members]
-        started = time.monotonic()
-        for count, row in enumerate(pool.imap_unordered(judge, todo), 1):
-            row["code"] = state
-            handle.write(json.dumps(row) + "\n")
-            handle.flush()
-            os.fsync(handle.fileno())
-            finished[row["case"]["id"]] = row
+    log, state = arguments.results / "cases.jsonl", code_state()
+    cases = {case.id: case for case in all_cases() if arguments.only in case.id}
+    rows = {name: row for name, row in stored(log).items() if name in cases and _valid(row, cases[name], None if arguments.keep else state)}
+    if not arguments.table:
+        todo = [case for name, case in cases.items() if name not in rows]
+        say(f"{len(rows)} of {len(cases)} cases are there, {len(todo)} to do")
+        for row in measure(todo, arguments.results, arguments.workers):
+            append(log, row | {"code": state})
+            rows[row["case"]["id"]] = row
+    if not arguments.only:
+        limits = thresholds()
+        write_readme(HERE / "README.md", [with_verdict(rows[name], case, limits) for name, case in cases.items() if name in rows], len(cases))
+        say(f"wrote {HERE / 'README.md'}")
+
+
+def measure(todo: list[Case], results: Path, workers: int) -> Iterator[dict[str, Any]]:
+    """Train the families, then make and audit every case; yields rows in the order they finish."""
+    started = time.monotonic()
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        pool.map(prepare, [(results / "models", *key) for key in dict.fromkeys((case.arch, case.seed) for case in todo)], chunksize=1)
+        for count, row in enumerate(pool.imap_unordered(judge, [(results, case) for case in todo]), 1):
             if "error" in row:
                 say(f"{row['case']['id']}: {row['error'].splitlines()[-1]}")
             if count % 20 == 0:
                 say(f"{count} of {len(todo)} cases, {(time.monotonic() - started) / count:.1f} s each")
-    if not arguments.only:
-        write_readme(HERE / "README.md", [with_verdict(finished[case.id], limits) for case in cases if case.id in finished])
-        say(f"wrote {HERE / 'README.md'}")
+            yield row
+
+
+def stored(log: Path) -> dict[str, dict[str, Any]]:
+    """The rows of an earlier run by case, the last of each; a line that was being written when the run was killed is left out."""
+    rows = {}
+    for line in log.read_text(encoding="utf-8").splitlines() if log.exists() else []:
+        with contextlib.suppress(json.JSONDecodeError):
+            row = json.loads(line)
+            rows[row["case"]["id"]] = row
+    return rows
+
+
+def append(log: Path, row: dict[str, Any]) -> None:
+    """Add one line that survives whatever comes next."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with open(log, "a+b") as handle:
+        if handle.tell() and not _ends_a_line(handle):
+            handle.write(b"\n")
+        handle.write(json.dumps(row).encode() + b"\n")
+        handle.flush()
+        os.fsync(handle.fileno())
+
+
+def _ends_a_line(handle: BinaryIO) -> bool:
+    handle.seek(-1, os.SEEK_END)
+    return handle.read(1) == b"\n"
 
 
 def prepare(job: tuple[Path, str, int]) -> None:
@@ -106,8 +135,9 @@ def judge(job: tuple[Path, Case]) -> dict[str, Any]:
     return row | {"seconds": time.monotonic() - started}
 
 
-def with_verdict(row: dict[str, Any], limits: dict[str, Any]) -> dict[str, Any]:
-    """The row with the verdict that today's rules give its numbers."""
+def with_verdict(row: dict[str, Any], case: Case, limits: dict[str, Any]) -> dict[str, Any]:
+    """The row with today's planted answers, and the verdict that today's rules give its numbers."""
+    row = row | {"case": case.as_json()}
     if "error" in row:
         return row
     return row | {"verdict": compose("zoo", row["summary"], row["plan"], row["manifests"], None, limits)}
@@ -129,7 +159,9 @@ def code_state() -> str:
 
 
 def _valid(row: dict[str, Any], case: Case, state: str | None) -> bool:
-    return "error" not in row and row["case"] == json.loads(json.dumps(case.as_json())) and state in (None, row["code"])
+    """Whether a stored measurement is of this case; the answers planted with it may have changed since."""
+    now = json.loads(json.dumps(case.as_json()))
+    return "error" not in row and all(row["case"][key] == now[key] for key in MEASURED) and state in (None, row["code"])
 
 
 if __name__ == "__main__":

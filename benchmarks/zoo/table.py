@@ -16,24 +16,25 @@ ACCUSING = VERDICTS[:5]
 LINEAR = {"linear", "task_arithmetic"}
 
 
-def write_readme(path: Path, rows: list[Row]) -> None:
-    """Write the whole page."""
+def write_readme(path: Path, rows: list[Row], planned: int) -> None:
+    """Write the whole page. planned: the number of cases there should be."""
     parts = {"Reporting seeds": _of(rows, REPORTING), "Tuning seeds": _of(rows, TUNING)}
     seeds = {name: ", ".join(f"{arch} {seed}" for arch, seed in group) for name, group in (("reporting", REPORTING), ("tuning", TUNING))}
     seconds = sum(row["seconds"] for row in rows)
     text = [
         "# The zoo",
         "",
-        "Written by `make bench-zoo`; do not edit. Every suspect is made by mergekit or by training, of models that were trained (`trainer.py`); the answer is planted (`cases.py`).",
-        f"{len(rows)} cases, {seconds / max(1, len(rows)):.1f} s each. Thresholds were set on the tuning seeds ({seeds['tuning']}); the reporting seeds ({seeds['reporting']}) are other trainings.",
+        "Written by `make bench-zoo`; do not edit. Every suspect is made by mergekit or by training, of models that were trained (`trainer.py`);",
+        "the answer is planted (`merges.py`, `innocents.py`).",
+        f"{len(rows)} of {planned} cases, {seconds / max(1, len(rows)):.1f} s each. Thresholds were set on the tuning seeds ({seeds['tuning']});",
+        f"the reporting seeds ({seeds['reporting']}) are other trainings.",
         "",
         "| measure | " + " | ".join(parts) + " |",
         "|---|" + "---|" * len(parts),
         *(f"| {name} | " + " | ".join(measure(part) for part in parts.values()) + " |" for name, measure in MEASURES.items()),
         "",
-        "Pure merges by a deterministic method should be `merge`; every planted answer, and what else is acceptable, is in `cases.py`.",
-        "Which of two models was trained from the other, weights do not show: `finetune_of_donor` takes the donor to be the older and says so; the row above says "
-        "how often that is wrong where the offered donor came second.",
+        "Which of two models was trained from the other, weights do not show: `finetune_of_donor` takes the donor to be the older and says so;",
+        "the third row says how often that is wrong where the offered donor came second.",
         "Rates carry Wilson 95 % intervals. Cases of one family share their trainings and are not independent: the intervals are optimistic.",
         "",
     ]
