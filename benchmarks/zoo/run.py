@@ -151,7 +151,7 @@ def thresholds() -> dict[str, Any]:
 
 def code_state() -> str:
     """A hash over everything that decides a measurement: the library without its rules, the thresholds that measuring uses, the making of models."""
-    rules = {"verdict.py", "receipt.py", "traces.py", "blend.py", "report.py", "show.py"}
+    rules = {"verdict.py", "receipt.py", "traces.py", "accusing.py", "report.py", "show.py"}
     files = [path for path in (ROOT / "scripts").rglob("*.py") if path.name not in rules]
     measured = [thresholds()[key] for key in ("min_vote_elements", "replay_width", "min_bit_exact")]
     code = b"".join(path.read_bytes() for path in sorted([*files, HERE / "trainer.py", HERE / "making.py"]))

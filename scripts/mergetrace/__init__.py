@@ -42,7 +42,8 @@ Pure functions, no Snakemake, no argparse, no printing. One module per idea:
     answers            questions asked once, and resumed where they stopped
     generation         a model that answers
 
-    verdict            the rules that turn numbers into words
+    traces             what stands out of one audited model's numbers
+    accusing, verdict  the rules that turn numbers into words
     receipt            the finding as JSON
     figures, report    the page people read
 

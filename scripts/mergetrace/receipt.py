@@ -9,7 +9,8 @@ import pandas as pd
 from mergetrace import __version__
 from mergetrace.mergekit_yaml import mergekit_config
 from mergetrace.recipes import from_json
-from mergetrace.verdict import Case, Decision, decide
+from mergetrace.traces import Case, Decision
+from mergetrace.verdict import decide
 
 PACKAGES = ("numpy", "pandas", "safetensors", "scipy", "snakemake", "torch", "transformers")
 

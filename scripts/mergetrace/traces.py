@@ -1,10 +1,8 @@
-"""What stands out of one audited model's numbers: the share of exact elements, and what chance and the controls reach beside it."""
+"""What the rules look at: one audited model's share of exact elements, and what chance and the controls reach beside it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
-
-from mergetrace.blend import donor_shares
 
 MIN_AGREE = 100  # elements; a share of fewer is noise
 
@@ -28,10 +26,26 @@ class Case:
         return self.summary["recipe"]
 
 
+@dataclass(frozen=True)
+class Decision:
+    """A verdict, why, the parents it names with their shares, the base's share (None where no one number exists), the method's family."""
+
+    verdict: str
+    reasons: list[str]
+    named: Mapping[str, float | None] = field(default_factory=dict)
+    base_share: float | None = None
+    family: str | None = None
+
+
 def rate_of(summary: Summary) -> float | None:
     """The share of informative elements that the best recipe gives back, None where there is none."""
     best = summary["recipe"]["best"]
     return best["bit_exact_rate"] if best else None
+
+
+def rates_beside(case: Case) -> dict[str, float]:
+    """What the recipe search reaches for the controls."""
+    return {f"control {name}": rate for name, summary in case.controls.items() if (rate := rate_of(summary)) is not None}
 
 
 def blended(case: Case) -> dict[str, float | None] | None:
@@ -39,13 +53,11 @@ def blended(case: Case) -> dict[str, float | None] | None:
     best, smallest = case.recipe["best"], case.thresholds["min_share"]
     if best is None:
         return None
-    shares = donor_shares(best, case.base)
+    shares = best["parameters"]["shares"] or dict.fromkeys(case.recipe["donors"])
     named = {donor: share for donor, share in shares.items() if share is None or abs(share) >= smallest}
-    numbers = [share for share in named.values() if share is not None]
     alone = [case.summary["donors"][donor][key] or 0.0 for donor in named for key in ("coverage_base", "coverage_donor")]
-    if not named or any(share > 1 - smallest or share < 0 for share in numbers) or max(alone) > case.thresholds["max_single_parent"]:
-        return None
-    return named
+    beyond = any(share > 1 - smallest or share < 0 for share in named.values() if share is not None)
+    return None if not named or beyond or max(alone) > case.thresholds["max_single_parent"] else named
 
 
 def stands_out(case: Case, donor: str, share: float | None) -> bool:

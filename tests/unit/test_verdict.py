@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 from mergetrace.configuration import load_schema
-from mergetrace.verdict import Case, decide
+from mergetrace.traces import Case
+from mergetrace.verdict import decide
 
 SCHEMA = load_schema(Path(__file__).parents[2] / "config/config.schema.yaml")
 THRESHOLDS = {key: entry["default"] for key, entry in SCHEMA["properties"]["verdict"]["properties"].items()}
@@ -17,9 +18,9 @@ def entry(**changes):
     return {**traces, **counts, "same_sign": 0.5, "all_equal": False, "is_base": False, **changes}
 
 
-def numbers(*, cos=0.05, rate=0.01, exact_share=0.0, informative=100_000, weights=None, donor=None, method="linear", mark=None, **changes):
-    parameters = {"alpha": None, "weights": weights or {"qwen": 0.429, "nex": 0.571}, "base_model": None}
-    best = {"method": method, "parameters": parameters, "bit_exact_rate": rate, "residual_share": 0.01} if rate is not None else None
+def numbers(*, cos=0.05, rate=0.01, exact_share=0.0, informative=100_000, shares=None, donor=None, method="linear", mark=None, **changes):
+    shares = {"nex": 0.571} if shares is None else shares
+    best = {"method": method, "parameters": {"shares": shares}, "bit_exact_rate": rate, "residual_share": 0.01} if rate is not None else None
     return {
         "slices": 10,
         "cos_fit": cos,
@@ -75,8 +76,8 @@ CLOSE = {"same_sign": 0.95, "coverage": 0.2, "coverage_donor": 0.05}
         {"rate": 0.99},
         {"exact_share": 0.9},
         {"informative": 500},
-        {"weights": {"qwen": 0.001, "nex": 0.999}},
-        {"weights": {"nex": 1.0}},
+        {"shares": {"nex": 0.999}},
+        {"shares": {"nex": 1.2}},
         {"donor": {**CLOSE, "coverage_shuffled": 0.6}},
         {"rate": None},
     ],
@@ -89,8 +90,8 @@ def test_a_high_cosine_alone_never_convicts(weaker):
 
 
 def test_a_decoy_with_a_trifling_share_is_not_named():
-    weights, others = {"qwen": 0.429, "nex": 0.5705, "other": 0.0005}, {"other": entry()}
-    decision = verdict(numbers(**{**MERGE, "weights": weights, "others": others}), {"sibling": numbers(others=others)})
+    shares, others = {"nex": 0.5705, "other": 0.0005}, {"other": entry()}
+    decision = verdict(numbers(**{**MERGE, "shares": shares, "others": others}), {"sibling": numbers(others=others)})
     assert (decision.verdict, list(decision.named)) == ("merge", ["nex"])
 
 
@@ -108,9 +109,9 @@ def test_a_blend_without_training_that_no_recipe_gives_back_is_another_merge():
 def test_several_parents_and_training_need_each_share():
     shared = {"cos": 0.9, "rate": 0.7, "donor": {"coverage": 0.15}, "others": {"other": entry(coverage=0.12)}}
     controls = {"sibling": numbers(others={"other": entry()})}
-    decision = verdict(numbers(**shared, weights={"qwen": 0.4, "nex": 0.35, "other": 0.25}), controls)
+    decision = verdict(numbers(**shared, shares={"nex": 0.35, "other": 0.25}), controls)
     assert (decision.verdict, list(decision.named)) == ("merge_then_trained", ["nex", "other"])
-    assert verdict(numbers(**shared, weights={"qwen": 0.649, "nex": 0.35, "other": 0.001}), controls).verdict == "inconclusive"
+    assert verdict(numbers(**shared, shares={"nex": 0.35, "other": 0.001}), controls).verdict == "inconclusive"
 
 
 def test_the_donors_own_values_make_a_finetune_of_the_donor_and_the_order_is_left_open():
