@@ -34,7 +34,7 @@ def write_readme(path: Path, rows: list[Row], planned: int) -> None:
         *(f"| {name} | " + " | ".join(measure(part) for part in parts.values()) + " |" for name, measure in MEASURES.items()),
         "",
         "Which of two models was trained from the other, weights do not show: `finetune_of_donor` takes the donor to be the older and says so;",
-        "the third row says how often that is wrong where the offered donor came second.",
+        "the fourth row says how often that is wrong where the offered donor came second.",
         "Rates carry Wilson 95 % intervals. Cases of one family share their trainings and are not independent: the intervals are optimistic.",
         "",
     ]
@@ -130,8 +130,11 @@ def _imperfect(row: Row) -> bool:
 
 MEASURES: dict[str, Callable[[list[Row]], str]] = {
     "cases, of them not made of two offered models": lambda rows: f"{len(rows)}, {sum(not row['case']['guilty'] for row in rows)}",
-    "false accusations: accusing verdicts on innocents, innocents named, controls accused": lambda rows: _rate(
-        rows, lambda row: bool(false_accusations(row))
+    "false accusations: innocents with an accusing verdict or a named parent": lambda rows: _rate(
+        [row for row in rows if not row["case"]["guilty"]], lambda row: bool(false_accusations(row))
+    ),
+    "decoys named or controls accused beside a merge": lambda rows: _rate(
+        [row for row in rows if row["case"]["guilty"]], lambda row: bool(false_accusations(row))
     ),
     "called `finetune_of_donor` although the donor came second": lambda rows: _rate(
         [row for row in rows if row["case"]["second"]], lambda row: _verdict(row) == "finetune_of_donor"
