@@ -104,32 +104,39 @@ def _kept(trial: Trial, donors: tuple[str, ...], weights: Sequence[Sequence[floa
                 own.append(run)
     if not all(runs):
         return []
-    further = {}
+    kinds = [("ties", _shares(donors, runs, trimmed=False))]
+    if any(np.median([top for *_, top in own]) > MIN_TOP for own in runs):
+        crumbs = _shares(donors, runs, trimmed=True)
+        kinds += [("breadcrumbs", {**crumbs, "elect": elect}) for elect in (0, 1)]
+    found = []
+    scale = {} if abs(modes[0] - 1) < 0.01 else {"lambda": modes[0]}
+    for method, further in kinds:
+        for dtype in ("float32", *NARROW):
+            found.append(_added(trial, method, donors, weights, dtype, further))
+            if max(modes) - min(modes) < 0.02 * max(modes):
+                found.append(_averaged(trial, method, donors, dtype, {**further, **scale}))
+    return [_shorter(trial, recipe) for recipe in found]
+
+
+def _shares(donors: Sequence[str], runs: Sequence[Sequence[tuple[float, float, float]]], trimmed: bool) -> dict[str, float]:
+    """Each donor's density, and where the largest deltas may be left out (`trimmed`) the share of them, as settings of a recipe."""
+    found = {}
     for donor, own in zip(donors, runs, strict=True):
         low, high, top = (np.array(column) for column in zip(*own, strict=True))
-        pooled = replay(low, high, np.inf)
-        further[f"density__{donor}"] = simplest(pooled.low, pooled.high)
-        if np.median(top) > MIN_TOP:
-            further[f"gamma__{donor}"] = simplest(float(np.median(top)) - MIN_TOP / 2, float(np.median(top)) + MIN_TOP / 2)
-    trimmed = any(name.startswith("gamma") for name in further)
-    kinds = [("breadcrumbs", {"elect": 0}), ("breadcrumbs", {"elect": 1})] if trimmed else [("ties", {})]
-    found = []
-    for method, options in kinds:
-        for dtype in ("float32", *NARROW):
-            found.append(_added(trial, method, donors, weights, dtype, {**further, **options}))
-            if max(modes) - min(modes) < 0.02 * max(modes):
-                found.append(
-                    _averaged(trial, method, donors, dtype, {**further, **options, **({} if abs(modes[0] - 1) < 0.01 else {"lambda": modes[0]})})
-                )
-    return [_shorter(trial, recipe, donors) for recipe in found]
+        pooled = replay(low, high, np.inf) if trimmed else replay(low + top, high + top, np.inf)
+        found[f"density__{donor}"] = simplest(pooled.low, pooled.high)
+        share = float(np.median(top))
+        if trimmed and share > MIN_TOP:
+            found[f"gamma__{donor}"] = simplest(share - MIN_TOP / 2, share + MIN_TOP / 2)
+    return found
 
 
-def _shorter(trial: Trial, recipe: Recipe, donors: Sequence[str]) -> Recipe:
-    """The recipe with each density cut to at most three digits where that gives back as much or more."""
-    for donor in donors:
-        name, settings = f"density.{donor}", dict(recipe.settings)
+def _shorter(trial: Trial, recipe: Recipe) -> Recipe:
+    """The recipe with each density and gamma cut to at most three digits where that gives back as much or more."""
+    for name in (name for name, _ in recipe.settings if name.startswith(("density.", "gamma."))):
         cut = [constant(short) for digits in (1, 2, 3) if 0 < (short := round(recipe.setting(name, 1.0), digits)) < 1]
-        recipe = trial.best([*(replace(recipe, settings=tuple(sorted({**settings, name: density}.items()))) for density in cut), recipe])[0]
+        tried = [replace(recipe, settings=tuple(sorted({**dict(recipe.settings), name: value}.items()))) for value in cut]
+        recipe = trial.best([*tried, recipe])[0]
     return recipe
 
 

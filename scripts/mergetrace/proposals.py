@@ -70,7 +70,7 @@ def varying(trial: Trial, known: Known) -> list[Recipe]:
         return METHODS["slerp"].formula(merge)
 
     found = []
-    for predict, methods in ((linear_at, ("linear", "task_arithmetic")), (slerp_at, ("slerp",))):
+    for predict, methods in ((linear_at, ("linear", "task_arithmetic", "slerp")), (slerp_at, ("slerp",))):
         swept = trial.sweeps(predict, known.shares[0])
         for setting in _settings(trial, swept):
             found += [_varied(method, base, donor, setting) for method in methods]

@@ -17,7 +17,7 @@ from mergetrace.recipes import Piece, Recipe, as_json
 from mergetrace.rounding import replay
 from mergetrace.shares import least_squares, visible
 from mergetrace.signatures import signature
-from mergetrace.trial import Count, Trial, compare, rate, total
+from mergetrace.trial import HOPELESS, Count, Trial, compare, rate, total
 
 MIN_INFORMATIVE = 16  # a slice's interval counts when at least this many elements made it
 PILOT_SLICES = 42  # every layer of most models, in turn of component
@@ -170,7 +170,8 @@ def _finalists(trial: Trial) -> list[Recipe]:
     leaders = list({recipe.method: recipe for recipe in reversed(ranked)}.values())
     chosen = {recipe for recipe in leaders if trial.rates[recipe] >= top / 2} | set(ranked[: FINALISTS // 2])
     order = list(trial.rates)
-    return sorted(sorted(chosen, key=lambda recipe: -trial.rates[recipe])[:FINALISTS], key=order.index)
+    most = FINALISTS if top >= HOPELESS else 3  # of an innocent's, enough to say how little the best gives back
+    return sorted(sorted(chosen, key=lambda recipe: -trial.rates[recipe])[:most], key=order.index)
 
 
 def _within(pieces: Iterable[Piece], most: int) -> list[Piece]:
