@@ -1,9 +1,10 @@
 """One case of the zoo: what is made, what is offered to the audit, and the answers that would be right."""
 
+import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from trainer import Training
+from trainer import RELATIVES, Training
 
 Draft = tuple[str, dict[str, Any]]
 """A case without its family: a name, and the fields of Case that differ from the defaults."""
@@ -45,6 +46,15 @@ class Case:
     def as_json(self) -> dict[str, Any]:
         """All fields, as plain JSON values."""
         return asdict(self)
+
+    def offered(self) -> list[str]:
+        """The models that the audit is told of, beside the suspect."""
+        return [*([self.base] if isinstance(self.base, str) else self.base), *self.donors, *self.controls]
+
+    def models(self) -> list[str]:
+        """The members of the family that the case needs."""
+        sources = json.dumps([self.made, self.extra])
+        return [name for name in RELATIVES if name in self.offered() or json.dumps(name) in sources]
 
 
 def config(method: str, models: Models, base: str | None = None, dtype: str = "bfloat16", **rest: Any) -> dict[str, Any]:

@@ -60,7 +60,10 @@ def measure(todo: list[Case], results: Path, workers: int) -> Iterator[dict[str,
     """Train the families, then make and audit every case; yields rows in the order they finish."""
     started = time.monotonic()
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        pool.map(prepare, [(results / "models", *key) for key in dict.fromkeys((case.arch, case.seed) for case in todo)], chunksize=1)
+        families: dict[tuple[str, int], list[str]] = {}
+        for case in todo:
+            families.setdefault((case.arch, case.seed), []).extend(case.models())
+        pool.map(prepare, [(results / "models", *key, names) for key, names in families.items()], chunksize=1)
         for count, row in enumerate(pool.imap_unordered(judge, [(results, case) for case in todo]), 1):
             if "error" in row:
                 say(f"{row['case']['id']}: {row['error'].splitlines()[-1]}")
@@ -95,11 +98,11 @@ def _ends_a_line(handle: BinaryIO) -> bool:
     return handle.read(1) == b"\n"
 
 
-def prepare(job: tuple[Path, str, int]) -> None:
-    """Train one family."""
-    from trainer import family  # noqa: PLC0415 - torch
+def prepare(job: tuple[Path, str, int, list[str]]) -> None:
+    """Train one family, as far as its cases need it."""
+    from trainer import train_family  # noqa: PLC0415 - torch
 
-    family(*job)
+    train_family(*job)
 
 
 def judge(job: tuple[Path, Case]) -> dict[str, Any]:
@@ -107,7 +110,7 @@ def judge(job: tuple[Path, Case]) -> dict[str, Any]:
     import torch  # noqa: PLC0415
     from inprocess import audit  # noqa: PLC0415
     from making import make  # noqa: PLC0415
-    from trainer import family  # noqa: PLC0415
+    from trainer import folders  # noqa: PLC0415
 
     results, case = job
     torch.set_num_threads(1)
@@ -116,12 +119,11 @@ def judge(job: tuple[Path, Case]) -> dict[str, Any]:
     try:
         with tempfile.TemporaryDirectory(prefix="zoo-") as name:
             work = Path(name)
-            models = family(results / "models", case.arch, case.seed)
+            models = folders(results / "models", case.arch, case.seed)
             for extra, made in case.extra.items():
                 models[extra] = make(work / "models" / extra, made, models, case)
             models["suspect"] = make(work / "models/suspect", case.made, models, case)
-            bases = [case.base] if isinstance(case.base, str) else case.base
-            used = ["suspect", *bases, *case.donors, *case.controls]
+            used = ["suspect", *case.offered()]
             spec = {"suspect": "suspect", "base": case.base, "donors": list(case.donors), "controls": list(case.controls)}
             made_at = time.monotonic()
             with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stderr(nowhere):

@@ -6,7 +6,7 @@ A family is one seed: its base is trained from random weights, everything else d
 import json
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -72,11 +72,17 @@ FAMILY_RATES = (1e-3, 3e-4, 1e-4)
 """By seed: changes of a sixth, a twentieth and a fiftieth of the weights' size, the last being what large models' finetunes show."""
 
 
-def family(root: Path, arch: str, seed: int) -> dict[str, Path]:
-    """Train what is missing of a family under `root`; returns its folders by name. One thread: the same seed gives the same bits."""
+def folders(root: Path, arch: str, seed: int) -> dict[str, Path]:
+    """Where the members of a family lie, by name, once they are trained."""
+    return {name: root / f"{arch}-{seed}" / name for name in RELATIVES}
+
+
+def train_family(root: Path, arch: str, seed: int, names: Iterable[str]) -> None:
+    """Train the named members of a family that are missing under `root`. One thread: the same seed gives the same bits."""
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    return {name: member(root / f"{arch}-{seed}", arch, seed, name) for name in RELATIVES}
+    for name in names:
+        member(root / f"{arch}-{seed}", arch, seed, name)
 
 
 def member(folder: Path, arch: str, seed: int, name: str) -> Path:
@@ -140,15 +146,17 @@ def configuration(arch: str) -> dict[str, Any]:
 
 
 def build(arch: str) -> Any:
-    """A model with random weights in float32, drawn from torch's generator."""
-    from transformers import Qwen3Config, Qwen3ForCausalLM  # noqa: PLC0415 - takes seconds to import
+    """A model with random weights in float32, drawn from torch's generator: `dense` (Qwen3) or `moe` (Qwen3.5: linear attention, fused experts)."""
+    import transformers  # noqa: PLC0415 - takes seconds to import
 
     common = {"vocab_size": 256, "hidden_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 32}
-    common |= {"max_position_embeddings": 128, "tie_word_embeddings": True, "bos_token_id": None, "eos_token_id": 0}
+    common |= {"num_hidden_layers": 4, "max_position_embeddings": 128, "tie_word_embeddings": True, "bos_token_id": None, "eos_token_id": 0}
     if arch == "dense":
-        config = Qwen3Config(**common, intermediate_size=160, num_hidden_layers=4, architectures=["Qwen3ForCausalLM"])
-        return Qwen3ForCausalLM(config)
-    raise ValueError(arch)
+        return transformers.Qwen3ForCausalLM(transformers.Qwen3Config(**common, intermediate_size=160, architectures=["Qwen3ForCausalLM"]))
+    experts = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 64, "shared_expert_intermediate_size": 64}
+    heads = {"linear_num_key_heads": 2, "linear_num_value_heads": 4, "linear_key_head_dim": 16, "linear_value_head_dim": 16}
+    config = transformers.Qwen3_5MoeTextConfig(**common, **experts, **heads, architectures=["Qwen3_5MoeForCausalLM"])
+    return transformers.Qwen3_5MoeForCausalLM(config)
 
 
 class _Lora(torch.nn.Module):

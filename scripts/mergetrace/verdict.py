@@ -97,6 +97,11 @@ def _inconclusive(case: Case) -> Decision:
             f"Only {informative:,} elements are informative (at least {limits['min_informative']:,} are needed): "
             "the differences are too few or too fine."
         )
+    elif rate is not None and rate >= limits["min_bit_exact"]:
+        reasons.append(
+            f"A recipe gives back {rate:.1%} of {informative:,} informative elements, but that is no proof: one parent alone, shuffled elements or a "
+            "control come too close, or a parent's share is next to nothing."
+        )
     elif rate is not None:
         reasons.append(
             f"No exact trace: the best recipe gives back {rate:.1%} of {informative:,} informative elements, {summary['exact_share'] or 0:.1%} of "
