@@ -2,7 +2,7 @@
 
 import random
 
-from case import GENTLE, HARD, TWO, UNCLEAR, Draft, further, innocent, linear
+from case import GENTLE, HARD, TWO, UNCLEAR, Draft, config, further, innocent, linear
 
 BEFORE = {"verdicts": ("inconclusive", "finetune_of_donor"), "group": "before the donor", "second": True}
 
@@ -64,6 +64,7 @@ def wrong_questions(rng: random.Random) -> list[Draft]:
     merge = {"merge": linear(base=0.429, donor=0.571)}
     other, pair = {"merge": linear(base=0.5, second=0.5)}, {"merge": linear(donor=0.5, second=0.5)}
     three = {"merge": linear(base=0.4, donor=0.3, second=0.3)}
+    ties = {"merge": config("ties", {"donor": {"weight": 0.6, "density": 0.5}}, "base")}
     later = further("donor", "maple", rng.choice((1, 5, 50)), GENTLE, 60)
     return [
         ("sibling, wrong base (trained on)", innocent("sibling-b", base="late", **wrong)),
@@ -78,6 +79,7 @@ def wrong_questions(rng: random.Random) -> list[Draft]:
         ("merge of three, one not offered", innocent(three, UNCLEAR, **missing)),
         ("merge, only its twin offered", innocent(merge, UNCLEAR, donors=("twin",), **missing)),
         ("donor as suspect, its merge as donor", innocent("donor", UNCLEAR, donors=("swapped",), extra={"swapped": merge}, **exchanged)),
+        ("donor as suspect, its TIES merge as donor", innocent("donor", UNCLEAR, donors=("swapped",), extra={"swapped": ties}, **exchanged)),
         (
             "donor as suspect, its merge and a decoy",
             innocent("donor", UNCLEAR, donors=("swapped", "decoy"), controls=(), extra={"swapped": merge}, **exchanged),

@@ -48,6 +48,28 @@ def other_merge(case: Case) -> Decision | None:
     return Decision("other_merge", [*reasons, *_without_controls(case)], dict.fromkeys(donors), family=mark["family"])
 
 
+def chosen_elements(case: Case) -> Decision | None:
+    """Every element is exactly the base's or the donor's, both are there beyond chance, and nothing moved on which the two agree."""
+    limits = case.thresholds
+    for donor, numbers in case.summary["donors"].items():
+        base_share, donor_share = numbers["coverage_base"], numbers["coverage_donor"]
+        if donor_share is None or numbers["informative"] < limits["min_informative"] or not _untouched(case, donor):
+            continue
+        least = max(limits["min_stayed"], limits["min_trace_over_null"] * (shuffled_chance(case, donor) or 0.0))
+        if base_share + donor_share < limits["min_chosen"] or base_share < limits["min_stayed"] or donor_share < least:
+            continue
+        whole = numbers["coverage"] >= limits["min_bit_exact"]
+        reasons = [
+            f"{base_share:.1%} of {numbers['informative']:,} informative elements are exactly {case.base}'s, {donor_share:.1%} exactly {donor}'s; "
+            f"with {donor}'s elements shuffled {shuffled_chance(case, donor) or 0.0:.1%} would be.",
+            f"No element moved on which {donor} and {case.base} agree, as training would do.",
+            "Each tensor is wholly one parent's." if whole else f"Within tensors some elements are {case.base}'s and some {donor}'s.",
+        ]
+        family = "passthrough" if whole else "selection"
+        return Decision("other_merge", [*reasons, *_without_controls(case)], {donor: None}, family=family)
+    return None
+
+
 def finetune_of_donor(case: Case) -> Decision | None:
     """A donor's exact values persist far beyond chance, and no blend with the base explains more."""
     limits = case.thresholds

@@ -7,7 +7,7 @@ finetune on the donor's own task reaches one too. The same rules judge the contr
 
 from collections.abc import Callable
 
-from mergetrace.accusing import finetune_of_donor, merge, merge_of_several_then_trained, merge_then_trained, other_merge
+from mergetrace.accusing import chosen_elements, finetune_of_donor, merge, merge_of_several_then_trained, merge_then_trained, other_merge
 from mergetrace.traces import Case, Decision, rate_of
 
 
@@ -76,6 +76,7 @@ RULES: tuple[Callable[[Case], Decision | None], ...] = (
     no_common_origin,
     merge,
     other_merge,
+    chosen_elements,
     finetune_of_donor,
     merge_then_trained,
     merge_of_several_then_trained,

@@ -139,6 +139,29 @@ def test_tensors_that_disagree_about_the_weight_are_no_trained_blend():
     assert verdict(numbers(cos=0.99, rate=0.5, donor={**TRAINED, "alpha_spread": 0.1})).verdict == "inconclusive"
 
 
+CHOSEN = {**BLEND, "coverage_base": 0.6, "coverage_donor": 0.39, "coverage_shuffled": 0.62}
+
+
+@pytest.mark.parametrize(("coverage", "family"), [(1.0, "passthrough"), (0.6, "selection")])
+def test_elements_that_are_all_one_parents_or_the_others_are_another_merge(coverage, family):
+    decision = verdict(numbers(cos=0.7, rate=0.5, donor={**CHOSEN, "coverage": coverage}))
+    assert (decision.verdict, decision.named, decision.family) == ("other_merge", {"nex": None}, family)
+
+
+@pytest.mark.parametrize(
+    "weaker",
+    [
+        {"coverage_base": 0.4},
+        {"coverage_base": 0.97, "coverage_donor": 0.01},
+        {"coverage_shuffled": 0.8},
+        {"moved_alone": 0.01},
+        {"parents_agree": 9},
+    ],
+)
+def test_elements_that_chance_or_training_explains_accuse_nobody(weaker):
+    assert verdict(numbers(cos=0.7, rate=0.5, donor={**CHOSEN, "coverage": 0.6, **weaker})).verdict == "inconclusive"
+
+
 DROPPED = {"same_sign": 1.0, "moved_alone": 0.0, "coverage": 0.5, "coverage_base": 0.5, "coverage_shuffled": 0.51}
 
 
