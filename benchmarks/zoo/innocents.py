@@ -4,7 +4,7 @@ import random
 
 from case import GENTLE, HARD, TWO, UNCLEAR, Draft, config, further, innocent, linear
 
-BEFORE = {"verdicts": ("inconclusive", "finetune_of_donor"), "group": "before the donor", "second": True}
+BEFORE = {"verdicts": UNCLEAR, "group": "before the donor", "second": True}
 
 
 def siblings() -> list[Draft]:
@@ -31,7 +31,7 @@ def siblings() -> list[Draft]:
         ("stranger, no control, two donors", innocent("stranger", stranger, "unrelated", controls=(), donors=TWO)),
         ("checkpoint of the donor's run, 6 of 100 steps", innocent("donor-start")),
         ("checkpoint of the donor's run, half way", innocent("donor-half")),
-        ("checkpoint of the donor's run, 90 of 100 steps", innocent("donor-late", named=("donor",), **BEFORE)),
+        ("checkpoint of the donor's run, 90 of 100 steps", innocent("donor-late", **BEFORE)),
     ]
 
 
@@ -84,7 +84,7 @@ def wrong_questions(rng: random.Random) -> list[Draft]:
             "donor as suspect, its merge and a decoy",
             innocent("donor", UNCLEAR, donors=("swapped", "decoy"), controls=(), extra={"swapped": merge}, **exchanged),
         ),
-        ("donor as suspect, its own finetune as donor", innocent("donor", donors=("later",), named=("later",), extra={"later": later}, **BEFORE)),
+        ("donor as suspect, its own finetune as donor", innocent("donor", donors=("later",), extra={"later": later}, **BEFORE)),
         ("base's checkpoint as suspect", innocent("early", **exchanged)),
     ]
 

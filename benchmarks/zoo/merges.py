@@ -89,7 +89,10 @@ def other_merges(rng: random.Random) -> list[Draft]:
         ("sce", chosen("sce", bare, "sce", "dropped", select_topk=0.5)),
         ("nearswap", chosen("nearswap", {"donor": {}}, t=0.001)),
         ("arcee_fusion", chosen("arcee_fusion", {"donor": {}}, "arcee_fusion", "selection")),
-        ("passthrough, half and half", merged(_layers(("base", 0, 2), ("donor", 2, 4)), ("donor",), ("passthrough", *LINEAR), pure=True)),
+        (
+            "passthrough, half and half",
+            merged(_layers(("base", 0, 2), ("donor", 2, 4)), ("donor",), ("passthrough", *LINEAR), pure=True, verdicts=("merge", "other_merge")),
+        ),
         (
             "passthrough, layers repeated",
             merged(_layers(("donor", 0, 3), ("base", 1, 4)), ("donor",), ("passthrough",), verdicts=("merge", "other_merge", "inconclusive")),

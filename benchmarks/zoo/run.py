@@ -54,7 +54,8 @@ def main() -> None:
             rows[row["case"]["id"]] = row
     if not arguments.only:
         limits = thresholds()
-        write_readme(HERE / "README.md", [with_verdict(rows[name], case, limits) for name, case in cases.items() if name in rows], len(cases))
+        judged = [with_verdict(rows[name], case, limits) for name, case in cases.items() if name in rows]
+        write_readme(HERE / "README.md", judged, len(cases), sum(row["code"] != state for row in judged))
         say(f"wrote {HERE / 'README.md'}")
 
 

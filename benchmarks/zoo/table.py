@@ -17,8 +17,8 @@ ACCUSING = VERDICTS[:5]
 LINEAR = {"linear", "task_arithmetic"}
 
 
-def write_readme(path: Path, rows: list[Row], planned: int) -> None:
-    """Write the whole page. planned: the number of cases there should be."""
+def write_readme(path: Path, rows: list[Row], planned: int, old: int) -> None:
+    """Write the whole page. planned: the number of cases there should be; old: how many rows an earlier state of the code measured."""
     parts = {"Reporting seeds": _of(rows, REPORTING), "Tuning seeds": _of(rows, TUNING)}
     seeds = {name: ", ".join(f"{arch} {seed}" for arch, seed in group) for name, group in (("reporting", REPORTING), ("tuning", TUNING))}
     seconds = sum(row["seconds"] for row in rows)
@@ -29,13 +29,14 @@ def write_readme(path: Path, rows: list[Row], planned: int) -> None:
         "the answer is planted (`merges.py`, `innocents.py`).",
         f"{len(rows)} of {planned} cases, {seconds / max(1, len(rows)):.1f} s each. Thresholds were set on the tuning seeds ({seeds['tuning']});",
         f"the reporting seeds ({seeds['reporting']}) are other trainings.",
+        *([f"{old} of these cases were measured by an earlier state of the code; verdicts are today's."] if old else []),
         "",
         "| measure | " + " | ".join(parts) + " |",
         "|---|" + "---|" * len(parts),
         *(f"| {name} | " + " | ".join(measure(part) for part in parts.values()) + " |" for name, measure in MEASURES.items()),
         "",
-        "Which of two models was trained from the other, weights do not show: `finetune_of_donor` takes the donor to be the older and says so;",
-        "the fourth row says how often that is wrong where the offered donor came second.",
+        "Which of two models was trained from the other, weights do not show: `finetune_of_donor` takes the donor to be the older, and says so.",
+        "Where the offered donor came second that is a false accusation, counted above and once more in a row of its own.",
         "Rates carry Wilson 95 % intervals. Cases of one family share their trainings and are not independent: the intervals are optimistic.",
         "",
     ]
@@ -137,7 +138,7 @@ MEASURES: dict[str, Callable[[list[Row]], str]] = {
     "decoys named or controls accused beside a merge": lambda rows: _rate(
         [row for row in rows if row["case"]["guilty"]], lambda row: bool(false_accusations(row))
     ),
-    "called `finetune_of_donor` although the donor came second": lambda rows: _rate(
+    "of these, called `finetune_of_donor` although the donor came second": lambda rows: _rate(
         [row for row in rows if row["case"]["second"]], lambda row: _verdict(row) == "finetune_of_donor"
     ),
     "verdict acceptable": lambda rows: _rate(rows, verdict_right),

@@ -10,6 +10,8 @@ from planting import blend, finetuned, random_model, write_model
 
 from mergetrace.errors import AuditError
 
+pytestmark = pytest.mark.slow
+
 BASE = random_model(0)
 DONOR = finetuned(BASE, 1)
 SECOND = finetuned(BASE, 2)

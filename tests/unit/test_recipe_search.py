@@ -13,6 +13,8 @@ from safetensors.torch import load_file
 from mergetrace.mergekit_yaml import mergekit_config
 from mergetrace.recipes import from_json, make
 
+pytestmark = pytest.mark.slow
+
 BASE = qwen(0)
 FIRST = finetuned(BASE, 1)
 
