@@ -51,8 +51,8 @@ MARK = {"donors": ["nex"], "family": "dare", "informative": 50_000, "stayed": 0.
 SIBLING = numbers()
 
 
-def verdict(summary, controls=None):
-    return decide(Case("rio", "qwen", summary, {"sibling": SIBLING} if controls is None else controls, THRESHOLDS))
+def verdict(summary, controls=None, thresholds=THRESHOLDS):
+    return decide(Case("rio", "qwen", summary, {"sibling": SIBLING} if controls is None else controls, thresholds))
 
 
 def test_a_reproduced_merge_names_its_donor():
@@ -102,6 +102,14 @@ def test_traces_of_a_blend_with_training_on_top():
     assert (decision.verdict, decision.named) == ("merge_then_trained", {"nex": 0.571})
     assert "4.0% for its elements shuffled" in decision.reasons[0]
     assert "5.0% for control sibling" in decision.reasons[0]
+
+
+def test_by_default_statistical_traces_are_stated_and_accuse_nobody():
+    decision = verdict(numbers(cos=0.99, rate=0.79, donor=TRAINED), thresholds=DEFAULTS)
+    assert (decision.verdict, decision.named) == ("inconclusive", {})
+    assert "4.0% for its elements shuffled" in decision.reasons[0]
+    assert "`merge_then_trained`" in decision.reasons[-1]
+    assert verdict(numbers(**MERGE), thresholds=DEFAULTS).verdict == "merge"
 
 
 def test_a_blend_without_training_that_no_recipe_gives_back_is_another_merge():
