@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
 
-.PHONY: audit test test-real setup lint format lock config-docs clean
+.PHONY: audit test test-real bench-zoo setup lint format lock config-docs clean
 
 audit: setup ## Audit the demo (or another: make audit CONFIG=config/audits/rio.yaml) and print the verdict
 	$(BIN)/snakemake --cores $(CORES) $(if $(CONFIG),--configfile $(CONFIG))
@@ -16,6 +16,9 @@ test: setup ## Everything that needs no root and no system package
 test-real: setup ## What needs more: headless Chromium (installed from Debian's packages where we are root)
 	.ci/install-real
 	$(BIN)/pytest -m real
+
+bench-zoo: setup ## Hundreds of planted audits; writes benchmarks/zoo/README.md; interrupted, it goes on where it was
+	$(BIN)/python benchmarks/zoo/run.py
 
 setup: $(VENV)/installed
 

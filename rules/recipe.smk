@@ -1,8 +1,12 @@
+# What applying a recipe takes.
+RECIPES = "recipes", "settings", "formulas", "spheres", "selections", "facts", "arithmetic", "dtypes", "evidence"
+
+
 # The merge recipe that gives most of each audited model back, bit for bit, searched on the evidence of all layers.
 rule recipe:
     input:
         script="scripts/recipe.py",
-        library=library("recipe_search", "recipes", "rounding", "dtypes", "evidence"),
+        library=library(*RECIPES, "recipe_search", "trial", "proposals", "choosing", "shares", "simple", "patterns", "signatures", "rounding"),
         fits=of_layers("results/{audit}/fits/{layer}.parquet"),
         evidence=of_layers("results/{audit}/evidence/{layer}.safetensors"),
     output:

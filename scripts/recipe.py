@@ -1,6 +1,7 @@
 """Search the merge recipe of every audited model on the evidence of all layers."""
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -8,7 +9,16 @@ import pandas as pd
 from frontdoor import add_roles, frames, run, say
 from mergetrace.evidence import read_evidence
 from mergetrace.files import write_json, write_parquet
-from mergetrace.recipe_search import start_search
+from mergetrace.recipe_search import Search, start_search
+from mergetrace.recipes import Piece
+
+
+def pieces(evidence: list[Path], search: Search, wanted: set[int]) -> Iterator[tuple[int, Piece]]:
+    """The wanted slices of all evidence files, one in memory at a time."""
+    for path in evidence:
+        for slice_id, samples in read_evidence(path):
+            if slice_id in wanted and (piece := search.piece(slice_id, samples)) is not None:
+                yield slice_id, piece
 
 
 def main() -> None:
@@ -23,20 +33,20 @@ def main() -> None:
 
     fits = pd.concat(map(pd.read_parquet, arguments.fits), ignore_index=True)
     by_frame = {frame: fits[(fits["model"] == frame.audited) & (fits["base"] == frame.base)] for frame in frames(arguments)}
-    searches = [start_search(frame, mine) for frame, mine in by_frame.items()]
-    voting = {frame: set(mine.loc[mine["votes"], "slice_id"]) for frame, mine in by_frame.items()}
-    for path in arguments.evidence:
-        for slice_id, samples in read_evidence(path):
-            for search in searches:
-                if slice_id in voting[search.frame]:
-                    search.add(slice_id, samples, arguments.replay_width)
+    searches = [start_search(frame, mine, arguments.replay_width) for frame, mine in by_frame.items()]
+    for search in searches:
+        search.start(piece for _, piece in pieces(arguments.evidence, search, set(search.pilot())))
+        say(f"{search.frame.audited} on {search.frame.base}: {search.tried} recipes tried, {len(search.recipes)} go on")
+    for search in searches:
+        for slice_id, piece in pieces(arguments.evidence, search, set(search.fits.loc[search.fits["votes"], "slice_id"])):
+            search.add(slice_id, piece)
     write_parquet(arguments.slices, pd.concat([search.slices() for search in searches], ignore_index=True))
     results = [search.result() for search in searches]
     write_json(arguments.recipes, results)
     for result in results:
         best = result["best"]
-        found = f"{best['method']}, alpha {best['parameters']['alpha']:.6g}: {best['bit_exact_rate']:.5%} bit-exact" if best else "nothing to replay"
-        say(f"{result['model']} on {result['base']} with {result['donor']}: {found} of {result['informative_elements']} informative elements")
+        found = f"{best['method']}, {best['parameters']['weights']}: {best['bit_exact_rate']:.5%} bit-exact" if best else "nothing to replay"
+        say(f"{result['model']} on {result['base']}: {found} of {result['informative_elements']} informative elements, family {result['family']}")
 
 
 if __name__ == "__main__":

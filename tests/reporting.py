@@ -95,7 +95,10 @@ def inputs(shape: tuple[int, int, int] = (3, 4, 1), **changes) -> Inputs:
         "chat_templates": {model: template for model in ("rio", "nex")},
         "answers": {"rio": answers, "nex": answers},
         "identities": {"Rio": ["Rio"], "Nex": ["Nex"]},
-        "thresholds": {"min_bit_exact": (0.995, "How much must come back.")},
+        "thresholds": {
+            "accuse_with": (["copy", "merge"], "Which accusing verdicts are given."),
+            "min_bit_exact": (0.995, "How much must come back."),
+        },
         "tensors": tensors,
         "controls": tensors.assign(model="tuiuti", bit_exact_rate=0.01),
         "layers": pooled["layer"],

@@ -20,8 +20,19 @@ Pure functions, no Snakemake, no argparse, no printing. One module per idea:
     estimators         alpha, cos_fit, standard errors
     rounding           what the number lattice does to a merge, and replay
     fits               the numbers of one slice
-    recipes            merge formulas, applied as tools apply them
+
+    arithmetic         every operation rounded, as tensor libraries do
+    formulas, spheres, selections   merge methods as formulas
+    facts              what formulas must know of a whole tensor
+    settings           a number that differs between tensors, as configurations write it
+    recipes            a method, its weights and settings, applied to the parents
+    mergekit_yaml      a recipe that anyone can run
+    simple, patterns   numbers a person would write
+    trial              recipes tried on a few slices
+    proposals, shares, choosing     which recipes are worth trying
+    signatures         what random drops leave behind
     recipe_search      the recipe that gives most of a model back
+
     summaries          everything pooled
 
     template_files     where a model keeps its chat template
@@ -31,7 +42,8 @@ Pure functions, no Snakemake, no argparse, no printing. One module per idea:
     answers            questions asked once, and resumed where they stopped
     generation         a model that answers
 
-    verdict            the rules that turn numbers into words
+    traces             what stands out of one audited model's numbers
+    accusing, verdict  the rules that turn numbers into words
     receipt            the finding as JSON
     figures, report    the page people read
 

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mergetrace.arithmetic import to_float32
 from mergetrace.estimators import cosine, fit
 from mergetrace.evidence import Sample
 from mergetrace.frames import Frame
-from mergetrace.recipes import Recipe, decoded_merge
+from mergetrace.recipes import stored
 from mergetrace.rounding import NOTHING, replay, replay_intervals, shuffled_coverage
 
 COUNTS = ("n", "equal_base")
@@ -70,7 +71,7 @@ def replay_slice(samples: Mapping[str, Sample], frame: Frame, width: float, seed
     if best is None:
         return row | dict.fromkeys(("alpha_replay", "coverage", "alpha_expected", "cos_expected"), float("nan"))
     alpha = row[f"replay.{best}"]
-    replica = decoded_merge(Recipe(1 - alpha, alpha), base, values[best], audited)
+    replica = stored(to_float32((1 - alpha) * base + alpha * values[best]), audited)
     u, v = replica - base, values[best] - base
     finite = np.isfinite(u) & np.isfinite(v)
     u, v = u[finite], v[finite]

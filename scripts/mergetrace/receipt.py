@@ -7,9 +7,10 @@ from typing import Any
 import pandas as pd
 
 from mergetrace import __version__
-from mergetrace.recipe_search import from_json
-from mergetrace.recipes import mergekit_config
-from mergetrace.verdict import Case, Decision, decide
+from mergetrace.mergekit_yaml import mergekit_config
+from mergetrace.recipes import from_json
+from mergetrace.traces import Case, Decision
+from mergetrace.verdict import decide
 
 PACKAGES = ("numpy", "pandas", "safetensors", "scipy", "snakemake", "torch", "transformers")
 
@@ -54,36 +55,31 @@ def compose(
 
 
 def _finding(decision: Decision, numbers: Mapping[str, Any], base: str) -> dict[str, Any]:
-    recipe = numbers["recipe"]
-    exact = decision.verdict == "merge"
-    parents = {}
+    recipe, parents = numbers["recipe"], {}
     for donor, entry in numbers["donors"].items():
-        replayed = exact and donor == recipe["donor"]
-        alpha = (
-            recipe["best"]["parameters"]["alpha"]
-            if replayed
-            else 1.0
-            if decision.verdict == "copy" and donor in decision.named
-            else entry["alpha_ols"]
-        )
+        named = donor in decision.named
+        alpha = decision.named[donor] if named else entry["alpha_ols"]
         parents[donor] = {
-            "named": donor in decision.named,
+            "named": named,
             "alpha": alpha,
-            "alpha_ci95": _replay_interval(recipe) if replayed else _interval(entry),
+            "alpha_ci95": _interval(decision, recipe, entry, donor) if alpha is not None else None,
             "alpha_ols": entry["alpha_ols"],
             "cos_fit": entry["cos"],
         }
+    trained = {"merge": False, "merge_then_trained": True}.get(decision.verdict)
+    left = recipe["best"]["residual_share"] if trained is not None and recipe["best"] else None
     return {
         "verdict": decision.verdict,
+        "family": decision.family,
         "reasons": list(decision.reasons),
         "parents": parents,
         "base": {"name": base, "share": decision.base_share},
-        "recipe": _recipe(recipe, base) if exact else None,
-        "after_merge": {"residual_share": recipe["best"]["residual_share"] if exact else None, "trained": False if exact else None},
+        "recipe": _recipe(recipe) if decision.verdict == "merge" else None,
+        "after_merge": {"residual_share": left, "trained": trained},
     }
 
 
-def _recipe(recipe: Mapping[str, Any], base: str) -> dict[str, Any]:
+def _recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
     best = recipe["best"]
     return {
         "method": best["method"],
@@ -92,18 +88,22 @@ def _recipe(recipe: Mapping[str, Any], base: str) -> dict[str, Any]:
         "out_dtype": recipe["out_dtype"],
         "bit_exact_rate": best["bit_exact_rate"],
         "informative_elements": recipe["informative_elements"],
-        "mergekit_config": mergekit_config(from_json(best), base, recipe["donor"], recipe["out_dtype"]),
+        "mergekit_config": mergekit_config(from_json(best), recipe["out_dtype"]),
         "alternatives": recipe["alternatives"],
     }
 
 
-def _replay_interval(recipe: Mapping[str, Any]) -> list[float]:
-    """The weights that the tensors' replay intervals share, widened to hold the recipe's own (fp32 sums shave them)."""
-    alpha = recipe["best"]["parameters"]["alpha"]
-    return [min(recipe["interval"][0], alpha), max(recipe["interval"][1], alpha)]
+def _interval(decision: Decision, recipe: Mapping[str, Any], entry: Mapping[str, Any], donor: str) -> list[float] | None:
+    """What confines a donor's share: the replay where the verdict rests on it, exact for a copy, else the least-squares error.
 
-
-def _interval(entry: Mapping[str, Any]) -> list[float] | None:
+    The weights that the tensors' replay intervals share are widened to hold the recipe's own (fp32 sums shave them). Of several donors of a
+    recipe none has an interval of its own: their weights were chosen together.
+    """
+    alpha = decision.named.get(donor)
+    if decision.verdict == "copy" and donor in decision.named:
+        return [alpha, alpha]
+    if decision.verdict in ("merge", "merge_then_trained") and donor in decision.named:
+        return [min(recipe["interval"][0], alpha), max(recipe["interval"][1], alpha)] if len(decision.named) == 1 and recipe["interval"] else None
     if entry["alpha_ols"] is None or entry["alpha_se"] is None:
         return None
     return [entry["alpha_ols"] - 1.96 * entry["alpha_se"], entry["alpha_ols"] + 1.96 * entry["alpha_se"]]

@@ -1,117 +1,187 @@
-"""The recipe that gives most of an audited model back: simple weights inside the pooled replay interval, compared bit for bit."""
+"""The recipe that gives most of an audited model back: tried on a few slices, the best then applied to all evidence."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from mergetrace.choosing import selections
 from mergetrace.evidence import WRITER_NAMES, Sample
+from mergetrace.facts import Facts, gram_of_sums
 from mergetrace.frames import Frame
-from mergetrace.recipes import Recipe, candidates, decoded_merge
-from mergetrace.rounding import replay, replay_intervals
+from mergetrace.proposals import Known, blends, fixed, native, nearswaps, spheres, varying
+from mergetrace.recipes import Piece, Recipe, as_json
+from mergetrace.rounding import replay
+from mergetrace.shares import least_squares, visible
+from mergetrace.signatures import signature
+from mergetrace.trial import HOPELESS, Count, Trial, compare, rate, total
 
 MIN_INFORMATIVE = 16  # a slice's interval counts when at least this many elements made it
+PILOT_SLICES = 42  # every layer of most models, in turn of component
+PILOT_ELEMENTS = 1 << 19  # of all pilot slices together
+FINALISTS = 12
+TIE = 5e-5  # rates this close are not told apart: the worst emulation of a float32 method misses that many elements
+
+PROPOSERS = (blends, fixed, spheres, native, selections, nearswaps, varying)
+"""Where recipes come from, the simpler methods first: of equal rates the first wins."""
 
 
 @dataclass
 class Search:
-    """The search under one frame: the donor whose replay covers most, the pooled interval, and hits per candidate and slice."""
+    """The search under one frame: finalists, and their counts per slice."""
 
     frame: Frame
-    donor: str
-    low: float
-    high: float
-    recipes: list[Recipe]
+    fits: pd.DataFrame
+    width: float
+    known: Known
+    tensors: Mapping[str, tuple[Any, int]]
+    recipes: list[Recipe] = field(default_factory=list)
+    tried: int = 0
+    signature: dict[str, Any] | None = None
     slice_ids: list[int] = field(default_factory=list)
-    informative: list[int] = field(default_factory=list)
-    exact: list[list[int]] = field(default_factory=list)
-    residual: list[list[float]] = field(default_factory=list)
+    counts: list[list[Count]] = field(default_factory=list)
     delta: float = 0.0
     dtypes: set[str] = field(default_factory=set)
 
-    def add(self, slice_id: int, samples: Mapping[str, Sample], width: float) -> None:
-        """Try every candidate on the evidence of one slice. Only informative elements count: the others match any weight."""
+    def piece(self, slice_id: int, samples: Mapping[str, Sample]) -> Piece | None:
+        """A slice ready for recipes; None for float64 suspects, which have no lattice to be exact on."""
         audited = samples[self.frame.audited].on_lattice()
         if audited.dtype == "F64":
+            return None
+        about = self._about[slice_id]
+        values = {name: samples[name].values() for name in (self.frame.base, *self.frame.donors)}
+        gram, elements = self.tensors[about["tensor"]]
+        return Piece(
+            about["tensor"], self._position(about["layer"]), values, audited, Facts(self.frame.base, self.frame.donors, gram, values, elements)
+        )
+
+    def pilot(self) -> list[int]:
+        """The slices recipes are tried on: voting ones, spread over components and layers."""
+        voting = self.fits[self.fits["votes"]].sort_values(["component", "slice_id"])
+        chosen = voting.iloc[np.unique(np.linspace(0, len(voting) - 1, min(PILOT_SLICES, len(voting))).astype(int))] if len(voting) else voting
+        return chosen["slice_id"].tolist()
+
+    def start(self, pieces: Iterable[Piece]) -> None:
+        """Try recipes on the pilot and keep the finalists."""
+        trial = Trial(self.frame, _within(pieces, PILOT_ELEMENTS), self.width)
+        if not trial.pieces:
             return
-        stored, base, donor = audited.values(), samples[self.frame.base].values(), samples[self.donor].values()
-        start, end = replay_intervals(*audited.midpoints(), base, donor)
-        informative = (end - start) < width
-        self.dtypes.add(audited.dtype)
+        for proposer in PROPOSERS:
+            for recipe in proposer(trial, self.known):
+                trial.rate(recipe)
+            if trial.solved():
+                break
+        self.tried = len(trial.rates)
+        self.signature = signature(trial, self.known.donors[:1])
+        if len(self.known.donors) > 1 and (self.signature is None or self.signature["family"] is None):
+            self.signature = signature(trial, self.known.donors[:2]) or self.signature
+        self.recipes = _finalists(trial)
+
+    def add(self, slice_id: int, piece: Piece) -> None:
+        """Apply the finalists to one slice."""
+        self.dtypes.add(piece.audited.dtype)
         self.slice_ids.append(slice_id)
-        self.informative.append(int(informative.sum()))
-        missed = [stored - decoded_merge(recipe, base, donor, audited) for recipe in self.recipes]
-        self.exact.append([int(((residual == 0) & informative).sum()) for residual in missed])
-        self.residual.append([float(np.nansum(residual**2)) for residual in missed])
-        self.delta += float(np.nansum((stored - base) ** 2))
+        self.counts.append([compare(recipe, piece, self.frame.base, self.width) for recipe in self.recipes])
+        self.delta += float(np.nansum((piece.audited.values() - piece.values[self.frame.base]) ** 2))
 
     def ranking(self) -> list[tuple[Recipe, float]]:
-        """Recipes with their bit-exact rates over all informative elements, best first; of equals the simplest, first listed, wins."""
-        informative = sum(self.informative)
-        if not informative or not self.recipes:
-            return []
-        rates = np.sum(self.exact, axis=0) / informative
-        return [(self.recipes[i], float(rates[i])) for i in np.argsort(-rates, kind="stable")]
+        """Finalists with their bit-exact rates over all informative elements, best first; of equals the simplest, first listed, wins."""
+        counts = {recipe: total(row[i] for row in self.counts) for i, recipe in enumerate(self.recipes)}
+        return sorted(((recipe, rate(count)) for recipe, count in counts.items() if count.informative), key=lambda pair: -pair[1])
 
     def slices(self) -> pd.DataFrame:
         """Per slice: model, base, slice_id, recipe_informative, recipe_exact (of the best recipe)."""
         ranking = self.ranking()
-        best = self.recipes.index(ranking[0][0]) if ranking else 0
-        exact = [hits[best] for hits in self.exact] if ranking else [0] * len(self.slice_ids)
-        return pd.DataFrame(
-            {
-                "model": self.frame.audited,
-                "base": self.frame.base,
-                "slice_id": self.slice_ids,
-                "recipe_informative": self.informative,
-                "recipe_exact": exact,
-            }
-        )
+        best = self.recipes.index(ranking[0][0]) if ranking else None
+        own = [Count(0, 0, 0, 0.0) if best is None else row[best] for row in self.counts]
+        informative, exact = [count.informative for count in own], [count.exact for count in own]
+        columns = {"slice_id": self.slice_ids, "recipe_informative": informative, "recipe_exact": exact}
+        return pd.DataFrame({"model": self.frame.audited, "base": self.frame.base, **columns})
 
     def result(self) -> dict[str, Any]:
-        """The search as JSON: the best recipe and the others tried, each with its rate."""
-        lost = dict(zip(self.recipes, np.sum(self.residual, axis=0) / self.delta if self.delta else [], strict=False))
-        found = [{**as_json(recipe), "bit_exact_rate": rate, "residual_share": lost.get(recipe)} for recipe, rate in self.ranking()]
+        """The search as JSON: the best recipe, the others, what cannot be told apart, the family of a dropping merge, how much was tried."""
+        found = [{**as_json(recipe, self.frame.base), **self._total(recipe), "bit_exact_rate": share} for recipe, share in self.ranking()]
+        top = found[0]["bit_exact_rate"] if found else 0.0
+        alike = list(dict.fromkeys(entry["method"] for entry in found if entry["bit_exact_rate"] >= top - TIE))
         return {
             "model": self.frame.audited,
             "base": self.frame.base,
-            "donor": self.donor,
-            "interval": [self.low, self.high] if self.recipes else None,
+            "donor": self.known.donors[0],
+            "donors": [model for model in self.frame.donors if found and model in self.ranking()[0][0].parents],
+            "interval": list(self.known.interval) if self.known.interval else None,
             "out_dtype": " and ".join(sorted(WRITER_NAMES[dtype] for dtype in self.dtypes)) or None,
-            "informative_elements": sum(self.informative),
+            "informative_elements": found[0]["informative"] if found else 0,
             "best": found[0] if found else None,
             "alternatives": found[1:],
+            "indistinguishable": alike if len(alike) > 1 else [],
+            "tried": self.tried,
+            "family": self.signature["family"] if self.signature else None,
+            "signature": self.signature,
         }
 
+    def _total(self, recipe: Recipe) -> dict[str, Any]:
+        count = total(row[self.recipes.index(recipe)] for row in self.counts)
+        return {"informative": count.informative, "residual_share": count.residual / self.delta if self.delta else None}
 
-def start_search(frame: Frame, fits: pd.DataFrame) -> Search:
-    """Choose the donor and the candidate weights from the fits of one frame.
+    @cached_property
+    def _about(self) -> dict[int, dict[str, Any]]:
+        return self.fits.set_index("slice_id")[["tensor", "layer"]].to_dict("index")
 
-    The pooled interval is the weight that most voting slices' replay intervals hold, found by the same sweep as within a slice.
+    @cached_property
+    def _last_layer(self) -> int:
+        return max((int(layer) for layer in self.fits["layer"] if layer.isdigit()), default=0)
+
+    def _position(self, layer: str) -> float:
+        """0 for the first layer to 1 for the last; embeddings, head and final norm count as first (so does mergekit)."""
+        return int(layer) / self._last_layer if layer.isdigit() and self._last_layer else 0.0
+
+
+def start_search(frame: Frame, fits: pd.DataFrame, width: float) -> Search:
+    """What the fits of one frame say: which donors show, the strongest's pooled interval, what is known of whole tensors.
+
+    The strongest donor is the one of greatest share where several show, else the one whose replay covers most.
     """
     voting = fits[fits["votes"]]
-    weighted = {donor: _pooled(voting, f"coverage.{donor}", f"informative.{donor}") for donor in frame.donors}
-    donor = max(weighted, key=lambda name: -1.0 if np.isnan(weighted[name]) else weighted[name])
-    sound = voting[voting[f"informative.{donor}"] >= MIN_INFORMATIVE]
-    found = replay(sound[f"replay_low.{donor}"].to_numpy(), sound[f"replay_high.{donor}"].to_numpy(), np.inf)
-    if not found.informative:
-        return Search(frame, donor, np.nan, np.nan, [])
-    # fp32 sums move a few elements across a midpoint, which can shave the interval by as much as one part in a million.
-    return Search(frame, donor, found.low, found.high, candidates(found.low - 1e-6, found.high + 1e-6))
+    alpha, error = least_squares(fits, frame.donors) if len(voting) else (np.full(len(frame.donors), np.nan),) * 2
+    seen = visible(alpha, error)
+    coverage = {donor: _pooled(voting, f"coverage.{donor}", f"informative.{donor}") for donor in frame.donors}
+    first = max(frame.donors, key=lambda name: -1.0 if np.isnan(coverage[name]) else coverage[name])
+    shares = dict(zip(frame.donors, alpha.tolist(), strict=True))
+    shown = sorted((donor for donor, one in zip(frame.donors, seen, strict=True) if one), key=lambda donor: -abs(shares[donor]))
+    donors = tuple(shown) or (first,)
+    sound = voting[voting[f"informative.{donors[0]}"] >= MIN_INFORMATIVE]
+    found = replay(sound[f"replay_low.{donors[0]}"].to_numpy(), sound[f"replay_high.{donors[0]}"].to_numpy(), np.inf)
+    interval = (found.low, found.high) if found.informative else None
+    tensors = {}
+    for tensor, members in fits.groupby("tensor"):
+        sums = members.sum(numeric_only=True)
+        tensors[tensor] = (gram_of_sums(sums, frame.donors), int(members["elements"].sum()))
+    known = Known(donors, tuple(0.5 if np.isnan(shares[donor]) else shares[donor] for donor in donors), interval)
+    return Search(frame, fits, width, known, tensors)
 
 
-def as_json(recipe: Recipe) -> dict[str, Any]:
-    """method, dtype and parameters (weights, order, fused multiply-adds) of a recipe."""
-    parameters = asdict(recipe) | {"alpha": recipe.alpha}
-    return {"method": parameters.pop("method"), "dtype": parameters.pop("dtype"), "parameters": parameters}
+def _finalists(trial: Trial) -> list[Recipe]:
+    """The recipes of highest pilot rate, each method's best among them; far behind the best only where nothing is good."""
+    ranked = sorted(trial.rates, key=lambda recipe: -trial.rates[recipe])
+    top = trial.rates[ranked[0]] if ranked else 0.0
+    leaders = list({recipe.method: recipe for recipe in reversed(ranked)}.values())
+    chosen = {recipe for recipe in leaders if trial.rates[recipe] >= top / 2} | set(ranked[: FINALISTS // 2])
+    order = list(trial.rates)
+    most = FINALISTS if top >= HOPELESS else 3  # of an innocent's, enough to say how little the best gives back
+    return sorted(sorted(chosen, key=lambda recipe: -trial.rates[recipe])[:most], key=order.index)
 
 
-def from_json(value: Mapping[str, Any]) -> Recipe:
-    """The recipe of `as_json`."""
-    parameters = {name: setting for name, setting in value["parameters"].items() if name != "alpha"}
-    return Recipe(**parameters, dtype=value["dtype"], method=value["method"])
+def _within(pieces: Iterable[Piece], most: int) -> list[Piece]:
+    kept, elements = [], 0
+    for piece in pieces:
+        kept.append(piece)
+        elements += len(piece.values[piece.facts.base])
+        if elements >= most:
+            break
+    return kept
 
 
 def _pooled(fits: pd.DataFrame, share: str, weight: str) -> float:

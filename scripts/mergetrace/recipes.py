@@ -1,107 +1,163 @@
-"""Merge recipes: formulas applied to the parents, rounded as the tool rounds, compared with the suspect bit for bit."""
+"""Merge recipes: a method with its weights and settings, applied to the parents as the tool does, rounded as the audited model is stored."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mergetrace import formulas, selections, settings, spheres
+from mergetrace.arithmetic import rounder
 from mergetrace.dtypes import decode, encode
 from mergetrace.evidence import Sample
+from mergetrace.facts import Facts
+from mergetrace.formulas import Merge
+from mergetrace.settings import Setting, constant, single, value_at
 from mergetrace.weights import scaled
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """A linear merge in float32 arithmetic: weights of (base, donor), which is added first, whether multiply-adds are fused."""
+class Method:
+    """A merge method: its formula, and whether it chooses elements (then what it leaves at the base proves nothing)."""
 
-    base_weight: float
-    donor_weight: float
-    donor_first: bool = False
-    fused: bool = True
+    formula: Callable[[Merge], Array]
+    selects: bool = False
+
+
+METHODS = {
+    "linear": Method(formulas.linear),
+    "lerp": Method(formulas.lerp),
+    "task_arithmetic": Method(formulas.task_arithmetic),
+    "slerp": Method(spheres.slerp),
+    "nuslerp": Method(spheres.nuslerp),
+    "multislerp": Method(spheres.multislerp),
+    "karcher": Method(spheres.karcher),
+    "model_stock": Method(spheres.model_stock),
+    "sce": Method(selections.sce),
+    "nearswap": Method(selections.nearswap),
+    "ties": Method(selections.ties, selects=True),
+    "breadcrumbs": Method(selections.breadcrumbs, selects=True),
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """models: in the tool's order; weights: one per model; base: the model that deltas are taken from, where the method has one.
+
+    settings: further settings by name, sorted. dtype: of the arithmetic.
+    """
+
+    method: str
+    models: tuple[str, ...]
+    weights: tuple[Setting, ...]
+    base: str | None = None
+    settings: tuple[tuple[str, Setting], ...] = ()
     dtype: str = "float32"
-    method: str = "linear"
 
     @property
-    def alpha(self) -> float:
-        """The donor's share."""
-        return self.donor_weight / (self.base_weight + self.donor_weight)
+    def parents(self) -> tuple[str, ...]:
+        """Every model the recipe uses."""
+        return self.models if self.base is None else (*self.models, self.base)
+
+    @property
+    def selects(self) -> bool:
+        """Whether the method chooses elements."""
+        return METHODS[self.method].selects
+
+    def setting(self, name: str, default: float) -> float:
+        """A setting that is the same everywhere."""
+        value = single(dict(self.settings).get(name, constant(default)))
+        return default if value is None else value
 
 
-def linear(recipe: Recipe, base: Array, donor: Array) -> NDArray[np.float32]:
-    """The merged elements before the final cast, float32 [n].
+@dataclass(frozen=True)
+class Piece:
+    """Elements of one slice: the parents' decoded values by name (float64 [n]), the audited sample, what is known of the whole tensor.
 
-    Weighted average of the parents (Wortsman et al. 2022, arXiv 2203.05482), in the arithmetic of merging tools: parents in the order
-    given, each product added to a float32 sum, the sum divided by the float32 sum of the weights. Processors that fuse the multiply
-    and the add round once where others round twice; that decides the last bit of a few elements in a million.
+    tensor: its name; position: 0 for the first layer to 1 for the last (see settings.value_at).
     """
-    parents = [(base, recipe.base_weight), (donor, recipe.donor_weight)]
-    if recipe.donor_first:
-        parents.reverse()
-    total = np.zeros(base.size, np.float32)
-    weight_sum = np.float32(0)
-    for values, weight in parents:
-        product = values.astype(np.float32).astype(np.float64) * np.float64(np.float32(weight))  # exact in float64
-        if not recipe.fused:
-            product = product.astype(np.float32)
-        total = (total + product).astype(np.float32)
-        weight_sum += np.float32(weight)
-    return total / weight_sum
+
+    tensor: str
+    position: float
+    values: Mapping[str, Array]
+    audited: Sample
+    facts: Facts
 
 
-def decoded_merge(recipe: Recipe, base: Array, donor: Array, audited: Sample) -> Array:
+def make(method: str, weights: Mapping[str, float | Setting], base: str | None = None, dtype: str = "float32", **options: float | Setting) -> Recipe:
+    """A recipe from plain numbers or settings; options are written density__donor=... where a setting belongs to one model."""
+    as_setting = {name: value if isinstance(value, tuple) else constant(value) for name, value in weights.items()}
+    extra = {name.replace("__", "."): value if isinstance(value, tuple) else constant(value) for name, value in options.items()}
+    return Recipe(method, tuple(as_setting), tuple(as_setting.values()), base, tuple(sorted(extra.items())), dtype)
+
+
+def merge_of(recipe: Recipe, piece: Piece) -> Merge:
+    """The recipe's numbers and the parents' elements for one piece."""
+    to_dtype = rounder(recipe.dtype)
+
+    def at(setting: Setting) -> float:
+        return value_at(setting, piece.tensor, piece.position)
+
+    models = tuple(to_dtype(piece.values[name]) for name in recipe.models)
+    base = None if recipe.base is None else to_dtype(piece.values[recipe.base])
+    numbers = {name: at(setting) for name, setting in recipe.settings}
+    return Merge(recipe.models, models, tuple(map(at, recipe.weights)), recipe.base, base, numbers, recipe.dtype, piece.facts)
+
+
+def decoded_merge(recipe: Recipe, piece: Piece) -> Array:
     """The merge as the audited model would have stored it, decoded again: float64 [n]. Equal to its values where it is reproduced bit for bit."""
-    merged = linear(recipe, base, donor)
-    codes = encode(merged if audited.scales is None else merged / audited.scales, audited.dtype)
-    return scaled(decode(codes, audited.dtype), audited.scales)
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+        return stored(METHODS[recipe.method].formula(merge_of(recipe, piece)), piece.audited)
 
 
-def simple_weights(low: float, high: float, most: int = 6) -> list[tuple[float, float]]:
-    """Pairs (base, donor) of weights a person would write whose donor share lies in [low, high], simplest first.
+def undecided(recipe: Recipe, piece: Piece) -> Array:
+    """Elements at a threshold, which the tool may keep or drop: bool [n]."""
+    if recipe.method not in ("ties", "breadcrumbs"):
+        return np.zeros(len(next(iter(piece.values.values()))), bool)
+    return selections.undecided(merge_of(recipe, piece))
 
-    Decimals that sum to one, with as few digits as the interval allows and one more; fractions with small whole numbers; where
-    there is neither, the interval's middle.
+
+def stored(values: Array, like: Sample) -> Array:
+    """Values rounded to the lattice of a sample (its FP8 scales included) and decoded again: float64 [n]."""
+    codes = encode(values if like.scales is None else values / like.scales, like.dtype)
+    return scaled(decode(codes, like.dtype), like.scales)
+
+
+def shares_of(recipe: Recipe, base: str) -> dict[str, float] | None:
+    """Each donor's share where it is one number for all tensors, else None: in averages of the whole, in task arithmetic its weight."""
+    weights = dict(zip(recipe.models, map(single, recipe.weights), strict=True))
+    if None in weights.values():
+        return None
+    if recipe.method in ("linear", "slerp", "lerp", "nuslerp", "karcher") and recipe.base is None:
+        whole = sum(weights.values()) if recipe.setting("normalize", 1) else 1.0
+        return {name: weight / whole for name, weight in weights.items() if name != base}
+    if recipe.method == "task_arithmetic" and recipe.base == base and not recipe.setting("normalize", 0):
+        return {name: weight * recipe.setting("lambda", 1) for name, weight in weights.items()}
+    return None
+
+
+def as_json(recipe: Recipe, base: str) -> dict[str, Any]:
+    """method, dtype and parameters.
+
+    Of these `shares` are the donors' (see shares_of) and `alpha` is their sum, null where they are no single numbers; then `weights` by model
+    in the tool's order, `base_model`, further settings by name.
     """
-    middle = (low + high) / 2
-    pairs = dict.fromkeys([*_decimals(low, high), *_fractions(low, high)]) or [(1 - middle, middle)]
-    return list(pairs)[:most]
+    weights = {model: settings.to_json(weight) for model, weight in zip(recipe.models, recipe.weights, strict=True)}
+    further = {name: settings.to_json(value) for name, value in recipe.settings}
+    shares = shares_of(recipe, base)
+    alpha = None if shares is None else sum(shares.values())
+    parameters = {"alpha": alpha, "shares": shares, "weights": weights, "base_model": recipe.base, **further}
+    return {"method": recipe.method, "dtype": recipe.dtype, "parameters": parameters}
 
 
-def candidates(low: float, high: float) -> list[Recipe]:
-    """The linear recipes worth trying for a donor share in [low, high]; of equally good ones the first is the simplest."""
-    return [Recipe(*weights, donor_first, fused) for weights in simple_weights(low, high) for fused in (True, False) for donor_first in (False, True)]
-
-
-def mergekit_config(recipe: Recipe, base: str, donor: str, out_dtype: str) -> str:
-    """The recipe as a mergekit configuration (YAML), so that anyone can run it and compare file hashes."""
-    models = [(base, recipe.base_weight), (donor, recipe.donor_weight)]
-    if recipe.donor_first:
-        models.reverse()
-    lines = ["merge_method: linear", "models:"]
-    for model, weight in models:
-        lines += [f"  - model: {model}", "    parameters:", f"      weight: {weight:.10g}"]
-    return "\n".join([*lines, f"dtype: {out_dtype}", ""])
-
-
-def _decimals(low: float, high: float) -> Iterator[tuple[float, float]]:
-    found_at = None
-    for digits in range(1, 8):
-        unit = Fraction(1, 10**digits)
-        first = -((-Fraction(low)) // unit)
-        inside = [first + i for i in range(3) if (first + i) * unit <= Fraction(high)]
-        yield from ((float(1 - share * unit), float(share * unit)) for share in inside)
-        found_at = found_at or (digits if inside else None)
-        if found_at and digits > found_at:
-            return
-
-
-def _fractions(low: float, high: float, largest: int = 20) -> Sequence[tuple[float, float]]:
-    found = []
-    for total in range(2, largest + 1):
-        donor = round((low + high) / 2 * total)
-        if 0 < donor < total and low <= donor / total <= high and Fraction(donor, total).denominator == total:
-            found.append((float(total - donor), float(donor)))
-    return found
+def from_json(value: Mapping[str, Any]) -> Recipe:
+    """The recipe of `as_json`."""
+    further = dict(value["parameters"])
+    del further["alpha"], further["shares"]
+    weights = {model: settings.from_json(weight) for model, weight in further.pop("weights").items()}
+    base = further.pop("base_model")
+    options = tuple(sorted((name, settings.from_json(setting)) for name, setting in further.items()))
+    return Recipe(value["method"], tuple(weights), tuple(weights.values()), base, options, value["dtype"])

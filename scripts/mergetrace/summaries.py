@@ -108,6 +108,9 @@ def choose_base(candidates: Mapping[str, Mapping[str, Any]], min_bit_exact: floa
     return min(candidates, key=rank)
 
 
+COUNTED = ("equal_donor", "parents_agree", "moved_alone", "stayed_alone")
+
+
 def number(value: float) -> float | None:
     """A JSON number, or None for what is not finite."""
     return float(value) if np.isfinite(value) else None
@@ -117,19 +120,44 @@ def _donor(voting: pd.DataFrame, fits: pd.DataFrame, donor: str, alpha: float) -
     vv = voting[f"vv.{donor}.{donor}"]
     weighted = (vv / vv.sum() * voting[f"alpha_se.{donor}"]).dropna() if vv.sum() > 0 else pd.Series(dtype=float)
     informative = voting[f"informative.{donor}"]
-    both, same = voting[f"both_moved.{donor}"].sum(), voting[f"same_sign.{donor}"].sum()
+    counts = {name: float(voting[f"{name}.{donor}"].sum()) for name in (*COUNTED, "both_moved", "same_sign")}
+    both, same, agree = counts["both_moved"], counts["same_sign"], counts["parents_agree"]
+    differ = float(voting["n"].sum()) - agree
+    median, spread = _replay_spread(voting[f"replay.{donor}"], informative)
     return {
         "alpha_ols": number(alpha),
         "alpha_se": number(float(np.sqrt((weighted**2).sum()))) if len(weighted) else None,
         "cos": number(cosine(float(voting[f"uv.{donor}"].sum()), float(voting["uu"].sum()), float(vv.sum()))),
         "coverage": number(_mean(voting[f"coverage.{donor}"], informative)),
         "coverage_base": number(_mean(voting[f"coverage_base.{donor}"], informative)),
+        "coverage_donor": number(_mean(voting[f"coverage_donor.{donor}"], informative)),
         "coverage_shuffled": number(_mean(voting[f"coverage_shuffled.{donor}"], informative)),
         "informative": int(informative.sum()),
+        "alpha_replay": number(median),
+        "alpha_spread": number(spread),
+        "parents_agree": int(agree),
+        "moved_alone": number(counts["moved_alone"] / agree) if agree else None,
+        "stayed_alone": number(counts["stayed_alone"] / differ) if differ else None,
+        "equal_donor": number((counts["equal_donor"] - agree + counts["moved_alone"]) / differ) if differ else None,
         "same_sign": number(same / both) if both else None,
         "all_equal": bool((fits[f"equal_donor.{donor}"] == fits["n"]).all()),
         "is_base": bool((fits[f"parents_agree.{donor}"] == fits["n"]).all()),
     }
+
+
+def _replay_spread(alphas: pd.Series, weights: pd.Series) -> tuple[float, float]:
+    """The weighted median of the slices' replay weights and the weighted median of their distances from it."""
+    known = alphas.notna() & (weights > 0)
+    if not known.any():
+        return float("nan"), float("nan")
+    median = _weighted_median(alphas[known], weights[known])
+    return median, _weighted_median((alphas[known] - median).abs(), weights[known])
+
+
+def _weighted_median(values: pd.Series, weights: pd.Series) -> float:
+    order = values.argsort()
+    running = weights.iloc[order].cumsum()
+    return float(values.iloc[order].iloc[int((running >= running.iloc[-1] / 2).to_numpy().argmax())])
 
 
 def _vv(voting: pd.DataFrame, donors: list[str]) -> np.ndarray:

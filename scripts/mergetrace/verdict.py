@@ -5,47 +5,33 @@ rule is silent it is `inconclusive`. Accusing rules need exactness: a high cosin
 finetune on the donor's own task reaches one too. The same rules judge the controls.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable
 
-Summary = Mapping[str, Any]
-"""One audited model of summary.json: the pooled numbers (summaries.pool) and `recipe` (recipe_search.Search.result)."""
+from mergetrace.accusing import chosen_elements, finetune_of_donor, merge, merge_of_several_then_trained, merge_then_trained, other_merge
+from mergetrace.traces import Case, Decision, rate_of
 
-
-@dataclass(frozen=True)
-class Case:
-    """What a rule may look at: the audited model, its base and donors, the other models judged beside it, the thresholds."""
-
-    model: str
-    base: str
-    summary: Summary
-    controls: Mapping[str, Summary]
-    thresholds: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class Decision:
-    """A verdict, why, the parents it names, and the base's share (None where no number exists)."""
-
-    verdict: str
-    reasons: list[str]
-    named: list[str] = field(default_factory=list)
-    base_share: float | None = None
+ACCUSING = ("copy", "merge", "other_merge", "merge_then_trained", "finetune_of_donor")
 
 
 def decide(case: Case) -> Decision:
-    """The first rule that answers, else `inconclusive` with what would settle it."""
-    return next((decision for rule in RULES if (decision := rule(case)) is not None), _inconclusive(case))
+    """The first rule that answers, else `inconclusive` with what would settle it.
+
+    An accusing verdict outside `accuse_with` becomes `inconclusive` too: its traces are stated, and no parent is named.
+    """
+    decision = next((decision for rule in RULES if (decision := rule(case)) is not None), _inconclusive(case))
+    if decision.verdict not in ACCUSING or decision.verdict in case.thresholds["accuse_with"]:
+        return decision
+    note = f"These are the traces of `{decision.verdict}`, a verdict that is not given while its error rates are not established."
+    return Decision("inconclusive", [*decision.reasons, note])
 
 
 def copy(case: Case) -> Decision | None:
     """Every element of every compared tensor equals one parent's."""
     if case.summary["all_equal_base"]:
-        return Decision("copy", [f"Every compared element of {case.model} equals that of {case.base}."], [], 1.0)
+        return Decision("copy", [f"Every compared element of {case.model} equals that of {case.base}."], {}, 1.0)
     for donor, numbers in case.summary["donors"].items():
         if numbers["all_equal"]:
-            return Decision("copy", [f"Every compared element of {case.model} equals that of {donor}."], [donor], 0.0)
+            return Decision("copy", [f"Every compared element of {case.model} equals that of {donor}."], {donor: 1.0}, 0.0)
     return None
 
 
@@ -70,34 +56,6 @@ def no_common_origin(case: Case) -> Decision | None:
     )
 
 
-def merge(case: Case) -> Decision | None:
-    """One stated recipe over base and donor gives the audited model back, bit for bit, where chance and the controls do not."""
-    recipe, limits = case.summary["recipe"], case.thresholds
-    best, informative = recipe["best"], recipe["informative_elements"]
-    if best is None or informative < limits["min_informative"] or best["bit_exact_rate"] < limits["min_bit_exact"]:
-        return None
-    alpha, donor = best["parameters"]["alpha"], recipe["donor"]
-    if not 0 < alpha < 1:
-        return None
-    share = case.summary["exact_share"]
-    shuffled = case.summary["donors"][donor]["coverage_shuffled"]
-    ceiling = limits["max_control_bit_exact"]
-    beside = {f"control {name}": rate for name, other in case.controls.items() if (rate := _rate(other)) is not None}
-    if shuffled is not None:
-        beside["the donor with its elements shuffled"] = shuffled
-    if share < limits["min_exact_slices"] or not beside or max(beside.values()) > ceiling:
-        return None
-    reasons = [
-        f"A {best['method']} merge of {alpha:.6g} x {donor} and {1 - alpha:.6g} x {case.base} gives back {best['bit_exact_rate']:.4%} "
-        f"of {informative:,} informative elements bit for bit.",
-        f"{share:.1%} of the tensors that count each reach {limits['min_bit_exact']:.1%}.",
-        "The same search reaches " + ", ".join(f"{rate:.1%} for {name}" for name, rate in beside.items()) + f" (limit {ceiling:.0%}).",
-    ]
-    if not case.controls:
-        reasons.append("No control was given: that an innocent sibling would fail is known from the shuffled donor only.")
-    return Decision("merge", reasons, [donor], round(1 - alpha, 12))
-
-
 def finetune_of_base(case: Case) -> Decision | None:
     """Close to the base, and nothing in the donors' direction."""
     summary, limits = case.summary, case.thresholds
@@ -106,7 +64,7 @@ def finetune_of_base(case: Case) -> Decision | None:
         return None
     if abs(cos_fit) >= limits["max_innocent_cos"] or max(signs) >= limits["max_innocent_same_sign"]:
         return None
-    if (rate := _rate(summary)) is not None and rate > limits["max_control_bit_exact"]:
+    if (rate := rate_of(summary)) is not None and rate > limits["max_control_bit_exact"]:
         return None
     return Decision(
         "finetune_of_base",
@@ -116,12 +74,23 @@ def finetune_of_base(case: Case) -> Decision | None:
             f"equal signs {max(signs):.1%} (limit {limits['max_innocent_same_sign']:.0%}; chance is 50 %).",
             "No recipe over the offered models gives it back" + (f" (best {rate:.1%} of informative elements)." if rate is not None else "."),
         ],
-        [],
+        {},
         1.0,
     )
 
 
-RULES: tuple[Callable[[Case], Decision | None], ...] = (copy, too_little, no_common_origin, merge, finetune_of_base)
+RULES: tuple[Callable[[Case], Decision | None], ...] = (
+    copy,
+    too_little,
+    no_common_origin,
+    merge,
+    other_merge,
+    chosen_elements,
+    finetune_of_donor,
+    merge_then_trained,
+    merge_of_several_then_trained,
+    finetune_of_base,
+)
 
 
 def _inconclusive(case: Case) -> Decision:
@@ -130,12 +99,18 @@ def _inconclusive(case: Case) -> Decision:
     for donor, numbers in summary["donors"].items():
         if numbers["is_base"]:
             reasons.append(f"{donor} equals {case.base} in every compared element: the two cannot be told apart. Offer another donor or base.")
-    cos_fit, rate, informative = summary["cos_fit"], _rate(summary), summary["recipe"]["informative_elements"]
+    cos_fit, rate, informative = summary["cos_fit"], rate_of(summary), summary["recipe"]["informative_elements"]
     if cos_fit is not None and abs(cos_fit) >= limits["max_innocent_cos"]:
         reasons.append(f"{case.model} moves in the donors' direction (cos_fit {cos_fit:.3f}), which independent finetunes on the same task do too.")
     if informative < limits["min_informative"]:
         reasons.append(
-            f"Only {informative:,} elements are informative (of {limits['min_informative']:,} needed): the differences are too few or too fine."
+            f"Only {informative:,} elements are informative (at least {limits['min_informative']:,} are needed): "
+            "the differences are too few or too fine."
+        )
+    elif rate is not None and rate >= limits["min_bit_exact"]:
+        reasons.append(
+            f"A recipe gives back {rate:.1%} of {informative:,} informative elements, but that is no proof: one parent alone, shuffled elements or a "
+            "control come too close, or a parent's share is next to nothing."
         )
     elif rate is not None:
         reasons.append(
@@ -143,8 +118,3 @@ def _inconclusive(case: Case) -> Decision:
             f"the tensors reach {limits['min_bit_exact']:.1%}. Another base, a parent that was not offered or another merge method may explain it."
         )
     return Decision("inconclusive", reasons or ["No rule applies to these numbers."])
-
-
-def _rate(summary: Summary) -> float | None:
-    best = summary["recipe"]["best"]
-    return best["bit_exact_rate"] if best else None

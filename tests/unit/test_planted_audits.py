@@ -10,6 +10,8 @@ from planting import blend, finetuned, random_model, write_model
 
 from mergetrace.errors import AuditError
 
+pytestmark = pytest.mark.slow
+
 BASE = random_model(0)
 DONOR = finetuned(BASE, 1)
 SECOND = finetuned(BASE, 2)
@@ -49,6 +51,47 @@ def assert_not_accused(found, verdict="inconclusive"):
 @pytest.mark.parametrize("alpha", [0.571, 0.25, 0.9])
 def test_a_planted_merge_is_found_with_its_weight(judge, alpha):
     assert_merge(judge({"suspect": blend(BASE, DONOR, alpha)}), alpha)
+
+
+def nudged(model, seed, share=0.3, size=0.0005):
+    """The model with some elements changed a little, as a few gentle steps of training do."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def nudge(tensor):
+        moved = torch.rand(tensor.shape, generator=generator) < share
+        return torch.where(moved, tensor.float() + torch.randn(tensor.shape, generator=generator) * size, tensor.float()).to(tensor.dtype)
+
+    return {name: nudge(tensor) for name, tensor in model.items()}
+
+
+def named(found):
+    return [name for name, parent in found["parents"].items() if parent["named"]]
+
+
+def test_a_merge_trained_a_little_is_found_with_its_weight_and_without_a_recipe(judge):
+    found = judge({"suspect": nudged(blend(BASE, DONOR, 0.571), 7), "second": SECOND}, donors=["second", "donor"])
+    assert (found["verdict"], named(found)) == ("merge_then_trained", ["donor"]), found["reasons"]
+    assert found["parents"]["donor"]["alpha"] == pytest.approx(0.571, abs=0.005)
+    assert found["recipe"] is None
+    assert found["after_merge"]["trained"] is True
+
+
+def test_a_donor_trained_a_little_is_a_finetune_of_the_donor(judge):
+    found = judge({"suspect": nudged(DONOR, 7)})
+    assert (found["verdict"], named(found)) == ("finetune_of_donor", ["donor"]), found["reasons"]
+
+
+def test_a_base_trained_a_little_accuses_nobody(judge):
+    assert_not_accused(judge({"suspect": nudged(BASE, 7)}), "finetune_of_base")
+
+
+def test_a_random_drop_is_another_merge_that_names_its_donor_without_a_weight(judge):
+    generator = torch.Generator().manual_seed(3)
+    kept = {name: torch.rand(tensor.shape, generator=generator) < 0.5 for name, tensor in BASE.items()}
+    dropped = {name: (BASE[name].float() + 1.2 * (DONOR[name].float() - BASE[name].float()) * kept[name]).bfloat16() for name in BASE}
+    found = judge({"suspect": dropped, "second": SECOND}, donors=["second", "donor"])
+    assert (found["verdict"], named(found), found["family"]) == ("other_merge", ["donor"], "dare"), found["reasons"]
+    assert found["parents"]["donor"]["alpha"] is None
 
 
 def test_mode_sample_reads_less_and_finds_the_same(judge):

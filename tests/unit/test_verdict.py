@@ -5,39 +5,60 @@ from pathlib import Path
 import pytest
 
 from mergetrace.configuration import load_schema
-from mergetrace.verdict import Case, decide
+from mergetrace.traces import Case
+from mergetrace.verdict import ACCUSING, decide
 
 SCHEMA = load_schema(Path(__file__).parents[2] / "config/config.schema.yaml")
-THRESHOLDS = {key: entry["default"] for key, entry in SCHEMA["properties"]["verdict"]["properties"].items()}
+DEFAULTS = {key: entry["default"] for key, entry in SCHEMA["properties"]["verdict"]["properties"].items()}
+THRESHOLDS = {**DEFAULTS, "accuse_with": list(ACCUSING)}
 
 
-def numbers(*, cos=0.05, rate=0.01, exact_share=0.0, informative=100_000, alpha=0.571, donor=None, **changes):
-    best = {"method": "linear", "parameters": {"alpha": alpha}, "bit_exact_rate": rate} if rate is not None else None
-    entry = {"coverage_shuffled": 0.01, "same_sign": 0.5, "all_equal": False, "is_base": False, **(donor or {})}
+def entry(**changes):
+    """One donor's numbers, an innocent sibling's unless changed."""
+    traces = {"coverage": 0.05, "coverage_base": 0.02, "coverage_donor": 0.01, "coverage_shuffled": 0.04, "informative": 100_000}
+    counts = {"alpha_replay": 0.5, "alpha_spread": 0.1, "parents_agree": 5000, "moved_alone": 0.8, "alpha_ols": 0.1}
+    return {**traces, **counts, "same_sign": 0.5, "all_equal": False, "is_base": False, **changes}
+
+
+def numbers(*, cos=0.05, rate=0.01, exact_share=0.0, informative=100_000, shares=None, donor=None, method="linear", mark=None, **changes):
+    shares = {"nex": 0.571} if shares is None else shares
+    best = {"method": method, "parameters": {"shares": shares}, "bit_exact_rate": rate, "residual_share": 0.01} if rate is not None else None
     return {
         "slices": 10,
         "cos_fit": cos,
         "base_cos": 0.97,
         "all_equal_base": False,
         "exact_share": exact_share,
-        "donors": {"nex": entry},
-        "recipe": {"donor": "nex", "informative_elements": informative, "best": best},
+        "donors": {"nex": entry(**(donor or {})), **changes.pop("others", {})},
+        "recipe": {"donor": "nex", "informative_elements": informative, "best": best, "signature": mark, "indistinguishable": []},
         **changes,
     }
 
 
-MERGE = {"cos": 0.99, "rate": 0.99999, "exact_share": 1.0, "donor": {"same_sign": 1.0}}
+BLEND = {
+    "same_sign": 1.0,
+    "coverage": 1.0,
+    "coverage_base": 0.0,
+    "coverage_donor": 0.0,
+    "alpha_replay": 0.571,
+    "alpha_spread": 0.0,
+    "moved_alone": 0.0,
+}
+MERGE = {"cos": 0.99, "rate": 0.99999, "exact_share": 1.0, "donor": BLEND}
+TRAINED = {**BLEND, "coverage": 0.8, "moved_alone": 0.1}
+FURTHER = {**BLEND, "coverage": 0.8, "coverage_donor": 0.79, "alpha_replay": 0.996, "moved_alone": 0.1}
+MARK = {"donors": ["nex"], "family": "dare", "informative": 50_000, "stayed": 0.5, "survivors": 0.99, "survivors_shuffled": 0.1}
 SIBLING = numbers()
 
 
-def verdict(summary, controls=None):
-    return decide(Case("rio", "qwen", summary, {"sibling": SIBLING} if controls is None else controls, THRESHOLDS))
+def verdict(summary, controls=None, thresholds=THRESHOLDS):
+    return decide(Case("rio", "qwen", summary, {"sibling": SIBLING} if controls is None else controls, thresholds))
 
 
 def test_a_reproduced_merge_names_its_donor():
     decision = verdict(numbers(**MERGE))
     assert decision.verdict == "merge"
-    assert decision.named == ["nex"]
+    assert decision.named == {"nex": pytest.approx(0.571)}
     assert decision.base_share == pytest.approx(0.429)
     assert "control sibling" in " ".join(decision.reasons)
 
@@ -48,33 +69,134 @@ def test_without_a_control_the_reasons_say_what_is_weaker():
     assert "No control was given" in decision.reasons[-1]
 
 
+CLOSE = {"same_sign": 0.95, "coverage": 0.2, "coverage_donor": 0.05}
+
+
 @pytest.mark.parametrize(
     "weaker",
     [
         {"rate": 0.99},
         {"exact_share": 0.9},
         {"informative": 500},
-        {"alpha": 1.0},
-        {"alpha": 0.0},
-        {"donor": {"same_sign": 1.0, "coverage_shuffled": 0.6}},
+        {"shares": {"nex": 0.999}},
+        {"shares": {"nex": 1.2}},
+        {"donor": {**CLOSE, "coverage_shuffled": 0.6}},
         {"rate": None},
     ],
 )
 def test_a_high_cosine_alone_never_convicts(weaker):
-    decision = verdict(numbers(**{**MERGE, **weaker}))
+    decision = verdict(numbers(**{**MERGE, "donor": CLOSE, **weaker}))
     assert decision.verdict == "inconclusive"
-    assert decision.named == []
+    assert not decision.named
     assert decision.reasons
 
 
+def test_a_decoy_with_a_trifling_share_is_not_named():
+    shares, others = {"nex": 0.5705, "other": 0.0005}, {"other": entry()}
+    decision = verdict(numbers(**{**MERGE, "shares": shares, "others": others}), {"sibling": numbers(others=others)})
+    assert (decision.verdict, list(decision.named)) == ("merge", ["nex"])
+
+
+def test_traces_of_a_blend_with_training_on_top():
+    decision = verdict(numbers(cos=0.99, rate=0.79, donor=TRAINED))
+    assert (decision.verdict, decision.named) == ("merge_then_trained", {"nex": 0.571})
+    assert "4.0% for its elements shuffled" in decision.reasons[0]
+    assert "5.0% for control sibling" in decision.reasons[0]
+
+
+def test_by_default_statistical_traces_are_stated_and_accuse_nobody():
+    decision = verdict(numbers(cos=0.99, rate=0.79, donor=TRAINED), thresholds=DEFAULTS)
+    assert (decision.verdict, decision.named) == ("inconclusive", {})
+    assert "4.0% for its elements shuffled" in decision.reasons[0]
+    assert "`merge_then_trained`" in decision.reasons[-1]
+    assert verdict(numbers(**MERGE), thresholds=DEFAULTS).verdict == "merge"
+
+
+def test_a_blend_without_training_that_no_recipe_gives_back_is_another_merge():
+    assert verdict(numbers(cos=0.99, rate=0.79, donor={**TRAINED, "moved_alone": 0.0})).verdict == "other_merge"
+
+
+def test_several_parents_and_training_need_each_share():
+    shared = {"cos": 0.9, "rate": 0.7, "donor": {"coverage": 0.15}, "others": {"other": entry(coverage=0.12)}}
+    controls = {"sibling": numbers(others={"other": entry()})}
+    decision = verdict(numbers(**shared, shares={"nex": 0.35, "other": 0.25}), controls)
+    assert (decision.verdict, list(decision.named)) == ("merge_then_trained", ["nex", "other"])
+    assert verdict(numbers(**shared, shares={"nex": 0.35, "other": 0.001}), controls).verdict == "inconclusive"
+
+
+def test_the_donors_own_values_make_a_finetune_of_the_donor_and_the_order_is_left_open():
+    decision = verdict(numbers(cos=0.999, rate=0.8, donor=FURTHER))
+    assert (decision.verdict, list(decision.named)) == ("finetune_of_donor", ["nex"])
+    assert any("came first" in reason for reason in decision.reasons)
+
+
+@pytest.mark.parametrize("trace", [TRAINED, FURTHER])
+@pytest.mark.parametrize(
+    "weaker",
+    [{"coverage_shuffled": 0.3}, {"coverage": 0.25, "coverage_donor": 0.25}, {"informative": 500}, {"coverage_base": 0.5, "coverage_donor": 0.5}],
+)
+def test_traces_that_chance_or_one_parent_explains_accuse_nobody(trace, weaker):
+    assert verdict(numbers(cos=0.99, rate=0.5, donor={**trace, **weaker})).verdict == "inconclusive"
+
+
+@pytest.mark.parametrize("trace", [TRAINED, FURTHER])
+def test_a_control_with_the_same_traces_stops_the_accusation(trace):
+    sibling = numbers(cos=0.99, rate=0.3, donor={"coverage": 0.3})
+    assert verdict(numbers(cos=0.99, rate=0.8, donor=trace), {"sibling": sibling}).verdict == "inconclusive"
+
+
+def test_tensors_that_disagree_about_the_weight_are_no_trained_blend():
+    assert verdict(numbers(cos=0.99, rate=0.5, donor={**TRAINED, "alpha_spread": 0.1})).verdict == "inconclusive"
+
+
+CHOSEN = {**BLEND, "coverage_base": 0.6, "coverage_donor": 0.39, "coverage_shuffled": 0.62}
+
+
+@pytest.mark.parametrize(("coverage", "family"), [(1.0, "passthrough"), (0.6, "selection")])
+def test_elements_that_are_all_one_parents_or_the_others_are_another_merge(coverage, family):
+    decision = verdict(numbers(cos=0.7, rate=0.5, donor={**CHOSEN, "coverage": coverage}))
+    assert (decision.verdict, decision.named, decision.family) == ("other_merge", {"nex": None}, family)
+
+
+@pytest.mark.parametrize(
+    "weaker",
+    [
+        {"coverage_base": 0.4},
+        {"coverage_base": 0.97, "coverage_donor": 0.01},
+        {"coverage_shuffled": 0.8},
+        {"moved_alone": 0.01},
+        {"parents_agree": 9},
+    ],
+)
+def test_elements_that_chance_or_training_explains_accuse_nobody(weaker):
+    assert verdict(numbers(cos=0.7, rate=0.5, donor={**CHOSEN, "coverage": 0.6, **weaker})).verdict == "inconclusive"
+
+
+DROPPED = {"same_sign": 1.0, "moved_alone": 0.0, "coverage": 0.5, "coverage_base": 0.5, "coverage_shuffled": 0.51}
+
+
+def test_a_random_drop_is_another_merge_without_a_weight():
+    decision = verdict(numbers(cos=0.7, rate=0.5, donor=DROPPED, mark=MARK))
+    assert (decision.verdict, decision.named, decision.family) == ("other_merge", {"nex": None}, "dare")
+
+
+@pytest.mark.parametrize("weaker", [{"family": None}, {"survivors": 0.7}, {"survivors_shuffled": 0.6}, {"stayed": 0.001}, {"informative": 500}])
+def test_a_weak_signature_accuses_nobody(weaker):
+    assert verdict(numbers(cos=0.7, rate=0.5, donor=DROPPED, mark={**MARK, **weaker})).verdict == "inconclusive"
+
+
+def test_a_signature_with_elements_moved_that_should_not_have_accuses_nobody():
+    assert verdict(numbers(cos=0.7, rate=0.5, donor={**DROPPED, "moved_alone": 0.5}, mark=MARK)).verdict == "inconclusive"
+
+
 def test_a_control_that_the_same_search_reproduces_stops_the_accusation():
-    assert verdict(numbers(**MERGE), controls={"sibling": numbers(rate=0.9)}).verdict == "inconclusive"
+    assert verdict(numbers(**MERGE), controls={"sibling": numbers(rate=0.9, donor={"coverage": 0.9})}).verdict == "inconclusive"
 
 
 def test_an_innocent_sibling_is_a_finetune_of_the_base():
     decision = verdict(numbers())
     assert decision.verdict == "finetune_of_base"
-    assert decision.named == []
+    assert not decision.named
 
 
 @pytest.mark.parametrize("doubt", [{"cos": 0.96}, {"donor": {"same_sign": 0.95}}, {"donor": {"is_base": True, "same_sign": None}}, {"cos": None}])
@@ -85,7 +207,7 @@ def test_what_an_innocent_would_not_show_is_not_called_innocent(doubt):
 def test_copies_are_answers():
     assert verdict(numbers(all_equal_base=True)).base_share == 1.0
     of_donor = verdict(numbers(donor={"all_equal": True}))
-    assert (of_donor.verdict, of_donor.named) == ("copy", ["nex"])
+    assert (of_donor.verdict, of_donor.named) == ("copy", {"nex": 1.0})
 
 
 def test_strangers_are_not_called_unrelated_while_disguises_are_possible():

@@ -1,0 +1,49 @@
+"""Which families the zoo keeps, and the cases of each."""
+
+import random
+
+from case import Case
+from innocents import copies, finetunes, siblings, wrong_questions
+from merges import linear_merges, other_merges, trained_merges
+
+TUNING = (("dense", 1), ("dense", 2), ("moe", 7))
+REPORTING = (("dense", 4), ("dense", 5), ("moe", 8))
+"""(architecture, seed): thresholds were set on the first, error rates are reported on the second, which are other trainings."""
+
+MOE = (
+    "linear .571, a decoy offered",
+    "linear 4:3",
+    "linear .9",
+    "linear three parents",
+    "task arithmetic",
+    "slerp .571",
+    "ties, one donor",
+    "dare_linear, one donor",
+    "linear .571, then 1 steps at 1e-05",
+    "linear .571, then 5 steps at 1e-05",
+    "sibling of another task",
+    "twin: the donor's data, another seed",
+    "twin, no control",
+    "a blend of nobody offered: twin and base",
+    "checkpoint of the donor's run, half way",
+    "base, 5 steps at 1e-05 on nex data",
+    "donor, 5 steps at 1e-05",
+    "twin, wrong base (trained on)",
+    "merge of donor and somebody not offered",
+    "donor as suspect, its merge as donor",
+    "copy of the donor",
+)
+"""The cases of an architecture that trains four times slower: one of each kind."""
+
+
+def all_cases() -> list[Case]:
+    """Every case of every family, tuning seeds first."""
+    return [case for arch, seed in (*TUNING, *REPORTING) for case in family_cases(arch, seed)]
+
+
+def family_cases(arch: str, seed: int) -> list[Case]:
+    """The cases of one family: merges, merges with training on top, and at least as many that are not merges of what is offered."""
+    rng = random.Random(f"{arch} {seed}")
+    merges = [*linear_merges(rng), *other_merges(rng), *trained_merges()]
+    drafts = [*merges, *siblings(), *finetunes(), *wrong_questions(rng), *copies()]
+    return [Case(id=f"{arch}-{seed}/{name}", arch=arch, seed=seed, **draft) for name, draft in drafts if arch != "moe" or name in MOE]

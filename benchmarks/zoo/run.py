@@ -1,0 +1,173 @@
+"""The zoo: hundreds of planted cases on weights that were trained, audited and scored. Writes benchmarks/zoo/README.md.
+
+Resumable: a finished case is one line of results/zoo/cases.jsonl, valid as long as the case and the code that measures are the same.
+The verdict itself is taken anew from the stored numbers every time: a changed rule or threshold costs seconds.
+"""
+
+import argparse
+import contextlib
+import hashlib
+import json
+import multiprocessing
+import os
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests")]
+os.environ |= {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+
+from case import Case  # noqa: E402
+from cases import all_cases  # noqa: E402
+from table import write_readme  # noqa: E402
+
+from frontdoor import run, say  # noqa: E402
+from mergetrace.configuration import load_schema  # noqa: E402
+from mergetrace.receipt import compose  # noqa: E402
+from mergetrace.verdict import ACCUSING  # noqa: E402
+
+MEASURED = ("arch", "seed", "made", "extra", "base", "donors", "controls")  # the fields of a case that its numbers depend on
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--results", type=Path, default=ROOT / "results/zoo")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--only", default="", help="run the cases whose id holds this text, and write no table")
+    parser.add_argument("--keep", action="store_true", help="keep measurements of an earlier state of the code")
+    parser.add_argument("--table", action="store_true", help="run nothing; write the table of what is there")
+    arguments = parser.parse_args()
+    log, state = arguments.results / "cases.jsonl", code_state()
+    cases = {case.id: case for case in all_cases() if arguments.only in case.id}
+    rows = {name: row for name, row in stored(log).items() if name in cases and _valid(row, cases[name], None if arguments.keep else state)}
+    if not arguments.table:
+        todo = [case for name, case in cases.items() if name not in rows]
+        say(f"{len(rows)} of {len(cases)} cases are there, {len(todo)} to do")
+        for row in measure(todo, arguments.results, arguments.workers):
+            append(log, row | {"code": state})
+            rows[row["case"]["id"]] = row
+    if not arguments.only:
+        limits = thresholds()
+        judged = [with_verdict(rows[name], case, limits) for name, case in cases.items() if name in rows]
+        write_readme(HERE / "README.md", judged, len(cases), sum(row["code"] != state for row in judged))
+        say(f"wrote {HERE / 'README.md'}")
+
+
+def measure(todo: list[Case], results: Path, workers: int) -> Iterator[dict[str, Any]]:
+    """Train the families, then make and audit every case; yields rows in the order they finish."""
+    started = time.monotonic()
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        families: dict[tuple[str, int], list[str]] = {}
+        for case in todo:
+            families.setdefault((case.arch, case.seed), []).extend(case.models())
+        pool.map(prepare, [(results / "models", *key, names) for key, names in families.items()], chunksize=1)
+        for count, row in enumerate(pool.imap_unordered(judge, [(results, case) for case in todo]), 1):
+            if "error" in row:
+                say(f"{row['case']['id']}: {row['error'].splitlines()[-1]}")
+            if count % 20 == 0:
+                say(f"{count} of {len(todo)} cases, {(time.monotonic() - started) / count:.1f} s each")
+            yield row
+
+
+def stored(log: Path) -> dict[str, dict[str, Any]]:
+    """The rows of an earlier run by case, the last of each; a line that was being written when the run was killed is left out."""
+    rows = {}
+    for line in log.read_text(encoding="utf-8").splitlines() if log.exists() else []:
+        with contextlib.suppress(json.JSONDecodeError):
+            row = json.loads(line)
+            rows[row["case"]["id"]] = row
+    return rows
+
+
+def append(log: Path, row: dict[str, Any]) -> None:
+    """Add one line that survives whatever comes next."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with open(log, "a+b") as handle:
+        if handle.tell() and not _ends_a_line(handle):
+            handle.write(b"\n")
+        handle.write(json.dumps(row).encode() + b"\n")
+        handle.flush()
+        os.fsync(handle.fileno())
+
+
+def _ends_a_line(handle: BinaryIO) -> bool:
+    handle.seek(-1, os.SEEK_END)
+    return handle.read(1) == b"\n"
+
+
+def prepare(job: tuple[Path, str, int, list[str]]) -> None:
+    """Train one family, as far as its cases need it."""
+    from trainer import train_family  # noqa: PLC0415 - torch
+
+    train_family(*job)
+
+
+def judge(job: tuple[Path, Case]) -> dict[str, Any]:
+    """Make the suspect of one case, audit it, and keep what was found."""
+    import torch  # noqa: PLC0415
+    from inprocess import audit  # noqa: PLC0415
+    from making import make  # noqa: PLC0415
+    from trainer import folders  # noqa: PLC0415
+
+    results, case = job
+    torch.set_num_threads(1)
+    started = time.monotonic()
+    row: dict[str, Any] = {"case": case.as_json()}
+    try:
+        with tempfile.TemporaryDirectory(prefix="zoo-") as name:
+            work = Path(name)
+            models = folders(results / "models", case.arch, case.seed)
+            for extra, made in case.extra.items():
+                models[extra] = make(work / "models" / extra, made, models, case)
+            models["suspect"] = make(work / "models/suspect", case.made, models, case)
+            used = ["suspect", *case.offered()]
+            spec = {"suspect": "suspect", "base": case.base, "donors": list(case.donors), "controls": list(case.controls)}
+            made_at = time.monotonic()
+            with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stderr(nowhere):
+                audit(work, {model: models[model] for model in used}, spec)
+            stored = {name: json.loads((work / f"{name}.json").read_text()) for name in ("summary", "plan", *used)}
+            manifests = {model: {key: stored[model][key] for key in ("notes", "declared")} for model in used}
+            plan = {key: stored["plan"][key] for key in ("mode", "cost")}
+            row |= {"summary": stored["summary"], "plan": plan, "manifests": manifests, "made_s": made_at - started}
+    except Exception:  # a case that fails is a miss, with its reason, and the others go on
+        row["error"] = traceback.format_exc()
+    return row | {"seconds": time.monotonic() - started}
+
+
+def with_verdict(row: dict[str, Any], case: Case, limits: dict[str, Any]) -> dict[str, Any]:
+    """The row with today's planted answers, and the verdict that today's rules give its numbers."""
+    row = row | {"case": case.as_json()}
+    if "error" in row:
+        return row
+    return row | {"verdict": compose("zoo", row["summary"], row["plan"], row["manifests"], None, limits)}
+
+
+def thresholds() -> dict[str, Any]:
+    """The defaults of the configuration's `verdict` block, with every verdict given: the zoo measures the rules themselves."""
+    block = load_schema(ROOT / "config/config.schema.yaml")["properties"]["verdict"]["properties"]
+    return {key: entry["default"] for key, entry in block.items()} | {"accuse_with": list(ACCUSING)}
+
+
+def code_state() -> str:
+    """A hash over everything that decides a measurement: the library without its rules, the thresholds that measuring uses, the making of models."""
+    rules = {"verdict.py", "receipt.py", "traces.py", "accusing.py", "report.py", "show.py"}
+    files = [path for path in (ROOT / "scripts").rglob("*.py") if path.name not in rules]
+    measured = [thresholds()[key] for key in ("min_vote_elements", "replay_width", "min_bit_exact")]
+    code = b"".join(path.read_bytes() for path in sorted([*files, HERE / "trainer.py", HERE / "making.py"]))
+    return hashlib.sha256(code + json.dumps(measured).encode()).hexdigest()[:16]
+
+
+def _valid(row: dict[str, Any], case: Case, state: str | None) -> bool:
+    """Whether a stored measurement is of this case; the answers planted with it may have changed since."""
+    now = json.loads(json.dumps(case.as_json()))
+    return "error" not in row and all(row["case"][key] == now[key] for key in MEASURED) and state in (None, row["code"])
+
+
+if __name__ == "__main__":
+    run(main)

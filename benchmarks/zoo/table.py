@@ -1,0 +1,175 @@
+"""What the zoo shows: rates with Wilson intervals, tuning and reporting seeds apart, and every miss by name."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from cases import REPORTING, TUNING
+
+from mergetrace.files import write_text
+from mergetrace.identity import wilson95
+
+Row = dict[str, Any]
+VERDICTS = ("copy", "merge", "other_merge", "merge_then_trained", "finetune_of_donor", "finetune_of_base", "unrelated", "inconclusive")
+ACCUSING = VERDICTS[:5]
+LINEAR = {"linear", "task_arithmetic"}
+
+
+def write_readme(path: Path, rows: list[Row], planned: int, old: int) -> None:
+    """Write the whole page. planned: the number of cases there should be; old: how many rows an earlier state of the code measured."""
+    parts = {"Reporting seeds": _of(rows, REPORTING), "Tuning seeds": _of(rows, TUNING)}
+    seeds = {name: ", ".join(f"{arch} {seed}" for arch, seed in group) for name, group in (("reporting", REPORTING), ("tuning", TUNING))}
+    seconds = sum(row["seconds"] for row in rows)
+    text = [
+        "# The zoo",
+        "",
+        "Written by `make bench-zoo`; do not edit. Every suspect is made by mergekit or by training, of models that were trained (`trainer.py`);",
+        "the answer is planted (`merges.py`, `innocents.py`).",
+        f"{len(rows)} of {planned} cases, {seconds / max(1, len(rows)):.1f} s each. Thresholds were set on the tuning seeds ({seeds['tuning']});",
+        f"the reporting seeds ({seeds['reporting']}) are other trainings.",
+        *([f"{old} of these cases were measured by an earlier state of the code; verdicts are today's."] if old else []),
+        "",
+        "| measure | " + " | ".join(parts) + " |",
+        "|---|" + "---|" * len(parts),
+        *(f"| {name} | " + " | ".join(measure(part) for part in parts.values()) + " |" for name, measure in MEASURES.items()),
+        "",
+        "Which of two models was trained from the other, weights do not show: `finetune_of_donor` takes the donor to be the older, and says so.",
+        "Where the offered donor came second that is a false accusation, counted above and once more in a row of its own.",
+        "Rates carry Wilson 95 % intervals. Cases of one family share their trainings and are not independent: the intervals are optimistic.",
+        "",
+    ]
+    for name, part in parts.items():
+        text += [f"## {name}: verdicts", "", *_confusion(part), "", f"## {name}: misses", "", *(_misses(part) or ["None."]), ""]
+    write_text(path, "\n".join(text))
+
+
+def verdict_right(row: Row) -> bool:
+    """Whether the verdict is among the acceptable ones."""
+    return _verdict(row) in row["case"]["verdicts"]
+
+
+def false_accusations(row: Row) -> list[str]:
+    """Everything in the finding that accuses somebody wrongly: the suspect of what it is not, an offered model that is no parent, a control."""
+    if "error" in row:
+        return []
+    case, found = row["case"], row["verdict"]
+    wrong = [] if case["guilty"] or found["verdict"] not in ACCUSING or verdict_right(row) else [f"{found['verdict']} of an innocent"]
+    wrong += [f"names {name}" for name in _named(found) if name not in case["named"]]
+    return wrong + [f"control {name}: {control['verdict']}" for name, control in found["controls"].items() if control["verdict"] in ACCUSING]
+
+
+def parents_right(row: Row) -> bool:
+    """Whether exactly the planted parents are named."""
+    return set(_named(row["verdict"])) == set(row["case"]["named"])
+
+
+def alpha_error(row: Row) -> float | None:
+    """The largest error of a donor's share, where shares are planted and the verdict states them."""
+    case = row["case"]
+    if "error" in row or not case["alphas"] or _verdict(row) not in ("merge", "merge_then_trained"):
+        return None
+    parents = row["verdict"]["parents"]
+    found = [parents[name]["alpha"] for name in case["alphas"]]
+    return None if None in found else max(abs(alpha - case["alphas"][name]) for name, alpha in zip(case["alphas"], found, strict=True))
+
+
+def family_right(row: Row) -> bool | None:
+    """Whether the stated recipe is of a planted family; None where no recipe is stated."""
+    method = _method(row)
+    return None if method is None else method in row["case"]["families"]
+
+
+def _misses(rows: Sequence[Row]) -> list[str]:
+    lines = []
+    for row in rows:
+        if "error" in row:
+            lines.append(f"- `{row['case']['id']}`: failed, {row['error'].splitlines()[-1]}")
+            continue
+        wrong = [f"**{text}**" for text in false_accusations(row)]
+        if not verdict_right(row):
+            wrong.append(f"{_verdict(row)} instead of {' or '.join(row['case']['verdicts'])}")
+        if _named(row["verdict"]) and not parents_right(row):
+            wrong.append(f"names {', '.join(_named(row['verdict']))} instead of {', '.join(row['case']['named']) or 'nobody'}")
+        if (error := alpha_error(row)) is not None and error > 0.01:
+            wrong.append(f"alpha off by {error:.3f}")
+        if family_right(row) is False:
+            wrong.append(f"recipe {_method(row)} instead of {' or '.join(row['case']['families'])}")
+        if _imperfect(row):
+            wrong.append(f"bit-exact {row['verdict']['recipe']['bit_exact_rate']:.5%}")
+        if wrong:
+            lines.append(f"- `{row['case']['id']}`: {'; '.join(wrong)}. {row['verdict']['reasons'][0]}")
+    return lines
+
+
+def _confusion(rows: Sequence[Row]) -> list[str]:
+    used = [verdict for verdict in (*VERDICTS, "failed") if any(_verdict(row) == verdict for row in rows)]
+    counts: dict[str, Counter] = {}
+    for row in rows:
+        counts.setdefault(row["case"]["group"], Counter())[_verdict(row)] += 1
+    lines = ["| planted | " + " | ".join(used) + " |", "|---|" + "---|" * len(used)]
+    return [*lines, *(f"| {group} | " + " | ".join(str(found[verdict] or "") for verdict in used) + " |" for group, found in counts.items())]
+
+
+def _rate(rows: Sequence[Row], right: Callable[[Row], bool]) -> str:
+    if not rows:
+        return "no case"
+    hits = sum(map(right, rows))
+    low, high = wilson95(hits, len(rows))
+    return f"{hits}/{len(rows)} = {hits / len(rows):.1%} [{low:.1%}, {high:.1%}]"
+
+
+def _alpha(rows: Sequence[Row]) -> str:
+    errors = [error for row in rows if _method(row) in LINEAR and (error := alpha_error(row)) is not None]
+    return f"median {median(errors):.2g}, worst {max(errors):.2g} of {len(errors)}" if errors else "no case"
+
+
+def _imperfect(row: Row) -> bool:
+    recipe = row["verdict"]["recipe"] if "error" not in row else None
+    return bool(row["case"]["pure"] and recipe and recipe["bit_exact_rate"] is not None and recipe["bit_exact_rate"] < 1)
+
+
+MEASURES: dict[str, Callable[[list[Row]], str]] = {
+    "cases, of them not made of two offered models": lambda rows: f"{len(rows)}, {sum(not row['case']['guilty'] for row in rows)}",
+    "false accusations: innocents with an accusing verdict or a named parent": lambda rows: _rate(
+        [row for row in rows if not row["case"]["guilty"]], lambda row: bool(false_accusations(row))
+    ),
+    "decoys named or controls accused beside a merge": lambda rows: _rate(
+        [row for row in rows if row["case"]["guilty"]], lambda row: bool(false_accusations(row))
+    ),
+    "of these, called `finetune_of_donor` although the donor came second": lambda rows: _rate(
+        [row for row in rows if row["case"]["second"]], lambda row: _verdict(row) == "finetune_of_donor"
+    ),
+    "verdict acceptable": lambda rows: _rate(rows, verdict_right),
+    "verdict the most telling one": lambda rows: _rate(rows, lambda row: _verdict(row) == row["case"]["verdicts"][0]),
+    "parents exactly right, where any is named": lambda rows: _rate(
+        [row for row in rows if "error" not in row and _named(row["verdict"])], parents_right
+    ),
+    "pure merges called `merge` or `other_merge`": lambda rows: _rate(
+        [row for row in rows if row["case"]["group"] == "merge"], lambda row: _verdict(row) in ("merge", "other_merge")
+    ),
+    "recipe family right, where one is stated": lambda rows: _rate(
+        [row for row in rows if family_right(row) is not None], lambda row: bool(family_right(row))
+    ),
+    "error of alpha, linear families": _alpha,
+    "every informative element bit-exact, deterministic merges with a recipe": lambda rows: _rate(
+        [row for row in rows if row["case"]["pure"] and "error" not in row and row["verdict"]["recipe"]], lambda row: not _imperfect(row)
+    ),
+}
+
+
+def _of(rows: list[Row], families: Sequence[tuple[str, int]]) -> list[Row]:
+    return [row for row in rows if (row["case"]["arch"], row["case"]["seed"]) in families]
+
+
+def _verdict(row: Row) -> str:
+    return "failed" if "error" in row else row["verdict"]["verdict"]
+
+
+def _named(finding: dict[str, Any]) -> list[str]:
+    return [name for name, parent in finding["parents"].items() if parent["named"]]
+
+
+def _method(row: Row) -> str | None:
+    return None if "error" in row or _verdict(row) not in ("merge", "other_merge") else row["verdict"]["family"]

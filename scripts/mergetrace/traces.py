@@ -1,0 +1,87 @@
+"""What the rules look at: one audited model's share of exact elements, and what chance and the controls reach beside it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+MIN_AGREE = 100  # elements; a share of fewer is noise
+
+Summary = Mapping[str, Any]
+"""One audited model of summary.json: the pooled numbers (summaries.pool) and `recipe` (recipe_search.Search.result)."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a rule may look at: the audited model, its base and donors, the other models judged beside it, the thresholds."""
+
+    model: str
+    base: str
+    summary: Summary
+    controls: Mapping[str, Summary]
+    thresholds: Mapping[str, float]
+
+    @property
+    def recipe(self) -> Mapping[str, Any]:
+        """The result of the recipe search."""
+        return self.summary["recipe"]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A verdict, why, the parents it names with their shares, the base's share (None where no one number exists), the method's family."""
+
+    verdict: str
+    reasons: list[str]
+    named: Mapping[str, float | None] = field(default_factory=dict)
+    base_share: float | None = None
+    family: str | None = None
+
+
+def rate_of(summary: Summary) -> float | None:
+    """The share of informative elements that the best recipe gives back, None where there is none."""
+    best = summary["recipe"]["best"]
+    return best["bit_exact_rate"] if best else None
+
+
+def rates_beside(case: Case) -> dict[str, float]:
+    """What the recipe search reaches for the controls."""
+    return {f"control {name}": rate for name, summary in case.controls.items() if (rate := rate_of(summary)) is not None}
+
+
+def blended(case: Case) -> dict[str, float | None] | None:
+    """The donors of the best recipe with their shares (None where no one number exists); None unless at least two offered models matter to it."""
+    best, smallest = case.recipe["best"], case.thresholds["min_share"]
+    if best is None:
+        return None
+    shares = best["parameters"]["shares"] or dict.fromkeys(case.recipe["donors"])
+    named = {donor: share for donor, share in shares.items() if share is None or abs(share) >= smallest}
+    alone = [case.summary["donors"][donor][key] or 0.0 for donor in named for key in ("coverage_base", "coverage_donor")]
+    beyond = any(share > 1 - smallest or share < 0 for share in named.values() if share is not None)
+    return None if not named or beyond or max(alone) > case.thresholds["max_single_parent"] else named
+
+
+def stands_out(case: Case, donor: str, share: float | None) -> bool:
+    """Whether a share of exact elements is far beyond the shuffled donor and every control, and the elements that should have stayed mostly did."""
+    limits, numbers = case.thresholds, case.summary["donors"][donor]
+    if share is None or numbers["informative"] < limits["min_informative"] or (moved_alone(case, donor) or 0.0) > limits["max_moved_trained"]:
+        return False
+    return share >= max(limits["min_trace"], limits["min_trace_over_null"] * max(traces_beside(case, donor).values(), default=1.0))
+
+
+def traces_beside(case: Case, donor: str) -> dict[str, float]:
+    """What chance and the controls reach at their best weight: the null of a donor's traces."""
+    own = {"its elements shuffled": case.summary["donors"][donor]["coverage_shuffled"]}
+    found = own | {f"control {name}": summary["donors"][donor]["coverage"] for name, summary in case.controls.items()}
+    return {name: share for name, share in found.items() if share is not None}
+
+
+def shuffled_chance(case: Case, donor: str) -> float | None:
+    """The shuffled donor's coverage beyond the elements at the base, which any donor covers."""
+    numbers = case.summary["donors"][donor]
+    return None if numbers["coverage_shuffled"] is None else max(numbers["coverage_shuffled"] - numbers["coverage_base"], 0.0)
+
+
+def moved_alone(case: Case, donor: str) -> float | None:
+    """The share moved of the elements on which donor and base agree: none in a merge of the two, some after training; None where too few agree."""
+    numbers = case.summary["donors"][donor]
+    return numbers["moved_alone"] if numbers["parents_agree"] >= MIN_AGREE else None

@@ -1,0 +1,168 @@
+"""The search on real mergekit merges: the recipe is found and runs again to the same bytes; nobody innocent has one."""
+
+import json
+
+import pytest
+import torch
+import yaml
+from inprocess import audit
+from planting import blend, finetuned
+from realmerge import mergekit, qwen, write_qwen
+from safetensors.torch import load_file
+
+from mergetrace.mergekit_yaml import mergekit_config
+from mergetrace.recipes import from_json, make
+
+pytestmark = pytest.mark.slow
+
+BASE = qwen(0)
+FIRST = finetuned(BASE, 1)
+
+
+def toward(model, share, seed, size):
+    """Part of the way from the base to a model, then own noise: a donor that correlates with another, or a sibling on the same task."""
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        name: (base.float() + share * (model[name].float() - base.float()) + torch.randn(base.shape, generator=generator) * size).bfloat16()
+        for name, base in BASE.items()
+    }
+
+
+SECOND = toward(FIRST, 0.5, 2, 0.0016)
+THIRD = finetuned(BASE, 3)
+MODELS = {"base": BASE, "first": FIRST, "second": SECOND, "third": THIRD}
+
+
+def sparse(model, seed, share):
+    """A finetune that moves few elements."""
+    generator = torch.Generator().manual_seed(seed)
+    drawn = {name: (torch.rand(tensor.shape, generator=generator), torch.randn(tensor.shape, generator=generator)) for name, tensor in model.items()}
+    return {name: torch.where(drawn[name][0] < share, (tensor.float() + drawn[name][1] * 0.002).bfloat16(), tensor) for name, tensor in model.items()}
+
+
+@pytest.fixture(scope="module")
+def parents(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("parents")
+    return {name: str(write_qwen(folder / name, tensors)) for name, tensors in MODELS.items()}
+
+
+@pytest.fixture
+def search(parents, tmp_path):
+    """search(folder of a suspect, donors) -> its entry of recipes.json"""
+
+    def run(suspect, donors):
+        folders = {name: parents[name] for name in ("base", *donors)}
+        audit(tmp_path, {**folders, "suspect": suspect}, {"suspect": "suspect", "base": "base", "donors": list(donors), "controls": []})
+        return json.loads((tmp_path / "recipes.json").read_text())[0]
+
+    return run
+
+
+FOUND = {
+    "two donors and a decoy": (make("linear", {"base": 0.2, "first": 0.5, "second": 0.3}), ("third", "first", "second")),
+    "weights over their sum": (make("linear", {"second": 0.5, "base": 0.4, "first": 0.3, "third": 0.2}), ("first", "second", "third")),
+    "no base": (make("linear", {"second": 0.6, "first": 0.4}), ("first", "second")),
+    "not normalised": (make("linear", {"base": 0.5, "first": 0.6}, normalize=0), ("first",)),
+    "gradient": (make("linear", {"base": (("", (1.0, 0.5, 0.2)),), "first": (("", (0.0, 0.5, 0.8)),)}), ("first",)),
+    "slerp": (make("slerp", {"base": 0.4, "first": 0.6}), ("first",)),
+    "slerp with filters": (
+        make(
+            "slerp",
+            {
+                "base": (("self_attn", (1.0, 0.5, 0.7, 0.3, 0.0)), ("mlp", (0.0, 0.5, 0.3, 0.7, 1.0)), ("", (0.5,))),
+                "first": (("self_attn", (0.0, 0.5, 0.3, 0.7, 1.0)), ("mlp", (1.0, 0.5, 0.7, 0.3, 0.0)), ("", (0.5,))),
+            },
+        ),
+        ("first",),
+    ),
+    "task arithmetic in bf16": (make("task_arithmetic", {"first": 0.6, "second": 0.3}, "base", "bfloat16"), ("first", "second")),
+    "nuslerp in bf16": (make("nuslerp", {"base": 0.4, "first": 0.6}, None, "bfloat16"), ("first",)),
+    "model stock": (make("model_stock", {"first": 1, "second": 1}, "base"), ("first", "second")),
+    "karcher": (make("karcher", {"base": 1, "first": 1}), ("first",)),
+    "nearswap": (make("nearswap", {"first": 0.0008}, "base"), ("first",)),
+    "ties": (make("ties", {"first": 0.5}, "base", "bfloat16", normalize=0, density__first=0.6), ("first",)),
+    "ties of two": (make("ties", {"first": 1.0, "second": 0.6}, "base", normalize=1, density__first=0.6, density__second=0.5), ("first", "second")),
+    "breadcrumbs": (make("breadcrumbs", {"first": 0.7}, "base", density__first=0.6, gamma__first=0.05), ("first",)),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", FOUND)
+def test_a_merge_is_found_and_its_configuration_gives_the_same_bytes(case, search, parents, tmp_path):
+    recipe, donors = FOUND[case]
+    merged = mergekit(mergekit_config(recipe, "bfloat16", parents), tmp_path / "merged")
+    found = search(merged, donors)
+    best = found["best"]
+    assert best["method"] == recipe.method
+    assert best["bit_exact_rate"] > 0.9998
+    assert set(from_json(best).parents) == set(recipe.parents)
+    again = mergekit(mergekit_config(from_json(best), found["out_dtype"], parents), tmp_path / "again")
+    first, second = (load_file(folder / "model.safetensors") for folder in (merged, again))
+    voting = [name for name in first if "norm" not in name]
+    assert all(torch.equal(first[name], second[name]) for name in voting)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["dare_linear", "dare_ties", "della_linear"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_random_drops_are_named_by_their_signature(method, dtype, search, parents, tmp_path):
+    config = {"merge_method": method, "base_model": parents["base"], "dtype": dtype, "out_dtype": "bfloat16"}
+    config["models"] = [{"model": parents["first"], "parameters": {"weight": 0.6, "density": 0.5}}]
+    found = search(mergekit(yaml.safe_dump(config), tmp_path / "merged"), ("first",))
+    assert found["family"] == method.split("_")[0]
+    assert found["best"]["bit_exact_rate"] < 0.3
+    signature = found["signature"]
+    assert signature["density"] == pytest.approx(0.5, abs=0.03)
+    assert signature["unscaled_weight"] == pytest.approx(0.6, abs=0.02)
+    assert signature["survivors"] > 0.97
+    assert signature["survivors_shuffled"] < 0.1
+
+
+@pytest.mark.slow
+def test_two_random_drops_show_both_weights(search, parents, tmp_path):
+    config = {"merge_method": "dare_linear", "base_model": parents["base"], "dtype": "bfloat16"}
+    weights = {"first": 0.6, "second": 0.4}
+    config["models"] = [{"model": parents[donor], "parameters": {"weight": weight, "density": 0.5}} for donor, weight in weights.items()]
+    found = search(mergekit(yaml.safe_dump(config), tmp_path / "merged"), ("first", "second"))
+    assert found["family"] == "dropped"
+    assert found["signature"]["weights"] == {"first": pytest.approx(1.2, abs=0.03), "second": pytest.approx(0.8, abs=0.03)}
+
+
+INNOCENT = {
+    "sibling": finetuned(BASE, 4),
+    "sibling on the same task": toward(FIRST, 0.96, 9, 0.0005),
+    "finetune of the donor": finetuned(FIRST, 11),
+    "short finetune of the donor": finetuned(FIRST, 12, 0.0002),
+    "sparse finetune": sparse(BASE, 21, 0.1),
+    "sparse finetune of the donor": sparse(FIRST, 22, 0.002),
+    "very sparse finetune": sparse(BASE, 23, 0.002),
+    "stranger": qwen(77),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("donors", [("first",), ("first", "second")], ids=len)
+@pytest.mark.parametrize("case", INNOCENT)
+def test_nobody_innocent_has_a_recipe_or_a_family(case, donors, search, tmp_path):
+    found = search(write_qwen(tmp_path / "suspect", INNOCENT[case]), donors)
+    assert found["family"] is None
+    assert found["best"] is None or found["best"]["bit_exact_rate"] < 0.5, found["best"]
+
+
+@pytest.mark.slow
+def test_suspect_and_donor_exchanged_have_no_recipe_between_the_parents(parents, tmp_path):
+    swapped = write_qwen(tmp_path / "swapped", blend(BASE, FIRST, 0.571))
+    models = {"suspect": parents["first"], "base": parents["base"], "donor": swapped}
+    audit(tmp_path, models, {"suspect": "suspect", "base": "base", "donors": ["donor"], "controls": []})
+    found = json.loads((tmp_path / "recipes.json").read_text())[0]
+    assert found["family"] is None
+    assert found["best"]["bit_exact_rate"] < 0.7
+
+
+def test_a_plain_merge_needs_few_tries(search, parents, tmp_path):
+    found = search(mergekit(mergekit_config(make("linear", {"base": 0.429, "first": 0.571}), "bfloat16", parents), tmp_path / "merged"), ("first",))
+    assert found["best"]["parameters"]["shares"] == {"first": pytest.approx(0.571)}
+    assert found["best"]["bit_exact_rate"] == 1.0
+    assert found["donors"] == ["first"]
+    assert found["tried"] < 20
+    assert "task_arithmetic" in found["indistinguishable"]
