@@ -9,7 +9,7 @@ COMPONENTS = ("attention", "linear_attention", "mlp", "router", "shared_expert",
 NUMBERS = ("alpha", "alpha_se", "cos_fit", "alpha_replay", "coverage", "alpha_expected", "cos_expected", "bit_exact_rate")
 RECIPE = {
     "method": "linear",
-    "parameters": {"base_weight": 0.429, "donor_weight": 0.571, "donor_first": False, "alpha": 0.571},
+    "parameters": {"weights": {"qwen": 0.429, "nex": 0.571}, "base_model": None, "fused": True, "alpha": 0.571},
     "dtype": "float32",
     "bit_exact_rate": 0.99996,
     "residual_share": 1e-9,

@@ -195,8 +195,14 @@ def _tally(cell: Mapping[str, Any] | None, reason: str) -> Row:
     }
 
 
+_SAID_ELSEWHERE = ("alpha", "shares", "fused")  # the shares in the headline, the rounding at the end
+
+
 def _recipe(entry: Mapping[str, Any]) -> Row:
-    parameters = ", ".join(_parameter(key.replace("_", " "), value) for key, value in entry["parameters"].items())
+    stated = {key: value for key, value in entry["parameters"].items() if value is not None and key not in _SAID_ELSEWHERE}
+    parameters = ", ".join(_parameter(key.replace("_", " "), value) for key, value in stated.items())
+    if not entry["parameters"].get("fused", True):
+        parameters += ", every product rounded before it is added"
     return {
         "text": f"{entry['method']} ({parameters}) in {entry['dtype']} arithmetic",
         "rate": rate(entry["bit_exact_rate"]),
@@ -205,6 +211,8 @@ def _recipe(entry: Mapping[str, Any]) -> Row:
 
 
 def _parameter(name: str, value: Any) -> str:
+    if isinstance(value, dict):
+        return f"{name} " + " and ".join(_parameter(str(key), item) for key, item in value.items())
     if isinstance(value, bool):
         return name if value else f"not {name}"
     return f"{name} {value:.10g}" if isinstance(value, float) else f"{name} {visible(value, 200)}"
