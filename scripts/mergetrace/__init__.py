@@ -18,6 +18,7 @@ Pure functions, no Snakemake, no argparse, no printing. One module per idea:
     gram, deltas       the sums every later number is made of
     evidence           the kept sample
     estimators         alpha, cos_fit, standard errors
+    lattice_bias       what rounding does to least squares, without looking at a model
     rounding           what the number lattice does to a merge, and replay
     fits               the numbers of one slice
 
@@ -45,7 +46,8 @@ Pure functions, no Snakemake, no argparse, no printing. One module per idea:
     traces             what stands out of one audited model's numbers
     accusing, verdict  the rules that turn numbers into words
     receipt            the finding as JSON
-    figures, report    the page people read
+    wording, readable, figures, svg, report_tables, report    the page people read
+    terminal           the last lines of a run
 
     standins, standin_dialogues, standin_phrases, standin_merge   the demo's models
 """
