@@ -186,7 +186,7 @@ def _factor(step: int, steps: int) -> float:
 
 def _batches(how: Training, seed: int) -> Iterator[torch.Tensor]:
     """Bytes of dialogues, int64 [BATCH, WIDTH], zero where a dialogue ends early."""
-    dialogues = make_dialogues(random.Random(f"{seed} {how.task} {how.data}"), TASKS[how.task], how.steps * BATCH)
+    dialogues = make_dialogues(random.Random(f"{seed} {how.task} {how.data}"), TASKS[how.task], how.steps * BATCH, system_share=0.2)
     random.Random(f"{seed} {how.order}").shuffle(dialogues)
     for first in range(0, len(dialogues), BATCH):
         rows = ["\n".join(part for part in dialogue if part).encode()[:WIDTH].ljust(WIDTH, b"\0") for dialogue in dialogues[first : first + BATCH]]
