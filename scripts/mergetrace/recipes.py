@@ -32,13 +32,13 @@ class Method:
 
     @property
     def remainder(self) -> str | None:
-        """What leaves a few elements open even where the recipe is right."""
+        """What may leave a few elements open even where the recipe is right. Not shown to be what left any one of them open."""
         return REMAINDERS.get(self.needs)
 
 
 REMAINDERS = {
-    "sums": "The order in which a library adds float32 numbers over a whole tensor decides the last bit of a few elements.",
-    "sizes": "Of deltas exactly as large as a threshold the tool's sort keeps some and drops others.",
+    "sums": "Norms and angles of whole tensors are computed in float64 here and in float32 by the tools: that can move the last bit of a few elements.",
+    "sizes": "Of deltas exactly as large as a threshold a tool's sort keeps some and drops others; `undecided` counts the differing elements at one.",
 }
 
 
