@@ -37,8 +37,8 @@ class Method:
 
 
 REMAINDERS = {
-    "sums": "Norms and angles of whole tensors are computed in float64 here and in float32 by the tools: that can move the last bit of a few elements.",
-    "sizes": "Of deltas exactly as large as a threshold a tool's sort keeps some and drops others; `undecided` counts the differing elements at one.",
+    "sums": "Norms and angles of whole tensors are computed in float64 here, by tools in float32: that can move the last bit of some elements.",
+    "sizes": "Of deltas exactly as large as a threshold a sort keeps some and drops others; `undecided` counts the differing elements at one.",
 }
 
 
