@@ -24,6 +24,7 @@ include: "rules/template.smk"
 include: "rules/probe.smk"
 include: "rules/score.smk"
 include: "rules/verdict.smk"
+include: "rules/rebuild.smk"
 include: "rules/report.smk"
 
 
@@ -32,6 +33,7 @@ localrules:
     preflight,
     weights,
     probe,
+    rebuild,
     report,
 
 
@@ -54,6 +56,11 @@ rule weights:
 rule probe:
     input:
         expand("results/{audit}/probe/scores.csv", audit=AUDITS if config["probe"]["enabled"] else []),
+
+
+rule rebuild:
+    input:
+        expand("results/{audit}/rebuild.json", audit=AUDITS),
 
 
 rule report:

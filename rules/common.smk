@@ -53,6 +53,12 @@ def roles(wildcards):
     return f"--suspect {audit['suspect']} --bases {' '.join(bases(audit))} --donors {' '.join(audit['donors'])}{controls}"
 
 
+def compared_models(wildcards):
+    """The suspect and every offered parent."""
+    audit = config["audits"][wildcards.audit]
+    return [audit["suspect"], *bases(audit), *audit["donors"]]
+
+
 def of_audit(pattern):
     """An input function: `pattern` for every model of the audit."""
     return lambda wildcards: expand(pattern, model=models_of(config["audits"][wildcards.audit]))

@@ -83,6 +83,19 @@ def audit(folder: Path, models: dict[str, Path], spec: dict[str, Any], **setting
     return json.loads(verdict.read_text())
 
 
+def rebuild(
+    folder: Path, models: dict[str, Path], suspect: str, when: str = "auto", whole_elements: int = 1 << 26, mode: str = "full"
+) -> dict[str, Any]:
+    """Run the rebuild of an audit of `audit` that lies in `folder`; returns rebuild.json."""
+    made = ["--plan", folder / "plan.parquet", "--unpaired", folder / "unpaired.csv", "--tensors", folder / f"{suspect}.parquet"]
+    found = ["--recipes", folder / "recipes.json", "--verdict", folder / "verdict.json"]
+    sources = [f"{name}={path}" for name, path in models.items()]
+    how = ["--mode", mode, "--when", when, "--whole-elements", whole_elements]
+    outputs = ["--output", folder / "rebuild.json", "--table", folder / "rebuild.csv"]
+    command("rebuild", "--suspect", suspect, "--folders", *sources, *made, *found, *how, *outputs)
+    return json.loads((folder / "rebuild.json").read_text())
+
+
 def command(name: str, *arguments: Any) -> None:
     """Call `main` of scripts/{name}.py with these arguments."""
     path = ROOT / f"scripts/{name}.py"

@@ -34,6 +34,8 @@ Pure functions, no Snakemake, no argparse, no printing. One module per idea:
     signatures         what random drops leave behind
     recipe_search      the recipe that gives most of a model back
 
+    rebuild            the recipe applied to the whole parents, compared byte for byte
+
     summaries          everything pooled
 
     template_files     where a model keeps its chat template

@@ -15,6 +15,7 @@ from mergetrace.frames import Frame
 from mergetrace.proposals import Known, blends, fixed, native, nearswaps, spheres, varying
 from mergetrace.recipes import Piece, Recipe, as_json
 from mergetrace.rounding import replay
+from mergetrace.settings import place
 from mergetrace.shares import least_squares, visible
 from mergetrace.signatures import signature
 from mergetrace.trial import HOPELESS, Count, Trial, compare, rate, total
@@ -55,7 +56,11 @@ class Search:
         values = {name: samples[name].values() for name in (self.frame.base, *self.frame.donors)}
         gram, elements = self.tensors[about["tensor"]]
         return Piece(
-            about["tensor"], self._position(about["layer"]), values, audited, Facts(self.frame.base, self.frame.donors, gram, values, elements)
+            about["tensor"],
+            place(about["layer"], self._last_layer),
+            values,
+            audited,
+            Facts(self.frame.base, self.frame.donors, gram, values, elements),
         )
 
     def pilot(self) -> list[int]:
@@ -133,10 +138,6 @@ class Search:
     @cached_property
     def _last_layer(self) -> int:
         return max((int(layer) for layer in self.fits["layer"] if layer.isdigit()), default=0)
-
-    def _position(self, layer: str) -> float:
-        """0 for the first layer to 1 for the last; embeddings, head and final norm count as first (so does mergekit)."""
-        return int(layer) / self._last_layer if layer.isdigit() and self._last_layer else 0.0
 
 
 def start_search(frame: Frame, fits: pd.DataFrame, width: float) -> Search:

@@ -25,6 +25,11 @@ def value_at(setting: Setting, tensor: str, position: float) -> float:
     return float("nan")
 
 
+def place(layer: str, last: int) -> float:
+    """Where a tensor lies along the layers: 0 for the first to 1 for the last; embeddings, head and final norm count as first (so does mergekit)."""
+    return int(layer) / last if layer.isdigit() and last else 0.0
+
+
 def single(setting: Setting) -> float | None:
     """The number of a setting that is the same everywhere, else None."""
     return setting[0][1][0] if len(setting) == 1 and setting[0][0] == "" and len(setting[0][1]) == 1 else None

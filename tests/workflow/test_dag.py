@@ -62,6 +62,12 @@ def test_weights_asks_no_model(jobs):
     assert found["aggregate"] == 1
 
 
+def test_rebuild_asks_no_model_and_is_asked_for_by_name(jobs):
+    config = {"models": folders("s", "b", "d"), "audits": {"x": audit()}, "probe": {"enabled": False}}
+    assert jobs(config, "rebuild")["rebuild_suspect"] == 1
+    assert "rebuild_suspect" not in jobs(config)
+
+
 def test_probe_fits_nothing(jobs):
     found = jobs({"models": folders("s", "b", "d"), "audits": {"x": audit()}}, "probe")
     assert found["ask"] == 3

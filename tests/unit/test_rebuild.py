@@ -1,0 +1,129 @@
+"""The rebuild on real mergekit merges: every byte given back, and what cannot be is said."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from inprocess import audit, rebuild
+from moe_models import make_moe_models
+from planting import finetuned
+from realmerge import mergekit, qwen, write_qwen
+from safetensors.torch import load_file
+
+from mergetrace.facts import Facts, Streamed, gram_of
+from mergetrace.mergekit_yaml import mergekit_config
+from mergetrace.rebuild import why_not
+from mergetrace.recipes import make
+
+BASE = qwen(0)
+FIRST = finetuned(BASE, 1)
+MODELS = {"base": BASE, "first": FIRST, "sibling": finetuned(BASE, 2)}
+
+
+@pytest.fixture(scope="module")
+def parents(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("parents")
+    return {name: write_qwen(folder / name, tensors) for name, tensors in MODELS.items()}
+
+
+def audited(folder, parents, suspect):
+    models = {**parents, "suspect": suspect}
+    audit(folder, models, {"suspect": "suspect", "base": "base", "donors": ["first"], "controls": ["sibling"]})
+    return models
+
+
+def merged(parents, recipe, folder):
+    return mergekit(mergekit_config(recipe, "bfloat16", {name: str(path) for name, path in parents.items()}), folder)
+
+
+@pytest.mark.slow
+def test_every_tensor_of_a_fused_mixture_of_experts_is_given_back(tmp_path):
+    models = make_moe_models(tmp_path / "models")
+    audit(tmp_path / "results", models, {"suspect": "suspect", "base": "base", "donors": ["donor"], "controls": ["sibling"]})
+    found = rebuild(tmp_path / "results", models, "suspect")
+    table = pd.read_csv(tmp_path / "results/rebuild.csv")
+    stored = load_file(models["suspect"] / "model.safetensors")
+    assert found["rebuilt"]
+    assert found["exact_rate"] == 1.0
+    assert found["identical"] == found["tensors"] == len(table) == len(stored)
+    assert (table["sha256"] == table["sha256_rebuilt"]).all()
+    assert found["elements"] == found["compared"] == sum(tensor.numel() for tensor in stored.values())
+    assert any(table["tensor"].str.endswith("experts.gate_up_proj"))
+    assert found["first_differences"] == []
+
+
+def test_a_linear_merge_is_given_back_and_a_changed_number_is_shown(parents, tmp_path):
+    suspect = merged(parents, make("linear", {"base": 0.429, "first": 0.571}), tmp_path / "merged")
+    tensors = load_file(suspect / "model.safetensors")
+    changed, copied = "model.layers.2.mlp.up_proj.weight", "model.layers.1.input_layernorm.weight"
+    before = tensors[changed][3, 5].item()
+    tensors[changed][3, 5] = 1.5
+    tensors[copied] = BASE[copied]
+    tensors["model.extra.weight"] = torch.zeros(4, 4, dtype=torch.bfloat16)
+    folder = write_qwen(tmp_path / "changed", tensors)
+    models = audited(tmp_path / "results", parents, folder)
+    found = rebuild(tmp_path / "results", models, "suspect")
+    rows = pd.read_csv(tmp_path / "results/rebuild.csv").set_index("tensor")
+    shown = {difference["tensor"]: difference for difference in found["first_differences"]}
+    assert shown[changed] == {"tensor": changed, "index": 3 * 64 + 5, "suspect": 1.5, "rebuilt": before}
+    assert rows.loc[changed, "status"] == "differs"
+    assert rows.loc[copied, ["status", "note"]].tolist() == ["copied", "every number is that of base"]
+    assert rows.loc["model.extra.weight", "status"] == "not rebuilt"
+    assert found["not_rebuilt"] == found["copied"] == found["differs"] == 1
+    assert found["identical"] == found["tensors"] - 3
+
+
+def test_a_merge_stored_as_float32_is_given_back(parents, tmp_path):
+    suspect = merged(parents, make("linear", {"base": 0.429, "first": 0.571}), tmp_path / "merged")
+    wide = {name: tensor.float() for name, tensor in load_file(suspect / "model.safetensors").items()}
+    models = audited(tmp_path / "results", parents, write_qwen(tmp_path / "wide", wide))
+    found = rebuild(tmp_path / "results", models, "suspect")
+    assert found["identical"] == found["tensors"]
+
+
+def test_an_embedding_with_more_rows_is_compared_in_part(parents, tmp_path):
+    suspect = merged(parents, make("linear", {"base": 0.429, "first": 0.571}), tmp_path / "merged")
+    tensors = load_file(suspect / "model.safetensors")
+    name = "model.embed_tokens.weight"
+    tensors[name] = torch.cat([tensors[name], torch.zeros(8, 64, dtype=torch.bfloat16)])
+    models = audited(tmp_path / "results", parents, write_qwen(tmp_path / "resized", tensors))
+    found = rebuild(tmp_path / "results", models, "suspect")
+    row = pd.read_csv(tmp_path / "results/rebuild.csv").set_index("tensor").loc[name]
+    assert found["partial"] == 1
+    assert found["identical"] == found["tensors"] - 1
+    assert (row["status"], row["elements"] - row["compared"], row["exact"]) == ("partial", 8 * 64, row["compared"])
+
+
+def test_the_innocent_are_not_rebuilt(parents, tmp_path):
+    models = audited(
+        tmp_path / "results", {name: parents[name] for name in ("base", "first", "sibling")}, write_qwen(tmp_path / "s", finetuned(BASE, 7))
+    )
+    found = rebuild(tmp_path / "results", models, "suspect")
+    assert not found["rebuilt"]
+    assert "finetune_of_base" in found["reason"]
+    assert pd.read_csv(tmp_path / "results/rebuild.csv").empty
+
+
+def test_there_is_a_reason_where_nothing_is_rebuilt():
+    assert why_not("auto", "full", "merge", {"method": "linear"}) is None
+    assert why_not("always", "sample", "inconclusive", {"method": "linear"}) is None
+    assert "sample" in why_not("auto", "sample", "merge", {"method": "linear"})
+    assert "`inconclusive`" in why_not("auto", "full", "inconclusive", {"method": "linear"})
+    assert "No recipe" in why_not("always", "full", "merge", None)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_facts_of_a_streamed_tensor_are_those_of_the_whole(dtype):
+    generator = np.random.default_rng(0)
+    values = {name: generator.normal(size=5000).astype(np.float32).astype(np.float64) for name in ("base", "first", "second")}
+    names = tuple(values)
+    whole = Facts("base", names[1:], gram_of(values, names), values, 5000)
+    cuts = [{name: part[at : at + 700] for name, part in values.items()} for at in range(0, 5000, 700)]
+    streamed = Streamed("base", names[1:], 5000, lambda: iter(cuts))
+    delta = {"second": 1.0, "base": -1.0}
+    assert streamed.norm(delta) == pytest.approx(whole.norm(delta), rel=1e-12)
+    assert streamed.inner(delta, {"first": 2.0}) == pytest.approx(whole.inner(delta, {"first": 2.0}), rel=1e-12)
+    for share in (0.0, 0.003, 0.4, 0.9999, 1.0):
+        assert streamed.smallest_kept("base", "first", share, dtype) == whole.smallest_kept("base", "first", share, dtype)
+    if dtype == "float32":
+        assert streamed.scale("base", "first", 0.6, 0.05, dtype) == pytest.approx(whole.scale("base", "first", 0.6, 0.05, dtype), rel=1e-6)
