@@ -10,6 +10,7 @@ Pure functions, no Snakemake, no argparse, no printing. One module per idea:
     safetensors_file   a strict header parser
     dtypes             how stored numbers decode, and the lattices they lie on
     manifest           what a model folder holds
+    hub, ranges        a pinned repository of the Hub, and its bytes by checked ranges
     pairing, plan      the same tensor found in every model, and what comparing will cost
 
     frames             who is compared with whom

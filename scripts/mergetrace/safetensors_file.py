@@ -8,6 +8,7 @@ exactly one tensor. Tensor names are text and never become part of a path.
 import os
 import re
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -55,17 +56,28 @@ def read_model(folder: str | Path) -> list[tuple[str, Header]]:
     folder = Path(folder)
     if not folder.is_dir():
         _refuse(folder, "not a folder; give the folder that holds a model's *.safetensors files")
-    present = sorted(name for name in os.listdir(folder) if not name.startswith("."))
-    weight_map = _read_index(folder / INDEX_NAME) if INDEX_NAME in present else None
-    shards = _choose_shards(present, folder) if weight_map is None else sorted(set(weight_map.values()))
+    names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
+    present = [name for name in names if (folder / name).is_file()]
+    index = _read_bounded(folder / INDEX_NAME) if INDEX_NAME in names else None
+    return assemble(present, index, lambda shards: [read_header(folder / shard) for shard in shards], folder)
+
+
+def assemble(present: list[str], index: bytes | None, headers: Callable[[list[str]], list[Header]], place: str | Path) -> list[tuple[str, Header]]:
+    """The weight files of a model, chosen and checked as in `read_model`, wherever they lie.
+
+    present: the names of its files. index: the bytes of its shard index, if it has one. headers: gives the headers of the shards asked for,
+    in their order. place: the model's name for messages.
+    """
+    weight_map = None if index is None else _parse_index(index, f"{place}/{INDEX_NAME}")
+    shards = _choose_shards(present, place) if weight_map is None else sorted(set(weight_map.values()))
     if weight_map is not None and SINGLE_NAME in present and shards != [SINGLE_NAME]:
-        _refuse(folder, f"holds {SINGLE_NAME} beside an index of other files, and loaders differ in which they read; move one of the two away")
-    if missing := [shard for shard in shards if not (folder / shard).is_file()]:
-        _refuse(folder, f"{len(missing)} of {len(shards)} weight files are missing, the first is {shown(missing[0])}; download them")
-    model = [(shard, read_header(folder / shard)) for shard in shards]
-    places = _places(model, folder)
+        _refuse(place, f"holds {SINGLE_NAME} beside an index of other files, and loaders differ in which they read; move one of the two away")
+    if missing := sorted(set(shards).difference(present)):
+        _refuse(place, f"{len(missing)} of {len(shards)} weight files are missing, the first is {shown(missing[0])}; download them")
+    model = list(zip(shards, headers(shards), strict=True))
+    places = _places(model, place)
     if weight_map is not None:
-        _check_index(weight_map, places, folder / INDEX_NAME)
+        _check_index(weight_map, places, f"{place}/{INDEX_NAME}")
     return model
 
 
@@ -187,10 +199,13 @@ def _check_cover(tensors: list[TensorInfo], data_start: int, file_size: int, fil
         _refuse(file, f"{file_size - covered} bytes after the last tensor belong to none; download it again")
 
 
-def _read_index(index: Path) -> dict[str, str]:
-    """The index's map of tensor name to shard name. AuditError unless every shard is a plain file name."""
+def _read_bounded(index: Path) -> bytes:
     with _opened(index) as handle:
-        raw = handle.read(MAX_INDEX_BYTES + 1)
+        return handle.read(MAX_INDEX_BYTES + 1)
+
+
+def _parse_index(raw: bytes, index: str) -> dict[str, str]:
+    """The index's map of tensor name to shard name. AuditError unless every shard is a plain file name."""
     if len(raw) > MAX_INDEX_BYTES:
         _refuse(index, f"more than {MAX_INDEX_BYTES} bytes")
     weight_map = parse_object(raw, index).get("weight_map")
@@ -202,32 +217,32 @@ def _read_index(index: Path) -> dict[str, str]:
     return weight_map
 
 
-def _choose_shards(present: list[str], folder: Path) -> list[str]:
-    """The weight files of a folder without an index: shard 1 of 3 promises two more."""
+def _choose_shards(present: list[str], place: str | Path) -> list[str]:
+    """The weight files of a model without an index: shard 1 of 3 promises two more."""
     if SINGLE_NAME in present:
         return [SINGLE_NAME]
     shards = [name for name in present if name.endswith(".safetensors")]
     if not shards:
         others = [name for name in present if name.endswith((".bin", ".pt", ".pth", ".ckpt", ".gguf"))]
         found = f"only {shown(others[0])}, which is never read: pickles can run code, GGUF is a conversion" if others else "none"
-        _refuse(folder, f"a model in safetensors is needed, found {found}; convert the model with save_pretrained, or give another folder")
+        _refuse(place, f"a model in safetensors is needed, found {found}; convert the model with save_pretrained, or give another folder")
     numbered = [match for shard in shards if (match := re.fullmatch(r"(.+-)\d{5}(-of-(\d{5})\.safetensors)", shard))]
     promised = {f"{match[1]}{number:05}{match[2]}" for match in numbered for number in range(1, int(match[3]) + 1)}
     return sorted(promised.union(shards))
 
 
-def _places(model: list[tuple[str, Header]], folder: Path) -> dict[str, str]:
+def _places(model: list[tuple[str, Header]], place: str | Path) -> dict[str, str]:
     """Where each tensor is: tensor name to shard. AuditError if one is in two shards."""
     places: dict[str, str] = {}
     for shard, header in model:
         for name in header.tensors:
             if name in places:
-                _refuse(folder, f"tensor {shown(name)} is in {places[name]} and in {shard}; move the file away that is not of this model")
+                _refuse(place, f"tensor {shown(name)} is in {places[name]} and in {shard}; move the file away that is not of this model")
             places[name] = shard
     return places
 
 
-def _check_index(weight_map: dict[str, str], places: dict[str, str], index: Path) -> None:
+def _check_index(weight_map: dict[str, str], places: dict[str, str], index: str) -> None:
     """Refuse an index that names a tensor which its shard lacks, or lacks a tensor which a shard holds."""
     for name in sorted(weight_map.keys() | places.keys()):
         promised, found = weight_map.get(name, "no file"), places.get(name, "no file")

@@ -1,0 +1,72 @@
+"""A repository is pinned before it is read, and what the Hub says is believed only where it can be true. The client is the real one."""
+
+import json
+
+import pytest
+from hubserver import Fault, Hub, InMemory, Repo
+from huggingface_hub import constants
+from planting import random_model
+from safetensors.torch import save
+
+from mergetrace.errors import AuditError
+from mergetrace.hub import fetch_small_files, open_reader, pin, read_remote_model
+from mergetrace.ranges import Patience
+
+QUICK = Patience(attempts=3, stall_s=2, first_wait_s=0.01)
+TOKEN = "hf_secret"
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    shard = {"model.safetensors": InMemory(save(random_model(0))), "config.json": InMemory(b'{"model_type": "planted"}')}
+    with Hub({"o/m": Repo(shard)}) as hub:
+        monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
+        monkeypatch.setattr("huggingface_hub.hf_api.ENDPOINT", hub.endpoint, raising=False)
+        monkeypatch.setattr("huggingface_hub.hf_api.constants.ENDPOINT", hub.endpoint)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        yield hub
+
+
+def test_only_headers_are_read_of_a_pinned_model(hub, tmp_path):
+    pinned = pin("o/m", "main")
+    assert pinned.commit == hub.repos["o/m"].commit
+    hub.repos["o/m"].push({})  # the branch moves; the commit does not
+    with open_reader(pinned.as_json(), pinned.sizes, 4, QUICK) as reader:
+        fetch_small_files(reader, pinned, ("config.json", "tokenizer.json"), 1000, tmp_path)
+        [(name, header)] = read_remote_model(reader, pinned, tmp_path)
+    assert (name, set(header.tensors)) == ("model.safetensors", set(random_model(0)))
+    assert json.loads((tmp_path / "config.json").read_text()) == {"model_type": "planted"}
+    assert sum(seen.sent for seen in hub.requests("storage")) <= 1 << 16
+    assert {seen.token for seen in hub.requests("storage")} == {None}
+    assert TOKEN not in json.dumps(pinned.as_json())
+
+
+def test_a_small_file_that_was_damaged_is_refused(hub, tmp_path):
+    pinned = pin("o/m", "main")
+    hub.faults = [Fault("flip", "resolve", skip=1)]
+    with open_reader(pinned.as_json(), pinned.sizes, 4, QUICK) as reader, pytest.raises(AuditError, match=r"config\.json: its hash is"):
+        fetch_small_files(reader, pinned, ("config.json",), 1000, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"private": True}, "no such repository, or a private one"),
+        ({"commit": "gone"}, "no such revision"),
+        ({"announce": {"config.json": {"size": -1}}}, "which cannot be"),
+        ({"announce": {"config.json": {"size": 1 << 60}}}, "which cannot be"),
+    ],
+)
+def test_what_cannot_be_read_is_one_line(hub, change, message):
+    vars(hub.repos["o/m"]).update(change)
+    with pytest.raises(AuditError, match=message) as refused:
+        pin("o/m", "main")
+    assert "\n" not in str(refused.value)
+
+
+def test_no_network_is_one_line(hub, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.hf_api.constants.ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(AuditError, match="is there a network") as refused:
+        pin("o/m", "main")
+    assert "\n" not in str(refused.value)
