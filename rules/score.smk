@@ -18,7 +18,9 @@ rule score:
     params:
         answers=lambda wildcards, input: [f"{Path(path).parent.name}={path}" for path in input.answers],
         identities=lambda wildcards: json.dumps(config["audits"][wildcards.audit]["identities"]),
+        told=config["probe"]["adversarial_name"],
     message:
         "Counting the names in the answers of audit {wildcards.audit}"
     shell:
-        "python {input.script} --answers {params.answers:q} --identities {params.identities:q} --output {output.scores} 2> {log}"
+        "python {input.script} --answers {params.answers:q} --identities {params.identities:q} "
+        "--adversarial-name {params.told} --output {output.scores} 2> {log}"

@@ -13,11 +13,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--answers", type=key_value, nargs="+", required=True, metavar="MODEL=PATH", help="answer files, several per model")
     parser.add_argument("--identities", required=True, help='JSON, or a file of it: {"Nex": ["Nex", "Nex-AGI"]}')
+    parser.add_argument("--adversarial-name", help="who the adversarial condition names, counted as an identity of its own")
     parser.add_argument("--output", type=Path, required=True, help="the table, as CSV")
     arguments = parser.parse_args()
 
     answers = [(model, read_answers(path)) for model, path in arguments.answers]
-    table = score(answers, load_identities(arguments.identities))
+    identities = load_identities(arguments.identities)
+    told = arguments.adversarial_name
+    if identities and told and any(record["condition"] == "adversarial" for _, records in answers for record in records):
+        identities = identities | {told: [*identities.get(told, []), told]}
+    table = score(answers, identities)
     with whole(arguments.output) as partial:
         table.to_csv(partial, index=False)
     for row in table.itertuples():

@@ -4,7 +4,8 @@ import math
 import pytest
 
 from mergetrace.errors import AuditError
-from mergetrace.identity import choose_prompts, fold, found_spellings, load_identities, load_prompts, prompt_seed, score, wilson95
+from mergetrace.identity import fold, found_spellings, load_identities, score, wilson95
+from mergetrace.prompts import choose_prompts, load_prompts, prompt_seed
 
 RIO = ["Rio", "Prefeitura do Rio"]
 
@@ -78,6 +79,7 @@ def test_scores_count_answers_and_say_why_there_are_none():
 def test_seeds_depend_on_seed_and_prompt_alone():
     assert prompt_seed(0, "en-name-01") == prompt_seed(0, "en-name-01")
     assert len({prompt_seed(seed, name) for seed in (0, 1) for name in ("a", "b")}) == 4
+    assert len({prompt_seed(0, "a", sample) for sample in range(4)}) == 4
     assert 0 <= prompt_seed(0, "a") < 2**63
 
 
