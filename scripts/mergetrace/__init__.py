@@ -43,7 +43,11 @@ Pure functions, no Snakemake, no argparse, no printing. One module per idea:
     chat_template      what a template says that nobody asked for
     prompts            the questions, and the seed of each answer
     conditions         under which circumstances they are asked
-    identity           matching of names, intervals
+    denials            names mentioned only to deny them
+    identity           matching of names, counts
+    intervals          shares, their intervals, exact tests
+    comparisons        between conditions, and between models
+    conduct            answers that were cut, empty, repeating, refusals
     answers            questions asked once, and resumed where they stopped
     reasoning          what a thinking model says to itself
     generation         a model that answers, here
