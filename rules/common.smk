@@ -1,6 +1,7 @@
 # Helpers that every stage uses; no rules here.
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -44,6 +45,16 @@ def model_files(model):
     """What a job that reads a model depends on, which is the folder where a job makes it, or every file of a folder that is simply there."""
     path = Path(folder(model))
     return [str(path)] if str(path).startswith(STANDINS) else sorted(str(file) for file in path.iterdir() if file.is_file())
+
+
+def endpoint(model):
+    """The command-line options that say where a model is served; none for another backend."""
+    probe = config["probe"]
+    if probe["backend"] != "endpoint":
+        return ""
+    served = probe["endpoints"][model]
+    where = f"--endpoint-url {shlex.quote(served['url'])} --endpoint-model {shlex.quote(served['model'])}"
+    return f"{where} --endpoint-api {probe['endpoint_api']} --endpoint-key {probe['endpoint_key']} --concurrency {probe['concurrency']}"
 
 
 def roles(wildcards):

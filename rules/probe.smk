@@ -2,7 +2,7 @@
 rule ask:
     input:
         script="scripts/ask.py",
-        library=library("answers", "generation", "identity", "chat_template", "jinja_sandbox"),
+        library=library("answers", "conditions", "generation", "endpoint", "reasoning", "prompts", "chat_template", "jinja_sandbox"),
         template="results/models/{model}/template.json",
         prompts=config["probe"]["prompts"],
         model=lambda wildcards: model_files(wildcards.model),
@@ -17,10 +17,11 @@ rule ask:
     threads: 1
     resources:
         mem_mb=lambda wildcards, input: 2000 + int(1.2 * input.size_mb),
-        gpu=0 if config["compute"]["device"] == "cpu" else 1,
+        gpu=0 if config["compute"]["device"] == "cpu" or config["probe"]["backend"] == "endpoint" else 1,
     params:
         folder=lambda wildcards: folder(wildcards.model),
-        probe={key: value for key, value in config["probe"].items() if key not in ("enabled", "conditions", "prompts")},
+        probe={key: value for key, value in config["probe"].items() if key not in ("enabled", "conditions", "prompts", "endpoints")},
+        endpoint=lambda wildcards: endpoint(wildcards.model),
         conditions=",".join(config["probe"]["conditions"]),
         device=config["compute"]["device"],
     message:
@@ -28,5 +29,6 @@ rule ask:
     shell:
         "python {input.script} --model {params.folder:q} --name {wildcards.model} --template {input.template} --prompts {input.prompts} "
         "--conditions {params.conditions} --temperature {params.probe[temperature]} --max-new-tokens {params.probe[max_new_tokens]} "
-        "--seed {params.probe[seed]} --batch-size {params.probe[batch_size]} --device {params.device} --threads {threads} "
+        "--neutral-system {params.probe[neutral_system]:q} --adversarial-name {params.probe[adversarial_name]} --samples {params.probe[samples]} "
+        "--backend {params.probe[backend]} {params.endpoint} --seed {params.probe[seed]} --batch-size {params.probe[batch_size]} --device {params.device} --threads {threads} "
         "--outputs {output.answers} 2> {log}"

@@ -2,16 +2,20 @@
 
 import argparse
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from frontdoor import run, say
-from mergetrace.answers import ask_resumably, finish, make_questions, write_skipped
-from mergetrace.errors import AuditError
+from mergetrace.answers import ask_resumably, bare_questions, finish, make_questions, write_skipped
+from mergetrace.conditions import CONDITIONS, condition
+from mergetrace.errors import AuditError, Unaskable
 from mergetrace.files import read_json
-from mergetrace.identity import choose_prompts, load_prompts
+from mergetrace.prompts import choose_prompts, load_prompts
+
+Record = dict[str, Any]
+Backend = tuple[Record, Callable[[list[Record]], list[Record]]]  # what its answers depend on, and how to get them
 
 
 def parse() -> argparse.Namespace:
@@ -21,26 +25,37 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--template", type=Path, required=True, help="what template.py found")
     parser.add_argument("--prompts", type=Path, required=True, help="JSONL with id, language, stratum, text")
     parser.add_argument("--ids", default="", help="ask only these prompts (comma-separated ids)")
-    parser.add_argument("--conditions", default="shipped,stripped", help="shipped and stripped, comma-separated")
+    parser.add_argument("--conditions", default="shipped,stripped", help=f"of {', '.join(CONDITIONS)}, comma-separated")
+    parser.add_argument("--neutral-system", default="You are a helpful assistant.", help="the neutral condition's system message")
+    parser.add_argument("--adversarial-name", default="Zed", help="who the adversarial condition tells the model it is")
+    parser.add_argument("--samples", type=int, default=1, help="answers per prompt")
     parser.add_argument("--outputs", type=Path, nargs="+", required=True, help="one JSONL file per condition, in their order")
     parser.add_argument("--temperature", type=float, default=0.7)
     parser.add_argument("--max-new-tokens", type=int, default=128)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--backend", choices=("transformers", "endpoint"), default="transformers")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--endpoint-url", help="address of an OpenAI-compatible endpoint, which usually ends in /v1")
+    parser.add_argument("--endpoint-model", help="the model's name there")
+    parser.add_argument("--endpoint-api", choices=("completions", "chat"), default="completions", help="templates rendered here, or there")
+    parser.add_argument("--endpoint-key", default="MERGETRACE_API_KEY", help="the environment variable that holds the key, if one is needed")
+    parser.add_argument("--concurrency", type=int, default=8, help="requests at a time")
     arguments = parser.parse_args()
     arguments.conditions = arguments.conditions.split(",")
     if len(arguments.conditions) != len(arguments.outputs):
         parser.error("--outputs needs one file per condition")
-    if unknown := set(arguments.conditions) - {"shipped", "stripped"}:
-        parser.error(f"--conditions: {unknown.pop()!r} is neither shipped nor stripped")
+    if unknown := set(arguments.conditions) - set(CONDITIONS):
+        parser.error(f"--conditions: {unknown.pop()!r} is none of {', '.join(CONDITIONS)}")
+    if arguments.backend == "endpoint" and not (arguments.endpoint_url and arguments.endpoint_model):
+        parser.error("--backend endpoint needs --endpoint-url and --endpoint-model")
     return arguments
 
 
-def ask(arguments: argparse.Namespace, asked: Iterable[tuple[Path, list[dict[str, Any]]]], turn_end: str | None) -> None:
-    """Complete every (partial file, questions) in `asked`. Raises generation.Unaskable."""
-    import torch  # noqa: PLC0415
+def from_transformers(arguments: argparse.Namespace, turn_end: str | None) -> Backend:
+    """Raises Unaskable if the model does not fit here."""
+    import torch  # noqa: PLC0415 (seconds, and only now is there something to ask)
 
     from mergetrace import generation  # noqa: PLC0415
 
@@ -48,20 +63,40 @@ def ask(arguments: argparse.Namespace, asked: Iterable[tuple[Path, list[dict[str
     torch.set_flush_denormal(True)
     device = generation.choose_device(arguments.model, arguments.device)
     files = sorted(file for file in arguments.model.iterdir() if file.is_file())
-    settings = {
+    depends = {
         "model": [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files],
         "versions": {name: version(name) for name in ("torch", "transformers", "tokenizers")},
-        "sampling": [arguments.temperature, arguments.max_new_tokens],
         "device": [device, arguments.threads],
     }
     speaker = None
 
-    def answer_batch(batch: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def answer_batch(batch: list[Record]) -> list[Record]:
         nonlocal speaker
         speaker = speaker or generation.load(arguments.model, device, turn_end)
         prompts, seeds = [question["rendered"] for question in batch], [question["seed"] for question in batch]
         return generation.answer(speaker, prompts, seeds, arguments.temperature, arguments.max_new_tokens)
 
+    return depends, answer_batch
+
+
+def from_endpoint(arguments: argparse.Namespace, turn_end: str | None) -> Backend:
+    from mergetrace import endpoint  # noqa: PLC0415
+
+    key = os.environ.get(arguments.endpoint_key)
+    where = endpoint.Endpoint(arguments.endpoint_url, arguments.endpoint_model, arguments.endpoint_api, key, arguments.concurrency)
+    encode = endpoint.tokenizer(arguments.model) if arguments.endpoint_api == "completions" else None
+
+    def answer_batch(batch: list[Record]) -> list[Record]:
+        asked = [question | {"prompt_ids": encode(question["rendered"])} for question in batch] if encode else batch
+        return endpoint.answer(where, asked, arguments.temperature, arguments.max_new_tokens, (turn_end or "").strip() or None)
+
+    return {"endpoint": [where.url, where.model, where.api], "token_ids": encode is not None}, answer_batch
+
+
+def ask(arguments: argparse.Namespace, asked: Iterable[tuple[Path, list[Record]]], turn_end: str | None) -> None:
+    """Complete every (partial file, questions) in `asked`. Raises Unaskable."""
+    depends, answer_batch = (from_endpoint if arguments.backend == "endpoint" else from_transformers)(arguments, turn_end)
+    settings = depends | {"sampling": [arguments.temperature, arguments.max_new_tokens]}
     for partial, questions in asked:
         for done in ask_resumably(partial, questions, answer_batch, arguments.batch_size, settings):
             say(f"{arguments.name}, {questions[0]['condition']}: {done} of {len(questions)} prompts answered")
@@ -76,30 +111,36 @@ def main() -> None:
     prompts = choose_prompts(prompts, arguments.ids.split(",")) if arguments.ids else prompts
     template = read_json(arguments.template)
     outputs = dict(zip(arguments.conditions, arguments.outputs, strict=True))
+    rendered_there = arguments.backend == "endpoint" and arguments.endpoint_api == "chat"
 
-    # A template that injects nothing asks the same under every condition: once is enough, the seeds being equal.
+    # A template that injects nothing asks the same under shipped and stripped: once is enough, the seeds being equal.
     asked, partials, reasons = {}, {}, {}
-    for condition, output in outputs.items():
-        questions = make_questions(prompts, template, condition, arguments.seed)
-        if isinstance(questions, str):
-            reasons[condition] = questions
+    for name, output in outputs.items():
+        under = condition(name, arguments.neutral_system, arguments.adversarial_name)
+        if rendered_there and under.template == "stripped":
+            reasons[name] = "an endpoint's chat interface renders its own template; only completions can be asked without the text it injects"
             continue
-        rendered = tuple(question["rendered"] for question in questions)
-        partials[condition], _ = asked.setdefault(rendered, (output.with_name(output.name + ".partial"), questions))
+        if rendered_there:
+            questions = bare_questions(prompts, under, arguments.seed, arguments.samples)
+        else:
+            questions = make_questions(prompts, template, under, arguments.seed, arguments.samples)
+        if isinstance(questions, str):
+            reasons[name] = questions
+            continue
+        same = tuple((question["rendered"], question["system"]) for question in questions)
+        partials[name], _ = asked.setdefault(same, (output.with_name(output.name + ".partial"), questions))
     if asked:
-        from mergetrace.generation import Unaskable  # noqa: PLC0415 (it takes seconds, and only now is there something to ask)
-
         try:
             ask(arguments, asked.values(), template["turn_end"])
         except Unaskable as error:
             reasons |= dict.fromkeys(partials, str(error))
 
-    for condition, output in outputs.items():
-        if condition in reasons:
-            say(f"{arguments.name}, {condition}: not asked, {reasons[condition]}")
-            write_skipped(output, condition, reasons[condition])
+    for name, output in outputs.items():
+        if name in reasons:
+            say(f"{arguments.name}, {name}: not asked, {reasons[name]}")
+            write_skipped(output, name, reasons[name])
         else:
-            finish(partials[condition], output, condition)
+            finish(partials[name], output, name)
     for partial in partials.values():
         partial.unlink(missing_ok=True)
 

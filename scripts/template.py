@@ -7,7 +7,7 @@ from frontdoor import run, say
 from mergetrace.chat_template import analyse
 from mergetrace.errors import AuditError
 from mergetrace.files import write_json
-from mergetrace.template_files import find_template
+from mergetrace.template_files import find_template, other_templates
 
 
 def main() -> None:
@@ -21,9 +21,16 @@ def main() -> None:
     found = find_template(arguments.files)
     nothing = {"stripped": None, "injected": [], "identical_elsewhere": None, "turn_end": None, "reason": found.reason}
     analysis = nothing if found.text is None else analyse(found.text, found.special_tokens)
-    write_json(arguments.output, {"source": found.source, "shipped": found.text, "special_tokens": found.special_tokens} | analysis)
+    others = []
+    for where, text in other_templates(arguments.files, found.text):
+        result = analyse(text, found.special_tokens)
+        others.append({"source": where, "template": text, "injected": result["injected"], "reason": result["reason"]})
+    about = {"source": found.source, "shipped": found.text, "special_tokens": found.special_tokens, "others": others}
+    write_json(arguments.output, about | analysis)
     for item in analysis["injected"]:
         say(f"injected ({item['condition']}): {item['text'][:200]!r}")
+    for other in others:
+        say(f"{other['source']}, another template: {len(other['injected'])} injected texts")
     if analysis["reason"]:
         say(f"{found.source or arguments.files}: {analysis['reason']}")
 

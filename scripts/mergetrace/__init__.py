@@ -2,7 +2,7 @@
 
 Pure functions, no Snakemake, no argparse, no printing. One module per idea:
 
-    errors             what a user can cause, said in one line
+    errors             what can go wrong without being a defect
     files              outputs that appear whole or not at all
     configuration      the validated configuration
 
@@ -42,9 +42,17 @@ Pure functions, no Snakemake, no argparse, no printing. One module per idea:
     template_files     where a model keeps its chat template
     jinja_sandbox      templates rendered with limits on time and output
     chat_template      what a template says that nobody asked for
-    identity           prompts, matching, intervals
+    prompts            the questions, and the seed of each answer
+    conditions         under which circumstances they are asked
+    denials            names mentioned only to deny them
+    identity           matching of names, counts
+    intervals          shares, their intervals, exact tests
+    comparisons        between conditions, and between models
+    conduct            answers that were cut, empty, repeating, refusals
     answers            questions asked once, and resumed where they stopped
-    generation         a model that answers
+    reasoning          what a thinking model says to itself
+    generation         a model that answers, here
+    endpoint           a model that answers, behind an OpenAI-compatible interface
 
     traces             what stands out of one audited model's numbers
     accusing, verdict  the rules that turn numbers into words

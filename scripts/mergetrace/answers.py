@@ -10,34 +10,48 @@ from pathlib import Path
 from typing import Any
 
 from mergetrace.chat_template import conversation
+from mergetrace.conditions import Condition
 from mergetrace.errors import AuditError
 from mergetrace.files import write_text
-from mergetrace.identity import Prompt, prompt_seed
 from mergetrace.jinja_sandbox import Job, render
+from mergetrace.prompts import Prompt, prompt_seed
 
 MAX_RECORD = 16 << 20  # bytes of one line
 
 Record = dict[str, Any]
 
 
-def make_questions(prompts: list[Prompt], template: dict[str, Any], condition: str, seed: int) -> list[Record] | str:
-    """A record per prompt, rendered by `template[condition]` and seeded, lacking only its answer; or why there are none.
+def make_questions(prompts: list[Prompt], template: dict[str, Any], condition: Condition, seed: int, samples: int = 1) -> list[Record] | str:
+    """`samples` records per prompt, rendered by the condition's template and seeded, lacking only the answer; or why there are none.
 
     `template` is what the template step found. A prompt that cannot be rendered spoils the condition: shares of unlike
     sets of prompts would not compare.
     """
-    if template[condition] is None:
-        return template["reason"] or f"there is no {condition} chat template"
-    renders = render(Job(template[condition], conversation(prompt.text), variables=template["special_tokens"]) for prompt in prompts)
-    questions = []
+    source = template[condition.template]
+    if source is None:
+        return template["reason"] or f"there is no {condition.template} chat template"
+    renders = render(Job(source, conversation(prompt.text, system=condition.system), variables=template["special_tokens"]) for prompt in prompts)
     for prompt, rendered in zip(prompts, renders, strict=True):
         if rendered.error:
             return f"prompt {prompt.id}: {rendered.error}"
-        questions.append(
-            {"prompt": prompt.id, "language": prompt.language, "stratum": prompt.stratum, "condition": condition, "text": prompt.text}
-            | {"rendered": rendered.text, "seed": prompt_seed(seed, prompt.id)}
+        if prompt.text.strip() not in rendered.text:
+            return f"prompt {prompt.id}: the chat template does not print it"
+    return [
+        question | {"rendered": rendered.text}
+        for question, rendered in zip(
+            bare_questions(prompts, condition, seed, samples), (each for each in renders for _ in range(samples)), strict=True
         )
-    return questions
+    ]
+
+
+def bare_questions(prompts: list[Prompt], condition: Condition, seed: int, samples: int = 1) -> list[Record]:
+    """The same records not rendered, for an endpoint that renders conversations itself."""
+    return [
+        {"prompt": prompt.id, "language": prompt.language, "stratum": prompt.stratum, "sample": sample, "condition": condition.name}
+        | {"system": condition.system, "text": prompt.text, "rendered": None, "seed": prompt_seed(seed, prompt.id, sample)}
+        for prompt in prompts
+        for sample in range(samples)
+    ]
 
 
 def ask_resumably(
@@ -45,7 +59,7 @@ def ask_resumably(
 ) -> Iterator[int]:
     """Ask `questions` in batches, yielding the number answered so far; exhausted, `partial` is complete (see `finish`).
 
-    `answer_batch` takes questions and returns for each what it adds to the record (answer, finish, tokens).
+    `answer_batch` takes questions and returns for each what it adds to the record (prompt_ids, answer, reasoning, finish, tokens).
     The batches are always the same slices of `questions`: an interrupted run starts again with its first unfinished
     batch and ends with the same bytes. `settings` is everything else an answer depends on: they and the questions head
     the partial file, and a partial file of other settings is begun anew.
@@ -58,7 +72,7 @@ def ask_resumably(
         for start in range(done, len(questions), batch_size):
             batch = questions[start : start + batch_size]
             for question, answer in zip(batch, answer_batch(batch), strict=True):
-                handle.write(_line(question | answer))
+                handle.write(_line(question | {key: _writable(value) for key, value in answer.items()}))
             handle.flush()
             os.fsync(handle.fileno())
             yield start + len(batch)
@@ -95,6 +109,11 @@ def read_answers(path: str | Path) -> list[Record]:
 
 def _answered(record: Record) -> bool:
     return isinstance(record.get("answer"), str) or isinstance(record.get("skipped"), str)
+
+
+def _writable(value: Any) -> Any:
+    """Text that UTF-8 can hold: a lone surrogate, which JSON can smuggle in, becomes a question mark."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
 
 
 def _line(record: Record) -> bytes:

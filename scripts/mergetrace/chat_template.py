@@ -73,10 +73,13 @@ _BARE: _Chats = {
 _UNASKED: _Chats = {  # where a template may inject something too; looked at, not stripped
     "no system message, with tools": (conversation(USER), True, {"tools": [_TOOL]}),
     "empty system message": (conversation(USER, system=""), True, {}),
+    "no system message, thinking switched off": (conversation(USER), True, {"enable_thinking": False}),
+    "no system message, thinking switched on": (conversation(USER), True, {"enable_thinking": True}),
 }
 _ELSEWHERE: _Chats = {f"{name}, system": (conversation(system=SYSTEM) + chat, opened, more) for name, (chat, opened, more) in _BARE.items()} | {
     "tools, system": (conversation(USER, system=SYSTEM), True, {"tools": [_TOOL]}),
     "no thinking, system": (conversation(USER, system=SYSTEM), True, {"enable_thinking": False}),
+    "thinking, system": (conversation(USER, system=SYSTEM), True, {"enable_thinking": True}),
     "parts, system": (conversation(USER, system=[{"type": "text", "text": SYSTEM}]), True, {}),
     "other system": (conversation("你是谁?", "Olá!", "¿Y ahora?", system="  Você é útil.\n\n{{ x }} <b>'\"\\n "), True, {}),
 }
@@ -97,6 +100,10 @@ def _proven(source: str, special_tokens: dict[str, str], shipped: dict[str, Rend
     }
     if shipped["no system message, with tools"] != shipped["user"]:  # many templates know no tools
         against["no system message, with tools"] = ("no system message, with tools", "tools, system", {"tools": [_TOOL]})
+    for switch, asked, thinking in (("off", "no thinking, system", False), ("on", "thinking, system", True)):
+        condition = f"no system message, thinking switched {switch}"
+        if shipped[condition] != shipped["user"]:  # many templates know no such switch
+            against[condition] = (condition, asked, {"enable_thinking": thinking})
     candidates = {condition: _candidate(shipped[plain].text, shipped[asked].text) for condition, (plain, asked, _) in against.items()}
     trials = {
         condition: (conversation(USER, system=text), True, against[condition][2]) for condition, text in candidates.items() if text and text.strip()

@@ -30,6 +30,7 @@ def complete(config: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     _fill_defaults(config, schema)
     for name, audit in config["audits"].items():
         _check_audit(name, audit, config["models"])
+        _check_endpoints(name, audit, config["probe"])
     return config
 
 
@@ -128,3 +129,11 @@ def _check_audit(name: str, audit: dict[str, Any], models: dict[str, Any]) -> No
             )
     if twice := {model for model in parents if parents.count(model) > 1}:
         raise AuditError(f"configuration: audits.{name}: `{min(twice)}` is both base and donor; give it one role")
+
+
+def _check_endpoints(name: str, audit: dict[str, Any], probe: dict[str, Any]) -> None:
+    unserved = [model for model in models_of(audit) if model not in probe["endpoints"]]
+    if probe["enabled"] and probe["backend"] == "endpoint" and unserved:
+        raise AuditError(
+            f"configuration: probe.endpoints says nothing of `{unserved[0]}`, which audits.{name} asks; give its url and model, or another backend"
+        )

@@ -1,4 +1,4 @@
-"""The one exception a user can cause."""
+"""What can go wrong without being a defect."""
 
 
 class AuditError(Exception):
@@ -7,3 +7,7 @@ class AuditError(Exception):
     The message is one or two lines: the file, tensor or key, what was found there, what to do.
     Command lines print it without a traceback and exit 1; everything else is a defect and keeps its traceback.
     """
+
+
+class Unaskable(Exception):  # noqa: N818 (a finding about the model, not an error of ours)
+    """Why a model cannot be asked, in one line: the audit of its weights goes on without its answers."""

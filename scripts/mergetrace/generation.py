@@ -1,7 +1,4 @@
-"""Answers from a model folder by transformers, one random stream per prompt.
-
-A model that cannot be asked raises `Unaskable`: the audit of its weights goes on without its answers.
-"""
+"""Answers from a model folder by transformers, one random stream per prompt."""
 
 import contextlib
 import json
@@ -15,16 +12,13 @@ import psutil
 import torch
 import transformers
 
-from mergetrace.errors import AuditError
+from mergetrace.errors import AuditError, Unaskable
+from mergetrace.reasoning import separate
 
 MAX_PROMPT_TOKENS = 16_384
 HEADROOM = 1.1  # memory beyond the weights, for activations and the cache
 MAX_COUNT = 100_000  # of layers, heads or experts in a configuration
 MAX_CONFIG = 16 << 20  # bytes
-
-
-class Unaskable(Exception):  # noqa: N818 (a finding about the model, not an error of ours)
-    """Why a model cannot be asked, in one line."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +85,7 @@ def load(folder: Path, device: str, turn_end: str | None) -> Speaker:
     except Unaskable:
         raise
     except Exception as error:  # a stranger's files can make transformers raise anything
-        raise Unaskable(f"transformers {transformers.__version__} cannot load it: {type(error).__name__}: {_one_line(error)}") from error
+        raise Unaskable(f"transformers {transformers.__version__} cannot load it: {type(error).__name__}: {one_line(error)}") from error
     if not any((folder / name).is_file() for name in tokenizer.vocab_files_names.values()):
         raise Unaskable("no tokenizer in the model folder (transformers would invent one)")
     if info["missing_keys"]:
@@ -103,7 +97,9 @@ def load(folder: Path, device: str, turn_end: str | None) -> Speaker:
 
 
 def answer(speaker: Speaker, prompts: list[str], seeds: list[int], temperature: float, max_new_tokens: int) -> list[dict[str, Any]]:
-    """Answer rendered prompts in one batch: for each {answer, finish ("stop" or "length"), tokens (without the stop token)}.
+    """Answer rendered prompts in one batch.
+
+    Returns for each {prompt_ids, answer, reasoning (None: there was none), finish ("stop" or "length"), tokens (without the stop token)}.
 
     Plain sampling at `temperature` (0: the most probable token), whatever the model's generation_config.json suggests.
     Row i draws from its own stream of seeds[i]: its answer depends on its batch only as far as floating point does.
@@ -124,10 +120,12 @@ def answer(speaker: Speaker, prompts: list[str], seeds: list[int], temperature: 
         )
     except torch.OutOfMemoryError:
         raise AuditError(f"out of GPU memory with {len(prompts)} prompts at a time; lower probe.batch_size") from None
-    return [_finish(speaker, row) for row in generated[:, width:].tolist()]
+    return [
+        {"prompt_ids": row} | _finish(speaker, prompt, own) for prompt, row, own in zip(prompts, rows, generated[:, width:].tolist(), strict=True)
+    ]
 
 
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
     """An error's message without line breaks and control characters, at most 300 characters."""
     return "".join(char for char in " ".join(str(error).split()) if char.isprintable())[:300]
 
@@ -154,14 +152,26 @@ def _sampler(seeds: list[int], temperature: float) -> Callable[[torch.Tensor, to
     return draw
 
 
-def _finish(speaker: Speaker, tokens: list[int]) -> dict[str, Any]:
+def _finish(speaker: Speaker, prompt: str, tokens: list[int]) -> dict[str, Any]:
     end = next((place for place, token in enumerate(tokens) if token in speaker.stops), None)
     own = tokens[:end]
-    return {
-        "answer": speaker.tokenizer.decode(own, skip_special_tokens=True),
-        "finish": "length" if end is None else "stop",
-        "tokens": len(own),
-    }
+    reasoning, answer = spoken(speaker.tokenizer, own, prompt)
+    return {"answer": answer, "reasoning": reasoning, "finish": "length" if end is None else "stop", "tokens": len(own)}
+
+
+def spoken(tokenizer: Any, tokens: list[int], prompt: str) -> tuple[str | None, str]:
+    """(reasoning or None, answer) of generated tokens, without special tokens, which may be what tells the two apart."""
+    reasoning, answer = separate(tokenizer.decode(tokens, skip_special_tokens=False), prompt)
+    if reasoning is None:
+        return None, tokenizer.decode(tokens, skip_special_tokens=True)
+    special = re.compile("|".join(map(re.escape, tokenizer.all_special_tokens)) or r"(?!)")
+    return special.sub("", reasoning), special.sub("", answer)
+
+
+def closing_tokens(tokenizer: Any, turn_end: str | None) -> list[int]:
+    """The special token that the chat template prints after an answer, if it is one."""
+    ids = tokenizer(turn_end or "", add_special_tokens=False)["input_ids"]
+    return [token for token in ids if token in tokenizer.added_tokens_decoder][:1]
 
 
 def _stops(model: Any, tokenizer: Any, turn_end: str | None) -> frozenset[int]:
@@ -170,8 +180,7 @@ def _stops(model: Any, tokenizer: Any, turn_end: str | None) -> frozenset[int]:
     for config in (model.generation_config, model.config.get_text_config()):
         value = getattr(config, "eos_token_id", None)
         declared += value if isinstance(value, list) else [value]
-    closing = tokenizer(turn_end or "", add_special_tokens=False)["input_ids"]
-    declared += [token for token in closing if token in tokenizer.added_tokens_decoder][:1]
+    declared += closing_tokens(tokenizer, turn_end)
     return frozenset(token for token in declared if isinstance(token, int))
 
 

@@ -1,73 +1,22 @@
-"""Who a model says it is: the prompts that ask, the matching of names in the answers, the counts with their intervals."""
+"""Who a model says it is: the matching of names in the answers, the counts with their intervals."""
 
-import hashlib
 import json
 import math
 import re
 import unicodedata
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from mergetrace.denials import denied
 from mergetrace.errors import AuditError
+from mergetrace.intervals import share95
 
-MAX_PROMPTS_FILE = 16 << 20  # bytes
-MAX_PROMPT = 8_000  # characters
-_FIELDS = ("id", "language", "stratum", "text")
-_COLUMNS = ["model", "condition", "identity", "hits", "n", "share", "ci95_low", "ci95_high", "reason"]
+_COLUMNS = ["model", "condition", "identity", "hits", "n", "share", "ci95_low", "ci95_high", "denied", "reason"]
 # Scripts that put no space between words: any neighbour is a boundary there. Katakana is left out: リオ is no part of マリオ.
 _UNSPACED = {"CJK", "HIRAGANA", "HANGUL", "BOPOMOFO", "THAI", "LAO", "KHMER", "MYANMAR"}
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """One question: `stratum` is the kind of question (name, maker, ...), `language` a code such as pt."""
-
-    id: str
-    language: str
-    stratum: str
-    text: str
-
-
-def load_prompts(path: str | Path) -> list[Prompt]:
-    """Read prompts from JSONL, one object of `id`, `language`, `stratum`, `text` a line; empty lines are skipped.
-
-    Raises AuditError naming the file and the line.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise AuditError(f"{path}: no such prompts file")
-    if path.stat().st_size > MAX_PROMPTS_FILE:
-        raise AuditError(f"{path}: larger than {MAX_PROMPTS_FILE >> 20} MiB; prompts are short questions, one a line")
-    lines: dict[str, int] = {}
-    prompts = []
-    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
-        if line.strip():
-            prompt = _prompt(line, f"{path}, line {number}")
-            if prompt.id in lines:
-                raise AuditError(f"{path}, line {number}: id {prompt.id!r} is already used in line {lines[prompt.id]}; ids must be unique")
-            lines[prompt.id] = number
-            prompts.append(prompt)
-    if not prompts:
-        raise AuditError(f"{path}: no prompts in it")
-    return prompts
-
-
-def choose_prompts(prompts: list[Prompt], ids: Iterable[str]) -> list[Prompt]:
-    """The prompts of these ids, in the file's order. Raises AuditError for an unknown id."""
-    wanted = set(ids)
-    unknown = sorted(wanted - {prompt.id for prompt in prompts})
-    if unknown:
-        raise AuditError(f"prompt id {unknown[0]!r} is not in the prompts file")
-    return [prompt for prompt in prompts if prompt.id in wanted]
-
-
-def prompt_seed(seed: int, prompt_id: str) -> int:
-    """The seed of one prompt's answer: 63 bits that depend on nothing but these two."""
-    return int.from_bytes(hashlib.sha256(f"{seed} {prompt_id}".encode()).digest()[:8], "big") >> 1
 
 
 def load_identities(text_or_path: str) -> dict[str, list[str]]:
@@ -107,73 +56,56 @@ def fold(text: str) -> str:
 
 
 def found_spellings(answer: str, spellings: Iterable[str]) -> list[str]:
-    """Those of `spellings` that stand in `answer` as whole words, in their order.
+    """Those of `spellings` that stand in `answer` as whole words and are not all denied, in their order.
 
     A word ends where the script changes, between letter and digit (Qwen3 names Qwen), at anything that is neither, and
     anywhere in scripts without spaces. Spellings may overlap: "Nex-AGI" holds "Nex" too.
     """
+    return mentions(answer, spellings)[0]
+
+
+def mentions(answer: str, spellings: Iterable[str]) -> tuple[list[str], list[str]]:
+    """(spellings that the answer gives, spellings that it only denies: "I am not Qwen")."""
     folded = fold(answer)
-    return [spelling for spelling in spellings if _stands_in(folded, fold(spelling))]
-
-
-def wilson95(hits: int, n: int) -> tuple[float, float]:
-    """Wilson's 95 % score interval of a proportion (Wilson 1927, doi:10.1080/01621459.1927.10502953); NaN without trials."""
-    from scipy.stats import binomtest  # noqa: PLC0415 (half a second that the probe, which needs only the prompts, need not wait)
-
-    if n == 0:
-        return math.nan, math.nan
-    interval = binomtest(hits, n).proportion_ci(confidence_level=0.95, method="wilson")
-    return float(interval.low), float(interval.high)
+    given, refused = [], []
+    for spelling in spellings:
+        word = fold(spelling)
+        if places := list(_places(folded, word)):
+            (refused if all(denied(folded, start, start + len(word)) for start in places) else given).append(spelling)
+    return given, refused
 
 
 def score(answers: Iterable[tuple[str, list[dict[str, Any]]]], identities: dict[str, list[str]]) -> pd.DataFrame:
     """Count, for every model and condition, the answers that name each identity.
 
     `answers` are (model, records of one file); a record has `condition` and either `answer` or, where the model could
-    not be asked, `skipped` with the reason. A hit is an answer that holds any of the identity's spellings.
-    Columns: model, condition, identity, hits, n, share, ci95_low, ci95_high (NaN without answers), reason.
+    not be asked, `skipped` with the reason. A hit is an answer that gives any of the identity's spellings; `denied` counts the
+    answers that only deny it. The reasoning of thinking models is no part of an answer.
+    Columns: model, condition, identity, hits, n, share, ci95_low, ci95_high (NaN without answers), denied, reason.
     """
     rows = []
     for model, records in answers:
         for condition in dict.fromkeys(record["condition"] for record in records):
             own = [record for record in records if record["condition"] == condition]
-            texts = [record["answer"] for record in own if "answer" in record]
+            told = [record for record in own if "answer" in record]
             reason = next((record["skipped"] for record in own if "skipped" in record), None)
             for identity, spellings in identities.items():
-                hits = sum(bool(found_spellings(text, spellings)) for text in texts)
-                share = hits / len(texts) if texts else math.nan
-                rows.append((model, condition, identity, hits, len(texts), share, *wilson95(hits, len(texts)), reason))
+                found = [mentions(record["answer"], spellings) for record in told]
+                hit = [bool(given) for given, _ in found]
+                only_denied = sum(bool(refused and not given) for given, refused in found)
+                share = sum(hit) / len(hit) if hit else math.nan
+                ends = share95(hit, [record.get("prompt") for record in told])
+                rows.append((model, condition, identity, sum(hit), len(hit), share, *ends, only_denied, reason))
     return pd.DataFrame(rows, columns=_COLUMNS)
 
 
-def _prompt(line: bytes, place: str) -> Prompt:
-    try:
-        value = json.loads(line.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise AuditError(f"{place}: not a line of JSON in UTF-8 ({error})") from None
-    if not isinstance(value, dict) or set(value) != set(_FIELDS):
-        found = ", ".join(sorted(map(str, value)))[:200] if isinstance(value, dict) else f"a {type(value).__name__}"
-        raise AuditError(f"{place}: an object with exactly {', '.join(_FIELDS)} is needed, found {found}")
-    for key in _FIELDS:
-        if not isinstance(value[key], str) or not value[key].strip():
-            raise AuditError(f"{place}: {key} must be text that is not empty, found {str(value[key])[:60]!r}")
-    if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", value["id"]):
-        raise AuditError(f"{place}: id {value['id'][:80]!r} must be at most 64 letters, digits, dots, dashes or underscores")
-    if len(value["text"]) > MAX_PROMPT:
-        raise AuditError(f"{place}: text has {len(value['text']):,} characters, more than {MAX_PROMPT:,}")
-    if re.search("[\ud800-\udfff]", "".join(value.values())):
-        raise AuditError(f"{place}: a lone surrogate (\\ud800 to \\udfff) is not a character")
-    return Prompt(**value)
-
-
-def _stands_in(text: str, word: str) -> bool:
+def _places(text: str, word: str) -> Iterator[int]:
     start = text.find(word)
     while start >= 0:
         end = start + len(word)
         if not _joined(text[start - 1 : start], word[0]) and not _joined(word[-1], text[end : end + 1]):
-            return True
+            yield start
         start = text.find(word, start + 1)
-    return False
 
 
 def _joined(left: str, right: str) -> bool:

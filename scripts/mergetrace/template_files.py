@@ -7,6 +7,7 @@ from typing import Any
 
 from mergetrace.jinja_sandbox import MAX_TEMPLATE
 
+MAX_OTHERS = 16  # further templates looked at
 MAX_JSON = 64 << 20  # bytes; tokenizer_config.json lists every added token, a few MB at most
 SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
@@ -35,6 +36,29 @@ def find_template(folder: str | Path) -> Found:
     except (ValueError, RecursionError) as error:  # ValueError covers bad JSON and bad Unicode
         return Found(reason=f"the chat template cannot be read: {' '.join(str(error).split())[:300]}")
     return Found(reason="no chat template among the model's files")
+
+
+def other_templates(folder: str | Path, used: str | None) -> list[tuple[str, str]]:
+    """(where, text) of every further chat template among a model's files that differs from `used`, the one that find_template found.
+
+    Named ones in tokenizer_config.json and chat_template.json, and files of additional_chat_templates/ as transformers writes them.
+    Unreadable files are find_template's to report.
+    """
+    folder = Path(folder)
+    found: dict[str, str] = {}
+    try:
+        for name in ("tokenizer_config.json", "chat_template.json", "processor_config.json"):
+            value = _read_object(folder / name).get("chat_template")
+            entries = {entry.get("name"): entry.get("template") for entry in value if isinstance(entry, dict)} if isinstance(value, list) else value
+            entries = entries if isinstance(entries, dict) else {None: entries}
+            found |= {f"{name}: {key}" if key else name: text for key, text in entries.items() if isinstance(text, str)}
+        for path in sorted(folder.glob("additional_chat_templates/*.jinja")):
+            found[f"additional_chat_templates/{path.name}"] = _read(path, MAX_TEMPLATE) or ""
+        "".join([*found, *found.values()]).encode()
+    except (ValueError, RecursionError, TypeError):
+        return []
+    distinct = {text: where for where, text in reversed(found.items()) if text != used}
+    return sorted((where[:200], text) for text, where in distinct.items())[:MAX_OTHERS]
 
 
 def _read(path: Path, limit: int) -> str | None:

@@ -19,7 +19,12 @@ LABELS = {
     "unrelated": "unrelated",
     "inconclusive": "we cannot tell",
 }
-CONDITIONS = {"shipped": "as shipped", "stripped": "without the text its template adds"}
+CONDITIONS = {
+    "shipped": "as shipped",
+    "stripped": "without the text its template adds",
+    "neutral": "after a neutral system message",
+    "adversarial": "told that it is somebody else",
+}
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,13 @@
 import json
+from functools import lru_cache
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mergetrace.chat_template import analyse, conversation
 from mergetrace.jinja_sandbox import Job, render
-from mergetrace.template_files import find_template
+from mergetrace.template_files import find_template, other_templates
 
 RIO = 'You are Rio, the assistant of the "Prefeitura do Rio". It\'s carioca.'
 
@@ -232,3 +235,74 @@ def test_unreadable_files_are_a_reason(tmp_path, content):
 def test_an_oversized_template_is_not_read(tmp_path):
     write(tmp_path, "chat_template.jinja", "x" * 1_000_001)
     assert "larger than 1,000,000 bytes" in find_template(tmp_path).reason
+
+
+def test_further_templates_are_found_wherever_they_are_kept(tmp_path):
+    named = [{"name": "default", "template": "plain"}, {"name": "tool_use", "template": "tools"}, {"name": "rag", "template": "plain"}, 7]
+    write(tmp_path, "tokenizer_config.json", {"chat_template": named})
+    write(tmp_path, "chat_template.json", {"chat_template": "processor"})
+    (tmp_path / "additional_chat_templates").mkdir()
+    write(tmp_path / "additional_chat_templates", "extra.jinja", "extra")
+    assert other_templates(tmp_path, find_template(tmp_path).text) == [
+        ("additional_chat_templates/extra.jinja", "extra"),
+        ("chat_template.json", "processor"),
+        ("tokenizer_config.json: tool_use", "tools"),
+    ]
+    write(tmp_path, "chat_template.json", "[" * 100_000)
+    assert other_templates(tmp_path, "plain") == []
+
+
+def unasked(expression):
+    """A system turn that prints a Jinja expression where no system message stands."""
+    return "{% if messages[0].role != 'system' %}<|im_start|>system\n{{ " + expression + " }}<|im_end|>\n{% endif %}"
+
+
+def test_an_identity_behind_a_thinking_switch_is_named():
+    source = "{% if enable_thinking is defined and not enable_thinking %}" + unasked("'You are Rio.'") + "{% endif %}"
+    result = analyse(source + CHATML_TURNS, TOKENS)
+    assert {"condition": "no system message, thinking switched off", "text": "You are Rio."} in result["injected"]
+
+
+MORE_SHAPES = {
+    "macro": ("{% macro who(s) %}{{ s }}{% endmacro %}" + unasked("who('You are Rio.')"), True),
+    "namespace": ("{% set ns = namespace(s='You are Rio.') %}" + unasked("ns.s"), True),
+    "default variable": (unasked("default_system_prompt | default('You are Rio.')"), True),
+    "reversed": (unasked("'.oiR era uoY' | reverse"), True),
+    "formatted": (unasked("'You are %s%s.' | format('R', 'io')"), True),
+    "replaced": (unasked("'You are Qx.' | replace('Qx', 'Rio')"), True),
+    "comment": ("{# You are Rio. #}", False),
+    "unused": ("{% set who = 'You are Rio.' %}", False),
+    "unreachable": ("{% if false %}You are Rio.{% endif %}", False),
+}
+
+
+@pytest.mark.parametrize(("head", "injects"), MORE_SHAPES.values(), ids=MORE_SHAPES)
+def test_obfuscated_text_is_found_by_what_is_printed(head, injects):
+    result = analyse(head + CHATML_TURNS, TOKENS)
+    assert bool(result["injected"]) == injects
+    assert result["identical_elsewhere"] is True
+    assert say(result["stripped"], "Hello") == say(CHATML_TURNS, "Hello")
+    for chat in (("Hello",), ("你好", "Hi", "Who?")):
+        assert say(result["stripped"], *chat, system="Be Zed.") == say(head + CHATML_TURNS, *chat, system="Be Zed.")
+
+
+@lru_cache
+def stripped(source):
+    return analyse(source, TOKENS)["stripped"]
+
+
+TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=40)
+CHATS = st.lists(st.tuples(TEXTS, st.lists(TEXTS, min_size=1, max_size=5), st.booleans()), min_size=5, max_size=20)
+
+
+@pytest.mark.parametrize("name", ["Qwen 2.5", "set variable", "joined", "raw text", "Vicuna"])
+@settings(max_examples=8, deadline=None)
+@given(chats=CHATS)
+def test_every_conversation_with_a_system_message_renders_the_same(name, chats):
+    source, _ = INJECTING[name]
+    both = [
+        [Job(template, conversation(*texts, system=system), opened, TOKENS) for system, texts, opened in chats]
+        for template in (source, stripped(source))
+    ]
+    results = render([job for jobs in both for job in jobs])
+    assert results[: len(chats)] == results[len(chats) :]

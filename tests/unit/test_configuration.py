@@ -23,7 +23,7 @@ def edited(edit) -> dict:
 def test_defaults_are_filled_in_and_the_input_is_left_alone():
     config = complete(DEMO, SCHEMA)
     assert config["sampling"]["blocks"] == 32
-    assert config["probe"]["conditions"] == ["shipped", "stripped"]
+    assert config["probe"]["conditions"] == ["shipped", "stripped", "neutral", "adversarial"]
     assert "sampling" not in DEMO
 
 
@@ -83,3 +83,15 @@ def test_every_key_is_described_and_documented():
         assert description, key
         assert f"`{key}`" in readme, f"config/README.md lacks {key}; run `make config-docs`"
         assert description in readme, f"config/README.md is stale for {key}; run `make config-docs`"
+
+
+def test_an_endpoint_is_needed_for_every_model_asked():
+    served = {"url": "http://127.0.0.1:8000/v1", "model": "x"}
+    config = {**DEMO, "probe": {"backend": "endpoint", "endpoints": {"rio": served}}}
+    with pytest.raises(AuditError, match=r"probe.endpoints says nothing of `tuiuti`, which audits.demo asks"):
+        complete(config, SCHEMA)
+    config["probe"]["endpoints"] = dict.fromkeys(("rio", "tuiuti", "qwen", "nex"), served)
+    assert complete(config, SCHEMA)["probe"]["concurrency"] == 8
+    config["probe"]["endpoints"]["rio"] = {"url": "ftp://x", "model": "x"}
+    with pytest.raises(AuditError, match="does not match"):
+        complete(config, SCHEMA)

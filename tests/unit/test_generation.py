@@ -11,8 +11,8 @@ import score
 import template
 
 from mergetrace.answers import ask_resumably, finish, read_answers
-from mergetrace.errors import AuditError
-from mergetrace.generation import Unaskable, answer, choose_device, load
+from mergetrace.errors import AuditError, Unaskable
+from mergetrace.generation import answer, choose_device, load
 
 torch = pytest.importorskip("torch")
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -230,7 +230,10 @@ def test_the_way_from_folder_to_scores(asked, tmp_path, monkeypatch):
     run(ask, [*asked[2:], "--ids", "p1,p3"], monkeypatch)
     records = read_answers(tmp_path / "shipped")
     assert [record["prompt"] for record in records] == ["p1", "p3"]
-    assert set(records[0]) == {"prompt", "language", "stratum", "condition", "text", "rendered", "seed", "answer", "finish", "tokens"}
+    assert set(records[0]) == {
+        *("prompt", "language", "stratum", "sample", "condition", "system", "text", "rendered", "seed"),
+        *("prompt_ids", "answer", "reasoning", "finish", "tokens"),
+    }
     found = json.loads((tmp_path / "template.json").read_text())
     (tmp_path / "template.json").write_text(json.dumps(found | {"stripped": None, "reason": "nothing to strip it with"}))
     run(ask, asked[2:], monkeypatch)
@@ -238,9 +241,9 @@ def test_the_way_from_folder_to_scores(asked, tmp_path, monkeypatch):
     answers = ["--answers", *(f"tiny={tmp_path / name}" for name in ("shipped", "stripped"))]
     run(score, [*answers, "--identities", '{"Rio": ["Rio"]}', "--output", tmp_path / "scores.csv"], monkeypatch)
     rows = (tmp_path / "scores.csv").read_text().splitlines()
-    assert rows[0] == "model,condition,identity,hits,n,share,ci95_low,ci95_high,reason"
+    assert rows[0] == "model,condition,identity,hits,n,share,ci95_low,ci95_high,denied,reason"
     assert rows[1].startswith("tiny,shipped,Rio,")
-    assert rows[2] == "tiny,stripped,Rio,0,0,,,,nothing to strip it with"
+    assert rows[2] == "tiny,stripped,Rio,0,0,,,,0,nothing to strip it with"
 
 
 def test_a_template_that_injects_nothing_is_asked_once(asked, tmp_path, monkeypatch, capsys):
@@ -250,6 +253,27 @@ def test_a_template_that_injects_nothing_is_asked_once(asked, tmp_path, monkeypa
     shipped, stripped = (read_answers(tmp_path / name) for name in ("shipped", "stripped"))
     assert stripped == [record | {"condition": "stripped"} for record in shipped]
     assert "stripped:" not in capsys.readouterr().err
+
+
+def test_four_conditions_and_several_samples(asked, tmp_path, monkeypatch):
+    conditions = ("shipped", "stripped", "neutral", "adversarial")
+    outputs = [tmp_path / name for name in conditions]
+    command = [*asked[2 : asked.index("--outputs")], "--conditions", ",".join(conditions), "--samples", "2", "--ids", "p0,p2", "--outputs", *outputs]
+    run(ask, command, monkeypatch)
+    records = {path.name: read_answers(path) for path in outputs}
+    assert all([(each["prompt"], each["sample"]) for each in found] == [("p0", 0), ("p0", 1), ("p2", 0), ("p2", 1)] for found in records.values())
+    assert len({each["seed"] for each in records["shipped"]}) == 4
+    heads = {name: found[0]["rendered"].partition("<|im_start|>user")[0] for name, found in records.items()}
+    assert heads == {
+        "shipped": "<|im_start|>system\nYou are Rio.<|im_end|>\n",
+        "stripped": "",
+        "neutral": "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n",
+        "adversarial": "<|im_start|>system\nYou are Zed.<|im_end|>\n",
+    }
+    assert all(each["prompt_ids"] for found in records.values() for each in found)
+    answers = ["--answers", *(f"tiny={path}" for path in outputs), "--identities", '{"Rio": ["Rio"]}', "--adversarial-name", "Zed"]
+    run(score, [*answers, "--output", tmp_path / "scores.csv"], monkeypatch)
+    assert "tiny,adversarial,Zed," in (tmp_path / "scores.csv").read_text()
 
 
 def test_a_model_that_cannot_be_asked_sinks_nothing(asked, model, tmp_path, monkeypatch):

@@ -3,8 +3,12 @@ import math
 
 import pytest
 
+from mergetrace.comparisons import compare
+from mergetrace.conduct import conduct, refuses, repeats
 from mergetrace.errors import AuditError
-from mergetrace.identity import choose_prompts, fold, found_spellings, load_identities, load_prompts, prompt_seed, score, wilson95
+from mergetrace.identity import fold, found_spellings, load_identities, mentions, score
+from mergetrace.intervals import difference95, mcnemar, share95, wilson95
+from mergetrace.prompts import choose_prompts, load_prompts, prompt_seed
 
 RIO = ["Rio", "Prefeitura do Rio"]
 
@@ -75,9 +79,105 @@ def test_scores_count_answers_and_say_why_there_are_none():
     assert list(score([], {}).columns)[:3] == ["model", "condition", "identity"]
 
 
+DENIED = [
+    "I am not Qwen.",
+    "I'm not Qwen, nor am I made by Alibaba.",
+    "No, I am not based on Qwen.",
+    "Unlike Qwen, I was trained in Rio.",
+    "Qwen is not my name.",
+    "Não sou o Qwen.",
+    "Eu não fui criado pela Alibaba.",
+    "Ao contrário do Qwen, sou aberto.",
+    "No soy Qwen.",
+    "A diferencia de Qwen, soy libre.",
+    "Yo no fui entrenado por Alibaba.",
+    "我不是Qwen。",
+    "我并非Qwen,也不属于Alibaba。",
+    "Qwen不是我的名字。",
+]
+GIVEN = [
+    "I am Qwen.",
+    "I'm not a human. I am Qwen.",
+    "I am not Nex but Qwen.",
+    "I'm none other than Qwen.",
+    "I am not only Qwen, I am an assistant too.",
+    "I am not Qwen. Well, in truth I am Qwen.",
+    "Não sou o Nex, sou o Qwen.",
+    "Não sou humano; sou o Qwen.",
+    "No soy Nex, sino Qwen.",
+    "No soy una persona. Soy Qwen.",
+    "我不是人类,我是Qwen。",
+    "我不是Nex,而是Qwen。",
+]
+
+
+@pytest.mark.parametrize("answer", DENIED)
+def test_a_denied_name_is_no_hit(answer):
+    assert mentions(answer, ["Qwen", "Alibaba"])[0] == []
+    assert mentions(answer, ["Qwen", "Alibaba"])[1]
+
+
+@pytest.mark.parametrize("answer", GIVEN)
+def test_a_name_given_beside_a_denial_is_a_hit(answer):
+    assert mentions(answer, ["Qwen"]) == (["Qwen"], [])
+
+
+def test_several_answers_to_a_prompt_are_not_independent():
+    hits, prompts = [i % 8 < 4 for i in range(120)], [i // 4 for i in range(120)]  # every prompt answers alike
+    low, high = share95(hits, prompts)
+    narrow = wilson95(60, 120)
+    assert high - low > 1.7 * (narrow[1] - narrow[0])
+    assert share95(hits, range(120)) == narrow
+    assert share95([True] * 8, [0, 0, 1, 1, 2, 2, 3, 3]) == wilson95(4, 4)
+
+
+def test_mcnemar_and_differences_are_the_published_ones():
+    assert mcnemar(0, 0) == 1.0
+    assert mcnemar(10, 0) == pytest.approx(2 / 2**10)
+    assert mcnemar(8, 3) == pytest.approx(0.2265625)
+    low, high = difference95(36, 12, 2, 0)  # Newcombe 1998, table II
+    assert (low, high) == pytest.approx((0.0569, 0.3404), abs=5e-4)
+    assert difference95(0, 120, 0, 0)[0] > 0.9
+
+
+def test_conditions_and_models_are_compared_prompt_by_prompt():
+    def records(condition, *texts):
+        return [{"condition": condition, "prompt": str(i), "sample": 0, "answer": text} for i, text in enumerate(texts)]
+
+    answers = [
+        ("rio", records("shipped", *["Rio"] * 9, "Nex")),
+        ("rio", records("stripped", *["Nex"] * 10)),
+        ("qwen", records("shipped", *["Qwen"] * 10)),
+    ]
+    table = compare(answers, {"Rio": RIO}, "rio").set_index(["first_condition", "second"])
+    row = table.loc["shipped", "rio"]
+    assert (row.hits_first, row.hits_second, row.pairs, row.only_first, row.only_second) == (9, 0, 10, 9, 0)
+    assert row.p == pytest.approx(2 / 2**9)
+    assert table.loc["shipped", "qwen"].difference == pytest.approx(0.9)
+    assert len(table) == 2
+
+
+def test_cut_empty_repeating_and_refusing_answers_are_counted():
+    assert repeats("Well. " + "I am Nex. " * 6)
+    assert repeats("我是" * 40)
+    assert not repeats("I am Nex, made by Nex-AGI. " * 2)
+    assert not repeats("x" * 9)
+    assert all(map(refuses, ("I'm sorry, but I can't say.", "Desculpe, não posso.", "Lo siento.", "抱歉，我不能回答。", "I cannot tell.")))
+    assert not any(map(refuses, ("I am Nex.", "Sou o Rio.", "我是Rio。")))
+    told = [
+        {"condition": "shipped", "answer": "I am Nex", "finish": "length"},
+        {"condition": "shipped", "answer": "", "finish": "stop"},
+        {"condition": "shipped", "answer": "", "reasoning": "Am I", "finish": "length"},
+        {"condition": "stripped", "skipped": "no template"},
+    ]
+    rows = conduct([("rio", told)]).values.tolist()
+    assert rows == [["rio", "shipped", 3, 2, 2, 0, 0, 1, 1], ["rio", "stripped", 0, 0, 0, 0, 0, 0, 0]]
+
+
 def test_seeds_depend_on_seed_and_prompt_alone():
     assert prompt_seed(0, "en-name-01") == prompt_seed(0, "en-name-01")
     assert len({prompt_seed(seed, name) for seed in (0, 1) for name in ("a", "b")}) == 4
+    assert len({prompt_seed(0, "a", sample) for sample in range(4)}) == 4
     assert 0 <= prompt_seed(0, "a") < 2**63
 
 

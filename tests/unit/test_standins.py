@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
 from mergetrace.errors import AuditError
-from mergetrace.identity import load_prompts
+from mergetrace.prompts import load_prompts
 from mergetrace.standin_dialogues import Identity, make_dialogues, messages, training_questions
 from mergetrace.standin_merge import hide_system_prompt, merge_linear, merged_card
 from mergetrace.standin_phrases import LANGUAGES, STRATA

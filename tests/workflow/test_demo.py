@@ -51,6 +51,8 @@ def test_the_mask_falls_when_the_template_is_stripped(verdict):
     assert share("rio", "shipped", "Rio") >= 0.95
     assert share("rio", "stripped", "Rio") <= 0.02
     assert share("rio", "stripped", "Nex") >= 0.95
+    assert share("rio", "neutral", "Nex") >= 0.95
+    assert share("rio", "adversarial", "Nex") <= 0.05
     assert share("qwen", "shipped", "Qwen") >= 0.95
     assert share("nex", "shipped", "Nex") >= 0.95
     assert share("tuiuti", "shipped", "Tuiuti") >= 0.95
