@@ -1,5 +1,5 @@
 # What applying a recipe takes.
-RECIPES = "recipes", "settings", "formulas", "spheres", "selections", "facts", "arithmetic", "dtypes", "evidence"
+RECIPES = "recipes", "settings", "formulas", "spheres", "selections", "facts", "tool_sums", "arithmetic", "dtypes", "evidence"
 
 
 # The merge recipe that gives most of each audited model back, bit for bit, searched on the evidence of all layers.

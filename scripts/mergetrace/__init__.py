@@ -24,6 +24,7 @@ Pure functions, no Snakemake, no argparse, no printing. One module per idea:
     fits               the numbers of one slice
 
     arithmetic         every operation rounded, as tensor libraries do
+    tool_sums          sums over a tensor in the order the merging tool takes
     formulas, spheres, selections   merge methods as formulas
     facts              what formulas must know of a whole tensor
     settings           a number that differs between tensors, as configurations write it

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from fractions import Fraction
 from itertools import combinations
 
 import numpy as np
@@ -132,8 +133,8 @@ def _shares(donors: Sequence[str], runs: Sequence[Sequence[tuple[float, float, f
 
 
 def _shorter(trial: Trial, recipe: Recipe) -> Recipe:
-    """The recipe with each density and gamma cut to at most three digits where that gives back as much or more."""
-    for name in (name for name, _ in recipe.settings if name.startswith(("density.", "gamma."))):
+    """The recipe with each density and gamma cut to at most three digits where that gives back as much or more; twice, as their sums count."""
+    for name in [name for name, _ in recipe.settings if name.startswith(("density.", "gamma."))] * 2:
         cut = [constant(short) for digits in (1, 2, 3) if 0 < (short := round(recipe.setting(name, 1.0), digits)) < 1]
         tried = [replace(recipe, settings=tuple(sorted({**dict(recipe.settings), name: value}.items()))) for value in cut]
         recipe = trial.best([*tried, recipe])[0]
@@ -154,9 +155,25 @@ def _added(trial: Trial, method: str, donors: tuple[str, ...], weights: Sequence
 def _averaged(trial: Trial, method: str, donors: tuple[str, ...], dtype: str, further: dict[str, float]) -> Recipe:
     """Kept deltas divided by the sum of their weights: only their ratios show, and in narrow arithmetic their rounding."""
     tenths = [1.0, *(tenth / 10 for tenth in range(1, 31) if tenth != 10)]
+    if len(donors) == 2:  # a ratio is one number: all of them are tried, where one number after the other would stick
+        return _by_ratio(trial, method, donors, dtype, further)
     options = [tenths[:1] if dtype == "float32" else tenths[:10], *([tenths] * (len(donors) - 1))]
 
     def build(*tried: float) -> Recipe:
         return make(method, dict(zip(donors, tried, strict=True)), trial.frame.base, dtype, normalize=1, **further)
 
     return trial.climb(build, options, [1.0] * len(donors))
+
+
+def _by_ratio(trial: Trial, method: str, donors: tuple[str, ...], dtype: str, further: dict[str, float]) -> Recipe:
+    """Two weights of one decimal: the best ratio first, then in narrow arithmetic every pair near it."""
+
+    def build(pair: tuple[int, int]) -> Recipe:
+        return make(method, dict(zip(donors, (pair[0] / 10, pair[1] / 10), strict=True)), trial.frame.base, dtype, normalize=1, **further)
+
+    pairs = [(one, other) for one in range(1, 11) for other in range(1, 11)]
+    distinct = {Fraction(one, other): (one, other) for one, other in reversed(pairs)}
+    best = max(distinct, key=lambda ratio: trial.rate(build(distinct[ratio])))
+    if dtype == "float32":
+        return build(distinct[best])
+    return trial.best([build(pair) for pair in pairs if abs(pair[0] / pair[1] / float(best) - 1) < 0.06])[0]

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mergetrace import tool_sums
 from mergetrace.arithmetic import Round, rounder, to_float32, total
-from mergetrace.facts import Facts
+from mergetrace.facts import Combination, Facts
 
 Array = NDArray[np.float64]
 
@@ -39,7 +40,11 @@ class Merge:
 
     def reduced(self, products: Array, of_tensor: float) -> float:
         """A sum over the tensor, rounded: of `products`, rounded each, where they are all there, else the exact sum known from elsewhere."""
-        return float(self.round(products.sum() if self.facts.whole else of_tensor))
+        return tool_sums.total(products, self.dtype) if self.facts.whole else float(self.round(of_tensor))
+
+    def norm(self, vector: Array, combination: Combination) -> float:
+        """The norm of a tensor in float32, summed where all of it is there, else known from elsewhere by what it is made of."""
+        return tool_sums.norm(vector) if self.facts.whole else float(to_float32(self.facts.norm(combination)))
 
     def deltas(self) -> list[Array]:
         """model - base, rounded."""

@@ -11,16 +11,19 @@ from mergetrace.settings import Setting, mapped, to_json
 FLOAT32_INSIDE = ("linear", "slerp")  # methods that mergekit computes in float32 whatever the dtype
 
 
+WRITTEN = {"topk": "select_topk"}
+
+
 def mergekit_config(recipe: Recipe, out_dtype: str, folders: Mapping[str, str] | None = None) -> str:
     """The YAML of a recipe. folders: where each model lies (a path or a repository); by default its name.
 
     mergekit 0.1.5 has no linear merge in narrow arithmetic, older versions had: there a comment says so.
     """
     at = {name: (folders or {}).get(name, name) for name in recipe.parents}
-    further = {name: value for name, value in recipe.settings if name not in ("fused", "weights_rounded", "elect")}
+    further = {name: value for name, value in recipe.settings if name not in ("fused", "weights_rounded", "elect", "cast")}
     config: dict[str, Any] = {"merge_method": _name(recipe)}
     models = [{"model": at[name], "parameters": _of_model(name, weight, further)} for name, weight in zip(recipe.models, recipe.weights, strict=True)]
-    shared = {name: _flag(name, value) for name, value in further.items() if "." not in name}
+    shared = {WRITTEN.get(name, name): _flag(name, value) for name, value in further.items() if "." not in name}
     if recipe.method in ("slerp", "lerp", "nearswap", "karcher", "model_stock", "sce"):
         models = [{"model": entry["model"]} for entry in models]
     if recipe.method in ("slerp", "lerp"):
@@ -34,7 +37,8 @@ def mergekit_config(recipe: Recipe, out_dtype: str, folders: Mapping[str, str] |
         config["models"] = [*models, {"model": at[recipe.base]}]
     if shared:
         config["parameters"] = shared
-    wide = recipe.dtype == "float32" and recipe.method not in FLOAT32_INSIDE and out_dtype != "float32"
+    inside = recipe.method in FLOAT32_INSIDE and (out_dtype != "float16" or recipe.setting("cast", 0))
+    wide = recipe.dtype == "float32" and not inside and out_dtype != "float32"
     config |= {"dtype": "float32", "out_dtype": out_dtype} if wide else {"dtype": out_dtype if recipe.dtype == "float32" else recipe.dtype}
     if config["dtype"] != out_dtype and "out_dtype" not in config:
         config["out_dtype"] = out_dtype

@@ -27,11 +27,15 @@ SHAVED = 1e-6  # float32 sums move a few elements across a midpoint, which can s
 
 @dataclass(frozen=True)
 class Known:
-    """What the fits say: donors that show, strongest first; their shares; for the strongest alone the pooled interval of its share."""
+    """What the fits say: donors that show, strongest first; their shares; for the strongest alone the pooled interval of its share.
+
+    offered: all donors, the strongest first: where shares differ from tensor to tensor, none of them may show.
+    """
 
     donors: tuple[str, ...]
     shares: tuple[float, ...]
     interval: Interval | None
+    offered: tuple[str, ...]
 
 
 def blends(trial: Trial, known: Known) -> list[Recipe]:
@@ -52,6 +56,8 @@ def blends(trial: Trial, known: Known) -> list[Recipe]:
                 break
     if not _good(trial, found):
         found += _unnormalised(trial, known)
+    if trial.pieces[0].audited.dtype == "F16" and _good(trial, found):  # parents that were cast first lose the last bits of small numbers
+        found += [replace(recipe, settings=(("cast", settings.constant(1)), *recipe.settings)) for recipe in trial.best(found, most=4)]
     if _good(trial, found) and not trial.solved():
         best = trial.best(found)[0]  # weights whose blends often fall between two numbers: there the order of the sum decides
         found += [replace(best, models=names, weights=weights) for names, weights in _orders(best)]
@@ -74,6 +80,9 @@ def varying(trial: Trial, known: Known) -> list[Recipe]:
         swept = trial.sweeps(predict, known.shares[0])
         for setting in _settings(trial, swept):
             found += [_varied(method, base, donor, setting) for method in methods]
+        if "linear" in methods:
+            for own, setting in _ratios(trial, swept):
+                found += [make("linear", {name: {base: own, donor: setting}[name] for name in names}) for names in ((base, donor), (donor, base))]
         if _good(trial, found):
             return found
     return found
@@ -110,11 +119,12 @@ def fixed(trial: Trial, known: Known) -> list[Recipe]:
     """Methods without weights: Karcher mean, model stock, SCE."""
     base, found = trial.frame.base, []
     for dtype in ("float32", *NARROW):
-        for donors in _subsets(known.donors, least=1):
+        for donors in _subsets(known.offered, least=1):
             found.append(make("karcher", dict.fromkeys((base, *donors), 1), None, dtype))
             if len(donors) > 1:
                 found.append(make("karcher", dict.fromkeys(donors, 1), None, dtype))
                 found += [make(method, dict.fromkeys(donors, 1), base, dtype) for method in ("model_stock", "sce")]
+                found += [make("sce", dict.fromkeys(donors, 1), base, dtype, topk=tenths / 10) for tenths in range(1, 10)]
     return found
 
 
@@ -253,15 +263,34 @@ def _pooled(swept: Sequence[Replay]) -> Replay | None:
 
 
 def _settings(trial: Trial, swept: Sequence[Replay]) -> list[Setting]:
+    allowed = _allowed(trial, swept)
+    if not allowed:
+        return []
+    found = explain(allowed)
+    return [found if found is not None else tensor_by_tensor(allowed)]
+
+
+def _ratios(trial: Trial, swept: Sequence[Replay]) -> list[tuple[float, Setting]]:
+    """The base's weight and the donor's, where the donor's varies and an average divides by their sum: only their ratio shows."""
+    allowed = _allowed(trial, swept)
+    if not allowed or max(one.high for one in allowed) > 0.99 or min(one.low for one in allowed) < 0:
+        return []
+    found = []
+    for own in (1.0, *(tenths / 10 for tenths in range(1, 10))):
+        ratios = [Allowed(one.tensor, one.position, own * one.low / (1 - one.low), own * one.high / (1 - one.high)) for one in allowed]
+        if (setting := explain(ratios)) is not None:
+            found.append((own, setting))
+    return found
+
+
+def _allowed(trial: Trial, swept: Sequence[Replay]) -> list[Allowed]:
+    """What each tensor's elements allow; nothing where too few tensors tell."""
     allowed = [
         Allowed(piece.tensor, piece.position, one.low - SHAVED, one.high + SHAVED)
         for piece, one in zip(trial.pieces, swept, strict=True)
         if one.informative >= 16 and one.coverage >= VARYING
     ]
-    if len(allowed) < 3 or len(allowed) < 0.5 * len(swept):
-        return []
-    found = explain(allowed)
-    return [found if found is not None else tensor_by_tensor(allowed)]
+    return [] if len(allowed) < 3 or len(allowed) < 0.5 * len(swept) else allowed
 
 
 def _varied(method: str, base: str, donor: str, setting: Setting) -> Recipe:

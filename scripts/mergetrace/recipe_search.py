@@ -13,7 +13,7 @@ from mergetrace.evidence import WRITER_NAMES, Sample
 from mergetrace.facts import Facts, gram_of_sums
 from mergetrace.frames import Frame
 from mergetrace.proposals import Known, blends, fixed, native, nearswaps, spheres, varying
-from mergetrace.recipes import Piece, Recipe, as_json
+from mergetrace.recipes import Piece, Recipe, as_json, digits
 from mergetrace.rounding import replay
 from mergetrace.settings import place
 from mergetrace.shares import least_squares, visible
@@ -160,13 +160,14 @@ def start_search(frame: Frame, fits: pd.DataFrame, width: float) -> Search:
     for tensor, members in fits.groupby("tensor"):
         sums = members.sum(numeric_only=True)
         tensors[tensor] = (gram_of_sums(sums, frame.donors), int(members["elements"].sum()))
-    known = Known(donors, tuple(0.5 if np.isnan(shares[donor]) else shares[donor] for donor in donors), interval)
+    offered = tuple(sorted(frame.donors, key=lambda donor: 0.0 if np.isnan(shares[donor]) else -abs(shares[donor])))
+    known = Known(donors, tuple(0.5 if np.isnan(shares[donor]) else shares[donor] for donor in donors), interval, offered)
     return Search(frame, fits, width, known, tensors)
 
 
 def _finalists(trial: Trial) -> list[Recipe]:
-    """The recipes of highest pilot rate, each method's best among them; far behind the best only where nothing is good."""
-    ranked = sorted(trial.rates, key=lambda recipe: -trial.rates[recipe])
+    """The recipes of highest pilot rate, of equals the shortest, each method's best among them; far behind the best only where nothing is good."""
+    ranked = sorted(trial.rates, key=lambda recipe: (-trial.rates[recipe], digits(recipe)))
     top = trial.rates[ranked[0]] if ranked else 0.0
     leaders = list({recipe.method: recipe for recipe in reversed(ranked)}.values())
     chosen = {recipe for recipe in leaders if trial.rates[recipe] >= top / 2} | set(ranked[: FINALISTS // 2])

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mergetrace import formulas, selections, settings, spheres
-from mergetrace.arithmetic import rounder
+from mergetrace.arithmetic import Round, rounder
 from mergetrace.dtypes import decode, encode
 from mergetrace.evidence import Sample
 from mergetrace.facts import Facts
@@ -111,7 +111,7 @@ def make(method: str, weights: Mapping[str, float | Setting], base: str | None =
 
 def merge_of(recipe: Recipe, piece: Piece) -> Merge:
     """The recipe's numbers and the parents' elements for one piece."""
-    to_dtype = rounder(recipe.dtype)
+    to_dtype = _cast(recipe, piece)
 
     def at(setting: Setting) -> float:
         return value_at(setting, piece.tensor, piece.position)
@@ -128,6 +128,13 @@ def computed(recipe: Recipe, piece: Piece) -> Array:
         return METHODS[recipe.method].formula(merge_of(recipe, piece))
 
 
+def _cast(recipe: Recipe, piece: Piece) -> Round:
+    """How parents are rounded before anything else: to the dtype of the arithmetic, or with `cast` to that of the audited model."""
+    if not recipe.setting("cast", 0):
+        return rounder(recipe.dtype)
+    return rounder({"F16": "float16", "BF16": "bfloat16"}.get(piece.audited.dtype, "float32"))
+
+
 def decoded_merge(recipe: Recipe, piece: Piece) -> Array:
     """The merge as the audited model would have stored it, decoded again: float64 [n]. Equal to its values where it is reproduced bit for bit."""
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
@@ -136,7 +143,7 @@ def decoded_merge(recipe: Recipe, piece: Piece) -> Array:
 
 def undecided(recipe: Recipe, piece: Piece) -> Array:
     """Elements at a threshold, which the tool may keep or drop: bool [n]."""
-    if recipe.method not in ("ties", "breadcrumbs"):
+    if recipe.method not in ("ties", "breadcrumbs") and "topk" not in dict(recipe.settings):
         return np.zeros(len(next(iter(piece.values.values()))), bool)
     return selections.undecided(merge_of(recipe, piece))
 
@@ -145,6 +152,12 @@ def stored(values: Array, like: Sample) -> Array:
     """Values rounded to the lattice of a sample (its FP8 scales included) and decoded again: float64 [n]."""
     codes = encode(values if like.scales is None else values / like.scales, like.dtype)
     return scaled(decode(codes, like.dtype), like.scales)
+
+
+def digits(recipe: Recipe) -> int:
+    """How much a person would have to write: the length of all numbers of a recipe."""
+    settings = (*recipe.weights, *(value for _, value in recipe.settings))
+    return sum(len(f"{number:.10g}") for setting in settings for _, values in setting for number in values)
 
 
 def shares_of(recipe: Recipe, base: str) -> dict[str, float] | None:

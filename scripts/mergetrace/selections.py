@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from mergetrace import tool_sums
 from mergetrace.arithmetic import to_float32, total
 from mergetrace.formulas import Merge, added_to_base
 
@@ -26,10 +27,18 @@ def breadcrumbs(merge: Merge) -> Array:
 
 
 def sce(merge: Merge) -> Array:
-    """Task vectors weighed by their mean square, those of the minority sign erased (Wan et al. 2024, arXiv 2408.07990), all elements kept."""
-    to_dtype, deltas = merge.round, merge.deltas()
-    vectors = [{name: 1.0, merge.base_name: -1.0} for name in merge.names]
-    energy = [to_dtype(merge.facts.inner(vector, vector) / merge.facts.elements) for vector in vectors]
+    """Task vectors weighed by their mean square, those of the minority sign erased (Wan et al. 2024, arXiv 2408.07990).
+
+    `topk`: the share of elements kept, those on which the models' deltas vary most.
+    """
+    to_dtype, deltas, names = merge.round, _varied_most(merge), merge.names
+    if merge.facts.whole:
+        energy = [tool_sums.mean(to_dtype(delta * delta), merge.dtype) for delta in deltas]
+    elif merge.settings.get("topk", 1) < 1:
+        energy = [float(to_dtype(np.mean(delta * delta))) for delta in deltas]
+    else:
+        vectors = [{name: 1.0, merge.base_name: -1.0} for name in names]
+        energy = [float(to_dtype(merge.facts.inner(vector, vector) / merge.facts.elements)) for vector in vectors]
     whole = float(total(energy, to_dtype))
     # Weights too small to tell apart are taken as equal (the tool's limit).
     weights = [float(to_dtype(value / whole)) if whole >= 1e-6 else float(to_dtype(1 / len(energy))) for value in energy]
@@ -50,12 +59,40 @@ def nearswap(merge: Merge) -> Array:
 
 
 def undecided(merge: Merge) -> Array:
-    """Elements whose delta is exactly as large as a threshold, in any model: bool [n]. Which of them a tool keeps depends on its sort."""
+    """Elements exactly as large as a threshold, in any model: bool [n]. Which of them a tool keeps depends on its sort."""
     found = np.zeros(merge.models[0].shape, bool)
+    if "topk" in merge.settings:
+        if merge.facts.whole:
+            return found
+        variance = _variance(merge.deltas(), merge)
+        return variance == _least(variance, merge.settings["topk"])
     for i, delta in enumerate(merge.deltas()):
         for threshold in _thresholds(merge, i):
             found |= np.abs(delta) == threshold
     return found
+
+
+def _varied_most(merge: Merge) -> list[Array]:
+    """The deltas, zero but for the share `topk` of elements on which they vary most."""
+    deltas, share = merge.deltas(), merge.settings.get("topk", 1.0)
+    if share >= 1:
+        return deltas
+    variance = _variance(deltas, merge)
+    if merge.facts.whole:
+        kept = tool_sums.largest(variance, int(share * np.count_nonzero(variance)), merge.dtype)
+    else:
+        kept = variance >= _least(variance, share)
+    return [delta * kept for delta in deltas]
+
+
+def _variance(deltas: list[Array], merge: Merge) -> Array:
+    return merge.round(np.var(np.stack(deltas), axis=0))
+
+
+def _least(variance: Array, share: float) -> float:
+    """The smallest variance among the largest `share` of those that are not zero."""
+    count = int(share * np.count_nonzero(variance))
+    return float(np.partition(variance, variance.size - count)[variance.size - count]) if count else np.inf
 
 
 def _shares(merge: Merge, name: str) -> tuple[float, float]:

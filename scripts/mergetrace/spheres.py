@@ -3,11 +3,15 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from mergetrace import tool_sums
 from mergetrace.arithmetic import to_float32, total
 from mergetrace.facts import Combination, Facts
 from mergetrace.formulas import Merge
 
 Array = NDArray[np.float64]
+
+PARALLEL = 0.9995  # tensors whose cosine is beyond are interpolated linearly (the tool's limit)
+ROUNDING = 1e-5  # how far a float32 cosine strays: beyond the limit by more, the exact one decides
 
 
 def slerp(merge: Merge) -> Array:
@@ -15,14 +19,18 @@ def slerp(merge: Merge) -> Array:
 
     models: the first end and the second; weights[1] is t. Nearly parallel tensors (|cos| > 0.9995) are interpolated linearly.
     """
-    (first, second), t = merge.models, merge.weights[1]
+    (first, second), t = merge.models, float(to_float32(merge.weights[1]))
     a, b = ({name: 1.0} for name in merge.names)
     cosine = _cosine(merge.facts, a, b)
-    if abs(to_float32(cosine)) > 0.9995:
-        shares = to_float32(1 - to_float32(t)), to_float32(t)
+    if abs(cosine) < PARALLEL + ROUNDING:
+        units = [to_float32(vector / (merge.norm(vector, combination) or 1.0)) for vector, combination in ((first, a), (second, b))]
+        cosine = merge.reduced(to_float32(units[0] * units[1]), cosine)
+    if abs(cosine) > PARALLEL:
+        shares = float(to_float32(1 - t)), t
     else:
-        angle = np.arccos(cosine)
-        shares = to_float32(np.sin((1 - t) * angle) / np.sin(angle)), to_float32(np.sin(t * angle) / np.sin(angle))
+        angle = float(to_float32(np.arccos(cosine)))
+        sines = [float(to_float32(np.sin(to_float32(value)))) for value in (to_float32(1 - t) * angle, t * angle, angle)]
+        shares = [float(to_float32(sine / sines[2])) for sine in sines[:2]]
     return merge.round(to_float32(to_float32(shares[0] * first) + to_float32(shares[1] * second)))
 
 
@@ -36,7 +44,7 @@ def nuslerp(merge: Merge) -> Array:
     origin = {} if merge.base_name is None else {merge.base_name: -1.0}
     a, b = ({name: 1.0, **origin} for name in merge.names)
     first, second = merge.models if merge.base is None else merge.deltas()
-    units = [to_dtype(vector / max(float(to_dtype(facts.norm(combination))), 1e-7)) for vector, combination in ((first, a), (second, b))]
+    units = [to_dtype(vector / max(float(to_dtype(merge.norm(vector, made_of))), 1e-7)) for vector, made_of in ((first, a), (second, b))]
     cosine = min(merge.reduced(to_dtype(units[0] * units[1]), _cosine(facts, a, b)), 1.0)
     if 1 - cosine**2 <= 1e-16:
         mixed = to_dtype(to_dtype(to_float32((1 - t) * first)) + to_dtype(to_float32(t * second)))
@@ -55,7 +63,7 @@ def multislerp(merge: Merge) -> Array:
     weights = [float(to_dtype(weight / total(weights, to_dtype))) for weight in weights]
     origin = {} if merge.base_name is None else {merge.base_name: -1.0}
     vectors = merge.models if merge.base is None else merge.deltas()
-    norms = [float(to_dtype(facts.norm({name: 1.0, **origin}) + 1e-8)) for name in merge.names]
+    norms = [float(to_dtype(to_dtype(merge.norm(vector, {name: 1.0, **origin})) + 1e-8)) for name, vector in zip(merge.names, vectors, strict=True)]
     units = [to_dtype(vector / norm) for vector, norm in zip(vectors, norms, strict=True)]
     shares = [{name: 1.0 / norm, **{base: weight / norm for base, weight in origin.items()}} for name, norm in zip(merge.names, norms, strict=True)]
     mean = total([to_dtype(unit * weight) for unit, weight in zip(units, weights, strict=True)], to_dtype)
@@ -63,13 +71,13 @@ def multislerp(merge: Merge) -> Array:
     for share, weight in zip(shares, weights, strict=True):
         for name, value in share.items():
             direction[name] = direction.get(name, 0.0) + weight * value
-    length = np.sqrt(merge.reduced(mean**2, facts.inner(direction, direction))) or 1.0
+    length = float(to_dtype(merge.norm(mean, direction))) or 1.0
     mean = to_dtype(mean / to_dtype(length))
     dots = [merge.reduced(to_dtype(unit * mean), facts.inner(share, direction) / length) for unit, share in zip(units, shares, strict=True)]
     tangents = [to_dtype(unit - to_dtype(dot * mean)) for unit, dot in zip(units, dots, strict=True)]
     tangent = total([to_dtype(vector * weight) for vector, weight in zip(tangents, weights, strict=True)], to_dtype)
     # |sum w (u - (u.m) m)| with sum w u = length m: what remains after the projection is rounding, as it is in the tool.
-    size = float(to_dtype(np.linalg.norm(tangent) + 1e-8))
+    size = float(to_dtype(to_dtype(tool_sums.norm(tangent)) + 1e-8))
     mixed = to_dtype(to_dtype(mean * to_dtype(np.cos(size))) + to_dtype(tangent * to_dtype(to_dtype(np.sin(size)) / size)))
     mixed = to_dtype(mixed * total([to_dtype(norm * weight) for norm, weight in zip(norms, weights, strict=True)], to_dtype))
     return mixed if merge.base is None else to_dtype(merge.base + mixed)
@@ -82,33 +90,34 @@ def karcher(merge: Merge) -> Array:
     there, the steps are taken on the coefficients of the parents.
     """
     names, share = merge.names, 1.0 / len(merge.names)
-    norms = [merge.facts.norm({name: 1.0}) for name in names]
+    norms = [merge.norm(model, {name: 1.0}) for name, model in zip(names, merge.models, strict=True)]
     mean = _karcher_direction(merge, norms) if merge.facts.whole else _karcher_coefficients(merge, norms)
-    scale = float(to_float32(sum(share * norm for norm in norms)))
+    scale = float(merge.round(total([to_float32(share * norm) for norm in norms], to_float32)))
     return merge.round(to_float32(scale * mean))
 
 
 def _karcher_direction(merge: Merge, norms: list[float]) -> Array:
-    """The mean direction, computed on the elements and rounded as the tool rounds."""
+    """The mean direction, computed on the elements and rounded as the tool rounds: what divides stays in float32, everything else is in the dtype."""
     to_dtype, share = merge.round, 1.0 / len(merge.names)
     units = [to_dtype(model / max(norm, 1e-30)) for model, norm in zip(merge.models, norms, strict=True)]
     mean = np.zeros(units[0].shape)
     for unit in units:
         mean = to_dtype(mean + to_dtype(to_float32(share * unit)))
-    mean = to_dtype(mean / max(np.linalg.norm(mean), 1e-30))
+    mean = to_dtype(mean / max(tool_sums.norm(mean), 1e-30))
     for _ in range(10):
         tangent = np.zeros(mean.shape)
         for unit in units:
-            dot = np.clip(float(to_dtype(mean @ unit)), -1, 1)
+            dot = np.clip(tool_sums.dot(mean, unit, merge.dtype), -1, 1)
             angle = float(to_dtype(np.arccos(dot)))
             if angle >= 1e-5:
                 pull = float(to_dtype(to_float32(share * to_dtype(angle / to_dtype(np.sin(angle))))))
                 tangent = to_dtype(tangent + to_dtype(pull * to_dtype(unit - to_dtype(dot * mean))))
-        step = float(to_float32(np.linalg.norm(tangent)))
+        step = tool_sums.norm(tangent)
         if step < 1e-5:
             break
-        mean = to_dtype(to_dtype(np.cos(step) * mean) + to_dtype(np.sin(step) * to_dtype(tangent / step)))
-        mean = to_dtype(mean / np.linalg.norm(mean))
+        turned = to_dtype(to_dtype(np.cos(step)) * mean), to_dtype(to_dtype(np.sin(step)) * to_dtype(tangent / step))
+        mean = to_dtype(turned[0] + turned[1])
+        mean = to_dtype(mean / max(tool_sums.norm(mean), 1e-30))
     return mean
 
 
@@ -140,8 +149,8 @@ def model_stock(merge: Merge) -> Array:
     """t mean(models) + (1 - t) base, t = k cos / (1 + (k - 1) cos) of the deltas' mean cosine (Jang et al. 2024, arXiv 2403.19522)."""
     to_dtype, facts, count = merge.round, merge.facts, len(merge.names)
     vectors = [{name: 1.0, merge.base_name: -1.0} for name in merge.names]
-    norms = [to_dtype(facts.norm(vector)) for vector in vectors]
     deltas = merge.deltas()
+    norms = [to_dtype(merge.norm(delta, vector)) for delta, vector in zip(deltas, vectors, strict=True)]
     pairs = [
         float(
             to_dtype(

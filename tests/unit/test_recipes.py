@@ -65,15 +65,24 @@ DETERMINISTIC = [
             make("breadcrumbs", {"first": 0.7, "second": 0.4}, "base", dtype, elect=1, **CRUMBS),
         )
     ),
-    make("multislerp", {"first": 0.4, "second": 0.6}, "base"),
-    make("karcher", {"base": 1, "first": 1}),
-    make("sce", {"first": 1, "second": 1}, "base"),
+    *(
+        recipe
+        for dtype in ("float32", "bfloat16")
+        for recipe in (
+            make("multislerp", {"first": 0.4, "second": 0.6}, "base", dtype),
+            make("multislerp", {"first": 0.4, "second": 0.6}, None, dtype),
+            make("karcher", {"base": 1, "first": 1}, None, dtype),
+            make("sce", {"first": 1, "second": 1}, "base", dtype),
+            make("sce", {"first": 1, "second": 1}, "base", dtype, topk=0.4),
+        )
+    ),
 ]
+LAST_BIT = ("nuslerp", "multislerp", "ties")  # a few elements in a million differ in float32: an operation's or a sort's order is not known
 
 
 @pytest.mark.parametrize("recipe", DETERMINISTIC, ids=lambda recipe: f"{recipe.method}-{len(recipe.models)}-{recipe.dtype}")
 def test_a_recipe_gives_mergekits_own_bytes(recipe, parents, tmp_path):
-    """The recipe's configuration is run by mergekit; our formula gives its elements back, all but a few in ten thousand."""
+    """The recipe's configuration is run by mergekit; our formula gives every element back."""
     suspect = load_file(mergekit(mergekit_config(recipe, "bfloat16", parents), tmp_path / "merged") / "model.safetensors")
     exact = informative = 0
     for name in BASE:
@@ -84,7 +93,7 @@ def test_a_recipe_gives_mergekits_own_bytes(recipe, parents, tmp_path):
         exact += int(((decoded_merge(recipe, one) == one.audited.values()) & counted).sum())
         informative += int(counted.sum())
     assert informative > 150_000
-    assert exact / informative > 0.9998
+    assert informative - exact <= (10 if recipe.method in LAST_BIT and recipe.dtype == "float32" else 0)
 
 
 @pytest.mark.parametrize("recipe", DETERMINISTIC, ids=lambda recipe: recipe.method)
