@@ -2,7 +2,7 @@
 rule deltas:
     input:
         script="scripts/deltas.py",
-        library=library("deltas", "gram", "dtypes", "weights", "sampling", "evidence"),
+        library=library("deltas", "gram", "gram_arrays", "gram_numba", "frames", "dtypes", "weights", "sampling", "evidence"),
         plan="results/{audit}/plan.parquet",
         weights=lambda wildcards: [file for model in models_of(config["audits"][wildcards.audit]) for file in model_files(model)],
     output:
@@ -14,8 +14,10 @@ rule deltas:
         "results/benchmarks/deltas.{audit}.{layer}.tsv"
     conda:
         "../envs/weights.yaml"
+    # Layers run side by side; on a cluster's node, `--set-threads deltas=8` reads one layer with more.
     threads: 1
     resources:
+        # 300 for the program and its buffers; the rest is the evidence of a layer of 512 experts.
         mem_mb=1000,
     params:
         roles=roles,
@@ -27,4 +29,4 @@ rule deltas:
     shell:
         "python {input.script} {params.roles} --plan {input.plan} --layer {wildcards.layer} --folders {params.folders:q} "
         "--mode {params.mode} --blocks {params.sampling[blocks]} --block-elements {params.sampling[block_elements]} "
-        "--seed {params.sampling[seed]} --deltas {output.deltas} --evidence {output.evidence} 2> {log}"
+        "--seed {params.sampling[seed]} --threads {threads} --deltas {output.deltas} --evidence {output.evidence} 2> {log}"

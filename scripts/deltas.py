@@ -2,15 +2,21 @@
 
 import argparse
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from frontdoor import add_roles, frames, key_value, run, say
-from mergetrace.deltas import keep_samples, sum_slice
+from mergetrace.deltas import Reader, Slice
+from mergetrace.dtypes import FORMATS
 from mergetrace.evidence import write_evidence
 from mergetrace.files import whole, write_parquet
+from mergetrace.gram import kernel_for
 from mergetrace.sampling import evidence_blocks, tiles
 from mergetrace.weights import Weights
 
@@ -25,22 +31,22 @@ def main() -> None:
     parser.add_argument("--blocks", type=int, required=True)
     parser.add_argument("--block-elements", type=int, required=True)
     parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--threads", type=int, default=1, help="threads that sum; one more waits for the disk")
     parser.add_argument("--deltas", type=Path, required=True)
     parser.add_argument("--evidence", type=Path, required=True)
     arguments = parser.parse_args()
 
     plan = pd.read_parquet(arguments.plan, filters=[("layer", "==", arguments.layer)])
     choose = partial(evidence_blocks, blocks=arguments.blocks, block_elements=arguments.block_elements, seed=arguments.seed)
-    slices = [(slice_id, rows.to_dict("records")) for slice_id, rows in plan.groupby("slice_id")]
+    slices = [_slice(slice_id, views.to_dict("records"), choose, arguments.mode) for slice_id, views in plan.groupby("slice_id")]
+    kernel = kernel_for(sum(int(part.blocks[:, 1].sum()) * FORMATS[view["dtype"]].width for part in slices for view in part.members.values()))
     rows, samples = [], {}
     began = reported = time.monotonic()
-    with Weights(dict(arguments.folders)) as weights:
-        for done, (slice_id, views) in enumerate(slices, start=1):
-            members = {view["model"]: view for view in views}
-            kept = choose(f"{views[0]['tensor']}[{views[0]['slice']}]", views[0]["elements"])
-            blocks = tiles(views[0]["elements"]) if arguments.mode == "full" else kept
-            rows += [{"slice_id": slice_id, **row} for row in sum_slice(weights, members, frames(arguments), blocks)]
-            samples[slice_id] = (kept, keep_samples(weights, members, kept))
+    with Weights(dict(arguments.folders), in_order=arguments.mode == "full") as weights:
+        reader = Reader(weights, frames(arguments), kernel, arguments.threads)
+        for done, (part, result) in enumerate(zip(slices, reader.read(slices), strict=True), start=1):
+            rows += [{"slice_id": part.slice_id, **row} for row in result.records]
+            samples[part.slice_id] = (part.kept, result.samples)
             if time.monotonic() - reported > 10:
                 reported = time.monotonic()
                 rate = weights.bytes_read / (reported - began)
@@ -50,6 +56,11 @@ def main() -> None:
     with whole(arguments.evidence) as partial_file:
         write_evidence(partial_file, samples, {"layer": arguments.layer, "seed": str(arguments.seed)})
     say(f"layer {arguments.layer}: {len(slices)} slices, {read / 1e6:.1f} MB read in {time.monotonic() - began:.1f} s")
+
+
+def _slice(slice_id: int, views: list[dict[str, Any]], choose: Callable[[str, int], NDArray[np.int64]], mode: str) -> Slice:
+    kept = choose(f"{views[0]['tensor']}[{views[0]['slice']}]", views[0]["elements"])
+    return Slice(slice_id, {view["model"]: view for view in views}, tiles(views[0]["elements"]) if mode == "full" else kept, kept)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,9 @@ Pure functions, no Snakemake, no argparse, no printing. One module per idea:
     frames             who is compared with whom
     sampling           which elements are read and which are kept
     weights            elements read by offset and decoded
-    gram, deltas       the sums every later number is made of
+    gram               the sums every later number is made of
+    gram_arrays, gram_numba            as formulas on arrays; compiled, at the speed of memory
+    deltas             a layer read once, the next run while this one is summed
     evidence           the kept sample
     estimators         alpha, cos_fit, standard errors
     lattice_bias       what rounding does to least squares, without looking at a model

@@ -2,76 +2,123 @@
 
 Per block of a slice, with u = audited - base, v_j = donor_j - base and b = base:
 the Gram matrix of [u, v_1..v_k, b], the rounding energy of the audited model, and exact counts of equal elements.
-Sums are float64; products are formed on at most CHUNK elements at a time, so memory does not grow with the tensor.
+Elements that are NaN or infinite in any model are counted in `nonfinite` and left out of everything else.
+
+Two implementations of the same sums, equal to the last few bits of float64: gram_numba runs at the speed of memory and costs about
+a second to load, gram_arrays costs nothing to load and is some fifteen times slower. `kernel_for` chooses.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mergetrace import gram_arrays
+from mergetrace.dtypes import FORMATS, ulp
 from mergetrace.frames import Frame
+from mergetrace.weights import scaled
 
 Array = NDArray[np.float64]
-Reader = Callable[[str, int, int], tuple[Array, Array | None]]
-"""(model, first element, number of elements) -> values float64 [n] and, for an audited model, their ulp float64 [n]."""
+Sums = dict[tuple[str, ...], Array]
+"""By (audited, donor, base): float64 [pieces, 12], columns TRIO; by (donor, donor, base): float64 [pieces]; by (): nonfinite, float64 [pieces]."""
 
-CHUNK = 1 << 17  # elements: a few float64 rows of this length stay in the cache
+TRIO = ("uu", "ub", "bb", "uv", "bv", "vv", "rounding", "equal_base", "parents_agree", "all_agree", "equal_donor", "same_sign")
 
-
-def slice_sums(frames: list[Frame], blocks: NDArray[np.int64], read: Reader) -> Iterator[dict[str, object]]:
-    """Sum one slice, block by block.
-
-    blocks: int64 [blocks, 2], start and length in elements.
-    Yields one flat record per frame and block: model, base, block, n, nonfinite, `uu`, `ub`, `bb`, `rounding`,
-    `uv.{donor}`, `bv.{donor}`, `vv.{donor}.{donor}` and the counts of `_counts`.
-    Elements that are NaN or infinite in any model are counted in `nonfinite` and left out of everything else.
-    """
-    names = list(dict.fromkeys(name for frame in frames for name in frame.models))
-    audited = {frame.audited for frame in frames}
-    for block, (start, length) in enumerate(blocks.tolist()):
-        totals: list[dict[str, float]] = [{} for _ in frames]
-        skipped = 0
-        for first in range(start, start + length, CHUNK):
-            count = min(CHUNK, start + length - first)
-            chunk = {name: read(name, first, count) for name in names}
-            values = {name: pair[0] for name, pair in chunk.items()}
-            ulps = {name: chunk[name][1] for name in audited}
-            finite = np.logical_and.reduce([np.isfinite(value) for value in values.values()])
-            if not finite.all():
-                skipped += count - int(finite.sum())
-                values = {name: value[finite] for name, value in values.items()}
-                ulps = {name: ulp[finite] for name, ulp in ulps.items() if ulp is not None}
-            for frame, total in zip(frames, totals, strict=True):
-                for key, value in _chunk_sums(frame, values, ulps[frame.audited]).items():
-                    total[key] = total.get(key, 0) + value
-        for frame, total in zip(frames, totals, strict=True):
-            yield {"model": frame.audited, "base": frame.base, "block": block, "nonfinite": skipped, **total}
+LITTLE = 1 << 28  # bytes: the array formulas read this in about the second that loading the compiled kernel takes
 
 
-def _chunk_sums(frame: Frame, values: dict[str, Array], ulp: Array) -> dict[str, float]:
-    base, audited = values[frame.base], values[frame.audited]
-    rows = np.stack([audited, *(values[donor] for donor in frame.donors), base])
-    rows[:-1] -= base
-    gram = rows @ rows.T
-    last = len(frame.donors) + 1
-    sums = {"n": base.size, "uu": gram[0, 0], "ub": gram[0, last], "bb": gram[last, last], "rounding": float(ulp @ ulp) / 12}
-    for i, donor in enumerate(frame.donors, start=1):
-        sums |= {f"uv.{donor}": gram[0, i], f"bv.{donor}": gram[last, i]}
-        sums |= {f"vv.{donor}.{other}": gram[i, j] for j, other in enumerate(frame.donors, start=1) if j >= i}
-        sums |= _counts(donor, rows[0], rows[i])
-    sums["equal_base"] = int(np.count_nonzero(rows[0] == 0))
+@dataclass(frozen=True)
+class Stored:
+    """Elements as the file holds them: their bytes, their dtype, and the FP8 scale of each where there is one."""
+
+    raw: NDArray[np.uint8]
+    dtype: str
+    scales: Array | None = None
+
+
+def kernel_for(size: int) -> ModuleType:
+    """The implementation that reads `size` bytes sooner, its own loading included."""
+    if size <= LITTLE:
+        return gram_arrays
+    from mergetrace import gram_numba  # noqa: PLC0415 - a second of loading that little data does not repay
+
+    return gram_numba
+
+
+def run_sums(frames: Sequence[Frame], stored: Mapping[str, Stored], edges: NDArray[np.int64], kernel: ModuleType) -> Sums:
+    """Sum pieces edges[i]..edges[i+1] of the elements in memory under every frame. edges: int64, from 0 to the number of elements."""
+    numbers = {name: kernel.load(held.raw, held.dtype, held.scales) for name, held in stored.items()}
+    sums = _sums(frames, stored, numbers, edges, kernel)
+    sums[()] = np.zeros(edges.size - 1)
+    if all(np.isfinite(values).all() for values in sums.values()):  # one NaN or infinity makes a sum of squares NaN or infinite
+        return sums
+    values = {name: gram_arrays.load(held.raw, held.dtype, held.scales) for name, held in stored.items()}
+    finite = np.logical_and.reduce([np.isfinite(value) for value in values.values()])
+    left = np.concatenate([[0], np.cumsum(finite)])[edges]
+    width = {name: FORMATS[held.dtype].width for name, held in stored.items()}
+    kept = {
+        name: Stored(held.raw.reshape(-1, width[name])[finite].reshape(-1), held.dtype, None if held.scales is None else held.scales[finite])
+        for name, held in stored.items()
+    }
+    sums = _sums(frames, kept, {name: value[finite] for name, value in values.items()}, left, gram_arrays)
+    return {**sums, (): np.diff(edges) - np.diff(left).astype(np.float64)}
+
+
+def _sums(
+    frames: Sequence[Frame], stored: Mapping[str, Stored], numbers: Mapping[str, NDArray], edges: NDArray[np.int64], kernel: ModuleType
+) -> Sums:
+    sums: Sums = {}
+    for frame in frames:
+        audited = stored[frame.audited]
+        form = FORMATS[audited.dtype]
+        for donor in frame.donors:
+            trio = kernel.trio_sums(numbers[frame.audited], numbers[donor], numbers[frame.base], edges, 2.0**form.min_exponent)
+            trio[:, 6] *= 2.0 ** (-2 * form.fraction_bits) / 12
+            if audited.scales is not None:  # the spacing is that of the stored numbers, scaled
+                spacing = scaled(ulp(audited.raw, audited.dtype), audited.scales)
+                trio[:, 6] = [np.square(spacing[start:end]).sum() / 12 for start, end in pairwise(edges)]
+            sums[frame.audited, donor, frame.base] = trio
+        for i, donor in enumerate(frame.donors):
+            for other in frame.donors[i + 1 :]:
+                if (donor, other, frame.base) not in sums:
+                    sums[donor, other, frame.base] = kernel.cross_sums(numbers[donor], numbers[other], numbers[frame.base], edges)
     return sums
 
 
-def _counts(donor: str, u: Array, v: Array) -> dict[str, int]:
-    """Counts for one donor; differences of stored numbers are zero exactly where the numbers are equal."""
-    still, parents_agree = u == 0, v == 0
+def records(frames: Sequence[Frame], sums: Sums, lengths: NDArray[np.int64]) -> Iterator[dict[str, object]]:
+    """One flat record per block and frame: model, base, block, n, nonfinite, `uu`, `ub`, `bb`, `rounding`, `uv.{donor}`, `bv.{donor}`,
+    `vv.{donor}.{donor}` and the counts `equal_base`, `equal_donor.{donor}`, `parents_agree.{donor}`, `moved_alone.{donor}`,
+    `stayed_alone.{donor}`, `same_sign.{donor}`, `both_moved.{donor}`.
+
+    sums: of whole blocks. lengths: int64 [blocks], in elements.
+    """
+    for block, length in enumerate(lengths.tolist()):
+        skipped = int(sums[()][block])
+        for frame in frames:
+            record: dict[str, object] = {"model": frame.audited, "base": frame.base, "block": block, "nonfinite": skipped, "n": length - skipped}
+            for i, donor in enumerate(frame.donors):
+                trio = dict(zip(TRIO, sums[frame.audited, donor, frame.base][block].tolist(), strict=True))
+                if i == 0:
+                    record |= {key: trio[key] for key in ("uu", "ub", "bb", "rounding")}
+                    record["equal_base"] = int(trio["equal_base"])
+                record |= {f"uv.{donor}": trio["uv"], f"bv.{donor}": trio["bv"], f"vv.{donor}.{donor}": trio["vv"]}
+                for other in frame.donors[i + 1 :]:
+                    record[f"vv.{donor}.{other}"] = float(sums[donor, other, frame.base][block])
+                record |= {f"{key}.{donor}": count for key, count in _counts(trio, length - skipped).items()}
+            yield record
+
+
+def _counts(trio: Mapping[str, float], n: int) -> dict[str, int]:
+    """The counts for one donor, from those that the kernels make."""
+    still, parents_agree, all_agree = (int(trio[key]) for key in ("equal_base", "parents_agree", "all_agree"))
     return {
-        f"equal_donor.{donor}": int(np.count_nonzero(u == v)),
-        f"parents_agree.{donor}": int(np.count_nonzero(parents_agree)),
-        f"moved_alone.{donor}": int(np.count_nonzero(~still & parents_agree)),
-        f"stayed_alone.{donor}": int(np.count_nonzero(still & ~parents_agree)),
-        f"same_sign.{donor}": int(np.count_nonzero(u * v > 0)),
-        f"both_moved.{donor}": int(np.count_nonzero(~still & ~parents_agree)),
+        "equal_donor": int(trio["equal_donor"]),
+        "parents_agree": parents_agree,
+        "moved_alone": parents_agree - all_agree,
+        "stayed_alone": still - all_agree,
+        "same_sign": int(trio["same_sign"]),
+        "both_moved": n - still - parents_agree + all_agree,
     }

@@ -1,7 +1,8 @@
 """Elements of a view, wherever the file keeps them: read by offset, decoded exactly, FP8 block scales applied."""
 
 import os
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,18 @@ View = Mapping[str, Any]
 
 
 class Weights:
-    """Open shards of several models. Reads what is asked and nothing else; no mmap, so memory stays the caller's."""
+    """Open shards of several models. Reads what is asked and nothing else; no mmap, so memory stays the caller's. Safe to share by threads.
 
-    def __init__(self, folders: Mapping[str, str | Path]) -> None:
+    in_order: whether the files are read from end to end; else the system is told not to read ahead.
+    Models too large to stay in memory are forgotten as they are read, so that they push nothing else out of the system's cache.
+    """
+
+    def __init__(self, folders: Mapping[str, str | Path], in_order: bool = False) -> None:
         self.folders = {model: Path(folder) for model, folder in folders.items()}
         self.bytes_read = 0
+        self._in_order = in_order
+        self._forgetting = in_order and _size(self.folders.values()) > os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+        self._lock = threading.Lock()
         self._open: dict[tuple[str, str], int] = {}
 
     def __enter__(self) -> "Weights":
@@ -34,10 +42,16 @@ class Weights:
             os.close(descriptor)
         self._open.clear()
 
-    def raw(self, view: View, first: int, count: int) -> NDArray[np.uint8]:
-        """The stored bytes of elements first..first+count of a view: uint8 [count * width]. AuditError on a short read."""
+    def raw(self, view: View, first: int, count: int, out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
+        """The stored bytes of elements first..first+count of a view: uint8 [count * width], in `out` if given. AuditError on a short read."""
         width = FORMATS[view["dtype"]].width
-        return self._bytes(view["model"], view["shard"], view["start"] + first * width, count * width)
+        return self._bytes(view["model"], view["shard"], view["start"] + first * width, count * width, out)
+
+    def forget(self, view: View) -> None:
+        """Say that a view will not be read again."""
+        if self._forgetting:
+            size = view["rows"] * view["cols"] * FORMATS[view["dtype"]].width
+            os.posix_fadvise(self._descriptor(view["model"], view["shard"]), view["start"], size, os.POSIX_FADV_DONTNEED)
 
     def scales(self, view: View, first: int, count: int) -> Array | None:
         """The FP8 scale of every element, float64 [count]; None where the view has none."""
@@ -50,21 +64,26 @@ class Weights:
         """The decoded elements first..first+count of a view, float64 [count], exact."""
         return scaled(decode(self.raw(view, first, count), view["dtype"]), self.scales(view, first, count))
 
-    def _bytes(self, model: str, shard: str, offset: int, size: int) -> NDArray[np.uint8]:
-        buffer = np.empty(size, np.uint8)
+    def _bytes(self, model: str, shard: str, offset: int, size: int, out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
+        buffer = np.empty(size, np.uint8) if out is None else out
         read_into(self._descriptor(model, shard), offset, memoryview(buffer), self.folders[model] / shard)
-        self.bytes_read += size
+        with self._lock:
+            self.bytes_read += size
         return buffer
 
     def _descriptor(self, model: str, shard: str) -> int:
         # The shard's name was checked to be a plain file name when the manifest was made.
-        if (model, shard) not in self._open:
-            path = self.folders[model] / shard
-            try:
-                self._open[model, shard] = os.open(path, os.O_RDONLY)
-            except FileNotFoundError:
-                raise AuditError(f"{path}: gone since the manifest was made; put it back, or delete results/models/{model} and run again") from None
-        return self._open[model, shard]
+        with self._lock:
+            if (model, shard) not in self._open:
+                path = self.folders[model] / shard
+                try:
+                    descriptor = self._open[model, shard] = os.open(path, os.O_RDONLY)
+                except FileNotFoundError:
+                    raise AuditError(
+                        f"{path}: gone since the manifest was made; put it back, or delete results/models/{model} and run again"
+                    ) from None
+                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL if self._in_order else os.POSIX_FADV_RANDOM)
+            return self._open[model, shard]
 
     @lru_cache(maxsize=64)  # noqa: B019 - lives as long as the job
     def _scale_matrix(self, model: str, shard: str, dtype: str, start: int, rows: int, cols: int) -> Array:
@@ -75,3 +94,7 @@ class Weights:
 def scaled(values: Array, scales: Array | None) -> Array:
     """values * scales, or the values as they are; the product of an FP8 and a float32 number is exact in float64."""
     return values if scales is None else values * scales
+
+
+def _size(folders: Iterable[Path]) -> int:
+    return sum(file.stat().st_size for folder in folders for file in folder.glob("*.safetensors") if file.exists())

@@ -1,23 +1,34 @@
-"""One pass gives the sums; the sums give alpha, cos_fit and honest errors."""
+"""One pass gives the sums; the sums give alpha, cos_fit and honest errors. Both kernels give the same."""
+
+from itertools import pairwise
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from planting import random_model, write_model
 
+from mergetrace import gram_arrays, gram_numba
+from mergetrace.deltas import RUN, Reader, Slice, runs
+from mergetrace.dtypes import FORMATS, decode, ulp
 from mergetrace.estimators import fit, solve
 from mergetrace.frames import Frame
-from mergetrace.gram import CHUNK, slice_sums
-from mergetrace.sampling import tiles
+from mergetrace.gram import Stored, records, run_sums
+from mergetrace.manifest import describe, tensor_table
+from mergetrace.plan import pair_models
+from mergetrace.sampling import evidence_blocks, tiles
+from mergetrace.weights import Weights
 
 GENERATOR = np.random.default_rng(0)
+KERNELS = (gram_arrays, gram_numba)
 
 
 def sums(values: dict[str, np.ndarray], donors=("donor",), blocks=None) -> dict[str, np.ndarray]:
-    size = values["base"].size
-
-    def read(model, first, count):
-        return values[model][first : first + count], np.full(count, 0.5)
-
-    rows = list(slice_sums([Frame("suspect", "base", donors)], tiles(size) if blocks is None else blocks, read))
+    """The records of float64 numbers, by key."""
+    lengths = (tiles(values["base"].size) if blocks is None else blocks)[:, 1]
+    frames = [Frame("suspect", "base", donors)]
+    stored = {name: Stored(numbers.view(np.uint8), "F64") for name, numbers in values.items()}
+    rows = list(records(frames, run_sums(frames, stored, np.cumsum([0, *lengths]), gram_numba), lengths))
     return {key: np.array([row[key] for row in rows]) for key in rows[0]}
 
 
@@ -26,13 +37,14 @@ def planted(size: int, alpha: float, noise: float = 0.0) -> dict[str, np.ndarray
     return {"base": base, "donor": base + v, "suspect": base + alpha * v + noise * GENERATOR.normal(size=size)}
 
 
-def test_sums_equal_the_plain_formula_over_many_chunks():
-    values = planted(3 * CHUNK + 17, 0.4, 0.1)
-    found = sums(values, blocks=np.array([[0, 3 * CHUNK + 17]]))
+def test_sums_equal_the_plain_formula_over_many_tiles():
+    size = 3 * gram_numba.TILE + 17
+    values = planted(size, 0.4, 0.1)
+    found = sums(values, blocks=np.array([[0, size]]))
     u, v = values["suspect"] - values["base"], values["donor"] - values["base"]
     for key, expected in {"uu": u @ u, "uv.donor": u @ v, "vv.donor.donor": v @ v, "ub": u @ values["base"], "bv.donor": v @ values["base"]}.items():
         assert found[key].sum() == pytest.approx(expected, rel=1e-12)
-    assert found["rounding"].sum() == pytest.approx(u.size * 0.25 / 12)
+    assert found["rounding"].sum() == pytest.approx((ulp(values["suspect"], "F64") ** 2).sum() / 12, rel=1e-12)
 
 
 def test_counts_are_exact():
@@ -58,6 +70,113 @@ def test_non_finite_elements_are_counted_and_left_out():
     assert found["nonfinite"].sum() == 2
     assert found["n"].sum() == 998
     assert np.isfinite(found["uu"]).all()
+
+
+def plain(stored: dict[str, Stored], donors: tuple[str, ...], edges: np.ndarray) -> list[dict[str, float]]:
+    """The definition, piece by piece, on decoded numbers. Sums come with their scale: what 1e-12 is relative to."""
+    values = {name: decode(held.raw, held.dtype) * (1 if held.scales is None else held.scales) for name, held in stored.items()}
+    finite = np.logical_and.reduce([np.isfinite(value) for value in values.values()])
+    audited = stored["suspect"]
+    spacing = ulp(audited.raw, audited.dtype) * (1 if audited.scales is None else audited.scales)
+    rows = []
+    for start, end in pairwise(edges.tolist()):
+        keep = np.flatnonzero(finite[start:end]) + start
+        part = {name: value[keep].astype(np.longdouble) for name, value in values.items()}
+        b, u = part["base"], part["suspect"] - part["base"]
+        row = {"n": keep.size, "nonfinite": end - start - keep.size, "uu": u @ u, "ub": u @ b, "bb": b @ b}
+        row |= {"rounding": (spacing[keep].astype(np.longdouble) ** 2).sum() / 12, "equal_base": (u == 0).sum()}
+        for i, donor in enumerate(donors):
+            v = part[donor] - b
+            row |= {f"uv.{donor}": u @ v, f"bv.{donor}": b @ v}
+            row |= {f"vv.{donor}.{other}": v @ (part[other] - b) for other in donors[i:]}
+            row |= {f"equal_donor.{donor}": (part["suspect"] == part[donor]).sum(), f"parents_agree.{donor}": (v == 0).sum()}
+            row |= {f"moved_alone.{donor}": ((u != 0) & (v == 0)).sum(), f"stayed_alone.{donor}": ((u == 0) & (v != 0)).sum()}
+            row |= {f"same_sign.{donor}": (np.sign(u) * np.sign(v) > 0).sum(), f"both_moved.{donor}": ((u != 0) & (v != 0)).sum()}
+        rows.append(row)
+    return rows
+
+
+def scale_of(key: str, row: dict[str, float]) -> float:
+    """|x| |y| for a sum <x, y>."""
+    kind, *names = key.split(".")
+    if kind == "rounding":
+        return row[kind]
+    names = ["", "", *names][-2:]
+    squares = [row[f"vv.{name}.{name}"] if letter == "v" else row[2 * letter] for letter, name in zip(kind, names, strict=True)]
+    return float(np.sqrt(squares[0]) * np.sqrt(squares[1]))
+
+
+@st.composite
+def held(draw):
+    """A suspect, a base and two donors in dtypes of their own (or all in bf16), with equal, zero and non-finite elements planted."""
+    n = draw(st.one_of(st.integers(1, 70), st.sampled_from([gram_numba.TILE - 1, gram_numba.TILE + 1, 2 * gram_numba.TILE + 77])))
+    generator = np.random.default_rng(draw(st.integers(0, 2**32)))
+    dtypes = draw(st.sampled_from([*((name,) * 4 for name in FORMATS if name != "F64"), ("BF16", "F32", "F16", "F8_E4M3")]))
+    stored = {}
+    for name, dtype in zip(("suspect", "base", "donor", "second"), dtypes, strict=True):
+        codes = generator.integers(0, 1 << 8 * FORMATS[dtype].width, n, dtype=np.uint64)
+        if draw(st.booleans()):  # finite: keep the exponent away from its end, the sign apart
+            sign = np.uint64(1 << 8 * FORMATS[dtype].width - 1)
+            codes = codes & sign | (codes & (sign - np.uint64(1))) % np.uint64(FORMATS[dtype].largest + 1)
+        codes[generator.random(n) < 0.2] = 0
+        same = [other for other in stored.values() if other.dtype == dtype]
+        raw = codes.astype(FORMATS[dtype].codes)
+        if same:
+            mine = generator.random(n) < 0.3
+            raw[mine] = same[-1].raw.view(raw.dtype)[mine]
+        raw[generator.random(n) < 0.1] = 1 << 8 * FORMATS[dtype].width - 1  # -0
+        scaled = dtype.startswith("F8") and draw(st.booleans())
+        stored[name] = Stored(raw.view(np.uint8), dtype, generator.random(n).astype(np.float32).astype(np.float64) + 0.5 if scaled else None)
+    cuts = sorted(generator.integers(0, n + 1, 3))
+    return stored, np.unique([0, *cuts, n])
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@settings(max_examples=60, deadline=None)
+@given(case=held())
+def test_every_kernel_gives_the_plain_sums_and_the_exact_counts(kernel, case):
+    stored, edges = case
+    frames = [Frame("suspect", "base", ("donor", "second"))]
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = records(frames, run_sums(frames, stored, edges, kernel), np.diff(edges))
+        expected = plain(stored, frames[0].donors, edges)
+    for row, truth in zip(found, expected, strict=True):
+        assert set(row) - {"model", "base", "block"} == set(truth)
+        for key, value in truth.items():
+            if isinstance(row[key], int):
+                assert row[key] == value, key
+            else:
+                assert abs(row[key] - value) <= 1e-12 * scale_of(key, truth), key
+
+
+def test_runs_hold_every_element_once_in_order():
+    blocks = tiles(3 * RUN + 5)
+    pieces = [piece for run in runs(blocks) for piece in run]
+    assert all(sum(length for _, _, length in run) == RUN for run in list(runs(blocks))[:-1])
+    assert [first for _, first, _ in pieces] == np.cumsum([0, *(length for _, _, length in pieces)])[:-1].tolist()
+    assert [sum(length for block, _, length in pieces if block == i) for i in range(len(blocks))] == blocks[:, 1].tolist()
+
+
+def test_results_do_not_depend_on_threads(tmp_path):
+    models = {name: random_model(seed) for seed, name in enumerate(("suspect", "base", "donor", "control"))}
+    folders = {name: write_model(tmp_path / name, tensors) for name, tensors in models.items()}
+    tables = {name: tensor_table(folder) for name, folder in folders.items()}
+    plan, _ = pair_models(tables, {name: describe(name, folders[name], tables[name]) for name in folders}, ["base", "donor"], "suspect")
+    frames = [Frame(model, "base", ("donor",)) for model in ("suspect", "control")]
+    results = []
+    for kernel in KERNELS:
+        for threads in (1, 3):
+            slices = [
+                Slice(number, {view["model"]: view for view in views.to_dict("records")}, tiles(size), evidence_blocks("x", size, 4, 16, 0))
+                for number, views in plan.groupby("slice_id")
+                for size in [views["elements"].iloc[0]]
+            ]
+            with Weights(folders, in_order=True) as weights:
+                results.append([(read.slice_id, read.records) for read in Reader(weights, frames, kernel, threads).read(slices)])
+                assert weights.bytes_read >= plan["elements"].sum() * 2
+    assert results[0] == results[1]
+    assert results[2] == results[3]
+    assert len(results[0]) == plan["slice_id"].nunique()
 
 
 def test_the_planted_alpha_is_found_within_its_error():
