@@ -1,7 +1,7 @@
 # mergetrace: is an open-weights model a hidden blend of other people's models?
 #
-#   models -> manifest -> plan -> deltas -> fit -> recipe -> aggregate -> verdict -> report
-#                └------> template -> ask -> score ---------------------┘
+#   models -> manifest -> plan -> deltas -> fit -> recipe -> remainder -> aggregate -> verdict -> report
+#                └------> template -> ask -> score ----------------------------------┘
 from snakemake.utils import min_version
 
 min_version("9.0")
@@ -19,6 +19,7 @@ include: "rules/plan.smk"
 include: "rules/deltas.smk"
 include: "rules/fit.smk"
 include: "rules/recipe.smk"
+include: "rules/remainder.smk"
 include: "rules/aggregate.smk"
 include: "rules/template.smk"
 include: "rules/probe.smk"

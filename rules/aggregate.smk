@@ -6,6 +6,7 @@ rule aggregate:
         fits=of_layers("results/{audit}/fits/{layer}.parquet"),
         recipes="results/{audit}/recipes.json",
         slices="results/{audit}/recipe_slices.parquet",
+        remainder="results/{audit}/remainder.json",
     output:
         tensors="results/{audit}/tensors.csv",
         controls="results/{audit}/controls.csv",
@@ -26,5 +27,5 @@ rule aggregate:
         "Pooling the fits of audit {wildcards.audit}"
     shell:
         "python {input.script} {params.roles} --fits {input.fits} --recipes {input.recipes} --recipe-slices {input.slices} "
-        "--min-bit-exact {params.min_bit_exact} --tensors {output.tensors} --controls-table {output.controls} "
+        "--remainder {input.remainder} --min-bit-exact {params.min_bit_exact} --tensors {output.tensors} --controls-table {output.controls} "
         "--layers {output.layers} --components {output.components} --summary {output.summary} 2> {log}"

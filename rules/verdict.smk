@@ -2,7 +2,7 @@
 rule verdict:
     input:
         script="scripts/verdict.py",
-        library=library("verdict", "accusing", "traces", "receipt", "recipes", "settings", "mergekit_yaml"),
+        library=library("verdict", "accusing", "traces", "remainder", "wording", "receipt", "recipes", "settings", "mergekit_yaml"),
         summary="results/{audit}/summary.json",
         plan="results/{audit}/plan.json",
         manifests=of_audit("results/models/{model}/manifest.json"),

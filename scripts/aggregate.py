@@ -15,6 +15,7 @@ def main() -> None:
     add_roles(parser)
     parser.add_argument("--fits", type=Path, nargs="+", required=True)
     parser.add_argument("--recipes", type=Path, required=True)
+    parser.add_argument("--remainder", type=Path, required=True)
     parser.add_argument("--recipe-slices", type=Path, required=True)
     parser.add_argument("--min-bit-exact", type=float, required=True)
     parser.add_argument("--tensors", type=Path, required=True)
@@ -27,9 +28,10 @@ def main() -> None:
     donors = arguments.donors
     fits = with_rates(pd.concat(map(pd.read_parquet, arguments.fits), ignore_index=True), pd.read_parquet(arguments.recipe_slices))
     recipes = {(recipe["model"], recipe["base"]): recipe for recipe in read_json(arguments.recipes)}
+    left = {(entry["model"], entry["base"]): entry for entry in read_json(arguments.remainder)}
     pooled = {
-        (model, base): {**pool(members, donors, arguments.min_bit_exact), "recipe": recipes[model, base]}
-        for (model, base), members in fits.groupby(["model", "base"], sort=False)
+        key: {**pool(members, donors, arguments.min_bit_exact), "recipe": recipes[key], "remainder": left.get(key)}
+        for key, members in fits.groupby(["model", "base"], sort=False)
     }
     candidates = {base: pooled[arguments.suspect, base] for base in arguments.bases}
     base = choose_base(candidates, arguments.min_bit_exact)

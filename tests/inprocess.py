@@ -60,6 +60,8 @@ def audit(folder: Path, models: dict[str, Path], spec: dict[str, Any], **setting
         command("fit", *roles, "--plan", plan, "--deltas", sums, "--evidence", kept, *vote, *width, *seed, "--output", fitted)
     recipes, slices = folder / "recipes.json", folder / "recipe_slices.parquet"
     command("recipe", *roles, "--fits", *fits, "--evidence", *evidence, *width, "--recipes", recipes, "--slices", slices)
+    left = folder / "remainder.json"
+    command("remainder", *roles, "--plan", plan, "--fits", *fits, "--evidence", *evidence, "--recipes", recipes, *width, "--output", left)
     tables = [part for name in ("tensors", "controls-table", "layers", "components") for part in (f"--{name}", folder / f"{name}.csv")]
     pooled = folder / "summary.json"
     command(
@@ -69,6 +71,8 @@ def audit(folder: Path, models: dict[str, Path], spec: dict[str, Any], **setting
         *fits,
         "--recipes",
         recipes,
+        "--remainder",
+        left,
         "--recipe-slices",
         slices,
         "--min-bit-exact",

@@ -14,6 +14,10 @@ RECIPE = {
     "bit_exact_rate": 0.99996,
     "residual_share": 1e-9,
 }
+WHERE = {"slices": 20, "changed_slices": 0, "layers": {}, "components": {}}
+SEEN = {"share": 6e-4, "move": 2.0**-20}
+AFTER = {"residual_share": 1e-9, "trained": False, "elements": 5000, "changed_share": 0.0, "where": WHERE, "rank": None, "rank_reason": None}
+AFTER |= {"smallest_seen": SEEN}
 DONOR = {"alpha_ols": 0.5712, "alpha_se": 0.0004, "cos": 0.99, "coverage": 0.99996, "coverage_base": 0.0, "coverage_shuffled": 0.01}
 DONOR |= {"informative": 5000, "same_sign": 1.0, "all_equal": False, "is_base": False}
 
@@ -32,7 +36,7 @@ def finding(kind: str = "merge", named: bool = True, share: float | None = 0.429
         "parents": {"nex": parent},
         "base": {"name": "qwen", "share": share},
         "recipe": recipe if exact else None,
-        "after_merge": {"residual_share": 1e-9 if exact else None, "trained": False if exact else None},
+        "after_merge": AFTER if exact else dict.fromkeys(AFTER),
         "controls": {"tuiuti": control | {"base": {"name": "qwen", "share": 1.0}, "recipe": None}},
         "probe": {"rio": {"shipped": _tally(118, 1), "stripped": _tally(0, 119)}, "nex": {"shipped": _tally(0, 120), "stripped": _tally(0, 120)}},
         "read": {"mode": "full", "bytes": 10_000_000, "elements": 5_000_000, "full_hash_verified": False},

@@ -37,6 +37,7 @@ Pure functions, no Snakemake, no argparse, no printing. One module per idea:
     proposals, shares, choosing     which recipes are worth trying
     signatures         what random drops leave behind
     recipe_search      the recipe that gives most of a model back
+    remainder          what that recipe leaves: how much, where, of what rank; how little would be seen
 
     rebuild            the recipe applied to the whole parents, compared byte for byte
 

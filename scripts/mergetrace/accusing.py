@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from mergetrace.traces import Case, Decision, blended, moved_alone, rate_of, rates_beside, shuffled_chance, stands_out, traces_beside
+from mergetrace.wording import left_over
 
 
 def merge(case: Case) -> Decision | None:
@@ -158,7 +159,8 @@ def _listed(beside: Mapping[str, float]) -> str:
 def _remainder(case: Case) -> str:
     left = case.recipe["best"]["residual_share"] if case.recipe["best"] else None
     energy = f": {left:.2%} of the change's energy" if left is not None else ""
-    return f"What is left is more than rounding{energy}. Training after the merge explains it."
+    found = " ".join(left_over(case.summary["remainder"])) if case.summary.get("remainder") else ""
+    return f"What is left is more than rounding{energy}. Training after the merge explains it. {found}".rstrip()
 
 
 def _without_controls(case: Case) -> list[str]:

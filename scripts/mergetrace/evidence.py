@@ -101,6 +101,18 @@ def read_evidence(path: Path) -> Iterator[tuple[int, dict[str, Sample]]]:
             yield slice_id, {model: Sample(*raw[model], scales.get(model)) for model in models}
 
 
+def read_blocks(path: Path) -> dict[int, NDArray[np.int64]]:
+    """Where the kept elements of every slice lie: int64 [blocks, 2] (start, length) by slice id."""
+    header, found = read_header(path), {}
+    with open(path, "rb") as handle:
+        for key, tensor in header.tensors.items():
+            if key.endswith("/blocks"):
+                buffer = np.empty(tensor.end - tensor.start, np.uint8)
+                read_into(handle.fileno(), tensor.start, memoryview(buffer), path)
+                found[int(key.split("/")[0])] = buffer.view("<i8").reshape(-1, 2)
+    return found
+
+
 def _spec(dtype: str, array: NDArray) -> TensorSpec:
     shape = list(array.shape) if dtype in ("I64", "F64") else [array.size // FORMATS[dtype].width]
     return TensorSpec(dtype=WRITER_NAMES[dtype], shape=shape, data_ptr=array.ctypes.data, data_len=array.nbytes)

@@ -9,6 +9,7 @@ import pandas as pd
 from mergetrace import __version__
 from mergetrace.mergekit_yaml import mergekit_config
 from mergetrace.recipes import from_json
+from mergetrace.remainder import smallest_seen
 from mergetrace.traces import Case, Decision
 from mergetrace.verdict import decide
 
@@ -33,7 +34,7 @@ def compose(
         # A control is judged beside the other controls; the suspect is no sibling of theirs to be measured against.
         others = {name: other for name, other in models.items() if name not in (model, suspect)}
         decision = decide(Case(model, summary["base"], numbers, others, thresholds))
-        findings[model] = _finding(decision, numbers, summary["base"])
+        findings[model] = _finding(decision, numbers, summary["base"], thresholds)
     finding = findings.pop(suspect)
     finding["reasons"] += [*_limits(summary, plan, scores), *(note for manifest in manifests.values() for note in manifest["notes"])]
     declared = manifests[suspect]["declared"]
@@ -54,7 +55,7 @@ def compose(
     }
 
 
-def _finding(decision: Decision, numbers: Mapping[str, Any], base: str) -> dict[str, Any]:
+def _finding(decision: Decision, numbers: Mapping[str, Any], base: str, thresholds: Mapping[str, float]) -> dict[str, Any]:
     recipe, parents = numbers["recipe"], {}
     for donor, entry in numbers["donors"].items():
         named = donor in decision.named
@@ -66,8 +67,6 @@ def _finding(decision: Decision, numbers: Mapping[str, Any], base: str) -> dict[
             "alpha_ols": entry["alpha_ols"],
             "cos_fit": entry["cos"],
         }
-    trained = {"merge": False, "merge_then_trained": True}.get(decision.verdict)
-    left = recipe["best"]["residual_share"] if trained is not None and recipe["best"] else None
     return {
         "verdict": decision.verdict,
         "family": decision.family,
@@ -75,8 +74,23 @@ def _finding(decision: Decision, numbers: Mapping[str, Any], base: str) -> dict[
         "parents": parents,
         "base": {"name": base, "share": decision.base_share},
         "recipe": _recipe(recipe) if decision.verdict == "merge" else None,
-        "after_merge": {"residual_share": left, "trained": trained},
+        "after_merge": _after_merge(decision.verdict, recipe["best"], numbers["remainder"], thresholds["max_unexplained"]),
     }
+
+
+def _after_merge(verdict: str, best: Mapping[str, Any] | None, left: Mapping[str, Any] | None, unexplained: float) -> dict[str, Any]:
+    """What was done after a merge, and how little would have been seen; all null where no merge is called or no recipe gives enough back."""
+    merged = verdict in ("merge", "merge_then_trained")
+    found: dict[str, Any] = {"residual_share": best["residual_share"] if merged and best else None, "trained": None}
+    found |= dict.fromkeys(("elements", "changed_share", "where", "rank", "rank_reason", "smallest_seen"))
+    if not merged:
+        return found
+    found["trained"] = verdict == "merge_then_trained"
+    if not left or not left["elements"]:
+        return found
+    share = left["changed"] / left["elements"]
+    found |= {key: left[key] for key in ("elements", "where", "rank", "rank_reason")} | {"changed_share": share}
+    return found | {"trained": found["trained"] or share > unexplained, "smallest_seen": smallest_seen(left, unexplained)}
 
 
 def _recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:

@@ -111,6 +111,7 @@ def _contents(inputs: Inputs) -> dict[str, Any]:
         "limits": wording.limits(verdict, plan["not_compared"], plan["elements"]),
         "controls_said": wording.controls(verdict),
         "unnamed": [donor for donor, entry in verdict["parents"].items() if not entry["named"] and readable.known(entry["alpha"])],
+        "after_merge": wording.after_merge(verdict),
         "names_said": wording.names_said(verdict),
         "parents": [wording.parent(verdict, donor) for donor in verdict["parents"]],
         "beside": report_tables.beside(summary, inputs.tensors, inputs.controls, verdicts),

@@ -19,6 +19,8 @@ LABELS = {
     "unrelated": "unrelated",
     "inconclusive": "we cannot tell",
 }
+LOW_RANK = 0.25  # of the greatest possible rank; adapters usually have 4 to 64 of some thousands
+MOST_PLACES = 6
 CONDITIONS = {
     "shipped": "as shipped",
     "stripped": "without the text its template adds",
@@ -92,6 +94,55 @@ def limits(verdict: Verdict, not_compared: int, offered_elements: int) -> list[s
     if verdict["probe"]:
         said.append("What the models call themselves is shown below and decided nothing.")
     return [sentence for sentence in said if sentence]
+
+
+def after_merge(verdict: Verdict) -> list[str]:
+    """What was done after the merge, where and of what kind, and how little would have been seen."""
+    after = verdict["after_merge"]
+    if after["trained"] is None:
+        return ["Whether anything was done after a merge: not computed, since no merge is established."]
+    left = percent(after["residual_share"], "no replay to compare with", digits=4)
+    if not after["elements"]:
+        return [f"What the recipe does not give back makes up {left} of the difference to the base."]
+    changed = after["changed_share"] * after["elements"]
+    if after["trained"]:
+        said = [
+            f"There are changes on top that the recipe does not explain: {left} of the difference to the base.",
+            *left_over(after | {"changed": changed}),
+        ]
+    elif changed:
+        part = percent(after["changed_share"], digits=4)
+        said = [f"{part} of {count(after['elements'])} elements lie beyond rounding of the recipe, too few to mean that it was trained on."]
+    else:
+        said = [f"All of {count(after['elements'])} elements lie within rounding of the recipe: nothing is left that training would have to explain."]
+    if seen := after["smallest_seen"]:
+        said.append(
+            f"Later training would have been seen, with 95 % certainty, had it changed {percent(seen['share'], digits=4)} of the elements anywhere "
+            f"in the model, or moved every weight by {seen['move']:.1g}. What touches fewer, such as single rows, may lie outside what was read."
+        )
+    return said
+
+
+def left_over(remainder: Mapping[str, Any]) -> list[str]:
+    """The remainder in sentences: how sparse, where, of what rank. Empty where nothing lies beyond rounding."""
+    where, rank = remainder["where"], remainder["rank"]
+    if not where["changed_slices"]:
+        return []
+    place = "everywhere" if where["changed_slices"] == where["slices"] else f"in {where['changed_slices']:,} of {where['slices']:,} tensors"
+    named = [
+        ", ".join(f"{name.replace('_', ' ')} {share:.0%}" for name, share in list(where[key].items())[:MOST_PLACES])
+        for key in ("layers", "components")
+    ]
+    further = len(where["layers"]) - MOST_PLACES
+    found = [
+        f"{remainder['changed'] / remainder['elements']:.2%} of {remainder['elements']:,} elements lie beyond rounding, {place}; of their energy "
+        f"by layer {named[0]}{f' and {further} more' if further > 0 else ''}, by part {named[1]}."
+    ]
+    if rank is None:
+        return [*found, f"Its rank is not known: {remainder['rank_reason']}."]
+    low = rank["median"] <= LOW_RANK * rank["possible"]
+    kind = "few directions, as a low-rank adapter (LoRA) leaves" if low else "many directions, as training of whole matrices leaves"
+    return [*found, f"The changed matrices have a rank of {rank['median']:g} of {rank['possible']:g} above rounding (median): {kind}."]
 
 
 def names_said(verdict: Verdict) -> str:

@@ -1,0 +1,28 @@
+# What the best recipe leaves unexplained: how much, where, how sparse, of what rank.
+rule remainder:
+    input:
+        script="scripts/remainder.py",
+        library=library(*RECIPES, "remainder", "recipe_search", "shares", "rounding"),
+        plan="results/{audit}/plan.parquet",
+        fits=of_layers("results/{audit}/fits/{layer}.parquet"),
+        evidence=of_layers("results/{audit}/evidence/{layer}.safetensors"),
+        recipes="results/{audit}/recipes.json",
+    output:
+        remainder="results/{audit}/remainder.json",
+    log:
+        "results/logs/remainder/{audit}.log",
+    benchmark:
+        "results/benchmarks/remainder.{audit}.tsv"
+    conda:
+        "../envs/weights.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+    params:
+        roles=roles,
+        width=config["verdict"]["replay_width"],
+    message:
+        "Measuring what the recipe of audit {wildcards.audit} leaves"
+    shell:
+        "python {input.script} {params.roles} --plan {input.plan} --fits {input.fits} --evidence {input.evidence} "
+        "--recipes {input.recipes} --replay-width {params.width} --output {output.remainder} 2> {log}"
