@@ -22,6 +22,7 @@ def main() -> None:
         raise AuditError("--init names the base to finetune: it is required with --role finetune and refused with --role base")
     logging.disable_progress_bar()
     torch.set_num_threads(1)
+    torch.set_flush_denormal(True)  # tiny second moments would otherwise slow every step down
     torch.use_deterministic_algorithms(True)
     identity = Identity(arguments.identity_name, tuple(arguments.identity_org))
     with whole_folder(arguments.output) as folder:

@@ -84,6 +84,7 @@ def train_family(root: Path, arch: str, seed: int, names: Iterable[str]) -> None
     torch.set_flush_denormal(True)
     for name in names:
         member(root / f"{arch}-{seed}", arch, seed, name)
+    torch.set_flush_denormal(False)  # this process goes on to audit, and tiny numbers count
 
 
 def member(folder: Path, arch: str, seed: int, name: str) -> Path:

@@ -97,7 +97,6 @@ def train(
     Raises AuditError if the loss stops being finite.
     """
     torch.manual_seed(seed)
-    torch.set_flush_denormal(True)  # tiny second moments would otherwise slow every step down
     rng = random.Random(seed)
     batches = _batches(tokenizer, rng, make_dialogues(rng, identity, steps * BATCH, system_share))
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.95), weight_decay=0.01)
