@@ -11,7 +11,7 @@ from mergetrace.weights import scaled
 
 Array = NDArray[np.float64]
 
-CHUNK = 1 << 15  # elements: a few float64 rows of this length stay in the cache
+CHUNK = 1 << 13  # elements: a few float64 rows of this length stay in the cache, and are too short for BLAS to start threads over
 
 
 def load(raw: NDArray[np.uint8], dtype: str, scales: Array | None) -> Array:

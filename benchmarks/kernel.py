@@ -1,0 +1,213 @@
+"""How fast weights are read and summed, beside `cat`, the read ceiling of memory, array formulas and the naive script.
+
+python benchmarks/kernel.py [--gb 1.5] [--runs 5] [--threads N] [--folder DIR]
+
+Makes a planted trio of bf16 models of --gb in all, measures everything in turn, --runs times over, and prints a table of medians.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
+
+from mergetrace.deltas import Reader, Slice
+from mergetrace.dtypes import encode
+from mergetrace.frames import Frame
+from mergetrace.gram import Stored, run_sums
+from mergetrace.manifest import describe, tensor_table
+from mergetrace.plan import pair_models
+from mergetrace.sampling import evidence_blocks, tiles
+from mergetrace.weights import Weights
+
+NAMES = ("suspect", "base", "donor")
+FRAMES = [Frame("suspect", "base", ("donor",))]
+SIDE = 4096  # a matrix holds SIDE x SIDE numbers
+METHODS = {
+    "cat": "`cat` of the files > /dev/null",
+    "deltas": "**`deltas`, compiled kernel**",
+    "arrays": "`deltas`, array formulas",
+    "naive": "naive: load, float64, subtract, cosine",
+}
+
+
+def make(folder: Path, gb: float) -> None:
+    """A base, a finetune of it and their blend, as bf16: a stretch of numbers repeated, so that making them takes no time."""
+    from safetensors.torch import save_file  # noqa: PLC0415 - torch is for the making only
+    from torch import bfloat16, from_numpy  # noqa: PLC0415
+
+    count = max(1, round(gb * 1e9 / 3 / 2 / SIDE**2))
+    generator = np.random.default_rng(0)
+    base = generator.normal(size=1 << 20) * 0.02
+    donor = base + generator.normal(size=1 << 20) * 0.002
+    for name, numbers in {"suspect": 0.43 * base + 0.57 * donor, "base": base, "donor": donor}.items():
+        matrix = from_numpy(np.tile(encode(numbers, "BF16"), SIDE**2 >> 20).reshape(SIDE, SIDE)).view(bfloat16)
+        (folder / name).mkdir(parents=True)
+        (folder / name / "config.json").write_text('{"architectures": ["PlantedForCausalLM"], "model_type": "planted"}')
+        save_file({f"model.layers.{i}.mlp.up_proj.weight": matrix.clone() for i in range(count)}, folder / name / "model.safetensors")
+
+
+def slices(folder: Path) -> list[Slice]:
+    """Every slice of the trio, read in full."""
+    tables = {name: tensor_table(folder / name) for name in NAMES}
+    plan, _ = pair_models(tables, {name: describe(name, folder / name, tables[name]) for name in NAMES}, ["base", "donor"], "suspect")
+    found = []
+    for number, views in plan.groupby("slice_id"):
+        size = int(views["elements"].iloc[0])
+        found.append(Slice(number, {view["model"]: view for view in views.to_dict("records")}, tiles(size), evidence_blocks("", size, 32, 2048, 0)))
+    return found
+
+
+def deltas(folder: Path, threads: int, compiled: bool) -> float:
+    """Seconds to read and sum the trio, loading the kernel apart."""
+    if compiled:
+        from mergetrace import gram_numba as kernel  # noqa: PLC0415
+    else:
+        from mergetrace import gram_arrays as kernel  # noqa: PLC0415
+    few = {name: Stored(np.zeros(64, np.uint8), "BF16") for name in NAMES}
+    run_sums(FRAMES, few, np.array([0, 32]), kernel)
+    work = slices(folder)
+    began = time.perf_counter()
+    with Weights({name: folder / name for name in NAMES}, in_order=True) as weights:
+        for _ in Reader(weights, FRAMES, kernel, threads).read(work):
+            pass
+    return time.perf_counter() - began
+
+
+def naive(folder: Path) -> float:
+    """Seconds of the script that everybody writes first."""
+    import torch  # noqa: PLC0415
+    from safetensors.torch import load_file  # noqa: PLC0415
+
+    began = time.perf_counter()
+    suspect, base, donor = (load_file(folder / name / "model.safetensors") for name in NAMES)
+    for name, b in base.items():
+        u, v = (model[name].double().flatten() - b.double().flatten() for model in (suspect, donor))
+        torch.nn.functional.cosine_similarity(u, v, dim=0).item()
+        (u @ v / (v @ v)).item()
+    return time.perf_counter() - began
+
+
+def cat(folder: Path) -> float:
+    """Seconds of `cat`."""
+    began = time.perf_counter()
+    with open(os.devnull, "wb") as nowhere:
+        subprocess.run(["cat", *(str(folder / name / "model.safetensors") for name in NAMES)], stdout=nowhere, check=True)
+    return time.perf_counter() - began
+
+
+def in_memory(threads: int, runs: int) -> dict[str, list[float]]:
+    """GB/s of the kernel and of a plain sum (the read ceiling), over the same 384 MB per thread of three bf16 models in memory."""
+    from numba import njit  # noqa: PLC0415
+
+    from mergetrace import gram_numba  # noqa: PLC0415
+
+    @njit(nogil=True)
+    def ceiling(words: np.ndarray) -> int:
+        total = np.int64(0)
+        for i in range(words.size):
+            total += words[i]
+        return total
+
+    generator = np.random.default_rng(0)
+    part = encode(generator.normal(size=(3, 1 << 20)), "BF16")
+    models = [[np.tile(row, 64) for row in part] for _ in range(threads)]
+    edges = np.linspace(0, models[0][0].size, 33).astype(np.int64)
+    work: dict[str, Callable[[list[np.ndarray]], object]] = {
+        "kernel": lambda trio: gram_numba.trio_sums(*trio, edges, 2.0**-126),
+        "ceiling": lambda trio: [ceiling(model.view(np.int64)) for model in trio],
+    }
+    for function in work.values():
+        function(models[0])
+    rates: dict[str, list[float]] = {name: [] for name in work}
+    for _ in range(runs):
+        for name, function in work.items():
+            jobs = [threading.Thread(target=function, args=(trio,)) for trio in models]
+            began = time.perf_counter()
+            for job in jobs:
+                job.start()
+            for job in jobs:
+                job.join()
+            rates[name].append(threads * 3 * models[0][0].nbytes / 1e9 / (time.perf_counter() - began))
+    return rates
+
+
+def measured(method: str, folder: Path, threads: int, runs: int) -> dict[str, object]:
+    """What one method gives, in a process of its own: memory is its own too."""
+    command = [sys.executable, __file__, "--measure", method, "--folder", str(folder), "--threads", str(threads), "--runs", str(runs)]
+    env = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": str(threads)}
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True, env=env).stdout)
+
+
+def measure(method: str, folder: Path, threads: int, runs: int) -> dict[str, object]:
+    """The work of `measured`."""
+    if method == "memory":
+        return in_memory(threads, runs)
+    one = {"cat": lambda: cat(folder), "naive": lambda: naive(folder)}
+    seconds = one[method]() if method in one else deltas(folder, threads, method == "deltas")
+    peak = None if method == "cat" else int(_line("/proc/self/status", "VmHWM").split()[0]) / 1024  # of this program alone, unlike ru_maxrss
+    return {"seconds": seconds, "mb": peak}
+
+
+def _line(path: str, key: str) -> str:
+    """What follows `key:` in a file of such lines."""
+    return next((line.split(":")[1].strip() for line in Path(path).read_text().splitlines() if line.startswith(key)), "")
+
+
+def table(folder: Path, threads: int, runs: int) -> str:
+    """Everything measured in turn, as markdown."""
+    size = sum((folder / name / "model.safetensors").stat().st_size for name in NAMES) / 1e9
+    cat(folder)  # into the page cache
+    found: dict[str, list[dict[str, float]]] = {method: [] for method in METHODS}
+    for _ in range(runs):
+        for method, results in found.items():
+            results.append(measured(method, folder, threads, runs))
+    memory = measured("memory", folder, threads, runs)
+    seconds = {method: median(result["seconds"] for result in results) for method, results in found.items()}
+    cpu = _line("/proc/cpuinfo", "model name") or platform.processor()
+    ratio = median(kernel / ceiling for kernel, ceiling in zip(memory["kernel"], memory["ceiling"], strict=True))
+    lines = [
+        f"{cpu}, {os.cpu_count()} cores, {threads} threads, load {os.getloadavg()[0]:.1f}; {size:.2f} GB in the page cache, medians of {runs} runs.",
+        "",
+        "| method | s | GB/s | times `cat`'s rate | times the naive rate | peak MB |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for method, words in METHODS.items():
+        beside = [median(other["seconds"] / mine["seconds"] for mine, other in zip(found[method], found[to], strict=True)) for to in ("cat", "naive")]
+        peak = "" if method == "cat" else round(max(result["mb"] for result in found[method]))
+        lines.append(f"| {words} | {seconds[method]:.2f} | {size / seconds[method]:.2f} | {beside[0]:.2f} | {beside[1]:.1f} | {peak} |")
+    lines += ["", f"In memory: kernel {median(memory['kernel']):.1f} GB/s, ceiling {median(memory['ceiling']):.1f} GB/s, ratio {ratio:.2f}."]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--gb", type=float, default=1.5, help="size of the three models together")
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--folder", type=Path, help="where the models are made, or were (default: a temporary folder, removed afterwards)")
+    parser.add_argument("--measure", choices=("memory", *METHODS), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.measure:
+        print(json.dumps(measure(arguments.measure, arguments.folder, arguments.threads, arguments.runs)))
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = arguments.folder or Path(scratch)
+        if not (folder / "donor").exists():
+            make(folder, arguments.gb)
+        print(table(folder, arguments.threads, arguments.runs))
+
+
+if __name__ == "__main__":
+    main()
