@@ -1,6 +1,7 @@
 """The report's pictures. Each says in its description what its table says in numbers."""
 
 from collections.abc import Mapping
+from textwrap import fill
 from typing import Any
 
 import matplotlib as mpl
@@ -158,7 +159,7 @@ def names_given(probe: Mapping[str, Mapping[str, Mapping[str, Any]]], roles: Map
             for model, top in tops.items():
                 _tally(axes, probe[model].get(condition, {}), identities, top)
             axes.set(xlim=(-0.04, 1.04), ylim=(height * len(probe) - 0.9, -0.9))
-            axes.set_title(conditions.get(condition, condition), loc="left", fontweight="bold")
+            axes.set_title(fill(conditions.get(condition, condition), 22), loc="left", fontweight="bold")
             axes.set_xticks([0, 0.5, 1], ["0 %", "50 %", "100 %"])
             axes.tick_params(length=0)
             axes.spines["left"].set_visible(False)

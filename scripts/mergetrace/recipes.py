@@ -37,7 +37,7 @@ class Method:
 
 
 REMAINDERS = {
-    "sums": "Norms and angles of whole tensors are computed in float64 here, by tools in float32: that can move the last bit of some elements.",
+    "sums": "Norms and angles of whole tensors are float32 sums whose order depends on the machine: that can move the last bit of some elements.",
     "sizes": "Of deltas exactly as large as a threshold a sort keeps some and drops others; `undecided` counts the differing elements at one.",
 }
 
