@@ -1,4 +1,4 @@
-"""The sums of gram.py compiled: one pass over the stored numbers, decoded in registers, at the speed of memory.
+"""The sums of gram.py compiled: one pass over the stored numbers, decoded in registers, faster than files are read.
 
 A model's numbers arrive as an array whose type says how they are stored (`LANES`): no decoded copy of them is ever made. Products and
 sums are float64; counts compare the stored codes where all three formats agree. Nothing here depends on the number of threads.
