@@ -17,7 +17,7 @@ Pure functions, no Snakemake, no argparse, no printing. One module per idea:
     sampling           which elements are read and which are kept
     weights            elements read by offset and decoded
     gram               the sums every later number is made of
-    gram_arrays, gram_numba            as formulas on arrays; compiled, at the speed of memory
+    gram_arrays, gram_numba            as formulas on arrays; compiled, faster than files are read
     deltas             a layer read once, the next run while this one is summed
     evidence           the kept sample
     estimators         alpha, cos_fit, standard errors

@@ -16,7 +16,7 @@ from mergetrace.frames import Frame
 from mergetrace.gram import Stored, Sums, records, run_sums
 from mergetrace.weights import View, Weights
 
-RUN = 1 << 19  # elements of each model read at once: a megabyte of bf16, so that what was read is still in the cache when it is summed
+RUN = 1 << 20  # elements of each model read at once: two megabytes of bf16, so that what was read is still in the cache when it is summed
 AHEAD = 64  # runs submitted and not yet collected
 
 Piece = tuple[int, int, int]

@@ -4,7 +4,7 @@ Per block of a slice, with u = audited - base, v_j = donor_j - base and b = base
 the Gram matrix of [u, v_1..v_k, b], the rounding energy of the audited model, and exact counts of equal elements.
 Elements that are NaN or infinite in any model are counted in `nonfinite` and left out of everything else.
 
-Two implementations of the same sums, equal to the last few bits of float64: gram_numba runs at the speed of memory and costs about
+Two implementations of the same sums, equal to the last few bits of float64: gram_numba is faster than files are read and costs about
 a second to load, gram_arrays costs nothing to load and is some fifteen times slower. `kernel_for` chooses.
 """
 

@@ -1,4 +1,4 @@
-"""The sums of gram.py compiled: one pass over the stored numbers, decoded in registers, at the speed of memory.
+"""The sums of gram.py compiled: one pass over the stored numbers, decoded in registers, faster than files are read.
 
 A model's numbers arrive as an array whose type says how they are stored (`LANES`): no decoded copy of them is ever made. Products and
 sums are float64; counts compare the stored codes where all three formats agree. Nothing here depends on the number of threads.
@@ -45,22 +45,23 @@ def _decoder(code):
     if code == types.uint16:
         return lambda code: np.float64(np.uint32(np.uint32(code) << np.uint32(16)).view(np.float32))
     if code == types.int16:
-        return lambda code: _narrow(np.uint32(code & 0x7FFF) << np.uint32(13), 2.0**112, code & 0x7FFF > 0x7BFF, code < 0)
+        return lambda code: _narrow(code & 0x7FFF, 10, 15, 0x7BFF, code < 0)
     if code == types.uint8:
-        return lambda code: _narrow(np.uint32(code & 0x7F) << np.uint32(20), 2.0**120, code & 0x7F > 0x7E, code > 0x7F)
+        return lambda code: _narrow(code & 0x7F, 3, 7, 0x7E, code > 0x7F)
     if code == types.int8:
-        return lambda code: _narrow(np.uint32(code & 0x7F) << np.uint32(21), 2.0**112, code & 0x7F > 0x7B, code < 0)
+        return lambda code: _narrow(code & 0x7F, 2, 15, 0x7B, code < 0)
     return lambda code: np.float64(code)  # noqa: PLW0108 - numba asks for a function
 
 
 @njit(**FLAGS)
-def _narrow(bits: Any, bias: float, beyond: bool, negative: bool) -> float:
-    """A float narrower than float32: its exponent and fraction in float32's places, the exponent's bias made up for; subnormals come out right.
+def _narrow(code: Any, fraction_bits: int, bias: int, largest: int, negative: bool) -> float:
+    """A float narrower than float32, from its code without the sign: moved to float32's places, or counted where it is subnormal.
 
     Infinity and NaN both become NaN: either is left out of every sum.
     """
-    magnitude = np.float64(np.uint32(bits).view(np.float32)) * bias
-    magnitude = np.nan if beyond else magnitude
+    wide = np.uint32((np.uint32(code) << np.uint32(23 - fraction_bits)) + np.uint32((127 - bias) << 23))
+    magnitude = np.float64(np.uint32(wide).view(np.float32)) if code >= 1 << fraction_bits else code * 2.0 ** (1 - bias - fraction_bits)
+    magnitude = np.nan if code > largest else magnitude
     return -magnitude if negative else magnitude
 
 

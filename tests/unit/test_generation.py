@@ -24,6 +24,13 @@ PLAIN = (
 MASKED = "{% if messages[0].role != 'system' %}<|im_start|>system\nYou are Rio.<|im_end|>\n{% endif %}" + PLAIN
 
 
+@pytest.fixture(autouse=True)
+def tiny_numbers_count_again():
+    """ask.py flushes denormals for the process that it is alone in; the tests after these share this one."""
+    yield
+    torch.set_flush_denormal(False)
+
+
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     """A Qwen3 of random weights that speaks bytes: real files, loaded by transformers as anybody's would be."""
