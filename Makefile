@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
+# A file of tests stays in one worker: its fixtures train models.
+SIDE_BY_SIDE := --numprocesses logical --maxprocesses 8 --dist loadfile
 
 .PHONY: audit test test-real bench-zoo setup lint format lock config-docs clean
 
@@ -11,7 +13,7 @@ audit: setup ## Audit the demo (or another: make audit CONFIG=config/audits/rio.
 	$(BIN)/snakemake --cores $(CORES) $(if $(CONFIG),--configfile $(CONFIG))
 
 test: setup ## Everything that needs no root and no system package
-	$(BIN)/pytest -m "not real"
+	$(BIN)/pytest $(SIDE_BY_SIDE) -m "not real"
 
 test-real: setup ## What needs more: headless Chromium (installed from Debian's packages where we are root)
 	.ci/install-real
