@@ -24,6 +24,7 @@ class Seen:
     place: str
     method: str
     path: str
+    repo: str
     name: str
     range: tuple[int, int] | None
     token: str | None
@@ -132,7 +133,7 @@ class _Handler(socketserver.StreamRequestHandler):
         repo = "/".join(parts[2:4] if api else parts[:2])
         rest = parts[4:] if api else parts[2:]
         name = "/".join(rest[2:]) if not api else repo
-        self._arrived("api" if api else "resolve", target, name)
+        self._arrived("api" if api else "resolve", target, repo, name)
         if self._struck(self.seen.place, repo + "/" + name):
             return None
         if (found := self._opened(repo, target)) is None:
@@ -184,9 +185,9 @@ class _Handler(socketserver.StreamRequestHandler):
 
     def _storage(self, target: str, body: bytes) -> None:
         serial = int(urlsplit(target).path.rsplit("/", 1)[-1])
-        _, name, content = self.hub.signed[serial]
-        self._arrived("storage", target, name)
-        if self._struck("storage", name):
+        repo, name, content = self.hub.signed[serial]
+        self._arrived("storage", target, repo, name)
+        if self._struck("storage", f"{repo}/{name}"):
             return None
         if self.fault == "expired":
             self.hub.dead.add(serial)
@@ -196,11 +197,11 @@ class _Handler(socketserver.StreamRequestHandler):
 
     # What is answered.
 
-    def _arrived(self, place: str, path: str, name: str) -> None:
+    def _arrived(self, place: str, path: str, repo: str, name: str) -> None:
         wanted = self.headers.get("range", "").removeprefix("bytes=").split("-")
         asked = (int(wanted[0]), int(wanted[1]) + 1) if len(wanted) == 2 and all(wanted) else None
         token = self.headers.get("authorization", "").removeprefix("Bearer ") or None
-        self.seen = Seen(place, self.method, path, name, asked, token)
+        self.seen = Seen(place, self.method, path, repo, name, asked, token)
         self.hub.seen.append(self.seen)
 
     def _struck(self, place: str, name: str) -> bool:
@@ -257,7 +258,7 @@ class _Handler(socketserver.StreamRequestHandler):
 
     def _json(self, value: object, name: str = "") -> None:
         if name:
-            self._arrived("api", name, name)
+            self._arrived("api", name, "", name)
         self._reply(200, json.dumps(value).encode(), {"Content-Type": "application/json"})
 
     def _error(self, status: int, code: str, headers: Headers | None = None) -> None:
