@@ -36,13 +36,20 @@ def library(*modules):
     return [f"scripts/mergetrace/{module}.py" for module in modules]
 
 
+def on_the_hub(model):
+    """Whether a model is a repository on the Hub; else it is a local folder."""
+    return "repo" in config["models"][model]
+
+
 def folder(model):
-    """Where a model's files lie."""
-    return config["models"][model]["path"]
+    """Where a model's files lie; of one on the Hub the small files."""
+    return f"results/models/{model}/files" if on_the_hub(model) else config["models"][model]["path"]
 
 
 def model_files(model):
-    """What a job that reads a model depends on, which is the folder where a job makes it, or every file of a folder that is simply there."""
+    """What a job that reads a local model depends on: the folder where a job makes it, or every file of a folder that is simply there."""
+    if on_the_hub(model):
+        raise WorkflowError(f"models.{model}.repo: this version plans an audit of it (preflight) and reads weights from local folders only")
     path = Path(folder(model))
     return [str(path)] if str(path).startswith(STANDINS) else sorted(str(file) for file in path.iterdir() if file.is_file())
 

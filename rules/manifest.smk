@@ -1,9 +1,32 @@
+# A model on the Hub is pinned to a commit once, and everything later reads that commit. The revision is resolved again when the
+# configuration names another, or by `--forcerun pin`; an edited program is no reason.
+rule pin:
+    input:
+        script=ancient("scripts/pin.py"),
+    output:
+        pinned="results/models/{model}/pinned.json",
+    log:
+        "results/logs/pin/{model}.log",
+    conda:
+        "../envs/weights.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,
+    params:
+        source=lambda wildcards: config["models"][wildcards.model],
+    message:
+        "Pinning {wildcards.model} to a commit"
+    shell:
+        "python {input.script} --repo {params.source[repo]} --revision {params.source[revision]:q} --output {output.pinned} 2> {log}"
+
+
 # What each model holds. Shared by every audit that names the model.
 rule manifest:
     input:
         script="scripts/manifest.py",
-        library=library("manifest", "safetensors_file", "strict_json", "dtypes"),
-        files=lambda wildcards: model_files(wildcards.model),
+        library=library("manifest", "safetensors_file", "strict_json", "dtypes", "hub", "ranges"),
+        files=lambda wildcards: [] if on_the_hub(wildcards.model) else model_files(wildcards.model),
+        pinned=lambda wildcards: "results/models/{model}/pinned.json" if on_the_hub(wildcards.model) else [],
     output:
         manifest="results/models/{model}/manifest.json",
         tensors="results/models/{model}/tensors.parquet",
@@ -16,9 +39,13 @@ rule manifest:
     resources:
         mem_mb=1000,
     params:
-        folder=lambda wildcards: folder(wildcards.model),
+        source=lambda wildcards, input: (
+            f"--pinned {input.pinned} --connections {config['compute']['connections']}"
+            if on_the_hub(wildcards.model)
+            else f"--folder {shlex.quote(folder(wildcards.model))}"
+        ),
     message:
         "Reading the headers of {wildcards.model}"
     shell:
-        "python {input.script} --name {wildcards.model} --folder {params.folder:q} --manifest {output.manifest} "
+        "python {input.script} --name {wildcards.model} {params.source} --manifest {output.manifest} "
         "--tensors {output.tensors} --files {output.files} 2> {log}"

@@ -50,18 +50,13 @@ def models_of(audit: dict[str, Any]) -> list[str]:
 
 
 def check_sources(config: dict[str, Any], made: str) -> None:
-    """Check that every audited model can be read: a local folder that is there, or one under `made` that a rule makes.
+    """Check that every audited model that is a local folder is there, or lies under `made`, where a rule makes it.
 
-    Raises AuditError naming the first that cannot, before any job starts.
+    Raises AuditError naming the first that is not, before any job starts.
     """
     for model in dict.fromkeys(model for audit in config["audits"].values() for model in models_of(audit)):
         source = config["models"][model]
-        if "repo" in source:
-            raise AuditError(
-                f"configuration: models.{model}.repo: this version reads local folders only; "
-                f"download {source['repo']} and give its folder as models.{model}.path"
-            )
-        if not source["path"].startswith(made) and not Path(source["path"]).is_dir():
+        if "path" in source and not source["path"].startswith(made) and not Path(source["path"]).is_dir():
             raise AuditError(
                 f"configuration: models.{model}.path: there is no folder {source['path']}; give the one that holds config.json and *.safetensors"
             )

@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +49,24 @@ class Pinned:
     def sizes(self) -> dict[str, int]:
         return {name: file.size for name, file in self.files.items()}
 
-    def as_json(self) -> dict[str, Any]:
+    @property
+    def place(self) -> str:
+        """Its name for messages."""
+        return f"{self.repo}@{self.commit[:12]}"
+
+    @property
+    def source(self) -> dict[str, Any]:
         """The manifest's `source`."""
-        return {key: getattr(self, key) for key in ("repo", "revision", "commit", "private", "gated")} | {"path": None}
+        return {"path": None} | {key: getattr(self, key) for key in ("repo", "revision", "commit", "private", "gated")}
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it; `from_json` reads it back."""
+        return asdict(self)
+
+
+def from_json(stated: Mapping[str, Any]) -> Pinned:
+    """A repository as it was pinned."""
+    return Pinned(**{**stated, "files": {name: RemoteFile(**file) for name, file in stated["files"].items()}})
 
 
 def pin(repo: str, revision: str) -> Pinned:
@@ -101,7 +116,7 @@ def _checked(repo: str, revision: str, info: Any) -> Pinned:
 
 
 def open_reader(source: Mapping[str, Any], sizes: Mapping[str, int], connections: int, patience: Patience) -> RangeReader:
-    """A reader of a pinned repository. source: repo and commit (a manifest's `source`)."""
+    """A reader of a pinned repository. source: repo and commit (a manifest's `source`). sizes: of its files, in bytes."""
     if constants.HF_HUB_OFFLINE:
         raise AuditError(f"{source['repo']}: HF_HUB_OFFLINE is set, and a model on the Hub needs the network; unset it, or give a local folder")
     headers = build_hf_headers(library_name="mergetrace", library_version=__version__)
@@ -113,7 +128,7 @@ def fetch_small_files(reader: RangeReader, pinned: Pinned, names: tuple[str, ...
     target.mkdir(parents=True, exist_ok=True)
     wanted = [(name, 0, pinned.files[name].size) for name in names if name in pinned.files and pinned.files[name].size <= largest]
     for (name, _, _), data in reader.read_many(wanted):
-        check_hash(data, pinned.files[name], f"{pinned.repo}@{pinned.commit[:12]}/{name}")
+        check_hash(data, pinned.files[name], f"{pinned.place}/{name}")
         with whole(target / name) as partial:
             partial.write_bytes(data)
 
@@ -130,8 +145,7 @@ def read_remote_model(reader: RangeReader, pinned: Pinned, folder: Path) -> list
 
     folder: where the small files are, the shard index among them.
     """
-    place = f"{pinned.repo}@{pinned.commit[:12]}"
-    index = None
+    place, index = pinned.place, None
     if INDEX_NAME in pinned.files:
         if pinned.files[INDEX_NAME].size > MAX_INDEX_BYTES:
             raise AuditError(f"{place}/{INDEX_NAME}: {pinned.files[INDEX_NAME].size} bytes is not a plausible index")

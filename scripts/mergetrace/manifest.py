@@ -1,7 +1,9 @@
-"""What a model folder holds: its files, its tensors, what its configuration says and what its card claims."""
+"""What a model holds, in a folder or on the Hub: its files, its tensors, what its configuration says and what its card claims."""
 
 import hashlib
+import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,8 @@ import pandas as pd
 import yaml
 
 from mergetrace.errors import AuditError
-from mergetrace.safetensors_file import read_model
+from mergetrace.hub import Pinned
+from mergetrace.safetensors_file import Header, read_model
 from mergetrace.strict_json import parse_object
 
 # Small files worth keeping: they explain the model and carry the chat template. Names are ours, never the model's.
@@ -44,17 +47,22 @@ def copy_small_files(folder: Path, target: Path) -> None:
 
 
 def tensor_table(folder: Path) -> pd.DataFrame:
+    """The table of a folder's tensors (see table_of). Raises AuditError for everything the strict header parser refuses."""
+    return table_of(read_model(folder), folder)
+
+
+def table_of(model: list[tuple[str, Header]], place: str | Path) -> pd.DataFrame:
     """One row per tensor: name, shard, dtype (safetensors name), shape (list), start and end (absolute bytes in the shard).
 
-    Raises AuditError for everything the strict header parser refuses.
+    model: the weight files and their headers. place: its name for messages.
     """
     rows = [
         {"name": tensor.name, "shard": shard, "dtype": tensor.dtype, "shape": list(tensor.shape), "start": tensor.start, "end": tensor.end}
-        for shard, header in read_model(folder)
+        for shard, header in model
         for tensor in header.tensors.values()
     ]
     if not rows:
-        raise AuditError(f"{folder}: the safetensors files hold no tensor at all; give a folder with the model's weights")
+        raise AuditError(f"{place}: the safetensors files hold no tensor at all; give a model with weights")
     return pd.DataFrame(rows)
 
 
@@ -63,28 +71,46 @@ def describe(name: str, folder: Path, tensors: pd.DataFrame) -> dict[str, Any]:
 
     Shards carry no sha256 here: the weights are read once, by the deltas.
     """
-    shards = sorted(tensors["shard"].unique())
+    shards = [{"name": file, "size": (folder / file).stat().st_size, "sha256": None} for file in sorted(tensors["shard"].unique())]
+    source = {"path": str(folder), "repo": None, "commit": None}
+    return _manifest(name, source, shards, tensors, folder, loading_notes(str(folder), os.listdir(folder), folder))
+
+
+def describe_pinned(name: str, pinned: Pinned, folder: Path, tensors: pd.DataFrame) -> dict[str, Any]:
+    """The manifest of a model on the Hub at its pinned commit. folder: where its small files were fetched to.
+
+    Shards carry the sha256 that the Hub lists, which is checked only where a whole shard is read.
+    """
+    shards = [{"name": file, "size": pinned.files[file].size, "sha256": pinned.files[file].sha256} for file in sorted(tensors["shard"].unique())]
+    return _manifest(name, pinned.source, shards, tensors, folder, loading_notes(pinned.place, list(pinned.files), folder))
+
+
+def _manifest(
+    name: str, source: dict[str, Any], shards: list[dict[str, Any]], tensors: pd.DataFrame, folder: Path, notes: list[str]
+) -> dict[str, Any]:
     small = [file for file in SMALL_FILES if (folder / file).is_file()]
     return {
         "model": name,
-        "source": {"path": str(folder), "repo": None, "commit": None},
-        "files": [{"name": file, "size": (folder / file).stat().st_size, "sha256": _sha256(folder / file)} for file in small]
-        + [{"name": file, "size": (folder / file).stat().st_size, "sha256": None} for file in shards],
+        "source": source,
+        "files": [{"name": file, "size": (folder / file).stat().st_size, "sha256": _sha256(folder / file)} for file in small] + shards,
         "tensors": len(tensors),
         "tensor_bytes": int((tensors["end"] - tensors["start"]).sum()),
         "config": read_config(folder / "config.json"),
         "declared": read_card(folder / "README.md"),
-        "notes": loading_notes(folder),
+        "notes": notes,
     }
 
 
-def loading_notes(folder: Path) -> list[str]:
-    """What would make a loader use other weights than the shards read here, one sentence each."""
+def loading_notes(place: str, present: Iterable[str], folder: Path) -> list[str]:
+    """What would make a loader use other weights than the shards read here, one sentence each.
+
+    place: the model's name for the reader; present: its files' names; folder: where its config.json is.
+    """
     notes = []
-    if (folder / "adapter_config.json").is_file():
-        notes.append(f"{folder} also holds an adapter (adapter_config.json), which loaders may apply; it was not compared.")
+    if "adapter_config.json" in present:
+        notes.append(f"{place} also holds an adapter (adapter_config.json), which loaders may apply; it was not compared.")
     if "transformers_weights" in _read_json_object(folder / "config.json"):
-        notes.append(f"{folder}/config.json names other weights (`transformers_weights`), which were not compared.")
+        notes.append(f"{place}/config.json names other weights (`transformers_weights`), which were not compared.")
     return notes
 
 

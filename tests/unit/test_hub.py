@@ -32,7 +32,7 @@ def test_only_headers_are_read_of_a_pinned_model(hub, tmp_path):
     pinned = pin("o/m", "main")
     assert pinned.commit == hub.repos["o/m"].commit
     hub.repos["o/m"].push({})  # the branch moves; the commit does not
-    with open_reader(pinned.as_json(), pinned.sizes, 4, QUICK) as reader:
+    with open_reader(pinned.source, pinned.sizes, 4, QUICK) as reader:
         fetch_small_files(reader, pinned, ("config.json", "tokenizer.json"), 1000, tmp_path)
         [(name, header)] = read_remote_model(reader, pinned, tmp_path)
     assert (name, set(header.tensors)) == ("model.safetensors", set(random_model(0)))
@@ -45,7 +45,7 @@ def test_only_headers_are_read_of_a_pinned_model(hub, tmp_path):
 def test_a_small_file_that_was_damaged_is_refused(hub, tmp_path):
     pinned = pin("o/m", "main")
     hub.faults = [Fault("flip", "resolve", skip=1)]
-    with open_reader(pinned.as_json(), pinned.sizes, 4, QUICK) as reader, pytest.raises(AuditError, match=r"config\.json: its hash is"):
+    with open_reader(pinned.source, pinned.sizes, 4, QUICK) as reader, pytest.raises(AuditError, match=r"config\.json: its hash is"):
         fetch_small_files(reader, pinned, ("config.json",), 1000, tmp_path)
 
 

@@ -24,15 +24,17 @@ def copy_workflow(target: Path) -> Path:
     return target
 
 
-def run_snakemake(workplace: Path, *arguments: str, config: dict | None = None, check: bool = True) -> subprocess.CompletedProcess:
-    """Run Snakemake as a user would; the output is kept. `config` is written to mine.yaml and given as --configfile."""
+def run_snakemake(
+    workplace: Path, *arguments: str, config: dict | None = None, check: bool = True, env: dict | None = None
+) -> subprocess.CompletedProcess:
+    """Run Snakemake as a user would; the output is kept. `config` is written to mine.yaml and given as --configfile; `env` adds variables."""
     extra = []
     if config is not None:
         (workplace / "mine.yaml").write_text(yaml.safe_dump(config))
         extra = ["--configfile", "mine.yaml"]
     command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments, *extra]
     # A bare PATH: the workflow must find its own Python where nobody activated the environment.
-    env = {**os.environ, "PATH": "/usr/local/bin:/usr/bin:/bin", "HF_HUB_OFFLINE": "1"}
+    env = {**os.environ, "PATH": "/usr/local/bin:/usr/bin:/bin", "HF_HUB_OFFLINE": "1", **(env or {})}
     done = subprocess.run(command, cwd=workplace, capture_output=True, text=True, env=env, check=False)
     if check and done.returncode:
         raise AssertionError(f"{' '.join(command)}\n{done.stdout[-6000:]}\n{done.stderr[-6000:]}")

@@ -1,0 +1,23 @@
+"""Resolve a Hub repository's revision to a commit, and list what is there."""
+
+import argparse
+from pathlib import Path
+
+from frontdoor import run, say
+from mergetrace.files import write_json
+from mergetrace.hub import pin
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repo", required=True, help="owner/name")
+    parser.add_argument("--revision", required=True, help="branch, tag or commit")
+    parser.add_argument("--output", type=Path, required=True)
+    arguments = parser.parse_args()
+    pinned = pin(arguments.repo, arguments.revision)
+    write_json(arguments.output, pinned.as_json())
+    say(f"{pinned.repo}: {pinned.revision} is commit {pinned.commit}, {len(pinned.files)} files of {sum(pinned.sizes.values()) / 1e9:.3f} GB")
+
+
+if __name__ == "__main__":
+    run(main)
