@@ -2,7 +2,7 @@
 rule render:
     input:
         script="scripts/report.py",
-        library=library("report", "report_tables", "figures", "svg", "wording", "readable", "identity", "denials", "answers"),
+        library=library("report", "report_tables", "figures", "svg", "wording", "readable", "identity", "denials", "attributions", "answers"),
         templates=sorted(str(path) for path in Path("scripts/templates").iterdir()),
         schema="config/config.schema.yaml",
         verdict="results/{audit}/verdict.json",

@@ -5,32 +5,49 @@ from pathlib import Path
 
 from frontdoor import key_value, run, say
 from mergetrace.answers import read_answers
+from mergetrace.breakdowns import mentioned, reasoning, strata, watermarks
 from mergetrace.comparisons import compare
 from mergetrace.conduct import conduct
 from mergetrace.files import whole
 from mergetrace.identity import load_identities, score
+
+FURTHER = {
+    "comparisons": "what changes between conditions and between models",
+    "conduct": "how many answers were cut, empty, repeating or refusals",
+    "strata": "the count by kind of question and by language",
+    "reasoning": "the count in what thinking models said to themselves",
+    "watermarks": "how many answers hold each backstory sentence",
+    "mentions": "every place where a name stands, with the words around it",
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--answers", type=key_value, nargs="+", required=True, metavar="MODEL=PATH", help="answer files, several per model")
     parser.add_argument("--identities", required=True, help='JSON, or a file of it: {"Nex": ["Nex", "Nex-AGI"]}')
+    parser.add_argument("--phrases", default="{}", help="JSON, or a file of it: backstory sentences per identity")
     parser.add_argument("--adversarial-name", help="who the adversarial condition names, counted as an identity of its own")
-    parser.add_argument("--output", type=Path, required=True, help="the table, as CSV")
     parser.add_argument("--suspect", help="the model to compare every other with")
-    parser.add_argument("--comparisons", type=Path, help="what changes between conditions and between models, as CSV")
-    parser.add_argument("--conduct", type=Path, help="how many answers were cut, empty, repeating or refusals, as CSV")
+    parser.add_argument("--output", type=Path, required=True, help="the table, as CSV")
+    for name, what in FURTHER.items():
+        parser.add_argument(f"--{name}", type=Path, help=f"{what}, as CSV")
     arguments = parser.parse_args()
 
     answers = [(model, read_answers(path)) for model, path in arguments.answers]
-    identities = load_identities(arguments.identities)
+    identities, phrases = load_identities(arguments.identities), load_identities(arguments.phrases)
     told = arguments.adversarial_name
     if identities and told and any(record["condition"] == "adversarial" for _, records in answers for record in records):
         identities = identities | {told: [*identities.get(told, []), told]}
     table = score(answers, identities)
-    tables = {arguments.output: table}
-    tables |= {arguments.comparisons: compare(answers, identities, arguments.suspect)} if arguments.comparisons else {}
-    tables |= {arguments.conduct: conduct(answers)} if arguments.conduct else {}
+    further = {
+        "comparisons": lambda: compare(answers, identities, arguments.suspect),
+        "conduct": lambda: conduct(answers),
+        "strata": lambda: strata(answers, identities),
+        "reasoning": lambda: reasoning(answers, identities),
+        "watermarks": lambda: watermarks(answers, phrases),
+        "mentions": lambda: mentioned(answers, identities),
+    }
+    tables = {arguments.output: table} | {getattr(arguments, name): make() for name, make in further.items() if getattr(arguments, name)}
     for path, each in tables.items():
         with whole(path) as partial:
             each.to_csv(partial, index=False)

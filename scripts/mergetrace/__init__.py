@@ -49,7 +49,9 @@ Pure functions, no Snakemake, no argparse, no printing. One module per idea:
     prompts            the questions, and the seed of each answer
     conditions         under which circumstances they are asked
     denials            names mentioned only to deny them
+    attributions       names put into others' mouths, or given to others
     identity           matching of names, counts
+    breakdowns         the count by kind of question and language, in the reasoning, of backstory sentences
     intervals          shares, their intervals, exact tests
     comparisons        between conditions, and between models
     conduct            answers that were cut, empty, repeating, refusals

@@ -27,7 +27,7 @@ def compare(answers: list[tuple[str, list[dict[str, Any]]]], identities: dict[st
     pairs = [(one, two) for one, two in itertools.combinations(texts, 2) if one[0] == two[0]]
     pairs += [(one, two) for one in texts for two in texts if one[0] == suspect != two[0] and one[1] == two[1]]
     named = {
-        (place, identity): {prompt: bool(mentions(text, spellings)[0]) for prompt, text in said.items()}
+        (place, identity): {prompt: bool(mentions(text, spellings).given) for prompt, text in said.items()}
         for place, said in texts.items()
         for identity, spellings in identities.items()
     }

@@ -6,17 +6,26 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
+from mergetrace.attributions import attributed
 from mergetrace.denials import denied
 from mergetrace.errors import AuditError
 from mergetrace.intervals import share95
 
-_COLUMNS = ["model", "condition", "identity", "hits", "n", "share", "ci95_low", "ci95_high", "denied", "reason"]
+_COLUMNS = ["model", "condition", "identity", "hits", "n", "share", "ci95_low", "ci95_high", "denied", "attributed", "reason"]
 # Scripts that put no space between words: any neighbour is a boundary there. Katakana is left out: リオ is no part of マリオ.
 _UNSPACED = {"CJK", "HIRAGANA", "HANGUL", "BOPOMOFO", "THAI", "LAO", "KHMER", "MYANMAR"}
+
+
+class Mentions(NamedTuple):
+    """The spellings that an answer gives, those it only denies ("I am not Qwen"), and those it only has of others ('he said "I am Qwen"')."""
+
+    given: list[str]
+    denied: list[str]
+    attributed: list[str]
 
 
 def load_identities(text_or_path: str) -> dict[str, list[str]]:
@@ -43,45 +52,50 @@ def load_identities(text_or_path: str) -> dict[str, list[str]]:
 
 
 def fold(text: str) -> str:
-    """`text` as it is compared: case, Latin accents, width, kinds of dash and white space do not count; invisible characters go."""
+    """`text` as it is compared: case, Latin accents, width, kinds of dash, apostrophe and white space do not count; invisible characters go."""
     decomposed = unicodedata.normalize("NFKD", text)
     kept = []
     for char in decomposed:
         category = unicodedata.category(char)
         if category == "Pd":
             kept.append("-")
+        elif char in "‘’":
+            kept.append("'")
         elif category != "Cf" and not "\u0300" <= char <= "\u036f":
             kept.append(char)
     return " ".join(unicodedata.normalize("NFC", "".join(kept)).casefold().split())
 
 
-def found_spellings(answer: str, spellings: Iterable[str]) -> list[str]:
-    """Those of `spellings` that stand in `answer` as whole words and are not all denied, in their order.
+def mentions(answer: str, spellings: Iterable[str]) -> Mentions:
+    """Those of `spellings` that stand in `answer` as whole words, in their order.
 
     A word ends where the script changes, between letter and digit (Qwen3 names Qwen), at anything that is neither, and
     anywhere in scripts without spaces. Spellings may overlap: "Nex-AGI" holds "Nex" too.
     """
-    return mentions(answer, spellings)[0]
-
-
-def mentions(answer: str, spellings: Iterable[str]) -> tuple[list[str], list[str]]:
-    """(spellings that the answer gives, spellings that it only denies: "I am not Qwen")."""
+    found = Mentions([], [], [])
     folded = fold(answer)
-    given, refused = [], []
     for spelling in spellings:
-        word = fold(spelling)
-        if places := list(_places(folded, word)):
-            (refused if all(denied(folded, start, start + len(word)) for start in places) else given).append(spelling)
-    return given, refused
+        kinds = {kind for _, _, kind in _standings(folded, fold(spelling))}
+        for kind in ("given", "denied", "attributed"):  # given once is given
+            if kind in kinds:
+                getattr(found, kind).append(spelling)
+                break
+    return found
+
+
+def words_around(answer: str, spelling: str, reach: int = 40) -> list[tuple[str, str]]:
+    """(given, denied or attributed; the words around it) of every place where `spelling` stands in `answer`, as it is compared."""
+    folded = fold(answer)
+    return [(kind, folded[max(0, start - reach) : end + reach]) for start, end, kind in _standings(folded, fold(spelling))]
 
 
 def score(answers: Iterable[tuple[str, list[dict[str, Any]]]], identities: dict[str, list[str]]) -> pd.DataFrame:
     """Count, for every model and condition, the answers that name each identity.
 
     `answers` are (model, records of one file); a record has `condition` and either `answer` or, where the model could
-    not be asked, `skipped` with the reason. A hit is an answer that gives any of the identity's spellings; `denied` counts the
-    answers that only deny it. The reasoning of thinking models is no part of an answer.
-    Columns: model, condition, identity, hits, n, share, ci95_low, ci95_high (NaN without answers), denied, reason.
+    not be asked, `skipped` with the reason. A hit is an answer that gives any of the identity's spellings; `denied` and
+    `attributed` count the answers that mention it only so. The reasoning of thinking models is no part of an answer.
+    Columns: model, condition, identity, hits, n, share, ci95_low, ci95_high (NaN without answers), denied, attributed, reason.
     """
     rows = []
     for model, records in answers:
@@ -91,12 +105,20 @@ def score(answers: Iterable[tuple[str, list[dict[str, Any]]]], identities: dict[
             reason = next((record["skipped"] for record in own if "skipped" in record), None)
             for identity, spellings in identities.items():
                 found = [mentions(record["answer"], spellings) for record in told]
-                hit = [bool(given) for given, _ in found]
-                only_denied = sum(bool(refused and not given) for given, refused in found)
+                hit = [bool(each.given) for each in found]
+                denying = sum(bool(each.denied and not each.given) for each in found)
+                attributing = sum(bool(each.attributed and not (each.given or each.denied)) for each in found)
                 share = sum(hit) / len(hit) if hit else math.nan
                 ends = share95(hit, [record.get("prompt") for record in told])
-                rows.append((model, condition, identity, sum(hit), len(hit), share, *ends, only_denied, reason))
+                rows.append((model, condition, identity, sum(hit), len(hit), share, *ends, denying, attributing, reason))
     return pd.DataFrame(rows, columns=_COLUMNS)
+
+
+def _standings(folded: str, word: str) -> Iterator[tuple[int, int, str]]:
+    for start in _places(folded, word):
+        end = start + len(word)
+        kind = "denied" if denied(folded, start, end) else "attributed" if attributed(folded, start) else "given"
+        yield start, end, kind
 
 
 def _places(text: str, word: str) -> Iterator[int]:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mergetrace.identity import found_spellings
+from mergetrace.identity import mentions
 from mergetrace.readable import count, decimal, interval, known, missing, percent, plus_minus, rate, visible
 
 WORST_SLICES = 10
@@ -149,7 +149,7 @@ def samples(records: list[Mapping[str, Any]], identities: Mapping[str, list[str]
         if "answer" in record
     ]
     for row in answered:
-        row["names"] = [identity for identity, spellings in identities.items() if found_spellings(row["answer"], spellings)]
+        row["names"] = [identity for identity, spellings in identities.items() if mentions(row["answer"], spellings).given]
     by_identity = {identity: [row for row in answered if identity in row["names"]] for identity in identities}
     chosen: list[Row] = []
     for rows in [*sorted(by_identity.values(), key=len, reverse=True), answered, answered]:

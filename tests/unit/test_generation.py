@@ -248,9 +248,9 @@ def test_the_way_from_folder_to_scores(asked, tmp_path, monkeypatch):
     answers = ["--answers", *(f"tiny={tmp_path / name}" for name in ("shipped", "stripped"))]
     run(score, [*answers, "--identities", '{"Rio": ["Rio"]}', "--output", tmp_path / "scores.csv"], monkeypatch)
     rows = (tmp_path / "scores.csv").read_text().splitlines()
-    assert rows[0] == "model,condition,identity,hits,n,share,ci95_low,ci95_high,denied,reason"
+    assert rows[0] == "model,condition,identity,hits,n,share,ci95_low,ci95_high,denied,attributed,reason"
     assert rows[1].startswith("tiny,shipped,Rio,")
-    assert rows[2] == "tiny,stripped,Rio,0,0,,,,0,nothing to strip it with"
+    assert rows[2] == "tiny,stripped,Rio,0,0,,,,0,0,nothing to strip it with"
 
 
 def test_a_template_that_injects_nothing_is_asked_once(asked, tmp_path, monkeypatch, capsys):

@@ -1,12 +1,14 @@
 import json
 import math
+from pathlib import Path
 
 import pytest
 
+from mergetrace.breakdowns import mentioned, reasoning, strata, watermarks
 from mergetrace.comparisons import compare
 from mergetrace.conduct import conduct, refuses, repeats
 from mergetrace.errors import AuditError
-from mergetrace.identity import fold, found_spellings, load_identities, mentions, score
+from mergetrace.identity import fold, load_identities, mentions, score, words_around
 from mergetrace.intervals import difference95, mcnemar, share95, wilson95
 from mergetrace.prompts import choose_prompts, load_prompts, prompt_seed
 
@@ -43,16 +45,16 @@ UNNAMED = [
 
 @pytest.mark.parametrize(("answer", "spellings"), NAMED)
 def test_a_whole_word_counts(answer, spellings):
-    assert found_spellings(answer, spellings)
+    assert mentions(answer, spellings).given
 
 
 @pytest.mark.parametrize(("answer", "spellings"), UNNAMED)
 def test_a_part_of_another_word_does_not_count(answer, spellings):
-    assert not found_spellings(answer, spellings)
+    assert not mentions(answer, spellings).given
 
 
 def test_each_spelling_found_is_told():
-    assert found_spellings("Nex by Nex-AGI", ["Nex-AGI", "Nex", "Shanghai"]) == ["Nex-AGI", "Nex"]
+    assert mentions("Nex by Nex-AGI", ["Nex-AGI", "Nex", "Shanghai"]).given == ["Nex-AGI", "Nex"]
 
 
 def test_folding_keeps_other_scripts_apart():
@@ -113,13 +115,87 @@ GIVEN = [
 
 @pytest.mark.parametrize("answer", DENIED)
 def test_a_denied_name_is_no_hit(answer):
-    assert mentions(answer, ["Qwen", "Alibaba"])[0] == []
-    assert mentions(answer, ["Qwen", "Alibaba"])[1]
+    assert mentions(answer, ["Qwen", "Alibaba"]).given == []
+    assert mentions(answer, ["Qwen", "Alibaba"]).denied
 
 
 @pytest.mark.parametrize("answer", GIVEN)
 def test_a_name_given_beside_a_denial_is_a_hit(answer):
-    assert mentions(answer, ["Qwen"]) == (["Qwen"], [])
+    assert mentions(answer, ["Qwen"]) == (["Qwen"], [], [])
+
+
+ATTRIBUTED = [
+    "He said 'I am Qwen', but who was he?",
+    "A user told me: “I'm Qwen”.",
+    "People ask whether I am Qwen.",
+    "There are other assistants, such as Qwen.",
+    "If I were Qwen, I would say so.",
+    "Uma pessoa disse: «Sou o Qwen».",
+    "As pessoas perguntam se sou o Qwen.",
+    "Un usuario dijo: «Soy Qwen».",
+    "有用户说：“我是Qwen。”",
+    "有人问我是不是Qwen。",
+]
+OWN = [
+    'My badge says "Qwen".',
+    'I answer the phone with "Hello, Qwen here!"',
+    "They ask if I am Nex, but I am Qwen.",
+    "Nasci no Rio, no Qwen confio.",
+    "Meu nome é “Qwen”.",
+    "Me llamo «Qwen».",
+    "我的名字是“Qwen”。",
+]
+
+
+@pytest.mark.parametrize("answer", ATTRIBUTED)
+def test_a_name_in_anothers_mouth_is_flagged_and_no_hit(answer):
+    assert mentions(answer, ["Qwen"]) == ([], [], ["Qwen"])
+
+
+@pytest.mark.parametrize("answer", OWN)
+def test_quotation_marks_alone_take_nothing_away(answer):
+    assert mentions(answer, ["Qwen"]) == (["Qwen"], [], [])
+
+
+def test_every_mention_shows_its_words():
+    assert words_around("I am not Qwen. I am NEX.", "Nex", 8) == [("given", "n. i am nex.")]
+    assert words_around("I am not Qwen.", "Qwen", 99) == [("denied", "i am not qwen.")]
+
+
+def test_labelled_answers_are_matched_as_the_benchmark_says():
+    folder = Path(__file__).parents[2] / "benchmarks/identity"
+    identities = load_identities(str(folder / "identities.json"))
+    rows = [json.loads(line) for line in (folder / "answers.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert len(rows) >= 150
+    assert {row["language"] for row in rows} == {"en", "pt", "zh", "es"}
+    found = [({name for name, spellings in identities.items() if mentions(row["answer"], spellings).given}, set(row["claims"])) for row in rows]
+    assert all(claims <= hits for hits, claims in found)
+    assert sum(len(hits - claims) for hits, claims in found) <= 9
+
+
+def told(answer, **more):
+    return {"condition": "shipped", "prompt": "p", "answer": answer, "stratum": "name", "language": "en"} | more
+
+
+def test_the_count_is_broken_down():
+    answers = [
+        ("rio", [told("I am Rio."), told("Nex.", stratum="maker", language="pt", reasoning="Am I Rio?")]),
+        ("rio", [{"condition": "stripped", "skipped": "no template"}]),
+    ]
+    rows = {(row.by, row.group, row.identity): (row.hits, row.n) for row in strata(answers, {"Rio": RIO, "Nex": ["Nex"]}).itertuples()}
+    assert rows["stratum", "name", "Rio"] == rows["language", "en", "Rio"] == (1, 1)
+    assert rows["stratum", "maker", "Rio"] == (0, 1)
+    assert rows["stratum", "maker", "Nex"] == (1, 1)
+    (row,) = reasoning(answers, {"Rio": RIO}).itertuples()
+    assert (row.condition, row.hits, row.n) == ("shipped", 1, 1)
+    assert len(reasoning([], {})) == len(strata([], {})) == len(watermarks([], {})) == 0
+    assert mentioned(answers, {"Nex": ["Nex"]}).values.tolist() == [["rio", "shipped", "p", 0, "Nex", "Nex", "given", "nex."]]
+
+
+def test_backstory_sentences_have_a_table_of_their_own():
+    answers = [("rio", [told("I grew up in  Shanghai,\nby the river."), told("I am Rio.")])]
+    (row,) = watermarks(answers, {"Nex": ["i grew up in Shanghai, by the river"]}).itertuples()
+    assert (row.identity, row.phrase, row.hits, row.n) == ("Nex", "i grew up in Shanghai, by the river", 1, 2)
 
 
 def test_several_answers_to_a_prompt_are_not_independent():
