@@ -7,10 +7,13 @@ CORES ?= all
 # A file of tests stays in one worker: its fixtures train models.
 SIDE_BY_SIDE := --numprocesses logical --maxprocesses 8 --dist loadfile
 
-.PHONY: audit test test-real bench-zoo setup lint format lock config-docs clean
+.PHONY: audit verify test test-real bench-zoo setup lint format lock config-docs clean
 
 audit: setup ## Audit the demo (or another: make audit CONFIG=config/audits/rio.yaml) and print the verdict
 	$(BIN)/snakemake --cores $(CORES) $(if $(CONFIG),--configfile $(CONFIG))
+
+verify: setup ## Check an evidence bundle, folder or zip: make verify BUNDLE=results/demo/bundle.zip
+	$(BIN)/python scripts/verify.py $(BUNDLE)
 
 test: setup ## Everything that needs no root and no system package
 	$(BIN)/pytest $(SIDE_BY_SIDE) -m "not real"

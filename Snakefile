@@ -27,6 +27,7 @@ include: "rules/score.smk"
 include: "rules/verdict.smk"
 include: "rules/rebuild.smk"
 include: "rules/report.smk"
+include: "rules/bundle.smk"
 
 
 localrules:
@@ -36,12 +37,13 @@ localrules:
     probe,
     rebuild,
     report,
+    bundle,
 
 
 rule all:
     default_target: True
     input:
-        expand("results/{audit}/report.html", audit=AUDITS),
+        expand("results/{audit}/{product}", audit=AUDITS, product=["report.html", "bundle.zip"]),
 
 
 rule preflight:
@@ -67,6 +69,11 @@ rule rebuild:
 rule report:
     input:
         expand("results/{audit}/report.html", audit=AUDITS),
+
+
+rule bundle:
+    input:
+        expand("results/{audit}/bundle.zip", audit=AUDITS),
 
 
 onsuccess:

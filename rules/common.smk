@@ -7,7 +7,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
-from mergetrace.configuration import bases, check_sources, complete, load_schema, models_of
+from mergetrace.bundled import FINDINGS, TABLES, VERIFIER
+from mergetrace.configuration import bases, check_sources, complete, load_schema, models_of, published
 from mergetrace.errors import AuditError
 from snakemake.exceptions import WorkflowError
 
@@ -91,3 +92,11 @@ def of_layers(pattern):
         return expand(pattern, audit=wildcards.audit, layer=layers)
 
     return paths
+
+
+def answers(wildcards):
+    """Every answers file of the audit; none where nobody is asked."""
+    if not config["probe"]["enabled"]:
+        return []
+    asked = models_of(config["audits"][wildcards.audit])
+    return expand("results/probe/{model}/{condition}.jsonl", model=asked, condition=config["probe"]["conditions"])

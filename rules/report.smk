@@ -15,15 +15,7 @@ rule render:
         components="results/{audit}/components.csv",
         manifests=of_audit("results/models/{model}/manifest.json"),
         chat_templates=of_audit("results/models/{model}/template.json") if config["probe"]["enabled"] else [],
-        answers=lambda wildcards: (
-            expand(
-                "results/probe/{model}/{condition}.jsonl",
-                model=models_of(config["audits"][wildcards.audit]),
-                condition=config["probe"]["conditions"],
-            )
-            if config["probe"]["enabled"]
-            else []
-        ),
+        answers=answers,
     output:
         report=report("results/{audit}/report.html", caption="../docs/captions/report.rst", category="Audits", labels={"audit": "{audit}"}),
     log:

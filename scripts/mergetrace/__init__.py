@@ -66,6 +66,10 @@ Pure functions, no Snakemake, no argparse, no printing. One module per idea:
     wording, readable, figures, svg, report_tables, report    the page people read
     terminal           the last lines of a run
 
+    bundled, bundle    everything a stranger needs to check a finding
+    attestation        its seal: every file's digest, an in-toto statement
+    verification       its numbers, recomputed with numpy alone
+
     standins, standin_dialogues, standin_phrases, standin_merge   the demo's models
 """
 

@@ -62,6 +62,25 @@ def check_sources(config: dict[str, Any], made: str) -> None:
             )
 
 
+def published(config: dict[str, Any], audit: str, models: list[str]) -> dict[str, Any]:
+    """One audit's part of a completed configuration, fit to be published.
+
+    Of a local folder only its name is left (a path tells who its owner is), of an endpoint only the model's name there.
+    """
+    chosen = {model: dict(config["models"][model]) for model in models}
+    for source in chosen.values():
+        if source.get("path"):
+            source["path"] = shown_path(source["path"])
+    endpoints = {model: {"model": served["model"]} for model, served in config["probe"]["endpoints"].items() if model in models}
+    probe = {**config["probe"], "prompts": "probe/prompts.jsonl", "endpoints": endpoints}
+    return {**config, "models": chosen, "audits": {audit: config["audits"][audit]}, "probe": probe}
+
+
+def shown_path(path: str) -> str:
+    """A local path as it may be shown: a relative one as it is, of an absolute one its last part."""
+    return f".../{Path(path).name}" if Path(path).is_absolute() else path
+
+
 def nearest(name: str, names: Iterable[str]) -> str:
     """`did you mean X?` for the closest of `names`, else the list of them."""
     names = sorted(names)

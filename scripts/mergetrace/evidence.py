@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, TensorSpec, serialize_file
 
 from mergetrace.dtypes import FORMATS, decode, encode, neighbour_midpoints
 from mergetrace.safetensors_file import read_header, read_into
@@ -67,6 +67,8 @@ def write_evidence(path: Path, slices: Mapping[int, tuple[NDArray[np.int64], Map
 
     Keys are `{slice_id}/blocks`, `{slice_id}/{model}` and `{slice_id}/{model}/scales`: ours, never a tensor's name.
     """
+    from safetensors import SafetensorError, serialize_file  # noqa: PLC0415 - who only reads evidence needs numpy and nothing else
+
     tensors: dict[str, tuple[str, NDArray]] = {}
     for slice_id, (blocks, samples) in slices.items():
         tensors[f"{slice_id}/blocks"] = ("I64", np.ascontiguousarray(blocks, "<i8"))
@@ -113,6 +115,8 @@ def read_blocks(path: Path) -> dict[int, NDArray[np.int64]]:
     return found
 
 
-def _spec(dtype: str, array: NDArray) -> TensorSpec:
+def _spec(dtype: str, array: NDArray) -> Any:
+    from safetensors import TensorSpec  # noqa: PLC0415 - as above
+
     shape = list(array.shape) if dtype in ("I64", "F64") else [array.size // FORMATS[dtype].width]
     return TensorSpec(dtype=WRITER_NAMES[dtype], shape=shape, data_ptr=array.ctypes.data, data_len=array.nbytes)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import pandas as pd
+from numpy.typing import ArrayLike
 
 from mergetrace.arithmetic import to_float32
 from mergetrace.estimators import cosine, fit
@@ -13,6 +13,7 @@ from mergetrace.frames import Frame
 from mergetrace.recipes import stored
 from mergetrace.rounding import NOTHING, replay, replay_intervals, shuffled_coverage
 
+KEYS = ("slice_id", "block", "model", "base")
 COUNTS = ("n", "equal_base")
 DONOR_COUNTS = ("equal_donor", "parents_agree", "moved_alone", "stayed_alone", "same_sign", "both_moved")
 
@@ -22,22 +23,22 @@ def votes(component: str, dimensions: int, elements: int, min_vote_elements: int
     return component != "norm" and dimensions > 1 and elements >= min_vote_elements
 
 
-def fit_slice(blocks: pd.DataFrame, donors: tuple[str, ...]) -> dict[str, Any]:
+def fit_slice(blocks: Mapping[str, ArrayLike], donors: tuple[str, ...]) -> dict[str, Any]:
     """Least squares and counts of one slice.
 
-    blocks: the rows of the deltas table for one slice, model and base.
+    blocks: the columns of the deltas table for one slice, model and base (a data frame, or arrays by name).
     Returns totals of all sums, per donor `alpha.{donor}` and `alpha_se.{donor}`, `alpha` (the donors' total share; its error `alpha_se`
     only where there is one donor or all errors are known), `cos_fit`, and `status`: ok, unchanged (the audited model equals the base),
     parents_equal (a donor equals the base), or collinear; numbers that do not exist are NaN.
     """
-    uu = blocks["uu"].to_numpy()
+    uu = np.asarray(blocks["uu"])
     uv = np.stack([blocks[f"uv.{donor}"] for donor in donors], axis=1)
-    vv = np.empty((len(blocks), len(donors), len(donors)))
+    vv = np.empty((len(uu), len(donors), len(donors)))
     for i, first in enumerate(donors):
         for j, second in enumerate(donors[i:], start=i):
             vv[:, i, j] = vv[:, j, i] = blocks[f"vv.{first}.{second}"]
     result = fit(uu, uv, vv)
-    totals = blocks.drop(columns=["slice_id", "block", "model", "base"]).sum()
+    totals = {name: np.sum(values) for name, values in blocks.items() if name not in KEYS}
     row: dict[str, Any] = {name: int(value) if _is_count(name) else float(value) for name, value in totals.items()}
     for i, donor in enumerate(donors):
         row |= {f"alpha.{donor}": result.alpha[i], f"alpha_se.{donor}": result.alpha_se[i]}

@@ -6,14 +6,14 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mergetrace.attributions import attributed
 from mergetrace.denials import denied
 from mergetrace.errors import AuditError
-from mergetrace.intervals import share95
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _COLUMNS = ["model", "condition", "identity", "hits", "n", "share", "ci95_low", "ci95_high", "denied", "attributed", "reason"]
 # Scripts that put no space between words: any neighbour is a boundary there. Katakana is left out: リオ is no part of マリオ.
@@ -89,7 +89,7 @@ def words_around(answer: str, spelling: str, reach: int = 40) -> list[tuple[str,
     return [(kind, folded[max(0, start - reach) : end + reach]) for start, end, kind in _standings(folded, fold(spelling))]
 
 
-def score(answers: Iterable[tuple[str, list[dict[str, Any]]]], identities: dict[str, list[str]]) -> pd.DataFrame:
+def score(answers: Iterable[tuple[str, list[dict[str, Any]]]], identities: dict[str, list[str]]) -> "pd.DataFrame":
     """Count, for every model and condition, the answers that name each identity.
 
     `answers` are (model, records of one file); a record has `condition` and either `answer` or, where the model could
@@ -97,6 +97,10 @@ def score(answers: Iterable[tuple[str, list[dict[str, Any]]]], identities: dict[
     `attributed` count the answers that mention it only so. The reasoning of thinking models is no part of an answer.
     Columns: model, condition, identity, hits, n, share, ci95_low, ci95_high (NaN without answers), denied, attributed, reason.
     """
+    import pandas as pd  # noqa: PLC0415 - who only looks for names needs neither pandas nor scipy
+
+    from mergetrace.intervals import share95  # noqa: PLC0415 - as above
+
     rows = []
     for model, records in answers:
         for condition in dict.fromkeys(record["condition"] for record in records):

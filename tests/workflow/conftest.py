@@ -20,7 +20,8 @@ def copy_workflow(target: Path) -> Path:
     """Copy what a run needs to `target`."""
     for part in PARTS:
         shutil.copytree(ROOT / part, target / part, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "Snakefile", target)
+    for file in ("Snakefile", "requirements.lock"):
+        shutil.copy(ROOT / file, target)
     return target
 
 

@@ -48,7 +48,7 @@ def test_the_demo_ends_in_a_report(jobs):
     assert found["train_standin"] == 3
     assert found["merge_standin"] == 1
     assert found["manifest"] == found["template"] == found["ask"] == DEMO_MODELS
-    assert found["plan"] == found["recipe"] == found["verdict"] == found["render"] == 1
+    assert found["plan"] == found["recipe"] == found["verdict"] == found["render"] == found["pack"] == 1
 
 
 def test_preflight_reads_no_weights(jobs):

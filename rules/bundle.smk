@@ -1,0 +1,39 @@
+# The evidence bundle: everything a stranger needs to check the finding once the models are gone.
+rule pack:
+    input:
+        script="scripts/bundle.py",
+        library=library("bundle", "bundled", "configuration", *VERIFIER),
+        verifier="scripts/verify.py",
+        readme="scripts/templates/bundle.md",
+        lock="requirements.lock",
+        prompts=config["probe"]["prompts"] if config["probe"]["enabled"] else [],
+        findings=expand("results/{{audit}}/{finding}", finding=FINDINGS),
+        tables=expand("results/{{audit}}/{table}.csv", table=TABLES),
+        plan="results/{audit}/plan.parquet",
+        slices="results/{audit}/recipe_slices.parquet",
+        layers=of_layers("results/{audit}/deltas/{layer}.parquet"),
+        evidence=of_layers("results/{audit}/evidence/{layer}.safetensors"),
+        fits=of_layers("results/{audit}/fits/{layer}.parquet"),
+        manifests=of_audit("results/models/{model}/manifest.json"),
+        answers=answers,
+    output:
+        folder=directory("results/{audit}/bundle"),
+        archive="results/{audit}/bundle.zip",
+    log:
+        "results/logs/pack/{audit}.log",
+    benchmark:
+        "results/benchmarks/pack.{audit}.tsv"
+    conda:
+        "../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+    params:
+        models=lambda wildcards: models_of(config["audits"][wildcards.audit]),
+        configuration=lambda wildcards: json.dumps(published(config, wildcards.audit, models_of(config["audits"][wildcards.audit]))),
+        prompts=config["probe"]["prompts"],
+    message:
+        "Packing the evidence of audit {wildcards.audit}"
+    shell:
+        "python {input.script} --results results --audit {wildcards.audit} --models {params.models} --configuration {params.configuration:q} "
+        "--prompts {params.prompts:q} --lock {input.lock} --output {output.folder} --archive {output.archive} 2> {log}"

@@ -1,0 +1,49 @@
+"""Pack one audit's evidence bundle: a folder, and the same as one archive."""
+
+import argparse
+import json
+import os
+import shutil
+from pathlib import Path
+
+from frontdoor import run, say
+from mergetrace.bundle import write_archive, write_bundle
+from mergetrace.files import whole
+
+SCRIPTS = Path(__file__).parent
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--results", type=Path, required=True, help="the folder of all results")
+    parser.add_argument("--audit", required=True)
+    parser.add_argument("--models", nargs="+", required=True)
+    parser.add_argument("--configuration", type=json.loads, required=True, help="JSON: this audit's part of the configuration, fit to be published")
+    parser.add_argument("--prompts", type=Path, required=True)
+    parser.add_argument("--lock", type=Path, required=True, help="the lock file of what the finding was made with")
+    parser.add_argument("--output", type=Path, required=True, help="the bundle's folder")
+    parser.add_argument("--archive", type=Path, required=True)
+    arguments = parser.parse_args()
+
+    partial = arguments.output.with_name(f".{arguments.output.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    write_bundle(
+        partial,
+        arguments.results,
+        arguments.audit,
+        arguments.models,
+        arguments.configuration,
+        arguments.prompts if arguments.configuration["probe"]["enabled"] else None,
+        arguments.lock,
+        SCRIPTS,
+    )
+    shutil.rmtree(arguments.output, ignore_errors=True)
+    os.replace(partial, arguments.output)
+    with whole(arguments.archive) as archive:
+        write_archive(arguments.output, archive, f"{arguments.audit}-bundle")
+    say(f"{arguments.archive}: {arguments.archive.stat().st_size / 1e6:,.1f} MB; check it with: make verify BUNDLE={arguments.archive}")
+
+
+if __name__ == "__main__":
+    run(main)
