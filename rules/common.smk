@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 from mergetrace.bundled import FINDINGS, TABLES, VERIFIER
 from mergetrace.configuration import bases, check_sources, complete, load_schema, models_of, published
 from mergetrace.errors import AuditError
+from mergetrace.streaming import awaited, fetched_name, needed
 from snakemake.exceptions import WorkflowError
 
 # `python` in a job is the one Snakemake runs under, also where nobody activated its environment.
@@ -30,6 +31,7 @@ wildcard_constraints:
     audit="|".join(AUDITS),
     model="|".join(config["models"]),
     layer="[a-z0-9]+",
+    number=r"\d{5}",
 
 
 def library(*modules):
@@ -53,6 +55,35 @@ def model_files(model):
         raise WorkflowError(f"models.{model}.repo: this version plans an audit of it (preflight) and reads weights from local folders only")
     path = Path(folder(model))
     return [str(path)] if str(path).startswith(STANDINS) else sorted(str(file) for file in path.iterdir() if file.is_file())
+
+
+def streamed(audit):
+    """The models of an audit whose weight files are fetched whole, and thrown away once they are read."""
+    return [model for model in models_of(config["audits"][audit]) if on_the_hub(model) and config["mode"] == "full"]
+
+
+def stream(wildcards):
+    """What the plan says of the files to fetch (see mergetrace.streaming)."""
+    with checkpoints.plan.get(audit=wildcards.audit).output.summary.open() as handle:
+        return json.load(handle)["stream"]
+
+
+def weight_files(wildcards):
+    """What a job that reads a layer depends on: local models' files, and the files fetched for this layer."""
+    local = [model for model in models_of(config["audits"][wildcards.audit]) if model not in streamed(wildcards.audit)]
+    files = [file for model in local for file in model_files(model)]
+    if streamed(wildcards.audit):
+        for model, numbers in needed(stream(wildcards), wildcards.layer).items():
+            files += [f"results/{wildcards.audit}/shards/{model}/{fetched_name(number)}" for number in numbers]
+    return files
+
+
+def fetched_records(wildcards):
+    """What was fetched whole for an audit, and with which hash."""
+    if not streamed(wildcards.audit):
+        return []
+    files = stream(wildcards)["files"]
+    return [f"results/{wildcards.audit}/shards/{model}/{file['number']:05}.json" for model in files for file in files[model]]
 
 
 def endpoint(model):

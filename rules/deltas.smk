@@ -4,7 +4,7 @@ rule deltas:
         script="scripts/deltas.py",
         library=library("deltas", "gram", "gram_arrays", "gram_numba", "frames", "dtypes", "weights", "sampling", "evidence"),
         plan="results/{audit}/plan.parquet",
-        weights=lambda wildcards: [file for model in models_of(config["audits"][wildcards.audit]) for file in model_files(model)],
+        weights=weight_files,
     output:
         deltas="results/{audit}/deltas/{layer}.parquet",
         evidence="results/{audit}/evidence/{layer}.safetensors",
@@ -12,6 +12,8 @@ rule deltas:
         "results/logs/deltas/{audit}.{layer}.log",
     benchmark:
         "results/benchmarks/deltas.{audit}.{layer}.tsv"
+    # Before the next files are fetched, so that those of this layer go.
+    priority: 10
     conda:
         "../envs/weights.yaml"
     # Layers run side by side; on a cluster's node, `--set-threads deltas=8` reads one layer with more.
@@ -21,12 +23,16 @@ rule deltas:
         mem_mb=1000,
     params:
         roles=roles,
-        folders=lambda wildcards: [f"{model}={folder(model)}" for model in models_of(config["audits"][wildcards.audit])],
+        folders=lambda wildcards: [
+            f"{model}={f'results/{wildcards.audit}/shards/{model}' if model in streamed(wildcards.audit) else folder(model)}"
+            for model in models_of(config["audits"][wildcards.audit])
+        ],
+        stream=lambda wildcards: f"--stream results/{wildcards.audit}/plan.json" if streamed(wildcards.audit) else "",
         mode=config["mode"],
         sampling=config["sampling"],
     message:
         "Summing the deltas of layer {wildcards.layer} for audit {wildcards.audit}"
     shell:
-        "python {input.script} {params.roles} --plan {input.plan} --layer {wildcards.layer} --folders {params.folders:q} "
+        "python {input.script} {params.roles} --plan {input.plan} {params.stream} --layer {wildcards.layer} --folders {params.folders:q} "
         "--mode {params.mode} --blocks {params.sampling[blocks]} --block-elements {params.sampling[block_elements]} "
         "--seed {params.sampling[seed]} --threads {threads} --deltas {output.deltas} --evidence {output.evidence} 2> {log}"

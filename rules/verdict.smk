@@ -2,10 +2,11 @@
 rule verdict:
     input:
         script="scripts/verdict.py",
-        library=library("verdict", "accusing", "traces", "remainder", "wording", "receipt", "recipes", "settings", "mergekit_yaml"),
+        library=library("verdict", "accusing", "traces", "remainder", "wording", "receipt", "reading", "recipes", "settings", "mergekit_yaml"),
         summary="results/{audit}/summary.json",
         plan="results/{audit}/plan.json",
         manifests=of_audit("results/models/{model}/manifest.json"),
+        fetched=fetched_records,
         scores="results/{audit}/probe/scores.csv" if config["probe"]["enabled"] else [],
     output:
         verdict="results/{audit}/verdict.json",
@@ -19,8 +20,9 @@ rule verdict:
     params:
         thresholds=json.dumps(config["verdict"]),
         scores=lambda wildcards, input: f"--scores {input.scores}" if input.scores else "",
+        fetched=lambda wildcards, input: f"--fetched {input.fetched}" if input.fetched else "",
     message:
         "Judging audit {wildcards.audit}"
     shell:
         "python {input.script} --audit {wildcards.audit} --summary {input.summary} --plan {input.plan} --manifests {input.manifests} "
-        "{params.scores} --thresholds {params.thresholds:q} --output {output.verdict} 2> {log}"
+        "{params.scores} {params.fetched} --thresholds {params.thresholds:q} --output {output.verdict} 2> {log}"

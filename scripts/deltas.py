@@ -15,9 +15,10 @@ from frontdoor import add_roles, frames, key_value, run, say
 from mergetrace.deltas import Reader, Slice
 from mergetrace.dtypes import FORMATS
 from mergetrace.evidence import write_evidence
-from mergetrace.files import whole, write_parquet
+from mergetrace.files import read_json, whole, write_parquet
 from mergetrace.gram import kernel_for
 from mergetrace.sampling import evidence_blocks, tiles
+from mergetrace.streaming import as_fetched
 from mergetrace.weights import Weights
 
 
@@ -25,6 +26,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     add_roles(parser)
     parser.add_argument("--plan", type=Path, required=True)
+    parser.add_argument("--stream", type=Path, help="plan.json, where weight files were fetched for this layer")
     parser.add_argument("--layer", required=True)
     parser.add_argument("--folders", type=key_value, nargs="+", required=True, help="NAME=FOLDER of every model")
     parser.add_argument("--mode", choices=("full", "sample"), required=True)
@@ -37,6 +39,8 @@ def main() -> None:
     arguments = parser.parse_args()
 
     plan = pd.read_parquet(arguments.plan, filters=[("layer", "==", arguments.layer)])
+    if arguments.stream:
+        plan = as_fetched(plan, read_json(arguments.stream)["stream"])
     choose = partial(evidence_blocks, blocks=arguments.blocks, block_elements=arguments.block_elements, seed=arguments.seed)
     slices = [_slice(slice_id, views.to_dict("records"), choose, arguments.mode) for slice_id, views in plan.groupby("slice_id")]
     kernel = kernel_for(sum(int(part.blocks[:, 1].sum()) * FORMATS[view["dtype"]].width for part in slices for view in part.members.values()))

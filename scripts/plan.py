@@ -8,6 +8,7 @@ import pandas as pd
 from frontdoor import add_roles, run, say
 from mergetrace.files import read_json, whole, write_json, write_parquet
 from mergetrace.plan import cost, layer_order, pair_models
+from mergetrace.streaming import schedule
 
 
 def main() -> None:
@@ -18,6 +19,8 @@ def main() -> None:
     parser.add_argument("--mode", required=True)
     parser.add_argument("--blocks", type=int, required=True)
     parser.add_argument("--block-elements", type=int, required=True)
+    parser.add_argument("--streamed", nargs="*", default=[], help="models whose weight files are fetched whole, layer by layer")
+    parser.add_argument("--layers-on-disk", type=int, default=2)
     parser.add_argument("--plan", type=Path, required=True)
     parser.add_argument("--summary", type=Path, required=True)
     parser.add_argument("--unpaired", type=Path, required=True)
@@ -39,6 +42,7 @@ def main() -> None:
         "not_compared": len(not_compared),
         "not_compared_reasons": {str(reason): int(count) for reason, count in not_compared["reason"].value_counts().head(20).items()},
         "cost": costs,
+        "stream": schedule(plan, {model: manifests[model] for model in arguments.streamed}, arguments.layers_on_disk) if arguments.streamed else None,
     }
     write_json(arguments.summary, summary)
     will_read = costs["full_bytes" if arguments.mode == "full" else "sample_bytes"]

@@ -18,13 +18,15 @@ def main() -> None:
     parser.add_argument("--plan", type=Path, required=True)
     parser.add_argument("--manifests", type=Path, nargs="+", required=True)
     parser.add_argument("--scores", type=Path)
+    parser.add_argument("--fetched", type=Path, nargs="+", default=[], help="records of files that were fetched whole")
     parser.add_argument("--thresholds", type=json.loads, required=True)
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
 
     manifests = {manifest["model"]: manifest for manifest in map(read_json, arguments.manifests)}
     scores = pd.read_csv(arguments.scores) if arguments.scores else None
-    verdict = compose(arguments.audit, read_json(arguments.summary), read_json(arguments.plan), manifests, scores, arguments.thresholds)
+    fetched = [read_json(record) for record in arguments.fetched]
+    verdict = compose(arguments.audit, read_json(arguments.summary), read_json(arguments.plan), manifests, scores, arguments.thresholds, fetched)
     write_json(arguments.output, verdict)
     say(f"{arguments.audit}: {verdict['verdict']}")
 

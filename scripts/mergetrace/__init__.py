@@ -11,6 +11,7 @@ Pure functions, no Snakemake, no argparse, no printing. One module per idea:
     dtypes             how stored numbers decode, and the lattices they lie on
     manifest           what a model folder holds
     hub, ranges        a pinned repository of the Hub, and its bytes by checked ranges
+    shards, streaming  whole files, resumed and their hash checked; in which order, and on how little disk
     pairing, plan      the same tensor found in every model, and what comparing will cost
 
     frames             who is compared with whom
@@ -62,6 +63,7 @@ Pure functions, no Snakemake, no argparse, no printing. One module per idea:
 
     traces             what stands out of one audited model's numbers
     accusing, verdict  the rules that turn numbers into words
+    reading            how much of each weight file was read
     receipt            the finding as JSON
     wording, readable, figures, svg, report_tables, report    the page people read
     terminal           the last lines of a run

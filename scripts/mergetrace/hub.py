@@ -33,6 +33,15 @@ class RemoteFile:
     sha256: str | None
     git_id: str | None
 
+    @property
+    def listed(self) -> str | None:
+        """The hash that its bytes must have, as `hasher` makes it; None where the Hub lists none."""
+        return self.sha256 or self.git_id
+
+    def hasher(self) -> "hashlib._Hash":
+        """A hash to be fed with the file's bytes: sha256, or git's."""
+        return hashlib.sha256() if self.sha256 or not self.git_id else hashlib.sha1(b"blob %d\0" % self.size, usedforsecurity=False)
+
 
 @dataclass(frozen=True)
 class Pinned:
@@ -135,9 +144,10 @@ def fetch_small_files(reader: RangeReader, pinned: Pinned, names: tuple[str, ...
 
 def check_hash(data: bytes, file: RemoteFile, label: str) -> None:
     """AuditError unless `data` has the sha256 or the git id the Hub lists."""
-    found = hashlib.sha256(data).hexdigest() if file.sha256 else hashlib.sha1(b"blob %d\0%b" % (len(data), data), usedforsecurity=False).hexdigest()
-    if (listed := file.sha256 or file.git_id) and found != listed:
-        raise AuditError(f"{label}: its hash is {found}, the Hub lists {listed}; it was damaged on the way, run again")
+    digest = file.hasher()
+    digest.update(data)
+    if file.listed and digest.hexdigest() != file.listed:
+        raise AuditError(f"{label}: its hash is {digest.hexdigest()}, the Hub lists {file.listed}; it was damaged on the way, run again")
 
 
 def read_remote_model(reader: RangeReader, pinned: Pinned, folder: Path) -> list[tuple[str, Header]]:

@@ -1,6 +1,6 @@
 """verdict.json: the finding in the shape that outsiders rely on."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -8,6 +8,7 @@ import pandas as pd
 
 from mergetrace import __version__
 from mergetrace.mergekit_yaml import mergekit_config
+from mergetrace.reading import files_read
 from mergetrace.recipes import from_json
 from mergetrace.remainder import smallest_seen
 from mergetrace.traces import Case, Decision
@@ -23,10 +24,12 @@ def compose(
     manifests: Mapping[str, Mapping[str, Any]],
     scores: pd.DataFrame | None,
     thresholds: Mapping[str, float],
+    fetched: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Judge the suspect and every control by the same rules and state the finding.
 
     summary, plan: summary.json and plan.json; manifests: by model; scores: scores.csv or None where the probe is off.
+    fetched: the records of the weight files that were fetched whole.
     """
     suspect, models = summary["suspect"], summary["models"]
     findings = {}
@@ -48,7 +51,7 @@ def compose(
             "mode": plan["mode"],
             "bytes": plan["cost"]["full_bytes" if plan["mode"] == "full" else "sample_bytes"],
             "elements": models[suspect]["elements_read"],
-            "full_hash_verified": False,
+            **files_read(plan["mode"], manifests, fetched),
         },
         "declared": declared,
         "versions": {"mergetrace": __version__, **{package: version(package) for package in PACKAGES}},

@@ -1,0 +1,30 @@
+# One whole weight file of a model on the Hub: fetched when its layer's turn comes near, thrown away when the last layer that needs it is done,
+# so that the disk never holds more than plan.json says. Every audit fetches its own: two audits that share a model are rarely at the same layer.
+# Only another commit is a reason to fetch it again; an edited program is none. `--notemp` keeps the files.
+rule shard:
+    input:
+        script=ancient("scripts/shard.py"),
+        pinned=ancient("results/models/{model}/pinned.json"),
+        plan=ancient("results/{audit}/plan.json"),
+        awaited=lambda wildcards: ancient(
+            expand("results/{{audit}}/deltas/{layer}.parquet", layer=awaited(stream(wildcards), wildcards.model, int(wildcards.number)))
+        ),
+    output:
+        shard=temp("results/{audit}/shards/{model}/{number}.safetensors"),
+        record="results/{audit}/shards/{model}/{number}.json",
+    log:
+        "results/logs/shard/{audit}.{model}.{number}.log",
+    conda:
+        "../envs/weights.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,
+    params:
+        commit=lambda wildcards, input: json.loads(Path(input.pinned).read_text())["commit"],
+        partial="results/{audit}/shards/{model}/{number}.partial",
+        piece=config["compute"]["piece_mb"] * 2**20,
+    message:
+        "Fetching weight file {wildcards.number} of {wildcards.model}"
+    shell:
+        "python {input.script} --pinned {input.pinned} --plan {input.plan} --model {wildcards.model} --number {wildcards.number} "
+        "--piece {params.piece} --partial {params.partial} --output {output.shard} --record {output.record} 2> {log}"
