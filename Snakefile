@@ -27,6 +27,7 @@ include: "rules/probe.smk"
 include: "rules/score.smk"
 include: "rules/verdict.smk"
 include: "rules/rebuild.smk"
+include: "rules/coverage.smk"
 include: "rules/report.smk"
 include: "rules/bundle.smk"
 

@@ -16,6 +16,7 @@ rule pack:
         fits=of_layers("results/{audit}/fits/{layer}.parquet"),
         manifests=of_audit("results/models/{model}/manifest.json"),
         answers=answers,
+        rebuild=rebuilt,
     output:
         folder=directory("results/{audit}/bundle"),
         archive="results/{audit}/bundle.zip",

@@ -131,3 +131,14 @@ def answers(wildcards):
         return []
     asked = models_of(config["audits"][wildcards.audit])
     return expand("results/probe/{model}/{condition}.jsonl", model=asked, condition=config["probe"]["conditions"])
+
+
+def rebuilt(wildcards):
+    """The rebuild, once somebody asked for it; from then on it is kept up to date with the verdict."""
+    path = f"results/{wildcards.audit}/rebuild.json"
+    return [path] if Path(path).is_file() else []
+
+
+def further(given, *names):
+    """Command-line options for those optional inputs that are there."""
+    return " ".join(f"--{name.replace('_', '-')} {given[name]}" for name in names if given[name])

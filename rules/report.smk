@@ -2,9 +2,14 @@
 rule render:
     input:
         script="scripts/report.py",
-        library=library("report", "report_tables", "figures", "svg", "wording", "readable", "identity", "denials", "attributions", "answers"),
+        library=library(
+            *("report", "report_tables", "figures", "maps", "svg", "drilldown", "wording", "readable", "lineage"),
+            *("identity", "denials", "attributions", "answers"),
+        ),
         templates=sorted(str(path) for path in Path("scripts/templates").iterdir()),
         schema="config/config.schema.yaml",
+        licences="config/licences.yaml",
+        error_rates=[path for path in ["config/error_rates.json"] if Path(path).is_file()],
         verdict="results/{audit}/verdict.json",
         summary="results/{audit}/summary.json",
         plan="results/{audit}/plan.json",
@@ -13,6 +18,8 @@ rule render:
         controls="results/{audit}/controls.csv",
         layers="results/{audit}/layers.csv",
         components="results/{audit}/components.csv",
+        curves="results/{audit}/coverage.csv",
+        rebuild=rebuilt,
         manifests=of_audit("results/models/{model}/manifest.json"),
         chat_templates=of_audit("results/models/{model}/template.json") if config["probe"]["enabled"] else [],
         answers=answers,
@@ -27,11 +34,13 @@ rule render:
         mem_mb=1000,
     params:
         thresholds=json.dumps(config["verdict"]),
+        further=lambda wildcards, input: further(input, "error_rates", "rebuild"),
         identities=lambda wildcards: json.dumps(config["audits"][wildcards.audit]["identities"]),
     message:
         "Writing the report of audit {wildcards.audit}"
     shell:
         "python {input.script} --verdict {input.verdict} --summary {input.summary} --plan {input.plan} --unpaired {input.unpaired} "
         "--tensors {input.tensors} --controls {input.controls} --layers {input.layers} --components {input.components} "
+        "--curves {input.curves} --licences {input.licences} {params.further} "
         "--manifests {input.manifests} --chat-templates {input.chat_templates} --answers {input.answers} "
         "--thresholds {params.thresholds:q} --identities {params.identities:q} --schema {input.schema} --output {output.report} 2> {log}"

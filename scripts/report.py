@@ -1,4 +1,4 @@
-"""Write the report of one audit: a single HTML page that needs no network and no JavaScript."""
+"""Write the report of one audit: a single HTML page that needs no network, and no JavaScript but for its search."""
 
 import argparse
 import json
@@ -19,13 +19,15 @@ TEXT_COLUMNS = {"layer": str, "slice": str, "component": str, "tensor": str, "mo
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("verdict", "summary", "plan", "unpaired", "tensors", "controls", "layers", "components", "output"):
+    for name in ("verdict", "summary", "plan", "unpaired", "tensors", "controls", "layers", "components", "curves", "licences", "output"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--manifests", type=Path, nargs="+", required=True)
     parser.add_argument("--chat-templates", type=Path, nargs="*", default=[])
     parser.add_argument("--answers", type=Path, nargs="*", default=[])
     parser.add_argument("--thresholds", type=json.loads, required=True)
     parser.add_argument("--identities", required=True, help="JSON: spellings per identity")
+    parser.add_argument("--error-rates", type=Path, help="how often each verdict was wrong, measured")
+    parser.add_argument("--rebuild", type=Path, help="rebuild.json, where the suspect was rebuilt")
     parser.add_argument("--schema", type=Path, default=HERE.parent / "config" / "config.schema.yaml", help="where the thresholds are described")
     arguments = parser.parse_args()
 
@@ -42,7 +44,10 @@ def main() -> None:
         answers=answers,
         identities=load_identities(arguments.identities),
         thresholds={name: (value, thresholds[name]["description"]) for name, value in arguments.thresholds.items()},
-        **{name: _table(getattr(arguments, name)) for name in ("tensors", "controls", "layers", "components", "unpaired")},
+        licences=yaml.safe_load(arguments.licences.read_text(encoding="utf-8")),
+        error_rates=read_json(arguments.error_rates) if arguments.error_rates else None,
+        rebuild=read_json(arguments.rebuild) if arguments.rebuild else None,
+        **{name: _table(getattr(arguments, name)) for name in ("tensors", "controls", "layers", "components", "unpaired", "curves")},
     )
     html = page(inputs, draw(inputs), HERE / "templates")
     write_text(arguments.output, html)

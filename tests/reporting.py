@@ -107,9 +107,21 @@ def inputs(shape: tuple[int, int, int] = (3, 4, 1), **changes) -> Inputs:
         "controls": tensors.assign(model="tuiuti", bit_exact_rate=0.01),
         "layers": pooled["layer"],
         "components": pooled["component"],
+        "curves": _curves(),
+        "licences": {"apache-2.0": {"name": "Apache License 2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0", "asks": ["notices stay"]}},
         "unpaired": pd.DataFrame(columns=["model", "tensor", "reason"]),
     }
     return Inputs(**given | changes)
+
+
+def _curves() -> pd.DataFrame:
+    alphas = np.round(np.linspace(-0.25, 1.25, 301), 4)
+    needle = np.clip(1 - np.abs(alphas - 0.57) / 0.02, 0.005, 1)
+    parts = [
+        pd.DataFrame({"model": model, "donor": "nex", "alpha": alphas, "coverage": seen, "shuffled": 0.005})
+        for model, seen in (("rio", needle), ("tuiuti", 0.006))
+    ]
+    return pd.concat(parts, ignore_index=True)
 
 
 def _numbers(random: np.random.Generator, rows: int, alpha: float, cos: float) -> dict[str, np.ndarray]:

@@ -65,7 +65,9 @@ Pure functions, no Snakemake, no argparse, no printing. One module per idea:
     accusing, verdict  the rules that turn numbers into words
     reading            how much of each weight file was read
     receipt            the finding as JSON
-    wording, readable, figures, svg, report_tables, report    the page people read
+    curves             coverage as a curve
+    lineage            declared beside found, and what an honest card would say
+    wording, readable, figures, maps, svg, report_tables, drilldown, report    the page people read
     terminal           the last lines of a run
 
     bundled, bundle    everything a stranger needs to check a finding

@@ -12,8 +12,8 @@ import pandas as pd
 
 from mergetrace.attestation import seal
 from mergetrace.bundled import CARD, FINDINGS, MOST_CARD, OPTIONAL, TABLES, VERIFIER
-from mergetrace.configuration import shown_path
 from mergetrace.files import read_json, write_json
+from mergetrace.readable import shown_path
 
 SLICE = ["slice_id", "tensor", "slice", "layer", "component", "elements", "dimensions"]
 ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest a zip can say: the same bundle is the same bytes whenever it is made

@@ -11,6 +11,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
 from mergetrace.errors import AuditError
+from mergetrace.readable import shown_path
 
 
 def load_schema(path: str | Path) -> dict[str, Any]:
@@ -74,11 +75,6 @@ def published(config: dict[str, Any], audit: str, models: list[str]) -> dict[str
     endpoints = {model: {"model": served["model"]} for model, served in config["probe"]["endpoints"].items() if model in models}
     probe = {**config["probe"], "prompts": "probe/prompts.jsonl", "endpoints": endpoints}
     return {**config, "models": chosen, "audits": {audit: config["audits"][audit]}, "probe": probe}
-
-
-def shown_path(path: str) -> str:
-    """A local path as it may be shown: a relative one as it is, of an absolute one its last part."""
-    return f".../{Path(path).name}" if Path(path).is_absolute() else path
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

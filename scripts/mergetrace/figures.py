@@ -15,7 +15,6 @@ from mergetrace.svg import COLOURS, SETTINGS, Picture, embed
 
 WIDTH = 9.2  # inches; the page scales pictures to its own width
 MARKERS = "osD^vPX*"
-FEW_LAYERS = 12  # up to here a map's cells carry their numbers
 
 
 def alpha_by_layer(layers: pd.DataFrame, order: list[str], suspect: str, recipe_alpha: float | None, ends: tuple[str, str]) -> Picture:
@@ -45,9 +44,13 @@ def alpha_by_layer(layers: pd.DataFrame, order: list[str], suspect: str, recipe_
                 elinewidth=1.2,
                 capsize=2,
             )
+            numbered = np.flatnonzero(rows["layer"].str.isdigit())
+            if model != suspect and len(numbered) > 1:  # the eye follows an innocent's line
+                ordered = numbered[np.argsort(x[numbered])]
+                axes.plot(x[ordered], rows["alpha"].clip(low, high).to_numpy()[ordered], color=colour, linewidth=0.8, zorder=1)
         if known(recipe_alpha):
             axes.axhline(recipe_alpha, color=COLOURS["suspect"], linewidth=1, dashes=(4, 3), label=f"recipe, {percent(recipe_alpha)}", zorder=1)
-        _layer_ticks(axes, order, place)
+        layer_ticks(axes, order, place)
         axes.set(ylim=(low - 0.06, high + 0.06), xlim=(-0.6, max(place.values()) + 0.6), xlabel="layer")
         ticks = np.arange(np.ceil(low * 4), np.floor(high * 4) + 1) / 4
         axes.set_yticks(ticks, [f"{100 * tick:.0f} %" for tick in ticks])
@@ -56,7 +59,7 @@ def alpha_by_layer(layers: pd.DataFrame, order: list[str], suspect: str, recipe_
             axes.annotate(words, (1.005, value), xycoords=("axes fraction", "data"), va="center", color=COLOURS["muted"], fontsize=8.5)
         _legend(axes, len(models) + 1)
         axes.set_ylabel("alpha")
-    said = "; ".join(f"{model}: {_spread(layers.loc[layers['model'] == model, 'alpha'])}" for model in models)
+    said = "; ".join(f"{model}: {spread(layers.loc[layers['model'] == model, 'alpha'])}" for model in models)
     return embed(
         figure,
         "by-layer",
@@ -65,45 +68,41 @@ def alpha_by_layer(layers: pd.DataFrame, order: list[str], suspect: str, recipe_
     )
 
 
-def alpha_map(cells: pd.DataFrame, order: list[str]) -> Picture:
-    """alpha of every layer and component of the suspect as a map; what does not vote stands below the rest.
+def coverage_curve(curves: pd.DataFrame, donor: str, suspect: str, base: str) -> Picture:
+    """Which share of the telling numbers each blend weight explains: the suspect, the controls, and the donor's changes shuffled.
 
-    cells: layer, component, alpha, votes (report_tables.cells); order: layers from left to right.
+    curves: coverage.csv (model, donor, alpha, coverage, shuffled); donor: the one to draw.
     """
-    votes = cells.groupby("component", sort=False)["votes"].any()
-    rows = sorted(votes.index, key=lambda component: not votes[component])
-    grid = cells.pivot(index="component", columns="layer", values="alpha").reindex(index=rows, columns=order)
-    values = grid.to_numpy(float)
+    mine = curves[curves["donor"] == donor]
+    models = [suspect, *(model for model in mine["model"].unique() if model != suspect)]
+    said = []
     with mpl.rc_context(SETTINGS):
-        figure = Figure(figsize=(WIDTH, 1.15 + 0.3 * len(rows)), layout="constrained")
-        axes, bar = figure.subplots(1, 2, width_ratios=(40, 1))
-        mesh = axes.pcolormesh(
-            np.ma.masked_invalid(values),
-            cmap="viridis",
-            vmin=0,
-            vmax=1,
-            edgecolors=COLOURS["paper"],
-            linewidth=1.2 if len(order) <= FEW_LAYERS else 0.5,
-        )
-        axes.set_yticks(np.arange(len(rows)) + 0.5, [_counted(row, votes[row]) for row in rows])
-        _layer_ticks(axes, order, {layer: i + 0.5 for i, layer in enumerate(order)})
-        axes.invert_yaxis()
-        axes.set_xlabel("layer")
-        if len(order) <= FEW_LAYERS:
-            for (row, column), value in np.ndenumerate(values):
-                dark = np.isnan(value) or mesh.cmap(mesh.norm(value))[1] < 0.6
-                colour = COLOURS["muted"] if np.isnan(value) else "#ffffff" if dark else "#111111"
-                axes.text(column + 0.5, row + 0.5, "–" if np.isnan(value) else f"{value:.3f}", ha="center", va="center", color=colour, fontsize=8.5)
-        steps = np.linspace(0, 1, 41)
-        bar.pcolormesh([0, 1], steps, ((steps[1:] + steps[:-1]) / 2)[:, None], cmap="viridis", vmin=0, vmax=1, edgecolors="face", linewidth=0.4)
-        bar.yaxis.tick_right()
-        bar.set(xticks=[], yticks=[0, 0.5, 1], title="alpha")
-        for each in (axes, bar):
-            each.grid(False)
-            each.tick_params(length=0)
-            each.spines[:].set_visible(False)
-    said = f"{plural(len(rows), 'component')} in {plural(len(order), 'layer')}: {_spread(cells.loc[cells['votes'], 'alpha'])} where tensors vote."
-    return embed(figure, "map", "alpha by layer and component", f"{said} The table below holds the numbers.")
+        figure = Figure(figsize=(WIDTH, 2.9), layout="constrained")
+        axes = figure.subplots()
+        for number, model in enumerate(models):
+            curve = mine[mine["model"] == model]
+            own = model == suspect
+            axes.plot(
+                curve["alpha"],
+                curve["coverage"],
+                color=COLOURS["suspect" if own else "control"],
+                linewidth=1.8 if own else 1.3,
+                dashes=(None, None) if number < 2 else (6, 2 * number),
+                label=model if own else f"{model} (control)",
+                zorder=3 if own else 2,
+            )
+            if curve["coverage"].notna().any():
+                top = curve.loc[curve["coverage"].idxmax()]
+                said.append(f"{model}: at most {percent(top['coverage'])}, at {percent(top['alpha'])} {donor}")
+        chance = mine[mine["model"] == suspect]
+        axes.plot(chance["alpha"], chance["shuffled"], color=COLOURS["muted"], linewidth=1.2, dashes=(2, 2), label=f"{donor} shuffled: chance")
+        axes.set(ylim=(-0.03, 1.05), xlim=(mine["alpha"].min(), mine["alpha"].max()), xlabel="blend weight", ylabel="telling numbers explained")
+        axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
+        axes.set_xticks([0, 0.25, 0.5, 0.75, 1], [f"all {base}", "25 %", "50 %", "75 %", f"all {donor}"])
+        _legend(axes, len(models) + 1)
+    return embed(
+        figure, "coverage", "How much each blend weight explains", f"{'; '.join(said) or 'Nothing is telling'}. The table below holds the numbers."
+    )
 
 
 def seen_and_expected(components: pd.DataFrame, suspect: str) -> Picture:
@@ -135,7 +134,7 @@ def seen_and_expected(components: pd.DataFrame, suspect: str) -> Picture:
             axes.set(xlabel=seen, xlim=(low - 0.08, high + 0.08), ylim=(len(place) - 0.4, -0.6))
             axes.spines["left"].set_visible(False)
             axes.tick_params(length=0)
-        panels[0].set_yticks(list(place.values()), [_counted(row.component, row.votes) for row in mine.itertuples()])
+        panels[0].set_yticks(list(place.values()), [counted(row.component, row.votes) for row in mine.itertuples()])
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper left", ncols=3, handletextpad=0.5)
     gap = (mine["cos_expected"] - mine["cos_fit"])[mine["votes"]].abs().max()
@@ -203,7 +202,7 @@ def _range(values: pd.Series) -> tuple[float, float]:
     return max(min(finite.min(), 0.0), -0.5) if len(finite) else 0.0, min(max(finite.max(), 1.0), 1.5) if len(finite) else 1.0
 
 
-def _layer_ticks(axes: Axes, order: list[str], place: Mapping[str, float]) -> None:
+def layer_ticks(axes: Axes, order: list[str], place: Mapping[str, float]) -> None:
     """A tick for every layer where they are few, for every fifth or so where they are many, and for named places always."""
     numbered = [layer for layer in order if layer.isdigit()]
     step = max(1, -(-len(numbered) // 24))
@@ -216,10 +215,10 @@ def _legend(axes: Axes, columns: int) -> None:
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=min(columns, 5), borderaxespad=0.2, handletextpad=0.4, columnspacing=1.6)
 
 
-def _counted(component: str, votes: bool) -> str:
+def counted(component: str, votes: bool) -> str:
     return component.replace("_", " ") + ("" if votes else " (not counted)")
 
 
-def _spread(values: pd.Series) -> str:
+def spread(values: pd.Series) -> str:
     finite = values.dropna()
     return f"alpha {finite.min():.3f} to {finite.max():.3f}" if len(finite) else "no alpha"

@@ -3,6 +3,7 @@
 import math
 import unicodedata
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 MISSING = "not computed"
 _NBSP = "\u00a0"  # keeps a number and its unit on one line
@@ -95,6 +96,11 @@ def listing(names: Iterable[str], nothing: str = "nothing", word: str = "and") -
     """`a, b and c`."""
     names = list(names)
     return nothing if not names else names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {word} {names[-1]}"
+
+
+def shown_path(path: str) -> str:
+    """A local path as it may be shown: a relative one as it is, of an absolute one its last part."""
+    return f".../{Path(path).name}" if Path(path).is_absolute() else path
 
 
 def plural(number: int, one: str, many: str | None = None) -> str:

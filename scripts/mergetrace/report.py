@@ -1,4 +1,4 @@
-"""The report: one self-contained HTML page about one audit, readable without network and without JavaScript."""
+"""The report: one self-contained HTML page about one audit, readable without network and without JavaScript, which adds a search."""
 
 import base64
 import hashlib
@@ -12,17 +12,19 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from mergetrace import figures, readable, report_tables, wording
+from mergetrace import figures, lineage, maps, readable, report_tables, wording
+from mergetrace.drilldown import encode
 from mergetrace.svg import Picture
 
-POLICY = "default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"
+POLICY = "default-src 'none'; style-src 'sha256-{style}'; script-src 'sha256-{script}'; img-src data:; base-uri 'none'; form-action 'none'"
 
 
 @dataclass(frozen=True)
 class Inputs:
     """What the page is made of: verdict.json, summary.json, plan.json, the tables, and per model its manifest, template and answers.
 
-    thresholds: (value, what it means) by name. identities: the spellings that count for each.
+    thresholds: (value, what it means) by name. identities: the spellings that count for each. curves: coverage.csv. licences: what is known of
+    licences. error_rates: by verdict, measured; rebuild: rebuild.json; None where there is none.
     """
 
     verdict: Mapping[str, Any]
@@ -38,10 +40,14 @@ class Inputs:
     layers: pd.DataFrame
     components: pd.DataFrame
     unpaired: pd.DataFrame
+    curves: pd.DataFrame
+    licences: Mapping[str, Mapping[str, Any]]
+    error_rates: Mapping[str, Mapping[str, Any]] | None = None
+    rebuild: Mapping[str, Any] | None = None
 
 
 def draw(inputs: Inputs) -> dict[str, Picture]:
-    """The pictures that there are numbers for: some of layers, expected, map, names."""
+    """The pictures that there are numbers for: some of layers, expected, map, experts, coverage, names."""
     verdict, suspect, order = inputs.verdict, inputs.verdict["suspect"], _order(inputs)
     pictures = {}
     if inputs.layers["alpha"].notna().any():
@@ -52,7 +58,12 @@ def draw(inputs: Inputs) -> dict[str, Picture]:
         pictures["layers"] = figures.alpha_by_layer(inputs.layers, order, suspect, recipe, ends)
         pictures["expected"] = figures.seen_and_expected(inputs.components, suspect)
         if cells["alpha"].notna().any():
-            pictures["map"] = figures.alpha_map(cells, order)
+            pictures["map"] = maps.by_layer_and_component(cells, order)
+        if (experts := maps.expert_cells(inputs.tensors, order)) is not None:
+            pictures["experts"] = maps.experts(experts)
+    if inputs.curves["coverage"].notna().any():
+        donor = inputs.summary["models"][suspect]["recipe"]["donor"]
+        pictures["coverage"] = figures.coverage_curve(inputs.curves, donor, suspect, inputs.summary["base"])
     if verdict["probe"] and any(cell["n"] for model in verdict["probe"].values() for tally in model.values() for cell in tally.values()):
         roles = _roles(inputs.summary)
         probe = {model: verdict["probe"][model] for model in roles if model in verdict["probe"]}
@@ -65,18 +76,24 @@ def page(inputs: Inputs, pictures: Mapping[str, Picture], templates: Path) -> st
     rules = {name: rule for picture in pictures.values() for name, rule in picture.rules.items()}
     style = (templates / "style.css").read_text(encoding="utf-8")
     style += "\n".join(f".{name} {{ {rule} }}" for name, rule in sorted(rules.items())) + "\n"
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    script = (templates / "drilldown.js").read_text(encoding="utf-8")
     return (
         _environment(templates)
         .get_template("report.html.j2")
         .render(
             style=Markup(style),
-            policy=Markup(POLICY.format(digest=digest)),
+            script=Markup(script),
+            policy=Markup(POLICY.format(style=_digest(style), script=_digest(script))),
             pictures={name: picture.markup for name, picture in pictures.items()},
             readable=readable,
             **_contents(inputs),
         )
     )
+
+
+def _digest(text: str) -> str:
+    """As a Content-Security-Policy names what it lets in."""
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 @lru_cache
@@ -126,6 +143,14 @@ def _contents(inputs: Inputs) -> dict[str, Any]:
         "best": summary["models"][suspect]["recipe"]["best"],
         "probe": _probe(inputs, roles),
         "declared": _declared(inputs),
+        "source": _source,
+        "packed": Markup(encode(inputs.tensors)),
+        "experts": report_tables.expert_rows(maps.expert_cells(inputs.tensors, order)),
+        "curves": report_tables.curve_rows(inputs.curves),
+        "rebuild": inputs.rebuild,
+        "error_rates": report_tables.error_rates(inputs.error_rates),
+        "accusing": wording.ACCUSING,
+        "layout": verdict.get("layout"),
         "models": [(model, role, inputs.manifests[model]) for model, role in roles.items() if model in inputs.manifests],
         "unpaired": unpaired,
         "unpaired_further": further,
@@ -173,15 +198,17 @@ def _probe(inputs: Inputs, roles: Mapping[str, str]) -> dict[str, Any] | None:
 
 
 def _declared(inputs: Inputs) -> dict[str, Any]:
-    """The card's claims and, beside them, the parents found, each with whether an entry of its name stands on the card."""
-    verdict, claims = inputs.verdict, inputs.verdict["declared"]
-    entries = {part.casefold() for entry in claims["base_model"] or [] for part in (entry, entry.rsplit("/", 1)[-1])}
-    parents = [*wording.named(verdict), *([verdict["base"]["name"]] if verdict["base"]["share"] else [])]
-    on_card = {}
-    for model in parents:
-        source = inputs.manifests[model]["source"] if model in inputs.manifests else {}
-        repo = source.get("repo") or model
-        known_as = {name.casefold() for name in (model, repo, repo.rsplit("/", 1)[-1])}
-        on_card[model] = bool(known_as & entries)
-    licences = {model: inputs.manifests[model]["declared"]["license"] for model in parents if model in inputs.manifests}
-    return {"claims": claims, "parents": on_card, "licences": licences}
+    """The card's claims and, beside them, the parents found (and whether the card has them), their licences, and what an honest card would say."""
+    verdict, manifests = inputs.verdict, inputs.manifests
+    return {
+        "claims": verdict["declared"],
+        "commit": manifests[verdict["suspect"]]["source"]["commit"],
+        "parents": lineage.on_card(verdict, manifests),
+        "licences": lineage.licences(verdict, manifests, inputs.licences),
+        "card": lineage.honest_card(verdict, manifests),
+    }
+
+
+def _source(manifest: Mapping[str, Any]) -> str:
+    """Where a model came from: its repository, or a local folder without the way to it."""
+    return manifest["source"]["repo"] or readable.shown_path(manifest["source"]["path"])

@@ -44,15 +44,15 @@ def pooled(table: pd.DataFrame, by: str, suspect: str) -> list[Row]:
 
 
 def cells(tensors: pd.DataFrame) -> pd.DataFrame:
-    """layer, component, votes, slices and the means of alpha, cos_fit, alpha_expected and cos_expected, weighted by elements, for the map.
+    """layer, component, votes, slices and the means of alpha, cos_fit, alpha_expected, cos_expected and misfit, weighted by elements, for the map.
 
-    Where any slice of a cell votes, only those count.
+    misfit: the share of telling numbers that the best recipe does not give back. Where any slice of a cell votes, only those count.
     """
     keys = ["layer", "component"]
     votes = tensors.groupby(keys, sort=False)["votes"].transform("any")
-    chosen = tensors[tensors["votes"] | ~votes]
+    chosen = tensors[tensors["votes"] | ~votes].assign(misfit=lambda table: 1 - table["bit_exact_rate"])
     result = chosen.groupby(keys, sort=False).agg(votes=("votes", "any"), slices=("votes", "size")).reset_index()
-    for name in ("alpha", "cos_fit", "alpha_expected", "cos_expected"):
+    for name in ("alpha", "cos_fit", "alpha_expected", "cos_expected", "misfit"):
         weights = chosen["elements"].where(chosen[name].notna())
         sums = (chosen[name] * weights).groupby([chosen[key] for key in keys], sort=False).sum()
         totals = weights.groupby([chosen[key] for key in keys], sort=False).sum()
@@ -61,11 +61,37 @@ def cells(tensors: pd.DataFrame) -> pd.DataFrame:
 
 
 def map_rows(table: pd.DataFrame, order: list[str]) -> tuple[list[str], list[tuple[str, list[str]]]]:
-    """The map as a table: components, and per layer its alphas (an empty text where a layer has no such component)."""
+    """The map as a table: components, and per layer its alphas, misfit in brackets (an empty text where a layer has no such component)."""
     components = list(dict.fromkeys(table["component"]))
-    at = {(row.layer, row.component): row.alpha for row in table.itertuples()}
-    rows = [(layer, [decimal(at[layer, part]) if (layer, part) in at else "" for part in components]) for layer in order]
+    at = {(row.layer, row.component): _cell(row.alpha, row.misfit) for row in table.itertuples()}
+    rows = [(layer, [at.get((layer, part), "") for part in components]) for layer in order]
     return [part.replace("_", " ") for part in components], rows
+
+
+def _cell(alpha: float, misfit: float) -> str:
+    return decimal(alpha) + (f" ({decimal(misfit)})" if known(misfit) else "")
+
+
+def expert_rows(cells: pd.DataFrame | None) -> list[Row]:
+    """The experts' map as a table: per layer how many, the range of their alphas, the middle one, and which two lie furthest out."""
+    rows = []
+    for layer, values in [] if cells is None else cells.iterrows():
+        own = values.dropna()
+        lowest, highest = own.idxmin(), own.idxmax()
+        numbers = {"least": decimal(own[lowest]), "median": decimal(own.median()), "most": decimal(own[highest])}
+        rows.append({"layer": str(layer), "experts": count(len(own)), **numbers, "lowest": str(lowest), "highest": str(highest)})
+    return rows
+
+
+def curve_rows(curves: pd.DataFrame) -> list[Row]:
+    """The coverage curves as a table: the weight that explains most, how much it explains, how much a shuffled donor reaches at any weight."""
+    rows = []
+    for (model, donor), curve in curves.groupby(["model", "donor"], sort=False):
+        if curve["coverage"].notna().any():
+            top = curve.loc[curve["coverage"].idxmax()]
+            found = {"alpha": percent(top["alpha"]), "coverage": rate(top["coverage"]), "shuffled": rate(curve["shuffled"].max())}
+            rows.append({"model": model, "donor": donor, **found})
+    return rows
 
 
 def worst(tensors: pd.DataFrame) -> list[Row]:
@@ -181,6 +207,15 @@ def beside(summary: Mapping[str, Any], tensors: pd.DataFrame, controls: pd.DataF
                 "same_sign": percent(donor["same_sign"], "no element moved in both"),
             }
         )
+    return rows
+
+
+def error_rates(measured: Mapping[str, Any] | None) -> list[Row]:
+    """How often each verdict was given to somebody innocent, in words; none where nothing was measured."""
+    rows = []
+    for verdict, entry in (measured or {}).items():
+        told = {"innocents": count(entry["innocents"]), "false": count(entry["false"])}
+        rows.append({"verdict": verdict.replace("_", " "), **told, "interval": interval(entry.get("ci95"), most_digits=1)})
     return rows
 
 

@@ -63,6 +63,7 @@ def results(tmp_path_factory):
     command("verdict", "--audit", "x", "--summary", made / "summary.json", "--plan", made / "plan.json", "--manifests", *manifests, *judged)
     (made / "report.html").write_text("<!doctype html><title>report</title>")
     shutil.move(made / "controls-table.csv", made / "controls.csv")
+    (made / "coverage.csv").write_text("model,donor,alpha,coverage,shuffled\nmine,donor,0.5,0.1,0.01\n")
     for name in (*FINDINGS, *(f"{table}.csv" for table in TABLES), "plan.parquet", "recipe_slices.parquet"):
         shutil.copyfile(made / name, own / name)
     for kind, ending in (("deltas", ".parquet"), ("evidence", ".safetensors"), ("fits", ".parquet")):

@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+import zlib
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,8 +15,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import show
+import yaml
 from reporting import finding, inputs
 
+from mergetrace.lineage import honest_card, undeclared
 from mergetrace.readable import decimal, interval, percent, rate, visible
 from mergetrace.report import Inputs, draw, page
 from mergetrace.wording import ACCUSING, LABELS
@@ -24,6 +27,7 @@ from mergetrace.wording import finding as words
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 TEMPLATES = SCRIPTS / "templates"
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'{{ 7 * 7 }}\x00\x1b[31m\u202eevil\ud800</style>&amp;"
+LICENCE = "https://www.apache.org/licenses/LICENSE-2.0"
 IN_TABLE = EVIL.replace("\ud800", "")  # tables are UTF-8, which has no lone surrogates
 
 
@@ -106,10 +110,11 @@ def test_hostile_text_is_inert():
     )
     html.encode()
     seen = Seen(html)
-    assert "script" not in {tag for tag, _ in seen.tags}
+    assert [given for tag, given in seen.tags if tag == "script"] == [{"type": "text/plain", "id": "slices"}, {}]  # ours: data, and the search
+    assert html.count("<script") == 2
     assert "img" not in {tag for tag, _ in seen.tags}
     assert not [name for _, given in seen.tags for name in given if name.startswith("on") or name == "style"]
-    assert all(link.startswith("#") or link in ("data:,", "https://github.com/arcee-ai/mergekit") for link in seen.attributes("href"))
+    assert all(link.startswith("#") or link in ("data:,", "https://github.com/arcee-ai/mergekit", LICENCE) for link in seen.attributes("href"))
     assert "<script>alert(1)</script>" in seen.text
     assert "⟨U+202E⟩evil" in seen.text
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", html)
@@ -162,16 +167,99 @@ def test_structure(html):
     assert {link[1:] for link in seen.attributes("href") if link.startswith("#")} <= set(ids)
     assert [tag for tag, _ in seen.tags].count("caption") == [tag for tag, _ in seen.tags].count("table")
     pictures = [given for tag, given in seen.tags if tag == "svg" and given.get("role") == "img"]
-    assert len(pictures) == 4
+    assert len(pictures) == 5
     assert all(set(given["aria-labelledby"].split()) <= set(ids) for given in pictures)
 
 
-def test_only_its_own_style_may_apply(html):
+def test_only_its_own_style_and_script_may_apply(html):
     style = html.partition("<style>")[2].partition("</style>")[0]
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    assert f"default-src 'none'; style-src 'sha256-{digest}'" in html
+    script = html.rpartition("<script>")[2].partition("</script>")[0]
+    style, script = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (style, script))
+    assert f"default-src 'none'; style-src 'sha256-{style}'; script-src 'sha256-{script}'" in html
     assert html.count("<style") == 1
     assert not re.search(r"url\((?!#)|@import", html)
+
+
+def packed(html: str) -> dict:
+    return json.loads(zlib.decompress(base64.b64decode(html.partition('id="slices">')[2].partition("<")[0])))
+
+
+def test_every_slice_travels_in_the_page(html):
+    tensors, data = inputs().tensors, packed(html)
+    assert len(data["name"]) == len(tensors)
+    assert data["name"][0] == f"{tensors['tensor'][0]} [{tensors['slice'][0]}]"
+    assert np.allclose(np.array(data["alpha"]) / data["units"]["alpha"], tensors["alpha"], atol=1e-4)
+    assert [data["components"][i] for i in data["component"]] == tensors["component"].tolist()
+
+
+def test_what_is_not_all_never_travels_as_all_and_what_is_missing_as_nothing():
+    tensors = inputs().tensors.assign(bit_exact_rate=0.99999999, alpha=np.nan, tensor=IN_TABLE)
+    data = packed(render(inputs(tensors=tensors)))
+    assert set(data["bit_exact_rate"]) == {999_999}
+    assert set(data["alpha"]) == {None}
+    assert "⟨U+202E⟩evil" in data["name"][0]
+
+
+def test_what_an_honest_card_says_names_the_parents_found():
+    manifests = {name: {"source": {"repo": repo}, "declared": {"license": None}} for name, repo in (("nex", "nex-agi/N2"), ("qwen", "Qwen/Q"))}
+    card = yaml.safe_load(honest_card(finding("merge"), manifests))
+    assert card == {"base_model": ["nex-agi/N2", "Qwen/Q"], "base_model_relation": "merge"}
+    assert yaml.safe_load(honest_card(finding("finetune_of_donor"), manifests)) == {"base_model": ["nex-agi/N2"], "base_model_relation": "finetune"}
+    assert honest_card(finding("merge"), {}).startswith("# names of this audit")
+    assert honest_card(finding("inconclusive", named=False), manifests) is None
+    assert honest_card(finding("copy", share=0.0), manifests) is None  # the Hub has no word for it
+
+
+def test_undeclared_parents_are_those_the_card_does_not_list():
+    assert undeclared(finding("merge"), {}) == ["nex"]
+    verdict = finding("merge")
+    verdict["declared"]["base_model"] = ["someone/NEX", "qwen"]
+    assert undeclared(verdict, {}) == []
+    assert undeclared(finding("finetune_of_base", named=False, share=1.0), {}) == []
+
+
+def test_a_parents_licence_is_stated_as_a_fact(html):
+    base = inputs()
+    declared = {"declared": {"base_model": None, "relation": None, "license": "Apache-2.0"}}
+    seen = Seen(render(inputs(manifests=base.manifests | {"nex": base.manifests["nex"] | declared})))
+    assert "Apache License 2.0 asks that notices stay." in seen.text
+    assert "by default all rights stay with its makers" in Seen(html).text
+
+
+def test_licences_of_the_shipped_list_are_well_formed():
+    known = yaml.safe_load((SCRIPTS.parent / "config/licences.yaml").read_text())
+    for key, entry in known.items():
+        assert key == key.lower()
+        assert set(entry) == {"name", "url", "asks"}
+        assert entry["url"].startswith("https://")
+        assert all(isinstance(fact, str) for fact in entry["asks"])
+
+
+def test_experts_get_a_map_of_their_own():
+    tensors = inputs((3, 7, 16)).tensors
+    given = inputs((3, 7, 16), tensors=tensors.assign(component=tensors["component"].replace("mlp", "routed_experts")))
+    seen = Seen(render(given))
+    assert "Expert by expert" in seen.text
+    assert "16 experts in 4 layers" in seen.text
+    assert "Expert by expert" not in Seen(render(inputs())).text
+
+
+def test_rebuilt_and_error_rates_are_shown_where_there_are_any():
+    rebuild = {"rebuilt": True, "identical": 30, "copied": 4, "differs": 1, "partial": 0, "not_rebuilt": 0, "tensors": 35}
+    rebuild |= {"exact_rate": 0.9999, "compared": 1000, "remainder": None, "reason": None}
+    rates = {"merge": {"innocents": 120, "false": 0, "ci95": [0.0, 0.031]}}
+    text = Seen(render(inputs(rebuild=rebuild, error_rates=rates))).text
+    assert "34 tensors come back with the suspect’s own sha256, of 35; 1 differs" in text
+    assert "0.0 to 3.1" in text
+    assert "none are claimed" in Seen(render(inputs(rebuild={"rebuilt": False, "reason": "No recipe was found."}))).text
+
+
+def test_a_local_folder_is_shown_by_its_name_only():
+    base = inputs()
+    manifest = base.manifests["rio"] | {"source": {"path": "/home/me/models/rio", "repo": None, "commit": None}}
+    html = render(inputs(manifests=base.manifests | {"rio": manifest}))
+    assert "/home/me" not in html
+    assert ".../rio" in html
 
 
 def test_100000_slices_stay_a_small_page():
@@ -185,7 +273,7 @@ def test_the_command_reads_what_the_pipeline_writes(tmp_path):
     tensors = given.tensors.assign(tensor="NaN")  # a name like any other
     for name in ("verdict", "summary", "plan"):
         (tmp_path / f"{name}.json").write_text(json.dumps(getattr(given, name)))
-    for name, table in (("tensors", tensors), *((name, getattr(given, name)) for name in ("controls", "layers", "components", "unpaired"))):
+    for name, table in (("tensors", tensors), *((name, getattr(given, name)) for name in ("controls", "layers", "components", "unpaired", "curves"))):
         table.to_csv(tmp_path / f"{name}.csv", index=False)
     for model, manifest in given.manifests.items():
         (tmp_path / f"{model}.json").write_text(json.dumps(manifest))
@@ -197,6 +285,7 @@ def test_the_command_reads_what_the_pipeline_writes(tmp_path):
     manifests = [str(tmp_path / f"{model}.json") for model in given.manifests]
     both = [[str(tmp_path / model / name) for model in ("rio", "nex")] for name in ("template.json", "shipped.jsonl")]
     command = [sys.executable, SCRIPTS / "report.py", *files, "--manifests", *manifests, "--chat-templates", *both[0], "--answers", *both[1]]
+    command += ["--licences", SCRIPTS.parent / "config/licences.yaml"]
     command += ["--thresholds", '{"min_bit_exact": 0.995}', "--identities", json.dumps(given.identities), "--output", tmp_path / "report.html"]
     subprocess.run(command, check=True, capture_output=True)
     html = (tmp_path / "report.html").read_text()
