@@ -1,6 +1,6 @@
 # mergetrace: is an open-weights model a hidden blend of other people's models?
 #
-#   models -> manifest -> plan -> deltas -> fit -> recipe -> remainder -> aggregate -> verdict -> report
+#   models -> manifest -> plan -> layout -> deltas -> fit -> recipe -> remainder -> aggregate -> verdict -> report
 #                └------> template -> ask -> score ----------------------------------┘
 from snakemake.utils import min_version
 
@@ -16,6 +16,7 @@ include: "rules/common.smk"
 include: "rules/standins.smk"
 include: "rules/manifest.smk"
 include: "rules/plan.smk"
+include: "rules/layout.smk"
 include: "rules/shard.smk"
 include: "rules/deltas.smk"
 include: "rules/fit.smk"

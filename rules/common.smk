@@ -64,8 +64,8 @@ def streamed(audit):
 
 def stream(wildcards):
     """What the plan says of the files to fetch (see mergetrace.streaming)."""
-    with checkpoints.plan.get(audit=wildcards.audit).output.summary.open() as handle:
-        return json.load(handle)["stream"]
+    facts = Path(str(checkpoints.layout.get(audit=wildcards.audit).output.facts))
+    return json.loads(facts.with_name("plan.json").read_text())["stream"]
 
 
 def weight_files(wildcards):
@@ -109,16 +109,22 @@ def compared_models(wildcards):
     return [audit["suspect"], *bases(audit), *audit["donors"]]
 
 
+def glimpsed(wildcards):
+    """The models whose layout can be looked at: all of the audit where they are local folders, else none."""
+    models = models_of(config["audits"][wildcards.audit])
+    return [] if any(map(on_the_hub, models)) else models
+
+
 def of_audit(pattern):
     """An input function: `pattern` for every model of the audit."""
     return lambda wildcards: expand(pattern, model=models_of(config["audits"][wildcards.audit]))
 
 
 def of_layers(pattern):
-    """An input function: `pattern` for every layer the plan found."""
+    """An input function: `pattern` for every layer that is compared."""
 
     def paths(wildcards):
-        with checkpoints.plan.get(audit=wildcards.audit).output.summary.open() as handle:
+        with checkpoints.layout.get(audit=wildcards.audit).output.facts.open() as handle:
             layers = json.load(handle)["layers"]
         return expand(pattern, audit=wildcards.audit, layer=layers)
 

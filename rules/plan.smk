@@ -1,14 +1,14 @@
-# The same tensors found in every model, and what comparing them will cost. The only checkpoint: it decides which layers there are.
-checkpoint plan:
+# The same tensors found in every model by their names, and what comparing them will cost. No weight is read.
+rule plan:
     input:
         script="scripts/plan.py",
         library=library("plan", "pairing", "dtypes", "streaming"),
         manifests=of_audit("results/models/{model}/manifest.json"),
         tensors=of_audit("results/models/{model}/tensors.parquet"),
     output:
-        plan="results/{audit}/plan.parquet",
+        plan="results/{audit}/by_name.parquet",
         summary="results/{audit}/plan.json",
-        unpaired="results/{audit}/unpaired.csv",
+        unpaired="results/{audit}/by_name_unpaired.csv",
     log:
         "results/logs/plan/{audit}.log",
     # While any plan is missing Snakemake throws no fetched file away.

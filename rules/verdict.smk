@@ -5,6 +5,7 @@ rule verdict:
         library=library("verdict", "accusing", "traces", "remainder", "wording", "receipt", "reading", "recipes", "settings", "mergekit_yaml"),
         summary="results/{audit}/summary.json",
         plan="results/{audit}/plan.json",
+        layout="results/{audit}/layout.json",
         manifests=of_audit("results/models/{model}/manifest.json"),
         fetched=fetched_records,
         scores="results/{audit}/probe/scores.csv" if config["probe"]["enabled"] else [],
@@ -24,5 +25,5 @@ rule verdict:
     message:
         "Judging audit {wildcards.audit}"
     shell:
-        "python {input.script} --audit {wildcards.audit} --summary {input.summary} --plan {input.plan} --manifests {input.manifests} "
-        "{params.scores} {params.fetched} --thresholds {params.thresholds:q} --output {output.verdict} 2> {log}"
+        "python {input.script} --audit {wildcards.audit} --summary {input.summary} --plan {input.plan} --layout {input.layout} "
+        "--manifests {input.manifests} {params.scores} {params.fetched} --thresholds {params.thresholds:q} --output {output.verdict} 2> {log}"

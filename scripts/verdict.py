@@ -16,6 +16,7 @@ def main() -> None:
     parser.add_argument("--audit", required=True)
     parser.add_argument("--summary", type=Path, required=True)
     parser.add_argument("--plan", type=Path, required=True)
+    parser.add_argument("--layout", type=Path, required=True)
     parser.add_argument("--manifests", type=Path, nargs="+", required=True)
     parser.add_argument("--scores", type=Path)
     parser.add_argument("--fetched", type=Path, nargs="+", default=[], help="records of files that were fetched whole")
@@ -26,7 +27,8 @@ def main() -> None:
     manifests = {manifest["model"]: manifest for manifest in map(read_json, arguments.manifests)}
     scores = pd.read_csv(arguments.scores) if arguments.scores else None
     fetched = [read_json(record) for record in arguments.fetched]
-    verdict = compose(arguments.audit, read_json(arguments.summary), read_json(arguments.plan), manifests, scores, arguments.thresholds, fetched)
+    plan, layout = read_json(arguments.plan), read_json(arguments.layout)["models"]
+    verdict = compose(arguments.audit, read_json(arguments.summary), plan, manifests, scores, arguments.thresholds, fetched, layout)
     write_json(arguments.output, verdict)
     say(f"{arguments.audit}: {verdict['verdict']}")
 

@@ -33,25 +33,15 @@ def audit(folder: Path, models: dict[str, Path], spec: dict[str, Any], **setting
             "manifest", "--name", name, "--folder", models[name], "--manifest", f"{at}.json", "--tensors", f"{at}.parquet", "--files", f"{at}.files"
         )
     manifests, tensors = ([f"{folder / name}.{ending}" for name in names] for ending in ("json", "parquet"))
-    plan, summary = folder / "plan.parquet", folder / "plan.json"
-    command(
-        "plan",
-        *roles,
-        "--manifests",
-        *manifests,
-        "--tensors",
-        *tensors,
-        *blocks,
-        "--plan",
-        plan,
-        "--summary",
-        summary,
-        "--unpaired",
-        folder / "unpaired.csv",
-    )
-    layers = json.loads(summary.read_text())["layers"]
-    deltas, evidence, fits = ([folder / f"{kind}-{layer}" for layer in layers] for kind in ("deltas", "evidence", "fits"))
+    plan, summary, layout = folder / "plan.parquet", folder / "plan.json", folder / "layout.json"
+    held = ["--manifests", *manifests, "--tensors", *tensors]
+    named, alone = folder / "by_name.parquet", folder / "by_name_unpaired.csv"
+    command("plan", *roles, *held, *blocks, "--plan", named, "--summary", summary, "--unpaired", alone)
     sources = [f"{name}={models[name]}" for name in names]
+    looked = ["--folders", *sources, "--seed", sampling["seed"], "--named", named, "--named-unpaired", alone]
+    command("layout", *roles, *held, *looked, "--plan", plan, "--unpaired", folder / "unpaired.csv", "--facts", layout)
+    layers = json.loads(layout.read_text())["layers"]
+    deltas, evidence, fits = ([folder / f"{kind}-{layer}" for layer in layers] for kind in ("deltas", "evidence", "fits"))
     vote = ["--min-vote-elements", limits["min_vote_elements"]]
     width = ["--replay-width", limits["replay_width"]]
     seed = ["--seed", sampling["seed"]]
@@ -83,7 +73,7 @@ def audit(folder: Path, models: dict[str, Path], spec: dict[str, Any], **setting
     )
     verdict = folder / "verdict.json"
     judged = ["--thresholds", json.dumps(limits), "--output", verdict]
-    command("verdict", "--audit", "x", "--summary", pooled, "--plan", summary, "--manifests", *manifests, *judged)
+    command("verdict", "--audit", "x", "--summary", pooled, "--plan", summary, "--layout", layout, "--manifests", *manifests, *judged)
     return json.loads(verdict.read_text())
 
 

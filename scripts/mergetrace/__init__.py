@@ -14,6 +14,10 @@ Pure functions, no Snakemake, no argparse, no printing. One module per idea:
     shards, streaming  whole files, resumed and their hash checked; in which order, and on how little disk
     pairing, plan      the same tensor found in every model, and what comparing will cost
 
+    alignment, glimpses, placing       which row is which; a little of a model; one model beside a parent
+    moved_layers, moved_experts, permutations, factors   what lies elsewhere than its name says
+    layout, rearrange  all of it together; the plan that follows from it
+
     frames             who is compared with whom
     sampling           which elements are read and which are kept
     weights            elements read by offset and decoded

@@ -32,7 +32,7 @@ def write_bundle(
         _copy(own / name, root / name)
     write_json(root / "configuration.json", configuration)
     _copy(lock, root / "requirements.lock")
-    layers = read_json(own / "plan.json")["layers"]
+    layers = read_json(own / "layout.json")["layers"]
     _tables(root / "tables", own, layers)
     for layer in layers:
         _copy(own / f"evidence/{layer}.safetensors", root / f"evidence/{layer}.safetensors")

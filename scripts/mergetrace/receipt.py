@@ -25,19 +25,21 @@ def compose(
     scores: pd.DataFrame | None,
     thresholds: Mapping[str, float],
     fetched: Sequence[Mapping[str, Any]] = (),
+    layouts: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """Judge the suspect and every control by the same rules and state the finding.
 
     summary, plan: summary.json and plan.json; manifests: by model; scores: scores.csv or None where the probe is off.
-    fetched: the records of the weight files that were fetched whole.
+    fetched: the records of the weight files that were fetched whole. layouts: what layout.json says of the audited models that were looked at.
     """
     suspect, models = summary["suspect"], summary["models"]
     findings = {}
     for model, numbers in models.items():
         # A control is judged beside the other controls; the suspect is no sibling of theirs to be measured against.
         others = {name: other for name, other in models.items() if name not in (model, suspect)}
-        decision = decide(Case(model, summary["base"], numbers, others, thresholds))
-        findings[model] = _finding(decision, numbers, summary["base"], thresholds)
+        layout = (layouts or {}).get(model)
+        decision = decide(Case(model, summary["base"], numbers, others, thresholds, layout))
+        findings[model] = _finding(decision, numbers, summary["base"], thresholds) | {"layout": _layout(layout)}
     finding = findings.pop(suspect)
     finding["reasons"] += [*_limits(summary, plan, scores), *(note for manifest in manifests.values() for note in manifest["notes"])]
     declared = manifests[suspect]["declared"]
@@ -94,6 +96,11 @@ def _after_merge(verdict: str, best: Mapping[str, Any] | None, left: Mapping[str
     share = left["changed"] / left["elements"]
     found |= {key: left[key] for key in ("elements", "where", "rank", "rank_reason")} | {"changed_share": share}
     return found | {"trained": found["trained"] or share > unexplained, "smallest_seen": smallest_seen(left, unexplained)}
+
+
+def _layout(layout: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What was undone before anything was compared, what shows and was not, and what was looked for."""
+    return {key: list(layout[key]) if layout else [] for key in ("undone", "not_undone", "looked_for")}
 
 
 def _recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,13 +12,15 @@ Summary = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Case:
-    """What a rule may look at: the audited model, its base and donors, the other models judged beside it, the thresholds."""
+    """What a rule may look at: the audited model, its base and donors, the other models judged beside it, the thresholds, and how its tensors
+    lie (layout.facts; None where nobody looked)."""
 
     model: str
     base: str
     summary: Summary
     controls: Mapping[str, Summary]
     thresholds: Mapping[str, float]
+    layout: Mapping[str, Any] | None = None
 
     @property
     def recipe(self) -> Mapping[str, Any]:

@@ -6,6 +6,7 @@ finetune on the donor's own task reaches one too. The same rules judge the contr
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from mergetrace.accusing import chosen_elements, finetune_of_donor, merge, merge_of_several_then_trained, merge_then_trained, other_merge
 from mergetrace.traces import Case, Decision, rate_of
@@ -19,6 +20,9 @@ def decide(case: Case) -> Decision:
     An accusing verdict outside `accuse_with` becomes `inconclusive` too: its traces are stated, and no parent is named.
     """
     decision = next((decision for rule in RULES if (decision := rule(case)) is not None), _inconclusive(case))
+    if case.layout:
+        lines = [*(f"Undone: {line}" for line in case.layout["undone"]), *(f"Not undone: {line}" for line in case.layout["not_undone"])]
+        decision = replace(decision, reasons=[*decision.reasons, *lines])
     if decision.verdict not in ACCUSING or decision.verdict in case.thresholds["accuse_with"]:
         return decision
     note = f"These are the traces of `{decision.verdict}`, a verdict that is not given while its error rates are not established."
@@ -43,16 +47,34 @@ def too_little(case: Case) -> Decision | None:
 
 
 def no_common_origin(case: Case) -> Decision | None:
-    """The raw weights do not point the same way. Not yet a finding: a permuted or rescaled copy looks the same."""
-    cosine = case.summary["base_cos"]
+    """The raw weights do not point the same way. A finding only where every disguise was looked for: a permuted copy looks the same."""
+    cosine, layout = case.summary["base_cos"], case.layout
     if cosine is None or cosine >= case.thresholds["min_base_cos"]:
+        return None
+    apart = f"The weights of {case.model} and {case.base} show no common origin (cosine {cosine:.3f}, below {case.thresholds['min_base_cos']})."
+    if layout is None:
+        return Decision("inconclusive", [apart, "Nobody looked for disguises (permuted neurons, moved layers): only local models are looked at."])
+    if layout["not_undone"]:
+        return Decision("inconclusive", [apart, "A disguise is visible and not undone."])
+    if layout["kin"] >= case.thresholds["max_chance_in_place"]:
+        where = f"{layout['kin']:.0%} of its matrices lie where those of {layout['reference']} do: a parent that was not offered may be the base."
+        return Decision("inconclusive", [apart, where])
+    return Decision(
+        "unrelated",
+        [
+            f"{apart} Nor does it with a donor: {layout['kin']:.1%} of its matrices lie where one of theirs does.",
+            f"Looked for and not found: {'; '.join(layout['looked_for'])}.",
+        ],
+    )
+
+
+def disguised(case: Case) -> Decision | None:
+    """Too much lies nowhere in the parents for an acquittal."""
+    if case.layout is None or case.layout["kin"] >= case.thresholds["min_in_place"]:
         return None
     return Decision(
         "inconclusive",
-        [
-            f"The weights of {case.model} and {case.base} show no common origin (cosine {cosine:.3f}, below {case.thresholds['min_base_cos']}).",
-            "Disguises (permuted neurons, rescaled tensors) have not been ruled out; another base may settle it.",
-        ],
+        [f"Only {case.layout['kin']:.0%} of the matrices lie where {case.layout['reference']} has its own; the others may be disguised."],
     )
 
 
@@ -89,6 +111,7 @@ RULES: tuple[Callable[[Case], Decision | None], ...] = (
     finetune_of_donor,
     merge_then_trained,
     merge_of_several_then_trained,
+    disguised,
     finetune_of_base,
 )
 

@@ -79,6 +79,7 @@ class Bundle:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.verdict, self.summary, self.configuration = (_json(root / f"{name}.json") for name in ("verdict", "summary", "configuration"))
+        self.layouts = _json(root / "layout.json")["models"]
         self.limits, self.seed = self.configuration["verdict"], self.configuration["sampling"]["seed"]
         self.base, donors = self.summary["base"], tuple(self.summary["donors"])
         self.frames = [Frame(model, self.base, donors) for model in self.summary["models"]]
@@ -106,7 +107,7 @@ class Bundle:
                 self._check("bit-exact rate of the recipe, in all").add(model, best["bit_exact_rate"], rate)
             self._pool(model, numbers)
             others = {name: other for name, other in self.summary["models"].items() if name not in (model, self.summary["suspect"])}
-            decision = decide(Case(model, self.base, numbers, others, self.limits))
+            decision = decide(Case(model, self.base, numbers, others, self.limits, self.layouts.get(model)))
             told = self.verdict if model == self.summary["suspect"] else self.verdict["controls"][model]
             self._check("verdict, by the rules").add(model, told["verdict"], decision.verdict)
         self._answers()

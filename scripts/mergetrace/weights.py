@@ -4,6 +4,7 @@ import os
 import threading
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,11 @@ from mergetrace.safetensors_file import read_into
 
 Array = NDArray[np.float64]
 View = Mapping[str, Any]
-"""A row of the plan: model, shard, dtype, start, rows, cols and the scale_* and block_* fields (see pairing.View)."""
+"""A row of the plan: model, shard, dtype, start, rows, cols and the scale_* and block_* fields (see pairing.View).
+
+Where the model's tensor lies otherwise than its parents' (see layout), `row_map` and `col_map` say where (integers: element [r, c] of the
+view is element [row_map[r], col_map[c]] of the file) and `factor` what it was multiplied by: numbers come out divided by it.
+"""
 
 
 class Weights:
@@ -45,6 +50,8 @@ class Weights:
     def raw(self, view: View, first: int, count: int, out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
         """The stored bytes of elements first..first+count of a view: uint8 [count * width], in `out` if given. AuditError on a short read."""
         width = FORMATS[view["dtype"]].width
+        if rearranged(view):
+            return self._gathered(view, first, count, out)
         return self._bytes(view["model"], view["shard"], view["start"] + first * width, count * width, out)
 
     def forget(self, view: View) -> None:
@@ -54,15 +61,35 @@ class Weights:
             os.posix_fadvise(self._descriptor(view["model"], view["shard"]), view["start"], size, os.POSIX_FADV_DONTNEED)
 
     def scales(self, view: View, first: int, count: int) -> Array | None:
-        """The FP8 scale of every element, float64 [count]; None where the view has none."""
+        """What each stored number is multiplied by, float64 [count]: its FP8 block's scale, over the view's `factor`; None where that is 1."""
+        factor = view.get("factor") or 1.0
         if not view["scale_shard"]:
-            return None
+            return None if factor == 1 else np.full(count, 1 / factor)
         scale = self._scale_matrix(*(view[key] for key in ("model", "scale_shard", "scale_dtype", "scale_start", "scale_rows", "scale_cols")))
-        return block_scales(scale, view["rows"], view["cols"], first, count, (view["block_rows"], view["block_cols"]))
+        block = view["block_rows"], view["block_cols"]
+        if not rearranged(view):
+            return block_scales(scale, view["rows"], view["cols"], first, count, block) / factor
+        rows, cols = _places(view, first, count)
+        return scale[np.ix_(rows // block[0], cols // block[1])].reshape(-1)[first % view["cols"] :][:count] / factor
 
     def values(self, view: View, first: int, count: int) -> Array:
         """The decoded elements first..first+count of a view, float64 [count], exact."""
         return scaled(decode(self.raw(view, first, count), view["dtype"]), self.scales(view, first, count))
+
+    def _gathered(self, view: View, first: int, count: int, out: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
+        """Whole rows from where the maps say, neighbours in one read, then their columns in order."""
+        codes, stored = FORMATS[view["dtype"]].codes, int(view["cols"])
+        rows, cols = _places(view, first, count)
+        found = np.empty((len(rows), stored), codes)
+        starts = np.flatnonzero(np.diff(rows, prepend=-2) != 1)
+        for start, end in pairwise([*starts.tolist(), len(rows)]):
+            at = view["start"] + int(rows[start]) * stored * codes.itemsize
+            self._bytes(view["model"], view["shard"], at, (end - start) * stored * codes.itemsize, found[start:end].reshape(-1).view(np.uint8))
+        raw = found[:, cols].reshape(-1)[first % stored :][:count].view(np.uint8)
+        if out is None:
+            return raw
+        out[:] = raw
+        return out
 
     def _bytes(self, model: str, shard: str, offset: int, size: int, out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
         buffer = np.empty(size, np.uint8) if out is None else out
@@ -94,6 +121,18 @@ class Weights:
 def scaled(values: Array, scales: Array | None) -> Array:
     """values * scales, or the values as they are; the product of an FP8 and a float32 number is exact in float64."""
     return values if scales is None else values * scales
+
+
+def rearranged(view: View) -> bool:
+    """Whether the view's rows or columns lie in another order than its parents'."""
+    return view.get("row_map") is not None or view.get("col_map") is not None
+
+
+def _places(view: View, first: int, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The stored rows that hold elements first..first+count, in order, and the stored place of every column."""
+    rows = np.arange(first // view["cols"], -(-(first + count) // view["cols"]))
+    row_map, col_map = view.get("row_map"), view.get("col_map")
+    return rows if row_map is None else np.asarray(row_map)[rows], np.arange(view["cols"]) if col_map is None else np.asarray(col_map)
 
 
 def _size(folders: Iterable[Path]) -> int:

@@ -58,7 +58,7 @@ def results(tmp_path_factory):
     answers = [f"{path.parent.name}={path}" for path in sorted((results / "probe").glob("*/*.jsonl"))]
     scores = own / "probe/scores.csv"
     command("score", "--answers", *answers, "--identities", json.dumps(SPEC["identities"]), "--adversarial-name", "Zed", "--output", scores)
-    judged = ["--scores", scores, "--thresholds", json.dumps(config["verdict"]), "--output", made / "verdict.json"]
+    judged = ["--layout", made / "layout.json", "--scores", scores, "--thresholds", json.dumps(config["verdict"]), "--output", made / "verdict.json"]
     manifests = [made / f"{name}.json" for name in names]
     command("verdict", "--audit", "x", "--summary", made / "summary.json", "--plan", made / "plan.json", "--manifests", *manifests, *judged)
     (made / "report.html").write_text("<!doctype html><title>report</title>")

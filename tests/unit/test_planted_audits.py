@@ -163,8 +163,10 @@ def test_a_sibling_that_moves_where_the_donor_moved_is_not_accused(judge):
     assert found["parents"]["donor"]["cos_fit"] > 0.9
 
 
-def test_a_stranger_is_not_accused(judge):
-    assert_not_accused(judge({"suspect": random_model(77)}))
+def test_a_stranger_is_unrelated_and_the_reason_says_what_was_looked_for(judge):
+    found = judge({"suspect": random_model(77)})
+    assert_not_accused(found, "unrelated")
+    assert any("layers moved" in reason for reason in found["reasons"])
 
 
 def test_suspect_and_donor_exchanged_are_not_a_merge(judge):

@@ -1,0 +1,62 @@
+"""Find what lies elsewhere in the audited models than its name says, on a little of their weights, and pair accordingly."""
+
+import argparse
+import shutil
+from pathlib import Path
+
+import pandas as pd
+
+from frontdoor import add_roles, key_value, run, say
+from mergetrace.files import read_json, whole, write_json, write_parquet
+from mergetrace.glimpses import Glimpses
+from mergetrace.layout import facts, find_layout
+from mergetrace.pairing import views
+from mergetrace.plan import layer_order
+from mergetrace.rearrange import rearranged_plan
+from mergetrace.weights import Weights
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_roles(parser)
+    parser.add_argument("--manifests", type=Path, nargs="+", required=True)
+    parser.add_argument("--tensors", type=Path, nargs="+", required=True)
+    parser.add_argument("--folders", type=key_value, nargs="*", default=[], help="NAME=FOLDER of every model; none: nothing is looked for")
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--named", type=Path, required=True, help="the models paired by name")
+    parser.add_argument("--named-unpaired", type=Path, required=True)
+    parser.add_argument("--plan", type=Path, required=True)
+    parser.add_argument("--unpaired", type=Path, required=True)
+    parser.add_argument("--facts", type=Path, required=True)
+    arguments = parser.parse_args()
+
+    manifests = {manifest["model"]: manifest for manifest in map(read_json, arguments.manifests)}
+    tables = dict(zip(manifests, map(pd.read_parquet, arguments.tensors), strict=True))
+    cut = {model: views(table, manifests[model]["config"]) for model, table in tables.items()}
+    found = {model: held for model, (held, _) in cut.items()}
+    parents, layouts = [*arguments.bases, *arguments.donors], {}
+    if arguments.folders:
+        with Weights(dict(arguments.folders)) as weights:
+            looks = {model: Glimpses(model, found[model], weights, arguments.seed) for model in found}
+            for model in (arguments.suspect, *arguments.controls):
+                layouts[model] = find_layout(looks[model], [looks[parent] for parent in parents])
+                for line in (*layouts[model].undone, *layouts[model].not_undone):
+                    say(f"{model}: {line}")
+                say(f"{model}: {layouts[model].kin:.0%} of its matrices lie where those of {layouts[model].reference} do")
+            say(f"{weights.bytes_read / 1e6:.1f} MB read to see how the tensors lie")
+    if all(layout.plain() for layout in layouts.values()):
+        plan = pd.read_parquet(arguments.named)
+        for source, target in ((arguments.named, arguments.plan), (arguments.named_unpaired, arguments.unpaired)):
+            with whole(target) as partial:
+                shutil.copyfile(source, partial)
+    else:
+        plan, unpaired = rearranged_plan(found, layouts, arguments.suspect, parents)
+        left_out = [{"model": model, **entry} for model, (_, skipped) in cut.items() for entry in skipped]
+        write_parquet(arguments.plan, plan)
+        with whole(arguments.unpaired) as partial:
+            pd.DataFrame([*left_out, *unpaired], columns=["model", "tensor", "reason"]).to_csv(partial, index=False)
+    write_json(arguments.facts, {"layers": layer_order(plan["layer"].tolist()), "models": facts(layouts)})
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,95 @@
+"""Which row of one matrix is which row of another, whatever the order they were written in.
+
+The assignment is made on one half of the columns and judged on the other: an assignment always finds agreement in what it was made on.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.floating]
+Order = NDArray[np.int64]
+
+CHUNK = 1024  # rows compared at once
+MOST_ASSIGNED = 4096  # rows that may be left for the exact assignment, whose cost is cubic
+MIN_FEATURES = 8  # columns in each half
+WRONG_ROWS = 256  # rows whose best wrong partner is looked up
+
+
+@dataclass(frozen=True)
+class Match:
+    """order[i]: the row of the second matrix that is row i of the first. agreement: the median |cosine| of these pairs on the columns the
+    assignment did not see; wrong: the same with each row's best other partner, found on those columns."""
+
+    order: Order
+    agreement: float
+    wrong: float
+
+
+def match_rows(first: Array, second: Array) -> Match | None:
+    """Assign the rows of `second` to those of `first` (both [n, d], columns in the same order), signs and lengths of rows left out of account.
+
+    None where there are too few columns, or too many rows that resemble each other.
+    """
+    if first.shape != second.shape or first.shape[1] < 2 * MIN_FEATURES or first.shape[0] < 2:
+        return None
+    order = _assigned(_directions(first[:, 0::2]), _directions(second[:, 0::2]))
+    if order is None:
+        return None
+    kept, other = _directions(first[:, 1::2]), _directions(second[:, 1::2])
+    some = np.unique(np.linspace(0, len(kept) - 1, min(WRONG_ROWS, len(kept))).astype(int))
+    beside = np.abs(kept[some] @ other.T)
+    beside[np.arange(len(some)), order[some]] = 0
+    agreement = np.abs(np.einsum("ij,ij->i", kept, other[order]))
+    return Match(order, float(np.median(agreement)), float(np.median(beside.max(1))))
+
+
+def cosine(first: Array, second: Array) -> float:
+    """The cosine of two vectors, 0 where one is zero or not finite."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        lengths = np.sqrt((first @ first) * (second @ second))
+        found = float(first @ second / lengths) if lengths > 0 else 0.0
+    return found if np.isfinite(found) else 0.0
+
+
+def print_of(rows: Array) -> Array:
+    """A fingerprint of some rows that does not depend on the order of the columns: the cosines of all pairs, float [k (k - 1) / 2]."""
+    directions = _directions(rows, centred=False)
+    return (directions @ directions.T)[np.triu_indices(len(rows), 1)]
+
+
+def likeness(first: Array, second: Array) -> float:
+    """The correlation of two fingerprints."""
+    return cosine(first - first.mean(), second - second.mean()) if first.shape == second.shape and first.size else 0.0
+
+
+def blocks_moved(order: Order) -> int:
+    """The length of the longest block that moves as a whole everywhere: the head size, where heads were permuted; 1 for loose rows."""
+    jumps = np.flatnonzero(np.diff(order) != 1) + 1
+    return int(np.gcd.reduce([len(order), *jumps.tolist()]))
+
+
+def _assigned(first: Array, second: Array) -> Order | None:
+    """For every row of `first` a row of `second`, none twice: its most alike where nobody else claims it, the others by the best total."""
+    best = np.concatenate([np.abs(first[i : i + CHUNK] @ second.T).argmax(1) for i in range(0, len(first), CHUNK)])
+    claims = np.bincount(best, minlength=len(second))
+    left = np.flatnonzero(claims[best] > 1)
+    if len(left):
+        if len(left) > MOST_ASSIGNED:
+            return None
+        from scipy.optimize import linear_sum_assignment  # noqa: PLC0415 - a third of a second that few audits need
+
+        kept = np.setdiff1d(np.arange(len(first)), left)
+        free = np.setdiff1d(np.arange(len(second)), best[kept])
+        rows, columns = linear_sum_assignment(-np.abs(first[left] @ second[free].T))
+        best[left[rows]] = free[columns]
+    return best.astype(np.int64)
+
+
+def _directions(rows: Array, centred: bool = True) -> Array:
+    """Rows at unit length, the mean row taken off first: what all rows share tells none of them from another."""
+    rows = np.nan_to_num(rows, posinf=0.0, neginf=0.0)
+    rows = rows - rows.mean(0) if centred else rows
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)

@@ -1,0 +1,100 @@
+"""Ways to hide a model that do not change what it computes, or hardly: the tensors of a Qwen3 of realmerge.py in another order or size."""
+
+import re
+
+import torch
+from planting import Tensors
+from realmerge import CONFIG
+
+HEADS, GROUPS, HEAD = CONFIG["num_attention_heads"], CONFIG["num_key_value_heads"], CONFIG["head_dim"]
+LAYER = re.compile(r"^model\.layers\.(\d+)\.")
+
+
+def neurons_permuted(tensors: Tensors, seed: int = 0) -> Tensors:
+    """The MLP's neurons of every layer in an order of its own."""
+    generator, found = torch.Generator().manual_seed(seed), dict(tensors)
+    for name in [name for name in tensors if name.endswith("mlp.gate_proj.weight")]:
+        order = torch.randperm(len(tensors[name]), generator=generator)
+        up, down = name.replace("gate_proj", "up_proj"), name.replace("gate_proj", "down_proj")
+        found |= {name: tensors[name][order], up: tensors[up][order], down: tensors[down][:, order]}
+    return _own(found)
+
+
+def heads_permuted(tensors: Tensors, seed: int = 0) -> Tensors:
+    """Whole groups of query heads with their key and value head, and the heads within each group."""
+    generator, found = torch.Generator().manual_seed(seed), dict(tensors)
+    for name in [name for name in tensors if name.endswith("self_attn.q_proj.weight")]:
+        groups = torch.randperm(GROUPS, generator=generator).flip(0)
+        heads = torch.cat([group * (HEADS // GROUPS) + torch.randperm(HEADS // GROUPS, generator=generator) for group in groups])
+        queries, keys = _rows(heads), _rows(groups)
+        found[name] = tensors[name][queries]
+        for other in ("k_proj", "v_proj"):
+            at = name.replace("q_proj", other)
+            found[at] = tensors[at][keys]
+        output = name.replace("q_proj", "o_proj")
+        found[output] = tensors[output][:, queries]
+    return _own(found)
+
+
+def hidden_permuted(tensors: Tensors, seed: int = 0) -> Tensors:
+    """The hidden dimensions of the whole model in another order."""
+    order = torch.randperm(CONFIG["hidden_size"], generator=torch.Generator().manual_seed(seed))
+
+    def permuted(name: str, tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.ndim == 1:
+            return tensor[order] if len(tensor) == len(order) else tensor
+        return tensor[order] if re.search(r"o_proj|down_proj", name) else tensor[:, order]
+
+    return _own({name: permuted(name, tensor) for name, tensor in tensors.items()})
+
+
+def hidden_rotated(tensors: Tensors, seed: int = 0) -> Tensors:
+    """The hidden dimensions rotated, rounded to the same dtype; norms are left as they are, which is enough for a test of what shows."""
+    square = torch.randn(CONFIG["hidden_size"], CONFIG["hidden_size"], generator=torch.Generator().manual_seed(seed))
+    rotation = torch.linalg.qr(square)[0]
+
+    def rotated(name: str, tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.ndim == 1:
+            return tensor
+        return (rotation.T @ tensor.float() if re.search(r"o_proj|down_proj", name) else tensor.float() @ rotation).to(tensor.dtype)
+
+    return _own({name: rotated(name, tensor) for name, tensor in tensors.items()})
+
+
+def scaled(tensors: Tensors, factor: float, pattern: str = ".") -> Tensors:
+    """Every tensor whose name matches multiplied by a number, rounded as it is stored."""
+    return {name: (tensor.float() * factor).to(tensor.dtype) if re.search(pattern, name) else tensor for name, tensor in tensors.items()}
+
+
+def with_layers(tensors: Tensors, order: list[int]) -> Tensors:
+    """The model whose i-th layer is layer order[i]."""
+    found = {name: tensor for name, tensor in tensors.items() if not LAYER.match(name)}
+    for place, layer in enumerate(order):
+        old = f"model.layers.{layer}."
+        found |= {f"model.layers.{place}." + name.removeprefix(old): tensor.clone() for name, tensor in tensors.items() if name.startswith(old)}
+    return found
+
+
+def _rows(heads: torch.Tensor) -> torch.Tensor:
+    """The rows of whole heads."""
+    return (heads[:, None] * HEAD + torch.arange(HEAD)).reshape(-1)
+
+
+def _own(tensors: Tensors) -> Tensors:
+    return {name: tensor.contiguous() for name, tensor in tensors.items()}
+
+
+def experts_permuted(tensors: Tensors, seed: int = 0) -> Tensors:
+    """The experts of every layer renumbered, with their router rows: fused tensors or one tensor per expert."""
+    generator, found = torch.Generator().manual_seed(seed), dict(tensors)
+    for router in [name for name in tensors if name.endswith("mlp.gate.weight")]:
+        prefix = router.removesuffix("gate.weight") + "experts."
+        order = torch.randperm(len(tensors[router]), generator=generator)
+        found[router] = tensors[router][order]
+        for name in [name for name in tensors if name.startswith(prefix)]:
+            number, _, rest = name.removeprefix(prefix).partition(".")
+            if number.isdigit():
+                found[name] = tensors[f"{prefix}{order[int(number)]}.{rest}"].clone()
+            else:
+                found[name] = tensors[name][order]
+    return _own(found)

@@ -1,0 +1,122 @@
+"""Disguises are found on a little of the weights, and nobody is found to be related who is not."""
+
+import numpy as np
+import pytest
+from disguises import heads_permuted, hidden_permuted, hidden_rotated, neurons_permuted, scaled, with_layers
+from planting import blend, finetuned
+from realmerge import qwen, write_qwen
+
+from mergetrace.alignment import match_rows
+from mergetrace.glimpses import Glimpses
+from mergetrace.layout import find_layout
+from mergetrace.manifest import tensor_table
+from mergetrace.pairing import views
+from mergetrace.weights import Weights
+
+BASE = qwen(0)
+DONOR = finetuned(BASE, 1)
+MERGED = blend(BASE, DONOR, 0.571)
+SIBLING = finetuned(BASE, 2)
+
+
+@pytest.fixture
+def look(tmp_path):
+    """look(tensors) -> (its layout beside base and donor, a reader of its slices as the layout says)"""
+
+    def find(suspect, base=BASE, donor=DONOR):
+        folders = {name: write_qwen(tmp_path / name, tensors) for name, tensors in {"s": suspect, "b": base, "d": donor}.items()}
+        weights = Weights(folders)
+        looks = {name: Glimpses(name, views(tensor_table(folder), {})[0], weights, 0) for name, folder in folders.items()}
+        layout = find_layout(looks["s"], [looks["b"], looks["d"]])
+
+        def read(tensor):
+            view = {**vars(looks["s"].views[tensor, ""]), "model": "s", **layout.maps.get((tensor, ""), {})}
+            return weights.values(view, 0, view["rows"] * view["cols"])
+
+        return layout, read
+
+    return find
+
+
+def assert_undone(found, original, tensors=None):
+    """Every tensor that was compared reads as before the disguise."""
+    layout, read = found
+    assert layout.kin == 1
+    assert not layout.not_undone
+    for name in tensors or original:
+        np.testing.assert_array_equal(read(name), original[name].double().reshape(-1).numpy(), err_msg=name)
+
+
+@pytest.mark.parametrize("model", [BASE, DONOR, MERGED, SIBLING], ids=["base", "donor", "merged", "sibling"])
+def test_what_hides_nothing_is_left_as_it_is(look, model):
+    layout, _ = look(model)
+    assert layout.plain()
+    assert (layout.undone, layout.not_undone, layout.kin) == ([], [], 1)
+
+
+@pytest.mark.parametrize("model", [MERGED, SIBLING], ids=["merged", "sibling"])
+@pytest.mark.parametrize("hide", [neurons_permuted, heads_permuted, hidden_permuted])
+def test_a_permutation_is_put_back_to_the_last_bit(look, hide, model):
+    found = look(hide(model))
+    assert_undone(found, model)
+    assert found[0].undone
+
+
+def test_heads_are_recognised_by_their_size(look):
+    layout, _ = look(heads_permuted(MERGED))
+    assert any("attention: the rows" in line and "in blocks of 16" in line for line in layout.undone)
+
+
+def test_permutations_on_top_of_each_other_are_put_back(look):
+    assert_undone(look(hidden_permuted(heads_permuted(neurons_permuted(MERGED)))), MERGED)
+
+
+@pytest.mark.parametrize("factor", [2.0, 0.25, -1.0])
+def test_a_power_of_two_is_divided_again(look, factor):
+    found = look(scaled(MERGED, factor, "mlp.up_proj|k_proj"))
+    assert_undone(found, MERGED)
+    assert any(f"multiplied by {factor:g}" in line for line in found[0].undone)
+
+
+@pytest.mark.parametrize("order", [[1, 0, 2, 3, 4, 5], [0, 1, 2, 1, 2, 3, 4, 5], [0, 4, 5], [5, 4, 3, 2, 1, 0]])
+@pytest.mark.parametrize("hide", [lambda tensors: tensors, neurons_permuted], ids=["as they are", "neurons permuted"])
+def test_layers_that_were_moved_repeated_or_left_out_are_found(look, order, hide):
+    layout, _ = look(hide(with_layers(MERGED, order)))
+    assert layout.kin == 1
+    places = [int(layout.counterpart.get(key, key)[0].split(".")[2]) for place in range(len(order)) if (key := _query(place))]
+    assert places == order
+
+
+def _query(layer):
+    return f"model.layers.{layer}.self_attn.q_proj.weight", ""
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("hide", [lambda tensors: tensors, neurons_permuted, heads_permuted, hidden_permuted, hidden_rotated])
+def test_a_stranger_stays_a_stranger_under_any_disguise(look, seed, hide):
+    layout, _ = look(hide(qwen(100 + seed)))
+    assert layout.plain()
+    assert (layout.undone, layout.not_undone) == ([], [])
+    assert layout.kin == 0
+
+
+def test_a_rotation_is_seen_and_not_undone(look):
+    layout, _ = look(hidden_rotated(MERGED))
+    assert layout.kin == 0
+    assert any("rotated" in line for line in layout.not_undone)
+
+
+def test_a_layer_that_is_nowhere_is_said(look):
+    other = {name: tensor for name, tensor in qwen(9).items() if name.startswith("model.layers.3.")}
+    layout, _ = look(MERGED | other)
+    assert layout.plain()
+    assert 0.8 < layout.kin < 1
+    assert any("attention, mlp" in line for line in layout.not_undone)
+
+
+@pytest.mark.parametrize("rows", [8, 100, 1000])
+def test_assigning_rows_of_noise_finds_no_agreement_on_what_it_did_not_see(rows):
+    generator = np.random.default_rng(rows)
+    match = match_rows(generator.normal(size=(rows, 256)), generator.normal(size=(rows, 256)))
+    assert sorted(match.order) == list(range(rows))
+    assert match.agreement < 0.1
