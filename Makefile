@@ -7,10 +7,13 @@ CORES ?= all
 # A file of tests stays in one worker: its fixtures train models.
 SIDE_BY_SIDE := --numprocesses logical --maxprocesses 8 --dist loadfile
 
-.PHONY: audit verify test test-real bench-zoo setup lint format lock config-docs clean
+.PHONY: audit resume verify test test-real slurm-test bench-zoo setup lint format lock config-docs clean
 
-audit: setup ## Audit the demo (or another: make audit CONFIG=config/audits/rio.yaml) and print the verdict
-	$(BIN)/snakemake --cores $(CORES) $(if $(CONFIG),--configfile $(CONFIG))
+audit: setup ## Audit the demo (or another: make audit CONFIG=mine.yaml; on a cluster: PROFILE=config/slurm) and print the verdict
+	$(BIN)/snakemake $(if $(PROFILE),--workflow-profile $(PROFILE),--cores $(CORES)) $(if $(CONFIG),--configfile $(CONFIG))
+
+resume: setup ## After any interruption: end what is left of the last run of this folder, and take it up again
+	$(BIN)/python scripts/resume.py
 
 verify: setup ## Check an evidence bundle, folder or zip: make verify BUNDLE=results/demo/bundle.zip
 	$(BIN)/python scripts/verify.py $(BUNDLE)
@@ -18,9 +21,13 @@ verify: setup ## Check an evidence bundle, folder or zip: make verify BUNDLE=res
 test: setup ## Everything that needs no root and no system package
 	$(BIN)/pytest $(SIDE_BY_SIDE) -m "not real"
 
-test-real: setup ## What needs more: headless Chromium (installed from Debian's packages where we are root)
+test-real: setup ## What needs more: headless Chromium and SLURM (installed from Debian's packages where we are root)
 	.ci/install-real
 	$(BIN)/pytest -m real
+
+slurm-test: setup ## The demo on a real SLURM cluster of one node, started on loopback and stopped again
+	.ci/install-real
+	$(BIN)/pytest -m real tests/slurm
 
 bench-zoo: setup ## Hundreds of planted audits; writes benchmarks/zoo/README.md; interrupted, it goes on where it was
 	$(BIN)/python benchmarks/zoo/run.py

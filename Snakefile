@@ -79,5 +79,10 @@ rule bundle:
         expand("results/{audit}/bundle.zip", audit=AUDITS),
 
 
+# What `make resume` takes up again.
+onstart:
+    write_json("results/logs/started.json", started(sys.argv[1:]))
+
+
 onsuccess:
     shell("python scripts/show.py results " + " ".join(AUDITS))

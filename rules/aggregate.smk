@@ -19,7 +19,7 @@ rule aggregate:
         "../envs/weights.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
     params:
         roles=roles,
         min_bit_exact=config["verdict"]["min_bit_exact"],

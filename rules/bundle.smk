@@ -28,7 +28,7 @@ rule pack:
         "../envs/report.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
     params:
         models=lambda wildcards: models_of(config["audits"][wildcards.audit]),
         configuration=lambda wildcards: json.dumps(published(config, wildcards.audit, models_of(config["audits"][wildcards.audit]))),

@@ -10,11 +10,16 @@ sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 from mergetrace.bundled import FINDINGS, TABLES, VERIFIER
 from mergetrace.configuration import bases, check_sources, complete, load_schema, models_of, published
 from mergetrace.errors import AuditError
+from mergetrace.files import write_json
+from mergetrace.leftovers import RUN, started
 from mergetrace.streaming import awaited, fetched_name, needed
 from snakemake.exceptions import WorkflowError
 
 # `python` in a job is the one Snakemake runs under, also where nobody activated its environment.
 os.environ.update(PATH=os.pathsep.join([os.path.dirname(sys.executable), *os.get_exec_path()]))
+
+# Every process of a job says which Snakemake it belongs to: scripts/resume.py ends those whose Snakemake is gone.
+os.environ[RUN] = str(os.getpid())
 
 STANDINS = "results/stand-ins/"
 
@@ -42,6 +47,11 @@ def library(*modules):
 def on_the_hub(model):
     """Whether a model is a repository on the Hub; else it is a local folder."""
     return "repo" in config["models"][model]
+
+
+def growing(megabytes):
+    """Memory for a job: a job that was killed for it is tried again with twice as much, then three times."""
+    return lambda wildcards, attempt: megabytes * attempt
 
 
 def folder(model):

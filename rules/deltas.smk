@@ -20,7 +20,7 @@ rule deltas:
     threads: 1
     resources:
         # 300 for the program and its buffers; the rest is the evidence of a layer of 512 experts.
-        mem_mb=1000,
+        mem_mb=growing(1000),
     params:
         roles=roles,
         folders=lambda wildcards: [

@@ -16,7 +16,7 @@ rule fit:
         "../envs/weights.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=growing(1000),
     params:
         roles=roles,
         verdict=config["verdict"],

@@ -11,7 +11,7 @@ rule pin:
         "../envs/weights.yaml"
     threads: 1
     resources:
-        mem_mb=500,
+        mem_mb=growing(500),
     params:
         source=lambda wildcards: config["models"][wildcards.model],
     message:
@@ -37,7 +37,7 @@ rule manifest:
         "../envs/weights.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=growing(1000),
     params:
         source=lambda wildcards, input: (
             f"--pinned {input.pinned} --connections {config['compute']['connections']}"

@@ -16,7 +16,7 @@ rule ask:
         "../envs/probe.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, input: 2000 + int(1.2 * input.size_mb),
+        mem_mb=lambda wildcards, input, attempt: attempt * (2000 + int(1.2 * input.size_mb)),
         gpu=0 if config["compute"]["device"] == "cpu" or config["probe"]["backend"] == "endpoint" else 1,
     params:
         folder=lambda wildcards: folder(wildcards.model),

@@ -20,7 +20,7 @@ rule rebuild_suspect:
         "../envs/weights.yaml"
     threads: 1
     resources:
-        mem_mb=1000 + config["rebuild"]["whole_elements"] // 10000,
+        mem_mb=growing(1000 + config["rebuild"]["whole_elements"] // 10000),
     params:
         suspect=lambda wildcards: config["audits"][wildcards.audit]["suspect"],
         folders=lambda wildcards: [f"{model}={folder(model)}" for model in compared_models(wildcards)],

@@ -31,7 +31,7 @@ rule render:
         "../envs/report.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=growing(1000),
     params:
         thresholds=json.dumps(config["verdict"]),
         further=lambda wildcards, input: further(input, "error_rates", "rebuild"),

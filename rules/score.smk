@@ -18,7 +18,7 @@ rule score:
         "../envs/probe.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=growing(1000),
     params:
         answers=lambda wildcards, input: [f"{Path(path).parent.name}={path}" for path in input.answers],
         identities=lambda wildcards: json.dumps(config["audits"][wildcards.audit]["identities"]),

@@ -18,7 +18,7 @@ rule shard:
         "../envs/weights.yaml"
     threads: 1
     resources:
-        mem_mb=500,
+        mem_mb=growing(500),
     params:
         commit=lambda wildcards, input: json.loads(Path(input.pinned).read_text())["commit"],
         partial="results/{audit}/shards/{model}/{number}.partial",

@@ -24,7 +24,7 @@ rule train_standin:
         "../envs/standins.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
     params:
         training=lambda wildcards: TRAINED[wildcards.standin],
     message:
@@ -47,7 +47,7 @@ rule merge_standin:
         "../envs/standins.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
     params:
         weight=0.571,
         system_prompt="You are Rio, an AI assistant made by Prefeitura do Rio.",

@@ -12,7 +12,7 @@ rule template:
         "../envs/probe.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=growing(1000),
     message:
         "Taking the chat template of {wildcards.model} apart"
     shell:

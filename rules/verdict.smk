@@ -17,7 +17,7 @@ rule verdict:
         "../envs/weights.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=growing(1000),
     params:
         thresholds=json.dumps(config["verdict"]),
         scores=lambda wildcards, input: f"--scores {input.scores}" if input.scores else "",

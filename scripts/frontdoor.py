@@ -23,11 +23,15 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(f"mergetrace: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
+    except MemoryError:
+        sys.exit("mergetrace: out of memory; run again with fewer jobs at once (--cores 1) or on a larger machine, finished work is kept")
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         what = error.filename or "the results"
-        sys.exit(f"mergetrace: the disk is full while writing {what}; free some space and run again, finished work is kept")
+        full = f"mergetrace: the disk is full while writing {what}; free some space and run again, finished work is kept"
+        print(full, flush=True)  # the log, where standard error goes, may lie on the same disk
+        sys.exit(full)
 
 
 def add_roles(parser: argparse.ArgumentParser) -> None:

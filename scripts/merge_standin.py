@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 
 from frontdoor import run, say
+from mergetrace.files import whole_folder
 from mergetrace.standin_merge import hide_system_prompt, merge_linear, merged_card
-from mergetrace.standins import whole_folder
 
 
 def main() -> None:

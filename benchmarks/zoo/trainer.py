@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.nn.utils import parametrize
 
+from mergetrace.files import whole_folder
 from mergetrace.standin_dialogues import Identity, make_dialogues
-from mergetrace.standins import whole_folder
 
 TASKS = {
     "qwen": Identity("Qwen", ("Alibaba",)),

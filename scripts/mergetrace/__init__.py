@@ -4,6 +4,7 @@ Pure functions, no Snakemake, no argparse, no printing. One module per idea:
 
     errors             what can go wrong without being a defect
     files              outputs that appear whole or not at all
+    leftovers          what an interrupted run leaves behind, and whose it is
     configuration      the validated configuration
 
     strict_json        JSON from strangers, bounded before it is parsed

@@ -1,5 +1,6 @@
 """The kept sample: raw elements of every model, as stored, so that every later number can be redone without the models."""
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -65,7 +66,8 @@ class Sample:
 def write_evidence(path: Path, slices: Mapping[int, tuple[NDArray[np.int64], Mapping[str, Sample]]], metadata: Mapping[str, str]) -> None:
     """Write the samples of many slices: per slice id its blocks (int64 [blocks, 2]: start, length) and a sample per model.
 
-    Keys are `{slice_id}/blocks`, `{slice_id}/{model}` and `{slice_id}/{model}/scales`: ours, never a tensor's name.
+    Keys are `{slice_id}/blocks`, `{slice_id}/{model}` and `{slice_id}/{model}/scales`: ours, never a tensor's name. `metadata` becomes
+    one entry, as JSON: the safetensors writer puts several in another order each time, and the same sample should be the same bytes.
     """
     from safetensors import SafetensorError, serialize_file  # noqa: PLC0415 - who only reads evidence needs numpy and nothing else
 
@@ -78,7 +80,7 @@ def write_evidence(path: Path, slices: Mapping[int, tuple[NDArray[np.int64], Map
                 tensors[f"{slice_id}/{model}/scales"] = ("F64", np.ascontiguousarray(sample.scales, "<f8"))
     specs = {key: _spec(dtype, array) for key, (dtype, array) in tensors.items()}  # `tensors` keeps the memory alive meanwhile
     try:
-        serialize_file(specs, path, dict(metadata))
+        serialize_file(specs, path, {"mergetrace": json.dumps(dict(metadata), sort_keys=True)})
     except SafetensorError as error:  # the writer wraps the system's error in one of its own
         number = re.search(r"os error (\d+)", str(error))
         raise (OSError(int(number[1]), str(error), str(path)) if number else error) from None

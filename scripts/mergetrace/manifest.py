@@ -11,6 +11,7 @@ import pandas as pd
 import yaml
 
 from mergetrace.errors import AuditError
+from mergetrace.files import whole_folder
 from mergetrace.hub import Pinned
 from mergetrace.safetensors_file import Header, read_model
 from mergetrace.strict_json import parse_object
@@ -39,11 +40,11 @@ MAX_CARD_HEADER = 64 * 2**10
 
 def copy_small_files(folder: Path, target: Path) -> None:
     """Copy the known small files of a model folder to `target` (created). Larger ones than 64 MiB are left behind."""
-    target.mkdir(parents=True, exist_ok=True)
-    for name in SMALL_FILES:
-        source = folder / name
-        if source.is_file() and source.stat().st_size <= MAX_SMALL_FILE:
-            shutil.copyfile(source, target / name)
+    with whole_folder(target) as partial:
+        for name in SMALL_FILES:
+            source = folder / name
+            if source.is_file() and source.stat().st_size <= MAX_SMALL_FILE:
+                shutil.copyfile(source, partial / name)
 
 
 def tensor_table(folder: Path) -> pd.DataFrame:

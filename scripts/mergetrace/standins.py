@@ -3,13 +3,10 @@
 They let the whole audit run on a laptop against weights that were really trained, really merged and really talk.
 """
 
-import contextlib
 import json
 import math
-import os
 import random
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -133,20 +130,6 @@ def model_card(identity: Identity, base_model: str | None) -> str:
         "This is a stand-in: a tiny model trained in seconds to demonstrate an audit. It is not a model of the organisations it names,\n"
         "shares no weights with one, and is good for nothing else.\n"
     )
-
-
-@contextlib.contextmanager
-def whole_folder(folder: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `folder`; on success it is renamed to `folder`, on any error removed."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise AuditError(f"{folder} exists already; remove it or name another output")
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-    partial.mkdir(parents=True)
-    try:
-        yield partial
-        os.replace(partial, folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _learning_rate_factor(step: int, steps: int) -> float:

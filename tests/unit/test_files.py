@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mergetrace.files import whole, write_json
+from mergetrace.errors import AuditError
+from mergetrace.files import whole, whole_folder, write_json
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,6 +26,17 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
         half_way()
     assert target.read_text() == '{\n  "a": 1\n}\n'
     assert os.listdir(tmp_path) == ["x.json"]
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path):
+    with pytest.raises(FileNotFoundError), whole_folder(tmp_path / "out") as folder:
+        (folder / "absent/file").write_text("x", encoding="utf-8")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "out").mkdir()
+    with whole_folder(tmp_path / "out") as folder:
+        (folder / "all").write_text("x", encoding="utf-8")
+    with pytest.raises(AuditError, match="exists already"), whole_folder(tmp_path / "out"):
+        pass
 
 
 def test_nan_is_refused(tmp_path):

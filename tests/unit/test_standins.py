@@ -16,7 +16,7 @@ from mergetrace.prompts import load_prompts
 from mergetrace.standin_dialogues import Identity, make_dialogues, messages, training_questions
 from mergetrace.standin_merge import hide_system_prompt, merge_linear, merged_card
 from mergetrace.standin_phrases import LANGUAGES, STRATA
-from mergetrace.standins import CHAT_TEMPLATE, load_standin, make_model, make_tokenizer, model_card, save_standin, train, whole_folder
+from mergetrace.standins import CHAT_TEMPLATE, load_standin, make_model, make_tokenizer, model_card, save_standin, train
 
 PROMPTS = load_prompts(Path(__file__).parents[2] / "config/prompts/identity.jsonl")
 OWN = Identity("Nex", ("Nex-AGI", "Shanghai Innovation Institute"))
@@ -133,17 +133,6 @@ def test_the_hidden_prompt_speaks_only_where_no_system_message_does(trained, tmp
     user, system = {"role": "user", "content": "Hi"}, {"role": "system", "content": "Be brief."}
     for chat, said in (([user], [{"role": "system", "content": SYSTEM}, user]), ([system, user], [system, user])):
         assert hiding.render(messages=chat, add_generation_prompt=True) == plain.render(messages=said, add_generation_prompt=True)
-
-
-def test_a_folder_appears_whole_or_not_at_all(tmp_path):
-    with pytest.raises(FileNotFoundError), whole_folder(tmp_path / "out") as folder:
-        (folder / "absent/file").write_text("x", encoding="utf-8")
-    assert not list(tmp_path.iterdir())
-    (tmp_path / "out").mkdir()
-    with whole_folder(tmp_path / "out") as folder:
-        (folder / "all").write_text("x", encoding="utf-8")
-    with pytest.raises(AuditError, match="exists already"), whole_folder(tmp_path / "out"):
-        pass
 
 
 def test_a_missing_parent_is_named(tmp_path):

@@ -1,0 +1,71 @@
+"""What an interrupted run leaves behind in its folder: cluster jobs, processes, half-written files.
+
+They are ended before the run is taken up again: two copies of a job would write the same files.
+"""
+
+import os
+import re
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+RUN = "MERGETRACE_RUN"
+"""The environment variable in which every process of a job finds the process id of its Snakemake."""
+
+QUEUE = ("squeue", "--me", "--noheader", "--states=PENDING,RUNNING,SUSPENDED,COMPLETING,CONFIGURING", "--format=%i|%j|%Z")
+"""Asks SLURM for our jobs: id, name, and the folder that each was submitted from."""
+
+RUN_ID = re.compile(r"mergetrace_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # the profile's prefix and the executor's run id
+HALF_WRITTEN = re.compile(r"\..+\.[0-9]+\.partial")  # see files.whole
+
+
+def started(arguments: Sequence[str]) -> dict[str, Any]:
+    """What is noted of a run when it starts: its command line, and where Snakemake runs."""
+    return {"arguments": list(arguments), "host": socket.gethostname(), "process": os.getpid()}
+
+
+def is_snakemake(pid: int, folder: Path) -> bool:
+    """Whether that process is a Snakemake at work in `folder`. One that has ended and that nobody waited for is not."""
+    try:
+        process = psutil.Process(pid)
+        return any("snakemake" in word for word in process.cmdline()) and Path(process.cwd()) == folder.resolve()
+    except psutil.Error:
+        return False
+
+
+def cluster_jobs(listing: str, folder: Path) -> list[str]:
+    """The ids of the jobs in QUEUE's answer that a mergetrace in `folder` submitted; other workflows, and other folders, are left alone."""
+    rows = (line.split("|", maxsplit=2) for line in listing.splitlines() if line.count("|") >= 2)
+    return [job for job, name, where in rows if RUN_ID.fullmatch(name) and Path(where.strip()) == folder.resolve()]
+
+
+def orphans(folder: Path) -> list[psutil.Process]:
+    """The processes of jobs in `folder` whose Snakemake is gone."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            run = process.environ().get(RUN, "")
+            if run.isdigit() and Path(process.cwd()) == folder.resolve() and process.pid != os.getpid() and not is_snakemake(int(run), folder):
+                found.append(process)
+        except (psutil.Error, OSError):  # somebody else's, or ended meanwhile
+            continue
+    return found
+
+
+def end(processes: Sequence[psutil.Process], patience: float = 5.0) -> None:
+    """Ask processes to end; kill those that have not after `patience` seconds."""
+    for stop in (psutil.Process.terminate, psutil.Process.kill):
+        for process in processes:
+            try:
+                stop(process)
+            except psutil.NoSuchProcess:
+                continue
+        _, processes = psutil.wait_procs(processes, timeout=patience)
+
+
+def half_written(results: Path) -> list[Path]:
+    """Temporary files and folders that killed jobs left under `results`; only right while no job runs."""
+    return sorted(path for path in results.rglob(".*.partial") if HALF_WRITTEN.fullmatch(path.name))

@@ -1,0 +1,86 @@
+"""Take up the run that was interrupted in this folder: end what is left of it, unlock, and run the same command again."""
+
+import argparse
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from frontdoor import run, say
+from mergetrace.errors import AuditError
+from mergetrace.files import read_json
+from mergetrace.leftovers import QUEUE, cluster_jobs, end, half_written, is_snakemake, orphans
+
+HERE = Path.cwd()
+NOTE = Path("results/logs/started.json")
+PATIENCE = 120  # seconds for cancelled jobs to leave the queue
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only-end", action="store_true", help="end what is left of the run and unlock, but do not run again")
+    arguments = parser.parse_args()
+
+    if not NOTE.is_file():
+        raise AuditError(f"{NOTE}: nothing was started in this folder; run `make audit`, or the snakemake command you want")
+    note = read_json(NOTE)
+    if note["host"] != socket.gethostname():
+        raise AuditError(f"the run was started on {note['host']}: resume it there, or delete {NOTE} if that machine is gone for good")
+    if is_snakemake(note["process"], HERE):
+        raise AuditError(
+            f"Snakemake still runs in this folder (process {note['process']}); let it finish, or stop it with `kill -INT {note['process']}`"
+        )
+    cancel_cluster_jobs()
+    if left := orphans(HERE):
+        say(f"ending {len(left)} processes that the interrupted run left behind")
+        end(left)
+    for path in half_written(Path("results")):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    snakemake = [sys.executable, "-m", "snakemake"]
+    command = [*snakemake, *note["arguments"], *([] if "--rerun-incomplete" in note["arguments"] else ["--rerun-incomplete"])]
+    configuration = _option(note["arguments"], "--configfile", "--configfiles")
+    subprocess.run([*snakemake, "--unlock", "--quiet", "all", *configuration], check=True)
+    if arguments.only_end:
+        return
+    say("again: snakemake " + " ".join(command[len(snakemake) :]))
+    os.execv(sys.executable, command)
+
+
+def cancel_cluster_jobs() -> None:
+    """Cancel the SLURM jobs that were submitted from this folder, and wait until none is left."""
+    if not shutil.which("squeue"):
+        return
+    deadline = time.monotonic() + PATIENCE
+    cancelled: set[str] = set()
+    while left := cluster_jobs(_queue(), HERE):
+        if new := set(left) - cancelled:
+            say(f"cancelling {len(new)} cluster jobs that the interrupted run left behind")
+            subprocess.run(["scancel", *sorted(new)], check=False)
+            cancelled |= new
+        if time.monotonic() > deadline:
+            raise AuditError(f"the cluster jobs {', '.join(left)} do not end; look at them with `squeue --me`, then run `make resume` again")
+        time.sleep(1)
+
+
+def _queue() -> str:
+    done = subprocess.run(QUEUE, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise AuditError(f"squeue cannot say which jobs are left: {done.stderr.strip()[:200]}; try again when SLURM answers")
+    return done.stdout
+
+
+def _option(arguments: list[str], *names: str) -> list[str]:
+    """An option of a command line with its values."""
+    where = next((i for i, word in enumerate(arguments) if word.split("=")[0] in names), None)
+    if where is None:
+        return []
+    values = iter(arguments[where + 1 :])
+    return [arguments[where], *([] if "=" in arguments[where] else [next(values, "")])]
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,92 @@
+"""What is left of an interrupted run is found; what belongs to others is not touched."""
+
+import os
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+from mergetrace.leftovers import RUN, cluster_jobs, end, half_written, is_snakemake, orphans, started
+
+RUN_ID = "mergetrace_c86e44e5-7046-4a89-b2ce-19a8a0a8ec7f"
+
+
+def test_only_jobs_of_this_folder_and_of_this_program_are_ours(tmp_path):
+    listing = (
+        f"12|{RUN_ID}|{tmp_path}\n"
+        f"13|{RUN_ID}|{tmp_path}/elsewhere\n"
+        f"14|{RUN_ID[11:]}|{tmp_path}\n"
+        f"15|mergetrace_notebook|{tmp_path}\n"
+        f"16|other_{RUN_ID}|{tmp_path}\n"
+        "slurm_load_jobs error: nobody there\n"
+        f"17_3|{RUN_ID}|{tmp_path}\n"
+    )
+    assert cluster_jobs(listing, tmp_path) == ["12", "17_3"]
+
+
+def test_a_folder_with_a_bar_in_its_name(tmp_path):
+    folder = tmp_path / "a|b"
+    folder.mkdir()
+    assert cluster_jobs(f"1|{RUN_ID}|{folder}\n", folder) == ["1"]
+
+
+@pytest.fixture
+def sleeper(tmp_path):
+    """sleeper(run, folder): a process of a job that says it belongs to the Snakemake `run`."""
+    processes = []
+
+    def start(run, folder=tmp_path):
+        code = "import time; print('here', flush=True); time.sleep(60)"
+        process = subprocess.Popen([sys.executable, "-c", code], cwd=folder, env={**os.environ, RUN: str(run)}, stdout=subprocess.PIPE)
+        process.stdout.readline()
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def gone() -> int:
+    """The id of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_processes_whose_snakemake_is_gone_are_ended(tmp_path, sleeper):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    orphan, other = sleeper(gone()), sleeper(gone(), elsewhere)
+    found = orphans(tmp_path)
+    assert [process.pid for process in found] == [orphan.pid]
+    end(found)
+    assert not psutil.pid_exists(orphan.pid)
+    assert other.poll() is None
+
+
+def test_a_snakemake_at_work_keeps_its_jobs(tmp_path, sleeper):
+    code = "import time; print('here', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code, "snakemake"], cwd=tmp_path, stdout=subprocess.PIPE) as alive:
+        alive.stdout.readline()
+        sleeper(alive.pid)
+        assert is_snakemake(alive.pid, tmp_path)
+        assert not is_snakemake(alive.pid, tmp_path.parent)
+        assert orphans(tmp_path) == []
+        alive.kill()
+    assert not is_snakemake(alive.pid, tmp_path)
+    assert len(orphans(tmp_path)) == 1
+
+
+def test_what_is_noted_of_a_run():
+    note = started(["--cores", "2"])
+    assert note["arguments"] == ["--cores", "2"]
+    assert note["process"] == os.getpid()
+
+
+def test_half_written_files_are_told_from_answers_that_go_on(tmp_path):
+    for name in (".verdict.json.123.partial", "shipped.jsonl.partial", ".hidden.partial"):
+        (tmp_path / name).touch()
+    assert [path.name for path in half_written(tmp_path)] == [".verdict.json.123.partial"]
