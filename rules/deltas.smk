@@ -2,7 +2,7 @@
 rule deltas:
     input:
         script="scripts/deltas.py",
-        library=library("deltas", "gram", "gram_arrays", "gram_numba", "frames", "dtypes", "weights", "sampling", "evidence"),
+        library=library("deltas", "gram", "gram_arrays", "gram_numba", "gram_torch", "frames", "dtypes", "weights", "sampling", "evidence"),
         plan="results/{audit}/plan.parquet",
         weights=weight_files,
     output:
@@ -21,6 +21,7 @@ rule deltas:
     resources:
         # 300 for the program and its buffers; the rest is the evidence of a layer of 512 experts.
         mem_mb=growing(1000),
+        gpu=1 if config["compute"]["device"] == "cuda" else 0,
     params:
         roles=roles,
         folders=lambda wildcards: [
@@ -30,9 +31,10 @@ rule deltas:
         stream=lambda wildcards: f"--stream results/{wildcards.audit}/plan.json" if streamed(wildcards.audit) else "",
         mode=config["mode"],
         sampling=config["sampling"],
+        device=config["compute"]["device"],
     message:
         "Summing the deltas of layer {wildcards.layer} for audit {wildcards.audit}"
     shell:
         "python {input.script} {params.roles} --plan {input.plan} {params.stream} --layer {wildcards.layer} --folders {params.folders:q} "
         "--mode {params.mode} --blocks {params.sampling[blocks]} --block-elements {params.sampling[block_elements]} "
-        "--seed {params.sampling[seed]} --threads {threads} --deltas {output.deltas} --evidence {output.evidence} 2> {log}"
+        "--seed {params.sampling[seed]} --threads {threads} --device {params.device} --deltas {output.deltas} --evidence {output.evidence} 2> {log}"

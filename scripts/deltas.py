@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument("--block-elements", type=int, required=True)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--threads", type=int, default=1, help="threads that sum; one more waits for the disk")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="cpu", help="what sums: the processor, unless cuda is asked for")
     parser.add_argument("--deltas", type=Path, required=True)
     parser.add_argument("--evidence", type=Path, required=True)
     arguments = parser.parse_args()
@@ -43,7 +44,8 @@ def main() -> None:
         plan = as_fetched(plan, read_json(arguments.stream)["stream"])
     choose = partial(evidence_blocks, blocks=arguments.blocks, block_elements=arguments.block_elements, seed=arguments.seed)
     slices = [_slice(slice_id, views.to_dict("records"), choose, arguments.mode) for slice_id, views in plan.groupby("slice_id")]
-    kernel = kernel_for(sum(int(part.blocks[:, 1].sum()) * FORMATS[view["dtype"]].width for part in slices for view in part.members.values()))
+    size = sum(int(part.blocks[:, 1].sum()) * FORMATS[view["dtype"]].width for part in slices for view in part.members.values())
+    kernel = kernel_for(size, arguments.device)
     rows, samples = [], {}
     began = reported = time.monotonic()
     with Weights(dict(arguments.folders), in_order=arguments.mode == "full") as weights:

@@ -23,7 +23,7 @@ Pure functions, no Snakemake, no argparse, no printing. One module per idea:
     sampling           which elements are read and which are kept
     weights            elements read by offset and decoded
     gram               the sums every later number is made of
-    gram_arrays, gram_numba            as formulas on arrays; compiled, faster than files are read
+    gram_arrays, gram_numba, gram_torch   as formulas on arrays; compiled, faster than files are read; on a GPU
     deltas             a layer read once, the next run while this one is summed
     evidence           the kept sample
     estimators         alpha, cos_fit, standard errors

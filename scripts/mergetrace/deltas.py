@@ -5,7 +5,6 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from mergetrace.dtypes import FORMATS
 from mergetrace.evidence import Sample
 from mergetrace.frames import Frame
-from mergetrace.gram import Stored, Sums, records, run_sums
+from mergetrace.gram import Kernel, Stored, Sums, records, run_sums
 from mergetrace.weights import View, Weights
 
 RUN = 1 << 20  # elements of each model read at once: two megabytes of bf16, so that what was read is still in the cache when it is summed
@@ -45,7 +44,7 @@ class Read:
 class Reader:
     """Reads and sums with `threads` threads, and one more that waits for the disk. Holds RUN elements of every model per thread."""
 
-    def __init__(self, weights: Weights, frames: list[Frame], kernel: ModuleType, threads: int = 1) -> None:
+    def __init__(self, weights: Weights, frames: list[Frame], kernel: Kernel, threads: int = 1) -> None:
         self.weights, self.frames, self.kernel, self.threads = weights, frames, kernel, threads
         self._summing = threading.Semaphore(threads)
         self._mine = threading.local()
@@ -75,7 +74,7 @@ class Reader:
         width = FORMATS[view["dtype"]].width
         buffers = self._mine.__dict__
         if model not in buffers or buffers[model].size < RUN * width:
-            buffers[model] = np.empty(RUN * width, np.uint8)
+            buffers[model] = self.kernel.buffer(RUN * width)
         filled, scales = 0, []
         for first, length in _merged((first, length) for _, first, length in run):
             self.weights.raw(view, first, length, out=buffers[model][filled : filled + length * width])

@@ -4,14 +4,14 @@ Per block of a slice, with u = audited - base, v_j = donor_j - base and b = base
 the Gram matrix of [u, v_1..v_k, b], the rounding energy of the audited model, and exact counts of equal elements.
 Elements that are NaN or infinite in any model are counted in `nonfinite` and left out of everything else.
 
-Two implementations of the same sums, equal to the last few bits of float64: gram_numba is faster than files are read and costs about
-a second to load, gram_arrays costs nothing to load and is some fifteen times slower. `kernel_for` chooses.
+Three implementations of the same sums, equal to the last few bits of float64: gram_numba is faster than files are read and costs about
+a second to load, gram_arrays costs nothing to load and is some fifteen times slower, gram_torch works on a GPU. `kernel_for` chooses.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from types import ModuleType
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,8 +39,24 @@ class Stored:
     scales: Array | None = None
 
 
-def kernel_for(size: int) -> ModuleType:
-    """The implementation that reads `size` bytes sooner, its own loading included."""
+class Kernel(Protocol):
+    """What an implementation offers. Numbers are what its own `load` returns; the rest is described in gram_arrays."""
+
+    def buffer(self, size: int) -> NDArray[np.uint8]: ...
+    def load(self, raw: NDArray[np.uint8], dtype: str, scales: Array | None) -> Any: ...
+    def trio_sums(self, s: Any, d: Any, b: Any, edges: NDArray[np.int64], smallest: float) -> Array: ...
+    def cross_sums(self, d: Any, e: Any, b: Any, edges: NDArray[np.int64]) -> Array: ...
+
+
+def kernel_for(size: int, device: str = "cpu") -> Kernel:
+    """The implementation that sums `size` bytes sooner on the processor, its own loading included; on "cuda" that of the GPU.
+
+    AuditError where there is no GPU.
+    """
+    if device == "cuda":
+        from mergetrace import gram_torch  # noqa: PLC0415 - two seconds
+
+        return gram_torch.on_gpu()
     if size <= LITTLE:
         return gram_arrays
     from mergetrace import gram_numba  # noqa: PLC0415 - a second of loading that little data does not repay
@@ -48,7 +64,7 @@ def kernel_for(size: int) -> ModuleType:
     return gram_numba
 
 
-def run_sums(frames: Sequence[Frame], stored: Mapping[str, Stored], edges: NDArray[np.int64], kernel: ModuleType) -> Sums:
+def run_sums(frames: Sequence[Frame], stored: Mapping[str, Stored], edges: NDArray[np.int64], kernel: Kernel) -> Sums:
     """Sum pieces edges[i]..edges[i+1] of the elements in memory under every frame. edges: int64, from 0 to the number of elements."""
     numbers = {name: kernel.load(held.raw, held.dtype, held.scales) for name, held in stored.items()}
     sums = _sums(frames, stored, numbers, edges, kernel)
@@ -67,9 +83,7 @@ def run_sums(frames: Sequence[Frame], stored: Mapping[str, Stored], edges: NDArr
     return {**sums, (): np.diff(edges) - np.diff(left).astype(np.float64)}
 
 
-def _sums(
-    frames: Sequence[Frame], stored: Mapping[str, Stored], numbers: Mapping[str, NDArray], edges: NDArray[np.int64], kernel: ModuleType
-) -> Sums:
+def _sums(frames: Sequence[Frame], stored: Mapping[str, Stored], numbers: Mapping[str, Any], edges: NDArray[np.int64], kernel: Kernel) -> Sums:
     sums: Sums = {}
     for frame in frames:
         audited = stored[frame.audited]

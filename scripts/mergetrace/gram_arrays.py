@@ -14,6 +14,11 @@ Array = NDArray[np.float64]
 CHUNK = 1 << 13  # elements: a few float64 rows of this length stay in the cache, and are too short for BLAS to start threads over
 
 
+def buffer(size: int) -> NDArray[np.uint8]:
+    """Memory to read `size` bytes into."""
+    return np.empty(size, np.uint8)
+
+
 def load(raw: NDArray[np.uint8], dtype: str, scales: Array | None) -> Array:
     """Stored bytes as numbers, float64 [n]."""
     return scaled(decode(raw, dtype), scales)

@@ -12,6 +12,7 @@ from numba.extending import overload
 from numpy.typing import NDArray
 
 from mergetrace.dtypes import decode
+from mergetrace.gram_arrays import buffer  # noqa: F401 - part of what a kernel offers
 from mergetrace.weights import scaled
 
 LANES = {"BF16": "<u2", "F16": "<i2", "F32": "<f4", "F64": "<f8", "F8_E4M3": "u1", "F8_E5M2": "i1"}

@@ -1,26 +1,28 @@
-"""One pass gives the sums; the sums give alpha, cos_fit and honest errors. Both kernels give the same."""
+"""One pass gives the sums; the sums give alpha, cos_fit and honest errors. All kernels give the same."""
 
 from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from planting import random_model, write_model
 
-from mergetrace import gram_arrays, gram_numba
+from mergetrace import gram_arrays, gram_numba, gram_torch
 from mergetrace.deltas import RUN, Reader, Slice, runs
-from mergetrace.dtypes import FORMATS, decode, ulp
+from mergetrace.dtypes import FORMATS, decode, encode, ulp
+from mergetrace.errors import AuditError
 from mergetrace.estimators import fit, solve
 from mergetrace.frames import Frame
-from mergetrace.gram import Stored, records, run_sums
+from mergetrace.gram import Stored, kernel_for, records, run_sums
 from mergetrace.manifest import describe, tensor_table
 from mergetrace.plan import pair_models
 from mergetrace.sampling import evidence_blocks, tiles
 from mergetrace.weights import Weights
 
 GENERATOR = np.random.default_rng(0)
-KERNELS = (gram_arrays, gram_numba)
+KERNELS = (gram_arrays, gram_numba, gram_torch.Kernel("cpu"))
 
 
 def sums(values: dict[str, np.ndarray], donors=("donor",), blocks=None) -> dict[str, np.ndarray]:
@@ -149,6 +151,28 @@ def test_every_kernel_gives_the_plain_sums_and_the_exact_counts(kernel, case):
                 assert abs(row[key] - value) <= 1e-12 * scale_of(key, truth), key
 
 
+@pytest.mark.real
+def test_the_gpu_gives_the_processors_sums_and_counts():
+    if not torch.cuda.is_available():
+        pytest.skip("torch finds no GPU here")
+    generator = np.random.default_rng(0)
+    base = generator.normal(size=1 << 20) * 0.02
+    numbers = {"suspect": base + generator.normal(size=base.size) * 1e-3, "base": base, "donor": base + generator.normal(size=base.size) * 1e-3}
+    stored = {name: Stored(encode(value, "BF16").view(np.uint8), "BF16") for name, value in numbers.items()}
+    frames, edges = [Frame("suspect", "base", ("donor",))], np.linspace(0, base.size, 33).astype(np.int64)
+    mine, theirs = (list(records(frames, run_sums(frames, stored, edges, kernel), np.diff(edges))) for kernel in (gram_torch.on_gpu(), gram_numba))
+    for row, truth in zip(mine, theirs, strict=True):
+        for key, value in truth.items():
+            assert row[key] == value if isinstance(value, int | str) else abs(row[key] - value) <= 1e-12 * scale_of(key, truth), key
+
+
+def test_a_gpu_that_is_not_there_is_said_in_a_line():
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    with pytest.raises(AuditError, match="torch finds no GPU here"):
+        kernel_for(1, "cuda")
+
+
 def test_runs_hold_every_element_once_in_order():
     blocks = tiles(3 * RUN + 5)
     pieces = [piece for run in runs(blocks) for piece in run]
@@ -176,6 +200,7 @@ def test_results_do_not_depend_on_threads(tmp_path):
                 assert weights.bytes_read >= plan["elements"].sum() * 2
     assert results[0] == results[1]
     assert results[2] == results[3]
+    assert results[4] == results[5]
     assert len(results[0]) == plan["slice_id"].nunique()
 
 
