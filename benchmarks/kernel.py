@@ -55,7 +55,12 @@ def make(folder: Path, gb: float) -> None:
         matrix = from_numpy(np.tile(encode(numbers, "BF16"), SIDE**2 >> 20).reshape(SIDE, SIDE)).view(bfloat16)
         (folder / name).mkdir(parents=True)
         (folder / name / "config.json").write_text('{"architectures": ["PlantedForCausalLM"], "model_type": "planted"}')
-        save_file({f"model.layers.{i}.mlp.up_proj.weight": matrix.clone() for i in range(count)}, folder / name / "model.safetensors")
+        save_file({tensor_name(i): matrix.clone() for i in range(count)}, folder / name / "model.safetensors")
+
+
+def tensor_name(number: int) -> str:
+    """Four matrices a layer: 400 MB of three models."""
+    return f"model.layers.{number // 4}.self_attn.{'qkvo'[number % 4]}_proj.weight"
 
 
 def slices(folder: Path) -> list[Slice]:

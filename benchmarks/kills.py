@@ -37,7 +37,7 @@ from mergetrace.leftovers import RUN  # noqa: E402
 
 VICTIMS = ("Snakemake", "Snakemake and its jobs", "one job")
 NOT_RESULTS = ("logs", "benchmarks", "README.md")
-STANDINS = 4  # every so manyth run of the demo trains its models too
+DEMO, TRAINED = 5, 15  # every so manyth kill is of the demo, and of a demo that trains its models too
 STARTED = re.compile(r"^Job (\d+): (.+)$", flags=re.M)
 FINISHED = re.compile(r"^Finished jobid: (\d+) ", flags=re.M)
 SUMMED = {
@@ -223,7 +223,7 @@ def main() -> None:
     place, log = prepare(arguments.work.resolve(), arguments.gb), arguments.work / "kills.jsonl"
     rows = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     references = {}
-    plans = [("demo" if number % 3 == 0 else "summed", number % (3 * STANDINS) == 0) for number in range(arguments.kills)]
+    plans = [("demo" if number % DEMO == 0 else "summed", number % TRAINED == 0) for number in range(arguments.kills)]
     for audit, standins in sorted(set(plans), reverse=True):
         references[f"{audit}{', models trained' if standins else ''}"] = reference(place, arguments.work, audit, standins)
     for number, (audit, standins) in enumerate(plans):

@@ -91,10 +91,10 @@ def cluster(folder: Path) -> Iterator[None]:
 
 
 def jobs(*states: str) -> list[dict[str, str]]:
-    """Jobs in the queue (in `states`; pending, running and completing if none are given): id, state, name, comment, gres and reason."""
+    """Jobs in the queue (in `states`; pending, running and completing if none are given): id, state and comment."""
     which = ",".join(states) or "PENDING,RUNNING,COMPLETING,SUSPENDED"
-    lines = _output("squeue", "--noheader", f"--states={which}", "--format=%i|%T|%j|%b|%r|%k").splitlines()
-    return [dict(zip(("id", "state", "name", "gres", "reason", "comment"), line.split("|", maxsplit=5), strict=True)) for line in lines]
+    lines = _output("squeue", "--noheader", f"--states={which}", "--format=%i|%T|%k").splitlines()
+    return [dict(zip(("id", "state", "comment"), line.split("|", maxsplit=2), strict=True)) for line in lines]
 
 
 def ended(job: str) -> dict[str, str]:
