@@ -16,7 +16,7 @@ rule coverage:
         "../envs/weights.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
     params:
         roles=roles,
         width=config["verdict"]["replay_width"],

@@ -32,7 +32,7 @@ checkpoint layout:
         "../envs/weights.yaml"
     threads: 1
     resources:
-        mem_mb=3000,
+        mem_mb=growing(3000),
     params:
         roles=roles,
         folders=lambda wildcards: [f"{model}={folder(model)}" for model in glimpsed(wildcards)],

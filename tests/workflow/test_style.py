@@ -42,6 +42,13 @@ def test_every_rule_says_what_it_needs():
             assert not missing, f"{path.name}: {rule.split(':')[0]} lacks {missing}"
 
 
+def test_memory_grows_with_the_attempt():
+    """A job that a cluster killed for its memory gets more when it is tried again."""
+    for path in (ROOT / "rules").glob("*.smk"):
+        fixed = [line.strip() for line in path.read_text().splitlines() if "mem_mb=" in line and "growing(" not in line and "attempt" not in line]
+        assert not fixed, f"{path.name}: {fixed}"
+
+
 def test_the_library_neither_prints_nor_parses_arguments():
     for path in (ROOT / "scripts/mergetrace").glob("*.py"):
         assert not re.search(r"^\s*print\(|^import argparse|^from snakemake|^import snakemake", path.read_text(), flags=re.M), path
