@@ -31,6 +31,8 @@ include: "rules/rebuild.smk"
 include: "rules/coverage.smk"
 include: "rules/report.smk"
 include: "rules/bundle.smk"
+include: "rules/gate.smk"
+include: "rules/overview.smk"
 
 
 localrules:
@@ -46,7 +48,12 @@ localrules:
 rule all:
     default_target: True
     input:
-        expand("results/{audit}/{product}", audit=AUDITS, product=["report.html", "bundle.zip"]),
+        "results/index.html",
+        expand(
+            "results/{audit}/{product}",
+            audit=AUDITS,
+            product=["report.html", "bundle.zip", *(["passed.txt"] if config["verdict"]["fail_on"] else [])],
+        ),
 
 
 rule preflight:

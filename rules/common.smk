@@ -30,11 +30,13 @@ except AuditError as error:
     raise WorkflowError(str(error)) from None
 
 AUDITS = list(config["audits"])
+thresholds = {name: value for name, value in config["verdict"].items() if name != "fail_on"}  # which says what to do, not what to find
 
 
 wildcard_constraints:
     audit="|".join(AUDITS),
     model="|".join(config["models"]),
+    comparison="|".join(config["comparisons"]) or "none",
     layer="[a-z0-9]+",
     number=r"\d{5}",
 
@@ -158,3 +160,8 @@ def rebuilt(wildcards):
 def further(given, *names):
     """Command-line options for those optional inputs that are there."""
     return " ".join(f"--{name.replace('_', '-')} {given[name]}" for name in names if given[name])
+
+
+def revisions(wildcards):
+    """The two audits of a comparison, as `before` and `after`."""
+    return config["comparisons"][wildcards.comparison]

@@ -19,7 +19,7 @@ rule fit:
         mem_mb=growing(1000),
     params:
         roles=roles,
-        verdict=config["verdict"],
+        verdict=thresholds,
         seed=config["sampling"]["seed"],
     message:
         "Fitting layer {wildcards.layer} of audit {wildcards.audit}"

@@ -3,7 +3,7 @@ rule render:
     input:
         script="scripts/report.py",
         library=library(
-            *("report", "report_tables", "figures", "maps", "svg", "drilldown", "wording", "readable", "lineage"),
+            *("report", "report_tables", "figures", "maps", "svg", "pages", "drilldown", "wording", "readable", "lineage"),
             *("identity", "denials", "attributions", "answers"),
         ),
         templates=sorted(str(path) for path in Path("scripts/templates").iterdir()),
@@ -33,7 +33,7 @@ rule render:
     resources:
         mem_mb=growing(1000),
     params:
-        thresholds=json.dumps(config["verdict"]),
+        thresholds=json.dumps(thresholds),
         further=lambda wildcards, input: further(input, "error_rates", "rebuild"),
         identities=lambda wildcards: json.dumps(config["audits"][wildcards.audit]["identities"]),
     message:

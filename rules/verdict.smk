@@ -19,7 +19,7 @@ rule verdict:
     resources:
         mem_mb=growing(1000),
     params:
-        thresholds=json.dumps(config["verdict"]),
+        thresholds=json.dumps(thresholds),
         scores=lambda wildcards, input: f"--scores {input.scores}" if input.scores else "",
         fetched=lambda wildcards, input: f"--fetched {input.fetched}" if input.fetched else "",
     message:

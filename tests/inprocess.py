@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,19 @@ def rebuild(
     outputs = ["--output", folder / "rebuild.json", "--table", folder / "rebuild.csv"]
     command("rebuild", "--suspect", suspect, "--folders", *sources, *made, *found, *how, *outputs)
     return json.loads((folder / "rebuild.json").read_text())
+
+
+def arrange(made: Path, own: Path) -> None:
+    """Copy the outputs of `audit` to results/{audit}/ as the workflow lays them out (`own`)."""
+    for name in ("verdict.json", "summary.json", "plan.json", "plan.parquet", "recipes.json", "remainder.json", "recipe_slices.parquet"):
+        own.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(made / name, own / name)
+    for source, target in (("tensors", "tensors"), ("controls-table", "controls"), *((name, name) for name in ("layers", "components", "unpaired"))):
+        shutil.copyfile(made / f"{source}.csv", own / f"{target}.csv")
+    for kind, ending in (("deltas", ".parquet"), ("evidence", ".safetensors"), ("fits", ".parquet")):
+        (own / kind).mkdir()
+        for path in made.glob(f"{kind}-*"):
+            shutil.copyfile(path, own / kind / (path.name.removeprefix(f"{kind}-") + ending))
 
 
 def command(name: str, *arguments: Any) -> None:

@@ -72,7 +72,10 @@ Pure functions, no Snakemake, no argparse, no printing. One module per idea:
     receipt            the finding as JSON
     curves             coverage as a curve
     lineage            declared beside found, and what an honest card would say
-    wording, readable, figures, maps, svg, report_tables, drilldown, report    the page people read
+    wording, readable, figures, maps, svg, pages, report_tables, drilldown, report    the page people read
+    revisions          two revisions of one suspect compared
+    overview           all findings, a line each
+    gate               when a finding fails a run
     terminal           the last lines of a run
 
     bundled, bundle    everything a stranger needs to check a finding

@@ -32,6 +32,7 @@ def complete(config: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     for name, audit in config["audits"].items():
         _check_audit(name, audit, config["models"])
         _check_endpoints(name, audit, config["probe"])
+    _check_comparisons(config)
     return config
 
 
@@ -74,7 +75,7 @@ def published(config: dict[str, Any], audit: str, models: list[str]) -> dict[str
             source["path"] = shown_path(source["path"])
     endpoints = {model: {"model": served["model"]} for model, served in config["probe"]["endpoints"].items() if model in models}
     probe = {**config["probe"], "prompts": "probe/prompts.jsonl", "endpoints": endpoints}
-    return {**config, "models": chosen, "audits": {audit: config["audits"][audit]}, "probe": probe}
+    return {**config, "models": chosen, "audits": {audit: config["audits"][audit]}, "comparisons": {}, "probe": probe}
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
@@ -139,6 +140,13 @@ def _check_audit(name: str, audit: dict[str, Any], models: dict[str, Any]) -> No
             )
     if twice := {model for model in parents if parents.count(model) > 1}:
         raise AuditError(f"configuration: audits.{name}: `{min(twice)}` is both base and donor; give it one role")
+
+
+def _check_comparisons(config: dict[str, Any]) -> None:
+    for name, sides in config["comparisons"].items():
+        for side, audit in sides.items():
+            if audit not in config["audits"]:
+                raise AuditError(f"configuration: comparisons.{name}.{side}: there is no audit `{audit}`; {nearest(audit, config['audits'])}")
 
 
 def _check_endpoints(name: str, audit: dict[str, Any], probe: dict[str, Any]) -> None:

@@ -1,22 +1,17 @@
 """The report: one self-contained HTML page about one audit, readable without network and without JavaScript, which adds a search."""
 
-import base64
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from mergetrace import figures, lineage, maps, readable, report_tables, wording
 from mergetrace.drilldown import encode
+from mergetrace.pages import render
 from mergetrace.svg import Picture
-
-POLICY = "default-src 'none'; style-src 'sha256-{style}'; script-src 'sha256-{script}'; img-src data:; base-uri 'none'; form-action 'none'"
 
 
 @dataclass(frozen=True)
@@ -73,41 +68,8 @@ def draw(inputs: Inputs) -> dict[str, Picture]:
 
 def page(inputs: Inputs, pictures: Mapping[str, Picture], templates: Path) -> str:
     """The page as HTML. pictures: of `draw`; templates: the folder of report.html.j2, its parts and style.css."""
-    rules = {name: rule for picture in pictures.values() for name, rule in picture.rules.items()}
-    style = (templates / "style.css").read_text(encoding="utf-8")
-    style += "\n".join(f".{name} {{ {rule} }}" for name, rule in sorted(rules.items())) + "\n"
     script = (templates / "drilldown.js").read_text(encoding="utf-8")
-    return (
-        _environment(templates)
-        .get_template("report.html.j2")
-        .render(
-            style=Markup(style),
-            script=Markup(script),
-            policy=Markup(POLICY.format(style=_digest(style), script=_digest(script))),
-            pictures={name: picture.markup for name, picture in pictures.items()},
-            readable=readable,
-            **_contents(inputs),
-        )
-    )
-
-
-def _digest(text: str) -> str:
-    """As a Content-Security-Policy names what it lets in."""
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-@lru_cache
-def _environment(templates: Path) -> Environment:
-    return Environment(
-        loader=FileSystemLoader(templates), autoescape=True, undefined=StrictUndefined, finalize=_printed, trim_blocks=True, lstrip_blocks=True
-    )
-
-
-def _printed(value: Any) -> Any:
-    """What a template prints: text made visible, a missing value said to be missing."""
-    if value is None or (isinstance(value, float) and not readable.known(value)):
-        return readable.MISSING
-    return value if isinstance(value, Markup) else readable.visible(value)
+    return render("report.html.j2", templates, pictures, script, **_contents(inputs))
 
 
 def _contents(inputs: Inputs) -> dict[str, Any]:

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import verify
-from inprocess import ROOT, SCHEMA, audit, command
+from inprocess import ROOT, SCHEMA, arrange, audit, command
 from planting import blend, finetuned, random_model, write_model
 
 from mergetrace.attestation import SIGNATURE, STATEMENT, SUMS, altered, seal
 from mergetrace.bundle import write_archive, write_bundle
-from mergetrace.bundled import FINDINGS, TABLES, VERIFIER
+from mergetrace.bundled import VERIFIER
 from mergetrace.configuration import complete, published
 from mergetrace.errors import AuditError
 from mergetrace.files import write_json
@@ -61,15 +61,9 @@ def results(tmp_path_factory):
     judged = ["--layout", made / "layout.json", "--scores", scores, "--thresholds", json.dumps(config["verdict"]), "--output", made / "verdict.json"]
     manifests = [made / f"{name}.json" for name in names]
     command("verdict", "--audit", "x", "--summary", made / "summary.json", "--plan", made / "plan.json", "--manifests", *manifests, *judged)
-    (made / "report.html").write_text("<!doctype html><title>report</title>")
-    shutil.move(made / "controls-table.csv", made / "controls.csv")
-    (made / "coverage.csv").write_text("model,donor,alpha,coverage,shuffled\nmine,donor,0.5,0.1,0.01\n")
-    for name in (*FINDINGS, *(f"{table}.csv" for table in TABLES), "plan.parquet", "recipe_slices.parquet"):
-        shutil.copyfile(made / name, own / name)
-    for kind, ending in (("deltas", ".parquet"), ("evidence", ".safetensors"), ("fits", ".parquet")):
-        (own / kind).mkdir()
-        for path in made.glob(f"{kind}-*"):
-            shutil.copyfile(path, own / kind / (path.name.removeprefix(f"{kind}-") + ending))
+    arrange(made, own)
+    (own / "report.html").write_text("<!doctype html><title>report</title>")
+    (own / "coverage.csv").write_text("model,donor,alpha,coverage,shuffled\nmine,donor,0.5,0.1,0.01\n")
     return results, config
 
 

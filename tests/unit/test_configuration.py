@@ -45,6 +45,10 @@ def test_shipped_configurations_are_valid(path):
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
+        (
+            lambda c: c.update(comparisons={"x": {"before": "demo", "after": "dome"}}),
+            "comparisons.x.after: there is no audit `dome`; did you mean `demo`?",
+        ),
         (lambda c: c.update(sampeling={}), "unknown key `sampeling` at the top level; did you mean `sampling`?"),
         (lambda c: c["audits"]["demo"].update(suspct="rio"), "unknown key `suspct` at audits.demo; did you mean `suspect`?"),
         (lambda c: c["audits"]["demo"].update(suspect="roi"), "`roi`, which is not under models; did you mean `rio`?"),

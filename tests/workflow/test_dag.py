@@ -102,3 +102,16 @@ def test_a_single_verdict_can_be_asked_for(jobs):
 def test_controls_and_base_candidates_are_read_too(jobs):
     found = jobs({"models": folders("s", "b", "c", "d", "k"), "audits": {"x": audit(base=["b", "c"], controls=["k"])}})
     assert found["manifest"] == 5
+
+
+def test_a_finding_fails_a_run_only_where_that_is_asked_for(jobs):
+    config = {"models": folders("s", "b", "d"), "audits": {"x": audit()}, "probe": {"enabled": False}}
+    assert "gate" not in jobs(config)
+    assert jobs({**config, "verdict": {"fail_on": ["undeclared_parent"]}})["gate"] == 1
+
+
+def test_two_revisions_are_compared_where_the_configuration_names_them(jobs):
+    models = folders("s", "t", "b", "d")
+    config = {"models": models, "audits": {"x": audit(), "y": audit(suspect="t")}, "comparisons": {"upload": {"before": "x", "after": "y"}}}
+    found = jobs(config)
+    assert found["compare"] == found["index"] == 1
