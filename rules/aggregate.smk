@@ -2,7 +2,7 @@
 rule aggregate:
     input:
         script="scripts/aggregate.py",
-        library=library("summaries", "estimators"),
+        library=library("summaries", "mixture", "estimators"),
         fits=of_layers("results/{audit}/fits/{layer}.parquet"),
         recipes="results/{audit}/recipes.json",
         slices="results/{audit}/recipe_slices.parquet",

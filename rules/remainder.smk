@@ -2,7 +2,7 @@
 rule remainder:
     input:
         script="scripts/remainder.py",
-        library=library(*RECIPES, "remainder", "recipe_search", "shares", "rounding"),
+        library=library(*RECIPES, "remainder", "lookalikes", "mixture", "recipe_search", "shares", "rounding"),
         plan="results/{audit}/plan.parquet",
         fits=of_layers("results/{audit}/fits/{layer}.parquet"),
         evidence=of_layers("results/{audit}/evidence/{layer}.safetensors"),
@@ -21,8 +21,9 @@ rule remainder:
     params:
         roles=roles,
         width=config["verdict"]["replay_width"],
+        inflation=config["verdict"]["max_inflation"],
     message:
         "Measuring what the recipe of audit {wildcards.audit} leaves"
     shell:
         "python {input.script} {params.roles} --plan {input.plan} --fits {input.fits} --evidence {input.evidence} "
-        "--recipes {input.recipes} --replay-width {params.width} --output {output.remainder} 2> {log}"
+        "--recipes {input.recipes} --replay-width {params.width} --max-inflation {params.inflation} --output {output.remainder} 2> {log}"

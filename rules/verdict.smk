@@ -2,7 +2,10 @@
 rule verdict:
     input:
         script="scripts/verdict.py",
-        library=library("verdict", "accusing", "traces", "remainder", "wording", "receipt", "reading", "recipes", "settings", "mergekit_yaml"),
+        library=library(
+            *("verdict", "accusing", "traces", "base_choice", "remainder", "shares", "wording", "readable", "receipt", "reading"),
+            *("recipes", "settings", "mergekit_yaml"),
+        ),
         summary="results/{audit}/summary.json",
         plan="results/{audit}/plan.json",
         layout="results/{audit}/layout.json",

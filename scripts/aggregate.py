@@ -7,6 +7,7 @@ import pandas as pd
 
 from frontdoor import add_roles, run, say
 from mergetrace.files import read_json, whole, write_json
+from mergetrace.mixture import mixture
 from mergetrace.summaries import choose_base, group, pool, tensor_table, with_rates
 
 
@@ -30,7 +31,12 @@ def main() -> None:
     recipes = {(recipe["model"], recipe["base"]): recipe for recipe in read_json(arguments.recipes)}
     left = {(entry["model"], entry["base"]): entry for entry in read_json(arguments.remainder)}
     pooled = {
-        key: {**pool(members, donors, arguments.min_bit_exact), "recipe": recipes[key], "remainder": left.get(key)}
+        key: {
+            **pool(members, donors, arguments.min_bit_exact),
+            "mixture": mixture(members, donors),
+            "recipe": recipes[key],
+            "remainder": left.get(key),
+        }
         for key, members in fits.groupby(["model", "base"], sort=False)
     }
     candidates = {base: pooled[arguments.suspect, base] for base in arguments.bases}
@@ -49,7 +55,14 @@ def main() -> None:
     summary = {
         "suspect": arguments.suspect,
         "base": base,
-        "bases": {name: {"delta_energy": entry["delta_energy"], "recipe": entry["recipe"]["best"]} for name, entry in candidates.items()},
+        "bases": {
+            name: {
+                "delta_energy": entry["delta_energy"],
+                "recipe": entry["recipe"]["best"],
+                "models": {} if name == base else {model: numbers for (model, own), numbers in pooled.items() if own == name},
+            }
+            for name, entry in candidates.items()
+        },
         "donors": donors,
         "models": {model: entry for (model, entry_base), entry in pooled.items() if entry_base == base},
     }

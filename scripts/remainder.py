@@ -8,6 +8,8 @@ import pandas as pd
 from frontdoor import add_roles, frames, run, say
 from mergetrace.evidence import read_blocks, read_evidence
 from mergetrace.files import read_json, write_json
+from mergetrace.lookalikes import Swaps
+from mergetrace.mixture import alike
 from mergetrace.recipe_search import start_search
 from mergetrace.recipes import from_json
 from mergetrace.remainder import WORTH, Remainder
@@ -23,6 +25,7 @@ def main() -> None:
     parser.add_argument("--evidence", type=Path, nargs="+", required=True)
     parser.add_argument("--recipes", type=Path, required=True)
     parser.add_argument("--replay-width", type=float, required=True)
+    parser.add_argument("--max-inflation", type=float, required=True)
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
 
@@ -34,13 +37,18 @@ def main() -> None:
     searches = {frame: start_search(frame, mine, arguments.replay_width) for frame, mine in by_frame.items()}
     about = {frame: mine.set_index("slice_id")[ABOUT].to_dict("index") for frame, mine in by_frame.items()}
     measured = {frame: Remainder(frame, from_json(best[frame.audited, frame.base]), arguments.replay_width) for frame in worth}
+    pairs = {frame: alike(mine, arguments.donors, arguments.max_inflation) for frame, mine in by_frame.items()}
+    swaps = {frame: Swaps(remainder.recipe, pairs[frame], arguments.replay_width) for frame, remainder in measured.items()}
     for path in arguments.evidence if worth else []:
         blocks = read_blocks(path)
         for slice_id, samples in read_evidence(path):
             for frame, remainder in measured.items():
                 if slice_id in about[frame] and (piece := searches[frame].piece(slice_id, samples)) is not None:
                     remainder.add(piece, blocks[slice_id], int(columns[slice_id]), about[frame][slice_id])
-    results = [{"model": frame.audited, "base": frame.base, **remainder.result()} for frame, remainder in measured.items()]
+                    swaps[frame].add(piece)
+    results = [
+        {"model": frame.audited, "base": frame.base, **remainder.result(), "swaps": swaps[frame].result()} for frame, remainder in measured.items()
+    ]
     write_json(arguments.output, results)
     for result in results:
         say(f"{result['model']} on {result['base']}: {result['changed']:,} of {result['elements']:,} elements lie beyond rounding")

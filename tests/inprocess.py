@@ -45,6 +45,7 @@ def audit(folder: Path, models: dict[str, Path], spec: dict[str, Any], **setting
     deltas, evidence, fits = ([folder / f"{kind}-{layer}" for layer in layers] for kind in ("deltas", "evidence", "fits"))
     vote = ["--min-vote-elements", limits["min_vote_elements"]]
     width = ["--replay-width", limits["replay_width"]]
+    alike = ["--max-inflation", limits["max_inflation"]]
     seed = ["--seed", sampling["seed"]]
     for layer, sums, kept, fitted in zip(layers, deltas, evidence, fits, strict=True):
         command("deltas", *roles, "--plan", plan, "--layer", layer, "--folders", *sources, *blocks, *seed, "--deltas", sums, "--evidence", kept)
@@ -52,7 +53,7 @@ def audit(folder: Path, models: dict[str, Path], spec: dict[str, Any], **setting
     recipes, slices = folder / "recipes.json", folder / "recipe_slices.parquet"
     command("recipe", *roles, "--fits", *fits, "--evidence", *evidence, *width, "--recipes", recipes, "--slices", slices)
     left = folder / "remainder.json"
-    command("remainder", *roles, "--plan", plan, "--fits", *fits, "--evidence", *evidence, "--recipes", recipes, *width, "--output", left)
+    command("remainder", *roles, "--plan", plan, "--fits", *fits, "--evidence", *evidence, "--recipes", recipes, *width, *alike, "--output", left)
     tables = [part for name in ("tensors", "controls-table", "layers", "components") for part in (f"--{name}", folder / f"{name}.csv")]
     pooled = folder / "summary.json"
     command(

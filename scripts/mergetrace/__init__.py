@@ -30,6 +30,7 @@ Pure functions, no Snakemake, no argparse, no printing. One module per idea:
     lattice_bias       what rounding does to least squares, without looking at a model
     rounding           what the number lattice does to a merge, and replay
     fits               the numbers of one slice
+    mixture            shares of all donors together, with intervals, and how alike the donors are
 
     arithmetic         every operation rounded, as tensor libraries do
     tool_sums          sums over a tensor in the order the merging tool takes
@@ -43,6 +44,7 @@ Pure functions, no Snakemake, no argparse, no printing. One module per idea:
     proposals, shares, choosing     which recipes are worth trying
     signatures         what random drops leave behind
     recipe_search      the recipe that gives most of a model back
+    lookalikes         that recipe with one donor in place of another that is like it
     remainder          what that recipe leaves: how much, where, of what rank; how little would be seen
 
     rebuild            the recipe applied to the whole parents, compared byte for byte
@@ -67,6 +69,7 @@ Pure functions, no Snakemake, no argparse, no printing. One module per idea:
     endpoint           a model that answers, behind an OpenAI-compatible interface
 
     traces             what stands out of one audited model's numbers
+    base_choice        which base candidate was chosen, and what another would have shown
     accusing, verdict  the rules that turn numbers into words
     reading            how much of each weight file was read
     receipt            the finding as JSON

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from mergetrace.readable import percent, rate
 from mergetrace.traces import Case, Decision, blended, moved_alone, rate_of, rates_beside, shuffled_chance, stands_out, traces_beside
 from mergetrace.wording import left_over
 
@@ -9,8 +10,8 @@ from mergetrace.wording import left_over
 def merge(case: Case) -> Decision | None:
     """One stated recipe over at least two offered models gives the audited model back, bit for bit, where chance and the controls do not."""
     best, limits = case.recipe["best"], case.thresholds
-    informative, rate, exact_share = case.recipe["informative_elements"], rate_of(case.summary), case.summary["exact_share"] or 0.0
-    if rate is None or informative < limits["min_informative"] or rate < limits["min_bit_exact"] or exact_share < limits["min_exact_slices"]:
+    informative, exact, exact_share = case.recipe["informative_elements"], rate_of(case.summary), case.summary["exact_share"] or 0.0
+    if exact is None or informative < limits["min_informative"] or exact < limits["min_bit_exact"] or exact_share < limits["min_exact_slices"]:
         return None
     blend = blended(case)
     shuffled = {f"{donor} with its elements shuffled": share for donor in blend or () if (share := shuffled_chance(case, donor)) is not None}
@@ -19,10 +20,10 @@ def merge(case: Case) -> Decision | None:
         return None
     base_share = None if None in blend.values() else round(1 - sum(blend.values()), 12)
     reasons = [
-        f"A {best['method']} merge of {_amounts(blend, case.base, base_share)} gives back {rate:.4%} of {informative:,} informative elements "
+        f"A {best['method']} merge of {_amounts(blend, case.base, base_share)} gives back {rate(exact)} of {informative:,} informative elements "
         "bit for bit.",
-        f"{exact_share:.1%} of the tensors that count each reach {limits['min_bit_exact']:.1%}.",
-        f"The same search reaches {_listed(beside)} (limit {limits['max_control_bit_exact']:.0%}).",
+        f"{rate(exact_share)} of the tensors that count each reach {rate(limits['min_bit_exact'])}.",
+        f"The same search reaches {_listed(beside)} (limit {rate(limits['max_control_bit_exact'])}).",
     ]
     if alike := [method for method in case.recipe["indistinguishable"] if method != best["method"]]:
         reasons.append(f"On these models {best['method']} and {' and '.join(alike)} give the same elements: which of them was used cannot be told.")
@@ -42,8 +43,10 @@ def other_merge(case: Case) -> Decision | None:
     if len(donors) == 1 and (moved_alone(case, donors[0]) or 0.0) > limits["max_moved_alone"]:
         return None
     reasons = [
-        f"{mark['stayed']:.1%} of {mark['informative']:,} informative elements are exactly {case.base}'s although {' and '.join(donors)} moved them.",
-        f"Of the others {survivors:.1%} are {case.base} plus the change of {' or '.join(donors)} times one number; by comparison {_listed(beside)}.",
+        f"{rate(mark['stayed'])} of {mark['informative']:,} informative elements are exactly {case.base}'s although {' and '.join(donors)} "
+        "moved them.",
+        f"Of the others {rate(survivors)} are {case.base} plus the change of {' or '.join(donors)} times one number; "
+        f"by comparison {_listed(beside)}.",
         f"Which elements stayed is the pattern of: {mark['family']}. A random choice cannot be replayed bit for bit.",
     ]
     return Decision("other_merge", [*reasons, *_without_controls(case)], dict.fromkeys(donors), family=mark["family"])
@@ -61,8 +64,8 @@ def chosen_elements(case: Case) -> Decision | None:
             continue
         whole = numbers["coverage"] >= limits["min_bit_exact"]
         reasons = [
-            f"{base_share:.1%} of {numbers['informative']:,} informative elements are exactly {case.base}'s, {donor_share:.1%} exactly {donor}'s; "
-            f"with {donor}'s elements shuffled {shuffled_chance(case, donor) or 0.0:.1%} would be.",
+            f"{rate(base_share)} of {numbers['informative']:,} informative elements are exactly {case.base}'s, {rate(donor_share)} exactly "
+            f"{donor}'s; with {donor}'s elements shuffled {rate(shuffled_chance(case, donor) or 0.0)} would be.",
             f"No element moved on which {donor} and {case.base} agree, as training would do.",
             "Each tensor is wholly one parent's." if whole else f"Within tensors some elements are {case.base}'s and some {donor}'s.",
         ]
@@ -81,9 +84,9 @@ def finetune_of_donor(case: Case) -> Decision | None:
         if numbers["coverage_base"] > limits["max_base_trace"] or _untouched(case, donor):
             continue
         reasons = [
-            f"{kept:.1%} of {numbers['informative']:,} informative elements are exactly {donor}'s; {_needed(case, donor)}",
-            f"No blend of {donor} and {case.base} explains noticeably more ({numbers['coverage']:.1%}); "
-            f"{numbers['coverage_base']:.1%} are {case.base}'s.",
+            f"{rate(kept)} of {numbers['informative']:,} informative elements are exactly {donor}'s; {_needed(case, donor)}",
+            f"No blend of {donor} and {case.base} explains noticeably more ({rate(numbers['coverage'])}); "
+            f"{rate(numbers['coverage_base'])} are {case.base}'s.",
             f"One of {case.model} and {donor} was trained from the other. Weights do not say which came first: this takes {donor} to be the older; "
             "check the dates.",
         ]
@@ -105,9 +108,9 @@ def merge_then_trained(case: Case) -> Decision | None:
         if single > numbers["coverage"] / 2 or not smallest <= alpha <= 1 - smallest or spread > limits["max_alpha_spread"]:
             continue
         reasons = [
-            f"At {alpha:.3f} x {donor} and {1 - alpha:.3f} x {case.base}, {numbers['coverage']:.1%} of {numbers['informative']:,} informative "
+            f"At {alpha:.3f} x {donor} and {1 - alpha:.3f} x {case.base}, {rate(numbers['coverage'])} of {numbers['informative']:,} informative "
             f"elements are those of a rounded blend; {_needed(case, donor)}",
-            f"The weight is the same in the large tensors (median distance {spread:.4f}); neither parent alone explains more than {single:.1%}.",
+            f"The weight is the same in the large tensors (median distance {spread:.4f}); neither parent alone explains more than {rate(single)}.",
         ]
         pure = _untouched(case, donor)
         untouched = f"No element moved on which {donor} and {case.base} agree, as training would do: a pure blend, by a method not among the recipes."
@@ -118,20 +121,23 @@ def merge_then_trained(case: Case) -> Decision | None:
 
 def merge_of_several_then_trained(case: Case) -> Decision | None:
     """The same for several donors, which only a recipe sees together: it gives back far more than any of them alone."""
-    limits, rate, blend = case.thresholds, rate_of(case.summary), blended(case)
+    limits, exact, blend = case.thresholds, rate_of(case.summary), blended(case)
     informative = case.recipe["informative_elements"]
-    if rate is None or blend is None or len(blend) < 2 or None in blend.values() or informative < limits["min_informative"]:
+    if exact is None or blend is None or len(blend) < 2 or None in blend.values() or informative < limits["min_informative"]:
         return None
     beside = rates_beside(case) | {f"{donor} alone": case.summary["donors"][donor]["coverage"] for donor in blend}
-    if rate < max(limits["min_trace"], limits["min_trace_over_null"] * max(beside.values())):
+    if exact < max(limits["min_trace"], limits["min_trace_over_null"] * max(beside.values())):
         return None
     method, base_share = case.recipe["best"]["method"], round(1 - sum(blend.values()), 12)
-    reasons = [
-        f"A {method} merge of {_amounts(blend, case.base, base_share)} gives back {rate:.1%} of {informative:,} informative elements bit for bit; "
-        f"by comparison {_listed(beside)}.",
-        _remainder(case),
-    ]
-    return Decision("merge_then_trained", [*reasons, *_without_controls(case)], blend, base_share, method)
+    found = (
+        f"A {method} merge of {_amounts(blend, case.base, base_share)} gives back {rate(exact)} of {informative:,} informative elements bit for bit; "
+        f"by comparison {_listed(beside)}."
+    )
+    left = case.summary.get("remainder")
+    if left and left["changed"] <= limits["max_unexplained"] * left["elements"]:
+        pure = "The others lie within rounding of it, which leaves training nothing to explain: a pure blend whose sums were done in another order."
+        return Decision("other_merge", [found, pure, *_without_controls(case)], blend, base_share, "blend")
+    return Decision("merge_then_trained", [found, _remainder(case), *_without_controls(case)], blend, base_share, method)
 
 
 def _untouched(case: Case, donor: str) -> bool:
@@ -153,12 +159,12 @@ def _needed(case: Case, donor: str) -> str:
 
 
 def _listed(beside: Mapping[str, float]) -> str:
-    return ", ".join(f"{share:.1%} for {name}" for name, share in beside.items())
+    return ", ".join(f"{rate(share)} for {name}" for name, share in beside.items())
 
 
 def _remainder(case: Case) -> str:
     left = case.recipe["best"]["residual_share"] if case.recipe["best"] else None
-    energy = f": {left:.2%} of the change's energy" if left is not None else ""
+    energy = f": {percent(left, digits=2)} of the change's energy" if left is not None else ""
     found = " ".join(left_over(case.summary["remainder"])) if case.summary.get("remainder") else ""
     return f"What is left is more than rounding{energy}. Training after the merge explains it. {found}".rstrip()
 

@@ -3,10 +3,11 @@
 Conventions: one row per block; a number that cannot be computed is NaN.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 
@@ -52,6 +53,16 @@ def solve(vv: Array, uv: Array) -> Array:
     if np.linalg.cond(correlation) > 1e10:
         return np.full(len(uv), np.nan)
     return np.linalg.solve(correlation, uv / scale) / scale
+
+
+def donor_sums(table: Mapping[str, ArrayLike], donors: Sequence[str]) -> tuple[Array, Array]:
+    """<u, v_j> and <v_i, v_j> of every row: float64 [rows, k] and [rows, k, k]. table: columns uv.{donor} and vv.{first}.{second}."""
+    uv = np.stack([np.asarray(table[f"uv.{donor}"], np.float64) for donor in donors], axis=1)
+    vv = np.empty((*uv.shape, len(donors)))
+    for i, first in enumerate(donors):
+        for j, second in enumerate(donors[i:], start=i):
+            vv[:, i, j] = vv[:, j, i] = table[f"vv.{first}.{second}"]
+    return uv, vv
 
 
 def cosine(xy: float, xx: float, yy: float) -> float:

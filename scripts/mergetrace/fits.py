@@ -1,13 +1,14 @@
 """From sums and evidence to the numbers of one slice under one frame."""
 
 from collections.abc import Mapping
+from itertools import permutations
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from mergetrace.arithmetic import to_float32
-from mergetrace.estimators import cosine, fit
+from mergetrace.estimators import cosine, donor_sums, fit
 from mergetrace.evidence import Sample
 from mergetrace.frames import Frame
 from mergetrace.recipes import stored
@@ -32,11 +33,7 @@ def fit_slice(blocks: Mapping[str, ArrayLike], donors: tuple[str, ...]) -> dict[
     parents_equal (a donor equals the base), or collinear; numbers that do not exist are NaN.
     """
     uu = np.asarray(blocks["uu"])
-    uv = np.stack([blocks[f"uv.{donor}"] for donor in donors], axis=1)
-    vv = np.empty((len(uu), len(donors), len(donors)))
-    for i, first in enumerate(donors):
-        for j, second in enumerate(donors[i:], start=i):
-            vv[:, i, j] = vv[:, j, i] = blocks[f"vv.{first}.{second}"]
+    uv, vv = donor_sums(blocks, donors)
     result = fit(uu, uv, vv)
     totals = {name: np.sum(values) for name, values in blocks.items() if name not in KEYS}
     row: dict[str, Any] = {name: int(value) if _is_count(name) else float(value) for name, value in totals.items()}
@@ -49,6 +46,7 @@ def fit_slice(blocks: Mapping[str, ArrayLike], donors: tuple[str, ...]) -> dict[
 def replay_slice(samples: Mapping[str, Sample], frame: Frame, width: float, seed: int) -> dict[str, Any]:
     """Replay intervals of one slice's evidence, for every donor on its own.
 
+    Of two donors, `only.{donor}.{other}` counts the elements that the one explains at its weight and the other does not at its own.
     Returns per donor `replay.{donor}`, `replay_low.{donor}`, `replay_high.{donor}`, `coverage.{donor}` (and at the base, at the donor, with a
     shuffled donor), `informative.{donor}`; and for the donor of greatest coverage `alpha_replay`, `coverage`, `alpha_expected` and
     `cos_expected`: what a pure merge at that weight would have shown on the same elements.
@@ -58,17 +56,21 @@ def replay_slice(samples: Mapping[str, Sample], frame: Frame, width: float, seed
     values = {donor: samples[donor].values() for donor in frame.donors}
     row: dict[str, Any] = {}
     best, best_coverage = None, -1.0
+    explained = dict.fromkeys(values, np.zeros(len(base), bool))
     for donor, donor_values in values.items():
         found, null = NOTHING, float("nan")
         if audited.dtype != "F64":  # no lattice finer than float64 to confine anything
             low, high = audited.midpoints()
-            found = replay(*replay_intervals(low, high, base, donor_values), width)
+            start, end = replay_intervals(low, high, base, donor_values)
+            found = replay(start, end, width)
+            explained[donor] = (end - start < width) & (start <= found.alpha) & (found.alpha <= end)
             null = shuffled_coverage(low, high, base, donor_values, width, seed)
         row |= {f"replay.{donor}": found.alpha, f"replay_low.{donor}": found.low, f"replay_high.{donor}": found.high}
         row |= {f"coverage.{donor}": found.coverage, f"coverage_base.{donor}": found.coverage_base, f"coverage_donor.{donor}": found.coverage_donor}
         row |= {f"coverage_shuffled.{donor}": null, f"informative.{donor}": found.informative}
         if found.coverage > best_coverage:
             best, best_coverage = donor, found.coverage
+    row |= {f"only.{one}.{other}": int((explained[one] & ~explained[other]).sum()) for one, other in permutations(values, 2)}
     if best is None:
         return row | dict.fromkeys(("alpha_replay", "coverage", "alpha_expected", "cos_expected"), float("nan"))
     alpha = row[f"replay.{best}"]

@@ -61,6 +61,8 @@ def blends(trial: Trial, known: Known) -> list[Recipe]:
     if _good(trial, found) and not trial.solved():
         best = trial.best(found)[0]  # weights whose blends often fall between two numbers: there the order of the sum decides
         found += [replace(best, models=names, weights=weights) for names, weights in _orders(best)]
+        if len(best.models) > 2 and best.method == "linear" and best.dtype == "float32" and not trial.solved():
+            found += _plain(best)
     return found
 
 
@@ -224,6 +226,18 @@ def _orders(recipe: Recipe) -> list[tuple[tuple[str, ...], tuple[Setting, ...]]]
     """Every order of up to five models with their weights."""
     pairs = list(zip(recipe.models, recipe.weights, strict=True))
     return [tuple(zip(*order, strict=True)) for order in permutations(pairs)] if len(pairs) <= 5 else []
+
+
+def _plain(recipe: Recipe) -> list[Recipe]:
+    """The average as a few lines of code would sum it: weights that sum to one, no division by their sum, no fused multiply-adds."""
+    weights = [settings.single(weight) for weight in recipe.weights]
+    if None in weights or not sum(weights):
+        return []
+    scaled = replace(recipe, weights=tuple(settings.constant(round(weight / sum(weights), 12)) for weight in weights))
+    kept = {name: value for name, value in recipe.settings if name not in ("fused", "normalize")}
+    ways = [{"fused": fused, "normalize": 0} for fused in (0, 1)]
+    options = [tuple(sorted({**kept, **{name: settings.constant(value) for name, value in way.items()}}.items())) for way in ways]
+    return [replace(scaled, models=names, weights=order, settings=option) for option in options for names, order in _orders(scaled)]
 
 
 def _distinct(values: Sequence[float]) -> list[float]:

@@ -43,7 +43,7 @@ def percent(share: float | None, reason: str = "", digits: int = 1) -> str:
 
 
 def rate(share: float | None, reason: str = "") -> str:
-    """A share close to 1, rounded down with as many digits as it takes not to read 100 %: .99996 is `99.996 %`."""
+    """A share that may be close to 1, with as many digits as it takes not to read 100 %, and never rounded up to that: .99996 is `99.996 %`."""
     if not known(share):
         return missing(reason)
     if share >= 1 or share <= 0:
@@ -51,7 +51,8 @@ def rate(share: float | None, reason: str = "") -> str:
     if share < 0.0005:
         return f"under 0.1{_NBSP}%"
     digits = min(6, max(1, math.ceil(-math.log10(1 - share)) - 2))
-    return f"{math.floor(share * 10 ** (digits + 2)) / 10**digits:.{digits}f}{_NBSP}%"
+    shown = min(round(100 * share, digits), 100 - 10.0**-digits)
+    return f"{shown:.{digits}f}{_NBSP}%"
 
 
 def decimal(value: float | None, reason: str = "", digits: int = 4) -> str:

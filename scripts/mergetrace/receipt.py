@@ -2,17 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
+from math import isfinite
 from typing import Any
 
 import pandas as pd
 
 from mergetrace import __version__
+from mergetrace.base_choice import candidates, explained
 from mergetrace.mergekit_yaml import mergekit_config
 from mergetrace.reading import files_read
 from mergetrace.recipes import from_json
 from mergetrace.remainder import smallest_seen
 from mergetrace.traces import Case, Decision
-from mergetrace.verdict import decide
+from mergetrace.verdict import ACCUSING, decide
 
 PACKAGES = ("numpy", "pandas", "safetensors", "scipy", "snakemake", "torch", "transformers")
 
@@ -41,12 +43,18 @@ def compose(
         decision = decide(Case(model, summary["base"], numbers, others, thresholds, layout))
         findings[model] = _finding(decision, numbers, summary["base"], thresholds) | {"layout": _layout(layout)}
     finding = findings.pop(suspect)
-    finding["reasons"] += [*_limits(summary, plan, scores), *(note for manifest in manifests.values() for note in manifest["notes"])]
+    bases = candidates(summary, thresholds)
+    finding["reasons"] += [
+        *explained(bases, suspect, thresholds),
+        *_limits(summary, plan, scores, finding["verdict"] in ACCUSING),
+        *(note for manifest in manifests.values() for note in manifest["notes"]),
+    ]
     declared = manifests[suspect]["declared"]
     return {
         "audit": audit,
         "suspect": suspect,
         **finding,
+        "bases": bases,
         "controls": findings,
         "probe": None if scores is None else _probe(scores),
         "read": {
@@ -68,9 +76,10 @@ def _finding(decision: Decision, numbers: Mapping[str, Any], base: str, threshol
         parents[donor] = {
             "named": named,
             "alpha": alpha,
-            "alpha_ci95": _interval(decision, recipe, entry, donor) if alpha is not None else None,
+            "alpha_ci95": _interval(decision, numbers, donor) if alpha is not None else None,
             "alpha_ols": entry["alpha_ols"],
             "cos_fit": entry["cos"],
+            **_mixed(numbers.get("mixture"), donor),
         }
     return {
         "verdict": decision.verdict,
@@ -117,24 +126,32 @@ def _recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _interval(decision: Decision, recipe: Mapping[str, Any], entry: Mapping[str, Any], donor: str) -> list[float] | None:
-    """What confines a donor's share: the replay where the verdict rests on it, exact for a copy, else the least-squares error.
+def _mixed(mixture: Mapping[str, Any] | None, donor: str) -> dict[str, Any]:
+    """A donor's part in the change when all donors share it and none takes less than nothing (see mixture.mixture)."""
+    found = mixture["donors"][donor] if mixture else dict.fromkeys(("share", "ci95", "inflation"))
+    return {"share": found["share"], "share_ci95": found["ci95"], "inflation": found["inflation"]}
 
-    The weights that the tensors' replay intervals share are widened to hold the recipe's own (fp32 sums shave them). Of several donors of a
-    recipe none has an interval of its own: their weights were chosen together.
+
+def _interval(decision: Decision, numbers: Mapping[str, Any], donor: str) -> list[float] | None:
+    """What confines a donor's share: the stored numbers where the verdict rests on them, exact for a copy, else the least-squares error.
+
+    Of one donor the weights that the tensors' replay intervals share; of several the room that the others leave it. Both are widened to hold
+    the recipe's own (fp32 sums shave them).
     """
-    alpha = decision.named.get(donor)
+    recipe, entry, alpha = numbers["recipe"], numbers["donors"][donor], decision.named.get(donor)
     if decision.verdict == "copy" and donor in decision.named:
         return [alpha, alpha]
     if decision.verdict in ("merge", "merge_then_trained") and donor in decision.named:
-        return [min(recipe["interval"][0], alpha), max(recipe["interval"][1], alpha)] if len(decision.named) == 1 and recipe["interval"] else None
+        several = ((numbers.get("remainder") or {}).get("share_intervals") or {}).get(donor)
+        found = recipe["interval"] if len(decision.named) == 1 else several
+        return [min(found[0], alpha), max(found[1], alpha)] if found and all(map(isfinite, found)) else None
     if entry["alpha_ols"] is None or entry["alpha_se"] is None:
         return None
     return [entry["alpha_ols"] - 1.96 * entry["alpha_se"], entry["alpha_ols"] + 1.96 * entry["alpha_se"]]
 
 
-def _limits(summary: Mapping[str, Any], plan: Mapping[str, Any], scores: pd.DataFrame | None) -> list[str]:
-    """What the reader must know about the finding's reach, and why numbers are missing."""
+def _limits(summary: Mapping[str, Any], plan: Mapping[str, Any], scores: pd.DataFrame | None, accused: bool) -> list[str]:
+    """What the reader must know about the finding's reach, and why numbers are missing. accused: then the rule itself says what no control means."""
     suspect = summary["models"][summary["suspect"]]
     limits = []
     if plan["mode"] == "sample":
@@ -143,8 +160,8 @@ def _limits(summary: Mapping[str, Any], plan: Mapping[str, Any], scores: pd.Data
         named = suspect["nonfinite_tensors"]
         more = f" and {len(named) - 3} more tensors" if len(named) > 3 else ""
         limits.append(f"{suspect['nonfinite']:,} elements of {', '.join(named[:3])}{more} are NaN or infinite in some model and were left out.")
-    if len(summary["bases"]) > 1:
-        limits.append(f"Of the base candidates {', '.join(summary['bases'])}, {summary['base']} fits.")
+    if len(summary["models"]) == 1 and not accused:
+        limits.append("No control was given: how near to these limits an innocent sibling of these models comes was not measured.")
     if suspect["recipe"]["best"] is None:
         limits.append("No recipe: no element confines a blend weight (the deltas are zero or below the number lattice).")
     if scores is None:

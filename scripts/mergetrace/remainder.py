@@ -15,7 +15,7 @@ from scipy.stats import beta
 
 from mergetrace.frames import Frame
 from mergetrace.recipes import METHODS, Piece, Recipe, merge_of, shares_of, stored, undecided
-from mergetrace.rounding import replay, replay_intervals
+from mergetrace.shares import extents, tightest
 
 Array = NDArray[np.float64]
 
@@ -38,7 +38,7 @@ class Remainder:
     width: float
     slices: list[dict[str, Any]] = field(default_factory=list)
     halves: Counter[int] = field(default_factory=Counter)
-    intervals: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    bounds: list[tuple[Array, Array, Array]] = field(default_factory=list)
 
     def add(self, piece: Piece, blocks: NDArray[np.int64], columns: int, about: Mapping[str, Any]) -> None:
         """Measure one slice. blocks: int64 [blocks, 2], where its elements lie; columns: of the matrix; about: tensor, layer, component, votes."""
@@ -56,7 +56,7 @@ class Remainder:
             rank, whole = rank_of(left, high - low, blocks, columns)
         self.halves.update(np.frexp(reach[np.isfinite(reach)])[1].tolist())  # up to 2^exponent
         if about["votes"]:
-            self._confine(piece, merged, low, high)
+            self._confine(piece, merged, low - room, high + room)
         moved = float(np.nansum((values - base)[known] ** 2))
         numbers = {"elements": int(known.sum()), "changed": int(beyond.sum()), "energy": float(left @ left), "moved": moved}
         self.slices.append({**about, **numbers, "rank": rank, "whole": whole})
@@ -66,13 +66,13 @@ class Remainder:
 
         elements, changed: counts, and those beyond rounding; residual_share: their energy over that of the change from the base. where: slices, those
         changed, and the share of the remainder's energy by layer and component. rank: of changed matrices, null with `rank_reason`. halves:
-        elements by the exponent of two that a change must exceed to be seen. share_intervals: by donor, its weights that the stored numbers leave.
+        elements by the exponent of two that a change must exceed to be seen. share_intervals: by donor, the shares that the stored
+        numbers leave it while the others' may move too.
         """
         elements, changed = (sum(row[key] for row in self.slices) for key in ("elements", "changed"))
         energy, moved = (sum(row[key] for row in self.slices) for key in ("energy", "moved"))
         touched = [row for row in self.slices if row["changed"] > MIN_CHANGED * row["elements"]]
         ranks = [row for row in touched if row["rank"] is not None]
-        found = {name: replay(*np.array(ends).T, np.inf) for name, ends in self.intervals.items() if ends}
         return {
             "elements": elements,
             "changed": changed,
@@ -85,22 +85,31 @@ class Remainder:
             "rank": _ranks(ranks) if ranks else None,
             "rank_reason": None if ranks or not touched else NO_RANK,
             "halves": {str(exponent): count for exponent, count in sorted(self.halves.items())},
-            "share_intervals": {name: [interval.low, interval.high] for name, interval in found.items()},
+            "share_intervals": self._share_intervals(),
         }
 
     def _confine(self, piece: Piece, merged: Array, low: Array, high: Array) -> None:
-        """The interval of each donor's share that most elements allow, the other shares held: exact for weighted averages."""
-        shares = shares_of(self.recipe, self.frame.base)
-        if shares is None or self.recipe.method not in ("linear", "task_arithmetic", "lerp"):
+        """Keep what confines the shares most: linear bounds on them, of a recipe in which shares are one number each."""
+        shares = self._shares()
+        if not shares:
             return
-        for donor, share in shares.items():
-            if donor not in piece.values or not share:
-                continue
-            delta = piece.values[donor] - piece.values[self.frame.base]
-            rest = merged - share * delta
-            found = replay(*replay_intervals(low - rest, high - rest, np.zeros_like(delta), delta), self.width)
-            if found.informative >= MIN_ROWS:
-                self.intervals.setdefault(donor, []).append((found.low, found.high))
+        origin = piece.values[self.frame.base]
+        deltas = np.stack([piece.values[donor] - origin for donor in shares], axis=1)
+        rest = merged - deltas @ np.array(list(shares.values()))
+        self.bounds.append(tightest(deltas, low - rest, high - rest, merged - rest))
+
+    def _share_intervals(self) -> dict[str, list[float]]:
+        shares = self._shares()
+        if not shares or not self.bounds:
+            return {}
+        rows, low, high = (np.concatenate(part) for part in zip(*self.bounds, strict=True))
+        ends = extents(rows, low, high, np.array(list(shares.values())))
+        return {donor: list(pair) for donor, pair in zip(shares, ends, strict=True)}
+
+    def _shares(self) -> dict[str, float]:
+        if self.recipe.method not in ("linear", "task_arithmetic", "lerp"):
+            return {}
+        return {donor: share for donor, share in (shares_of(self.recipe, self.frame.base) or {}).items() if share}
 
 
 def rank_of(left: Array, step: Array, blocks: NDArray[np.int64], columns: int) -> tuple[int | None, int | None]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linprog
 from scipy.sparse import csr_array, eye_array, hstack, vstack
 
-from mergetrace.estimators import fit
+from mergetrace.estimators import donor_sums, fit
 from mergetrace.simple import Interval
 from mergetrace.trial import Trial
 
@@ -16,17 +16,13 @@ Array = NDArray[np.float64]
 
 MOST_ROWS = 2_000  # elements the linear programme for the fit is made of
 MOST_BOUNDS = 20_000  # elements that bound the weights: a programme in a few unknowns takes many
+MOST_OF_SLICE = 500  # of them from one slice: the nearest bounds decide
 
 
 def least_squares(fits: pd.DataFrame, donors: Sequence[str]) -> tuple[Array, Array]:
     """Pooled least-squares shares of all donors and their jackknife errors over slices: float64 [k] each."""
     voting = fits[fits["votes"]]
-    uv = np.stack([voting[f"uv.{donor}"] for donor in donors], axis=1)
-    vv = np.empty((len(voting), len(donors), len(donors)))
-    for i, first in enumerate(donors):
-        for j, second in enumerate(donors[i:], start=i):
-            vv[:, i, j] = vv[:, j, i] = voting[f"vv.{first}.{second}"]
-    found = fit(voting["uu"].to_numpy(), uv, vv)
+    found = fit(voting["uu"].to_numpy(), *donor_sums(voting, donors))
     return found.alpha, found.alpha_se
 
 
@@ -59,6 +55,44 @@ def intervals(trial: Trial, donors: Sequence[str], free_base: bool = False) -> t
     inside = [part[agrees][tight] for part in (rows, low - room, high + room)]
     found = [_range(*inside, i, center) for i in range(rows.shape[1])]
     return found, share
+
+
+def tightest(rows: Array, low: Array, high: Array, blended: Array) -> tuple[Array, Array, Array]:
+    """The bounds low <= rows . weights <= high that lie nearest to the weights which give `blended`, of those that hold there.
+
+    rows: float64 [n, k]; low, high, blended: float64 [n]. Bounds that reach nowhere (a delta of zero) are left out.
+    """
+    size = np.sqrt((rows**2).sum(1))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        distance = np.minimum(blended - low, high - blended) / size
+        kept = np.flatnonzero((size > 0) & np.isfinite(distance) & (distance >= 0) & np.isfinite(low) & np.isfinite(high))
+    kept = kept[np.argsort(distance[kept])[:MOST_OF_SLICE]]
+    return rows[kept], low[kept], high[kept]
+
+
+def extents(rows: Array, low: Array, high: Array, center: Array) -> list[Interval]:
+    """The least and the greatest of each weight under low <= rows . weights <= high, the others moving freely within; `center` lies inside.
+
+    Bounds that were left out could only narrow the result. Worked out around the center in units of the nearest bound, since the room may be
+    a millionth. A weight without bounds gives infinities.
+    """
+    blended = rows @ center
+    size = np.sqrt((rows**2).sum(1))
+    above, below = np.maximum(high - blended, 0) / size, np.maximum(blended - low, 0) / size
+    nearest = np.argsort(np.minimum(above, below))[:MOST_BOUNDS]
+    rows, above, below = rows[nearest] / size[nearest, None], above[nearest], below[nearest]
+    unit = float(np.median(np.minimum(above, below))) or 1.0
+    sides, reach = np.concatenate([rows, -rows]), np.concatenate([above, below]) / unit
+    found = []
+    for i, middle in enumerate(center.tolist()):
+        cost = np.zeros(len(center))
+        ends = []
+        for sign in (1.0, -1.0):
+            cost[i] = sign
+            solved = linprog(cost, A_ub=sides, b_ub=reach, bounds=[(None, None)] * len(center), method="highs")
+            ends.append(middle + unit * float(solved.x[i]) if solved.success else -sign * np.inf)
+        found.append((ends[0], ends[1]))
+    return found
 
 
 def _constraints(trial: Trial, donors: Sequence[str], free_base: bool) -> tuple[Array, Array, Array]:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mergetrace.estimators import cosine, solve
+from mergetrace.estimators import cosine, donor_sums, solve
 
 CONTRACT = ["tensor", "slice", "layer", "component", "elements", "alpha", "alpha_se", "cos_fit"]
 CONTRACT += ["alpha_replay", "coverage", "alpha_expected", "cos_expected", "bit_exact_rate", "status"]
@@ -28,8 +28,7 @@ def pool(fits: pd.DataFrame, donors: list[str], min_bit_exact: float = 1.0) -> d
     """
     voting = fits[fits["votes"]]
     total = {key: float(voting[key].sum()) for key in ("uu", "ub", "bb", "rounding", "n", "equal_base", "nonfinite")}
-    uv = np.array([voting[f"uv.{donor}"].sum() for donor in donors])
-    vv = _vv(voting, donors)
+    uv, vv = (values.sum(0) for values in donor_sums(voting, donors))
     alpha = solve(vv, uv) if total["uu"] > 0 else np.full(len(donors), np.nan)  # what did not move has no direction
     explained = float(alpha @ uv)
     many = np.sqrt(max(explained, 0.0) / total["uu"]) if total["uu"] > 0 else np.nan
@@ -140,6 +139,7 @@ def _donor(voting: pd.DataFrame, fits: pd.DataFrame, donor: str, alpha: float) -
         "stayed_alone": number(counts["stayed_alone"] / differ) if differ else None,
         "equal_donor": number((counts["equal_donor"] - agree + counts["moved_alone"]) / differ) if differ else None,
         "same_sign": number(same / both) if both else None,
+        "only": {name.split(".", 2)[2]: int(voting[name].sum()) for name in voting.columns if name.startswith(f"only.{donor}.")},
         "all_equal": bool((fits[f"equal_donor.{donor}"] == fits["n"]).all()),
         "is_base": bool((fits[f"parents_agree.{donor}"] == fits["n"]).all()),
     }
@@ -158,14 +158,6 @@ def _weighted_median(values: pd.Series, weights: pd.Series) -> float:
     order = values.argsort()
     running = weights.iloc[order].cumsum()
     return float(values.iloc[order].iloc[int((running >= running.iloc[-1] / 2).to_numpy().argmax())])
-
-
-def _vv(voting: pd.DataFrame, donors: list[str]) -> np.ndarray:
-    vv = np.empty((len(donors), len(donors)))
-    for i, first in enumerate(donors):
-        for j, second in enumerate(donors[i:], start=i):
-            vv[i, j] = vv[j, i] = voting[f"vv.{first}.{second}"].sum()
-    return vv
 
 
 def _mean(values: pd.Series, weights: pd.Series) -> float:

@@ -1,10 +1,11 @@
 """What the rules look at: one audited model's share of exact elements, and what chance and the controls reach beside it."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 MIN_AGREE = 100  # elements; a share of fewer is noise
+SHARED = 0.5  # cos_fit: of siblings of another task .05 on the right base, .59 to .97 on a wrong one
 
 Summary = Mapping[str, Any]
 """One audited model of summary.json: the pooled numbers (summaries.pool) and `recipe` (recipe_search.Search.result)."""
@@ -87,3 +88,45 @@ def moved_alone(case: Case, donor: str) -> float | None:
     """The share moved of the elements on which donor and base agree: none in a merge of the two, some after training; None where too few agree."""
     numbers = case.summary["donors"][donor]
     return numbers["moved_alone"] if numbers["parents_agree"] >= MIN_AGREE else None
+
+
+def lookalikes(case: Case, named: Collection[str]) -> dict[tuple[str, str], tuple[int, int]]:
+    """(named donor, unnamed donor alike): elements that only the one explains, and only the other.
+
+    Under the best recipe with one in the other's place, and where one donor is named each on its own at its own weight too: of the two counts
+    the one that speaks less for the named donor.
+    """
+    summary, cosines = case.summary, (case.summary.get("mixture") or {}).get("cosines", {})
+    swaps = {(swap["donor"], swap["other"]): (swap["only_donor"], swap["only_other"]) for swap in (summary.get("remainder") or {}).get("swaps", ())}
+    least, times, found = 1 - 1 / case.thresholds["max_inflation"], case.thresholds["min_told_apart"], {}
+    for own in named:
+        for other, cosine in cosines.get(own, {}).items():
+            if other in named or cosine is None or cosine**2 < least:
+                continue
+            counts = [swaps[own, other]] if (own, other) in swaps else []
+            if len(named) == 1 or not counts:
+                counts.append((summary["donors"][own]["only"][other], summary["donors"][other]["only"][own]))
+            found[own, other] = min(counts, key=lambda count: count[0] - times * count[1])
+    return found
+
+
+def shared_step(case: Case) -> str | None:
+    """What points to a wrong base where no other was offered: the controls, or else all donors, move alike from it. None where nothing does."""
+    pairs = (case.summary.get("mixture") or {}).get("cosines", {})
+    donors = [cosine for row in pairs.values() for cosine in row.values() if cosine is not None]
+    controls = {name: summary["cos_fit"] for name, summary in case.controls.items() if summary["cos_fit"] is not None}
+    if controls and min(controls.values()) >= SHARED:
+        who = f"The controls move in the donors' direction too (cos_fit {', '.join(f'{cosine:.2f} for {name}' for name, cosine in controls.items())})"
+    elif not controls and donors and min(donors) >= SHARED:
+        who = f"All donors move alike from {case.base} (cosine {min(donors):.2f} and more)"
+    else:
+        return None
+    return f"{who}, as all that descends from another model than {case.base} would: {case.base} may be the wrong base. Offer other candidates."
+
+
+def told_apart(case: Case, own: str, other: str, counts: tuple[int, int]) -> bool:
+    """Whether the elements say which of two donors that are alike it was. A copy of the one alone needs no further count."""
+    donors, (ours, theirs) = case.summary["donors"], counts
+    if donors[own]["all_equal"] or donors[other]["all_equal"]:
+        return donors[own]["all_equal"] and not donors[other]["all_equal"]
+    return ours >= max(MIN_AGREE, case.thresholds["min_told_apart"] * theirs)

@@ -5,11 +5,12 @@ rule is silent it is `inconclusive`. Accusing rules need exactness: a high cosin
 finetune on the donor's own task reaches one too. The same rules judge the controls.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from mergetrace.accusing import chosen_elements, finetune_of_donor, merge, merge_of_several_then_trained, merge_then_trained, other_merge
-from mergetrace.traces import Case, Decision, rate_of
+from mergetrace.readable import decimal, rate
+from mergetrace.traces import Case, Decision, lookalikes, rate_of, shared_step, told_apart
 
 ACCUSING = ("copy", "merge", "other_merge", "merge_then_trained", "finetune_of_donor")
 
@@ -23,7 +24,13 @@ def decide(case: Case) -> Decision:
     if case.layout:
         lines = [*(f"Undone: {line}" for line in case.layout["undone"]), *(f"Not undone: {line}" for line in case.layout["not_undone"])]
         decision = replace(decision, reasons=[*decision.reasons, *lines])
-    if decision.verdict not in ACCUSING or decision.verdict in case.thresholds["accuse_with"]:
+    if decision.verdict not in ACCUSING:
+        return decision
+    told, notes = _beside_lookalikes(case, decision.named)
+    if not told:
+        return Decision("inconclusive", [*decision.reasons, *notes])
+    decision = replace(decision, reasons=[*decision.reasons, *notes])
+    if decision.verdict in case.thresholds["accuse_with"]:
         return decision
     note = f"These are the traces of `{decision.verdict}`, a verdict that is not given while its error rates are not established."
     return Decision("inconclusive", [*decision.reasons, note])
@@ -86,15 +93,15 @@ def finetune_of_base(case: Case) -> Decision | None:
         return None
     if abs(cos_fit) >= limits["max_innocent_cos"] or max(signs) >= limits["max_innocent_same_sign"]:
         return None
-    if (rate := rate_of(summary)) is not None and rate > limits["max_control_bit_exact"]:
+    if (exact := rate_of(summary)) is not None and exact > limits["max_control_bit_exact"]:
         return None
     return Decision(
         "finetune_of_base",
         [
             f"{case.model} starts at {case.base} (cosine of the raw weights {summary['base_cos']:.4f}).",
             f"Its changes do not follow any donor's: cos_fit {cos_fit:.3f} (limit {limits['max_innocent_cos']}), "
-            f"equal signs {max(signs):.1%} (limit {limits['max_innocent_same_sign']:.0%}; chance is 50 %).",
-            "No recipe over the offered models gives it back" + (f" (best {rate:.1%} of informative elements)." if rate is not None else "."),
+            f"equal signs {rate(max(signs))} (limit {rate(limits['max_innocent_same_sign'])}; chance is 50 %).",
+            "No recipe over the offered models gives it back" + (f" (best {rate(exact)} of informative elements)." if exact is not None else "."),
         ],
         {},
         1.0,
@@ -116,28 +123,50 @@ RULES: tuple[Callable[[Case], Decision | None], ...] = (
 )
 
 
+def _beside_lookalikes(case: Case, named: Collection[str]) -> tuple[bool, list[str]]:
+    """Whether every named donor is told apart from the donors that are like it, and what is to be said of them."""
+    told, notes = True, []
+    cosines = (case.summary.get("mixture") or {}).get("cosines", {})
+    for (own, other), (ours, theirs) in lookalikes(case, named).items():
+        counted = (
+            f"their changes have a cosine of {decimal(cosines[own][other])}, {ours:,} elements speak for {own} alone and {theirs:,} for {other} alone"
+        )
+        if told_apart(case, own, other, (ours, theirs)):
+            notes.append(f"{own} and {other} are alike but told apart: {counted}.")
+            continue
+        told = False
+        notes.append(
+            f"{own} and {other} cannot be told apart: {counted}. These are the traces of one of them, or of a relative of both, so neither is named. "
+            "Offering only one of them would settle the rest; which of the two it was is not in the weights."
+        )
+    return told, notes
+
+
 def _inconclusive(case: Case) -> Decision:
     summary, limits = case.summary, case.thresholds
     reasons = []
     for donor, numbers in summary["donors"].items():
         if numbers["is_base"]:
             reasons.append(f"{donor} equals {case.base} in every compared element: the two cannot be told apart. Offer another donor or base.")
-    cos_fit, rate, informative = summary["cos_fit"], rate_of(summary), summary["recipe"]["informative_elements"]
+    cos_fit, exact, informative = summary["cos_fit"], rate_of(summary), summary["recipe"]["informative_elements"]
     if cos_fit is not None and abs(cos_fit) >= limits["max_innocent_cos"]:
         reasons.append(f"{case.model} moves in the donors' direction (cos_fit {cos_fit:.3f}), which independent finetunes on the same task do too.")
+        if step := shared_step(case):
+            reasons.append(step)
     if informative < limits["min_informative"]:
         reasons.append(
             f"Only {informative:,} elements are informative (at least {limits['min_informative']:,} are needed): "
             "the differences are too few or too fine."
         )
-    elif rate is not None and rate >= limits["min_bit_exact"]:
+    elif exact is not None and exact >= limits["min_bit_exact"]:
         reasons.append(
-            f"A recipe gives back {rate:.1%} of {informative:,} informative elements, but that is no proof: one parent alone, shuffled elements or a "
-            "control come too close, or a parent's share is next to nothing."
+            f"A recipe gives back {rate(exact)} of {informative:,} informative elements, but that is no proof: one parent alone, shuffled elements "
+            "or a control come too close, or a parent's share is next to nothing."
         )
-    elif rate is not None:
+    elif exact is not None:
         reasons.append(
-            f"No exact trace: the best recipe gives back {rate:.1%} of {informative:,} informative elements, {summary['exact_share'] or 0:.1%} of "
-            f"the tensors reach {limits['min_bit_exact']:.1%}. Another base, a parent that was not offered or another merge method may explain it."
+            f"No exact trace: the best recipe gives back {rate(exact)} of {informative:,} informative elements, "
+            f"{rate(summary['exact_share'] or 0.0)} of the tensors reach {rate(limits['min_bit_exact'])}. "
+            "Another base, a parent that was not offered or another merge method may explain it."
         )
     return Decision("inconclusive", reasons or ["No rule applies to these numbers."])

@@ -130,13 +130,13 @@ def left_over(remainder: Mapping[str, Any]) -> list[str]:
         return []
     place = "everywhere" if where["changed_slices"] == where["slices"] else f"in {where['changed_slices']:,} of {where['slices']:,} tensors"
     named = [
-        ", ".join(f"{name.replace('_', ' ')} {share:.0%}" for name, share in list(where[key].items())[:MOST_PLACES])
+        ", ".join(f"{name.replace('_', ' ')} {percent(share, digits=0)}" for name, share in list(where[key].items())[:MOST_PLACES])
         for key in ("layers", "components")
     ]
     further = len(where["layers"]) - MOST_PLACES
     found = [
-        f"{remainder['changed'] / remainder['elements']:.2%} of {remainder['elements']:,} elements lie beyond rounding, {place}; of their energy "
-        f"by layer {named[0]}{f' and {further} more' if further > 0 else ''}, by part {named[1]}."
+        f"{percent(remainder['changed'] / remainder['elements'], digits=2)} of {remainder['elements']:,} elements lie beyond rounding, {place}; "
+        f"of their energy by layer {named[0]}{f' and {further} more' if further > 0 else ''}, by part {named[1]}."
     ]
     if rank is None:
         return [*found, f"Its rank is not known: {remainder['rank_reason']}."]

@@ -132,11 +132,70 @@ def test_a_decoy_is_not_named(judge):
     assert abs(found["parents"]["second"]["alpha"]) < 0.01
 
 
-def test_of_two_bases_the_one_that_fits_is_chosen_and_said(judge):
-    found = judge({"suspect": blend(BASE, DONOR, 0.571), "wrong": finetuned(BASE, 5, size=0.01)}, base=["wrong", "base"])
+def test_two_parents_and_a_decoy_have_shares_with_intervals(judge):
+    parts = [0.4, 0.3, 0.3]
+    suspect = {name: sum(part * model[name].float() for part, model in zip(parts, (BASE, DONOR, SECOND), strict=True)).bfloat16() for name in BASE}
+    found = judge({"suspect": suspect, "second": SECOND, "decoy": finetuned(BASE, 6)}, donors=["decoy", "donor", "second"])
+    assert (found["verdict"], named(found)) == ("merge", ["donor", "second"]), found["reasons"]
+    for donor in ("donor", "second"):
+        low, high = found["parents"][donor]["alpha_ci95"]
+        assert low < 0.3 < high < low + 1e-4
+    decoy = found["parents"]["decoy"]
+    assert decoy["share"] < 0.001
+    assert decoy["share_ci95"][0] >= 0
+    assert decoy["share_ci95"][1] < 0.01
+
+
+@pytest.mark.parametrize("suspect", [blend(BASE, DONOR, 0.571), DONOR], ids=["merge", "copy"])
+def test_of_two_donors_that_are_the_same_neither_is_named(judge, suspect):
+    found = judge({"suspect": suspect, "twin": DONOR}, donors=["twin", "donor"])
+    assert_not_accused(found)
+    assert any("twin and donor cannot be told apart" in reason for reason in found["reasons"])
+    assert found["parents"]["donor"]["share"] is None
+
+
+@pytest.mark.parametrize("size", [1e-4, 1e-5])
+def test_a_donor_is_told_from_its_near_copy(judge, size):
+    found = judge({"suspect": blend(BASE, DONOR, 0.571), "near": finetuned(DONOR, 9, size)}, donors=["near", "donor"])
+    assert_merge(found, 0.571)
+    assert any("donor and near are alike but told apart" in reason for reason in found["reasons"])
+    assert found["parents"]["near"]["inflation"] > 100
+
+
+def test_relatives_of_a_parent_that_was_not_offered_are_not_told_apart(judge):
+    relatives = {"one": finetuned(DONOR, 9, 1e-5), "other": finetuned(DONOR, 10, 1e-5)}
+    assert_not_accused(judge({"suspect": blend(BASE, DONOR, 0.571), **relatives}, donors=["one", "other"]))
+
+
+WRONG = finetuned(BASE, 5, size=0.01)
+
+
+def test_of_two_bases_the_one_that_fits_is_chosen_and_the_trap_explained(judge):
+    found = judge({"suspect": blend(BASE, DONOR, 0.571), "wrong": WRONG}, base=["wrong", "base"])
     assert_merge(found, 0.571)
     assert found["base"]["name"] == "base"
-    assert any("wrong" in reason for reason in found["reasons"])
+    assert (found["bases"]["base"]["verdict"], found["bases"]["wrong"]["verdict"]) == ("merge", "inconclusive")
+    assert found["bases"]["wrong"]["control_cos_fit"] > 0.9
+    assert found["bases"]["wrong"]["times"] > 10
+    said = " ".join(found["reasons"])
+    assert "base fits: a recipe on it gives 100" in said
+    assert "trap of a wrong base: there a control's cos_fit is 0.96" in said
+
+
+def test_of_two_bases_the_nearer_is_chosen_for_an_innocent(judge):
+    found = judge({"suspect": finetuned(BASE, 8), "wrong": WRONG}, base=["wrong", "base"], controls=[])
+    assert_not_accused(found, "finetune_of_base")
+    said = " ".join(found["reasons"])
+    assert "suspect moved least from it" in said
+    assert "trap of a wrong base: there suspect's cos_fit is 0.96" in said
+    assert "No control was given" in said
+
+
+@pytest.mark.parametrize(("changes", "who"), [({}, "The controls move"), ({"controls": [], "donors": ["donor", "sibling"]}, "All donors move alike")])
+def test_a_wrong_base_alone_is_recognised(judge, changes, who):
+    found = judge({"suspect": blend(BASE, DONOR, 0.571), "wrong": WRONG}, base="wrong", **changes)
+    assert_not_accused(found)
+    assert any(who in reason and "wrong may be the wrong base" in reason for reason in found["reasons"])
 
 
 def test_copies_are_answers(judge):

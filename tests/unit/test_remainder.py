@@ -173,7 +173,7 @@ def test_without_a_merge_nothing_is_said_of_what_came_after(judge):
 def test_words_for_a_remainder_name_the_largest_places():
     where = {"slices": 90, "changed_slices": 80, "layers": {str(layer): 0.1 for layer in range(10)}, "components": {"mlp": 1.0}}
     said = " ".join(left_over({"changed": 5, "elements": 100, "where": where, "rank": None, "rank_reason": "too little was kept"}))
-    assert "5.00% of 100 elements" in said
+    assert "5.00\u00a0% of 100 elements" in said
     assert "and 4 more" in said
     assert "too little was kept" in said
     assert left_over({"changed": 0, "elements": 100, "where": where | {"changed_slices": 0}, "rank": None}) == []

@@ -100,14 +100,14 @@ def test_a_decoy_with_a_trifling_share_is_not_named():
 def test_traces_of_a_blend_with_training_on_top():
     decision = verdict(numbers(cos=0.99, rate=0.79, donor=TRAINED))
     assert (decision.verdict, decision.named) == ("merge_then_trained", {"nex": 0.571})
-    assert "4.0% for its elements shuffled" in decision.reasons[0]
-    assert "5.0% for control sibling" in decision.reasons[0]
+    assert "4.0\u00a0% for its elements shuffled" in decision.reasons[0]
+    assert "5.0\u00a0% for control sibling" in decision.reasons[0]
 
 
 def test_by_default_statistical_traces_are_stated_and_accuse_nobody():
     decision = verdict(numbers(cos=0.99, rate=0.79, donor=TRAINED), thresholds=DEFAULTS)
     assert (decision.verdict, decision.named) == ("inconclusive", {})
-    assert "4.0% for its elements shuffled" in decision.reasons[0]
+    assert "4.0\u00a0% for its elements shuffled" in decision.reasons[0]
     assert "`merge_then_trained`" in decision.reasons[-1]
     assert verdict(numbers(**MERGE), thresholds=DEFAULTS).verdict == "merge"
 
