@@ -2,8 +2,8 @@
 
 python benchmarks/dag.py [--audits 1 10 100] [--runs 3]
 
-The stage `plan` is made to look done, so that every job of an audit is in the DAG: 397B is 60 layers, embeddings, vision and MTP, in 94 files
-for each of three models, fetched from the Hub file by file; the others are audits of as many layers in local folders that share their models.
+The stages up to `layout` are made to look done, so that every job of an audit is in the DAG: 397B is 60 layers, embeddings, vision and MTP, in
+94 files for each of three models, fetched from the Hub file by file; the others are audits of as many layers in local folders that share models.
 """
 
 import argparse
@@ -34,7 +34,7 @@ LAYERS = [*map(str, range(60)), "outer", "visual", "mtp"]
 
 
 def audits(place: Path, count: int, hub: bool) -> None:
-    """A configuration, and everything up to the plan."""
+    """A configuration, and everything up to the layout."""
     names = [f"audit{i}" for i in range(count)]
     sources = {name: {"repo": f"owner/{name}"} if hub else {"path": f"models/{name}"} for name in MODELS}
     config = {"models": sources, "audits": {name: {"suspect": "suspect", "base": "base", "donors": ["donor"]} for name in names}}
@@ -56,7 +56,8 @@ def audits(place: Path, count: int, hub: bool) -> None:
             (made / name).touch()
     for name in names:
         (place / "results" / name).mkdir()
-        for path, text in {"plan.parquet": "", "unpaired.csv": "", "plan.json": json.dumps({"layers": LAYERS, "stream": stream})}.items():
+        facts = {"plan.json": json.dumps({"layers": LAYERS, "stream": stream}), "by_name.parquet": "", "by_name_unpaired.csv": ""}
+        for path, text in {**facts, "plan.parquet": "", "unpaired.csv": "", "layout.json": json.dumps({"layers": LAYERS})}.items():
             (place / "results" / name / path).write_text(text)
 
 

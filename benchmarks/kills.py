@@ -1,13 +1,15 @@
-"""Killed at random moments and resumed: do the results come out the same, and is only the work redone that was running? Writes kills.md.
+"""Killed at random moments and resumed, again and again: are the results the same, and is only that redone which was running? Writes kills.md.
 
-python benchmarks/kills.py [--kills 30] [--seed 0] [--gb 2] [--work results/kills]
+python benchmarks/kills.py [--seed 0] [--gb 2] [--work results/kills]
 
-Two audits run through once, undisturbed, and every result's sha256 is kept. Then, kill by kill, a run is started from nothing (most runs
-of the demo keep its trained models), one of three is killed at a random moment (Snakemake alone, Snakemake and all its jobs, or one job), and
-`scripts/resume.py` is called. Interrupted itself, it goes on with the next kill: finished ones are lines of kills.jsonl in the work folder.
+Each audit runs through once, undisturbed, and every result's sha256 is kept. Then it is started from nothing and killed at a random moment:
+Snakemake alone, Snakemake and all its jobs, or one job. What is there under its final name must be whole. `scripts/resume.py` takes it up, is
+killed in turn, and so on; after its last kill a run is let finish. Interrupted itself, the benchmark goes on with the next run: finished ones are
+lines of kills.jsonl in the work folder.
 """
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
@@ -32,12 +34,14 @@ from kernel import make  # noqa: E402
 from workflow.conftest import copy_workflow  # noqa: E402
 
 from frontdoor import run, say  # noqa: E402
-from mergetrace.files import whole, write_text  # noqa: E402
+from mergetrace.files import write_text  # noqa: E402
 from mergetrace.leftovers import RUN  # noqa: E402
+
+RUNS = (("summed", 10), ("summed", 10), ("demo", 7), ("demo, models trained", 3))
+"""What is run, and how often each run is killed; `demo` keeps its trained models from run to run."""
 
 VICTIMS = ("Snakemake", "Snakemake and its jobs", "one job")
 NOT_RESULTS = ("logs", "benchmarks", "README.md")
-DEMO, TRAINED = 5, 15  # every so manyth kill is of the demo, and of a demo that trains its models too
 STARTED = re.compile(r"^Job (\d+): (.+)$", flags=re.M)
 FINISHED = re.compile(r"^Finished jobid: (\d+) ", flags=re.M)
 SUMMED = {
@@ -49,16 +53,22 @@ SUMMED = {
 PAGE = """\
 # Killed and resumed
 
-`{command}`: {audits}. Killed at random moments (seed {seed}) and taken up again by `scripts/resume.py`, which is what `make resume` calls.
+`python benchmarks/kills.py --seed {seed} --gb {gb:g}`: the demo, and an audit of {gb:g} GB of planted models in full mode (`summed`), killed at
+random moments, resumed by `scripts/resume.py` (which is what `make resume` calls), killed again, and let finish after the last kill of a run.
 
-**{same} of {total} resumed runs ended with the results of an undisturbed run, file by file and byte by byte; {clean} of {total} redid no job that had
-finished.** {jobs} jobs were running when the kill came.
+**{same} of {runs} runs, killed {kills} times, ended with the results of an undisturbed run, file by file and byte by byte. After {whole} of
+{kills} kills everything under a final name was whole and right; after {clean} of {kills} no job was done again that had finished.** {running} jobs
+were running when a kill came.
 
-| | audit | killed after | who | jobs finished | running | done again | finished jobs redone | files | results |
-|---:|---|---:|---|---:|---:|---:|---:|---:|---|
+| run | audit | killed after | who | jobs finished | running | files there, right | then done again | of these finished before |
+|---:|---|---:|---|---:|---:|---:|---:|---:|
 {rows}
 
-The results of the undisturbed runs, as sha256 over the sorted list of every file's name and sha256 (logs and timings apart):
+| run | audit | ends with | files | sha256 over the sorted list of their names and sha256 |
+|---:|---|---|---:|---|
+{ends}
+
+Undisturbed:
 
 {references}
 """
@@ -81,20 +91,21 @@ def command(audit: str) -> list[str]:
     return ["-m", "snakemake", "--cores", "2", *(["--configfile", "summed.yaml"] if audit == "summed" else [])]
 
 
-def clear(place: Path, audit: str, standins: bool) -> None:
+def clear(place: Path, audit: str) -> None:
     """Start from nothing, or from trained models."""
-    kept = [] if audit == "demo" and standins else ["stand-ins"]
     for path in (place / "results").iterdir():
-        if path.name not in kept:
+        if path.name != "stand-ins" or audit == "demo, models trained":
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     shutil.rmtree(place / ".snakemake/incomplete", ignore_errors=True)
 
 
 def hashes(place: Path, audit: str) -> dict[str, str]:
     """sha256 of every result, by its path; the demo's trained models are results too."""
-    results, others = place / "results", (*NOT_RESULTS, *(["stand-ins"] if audit != "demo" else []))
-    paths = (path for path in sorted(results.rglob("*")) if path.is_file() and path.relative_to(results).parts[0] not in others)
-    return {str(path.relative_to(results)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths if not path.name.startswith(".snakemake")}
+    results, others = place / "results", (*NOT_RESULTS, *(["stand-ins"] if audit == "summed" else []))
+    files = {path.relative_to(results): path for path in sorted(results.rglob("*")) if path.is_file()}
+    passing = (".partial", ".snakemake_timestamp")  # not under a final name; Snakemake's own
+    kept = {name: path for name, path in files.items() if name.parts[0] not in others and not any(part.endswith(passing) for part in name.parts)}
+    return {str(name): hashlib.sha256(path.read_bytes()).hexdigest() for name, path in kept.items()}
 
 
 def digest(table: dict[str, str]) -> str:
@@ -114,57 +125,62 @@ def jobs(text: str) -> tuple[set[str], set[str]]:
     return set(began.values()), {began[number] for number in FINISHED.findall(text) if number in began}
 
 
-def victims(place: Path, snakemake: subprocess.Popen, who: str) -> list[psutil.Process]:
-    """The processes to kill."""
-    children = psutil.Process(snakemake.pid).children(recursive=True)
-    if who == "one job":
-        return children[:1] and [children[0], *children[0].children(recursive=True)]
-    return [psutil.Process(snakemake.pid), *(children if who == VICTIMS[1] else [])]
+def victims(snakemake: subprocess.Popen, who: str) -> list[psutil.Process]:
+    """The processes to kill; none where the run has just ended."""
+    try:
+        children = psutil.Process(snakemake.pid).children(recursive=True)
+        if who == "one job":
+            return children[:1] and [children[0], *children[0].children(recursive=True)]
+        return [psutil.Process(snakemake.pid), *(children if who == VICTIMS[1] else [])]
+    except psutil.NoSuchProcess:
+        return []
 
 
-def kill_one(place: Path, number: int, seed: int, audit: str, seconds: float, standins: bool, expected: dict[str, str]) -> dict[str, Any]:
-    """One kill and what came of it. The moment and the victim depend on the seed and the kill's number only."""
-    generator = random.Random(f"{seed} {number}")
-    moment, who = generator.uniform(0.03, 0.97) * seconds, generator.choice(VICTIMS)
-    clear(place, audit, standins)
+def kill(snakemake: subprocess.Popen, moment: float, who: str) -> bool:
+    """Kill at that moment, and wait until Snakemake has ended. Whether there was something to kill."""
     began = time.monotonic()
-    snakemake = start(place, command(audit), "first.log")
     while time.monotonic() - began < moment and snakemake.poll() is None:
         time.sleep(0.01)
-    doomed = victims(place, snakemake, who) if snakemake.poll() is None else []
-    for process in doomed:
-        try:
-            process.send_signal(signal.SIGKILL)
-        except psutil.NoSuchProcess:
-            continue
-    if who == "one job":  # Snakemake notices, lets the others end, and fails; unless the job had just ended by itself
-        snakemake.wait()
-    else:
-        snakemake.kill()
-        snakemake.wait()
-    after = time.monotonic() - began
-    started, finished = jobs((place / "first.log").read_text(errors="replace"))
-    resumed = started if (place / "results/logs/started.json").exists() else None
-    again = start(place, ["scripts/resume.py"] if resumed is not None else command(audit), "second.log")
-    code = again.wait()
-    left = [process.pid for process in psutil.process_iter() if _of(process, place)]
-    redone, _ = jobs((place / "second.log").read_text(errors="replace"))
+    while snakemake.poll() is None:
+        if doomed := victims(snakemake, who):
+            for process in doomed:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.send_signal(signal.SIGKILL)
+            snakemake.wait()  # where one job was killed, Snakemake lets the others end and fails
+            return True
+        time.sleep(0.01)  # no job runs just now
+    return False
+
+
+def run_killed(place: Path, number: int, audit: str, kills: int, seed: int, undisturbed: dict[str, Any]) -> dict[str, Any]:
+    """One run, killed `kills` times. Moments and victims depend on the seed and the run's number only."""
+    generator = random.Random(f"{seed} {number}")
+    clear(place, audit)
+    arguments, expected = command(audit), undisturbed["hashes"]
+    rows: list[dict[str, Any]] = []
+    seen: set[str] = set()
+    finished: set[str] = set()
+    for attempt in range(kills + 1):
+        moment, who = generator.uniform(0.02, 1.6 / kills) * undisturbed["seconds"], generator.choice(VICTIMS)
+        snakemake = start(place, arguments, "output.log")
+        killed = attempt < kills and kill(snakemake, moment, who)
+        code = snakemake.wait()
+        started, ended = jobs((place / "output.log").read_text(errors="replace"))
+        if rows:
+            rows[-1] |= {"again": sorted(started & seen), "needlessly": sorted(started & finished)}
+        if not killed:
+            break
+        seen, finished = seen | started, finished | ended
+        found = hashes(place, audit)
+        right = sum(expected.get(name) == value for name, value in found.items())
+        rows.append({"after": moment, "who": who, "finished": len(ended), "running": len(started - ended), "there": len(found), "right": right})
+        if (place / "results/logs/started.json").exists():
+            arguments = ["scripts/resume.py"]
     found = hashes(place, audit)
-    return {
-        "number": number,
-        "audit": audit + (", models trained" if standins else ""),
-        "after": after,
-        "of": seconds,
-        "who": who,
-        "finished": len(finished),
-        "running": len(started - finished),
-        "redone": sorted(redone & started),
-        "needlessly": sorted(redone & finished),
-        "code": code,
-        "processes_left": left,
-        "files": len(found),
-        "different": sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)),
-    }
+    different = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+    left = [process.pid for process in psutil.process_iter() if _of(process, place)] + [str(path) for path in (place / "results").rglob("*.partial")]
+    end = {"code": code, "left": left, "different": different, "files": len(found), "digest": digest(found)}
+    return {"number": number, "audit": audit, "kills": rows, **end}
 
 
 def _of(process: psutil.Process, place: Path) -> bool:
@@ -174,69 +190,69 @@ def _of(process: psutil.Process, place: Path) -> bool:
         return False
 
 
-def reference(place: Path, work: Path, audit: str, standins: bool) -> dict[str, Any]:
+def reference(place: Path, work: Path, audit: str) -> dict[str, Any]:
     """The undisturbed run: its seconds and hashes; kept, so that an interrupted benchmark need not repeat it."""
-    path = work / f"{audit}{'-trained' if standins else ''}.json"
+    path = work / f"{audit.replace(', models ', '-')}.json"
     if not path.exists():
-        clear(place, audit, standins)
+        clear(place, audit)
         began = time.monotonic()
         if code := start(place, command(audit), "reference.log").wait():
             sys.exit(f"the undisturbed {audit} failed with {code}; see {place}/reference.log")
         write_text(path, json.dumps({"seconds": time.monotonic() - began, "hashes": hashes(place, audit)}))
-        say(f"{path.stem}: {time.monotonic() - began:.0f} s undisturbed")
+        say(f"{audit}: {time.monotonic() - began:.0f} s undisturbed")
     return json.loads(path.read_text())
 
 
-def page(rows: list[dict[str, Any]], references: dict[str, dict[str, Any]], arguments: argparse.Namespace) -> str:
-    """The table as markdown."""
-    outcome = {row["number"]: "identical" if same(row) else f"DIFFERENT: {row['different'][:3]}" for row in rows}
-    lines = [
-        f"| {row['number']} | {row['audit']} | {row['after']:.1f} of {row['of']:.1f} s | {row['who']} | {row['finished']} | {row['running']} "
-        f"| {len(row['redone'])} | {len(row['needlessly'])} | {row['files']} | {outcome[row['number']]} |"
-        for row in rows
+def page(runs: list[dict[str, Any]], references: dict[str, dict[str, Any]], arguments: argparse.Namespace) -> str:
+    """The tables as markdown."""
+    kills = [(run["number"], run["audit"], row) for run in runs for row in run["kills"]]
+    rows = [
+        f"| {number} | {audit} | {row['after']:.0f} s | {row['who']} | {row['finished']} | {row['running']} | {row['right']} of {row['there']} "
+        f"| {len(row['again'])} | {len(row['needlessly'])} |"
+        for number, audit, row in kills
+    ]
+    ends = [
+        f"| {run['number']} | {run['audit']} | {'identical results' if same(run) else f'DIFFERENT: {run}'} | {run['files']} | `{run['digest']}` |"
+        for run in runs
     ]
     return PAGE.format(
-        command=f"python benchmarks/kills.py --kills {arguments.kills} --seed {arguments.seed} --gb {arguments.gb:g}",
-        audits=f"the demo, and an audit of {arguments.gb:g} GB of planted models in full mode",
         seed=arguments.seed,
-        same=sum(map(same, rows)),
-        total=len(rows),
-        clean=sum(not row["needlessly"] for row in rows),
-        jobs=sum(row["running"] for row in rows),
-        rows="\n".join(lines),
+        gb=arguments.gb,
+        same=sum(map(same, runs)),
+        runs=len(runs),
+        kills=len(kills),
+        whole=sum(row["right"] == row["there"] for *_, row in kills),
+        clean=sum(not row["needlessly"] for *_, row in kills),
+        running=sum(row["running"] for *_, row in kills),
+        rows="\n".join(rows),
+        ends="\n".join(ends),
         references="\n".join(f"- {name}: {len(each['hashes'])} files, `{digest(each['hashes'])}`" for name, each in references.items()),
     )
 
 
-def same(row: dict[str, Any]) -> bool:
-    """Whether a resumed run ended well, with the undisturbed run's results, and left nothing running."""
-    return not row["different"] and row["code"] == 0 and not row["processes_left"]
+def same(run: dict[str, Any]) -> bool:
+    """Whether a run ended well, with the undisturbed run's results, and left nothing behind."""
+    return not run["different"] and run["code"] == 0 and not run["left"]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=30)
+    parser.add_argument("--gb", type=float, default=2.0, help="size of the planted models together")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--gb", type=float, default=2.0, help="size of the second audit's models together")
     parser.add_argument("--work", type=Path, default=ROOT / "results/kills")
     arguments = parser.parse_args()
     place, log = prepare(arguments.work.resolve(), arguments.gb), arguments.work / "kills.jsonl"
-    rows = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+    runs = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     references = {}
-    plans = [("demo" if number % DEMO == 0 else "summed", number % TRAINED == 0) for number in range(arguments.kills)]
-    for audit, standins in sorted(set(plans), reverse=True):
-        references[f"{audit}{', models trained' if standins else ''}"] = reference(place, arguments.work, audit, standins)
-    for number, (audit, standins) in enumerate(plans):
-        if number in {row["number"] for row in rows}:
-            continue
-        undisturbed = references[f"{audit}{', models trained' if standins else ''}"]
-        row = kill_one(place, number, arguments.seed, audit, undisturbed["seconds"], standins, undisturbed["hashes"])
-        rows.append(row)
-        with log.open("a") as handle:
-            handle.write(json.dumps(row) + "\n")
-        say(f"{number}: {row['audit']}, {row['who']} after {row['after']:.1f} s: {'identical' if same(row) else row}")
-    with whole(HERE / "kills.md") as partial:
-        partial.write_text(page(rows, references, arguments))
+    for number, (audit, kills) in enumerate(RUNS, start=1):
+        references[audit] = reference(place, arguments.work, audit)
+        if number not in {run["number"] for run in runs}:
+            done = run_killed(place, number, audit, kills, arguments.seed, references[audit])
+            runs.append(done)
+            with log.open("a") as handle:
+                handle.write(json.dumps(done) + "\n")
+            say(f"run {number}, {audit}: killed {len(done['kills'])} times, {'identical' if same(done) else done}")
+        write_text(HERE / "kills.md", page(runs, references, arguments))
 
 
 if __name__ == "__main__":

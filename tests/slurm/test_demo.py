@@ -25,7 +25,7 @@ OPTIONS = [
     *("--workflow-profile", "config/slurm", "--config", "compute={device: auto}"),
     *("--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "10", "--group-components", "models=16", "layers=4"),
     *("--set-resources", "ask:slurm_partition=gpus", "ask:gpu_model=standin", "ask:runtime=1 if attempt == 1 else 30"),
-    "plan:mem_mb=60 if attempt == 1 else 2000",
+    "layout:mem_mb=60 if attempt == 1 else 3000",
 ]
 PATIENCE = 900
 
@@ -135,10 +135,10 @@ def test_a_job_lost_is_tried_again(story, fault, state):
 
 
 def test_a_job_over_its_memory_is_tried_again_with_more(story):
-    first, *_, last = (cluster.ended(job) for job in story.watch.ids("rule_plan_wildcards_demo"))
+    first, *_, last = (cluster.ended(job) for job in story.watch.ids("rule_layout_wildcards_demo"))
     assert "mem=60M" in first["TRES"]
     assert "exceeded memory limit" in Path(first["StdOut"]).read_text()
-    assert "mem=2000M" in last["TRES"] or "mem=2G" in last["TRES"], last["TRES"]
+    assert "mem=3000M" in last["TRES"] or "mem=3G" in last["TRES"], last["TRES"]
     assert last["JobState"] == "COMPLETED"
 
 
