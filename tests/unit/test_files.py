@@ -56,6 +56,14 @@ def test_a_full_disk_is_one_line():
     assert "Traceback" not in done.stderr
 
 
+def test_too_little_memory_is_one_line():
+    code = "import frontdoor\nfrontdoor.run(lambda: bytearray(1 << 50))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT / "scripts", capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("mergetrace: out of memory; ")
+    assert done.stderr.count("\n") == 1
+
+
 def test_evidence_on_a_full_disk_is_an_os_error(tmp_path):
     """The safetensors writer wraps the system's error; a file-size limit stands in for the full disk."""
     code = (

@@ -2,8 +2,6 @@
 
 import hashlib
 import os
-import re
-import resource
 import shutil
 import signal
 import subprocess
@@ -103,26 +101,6 @@ def test_ctrl_c(interrupted):
     output, _ = running.communicate(timeout=120)
     assert running.returncode
     assert "user request" in output, output
-
-
-def test_too_little_memory_is_said_in_a_line(interrupted):
-    def limit():
-        resource.setrlimit(resource.RLIMIT_AS, (600 << 20, 600 << 20))
-
-    done = subprocess.run(
-        [sys.executable, "-c", "import frontdoor\nfrontdoor.run(lambda: bytearray(1 << 40))"],
-        cwd=interrupted / "scripts",
-        capture_output=True,
-        text=True,
-        check=False,
-        preexec_fn=limit,
-    )
-    assert done.returncode == 1
-    assert re.fullmatch(r"mergetrace: out of memory; .*\n", done.stderr), done.stderr
-    running = start(interrupted)
-    wait_for_log(interrupted, "plan")
-    running.kill()
-    running.communicate()
 
 
 @pytest.mark.real
