@@ -1,7 +1,7 @@
 # How much of the evidence every blend weight explains, for the report's picture of it.
 rule coverage:
     input:
-        script="scripts/coverage.py",
+        script="scripts/curve.py",
         library=library("curves", "rounding", "evidence", "dtypes"),
         fits=of_layers("results/{audit}/fits/{layer}.parquet"),
         evidence=of_layers("results/{audit}/evidence/{layer}.safetensors"),

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,13 @@ def test_memory_grows_with_the_attempt():
     for path in (ROOT / "rules").glob("*.smk"):
         fixed = [line.strip() for line in path.read_text().splitlines() if "mem_mb=" in line and "growing(" not in line and "attempt" not in line]
         assert not fixed, f"{path.name}: {fixed}"
+
+
+def test_no_script_takes_the_name_of_a_package_that_others_import():
+    """A script's folder comes first where Python looks: numba, for one, imports `coverage` if there is any."""
+    optional = {"coverage", "cffi", "cupy", "IPython", "graphviz", "objgraph", "psutil", "setproctitle", "tblib", "pyzstd"}
+    taken = optional | set(sys.stdlib_module_names) | set(packages_distributions())
+    assert not taken & {path.stem for path in (ROOT / "scripts").iterdir()} - {"mergetrace"}
 
 
 def test_the_library_neither_prints_nor_parses_arguments():
