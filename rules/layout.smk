@@ -28,6 +28,8 @@ checkpoint layout:
         facts="results/{audit}/layout.json",
     log:
         "results/logs/layout/{audit}.log",
+    # While a checkpoint is unfinished Snakemake throws no fetched file away.
+    priority: 20
     conda:
         "../envs/weights.yaml"
     threads: 1

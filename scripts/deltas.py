@@ -18,7 +18,8 @@ from mergetrace.evidence import write_evidence
 from mergetrace.files import read_json, whole, write_parquet
 from mergetrace.gram import kernel_for
 from mergetrace.sampling import evidence_blocks, tiles
-from mergetrace.streaming import as_fetched
+from mergetrace.shards import settle
+from mergetrace.streaming import as_fetched, needed
 from mergetrace.weights import Weights
 
 
@@ -41,7 +42,10 @@ def main() -> None:
 
     plan = pd.read_parquet(arguments.plan, filters=[("layer", "==", arguments.layer)])
     if arguments.stream:
-        plan = as_fetched(plan, read_json(arguments.stream)["stream"])
+        stream = read_json(arguments.stream)["stream"]
+        plan = as_fetched(plan, stream)
+        for model, numbers in needed(stream, arguments.layer).items():
+            settle(Path(dict(arguments.folders)[model]), numbers)
     choose = partial(evidence_blocks, blocks=arguments.blocks, block_elements=arguments.block_elements, seed=arguments.seed)
     slices = [_slice(slice_id, views.to_dict("records"), choose, arguments.mode) for slice_id, views in plan.groupby("slice_id")]
     size = sum(int(part.blocks[:, 1].sum()) * FORMATS[view["dtype"]].width for part in slices for view in part.members.values())

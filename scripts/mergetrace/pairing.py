@@ -8,7 +8,7 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -170,7 +170,7 @@ def pair(models: dict[str, dict[tuple[str, str], View]], required: list[str]) ->
             "component": component_of(key[0]),
             "elements": rows_compared * members[required[0]].cols,
         }
-        rows += [{**common, "model": model, **{k: v for k, v in asdict(view).items() if k not in common}} for model, view in members.items()]
+        rows += [{**common, "model": model, **vars(view)} for model, view in members.items()]
         slice_id += 1
     return pd.DataFrame(rows), unpaired
 

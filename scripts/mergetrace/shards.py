@@ -4,7 +4,7 @@ import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -27,9 +27,9 @@ def fetch(
 ) -> None:
     """Fetch a file of the repository to `target`, and make sure that its hash is the one the Hub lists.
 
-    partial: where the bytes are collected; what is there of an earlier attempt is kept, whole pieces of it, and hashed again, for nobody knows what
-    happened to it since. progress: called with every number of bytes that is there. AuditError where the hash is another (the bytes are thrown
-    away), where the disk is too small, and for whatever the reader gives up on.
+    partial: beside `target`, where the bytes are collected. What is there of an earlier attempt is kept, whole pieces of it, and hashed again, for
+    nobody knows what happened to it since. progress: called with every number of bytes that is there. AuditError where the hash is another (the
+    bytes are thrown away), where the disk is too small, and for whatever the reader gives up on.
     """
     partial.parent.mkdir(parents=True, exist_ok=True)
     size = file.size
@@ -56,6 +56,21 @@ def fetch(
                 f"{reader.repo}@{reader.commit[:12]}/{name}: its hash is {found}, the Hub lists {file.listed}: damaged on the way or on this disk, "
                 "or altered where it is kept; it was thrown away, run again to fetch it anew"
             )
+        _name(partial, target)
+
+
+def settle(folder: Path, numbers: Iterable[int]) -> None:
+    """Take away the second names of files that are known to be there (see `_name`)."""
+    for number in numbers:
+        (folder / f"{number:05}.partial").unlink(missing_ok=True)
+
+
+def _name(partial: Path, target: Path) -> None:
+    """Give the finished file its name, beside the one it has: were Snakemake killed before it learns of it, it would throw `target` away."""
+    target.unlink(missing_ok=True)
+    try:
+        os.link(partial, target)
+    except OSError:  # a file system without second names
         os.replace(partial, target)
 
 

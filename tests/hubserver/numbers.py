@@ -7,7 +7,7 @@ a model was stored:
     base    = bf16(mean + sd * n0)
     donor   = bf16(base + step * n1)
     sibling = bf16(base + step * (shared * n1 + sqrt(1 - shared^2) * n2))      finetunes of one base share directions
-    suspect = bf16(alpha * donor + (1 - alpha) * base + drift * step * n3)
+    suspect = bf16(fma(1 - alpha, base, alpha * donor) + drift * step * n3)                   as merging tools do: one rounding for the second product
 """
 
 from statistics import NormalDist
@@ -38,9 +38,9 @@ def _value(code):
 
 @njit(**FLAGS)
 def fill(out, first, key, role, mean, sd, step, alpha, shared, drift, quantiles):
-    """Write the bf16 codes of elements first..first+len(out) of a tensor. key: uint64 of the tensor; the other numbers float32."""
+    """Write the bf16 codes of elements first..first+len(out) of a tensor. key: uint64 of the tensor; alpha: float64; the other numbers: float32."""
     own = np.float32(np.sqrt(1 - shared * shared))
-    rest = np.float32(1) - alpha
+    weight, rest = np.float32(alpha), np.float32(1 - alpha)
     for i in range(out.size):
         h = key + np.uint64(first + i + 1) * np.uint64(0x9E3779B97F4A7C15)
         h = (h ^ (h >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -55,7 +55,8 @@ def fill(out, first, key, role, mean, sd, step, alpha, shared, drift, quantiles)
             else:
                 code = _round(base + shift)
                 if role == SUSPECT:
-                    blend = alpha * _value(code) + rest * base
+                    product = np.float64(weight * _value(code))
+                    blend = np.float32(product + np.float64(rest) * np.float64(base))
                     if drift != 0:
                         blend += drift * step * quantiles[h >> np.uint64(52)]
                     code = _round(blend)
@@ -65,5 +66,7 @@ def fill(out, first, key, role, mean, sd, step, alpha, shared, drift, quantiles)
 def codes(role: int, key: int, first: int, count: int, mean: float, sd: float, step: float, alpha: float, shared: float, drift: float) -> NDArray:
     """The same as a new array, uint16 [count]."""
     out = np.empty(count, np.uint16)
-    fill(out, first, np.uint64(key), role, *map(np.float32, (mean, sd, step, alpha, shared, drift)), QUANTILES)
+    fill(
+        out, first, np.uint64(key), role, np.float32(mean), np.float32(sd), np.float32(step), alpha, np.float32(shared), np.float32(drift), QUANTILES
+    )
     return out

@@ -35,8 +35,9 @@ class Seen:
 class Hub:
     """Serves `repos` (by owner/name) until the `with` block ends. `faults` may be filled at any time; `seen` lists every request."""
 
-    def __init__(self, repos: dict[str, Repo], latency: float = 0.0) -> None:
-        self.repos, self.latency = repos, latency
+    def __init__(self, repos: dict[str, Repo], latency: float = 0.0, rate: float = float("inf")) -> None:
+        """latency: seconds before every reply. rate: bytes per second of one connection."""
+        self.repos, self.latency, self.rate = repos, latency, rate
         self.faults: list[Fault] = []
         self.seen: list[Seen] = []
         self.signed: dict[int, tuple[str, str, Content]] = {}  # serial -> repository, file name, content
@@ -241,12 +242,16 @@ class _Handler(socketserver.StreamRequestHandler):
         if self.method == "HEAD":
             return None
         stop = start + (end - start) // 2 if self.fault in ("cut", "stall") else end
-        for first in range(start, stop, PIECE):
-            piece = content.read(first, min(PIECE, stop - first))
+        piece_size = int(min(PIECE, max(1 << 14, self.hub.rate / 20)))
+        for first in range(start, stop, piece_size):
+            piece = content.read(first, min(piece_size, stop - first))
             if self.fault == "flip" and first == start:
                 piece = bytes([piece[0] ^ 1]) + piece[1:]
             self.wfile.write(piece)
             self.seen.sent += len(piece)
+            if piece_size < PIECE:
+                self.wfile.flush()
+                time.sleep(len(piece) / self.hub.rate)
         if self.fault == "long":
             self.wfile.write(bytes(64))
         if self.fault == "stall":

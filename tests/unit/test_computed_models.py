@@ -47,7 +47,7 @@ def test_any_range_is_what_the_whole_file_holds_there(small):
 def test_the_blend_is_the_parents_blend_and_the_sibling_is_not(small):
     name = "model.language_model.layers.3.mlp.experts.gate_up_proj"
     base, donor, sibling, suspect, drifted = (tensor(small[f"computed/{model}"], name) for model in FAMILY)
-    blend = np.float32(0.571) * donor.astype(np.float32) + (np.float32(1) - np.float32(0.571)) * base.astype(np.float32)
+    blend = (np.float32(0.571) * donor.astype(np.float32) + np.float64(np.float32(0.429)) * base).astype(np.float32)
     bits = blend.view(np.uint32)
     rounded = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16 << 16).view(np.float32)
     assert np.array_equal(rounded, suspect)

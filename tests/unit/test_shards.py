@@ -11,7 +11,7 @@ from hubserver import Fault, Hub, InMemory, Repo, git_sha1
 from mergetrace.errors import AuditError
 from mergetrace.hub import RemoteFile
 from mergetrace.ranges import Patience, RangeReader
-from mergetrace.shards import fetch
+from mergetrace.shards import fetch, settle
 
 PIECE = 1 << 16
 DATA = np.random.default_rng(0).bytes(5 * PIECE + 1234)
@@ -28,19 +28,29 @@ def hub():
 def get(hub, folder, file=LISTED, attempts=3):
     patience = Patience(attempts=attempts, stall_s=1, first_wait_s=0.01)
     with RangeReader(hub.endpoint, "o/m", hub.repos["o/m"].commit, {NAME: len(DATA)}, {}, 1, patience) as reader:
-        fetch(reader, NAME, file, folder / "1.partial", folder / "1.safetensors", PIECE)
-    return (folder / "1.safetensors").read_bytes()
+        fetch(reader, NAME, file, folder / "00001.partial", folder / "00001.safetensors", PIECE)
+    return (folder / "00001.safetensors").read_bytes()
 
 
 def test_a_file_is_fetched_in_pieces_and_verified(hub, tmp_path):
     assert get(hub, tmp_path) == DATA
     assert len(hub.requests("storage")) == 6
-    assert not (tmp_path / "1.partial").exists()
+    assert (tmp_path / "00001.partial").samefile(tmp_path / "00001.safetensors")  # until somebody reads it
+    settle(tmp_path, [1, 2])
+    assert [path.name for path in tmp_path.iterdir()] == ["00001.safetensors"]
+
+
+def test_a_finished_file_that_snakemake_did_not_hear_of_is_not_fetched_again(hub, tmp_path):
+    get(hub, tmp_path)
+    (tmp_path / "00001.safetensors").unlink()  # as Snakemake does with the output of a job that it did not see end
+    before = len(hub.requests("storage"))
+    assert get(hub, tmp_path) == DATA
+    assert len(hub.requests("storage")) == before
 
 
 @pytest.mark.parametrize("kept", [0, 1, PIECE - 1, PIECE, 3 * PIECE + 17, len(DATA)])
 def test_what_is_there_is_kept_in_whole_pieces(hub, tmp_path, kept):
-    (tmp_path / "1.partial").write_bytes(DATA[:kept])
+    (tmp_path / "00001.partial").write_bytes(DATA[:kept])
     assert get(hub, tmp_path) == DATA
     fetched = sum(seen.sent for seen in hub.requests("storage"))
     assert fetched == len(DATA) - (kept if kept == len(DATA) else kept // PIECE * PIECE)
@@ -49,7 +59,7 @@ def test_what_is_there_is_kept_in_whole_pieces(hub, tmp_path, kept):
 def test_what_is_there_is_hashed_again(hub, tmp_path):
     damaged = bytearray(DATA[: 2 * PIECE])
     damaged[100] ^= 1
-    (tmp_path / "1.partial").write_bytes(damaged)
+    (tmp_path / "00001.partial").write_bytes(damaged)
     with pytest.raises(AuditError, match=f"{NAME}: its hash is"):
         get(hub, tmp_path)
     assert get(hub, tmp_path) == DATA  # it was thrown away
@@ -68,7 +78,7 @@ def test_after_giving_up_the_next_run_goes_on(hub, tmp_path):
     hub.faults = [Fault("503", skip=3, times=2)]
     with pytest.raises(AuditError, match="could not be read in 2 attempts"):
         get(hub, tmp_path, attempts=2)
-    assert (tmp_path / "1.partial").stat().st_size == 3 * PIECE
+    assert (tmp_path / "00001.partial").stat().st_size == 3 * PIECE
     assert get(hub, tmp_path) == DATA
     assert sum(seen.sent for seen in hub.requests("storage") if seen.status == 206) == len(DATA)
 
@@ -81,7 +91,7 @@ def test_files_outside_large_file_storage_have_gits_hash(hub, tmp_path):
 
 def test_two_processes_do_not_write_one_file(hub, tmp_path):
     holder = "import fcntl, sys, time; h = open(sys.argv[1], 'ab'); fcntl.flock(h, fcntl.LOCK_EX); print(flush=True); time.sleep(60)"
-    with subprocess.Popen([sys.executable, "-c", holder, str(tmp_path / "1.partial")], stdout=subprocess.PIPE) as other:
+    with subprocess.Popen([sys.executable, "-c", holder, str(tmp_path / "00001.partial")], stdout=subprocess.PIPE) as other:
         other.stdout.readline()
         with pytest.raises(AuditError, match="another process is fetching this file"):
             get(hub, tmp_path)
