@@ -3,11 +3,14 @@
 import base64
 import json
 import shutil
+import time
+from importlib import resources
 from pathlib import Path
 
 import pytest
 from reporting import finding, inputs
 
+from mergetrace import overview
 from mergetrace.report import draw, page
 
 pytestmark = pytest.mark.real
@@ -40,9 +43,13 @@ def pages(tmp_path_factory):
     verdict = finding() | {"reasons": [evil, "A" * 5000]}
     answers = [{"prompt": evil, "text": evil, "rendered": evil, "condition": "shipped", "answer": evil + "W" * 2000, "finish": "stop"}]
     hostile = inputs(verdict=verdict, tensors=inputs().tensors.assign(tensor=evil + "x" * 500), answers={"rio": answers})
-    given = {"small": inputs(), "wide": inputs((60, 10, 4)), "hostile": hostile}
+    wide = inputs((60, 10, 4))
+    wide = inputs((60, 10, 4), tensors=wide.tensors.assign(component=wide.tensors["component"].replace("mlp", "routed_experts")))
+    given = {"small": inputs(), "wide": wide, "hostile": hostile}
     for name, value in given.items():
         (folder / f"{name}.html").write_text(page(value, draw(value), TEMPLATES), encoding="utf-8")
+    found = overview.row(finding() | {"suspect": evil}, 0)
+    (folder / "index.html").write_text(overview.page([found], [], TEMPLATES), encoding="utf-8")
     return folder
 
 
@@ -102,3 +109,91 @@ def test_prints(browser, pages):
     visit(browser, pages / "small.html", LAPTOP)
     pdf = base64.b64decode(browser.execute_cdp_cmd("Page.printToPDF", {"preferCSSPageSize": True})["data"])
     assert pdf.startswith(b"%PDF")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", ["small", "wide", "hostile", "index"])
+def test_axe_finds_nothing(browser, pages, name, scheme):
+    pytest.importorskip("axe_core_python", reason="axe-core-python is not installed")
+    axe = (resources.files("axe_core_python") / "axe.min.js").read_text(encoding="utf-8")
+    visit(browser, pages / f"{name}.html", LAPTOP, scheme)
+    browser.execute_script("document.querySelectorAll('details').forEach(each => each.open = true)")
+    browser.execute_cdp_cmd("Runtime.evaluate", {"expression": axe})
+    browser.set_script_timeout(300)
+    run = "axe.run({preload: false, resultTypes: ['violations']}).then(arguments[arguments.length - 1])"
+    violations = browser.execute_async_script(run)["violations"]
+    assert [(each["id"], each["impact"], each["nodes"][0]["html"]) for each in violations] == []
+
+
+def rows(browser) -> list[list[str]]:
+    return browser.execute_script("return [...document.querySelectorAll('#d-body tr')].map(row => [...row.children].map(cell => cell.textContent))")
+
+
+def wait_for(browser, condition, seconds: float = 60) -> None:
+    """The page unpacks its data after it has loaded."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, browser.get_log("browser")
+        time.sleep(0.05)
+
+
+def choose(browser, field: str, value: str) -> None:
+    """Set a field of the search as a person would, and wait until the table follows."""
+    script = "const field = document.getElementById(arguments[0]); field.value = arguments[1]; field.dispatchEvent(new Event(arguments[2]))"
+    browser.execute_script(script, field, value, "input" if field == "d-search" else "change")
+    if field == "d-search":
+        time.sleep(0.4)  # typing is waited for
+
+
+def test_every_tensor_can_be_found_sorted_and_filtered(browser, pages):
+    visit(browser, pages / "wide.html", LAPTOP)
+    wait_for(browser, lambda: browser.execute_script("return !document.getElementById('drilldown').hidden"))
+    said = "return document.getElementById('d-said').textContent"
+    assert browser.execute_script(said) == "1 to 20 of 2,440"
+    choose(browser, "d-search", "layers.7. ROUTER")
+    assert [row[0] for row in rows(browser)] == [f"model.layers.7.router.weight [{i}]" for i in range(4)]
+    choose(browser, "d-search", "")
+    choose(browser, "d-component", "1")
+    assert browser.execute_script(said) == "1 to 20 of 244 (of 2,440 in all)"
+    browser.execute_script("document.querySelector('th[data-key=alpha] button').click()")
+    falling = [float(row[2].split()[0]) for row in rows(browser)]
+    assert falling == sorted(falling, reverse=True)
+    assert browser.execute_script("return document.querySelector('th[data-key=alpha]').getAttribute('aria-sort')") == "descending"
+    browser.execute_script("document.querySelector('th[data-key=alpha] button').click()")
+    assert float(rows(browser)[0][2].split()[0]) <= min(falling)
+    browser.execute_script("document.getElementById('d-forth').click()")
+    assert browser.execute_script(said).startswith("21 to 40 of 244")
+    choose(browser, "d-search", "no such tensor")
+    assert browser.execute_script(said) == "No slice fits."
+
+
+def test_hostile_names_stay_text_in_the_search(browser, pages):
+    visit(browser, pages / "hostile.html", LAPTOP)
+    wait_for(browser, lambda: rows(browser))
+    assert rows(browser)[0][0].startswith("<script>document.title='owned'</script>")
+    assert browser.execute_script("return document.images.length") == 0
+    assert browser.title == "rio: a merge (mergetrace)"
+    assert browser.get_log("browser") == []
+
+
+def test_reads_without_javascript(browser, pages):
+    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    try:
+        visit(browser, pages / "small.html", LAPTOP)
+        text = browser.find_element("tag name", "body").text
+    finally:
+        browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+    assert "rio is a blend" in text
+    assert "Where this page may run its own script" in text
+    assert "Previous 20" not in text
+
+
+def test_nothing_is_hidden_in_print(browser, pages):
+    visit(browser, pages / "small.html", LAPTOP)
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    try:
+        assert browser.execute_script("return getComputedStyle(document.getElementById('drilldown')).display") == "none"
+        outside = "return [...document.querySelectorAll('table')].filter(each => each.getBoundingClientRect().right > innerWidth + 1).length"
+        assert browser.execute_script(outside) == 0
+    finally:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
