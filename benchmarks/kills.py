@@ -2,10 +2,10 @@
 
 python benchmarks/kills.py [--seed 0] [--gb 2] [--work results/kills]
 
-Each audit runs through once, undisturbed, and every result's sha256 is kept. Then it is started from nothing and killed at a random moment:
-Snakemake alone, Snakemake and all its jobs, or one job. What is there under its final name must be whole. `scripts/resume.py` takes it up, is
-killed in turn, and so on; after its last kill a run is let finish. Interrupted itself, the benchmark goes on with the next run: finished ones are
-lines of kills.jsonl in the work folder.
+Each audit runs through once, undisturbed, and every result's sha256 is kept. Then it is started from nothing and killed at a random moment after
+its first job began: Snakemake alone, Snakemake and all its jobs, or one job. What is there under its final name must be whole. `scripts/resume.py`
+takes it up, is killed in turn, and so on; after its last kill a run is let finish. Interrupted itself, the benchmark goes on with the next run:
+finished ones are lines of kills.jsonl in the work folder.
 """
 
 import argparse
@@ -136,8 +136,10 @@ def victims(snakemake: subprocess.Popen, who: str) -> list[psutil.Process]:
         return []
 
 
-def kill(snakemake: subprocess.Popen, moment: float, who: str) -> bool:
-    """Kill at that moment, and wait until Snakemake has ended. Whether there was something to kill."""
+def kill(snakemake: subprocess.Popen, log: Path, moment: float, who: str) -> bool:
+    """Kill so many seconds after the first job started, and wait until Snakemake has ended. Whether there was something to kill."""
+    while snakemake.poll() is None and not STARTED.search(log.read_text(errors="replace")):
+        time.sleep(0.05)
     began = time.monotonic()
     while time.monotonic() - began < moment and snakemake.poll() is None:
         time.sleep(0.01)
@@ -161,9 +163,9 @@ def run_killed(place: Path, number: int, audit: str, kills: int, seed: int, undi
     seen: set[str] = set()
     finished: set[str] = set()
     for attempt in range(kills + 1):
-        moment, who = generator.uniform(0.02, 1.6 / kills) * undisturbed["seconds"], generator.choice(VICTIMS)
+        moment, who = generator.uniform(0, 1.6 / kills) * undisturbed["seconds"], generator.choice(VICTIMS)
         snakemake = start(place, arguments, "output.log")
-        killed = attempt < kills and kill(snakemake, moment, who)
+        killed = attempt < kills and kill(snakemake, place / "output.log", moment, who)
         code = snakemake.wait()
         started, ended = jobs((place / "output.log").read_text(errors="replace"))
         if rows:

@@ -6,11 +6,12 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from mergetrace.errors import AuditError
+
+if TYPE_CHECKING:  # the Snakefile writes with this module too, and every job of a cluster starts Snakemake twice
+    import pandas as pd
 
 
 @contextlib.contextmanager
@@ -66,7 +67,7 @@ def read_json(path: str | Path) -> Any:
     return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
-def write_parquet(path: str | Path, table: pd.DataFrame) -> None:
+def write_parquet(path: str | Path, table: "pd.DataFrame") -> None:
     """Write `table` as Parquet without its index, whole or not at all."""
     with whole(path) as partial:
         table.to_parquet(partial, index=False)

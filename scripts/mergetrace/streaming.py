@@ -6,9 +6,10 @@ only files are there that some layer from i on needs and that are first needed b
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
 Stream = Mapping[str, Any]
 """`order`: layers; `ahead`: layers; `disk_bytes`: the bound; `files`: by model a list of {number, name, size, sha256, layers} of the needed files.
@@ -17,7 +18,7 @@ A file's number is its place among the model's weight files: names are a strange
 """
 
 
-def schedule(plan: pd.DataFrame, manifests: Mapping[str, Mapping[str, Any]], ahead: int) -> Stream:
+def schedule(plan: "pd.DataFrame", manifests: Mapping[str, Mapping[str, Any]], ahead: int) -> Stream:
     """The order of the layers and the files they need. manifests: of the models whose files are fetched."""
     files = {model: _files(plan[plan["model"] == model], manifest) for model, manifest in manifests.items()}
     flat = [(frozenset(file["layers"]), file["size"]) for listed in files.values() for file in listed]
@@ -42,15 +43,17 @@ def fetched_name(number: int) -> str:
     return f"{number:05}.safetensors"
 
 
-def as_fetched(plan: pd.DataFrame, stream: Stream) -> pd.DataFrame:
+def as_fetched(plan: "pd.DataFrame", stream: Stream) -> "pd.DataFrame":
     """The plan with the names that the fetched files have on disk."""
     names = {(model, file["name"]): fetched_name(file["number"]) for model, files in stream["files"].items() for file in files}
     columns = {column: [names.get(key, key[1]) for key in zip(plan["model"], plan[column], strict=True)] for column in ("shard", "scale_shard")}
     return plan.assign(**columns)
 
 
-def _files(plan: pd.DataFrame, manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _files(plan: "pd.DataFrame", manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
     weights = [file for file in manifest["files"] if file["name"].endswith(".safetensors")]
+    import pandas as pd  # noqa: PLC0415 - the Snakefile uses this module, and every job of a cluster starts Snakemake twice
+
     uses = pd.concat([plan[["layer", column]].set_axis(["layer", "name"], axis=1) for column in ("shard", "scale_shard")])
     layers = uses.drop_duplicates().groupby("name")["layer"].agg(list)
     return [

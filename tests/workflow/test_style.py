@@ -50,6 +50,16 @@ def test_memory_grows_with_the_attempt():
         assert not fixed, f"{path.name}: {fixed}"
 
 
+def test_the_snakefile_imports_nothing_heavy():
+    """Every job of a cluster starts Snakemake twice."""
+    modules = re.findall(r"^from (mergetrace\.\w+) import", (ROOT / "rules/common.smk").read_text(), flags=re.M)
+    code = (
+        f"import sys; sys.path.insert(0, 'scripts'); import {', '.join(modules)}; print({{'pandas', 'scipy', 'torch', 'numba'}} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
 def test_no_script_takes_the_name_of_a_package_that_others_import():
     """A script's folder comes first where Python looks: numba, for one, imports `coverage` if there is any."""
     optional = {"coverage", "cffi", "cupy", "IPython", "graphviz", "objgraph", "psutil", "setproctitle", "tblib", "pyzstd"}
