@@ -1,6 +1,6 @@
 # mergetrace: is an open-weights model a hidden blend of other people's models?
 #
-#   models -> manifest -> plan -> layout -> deltas -> fit -> recipe -> remainder -> aggregate -> verdict -> report
+#   models -> manifest -> plan -> layout -> download -> deltas -> fit -> recipe -> remainder -> aggregate -> verdict -> report
 #                └------> template -> ask -> score ----------------------------------┘
 from snakemake.utils import min_version
 
@@ -18,6 +18,7 @@ include: "rules/manifest.smk"
 include: "rules/plan.smk"
 include: "rules/layout.smk"
 include: "rules/shard.smk"
+include: "rules/download.smk"
 include: "rules/deltas.smk"
 include: "rules/fit.smk"
 include: "rules/recipe.smk"

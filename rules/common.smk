@@ -64,7 +64,7 @@ def folder(model):
 def model_files(model):
     """What a job that reads a local model depends on: the folder where a job makes it, or every file of a folder that is simply there."""
     if on_the_hub(model):
-        raise WorkflowError(f"models.{model}.repo: this version plans an audit of it (preflight) and reads weights from local folders only")
+        return []
     path = Path(folder(model))
     return [str(path)] if str(path).startswith(STANDINS) else sorted(str(file) for file in path.iterdir() if file.is_file())
 
@@ -80,13 +80,20 @@ def stream(wildcards):
     return json.loads(facts.with_name("plan.json").read_text())["stream"]
 
 
+def weights_at(audit, model):
+    """Where a job finds a model's weights: in its folder; of one on the Hub where whole files pass through, or in the file of its sampled ranges."""
+    if not on_the_hub(model):
+        return folder(model)
+    return f"results/{audit}/shards/{model}" if model in streamed(audit) else f"results/{audit}/samples/{model}.safetensors"
+
+
 def weight_files(wildcards):
-    """What a job that reads a layer depends on: local models' files, and the files fetched for this layer."""
-    local = [model for model in models_of(config["audits"][wildcards.audit]) if model not in streamed(wildcards.audit)]
-    files = [file for model in local for file in model_files(model)]
+    """What a job that reads a layer depends on: local models' files, the samples of models on the Hub, or their files fetched for this layer."""
+    models = [model for model in models_of(config["audits"][wildcards.audit]) if model not in streamed(wildcards.audit)]
+    files = [file for model in models for file in ([weights_at(wildcards.audit, model)] if on_the_hub(model) else model_files(model))]
     if streamed(wildcards.audit):
         for model, numbers in needed(stream(wildcards), wildcards.layer).items():
-            files += [f"results/{wildcards.audit}/shards/{model}/{fetched_name(number)}" for number in numbers]
+            files += [f"{weights_at(wildcards.audit, model)}/{fetched_name(number)}" for number in numbers]
     return files
 
 

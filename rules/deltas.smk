@@ -2,7 +2,7 @@
 rule deltas:
     input:
         script="scripts/deltas.py",
-        library=library("deltas", "gram", "gram_arrays", "gram_numba", "gram_torch", "frames", "dtypes", "weights", "sampling", "evidence"),
+        library=library("deltas", "gram", "gram_arrays", "gram_numba", "gram_torch", "frames", "dtypes", "weights", "sampled", "sampling", "evidence"),
         plan="results/{audit}/plan.parquet",
         weights=weight_files,
     output:
@@ -24,10 +24,7 @@ rule deltas:
         gpu=1 if config["compute"]["device"] == "cuda" else 0,
     params:
         roles=roles,
-        folders=lambda wildcards: [
-            f"{model}={f'results/{wildcards.audit}/shards/{model}' if model in streamed(wildcards.audit) else folder(model)}"
-            for model in models_of(config["audits"][wildcards.audit])
-        ],
+        folders=lambda wildcards: [f"{model}={weights_at(wildcards.audit, model)}" for model in models_of(config["audits"][wildcards.audit])],
         stream=lambda wildcards: f"--stream results/{wildcards.audit}/plan.json" if streamed(wildcards.audit) else "",
         mode=config["mode"],
         sampling=config["sampling"],
@@ -36,5 +33,5 @@ rule deltas:
         "Summing the deltas of layer {wildcards.layer} for audit {wildcards.audit}"
     shell:
         "python {input.script} {params.roles} --plan {input.plan} {params.stream} --layer {wildcards.layer} --folders {params.folders:q} "
-        "--mode {params.mode} --blocks {params.sampling[blocks]} --block-elements {params.sampling[block_elements]} "
+        "--mode {params.mode} --block-elements {params.sampling[block_elements]} "
         "--seed {params.sampling[seed]} --threads {threads} --device {params.device} --deltas {output.deltas} --evidence {output.evidence} 2> {log}"

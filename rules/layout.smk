@@ -15,6 +15,9 @@ checkpoint layout:
             "rearrange",
             "pairing",
             "weights",
+            "sampled",
+            "sampling",
+            "plan",
         ),
         manifests=of_audit("results/models/{model}/manifest.json"),
         tensors=of_audit("results/models/{model}/tensors.parquet"),
@@ -38,10 +41,12 @@ checkpoint layout:
     params:
         roles=roles,
         folders=lambda wildcards: [f"{model}={folder(model)}" for model in glimpsed(wildcards)],
-        seed=config["sampling"]["seed"],
+        mode=config["mode"],
+        sampling=config["sampling"],
     message:
         "Looking where the tensors of audit {wildcards.audit} lie"
     shell:
         "python {input.script} {params.roles} --manifests {input.manifests} --tensors {input.tensors} --folders {params.folders:q} "
-        "--seed {params.seed} --named {input.named} --named-unpaired {input.unpaired} "
+        "--mode {params.mode} --alpha-se {params.sampling[alpha_se]} --block-elements {params.sampling[block_elements]} --seed {params.sampling[seed]} "
+        "--named {input.named} --named-unpaired {input.unpaired} "
         "--plan {output.plan} --unpaired {output.unpaired} --facts {output.facts} 2> {log}"

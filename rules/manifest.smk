@@ -25,7 +25,7 @@ rule manifest:
     input:
         script="scripts/manifest.py",
         library=library("manifest", "safetensors_file", "strict_json", "dtypes", "hub", "ranges"),
-        files=lambda wildcards: [] if on_the_hub(wildcards.model) else model_files(wildcards.model),
+        files=lambda wildcards: model_files(wildcards.model),
         pinned=lambda wildcards: "results/models/{model}/pinned.json" if on_the_hub(wildcards.model) else [],
     output:
         manifest="results/models/{model}/manifest.json",

@@ -2,7 +2,7 @@
 rule plan:
     input:
         script="scripts/plan.py",
-        library=library("plan", "pairing", "dtypes", "streaming"),
+        library=library("plan", "pairing", "dtypes", "sampling", "streaming", "preflight"),
         manifests=of_audit("results/models/{model}/manifest.json"),
         tensors=of_audit("results/models/{model}/tensors.parquet"),
     output:
@@ -22,14 +22,11 @@ rule plan:
         roles=roles,
         mode=config["mode"],
         sampling=config["sampling"],
-        streamed=lambda wildcards: (
-            f"--streamed {' '.join(streamed(wildcards.audit))} --layers-on-disk {config['compute']['layers_on_disk']}"
-            if streamed(wildcards.audit)
-            else ""
-        ),
+        compute=config["compute"],
     message:
         "Pairing the tensors of audit {wildcards.audit}"
     shell:
-        "python {input.script} {params.roles} --manifests {input.manifests} --tensors {input.tensors} --mode {params.mode} "
-        "--blocks {params.sampling[blocks]} --block-elements {params.sampling[block_elements]} "
-        "{params.streamed} --plan {output.plan} --summary {output.summary} --unpaired {output.unpaired} 2> {log}"
+        "python {input.script} {params.roles} --audit {wildcards.audit} --manifests {input.manifests} --tensors {input.tensors} --mode {params.mode} "
+        "--alpha-se {params.sampling[alpha_se]} --block-elements {params.sampling[block_elements]} --seed {params.sampling[seed]} "
+        "--bandwidth-mbit {params.compute[bandwidth_mbit]} --connections {params.compute[connections]} --piece-mb {params.compute[piece_mb]} "
+        "--layers-on-disk {params.compute[layers_on_disk]} --plan {output.plan} --summary {output.summary} --unpaired {output.unpaired} 2> {log}"

@@ -2,7 +2,7 @@
 rule rebuild_suspect:
     input:
         script="scripts/rebuild.py",
-        library=library("rebuild", *RECIPES, "weights", "pairing"),
+        library=library("rebuild", *RECIPES, "weights", "sampled", "pairing"),
         plan="results/{audit}/plan.parquet",
         unpaired="results/{audit}/unpaired.csv",
         tensors=lambda wildcards: f"results/models/{config['audits'][wildcards.audit]['suspect']}/tensors.parquet",
@@ -24,11 +24,12 @@ rule rebuild_suspect:
     params:
         suspect=lambda wildcards: config["audits"][wildcards.audit]["suspect"],
         folders=lambda wildcards: [f"{model}={folder(model)}" for model in compared_models(wildcards)],
+        remote=lambda wildcards: " ".join(["--remote", *remote]) if (remote := list(filter(on_the_hub, compared_models(wildcards)))) else "",
         mode=config["mode"],
         rebuild=config["rebuild"],
     message:
         "Rebuilding the suspect of audit {wildcards.audit} from its parents"
     shell:
-        "python {input.script} --suspect {params.suspect} --folders {params.folders:q} --plan {input.plan} --unpaired {input.unpaired} "
+        "python {input.script} --suspect {params.suspect} --folders {params.folders:q} {params.remote} --plan {input.plan} --unpaired {input.unpaired} "
         "--tensors {input.tensors} --recipes {input.recipes} --verdict {input.verdict} --mode {params.mode} --when {params.rebuild[enabled]} "
         "--whole-elements {params.rebuild[whole_elements]} --output {output.rebuild} --table {output.table} 2> {log}"

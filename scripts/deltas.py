@@ -17,7 +17,7 @@ from mergetrace.dtypes import FORMATS
 from mergetrace.evidence import write_evidence
 from mergetrace.files import read_json, whole, write_parquet
 from mergetrace.gram import kernel_for
-from mergetrace.sampling import evidence_blocks, tiles
+from mergetrace.sampling import evidence_of, tiles
 from mergetrace.shards import settle
 from mergetrace.streaming import as_fetched, needed
 from mergetrace.weights import Weights
@@ -29,9 +29,8 @@ def main() -> None:
     parser.add_argument("--plan", type=Path, required=True)
     parser.add_argument("--stream", type=Path, help="plan.json, where weight files were fetched for this layer")
     parser.add_argument("--layer", required=True)
-    parser.add_argument("--folders", type=key_value, nargs="+", required=True, help="NAME=FOLDER of every model")
+    parser.add_argument("--folders", type=key_value, nargs="+", required=True, help="NAME=FOLDER of every model, or NAME=FILE of its sampled ranges")
     parser.add_argument("--mode", choices=("full", "sample"), required=True)
-    parser.add_argument("--blocks", type=int, required=True)
     parser.add_argument("--block-elements", type=int, required=True)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--threads", type=int, default=1, help="threads that sum; one more waits for the disk")
@@ -46,7 +45,9 @@ def main() -> None:
         plan = as_fetched(plan, stream)
         for model, numbers in needed(stream, arguments.layer).items():
             settle(Path(dict(arguments.folders)[model]), numbers)
-    choose = partial(evidence_blocks, blocks=arguments.blocks, block_elements=arguments.block_elements, seed=arguments.seed)
+    if arguments.mode == "sample":
+        plan = plan[plan["blocks"] > 0]
+    choose = partial(evidence_of, block_elements=arguments.block_elements, seed=arguments.seed)
     slices = [_slice(slice_id, views.to_dict("records"), choose, arguments.mode) for slice_id, views in plan.groupby("slice_id")]
     size = sum(int(part.blocks[:, 1].sum()) * FORMATS[view["dtype"]].width for part in slices for view in part.members.values())
     kernel = kernel_for(size, arguments.device)
@@ -68,8 +69,8 @@ def main() -> None:
     say(f"layer {arguments.layer}: {len(slices)} slices, {read / 1e6:.1f} MB read in {time.monotonic() - began:.1f} s")
 
 
-def _slice(slice_id: int, views: list[dict[str, Any]], choose: Callable[[str, int], NDArray[np.int64]], mode: str) -> Slice:
-    kept = choose(f"{views[0]['tensor']}[{views[0]['slice']}]", views[0]["elements"])
+def _slice(slice_id: int, views: list[dict[str, Any]], choose: Callable[[dict[str, Any]], NDArray[np.int64]], mode: str) -> Slice:
+    kept = choose(views[0])
     return Slice(slice_id, {view["model"]: view for view in views}, tiles(views[0]["elements"]) if mode == "full" else kept, kept)
 
 

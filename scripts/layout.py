@@ -11,7 +11,7 @@ from mergetrace.files import read_json, whole, write_json, write_parquet
 from mergetrace.glimpses import Glimpses
 from mergetrace.layout import facts, find_layout
 from mergetrace.pairing import views
-from mergetrace.plan import layer_order
+from mergetrace.plan import layer_order, with_blocks
 from mergetrace.rearrange import rearranged_plan
 from mergetrace.weights import Weights
 
@@ -23,6 +23,9 @@ def main() -> None:
     parser.add_argument("--tensors", type=Path, nargs="+", required=True)
     parser.add_argument("--folders", type=key_value, nargs="*", default=[], help="NAME=FOLDER of every model; none: nothing is looked for")
     parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--mode", choices=("full", "sample"), required=True)
+    parser.add_argument("--alpha-se", type=float, required=True)
+    parser.add_argument("--block-elements", type=int, required=True)
     parser.add_argument("--named", type=Path, required=True, help="the models paired by name")
     parser.add_argument("--named-unpaired", type=Path, required=True)
     parser.add_argument("--plan", type=Path, required=True)
@@ -50,7 +53,8 @@ def main() -> None:
             with whole(target) as partial:
                 shutil.copyfile(source, partial)
     else:
-        plan, unpaired = rearranged_plan(found, layouts, arguments.suspect, parents)
+        pairs, unpaired = rearranged_plan(found, layouts, arguments.suspect, parents)
+        plan = with_blocks(pairs, arguments.mode, arguments.alpha_se, arguments.block_elements, arguments.seed)
         left_out = [{"model": model, **entry} for model, (_, skipped) in cut.items() for entry in skipped]
         write_parquet(arguments.plan, plan)
         with whole(arguments.unpaired) as partial:

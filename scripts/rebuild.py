@@ -19,6 +19,7 @@ def main() -> None:
     parser.add_argument("--folders", type=key_value, nargs="+", required=True, help="NAME=FOLDER of every model")
     for name in ("plan", "unpaired", "tensors", "recipes", "verdict", "output", "table"):
         parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--remote", nargs="*", default=[], help="those whose weights are not here")
     parser.add_argument("--mode", choices=("full", "sample"), required=True)
     parser.add_argument("--when", choices=("auto", "always"), required=True)
     parser.add_argument("--whole-elements", type=int, required=True, help="largest tensor that is held whole where a method needs facts of all of it")
@@ -27,7 +28,7 @@ def main() -> None:
     verdict = read_json(arguments.verdict)
     chosen = (arguments.suspect, verdict["base"]["name"])
     best = next(entry["best"] for entry in read_json(arguments.recipes) if (entry["model"], entry["base"]) == chosen)
-    reason = why_not(arguments.when, arguments.mode, verdict["verdict"], best)
+    reason = why_not(arguments.when, arguments.mode, verdict["verdict"], best, arguments.remote)
     if reason is not None:
         write_table(arguments.table, [])
         write_json(arguments.output, not_rebuilt(reason))

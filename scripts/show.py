@@ -1,4 +1,4 @@
-"""Print the findings that are there, each in at most ten lines."""
+"""Print the findings that are there, each in at most ten lines; of an audit that is only planned, the plan."""
 
 import argparse
 import os
@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from frontdoor import run
+from mergetrace import preflight
 from mergetrace.files import read_json
 from mergetrace.readable import visible
 from mergetrace.terminal import lines
@@ -16,15 +17,17 @@ BOLD, DIM, PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[0m"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("results", type=Path, help="folder of the results")
-    parser.add_argument("audits", nargs="*", help="audits to show; those without a verdict are skipped")
+    parser.add_argument("audits", nargs="*", help="audits to show: the verdict, or the plan where there is none yet")
     arguments = parser.parse_args()
 
     sys.stdout.reconfigure(errors="replace")
     colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     for audit in arguments.audits:
-        path = arguments.results / audit / "verdict.json"
-        if path.is_file():
-            print("\n".join(["", *decorated(lines(read_json(path), path.with_name("report.html")), colour)]))
+        verdict, plan = (arguments.results / audit / name for name in ("verdict.json", "plan.json"))
+        if verdict.is_file():
+            print("\n".join(["", *decorated(lines(read_json(verdict), verdict.with_name("report.html")), colour)]))
+        elif plan.is_file():
+            print("\n".join(["", *decorated(preflight.lines(audit, read_json(plan)), colour)]))
 
 
 def decorated(text: list[tuple[str, str]], colour: bool) -> list[str]:

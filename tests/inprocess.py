@@ -26,7 +26,24 @@ def audit(folder: Path, models: dict[str, Path], spec: dict[str, Any], **setting
     spec, sampling, limits = config["audits"]["x"], config["sampling"], config["verdict"]
     names = models_of(spec)
     roles = ["--suspect", spec["suspect"], "--bases", *bases(spec), "--donors", *spec["donors"], "--controls", *spec["controls"]]
-    blocks = ["--mode", config["mode"], "--blocks", sampling["blocks"], "--block-elements", sampling["block_elements"]]
+    blocks = ["--mode", config["mode"], "--block-elements", sampling["block_elements"]]
+    wanted = ["--seed", sampling["seed"], "--alpha-se", sampling["alpha_se"]]
+    network = ["--bandwidth-mbit", 100, "--connections", 16, "--piece-mb", 64, "--layers-on-disk", 2, "--audit", "x"]
+        "--seed",
+        sampling["seed"],
+        "--alpha-se",
+        sampling["alpha_se"],
+        "--bandwidth-mbit",
+        100,
+        "--connections",
+        16,
+        "--piece-mb",
+        64,
+        "--layers-on-disk",
+        2,
+        "--audit",
+        "x",
+    ]
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
         at = folder / name
@@ -37,9 +54,9 @@ def audit(folder: Path, models: dict[str, Path], spec: dict[str, Any], **setting
     plan, summary, layout = folder / "plan.parquet", folder / "plan.json", folder / "layout.json"
     held = ["--manifests", *manifests, "--tensors", *tensors]
     named, alone = folder / "by_name.parquet", folder / "by_name_unpaired.csv"
-    command("plan", *roles, *held, *blocks, "--plan", named, "--summary", summary, "--unpaired", alone)
+    command("plan", *roles, *held, *blocks, *wanted, *network, "--plan", named, "--summary", summary, "--unpaired", alone)
     sources = [f"{name}={models[name]}" for name in names]
-    looked = ["--folders", *sources, "--seed", sampling["seed"], "--named", named, "--named-unpaired", alone]
+    looked = ["--folders", *sources, *blocks, *wanted, "--named", named, "--named-unpaired", alone]
     command("layout", *roles, *held, *looked, "--plan", plan, "--unpaired", folder / "unpaired.csv", "--facts", layout)
     layers = json.loads(layout.read_text())["layers"]
     deltas, evidence, fits = ([folder / f"{kind}-{layer}" for layer in layers] for kind in ("deltas", "evidence", "fits"))

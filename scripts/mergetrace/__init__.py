@@ -13,7 +13,8 @@ Pure functions, no Snakemake, no argparse, no printing. One module per idea:
     manifest           what a model folder holds
     hub, ranges        a pinned repository of the Hub, and its bytes by checked ranges
     shards, streaming  whole files, resumed and their hash checked; in which order, and on how little disk
-    pairing, plan      the same tensor found in every model, and what comparing will cost
+    pairing, plan      the same tensor found in every model
+    preflight          what comparing will cost, and what differs already
 
     alignment, glimpses, placing       which row is which; a little of a model; one model beside a parent
     moved_layers, moved_experts, permutations, factors   what lies elsewhere than its name says
@@ -21,6 +22,7 @@ Pure functions, no Snakemake, no argparse, no printing. One module per idea:
 
     frames             who is compared with whom
     sampling           which elements are read and which are kept
+    fetched, sampled   the bytes of a model on the Hub that are here
     weights            elements read by offset and decoded
     gram               the sums every later number is made of
     gram_arrays, gram_numba, gram_torch   as formulas on arrays; compiled, faster than files are read; on a GPU

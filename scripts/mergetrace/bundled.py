@@ -5,7 +5,7 @@ TABLES = ("tensors", "controls", "layers", "components", "coverage", "unpaired")
 OPTIONAL = ("rebuild.json", "rebuild.csv")
 
 VERIFIER = (
-    *("errors", "strict_json", "safetensors_file", "dtypes", "weights", "frames", "evidence", "gram", "gram_arrays", "estimators", "fits"),
+    *("errors", "strict_json", "safetensors_file", "dtypes", "sampled", "weights", "frames", "evidence", "gram", "gram_arrays", "estimators", "fits"),
     *("rounding", "arithmetic", "tool_sums", "facts", "formulas", "spheres", "selections", "settings", "recipes", "trial"),
     *("traces", "accusing", "verdict", "wording", "readable", "denials", "attributions", "identity", "attestation", "verification", "__init__"),
 )

@@ -35,7 +35,10 @@ def weight_bytes(folder: Path) -> int:
     """Bytes of all safetensors files in a model folder. Raises Unaskable if there are none (pickled weights are never loaded)."""
     files = list(folder.glob("*.safetensors"))
     if not files:
-        raise Unaskable("no safetensors file in the model folder; other formats are not loaded")
+        raise Unaskable(
+            "no safetensors file in the model folder: other formats are not loaded, and of a model on the Hub only a sample is here; "
+            "give a local copy, or serve it elsewhere (probe.backend: endpoint)"
+        )
     return sum(file.stat().st_size for file in files)
 
 

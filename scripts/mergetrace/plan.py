@@ -4,9 +4,9 @@ from typing import Any
 
 import pandas as pd
 
-from mergetrace.dtypes import FORMATS
 from mergetrace.errors import AuditError
 from mergetrace.pairing import pair, views
+from mergetrace.sampling import allot
 
 
 def pair_models(
@@ -33,16 +33,11 @@ def pair_models(
     return plan, not_compared
 
 
-def cost(plan: pd.DataFrame, blocks: int, block_elements: int) -> dict[str, int]:
-    """Bytes and read requests of a full and of a sample audit, and the evidence kept on disk."""
-    width = plan["dtype"].map(lambda dtype: FORMATS[dtype].width)
-    sampled = plan["elements"].clip(upper=blocks * block_elements) * width
-    return {
-        "full_bytes": int((plan["elements"] * width).sum()),
-        "sample_bytes": int(sampled.sum()),
-        "sample_requests": int((plan["elements"] > blocks * block_elements).map({True: blocks, False: 1}).sum()),
-        "evidence_bytes": int(sampled.sum()),
-    }
+def with_blocks(plan: pd.DataFrame, mode: str, alpha_se: float, block_elements: int, seed: int) -> pd.DataFrame:
+    """The plan and, per slice, how many `blocks` of it are sampled (see sampling.allot); a full audit keeps one of every slice at least."""
+    slices = plan.drop_duplicates("slice_id").set_index("slice_id")
+    blocks = allot(slices, alpha_se, block_elements, seed)
+    return plan.assign(blocks=plan["slice_id"].map(blocks.clip(lower=1) if mode == "full" else blocks))
 
 
 def layer_order(layers: list[str]) -> list[str]:

@@ -20,10 +20,8 @@ from urllib.parse import quote, urljoin, urlsplit
 import httpx
 
 from mergetrace.errors import AuditError
+from mergetrace.sampled import Range
 from mergetrace.strict_json import shown
-
-Range = tuple[str, int, int]
-"""File name, first byte, number of bytes."""
 
 MAX_HOPS = 5  # a renamed repository redirects once
 ENOUGH = 1 << 20  # bytes: an attempt that brought this many starts the count of failures anew

@@ -168,8 +168,12 @@ def not_rebuilt(reason: str) -> dict[str, Any]:
     return {"rebuilt": False, "reason": reason}
 
 
-def why_not(when: str, mode: str, verdict: str, best: Mapping[str, Any] | None) -> str | None:
-    """The reason not to rebuild, else None. when: `rebuild.enabled` of the configuration; best: the best recipe found, if any."""
+def why_not(when: str, mode: str, verdict: str, best: Mapping[str, Any] | None, remote: Sequence[str] = ()) -> str | None:
+    """The reason not to rebuild, else None. when: `rebuild.enabled` of the configuration; best: the best recipe found, if any; remote: the
+    models whose weights are not here.
+    """
+    if remote:
+        return f"The weights of {', '.join(remote)} are on the Hub and are not kept here; with local copies (path) they are merged again."
     if best is None:
         return "No recipe was found that could be applied."
     if when == "auto" and mode != "full":

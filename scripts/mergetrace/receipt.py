@@ -59,7 +59,7 @@ def compose(
         "probe": None if scores is None else _probe(scores),
         "read": {
             "mode": plan["mode"],
-            "bytes": plan["cost"]["full_bytes" if plan["mode"] == "full" else "sample_bytes"],
+            "bytes": plan["cost"][plan["mode"]]["read_bytes"],
             "elements": models[suspect]["elements_read"],
             **files_read(plan["mode"], manifests, fetched),
         },

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from mergetrace.dtypes import FORMATS, block_scales, decode
 from mergetrace.errors import AuditError
 from mergetrace.safetensors_file import read_into
+from mergetrace.sampled import Sampled
 
 Array = NDArray[np.float64]
 View = Mapping[str, Any]
@@ -27,12 +28,14 @@ view is element [row_map[r], col_map[c]] of the file) and `factor` what it was m
 class Weights:
     """Open shards of several models. Reads what is asked and nothing else; no mmap, so memory stays the caller's. Safe to share by threads.
 
+    folders: where each model's shards lie; a file stands for shards of which only some ranges are here (see sampled).
     in_order: whether the files are read from end to end; else the system is told not to read ahead.
     Models too large to stay in memory are forgotten as they are read, so that they push nothing else out of the system's cache.
     """
 
     def __init__(self, folders: Mapping[str, str | Path], in_order: bool = False) -> None:
         self.folders = {model: Path(folder) for model, folder in folders.items()}
+        self._sampled = {model: Sampled(path) for model, path in self.folders.items() if path.is_file()}
         self.bytes_read = 0
         self._in_order = in_order
         self._forgetting = in_order and _size(self.folders.values()) > os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
@@ -46,6 +49,8 @@ class Weights:
         for descriptor in self._open.values():
             os.close(descriptor)
         self._open.clear()
+        for sampled in self._sampled.values():
+            sampled.close()
 
     def raw(self, view: View, first: int, count: int, out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
         """The stored bytes of elements first..first+count of a view: uint8 [count * width], in `out` if given. AuditError on a short read."""
@@ -56,7 +61,7 @@ class Weights:
 
     def forget(self, view: View) -> None:
         """Say that a view will not be read again."""
-        if self._forgetting:
+        if self._forgetting and view["model"] not in self._sampled:
             size = view["rows"] * view["cols"] * FORMATS[view["dtype"]].width
             os.posix_fadvise(self._descriptor(view["model"], view["shard"]), view["start"], size, os.POSIX_FADV_DONTNEED)
 
@@ -93,7 +98,10 @@ class Weights:
 
     def _bytes(self, model: str, shard: str, offset: int, size: int, out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
         buffer = np.empty(size, np.uint8) if out is None else out
-        read_into(self._descriptor(model, shard), offset, memoryview(buffer), self.folders[model] / shard)
+        if model in self._sampled:
+            self._sampled[model].read_into(shard, offset, buffer)
+        else:
+            read_into(self._descriptor(model, shard), offset, memoryview(buffer), self.folders[model] / shard)
         with self._lock:
             self.bytes_read += size
         return buffer

@@ -5,7 +5,7 @@ import pytest
 
 from mergetrace.errors import AuditError
 from mergetrace.pairing import canonical_name, component_of, layer_of, pair, views
-from mergetrace.plan import cost, layer_order, pair_models
+from mergetrace.plan import layer_order, pair_models
 
 WIDTH = {"BF16": 2, "F32": 4, "F8_E4M3": 1, "I64": 8}
 
@@ -179,9 +179,3 @@ def test_strangers_are_refused_in_two_lines():
     with pytest.raises(AuditError, match="no tensor in common") as caught:
         pair_models(tables, manifests, ["base", "donor"], "suspect")
     assert str(caught.value).count("\n") == 1
-
-
-def test_the_cost_counts_bytes_of_every_model():
-    full, _ = cut({"model.layers.0.a.weight": (1000, 100)})
-    plan, _ = pair({"suspect": full, "base": full, "donor": full}, ["base", "donor"])
-    assert cost(plan, 4, 100) == {"full_bytes": 600_000, "sample_bytes": 2400, "sample_requests": 12, "evidence_bytes": 2400}

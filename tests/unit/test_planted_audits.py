@@ -95,7 +95,7 @@ def test_a_random_drop_is_another_merge_that_names_its_donor_without_a_weight(ju
 
 
 def test_mode_sample_reads_less_and_finds_the_same(judge):
-    found = judge({"suspect": blend(BASE, DONOR, 0.571)}, {"mode": "sample", "sampling": {"blocks": 8, "block_elements": 256}})
+    found = judge({"suspect": blend(BASE, DONOR, 0.571)}, {"mode": "sample", "sampling": {"alpha_se": 0.02, "block_elements": 64}})
     assert_merge(found, 0.571)
     assert found["read"]["elements"] < 0.5 * sum(tensor.numel() for tensor in BASE.values())
     assert any("Only the evidence sample" in reason for reason in found["reasons"])
