@@ -2,8 +2,9 @@
 rule aggregate:
     input:
         script="scripts/aggregate.py",
-        library=library("summaries", "mixture", "estimators"),
+        library=library("summaries", "mixture", "sampling_error", "estimators"),
         fits=of_layers("results/{audit}/fits/{layer}.parquet"),
+        deltas=of_layers("results/{audit}/deltas/{layer}.parquet") if config["mode"] == "sample" else [],
         recipes="results/{audit}/recipes.json",
         slices="results/{audit}/recipe_slices.parquet",
         remainder="results/{audit}/remainder.json",
@@ -12,6 +13,7 @@ rule aggregate:
         controls="results/{audit}/controls.csv",
         layers="results/{audit}/layers.csv",
         components="results/{audit}/components.csv",
+        precision="results/{audit}/precision.csv",
         summary="results/{audit}/summary.json",
     log:
         "results/logs/aggregate/{audit}.log",
@@ -22,10 +24,11 @@ rule aggregate:
         mem_mb=growing(2000),
     params:
         roles=roles,
+        deltas=lambda wildcards, input: f"--deltas {input.deltas}" if input.deltas else "",
         min_bit_exact=config["verdict"]["min_bit_exact"],
     message:
         "Pooling the fits of audit {wildcards.audit}"
     shell:
-        "python {input.script} {params.roles} --fits {input.fits} --recipes {input.recipes} --recipe-slices {input.slices} "
+        "python {input.script} {params.roles} --fits {input.fits} {params.deltas} --recipes {input.recipes} --recipe-slices {input.slices} "
         "--remainder {input.remainder} --min-bit-exact {params.min_bit_exact} --tensors {output.tensors} --controls-table {output.controls} "
-        "--layers {output.layers} --components {output.components} --summary {output.summary} 2> {log}"
+        "--layers {output.layers} --components {output.components} --precision {output.precision} --summary {output.summary} 2> {log}"

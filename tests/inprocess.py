@@ -29,21 +29,6 @@ def audit(folder: Path, models: dict[str, Path], spec: dict[str, Any], **setting
     blocks = ["--mode", config["mode"], "--block-elements", sampling["block_elements"]]
     wanted = ["--seed", sampling["seed"], "--alpha-se", sampling["alpha_se"]]
     network = ["--bandwidth-mbit", 100, "--connections", 16, "--piece-mb", 64, "--layers-on-disk", 2, "--audit", "x"]
-        "--seed",
-        sampling["seed"],
-        "--alpha-se",
-        sampling["alpha_se"],
-        "--bandwidth-mbit",
-        100,
-        "--connections",
-        16,
-        "--piece-mb",
-        64,
-        "--layers-on-disk",
-        2,
-        "--audit",
-        "x",
-    ]
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
         at = folder / name
@@ -71,7 +56,7 @@ def audit(folder: Path, models: dict[str, Path], spec: dict[str, Any], **setting
     command("recipe", *roles, "--fits", *fits, "--evidence", *evidence, *width, "--recipes", recipes, "--slices", slices)
     left = folder / "remainder.json"
     command("remainder", *roles, "--plan", plan, "--fits", *fits, "--evidence", *evidence, "--recipes", recipes, *width, *alike, "--output", left)
-    tables = [part for name in ("tensors", "controls-table", "layers", "components") for part in (f"--{name}", folder / f"{name}.csv")]
+    tables = [part for name in ("tensors", "controls-table", "layers", "components", "precision") for part in (f"--{name}", folder / f"{name}.csv")]
     pooled = folder / "summary.json"
     command(
         "aggregate",
@@ -86,6 +71,7 @@ def audit(folder: Path, models: dict[str, Path], spec: dict[str, Any], **setting
         slices,
         "--min-bit-exact",
         limits["min_bit_exact"],
+        *(["--deltas", *deltas] if config["mode"] == "sample" else []),
         *tables,
         "--summary",
         pooled,

@@ -52,6 +52,7 @@ Pure functions, no Snakemake, no argparse, no printing. One module per idea:
     rebuild            the recipe applied to the whole parents, compared byte for byte
 
     summaries          everything pooled
+    sampling_error     how far a sample's alpha may lie from that of all elements
 
     template_files     where a model keeps its chat template
     jinja_sandbox      templates rendered with limits on time and output

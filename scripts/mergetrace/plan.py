@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from mergetrace.errors import AuditError
@@ -34,10 +35,17 @@ def pair_models(
 
 
 def with_blocks(plan: pd.DataFrame, mode: str, alpha_se: float, block_elements: int, seed: int) -> pd.DataFrame:
-    """The plan and, per slice, how many `blocks` of it are sampled (see sampling.allot); a full audit keeps one of every slice at least."""
+    """The plan and, per slice, how many `blocks` of it are sampled (see sampling.allot) and its `weight`: the elements of its tensor for each
+    one that is read. A full audit reads all, and keeps one block of every slice at least.
+    """
     slices = plan.drop_duplicates("slice_id").set_index("slice_id")
     blocks = allot(slices, alpha_se, block_elements, seed)
-    return plan.assign(blocks=plan["slice_id"].map(blocks.clip(lower=1) if mode == "full" else blocks))
+    read = np.minimum(slices["elements"], blocks * block_elements)
+    sums = pd.DataFrame({"all": slices["elements"], "read": read}).groupby([slices["layer"], slices["tensor"]]).transform("sum")
+    weight = sums["all"] / sums["read"]
+    if mode == "full":
+        blocks, weight = blocks.clip(lower=1), weight.clip(1, 1)
+    return plan.assign(blocks=plan["slice_id"].map(blocks), weight=plan["slice_id"].map(weight))
 
 
 def layer_order(layers: list[str]) -> list[str]:

@@ -154,7 +154,7 @@ class Bundle:
             self._check(f"{name}, from the evidence").add(where, _number(row[name]), replayed[name])
         if not votes(about["component"], int(about["dimensions"]), int(about["elements"]), self.limits["min_vote_elements"]):
             return
-        self._pooled[model].append(numbers)
+        self._pooled[model].append(weighted(numbers, float(about["weight"])))
         audited = samples[model].on_lattice()
         if self.recipes[model] is None or audited.dtype == "F64":
             return
@@ -230,6 +230,11 @@ def _blocks(path: Path, base: str) -> dict[tuple[int, str], dict[str, np.ndarray
     edges = [0, *(i for i in range(1, len(keys)) if keys[i][:2] != keys[i - 1][:2]), len(keys)]
     groups = {keys[first][:2]: np.array([row for _, _, row in keys[first:end]]) for first, end in pairwise(edges) if end > first}
     return {key: {name: values[rows] for name, values in columns.items()} for key, rows in groups.items()}
+
+
+def weighted(numbers: Mapping[str, Any], weight: float) -> dict[str, Any]:
+    """The sums of a slice as they stand for its whole tensor, of which only a part was read (see sampling_error.expanded)."""
+    return {name: value * weight if name == "uu" or name.startswith(("uv.", "vv.")) else value for name, value in numbers.items()}
 
 
 def _totals(columns: Mapping[str, np.ndarray]) -> dict[str, float]:
