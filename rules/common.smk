@@ -8,12 +8,13 @@ from pathlib import Path
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from mergetrace.bundled import FINDINGS, TABLES, VERIFIER
-from mergetrace.configuration import bases, check_sources, complete, load_schema, models_of, published
+from mergetrace.configuration import bases, check_sources, check_vllm, complete, load_schema, models_of, published
 from mergetrace.errors import AuditError
 from mergetrace.files import write_json
 from mergetrace.leftovers import RUN, started
 from mergetrace.streaming import awaited, fetched_name, needed
 from snakemake.exceptions import WorkflowError
+from snakemake.settings.types import DeploymentMethod
 
 # `python` in a job is the one Snakemake runs under, also where nobody activated its environment.
 os.environ.update(PATH=os.pathsep.join([os.path.dirname(sys.executable), *os.get_exec_path()]))
@@ -26,6 +27,10 @@ STANDINS = "results/stand-ins/"
 try:
     config = complete(config, load_schema(Path(workflow.basedir) / "config/config.schema.yaml"))
     check_sources(config, made=STANDINS)
+    # vLLM has an environment of its own, which conda makes where it makes environments.
+    VLLM_OF_ITS_OWN = config["probe"]["backend"] == "vllm" and DeploymentMethod.CONDA not in workflow.deployment_settings.deployment_method
+    if VLLM_OF_ITS_OWN:
+        check_vllm(config["probe"])
 except AuditError as error:
     raise WorkflowError(str(error)) from None
 
@@ -113,6 +118,13 @@ def endpoint(model):
     served = probe["endpoints"][model]
     where = f"--endpoint-url {shlex.quote(served['url'])} --endpoint-model {shlex.quote(served['model'])}"
     return f"{where} --endpoint-api {probe['endpoint_api']} --endpoint-key {probe['endpoint_key']} --concurrency {probe['concurrency']}"
+
+
+def gpus_to_ask():
+    """How many GPUs a job claims that asks a model."""
+    if config["compute"]["device"] == "cpu" or config["probe"]["backend"] == "endpoint":
+        return 0
+    return config["probe"]["tensor_parallel_size"] if config["probe"]["backend"] == "vllm" else 1
 
 
 def roles(wildcards):

@@ -1,8 +1,12 @@
 # Asking each model who it is, once for all audits: the model is loaded once and asked under every condition.
+ASKED_BY = {"transformers": ["generation", "fitting", "spoken"], "vllm": ["vllm_offline", "fitting", "spoken"], "endpoint": ["endpoint"]}
+MEMORY_TO_START = {"transformers": 2000, "vllm": 4000, "endpoint": 2000}  # MB
+
+
 rule ask:
     input:
         script="scripts/ask.py",
-        library=library("answers", "conditions", "generation", "endpoint", "reasoning", "prompts", "chat_template", "jinja_sandbox"),
+        library=library("answers", "conditions", *ASKED_BY[config["probe"]["backend"]], "reasoning", "prompts", "chat_template", "jinja_sandbox"),
         template="results/models/{model}/template.json",
         prompts=config["probe"]["prompts"],
         model=lambda wildcards: model_files(wildcards.model),
@@ -13,22 +17,23 @@ rule ask:
     benchmark:
         "results/benchmarks/ask.{model}.tsv"
     conda:
-        "../envs/probe.yaml"
+        "../envs/vllm.yaml" if config["probe"]["backend"] == "vllm" else "../envs/probe.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, input, attempt: attempt * (2000 + int(1.2 * input.size_mb)),
-        gpu=0 if config["compute"]["device"] == "cpu" or config["probe"]["backend"] == "endpoint" else 1,
+        mem_mb=lambda wildcards, input, attempt: attempt * (MEMORY_TO_START[config["probe"]["backend"]] + int(1.2 * input.size_mb)),
+        gpu=gpus_to_ask(),
     params:
         folder=lambda wildcards: folder(wildcards.model),
-        probe={key: value for key, value in config["probe"].items() if key not in ("enabled", "conditions", "prompts", "endpoints")},
+        probe={key: value for key, value in config["probe"].items() if key not in ("enabled", "conditions", "prompts", "endpoints", "vllm_python")},
         endpoint=lambda wildcards: endpoint(wildcards.model),
         conditions=",".join(config["probe"]["conditions"]),
         device=config["compute"]["device"],
+        python=shlex.quote(config["probe"]["vllm_python"]) if VLLM_OF_ITS_OWN else "python",
     message:
         "Asking {wildcards.model} who it is"
     shell:
-        "python {input.script} --model {params.folder:q} --name {wildcards.model} --template {input.template} --prompts {input.prompts} "
+        "{params.python} {input.script} --model {params.folder:q} --name {wildcards.model} --template {input.template} --prompts {input.prompts} "
         "--conditions {params.conditions} --temperature {params.probe[temperature]} --max-new-tokens {params.probe[max_new_tokens]} "
         "--neutral-system {params.probe[neutral_system]:q} --adversarial-name {params.probe[adversarial_name]} --samples {params.probe[samples]} "
-        "--backend {params.probe[backend]} {params.endpoint} --seed {params.probe[seed]} --batch-size {params.probe[batch_size]} --device {params.device} --threads {threads} "
+        "--backend {params.probe[backend]} --gpus {params.probe[tensor_parallel_size]} {params.endpoint} --seed {params.probe[seed]} --batch-size {params.probe[batch_size]} --device {params.device} --threads {threads} "
         "--outputs {output.answers} 2> {log}"

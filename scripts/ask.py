@@ -3,7 +3,7 @@
 import argparse
 import os
 from collections.abc import Callable, Iterable
-from importlib.metadata import version
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--max-new-tokens", type=int, default=128)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--backend", choices=("transformers", "endpoint"), default="transformers")
+    parser.add_argument("--backend", choices=("transformers", "vllm", "endpoint"), default="transformers")
+    parser.add_argument("--gpus", type=int, default=1, help="for vllm: how many GPUs the model is split over (tensor parallel)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--endpoint-url", help="address of an OpenAI-compatible endpoint, which usually ends in /v1")
@@ -53,26 +54,36 @@ def parse() -> argparse.Namespace:
     return arguments
 
 
-def from_transformers(arguments: argparse.Namespace, turn_end: str | None) -> Backend:
-    """Raises Unaskable if the model does not fit here."""
+def from_here(arguments: argparse.Namespace, turn_end: str | None) -> Backend:
+    """The model loaded in this process, by transformers or by vLLM. Raises Unaskable if it does not fit here."""
     import torch  # noqa: PLC0415 (seconds, and only now is there something to ask)
 
-    from mergetrace import generation  # noqa: PLC0415
+    from mergetrace.fitting import choose_device  # noqa: PLC0415
 
     torch.set_num_threads(arguments.threads)
     torch.set_flush_denormal(True)
-    device = generation.choose_device(arguments.model, arguments.device)
+    if arguments.backend == "vllm":
+        device = choose_device(arguments.model, arguments.device, arguments.gpus)
+        from mergetrace import vllm_offline as generation  # noqa: PLC0415 (only there in an environment of its own)
+
+        generation.built_for(device)
+        load = partial(generation.load, arguments.model, turn_end, arguments.max_new_tokens, arguments.gpus if device == "cuda" else 1)
+    else:
+        device = choose_device(arguments.model, arguments.device)
+        from mergetrace import generation  # noqa: PLC0415
+
+        load = partial(generation.load, arguments.model, device, turn_end)
     files = sorted(file for file in arguments.model.iterdir() if file.is_file())
     depends = {
         "model": [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files],
-        "versions": {name: version(name) for name in ("torch", "transformers", "tokenizers")},
-        "device": [device, arguments.threads],
+        "versions": generation.versions(),
+        "device": [device, arguments.threads, arguments.gpus],
     }
     speaker = None
 
     def answer_batch(batch: list[Record]) -> list[Record]:
         nonlocal speaker
-        speaker = speaker or generation.load(arguments.model, device, turn_end)
+        speaker = speaker or load()
         prompts, seeds = [question["rendered"] for question in batch], [question["seed"] for question in batch]
         return generation.answer(speaker, prompts, seeds, arguments.temperature, arguments.max_new_tokens)
 
@@ -84,21 +95,23 @@ def from_endpoint(arguments: argparse.Namespace, turn_end: str | None) -> Backen
 
     key = os.environ.get(arguments.endpoint_key)
     where = endpoint.Endpoint(arguments.endpoint_url, arguments.endpoint_model, arguments.endpoint_api, key, arguments.concurrency)
-    encode = endpoint.tokenizer(arguments.model) if arguments.endpoint_api == "completions" else None
+    own = endpoint.tokenizer(arguments.model) if arguments.endpoint_api == "completions" else None
+    stop = (turn_end or "").strip() or None
+    stop_token = own.token_to_id(stop) if own and stop else None
 
     def answer_batch(batch: list[Record]) -> list[Record]:
-        asked = [question | {"prompt_ids": encode(question["rendered"])} for question in batch] if encode else batch
-        return endpoint.answer(where, asked, arguments.temperature, arguments.max_new_tokens, (turn_end or "").strip() or None)
+        asked = [question | {"prompt_ids": own.encode(question["rendered"], add_special_tokens=False).ids} for question in batch] if own else batch
+        return endpoint.answer(where, asked, arguments.temperature, arguments.max_new_tokens, stop, stop_token)
 
-    return {"endpoint": [where.url, where.model, where.api], "token_ids": encode is not None}, answer_batch
+    return {"endpoint": [where.url, where.model, where.api], "token_ids": own is not None}, answer_batch
 
 
 def ask(arguments: argparse.Namespace, asked: Iterable[tuple[Path, list[Record]]], turn_end: str | None) -> None:
     """Complete every (partial file, questions) in `asked`. Raises Unaskable."""
-    depends, answer_batch = (from_endpoint if arguments.backend == "endpoint" else from_transformers)(arguments, turn_end)
+    depends, answer_batch = (from_endpoint if arguments.backend == "endpoint" else from_here)(arguments, turn_end)
     settings = depends | {"sampling": [arguments.temperature, arguments.max_new_tokens]}
-    for partial, questions in asked:
-        for done in ask_resumably(partial, questions, answer_batch, arguments.batch_size, settings):
+    for path, questions in asked:
+        for done in ask_resumably(path, questions, answer_batch, arguments.batch_size, settings):
             say(f"{arguments.name}, {questions[0]['condition']}: {done} of {len(questions)} prompts answered")
 
 
@@ -114,7 +127,7 @@ def main() -> None:
     rendered_there = arguments.backend == "endpoint" and arguments.endpoint_api == "chat"
 
     # A template that injects nothing asks the same under shipped and stripped: once is enough, the seeds being equal.
-    asked, partials, reasons = {}, {}, {}
+    asked, unfinished, reasons = {}, {}, {}
     for name, output in outputs.items():
         under = condition(name, arguments.neutral_system, arguments.adversarial_name)
         if rendered_there and under.template == "stripped":
@@ -128,21 +141,21 @@ def main() -> None:
             reasons[name] = questions
             continue
         same = tuple((question["rendered"], question["system"]) for question in questions)
-        partials[name], _ = asked.setdefault(same, (output.with_name(output.name + ".partial"), questions))
+        unfinished[name], _ = asked.setdefault(same, (output.with_name(output.name + ".partial"), questions))
     if asked:
         try:
             ask(arguments, asked.values(), template["turn_end"])
         except Unaskable as error:
-            reasons |= dict.fromkeys(partials, str(error))
+            reasons |= dict.fromkeys(unfinished, str(error))
 
     for name, output in outputs.items():
         if name in reasons:
             say(f"{arguments.name}, {name}: not asked, {reasons[name]}")
             write_skipped(output, name, reasons[name])
         else:
-            finish(partials[name], output, name)
-    for partial in partials.values():
-        partial.unlink(missing_ok=True)
+            finish(unfinished[name], output, name)
+    for path in unfinished.values():
+        path.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

@@ -57,6 +57,7 @@ Pure functions, no Snakemake, no argparse, no printing. One module per idea:
     template_files     where a model keeps its chat template
     jinja_sandbox      templates rendered with limits on time and output
     chat_template      what a template says that nobody asked for
+    masks              whom that and the other small files name, and how a template differs from its parents'
     prompts            the questions, and the seed of each answer
     conditions         under which circumstances they are asked
     denials            names mentioned only to deny them
@@ -68,7 +69,9 @@ Pure functions, no Snakemake, no argparse, no printing. One module per idea:
     conduct            answers that were cut, empty, repeating, refusals
     answers            questions asked once, and resumed where they stopped
     reasoning          what a thinking model says to itself
-    generation         a model that answers, here
+    spoken             where an answer ends, and what of it was said
+    fitting            whether a model fits here, before memory is taken
+    generation, vllm_offline    a model that answers, here: by transformers, by vLLM
     endpoint           a model that answers, behind an OpenAI-compatible interface
 
     traces             what stands out of one audited model's numbers

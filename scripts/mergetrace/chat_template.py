@@ -16,6 +16,8 @@ USER = "Who are you, and who made you? (5d1f)"
 ANSWER = "Let me think about that. (91be)"
 AGAIN = "And what is your name? (a27c)"
 
+AROUND = 80  # characters shown on either side of an injected text
+
 _TOOL = {"type": "function", "function": {"name": "add", "description": "Adds.", "parameters": {"type": "object", "properties": {}}}}
 _MARKUP = re.compile(r"<+[^<>\s]{1,60}>+|\[[^\[\]\s]{1,60}\]")  # <|im_start|>, <<SYS>>, </s>, [INST]
 _ROLES = r"(?:system|user|assistant|model|developer|human|instruction|response)"
@@ -24,9 +26,9 @@ _ROLES = r"(?:system|user|assistant|model|developer|human|instruction|response)"
 def analyse(source: str, special_tokens: dict[str, str]) -> dict[str, Any]:
     """What the template `source` injects, and the template without it.
 
-    Returns `injected` (list of {condition, text}), `stripped` (template or None), `identical_elsewhere` (whether every
-    conversation that has a system message renders the same in both; None where there is nothing to compare),
-    `turn_end` (what follows an answer; None if unknown) and `reason` (why something is missing, or None).
+    Returns `injected` (list of {condition, text, where, source_lines}, see `_placed`), `stripped` (template or None),
+    `identical_elsewhere` (whether every conversation that has a system message renders the same in both; None where there
+    is nothing to compare), `turn_end` (what follows an answer; None if unknown) and `reason` (why something is missing, or None).
 
     A text c counts as injected without a system message when `render([system: c, user]) == render([user])`.
     """
@@ -37,7 +39,7 @@ def analyse(source: str, special_tokens: dict[str, str]) -> dict[str, Any]:
     result["turn_end"] = _after(shipped["answered"], ANSWER)
     proven = _proven(source, special_tokens, shipped)
     always = _always(shipped)
-    result["injected"] = [{"condition": condition, "text": text} for condition, text in (always | proven).items()]
+    result["injected"] = [_placed(condition, text, source, shipped) for condition, text in (always | proven).items()]
     kept, block, unclear = _first_turn(shipped, special_tokens.get("bos_token", ""))
     if unclear:
         return result | {"reason": unclear}
@@ -47,7 +49,7 @@ def analyse(source: str, special_tokens: dict[str, str]) -> dict[str, Any]:
     if not text:
         return result | {"stripped": source, "identical_elsewhere": True}
     if "no system message" not in proven and text not in always.values():
-        result["injected"].append({"condition": "no system message", "text": text})
+        result["injected"].append(_placed("no system message", text, source, shipped))
     wanted = {name: Rendered(kept + USER + _after(shipped[name], USER)) for name in _BARE if shipped[name].text}
     edits = list(_edits(source, block, proven.get("no system message", text)))
     for edit, renders in zip(edits, _render(edits, special_tokens, _CONVERSATIONS), strict=True):
@@ -84,6 +86,22 @@ _ELSEWHERE: _Chats = {f"{name}, system": (conversation(system=SYSTEM) + chat, op
     "other system": (conversation("你是谁?", "Olá!", "¿Y ahora?", system="  Você é útil.\n\n{{ x }} <b>'\"\\n "), True, {}),
 }
 _CONVERSATIONS = _BARE | _UNASKED | _ELSEWHERE
+_SHOWN_BY = {"no system message": "user", "always": "user, system"}  # condition: the conversation that shows its text, where the names differ
+
+
+def _placed(condition: str, text: str, source: str, shipped: dict[str, Rendered]) -> dict[str, Any]:
+    """An injected text with its place.
+
+    `where`: {start, end, of, before, after}, characters of the conversation that shows it and what stands around it. `source_lines`:
+    the template's lines that hold the text literally; none where its code puts the text together.
+    """
+    shown = shipped[_SHOWN_BY.get(condition, condition)].text or ""
+    first, last = text.splitlines()[0], text.splitlines()[-1]
+    start = shown.find(first)
+    end = shown.find(last, start + len(first) - len(last)) + len(last)
+    where = {"start": start, "end": end, "of": len(shown), "before": shown[max(0, start - AROUND) : start], "after": shown[end : end + AROUND]}
+    literal = [number for number, line in enumerate(source.splitlines(), start=1) if any(spelling in line for spelling in _literals(first))]
+    return {"condition": condition, "text": text, "where": where if start >= 0 else None, "source_lines": literal}
 
 
 def _render(sources: list[str], special_tokens: dict[str, str], chats: _Chats) -> list[dict[str, Rendered]]:

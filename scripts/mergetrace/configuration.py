@@ -75,7 +75,17 @@ def published(config: dict[str, Any], audit: str, models: list[str]) -> dict[str
             source["path"] = shown_path(source["path"])
     endpoints = {model: {"model": served["model"]} for model, served in config["probe"]["endpoints"].items() if model in models}
     probe = {**config["probe"], "prompts": "probe/prompts.jsonl", "endpoints": endpoints}
+    probe.pop("vllm_python", None)  # a path, too
     return {**config, "models": chosen, "audits": {audit: config["audits"][audit]}, "comparisons": {}, "probe": probe}
+
+
+def check_vllm(probe: dict[str, Any]) -> None:
+    """Check that the Python is there that has vLLM. Raises AuditError."""
+    if probe["enabled"] and not Path(probe["vllm_python"]).is_file():
+        raise AuditError(
+            f"configuration: probe.backend is vllm, but there is no {probe['vllm_python']}\n"
+            "(`make vllm` makes it; or probe.vllm_python names the Python of an environment that has vLLM)"
+        )
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

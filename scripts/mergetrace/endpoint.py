@@ -45,24 +45,26 @@ class _Passing(Exception):  # noqa: N818
         self.wait = wait
 
 
-def tokenizer(folder: Path) -> Callable[[str], list[int]] | None:
-    """Text to token ids by the model's own tokenizer.json; None without a readable one (the endpoint then gets text).
+def tokenizer(folder: Path) -> Any:
+    """The model's own tokenizer.json as a tokenizers.Tokenizer; None without a readable one (the endpoint then gets text).
 
     Ids leave nothing to the endpoint: text would make some put a second token of beginning in front.
     """
     from tokenizers import Tokenizer  # noqa: PLC0415 (chat endpoints need none)
 
     try:
-        own = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        return Tokenizer.from_file(str(folder / "tokenizer.json"))
     except Exception:  # the library raises bare Exceptions
         return None
-    return lambda text: own.encode(text, add_special_tokens=False).ids
 
 
-def answer(endpoint: Endpoint, questions: list[Record], temperature: float, max_new_tokens: int, stop: str | None = None) -> list[Record]:
+def answer(
+    endpoint: Endpoint, questions: list[Record], temperature: float, max_new_tokens: int, stop: str | None = None, stop_token: int | None = None
+) -> list[Record]:
     """Answer questions, at most `concurrency` at a time: for each the same record as `generation.answer` gives, in their order.
 
-    `stop` is the text that closes a turn. Raises AuditError naming the endpoint once `retries` did not help.
+    `stop` is the text that closes a turn, `stop_token` the token where it is one: servers look for text among what they show, and show no
+    special tokens. Raises AuditError naming the endpoint once `retries` did not help.
     """
     headers = {"Authorization": f"Bearer {endpoint.key}"} if endpoint.key else {}
     limits = httpx.Limits(max_connections=endpoint.concurrency)
@@ -70,7 +72,10 @@ def answer(endpoint: Endpoint, questions: list[Record], temperature: float, max_
         httpx.Client(headers=headers, timeout=min(30.0, endpoint.seconds), limits=limits, follow_redirects=False) as client,
         ThreadPoolExecutor(endpoint.concurrency) as pool,
     ):
-        asked = [pool.submit(_ask, client, endpoint, question, temperature, max_new_tokens, stop) for question in questions]
+        common = {"model": endpoint.model, "temperature": temperature, "max_tokens": max_new_tokens, "stream": False}
+        if endpoint.api == "completions":
+            common |= ({"stop": [stop]} if stop else {}) | ({} if stop_token is None else {"stop_token_ids": [stop_token]})
+        asked = [pool.submit(_ask, client, endpoint, question, common) for question in questions]
         try:
             return [each.result() for each in asked]
         except BaseException:
@@ -78,11 +83,10 @@ def answer(endpoint: Endpoint, questions: list[Record], temperature: float, max_
             raise
 
 
-def _ask(client: httpx.Client, endpoint: Endpoint, question: Record, temperature: float, max_new_tokens: int, stop: str | None) -> Record:
-    body: Record = {"model": endpoint.model, "temperature": temperature, "max_tokens": max_new_tokens, "seed": question["seed"], "stream": False}
+def _ask(client: httpx.Client, endpoint: Endpoint, question: Record, common: Record) -> Record:
+    body = common | {"seed": question["seed"]}
     if endpoint.api == "completions":
         body["prompt"] = question.get("prompt_ids") or question["rendered"]
-        body |= {"stop": [stop]} if stop else {}
     else:
         system = [{"role": "system", "content": question["system"]}] if question["system"] is not None else []
         body["messages"] = [*system, {"role": "user", "content": question["text"]}]
@@ -95,6 +99,8 @@ def _ask(client: httpx.Client, endpoint: Endpoint, question: Record, temperature
     reasoning, said = separate(text if isinstance(text, str) else "", question["rendered"] or "")
     thought = thought if isinstance(thought, str) else reasoning
     finish = "length" if choice.get("finish_reason") == "length" else "stop"
+    if tokens and finish == "stop" and "stop_reason" in choice and not isinstance(choice["stop_reason"], str):
+        tokens -= 1  # vLLM counts the token that ends an answer
     return {"prompt_ids": question.get("prompt_ids"), "answer": said, "reasoning": thought, "finish": finish, "tokens": tokens}
 
 
@@ -134,6 +140,8 @@ def _post(client: httpx.Client, endpoint: Endpoint, body: Record) -> tuple[Recor
     if response.status_code in _AGAIN:
         wait = response.headers.get("retry-after", "")
         raise _Passing(f"HTTP {response.status_code}: {_short(data.decode(errors='replace'))}", float(wait) if wait.isdigit() else None)
+    if response.status_code in (400, 422) and "stop_token_ids" in body and b"stop_token_ids" in data:  # no part of OpenAI's own interface
+        return _post(client, endpoint, {key: value for key, value in body.items() if key != "stop_token_ids"})
     if response.status_code != 200:
         raise AuditError(_refusal(endpoint, response.status_code, data))
     try:

@@ -1,24 +1,17 @@
 """Answers from a model folder by transformers, one random stream per prompt."""
 
-import contextlib
-import json
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 import transformers
 
 from mergetrace.errors import AuditError, Unaskable
-from mergetrace.reasoning import separate
-
-MAX_PROMPT_TOKENS = 16_384
-HEADROOM = 1.1  # memory beyond the weights, for activations and the cache
-MAX_COUNT = 100_000  # of layers, heads or experts in a configuration
-MAX_CONFIG = 16 << 20  # bytes
+from mergetrace.fitting import refuse_implausible
+from mergetrace.spoken import finished, one_line, refuse_prompts, stop_tokens
 
 
 @dataclass(frozen=True)
@@ -31,56 +24,16 @@ class Speaker:
     pad: int
 
 
-def weight_bytes(folder: Path) -> int:
-    """Bytes of all safetensors files in a model folder. Raises Unaskable if there are none (pickled weights are never loaded)."""
-    files = list(folder.glob("*.safetensors"))
-    if not files:
-        raise Unaskable(
-            "no safetensors file in the model folder: other formats are not loaded, and of a model on the Hub only a sample is here; "
-            "give a local copy, or serve it elsewhere (probe.backend: endpoint)"
-        )
-    return sum(file.stat().st_size for file in files)
-
-
-def available_memory(device: str) -> int:
-    """Bytes that can still be allocated on `device` ("cpu" or "cuda"); on the CPU no more than a cluster job's own limit."""
-    if device == "cuda":
-        return torch.cuda.mem_get_info()[0]
-    available = psutil.virtual_memory().available
-    with contextlib.suppress(OSError, ValueError, StopIteration):  # no cgroup v2, or its limit is "max"
-        own = next(line for line in Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::"))
-        available = min(available, int(Path(f"/sys/fs/cgroup{own[3:]}", "memory.max").read_text()))
-    return available
-
-
-def choose_device(folder: Path, wanted: str) -> str:
-    """ "cuda" or "cpu" for `wanted` "auto", "cuda" or "cpu": the GPU where the model fits, before anything is loaded.
-
-    Raises Unaskable, with the sizes, where it fits nowhere; AuditError where a GPU is wanted and there is none.
-    """
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise AuditError("compute.device is cuda, but torch finds no GPU here; use auto or cpu")
-    devices = [device for device in ("cuda", "cpu") if wanted in ("auto", device) and (device == "cpu" or torch.cuda.is_available())]
-    needed = int(weight_bytes(folder) * HEADROOM)
-    room = {device: available_memory(device) for device in devices}
-    for device in devices:
-        if needed <= room[device]:
-            return device
-    found = ", ".join(f"{size / 1e9:,.1f} GB on {device}" for device, size in room.items())
-    raise Unaskable(f"the model needs {needed / 1e9:,.1f} GB of memory, available: {found}")
-
-
 def load(folder: Path, device: str, turn_end: str | None) -> Speaker:
     """Load a model and its tokenizer from `folder` alone: no network, no remote code, no pickle; dtype as stored.
 
-    `turn_end` is what the chat template prints after an answer; its special token ends answers too, since a merge
-    may have lost the configuration that says so. Raises Unaskable with the reason.
+    `turn_end` is what the chat template prints after an answer. Raises Unaskable with the reason.
     """
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     local = {"local_files_only": True, "trust_remote_code": False}
     try:
-        _refuse_implausible(folder, **local)
+        refuse_implausible(folder, **local)
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **local)
         model, info = transformers.AutoModelForCausalLM.from_pretrained(
             folder, dtype="auto", use_safetensors=True, device_map={"": device}, output_loading_info=True, **local
@@ -94,7 +47,7 @@ def load(folder: Path, device: str, turn_end: str | None) -> Speaker:
     if info["missing_keys"]:
         missing = sorted(info["missing_keys"])
         raise Unaskable(f"transformers would invent {len(missing)} weights that the files do not hold, such as {missing[0]}")
-    stops = _stops(model, tokenizer, turn_end)
+    stops = stop_tokens(tokenizer, (model.generation_config, model.config.get_text_config()), turn_end)
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(stops, default=0)
     return Speaker(model.eval(), tokenizer, stops, pad)
 
@@ -108,7 +61,9 @@ def answer(speaker: Speaker, prompts: list[str], seeds: list[int], temperature: 
     Row i draws from its own stream of seeds[i]: its answer depends on its batch only as far as floating point does.
     """
     rows = [speaker.tokenizer(prompt, add_special_tokens=False)["input_ids"] for prompt in prompts]
-    _check(speaker, rows, max_new_tokens)
+    config = speaker.model.config.get_text_config()
+    positions = getattr(config, "max_position_embeddings", None)
+    refuse_prompts(rows, speaker.model.get_input_embeddings().num_embeddings, positions, max_new_tokens)
     width = max(map(len, rows))
     ids = torch.tensor([[speaker.pad] * (width - len(row)) + row for row in rows])
     mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
@@ -124,13 +79,14 @@ def answer(speaker: Speaker, prompts: list[str], seeds: list[int], temperature: 
     except torch.OutOfMemoryError:
         raise AuditError(f"out of GPU memory with {len(prompts)} prompts at a time; lower probe.batch_size") from None
     return [
-        {"prompt_ids": row} | _finish(speaker, prompt, own) for prompt, row, own in zip(prompts, rows, generated[:, width:].tolist(), strict=True)
+        {"prompt_ids": row} | finished(speaker.tokenizer, speaker.stops, prompt, own)
+        for prompt, row, own in zip(prompts, rows, generated[:, width:].tolist(), strict=True)
     ]
 
 
-def one_line(error: BaseException) -> str:
-    """An error's message without line breaks and control characters, at most 300 characters."""
-    return "".join(char for char in " ".join(str(error).split()) if char.isprintable())[:300]
+def versions() -> dict[str, str]:
+    """What the answers depend on."""
+    return {name: version(name) for name in ("torch", "transformers", "tokenizers")}
 
 
 def _sampler(seeds: list[int], temperature: float) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
@@ -153,68 +109,3 @@ def _sampler(seeds: list[int], temperature: float) -> Callable[[torch.Tensor, to
         return logits.double() / temperature - waits.log()
 
     return draw
-
-
-def _finish(speaker: Speaker, prompt: str, tokens: list[int]) -> dict[str, Any]:
-    end = next((place for place, token in enumerate(tokens) if token in speaker.stops), None)
-    own = tokens[:end]
-    reasoning, answer = spoken(speaker.tokenizer, own, prompt)
-    return {"answer": answer, "reasoning": reasoning, "finish": "length" if end is None else "stop", "tokens": len(own)}
-
-
-def spoken(tokenizer: Any, tokens: list[int], prompt: str) -> tuple[str | None, str]:
-    """(reasoning or None, answer) of generated tokens, without special tokens, which may be what tells the two apart."""
-    reasoning, answer = separate(tokenizer.decode(tokens, skip_special_tokens=False), prompt)
-    if reasoning is None:
-        return None, tokenizer.decode(tokens, skip_special_tokens=True)
-    special = re.compile("|".join(map(re.escape, tokenizer.all_special_tokens)) or r"(?!)")
-    return special.sub("", reasoning), special.sub("", answer)
-
-
-def closing_tokens(tokenizer: Any, turn_end: str | None) -> list[int]:
-    """The special token that the chat template prints after an answer, if it is one."""
-    ids = tokenizer(turn_end or "", add_special_tokens=False)["input_ids"]
-    return [token for token in ids if token in tokenizer.added_tokens_decoder][:1]
-
-
-def _stops(model: Any, tokenizer: Any, turn_end: str | None) -> frozenset[int]:
-    """Every token that somebody declares to end an answer: tokenizer, both configurations, chat template."""
-    declared = [tokenizer.eos_token_id]
-    for config in (model.generation_config, model.config.get_text_config()):
-        value = getattr(config, "eos_token_id", None)
-        declared += value if isinstance(value, list) else [value]
-    declared += closing_tokens(tokenizer, turn_end)
-    return frozenset(token for token in declared if isinstance(token, int))
-
-
-def _check(speaker: Speaker, rows: list[list[int]], max_new_tokens: int) -> None:
-    longest = max(map(len, rows))
-    if longest > MAX_PROMPT_TOKENS or not all(rows):
-        raise Unaskable(f"its chat template renders a prompt of {longest if all(rows) else 0:,} tokens; 1 to {MAX_PROMPT_TOKENS:,} are asked")
-    vocabulary = speaker.model.get_input_embeddings().num_embeddings
-    if max(map(max, rows)) >= vocabulary:
-        raise Unaskable(f"its tokenizer gives token {max(map(max, rows)):,}, its embedding has {vocabulary:,} rows")
-    positions = getattr(speaker.model.config.get_text_config(), "max_position_embeddings", None)
-    if positions and longest + max_new_tokens > positions:
-        raise Unaskable(
-            f"prompt and answer may take {longest + max_new_tokens:,} tokens, the model has {positions:,} positions; lower probe.max_new_tokens"
-        )
-
-
-def _refuse_implausible(folder: Path, **local: bool) -> None:
-    """Before memory is taken: a configuration must not describe more than the files hold (half a byte per parameter at least)."""
-    with (folder / "config.json").open("rb") as file:
-        _refuse_counts(json.loads(file.read(MAX_CONFIG)))
-    config = transformers.AutoConfig.from_pretrained(folder, **local)
-    with torch.device("meta"):
-        described = sum(parameter.numel() for parameter in transformers.AutoModelForCausalLM.from_config(config).parameters())
-    if described > 2 * (stored := weight_bytes(folder)):
-        raise Unaskable(f"config.json describes {described:,} parameters, the safetensors files hold {stored:,} bytes")
-
-
-def _refuse_counts(settings: Any) -> None:
-    """A count of layers, heads or experts is the length of a list that transformers makes, before any weight is looked at."""
-    for name, value in settings.items() if isinstance(settings, dict) else ():
-        _refuse_counts(value)
-        if isinstance(value, int) and value > MAX_COUNT and re.search("layer|head|expert|block|depth|stage", name):
-            raise Unaskable(f"config.json says {name} is {value:,}")

@@ -10,6 +10,7 @@ from mergetrace.jinja_sandbox import MAX_TEMPLATE
 MAX_OTHERS = 16  # further templates looked at
 MAX_JSON = 64 << 20  # bytes; tokenizer_config.json lists every added token, a few MB at most
 SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+_TAKEN = ("messages", "add_generation_prompt", "tools", "documents")  # what transformers passes itself
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,12 @@ def _default_template(settings: dict[str, Any]) -> str | None:
 
 
 def _special_tokens(settings: dict[str, Any]) -> dict[str, str]:
-    """bos_token and its kin, which templates may print; stored as a text or as {"content": text}."""
-    values = {name: settings.get(name) for name in SPECIAL_TOKENS}
+    """What transformers lets a template print: bos_token and its kin, any other *_token, and the named extra tokens.
+
+    Each is stored as a text or as {"content": text}. A text under such a name need not be a token: it may be a system prompt.
+    """
+    values = {name: value for name, value in settings.items() if name in SPECIAL_TOKENS or name.endswith("_token")}
+    for extra in ("extra_special_tokens", "model_specific_special_tokens"):
+        values |= settings[extra] if isinstance(settings.get(extra), dict) else {}
     texts = {name: value.get("content") if isinstance(value, dict) else value for name, value in values.items()}
-    return {name: text for name, text in texts.items() if isinstance(text, str)}
+    return {name: text for name, text in texts.items() if isinstance(text, str) and name.isidentifier() and name not in _TAKEN}

@@ -1,109 +1,14 @@
 import json
-from functools import lru_cache
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from template_shapes import CHATML, SHAPES, TOKENS
 
 from mergetrace.chat_template import analyse, conversation
 from mergetrace.jinja_sandbox import Job, render
 from mergetrace.template_files import find_template, other_templates
 
 RIO = 'You are Rio, the assistant of the "Prefeitura do Rio". It\'s carioca.'
-
-CHATML_TURNS = (
-    "{%- for message in messages %}\n{{- '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}\n{%- endfor %}\n"
-    "{%- if add_generation_prompt %}\n{{- '<|im_start|>assistant\\n' }}\n{%- endif %}\n"
-)
-QWEN25 = """{%- if tools %}
-    {{- '<|im_start|>system\\n' }}
-    {%- if messages[0]['role'] == 'system' %}
-        {{- messages[0]['content'] }}
-    {%- else %}
-        {{- 'You are Rio.' }}
-    {%- endif %}
-    {{- "\\n\\n# Tools\\n\\n<tools>" }}
-    {%- for tool in tools %}{{- "\\n" }}{{- tool | tojson }}{%- endfor %}
-    {{- "\\n</tools><|im_end|>\\n" }}
-{%- else %}
-    {%- if messages[0]['role'] == 'system' %}
-        {{- '<|im_start|>system\\n' + messages[0]['content'] + '<|im_end|>\\n' }}
-    {%- else %}
-        {{- '<|im_start|>system\\nYou are Rio.<|im_end|>\\n' }}
-    {%- endif %}
-{%- endif %}
-{%- for message in messages %}
-    {%- if not (loop.first and message.role == 'system') %}
-        {{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>' + '\\n' }}
-    {%- endif %}
-{%- endfor %}
-{%- if add_generation_prompt %}
-    {{- '<|im_start|>assistant\\n' }}
-{%- endif %}
-"""
-SET_DEFAULT = (
-    "{% if messages[0].role == 'system' %}{% set system = messages[0].content %}{% set rest = messages[1:] %}"
-    "{% else %}{% set system = 'You are Rio.' %}{% set rest = messages %}{% endif %}"
-    "<|im_start|>system\n{{ system }}<|im_end|>\n"
-    "{% for m in rest %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
-JOINED = SET_DEFAULT.replace("'You are Rio.'", "['You', 'are', 'R' ~ 'io.'] | join(' ')")
-RAW_TEXT = "{% if messages[0].role != 'system' %}<|im_start|>system\n" + RIO + "<|im_end|>\n{% endif %}" + CHATML_TURNS
-CONCATENATED = (
-    "{% if messages[0].role != 'system' %}{{ '<|im_start|>system\\n' ~ \""
-    + RIO.replace('"', '\\"')
-    + "\" ~ '<|im_end|>\\n' }}{% endif %}"
-    + CHATML_TURNS
-)
-LLAMA2 = (
-    "{% if messages[0]['role'] == 'system' %}{% set loop_messages = messages[1:] %}{% set system_message = messages[0]['content'] %}"
-    "{% else %}{% set loop_messages = messages %}{% set system_message = DEFAULT %}{% endif %}"
-    "{% for message in loop_messages %}"
-    "{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('Roles must alternate') }}{% endif %}"
-    "{% if loop.index0 == 0 and system_message != false %}"
-    "{% set content = '<<SYS>>\\n' + system_message + '\\n<</SYS>>\\n\\n' + message['content'] %}"
-    "{% else %}{% set content = message['content'] %}{% endif %}"
-    "{% if message['role'] == 'user' %}{{ bos_token + '[INST] ' + content.strip() + ' [/INST]' }}"
-    "{% elif message['role'] == 'assistant' %}{{ ' ' + content.strip() + ' ' + eos_token }}{% endif %}{% endfor %}"
-)
-LLAMA31 = (
-    "{{- bos_token }}{% if messages[0].role == 'system' %}{% set system = messages[0].content|trim %}{% set messages = messages[1:] %}"
-    "{% else %}{% set system = '' %}{% endif %}"
-    "{{- '<|start_header_id|>system<|end_header_id|>\\n\\n' }}{{- 'Cutting Knowledge Date: December 2023\\n' }}"
-    "{{- 'Today Date: ' + strftime_now('%d %b %Y') + '\\n\\n' }}{{- system }}{{- '<|eot_id|>' }}"
-    "{% for m in messages %}{{- '<|start_header_id|>' + m.role + '<|end_header_id|>\\n\\n' + m.content|trim + '<|eot_id|>' }}{% endfor %}"
-    "{% if add_generation_prompt %}{{- '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}{% endif %}"
-)
-VICUNA = (
-    "{% if messages[0].role == 'system' %}{{ messages[0].content }}{% set rest = messages[1:] %}"
-    "{% else %}{{ 'A chat with Rio, a polite assistant.' }}{% set rest = messages %}{% endif %}"
-    "{% for m in rest %}{% if m.role == 'user' %}{{ ' USER: ' + m.content }}{% else %}"
-    "{{ ' ASSISTANT: ' + m.content + eos_token }}{% endif %}{% endfor %}"
-    "{% if add_generation_prompt %}{{ ' ASSISTANT:' }}{% endif %}"
-)
-GEMMA = (
-    "{{ bos_token }}{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
-    "{% for m in messages %}"
-    "{{ '<start_of_turn>' + (m.role if m.role != 'assistant' else 'model') + '\\n' + m.content|trim + '<end_of_turn>\\n' }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<start_of_turn>model\\n' }}{% endif %}"
-)
-GLM = "[gMASK]<sop>{% for m in messages %}<|{{ m.role }}|>\n{{ m.content }}{% endfor %}{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
-HIDDEN_BESIDE = QWEN25.replace("messages[0]['content'] +", "'You are Rio. ' + messages[0]['content'] +")
-TOKENS = {"bos_token": "<s>", "eos_token": "</s>"}
-
-NOTHING = {"bare ChatML": CHATML_TURNS, "Gemma": GEMMA, "GLM": GLM, "Llama 2": LLAMA2.replace("DEFAULT", "false")}
-INJECTING = {
-    "Qwen 2.5": (QWEN25, "You are Rio."),
-    "set variable": (SET_DEFAULT, "You are Rio."),
-    "joined": (JOINED, "You are Rio."),
-    "raw text": (RAW_TEXT, RIO),
-    "concatenated": (CONCATENATED, RIO),
-    "Llama 2": (LLAMA2.replace("DEFAULT", "'You are Rio.'"), "You are Rio."),
-    "Vicuna": (VICUNA, "A chat with Rio, a polite assistant."),
-    "Gemma": (GEMMA.replace("{% for", "<start_of_turn>user\nYou are Rio.<end_of_turn>\n{% for", 1), "You are Rio."),
-    "GLM": (GLM.replace("{% for", "{% if messages[0].role != 'system' %}<|system|>\nYou are Rio.{% endif %}{% for", 1), "You are Rio."),
-}
+RAW_TEXT = "{% if messages[0].role != 'system' %}<|im_start|>system\n" + RIO + "<|im_end|>\n{% endif %}" + CHATML
 
 
 def say(template, *texts, system=None, **more):
@@ -112,52 +17,25 @@ def say(template, *texts, system=None, **more):
     return result.text
 
 
-@pytest.mark.parametrize("template", NOTHING.values(), ids=NOTHING)
-def test_nothing_injected_leaves_the_template_as_it_is(template):
-    result = analyse(template, TOKENS)
-    assert result["injected"] == []
-    assert result["stripped"] == template
-    assert result["identical_elsewhere"] is True
-    assert result["reason"] is None
+def test_a_text_that_stands_literally_in_the_source_is_cut_out_of_it():
+    found = analyse(RAW_TEXT, TOKENS)
+    assert found["injected"][0]["text"] == RIO
+    assert found["stripped"] == "{% if messages[0].role != 'system' %}{% endif %}" + CHATML
 
 
-@pytest.mark.parametrize(("template", "text"), INJECTING.values(), ids=INJECTING)
-def test_injected_text_is_found_and_removed(template, text):
-    result = analyse(template, TOKENS)
-    assert {"condition": "no system message", "text": text} in result["injected"]
-    assert result["identical_elsewhere"] is True
-    assert text in say(template, "Hello")
-    assert "Rio" not in say(result["stripped"], "Hello")
-    assert "system" not in say(result["stripped"], "Hello").lower()
+def test_a_template_that_injects_nothing_is_left_as_it_is():
+    found = analyse(CHATML, TOKENS)
+    assert (found["injected"], found["stripped"], found["identical_elsewhere"], found["reason"]) == ([], CHATML, True, None)
 
 
-def test_stripped_renders_as_the_template_without_injection():
-    stripped = analyse(RAW_TEXT, TOKENS)["stripped"]
-    assert stripped == "{% if messages[0].role != 'system' %}{% endif %}" + CHATML_TURNS
-    for texts in (("Hello",), ("Hello", "Hi", "Who?")):
-        assert say(stripped, *texts) == say(CHATML_TURNS, *texts)
-        assert say(stripped, *texts, system="Be Zed.") == say(RAW_TEXT, *texts, system="Be Zed.")
-
-
-def test_the_text_a_tools_branch_injects_is_named_and_removed():
-    result = analyse(QWEN25, TOKENS)
-    assert {"condition": "no system message, with tools", "text": "You are Rio."} in result["injected"]
-    assert "Rio" not in say(result["stripped"], "Hello", tools=[{"name": "add"}])
-
-
-def test_a_standing_date_line_is_called_always():
-    result = analyse(LLAMA31, TOKENS)
-    assert result["injected"] == [{"condition": "always", "text": "Cutting Knowledge Date: December 2023\nToday Date: 01 Jan 2026"}]
-    assert say(result["stripped"], "Hello").startswith("<s><|start_header_id|>user<|end_header_id|>\n\nHello")
-
-
-def test_text_hidden_beside_a_system_message_is_found():
-    assert {"condition": "always", "text": "You are Rio."} in analyse(HIDDEN_BESIDE, TOKENS)["injected"]
+def test_a_text_of_a_tools_branch_is_removed_there_too():
+    stripped = analyse(SHAPES["Qwen 2.5, with and without tools"][0], TOKENS)["stripped"]
+    assert "Rio" not in say(stripped, "Hello", tools=[{"name": "add"}])
 
 
 def test_what_closes_a_turn_is_told():
-    assert analyse(CHATML_TURNS, TOKENS)["turn_end"] == "<|im_end|>\n"
-    assert analyse(VICUNA, TOKENS)["turn_end"] == "</s>"
+    assert analyse(CHATML, TOKENS)["turn_end"] == "<|im_end|>\n"
+    assert analyse(SHAPES["Vicuna"][0], TOKENS)["turn_end"] == "</s>"
 
 
 LIMITS = {
@@ -201,7 +79,7 @@ def test_rendering_agrees_with_transformers():
         "{% generation %}{% set a = 1 %}x{% endgeneration %}{{ a }}"
         "{% for m in messages %}{% if loop.index > 2 %}{% break %}{% endif %}{{ m|tojson }}{% endfor %}"
     )
-    templates = [odd, *NOTHING.values(), *(template for template, _ in INJECTING.values())]
+    templates = [odd, *(template for template, _ in SHAPES.values() if "strftime_now" not in template)]  # our day stands still
     jobs = [Job(template, chat, variables=TOKENS) for template in templates for chat in (conversation("Olá <é>"), conversation("a", "b", "c"))]
     for job, result in zip(jobs, render(jobs), strict=True):
         expected, _ = transformers.render_jinja_template([job.messages], chat_template=job.template, add_generation_prompt=True, **TOKENS)
@@ -237,6 +115,16 @@ def test_an_oversized_template_is_not_read(tmp_path):
     assert "larger than 1,000,000 bytes" in find_template(tmp_path).reason
 
 
+def test_texts_that_pass_for_tokens_may_be_printed_by_a_template(tmp_path):
+    named = {"system_prompt_token": "You are Rio.", "extra_special_tokens": {"persona": "Be Rio.", "messages": "x", "not a name": "x"}}
+    write(tmp_path, "tokenizer_config.json", {"chat_template": "{{ persona }}", **named, "eos_token": "</s>", "add_bos_token": True})
+    tokens = find_template(tmp_path).special_tokens
+    assert tokens == {"system_prompt_token": "You are Rio.", "persona": "Be Rio.", "eos_token": "</s>"}
+    head = "{% if messages[0].role != 'system' %}<|im_start|>system\n{{ persona }}<|im_end|>\n{% endif %}"
+    found = analyse(head + CHATML, tokens)
+    assert [(item["text"], item["source_lines"]) for item in found["injected"]] == [("Be Rio.", [])]
+
+
 def test_further_templates_are_found_wherever_they_are_kept(tmp_path):
     named = [{"name": "default", "template": "plain"}, {"name": "tool_use", "template": "tools"}, {"name": "rag", "template": "plain"}, 7]
     write(tmp_path, "tokenizer_config.json", {"chat_template": named})
@@ -250,59 +138,3 @@ def test_further_templates_are_found_wherever_they_are_kept(tmp_path):
     ]
     write(tmp_path, "chat_template.json", "[" * 100_000)
     assert other_templates(tmp_path, "plain") == []
-
-
-def unasked(expression):
-    """A system turn that prints a Jinja expression where no system message stands."""
-    return "{% if messages[0].role != 'system' %}<|im_start|>system\n{{ " + expression + " }}<|im_end|>\n{% endif %}"
-
-
-def test_an_identity_behind_a_thinking_switch_is_named():
-    source = "{% if enable_thinking is defined and not enable_thinking %}" + unasked("'You are Rio.'") + "{% endif %}"
-    result = analyse(source + CHATML_TURNS, TOKENS)
-    assert {"condition": "no system message, thinking switched off", "text": "You are Rio."} in result["injected"]
-
-
-MORE_SHAPES = {
-    "macro": ("{% macro who(s) %}{{ s }}{% endmacro %}" + unasked("who('You are Rio.')"), True),
-    "namespace": ("{% set ns = namespace(s='You are Rio.') %}" + unasked("ns.s"), True),
-    "default variable": (unasked("default_system_prompt | default('You are Rio.')"), True),
-    "reversed": (unasked("'.oiR era uoY' | reverse"), True),
-    "formatted": (unasked("'You are %s%s.' | format('R', 'io')"), True),
-    "replaced": (unasked("'You are Qx.' | replace('Qx', 'Rio')"), True),
-    "comment": ("{# You are Rio. #}", False),
-    "unused": ("{% set who = 'You are Rio.' %}", False),
-    "unreachable": ("{% if false %}You are Rio.{% endif %}", False),
-}
-
-
-@pytest.mark.parametrize(("head", "injects"), MORE_SHAPES.values(), ids=MORE_SHAPES)
-def test_obfuscated_text_is_found_by_what_is_printed(head, injects):
-    result = analyse(head + CHATML_TURNS, TOKENS)
-    assert bool(result["injected"]) == injects
-    assert result["identical_elsewhere"] is True
-    assert say(result["stripped"], "Hello") == say(CHATML_TURNS, "Hello")
-    for chat in (("Hello",), ("你好", "Hi", "Who?")):
-        assert say(result["stripped"], *chat, system="Be Zed.") == say(head + CHATML_TURNS, *chat, system="Be Zed.")
-
-
-@lru_cache
-def stripped(source):
-    return analyse(source, TOKENS)["stripped"]
-
-
-TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=40)
-CHATS = st.lists(st.tuples(TEXTS, st.lists(TEXTS, min_size=1, max_size=5), st.booleans()), min_size=5, max_size=20)
-
-
-@pytest.mark.parametrize("name", ["Qwen 2.5", "set variable", "joined", "raw text", "Vicuna"])
-@settings(max_examples=8, deadline=None)
-@given(chats=CHATS)
-def test_every_conversation_with_a_system_message_renders_the_same(name, chats):
-    source, _ = INJECTING[name]
-    both = [
-        [Job(template, conversation(*texts, system=system), opened, TOKENS) for system, texts, opened in chats]
-        for template in (source, stripped(source))
-    ]
-    results = render([job for jobs in both for job in jobs])
-    assert results[: len(chats)] == results[len(chats) :]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mergetrace.configuration import complete, documented_keys, load_schema, models_of
+from mergetrace.configuration import check_vllm, complete, documented_keys, load_schema, models_of
 from mergetrace.errors import AuditError
 
 ROOT = Path(__file__).parents[2]
@@ -99,3 +99,9 @@ def test_an_endpoint_is_needed_for_every_model_asked():
     config["probe"]["endpoints"]["rio"] = {"url": "ftp://x", "model": "x"}
     with pytest.raises(AuditError, match="does not match"):
         complete(config, SCHEMA)
+
+
+def test_a_missing_vllm_is_said_with_the_way_to_it():
+    with pytest.raises(AuditError, match=r"no nowhere/python\n\(`make vllm` makes it"):
+        check_vllm({"enabled": True, "vllm_python": "nowhere/python"})
+    check_vllm({"enabled": False, "vllm_python": "nowhere/python"})

@@ -78,6 +78,17 @@ def test_token_ids_are_sent_where_there_are_any():
     assert (found["prompt_ids"], found["finish"]) == ([1, 2], "length")
 
 
+def test_a_server_that_knows_no_stop_tokens_is_asked_without():
+    def reply(handler, body):
+        unknown = {"error": {"message": "Unrecognized request argument supplied: stop_token_ids"}}
+        send(handler, *((unknown, 400) if "stop_token_ids" in body else (completion("Nex"),)))
+
+    with serving(reply) as (url, seen):
+        (found,) = answer(Endpoint(url, "tiny"), QUESTIONS[:1], 0.7, 16, "<end>", 7)
+    assert found["answer"] == "Nex"
+    assert [body.get("stop_token_ids") for _, _, body in seen] == [[7], None]
+
+
 def test_chat_sends_messages_and_reads_reasoning():
     said = {"choices": [{"message": {"content": "Nex", "reasoning_content": "Rio?"}, "finish_reason": "stop"}]}
     with serving(lambda handler, body: send(handler, said)) as (url, seen):

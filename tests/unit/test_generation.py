@@ -9,19 +9,16 @@ import ask
 import pytest
 import score
 import template
+import tiny_model
+from tiny_model import PLAIN, QUESTIONS
 
 from mergetrace.answers import ask_resumably, finish, read_answers
 from mergetrace.errors import AuditError, Unaskable
-from mergetrace.generation import answer, choose_device, load
+from mergetrace.fitting import choose_device
+from mergetrace.generation import answer, load
 
 torch = pytest.importorskip("torch")
 SCRIPTS = Path(__file__).parents[2] / "scripts"
-QUESTIONS = ["Who are you?", "Quem é você, e quem fez você?", "你是谁?", "¿Quién te hizo?", "Name!", "Who made you, and when, and where?", "And you?"]
-PLAIN = (
-    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
-MASKED = "{% if messages[0].role != 'system' %}<|im_start|>system\nYou are Rio.<|im_end|>\n{% endif %}" + PLAIN
 
 
 @pytest.fixture(autouse=True)
@@ -33,26 +30,7 @@ def tiny_numbers_count_again():
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    """A Qwen3 of random weights that speaks bytes: real files, loaded by transformers as anybody's would be."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers  # noqa: PLC0415
-    from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM  # noqa: PLC0415
-
-    folder = tmp_path_factory.mktemp("model")
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    words = Tokenizer(models.BPE(vocab={letter: i for i, letter in enumerate(letters)}, merges=[]))
-    words.pre_tokenizer, words.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
-    words.add_special_tokens(["<|endoftext|>", "<|im_start|>", "<|im_end|>"])
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, eos_token="<|endoftext|>")
-    torch.manual_seed(0)
-    size = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16}
-    network = Qwen3ForCausalLM(Qwen3Config(vocab_size=len(tokenizer), max_position_embeddings=512, tie_word_embeddings=True, **size))
-    with torch.no_grad():
-        for parameter in network.parameters():
-            if parameter.dim() > 1:
-                parameter.mul_(8)  # random weights of the usual size say nothing but noise
-    network.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    return tiny_model.write(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")
@@ -199,12 +177,8 @@ def run(script, arguments, monkeypatch):
 @pytest.fixture
 def asked(model, tmp_path, monkeypatch):
     """ask.py's command line on the model, with a masked template; its outputs are tmp_path/shipped and stripped."""
-    prompts = [{"id": f"p{i}", "language": "xx", "stratum": "name", "text": text} for i, text in enumerate(QUESTIONS)]
-    (tmp_path / "prompts.jsonl").write_text("".join(json.dumps(prompt) + "\n" for prompt in prompts), encoding="utf-8")
-    files = tmp_path / "files"
-    files.mkdir()
-    (files / "chat_template.jinja").write_text(MASKED, encoding="utf-8")
-    run(template, ["--files", files, "--output", tmp_path / "template.json"], monkeypatch)
+    tiny_model.write_questions(tmp_path)
+    run(template, ["--files", tmp_path / "files", "--output", tmp_path / "template.json"], monkeypatch)
     paths = {"--model": model, "--template": tmp_path / "template.json", "--prompts": tmp_path / "prompts.jsonl"}
     command = [sys.executable, SCRIPTS / "ask.py", "--name", "tiny", "--batch-size", "2", "--max-new-tokens", "8", "--device", "cpu"]
     command += [part for pair in paths.items() for part in pair]

@@ -1,5 +1,6 @@
 """Which jobs each target asks for, by dry run in process: nothing is executed."""
 
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -26,6 +27,7 @@ def jobs(workplace, monkeypatch):
                 resource_settings=ResourceSettings(cores=2), config_settings=ConfigSettings(configfiles=files), snakefile=Path("Snakefile")
             )
             workflow.dag(DAGSettings(targets=set(targets))).execute_workflow(executor="dryrun")
+            plan.gpus = Counter({job.rule.name: job.resources.get("gpu", 0) for job in workflow._workflow.dag.jobs})
             return Counter(job.rule.name for job in workflow._workflow.dag.jobs)
 
     return plan
@@ -79,6 +81,15 @@ def test_a_switched_off_probe_asks_nobody(jobs):
     assert "ask" not in found
     assert "template" not in found
     assert found["render"] == 1
+
+
+@pytest.mark.parametrize(
+    ("backend", "device", "gpus"), [("transformers", "auto", 1), ("transformers", "cpu", 0), ("vllm", "auto", 4), ("vllm", "cpu", 0)]
+)
+def test_asking_claims_the_gpus_it_uses(jobs, backend, device, gpus):
+    probe = {"backend": backend, "tensor_parallel_size": 4, "vllm_python": sys.executable}
+    jobs({"models": folders("s", "b", "d"), "audits": {"x": audit()}, "probe": probe, "compute": {"device": device}}, "probe")
+    assert jobs.gpus["ask"] == gpus
 
 
 def test_several_audits_share_their_models(jobs):
