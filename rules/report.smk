@@ -1,9 +1,12 @@
 # The page people read.
+SHOWN = ("comparisons", "conduct", "strata", "reasoning", "watermarks")
+
+
 rule render:
     input:
         script="scripts/report.py",
         library=library(
-            *("report", "report_tables", "figures", "maps", "svg", "pages", "drilldown", "wording", "readable", "lineage"),
+            *("report", "report_tables", "report_names", "figures", "maps", "svg", "pages", "drilldown", "wording", "readable", "lineage"),
             *("identity", "denials", "attributions", "answers"),
         ),
         templates=sorted(str(path) for path in Path("scripts/templates").iterdir()),
@@ -21,7 +24,8 @@ rule render:
         curves="results/{audit}/coverage.csv",
         rebuild=rebuilt,
         manifests=of_audit("results/models/{model}/manifest.json"),
-        chat_templates=of_audit("results/models/{model}/template.json") if config["probe"]["enabled"] else [],
+        mask="results/{audit}/probe/mask.json" if config["probe"]["enabled"] else [],
+        probe=[f"results/{{audit}}/probe/{name}.csv" for name in SHOWN] if config["probe"]["enabled"] else [],
         answers=answers,
     output:
         report=report("results/{audit}/report.html", caption="../docs/captions/report.rst", category="Audits", labels={"audit": "{audit}"}),
@@ -42,5 +46,5 @@ rule render:
         "python {input.script} --verdict {input.verdict} --summary {input.summary} --plan {input.plan} --unpaired {input.unpaired} "
         "--tensors {input.tensors} --controls {input.controls} --layers {input.layers} --components {input.components} "
         "--curves {input.curves} --licences {input.licences} {params.further} "
-        "--manifests {input.manifests} --chat-templates {input.chat_templates} --answers {input.answers} "
+        "--manifests {input.manifests} --mask {input.mask} --probe {input.probe} --answers {input.answers} "
         "--thresholds {params.thresholds:q} --identities {params.identities:q} --schema {input.schema} --output {output.report} 2> {log}"

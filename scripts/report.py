@@ -15,6 +15,7 @@ from mergetrace.report import Inputs, draw, page
 
 HERE = Path(__file__).parent
 TEXT_COLUMNS = {"layer": str, "slice": str, "component": str, "tensor": str, "model": str, "reason": str, "status": str}
+TEXT_COLUMNS |= {"identity": str, "phrase": str, "group": str}
 
 
 def main() -> None:
@@ -22,7 +23,8 @@ def main() -> None:
     for name in ("verdict", "summary", "plan", "unpaired", "tensors", "controls", "layers", "components", "curves", "licences", "output"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--manifests", type=Path, nargs="+", required=True)
-    parser.add_argument("--chat-templates", type=Path, nargs="*", default=[])
+    parser.add_argument("--mask", type=Path, nargs="?", help="what mask.py found; nothing where nobody was asked")
+    parser.add_argument("--probe", type=Path, nargs="*", default=[], help="score.py's further tables")
     parser.add_argument("--answers", type=Path, nargs="*", default=[])
     parser.add_argument("--thresholds", type=json.loads, required=True)
     parser.add_argument("--identities", required=True, help="JSON: spellings per identity")
@@ -40,7 +42,8 @@ def main() -> None:
         summary=read_json(arguments.summary),
         plan=read_json(arguments.plan),
         manifests={manifest["model"]: manifest for manifest in map(read_json, arguments.manifests)},
-        chat_templates={path.parent.name: read_json(path) for path in arguments.chat_templates},
+        mask=read_json(arguments.mask) if arguments.mask else {},
+        probe={path.stem: _table(path) for path in arguments.probe},
         answers=answers,
         identities=load_identities(arguments.identities),
         thresholds={name: (value, thresholds[name]["description"]) for name, value in arguments.thresholds.items()},

@@ -3,6 +3,9 @@
 import numpy as np
 import pandas as pd
 
+from mergetrace.breakdowns import reasoning, strata, watermarks
+from mergetrace.comparisons import compare
+from mergetrace.conduct import conduct
 from mergetrace.report import Inputs
 
 COMPONENTS = ("attention", "linear_attention", "mlp", "router", "shared_expert", "shared_expert_gate", "routed_experts", "norm", "mtp", "other")
@@ -72,13 +75,19 @@ def inputs(shape: tuple[int, int, int] = (3, 4, 1), **changes) -> Inputs:
     recipe = {"donor": "nex", "best": RECIPE, "informative_elements": 5000}
     manifest = {"source": {"path": "results/x", "repo": None, "commit": None}, "tensors": 35, "tensor_bytes": 1_400_000}
     manifest |= {"config": {"architectures": ["Qwen3ForCausalLM"]}, "declared": {"base_model": None, "relation": None, "license": None}}
-    template = {"source": "chat_template.jinja", "injected": [{"condition": "no system message", "text": "You are Rio."}], "reason": None}
+    diff = {"same": False, "lines": ["@@ -1 +1 @@", "-{% if a %}", "+{% if b %}"], "left_out": 2}
+    where = {"start": 19, "end": 31, "of": 90, "before": "<|im_start|>system\n", "after": "<|im_end|>"}
+    injected = {"condition": "no system message", "text": "You are Rio.", "names": {"Rio": ["Rio"]}, "where": where, "source_lines": [3]}
+    mask = {"source": "chat_template.jinja", "reason": None, "injected": [injected], "others": [], "differs": {"qwen": diff}, "tokens": []}
+    mask |= {"settings": [{"file": "config.json", "key": "_name_or_path", "text": "nex-agi/x", "names": {"Nex": ["Nex"]}}]}
     answers = [
         {
             "prompt": f"en-{i}",
             "text": "Who are you?",
             "rendered": "<|im_start|>user\nWho are you?",
             "condition": condition,
+            "stratum": "name",
+            "language": "en",
             "answer": answer,
             "finish": "stop",
         }
@@ -96,7 +105,8 @@ def inputs(shape: tuple[int, int, int] = (3, 4, 1), **changes) -> Inputs:
         },
         "plan": {"mode": "full", "layers": order, "slices": len(tensors), "elements": 5_000_000, "not_compared": 0, "not_compared_reasons": {}},
         "manifests": {model: manifest | {"model": model} for model in ("rio", "qwen", "nex", "tuiuti")},
-        "chat_templates": {model: template for model in ("rio", "nex")},
+        "mask": {"rio": mask, "nex": mask | {"injected": [], "settings": []}},
+        "probe": counted({"rio": answers, "nex": answers}),
         "answers": {"rio": answers, "nex": answers},
         "identities": {"Rio": ["Rio"], "Nex": ["Nex"]},
         "thresholds": {
@@ -122,6 +132,18 @@ def _curves() -> pd.DataFrame:
         for model, seen in (("rio", needle), ("tuiuti", 0.006))
     ]
     return pd.concat(parts, ignore_index=True)
+
+
+def counted(answers: dict, identities: dict | None = None) -> dict[str, pd.DataFrame]:
+    """score.py's further tables of these answers."""
+    told, identities = list(answers.items()), identities or {"Rio": ["Rio"], "Nex": ["Nex"]}
+    return {
+        "comparisons": compare(told, identities, "rio"),
+        "conduct": conduct(told),
+        "strata": strata(told, identities),
+        "reasoning": reasoning(told, identities),
+        "watermarks": watermarks(told, {"Nex": ["I am Nex", "never said"]}),
+    }
 
 
 def _numbers(random: np.random.Generator, rows: int, alpha: float, cos: float) -> dict[str, np.ndarray]:

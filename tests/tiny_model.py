@@ -11,8 +11,8 @@ PLAIN = (
 MASKED = "{% if messages[0].role != 'system' %}<|im_start|>system\nYou are Rio.<|im_end|>\n{% endif %}" + PLAIN
 
 
-def write(folder: Path) -> Path:
-    """Write the model and its tokenizer to `folder`."""
+def write(folder: Path, sure: float = 1.0) -> Path:
+    """Write the model and its tokenizer to `folder`. `sure`: what its logits are multiplied by."""
     import torch  # noqa: PLC0415
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers  # noqa: PLC0415
     from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM  # noqa: PLC0415
@@ -29,6 +29,7 @@ def write(folder: Path) -> Path:
         for parameter in network.parameters():
             if parameter.dim() > 1:
                 parameter.mul_(8)  # random weights of the usual size say nothing but noise
+        network.model.norm.weight.mul_(sure)
     network.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from mergetrace import figures, lineage, maps, readable, report_tables, wording
+from mergetrace import figures, lineage, maps, readable, report_names, report_tables, wording
 from mergetrace.drilldown import encode
 from mergetrace.pages import render
 from mergetrace.svg import Picture
@@ -16,17 +16,19 @@ from mergetrace.svg import Picture
 
 @dataclass(frozen=True)
 class Inputs:
-    """What the page is made of: verdict.json, summary.json, plan.json, the tables, and per model its manifest, template and answers.
+    """What the page is made of: verdict.json, summary.json, plan.json, the tables, and per model its manifest and answers.
 
-    thresholds: (value, what it means) by name. identities: the spellings that count for each. curves: coverage.csv. licences: what is known of
-    licences. error_rates: by verdict, measured; rebuild: rebuild.json; None where there is none.
+    mask: mask.json; probe: score.py's further tables by name; both empty where nobody asked. thresholds: (value, what it means) by name.
+    identities: the spellings that count for each. curves: coverage.csv. licences: what is known of licences. error_rates: by verdict,
+    measured; rebuild: rebuild.json; None where there is none.
     """
 
     verdict: Mapping[str, Any]
     summary: Mapping[str, Any]
     plan: Mapping[str, Any]
     manifests: Mapping[str, Mapping[str, Any]]
-    chat_templates: Mapping[str, Mapping[str, Any]]
+    mask: Mapping[str, Mapping[str, Any]]
+    probe: Mapping[str, pd.DataFrame]
     answers: Mapping[str, list[Mapping[str, Any]]]
     identities: Mapping[str, list[str]]
     thresholds: Mapping[str, tuple[Any, str]]
@@ -135,25 +137,36 @@ def _roles(summary: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _probe(inputs: Inputs, roles: Mapping[str, str]) -> dict[str, Any] | None:
-    """Tallies, injected texts and sample answers of the models that were asked; None where nobody asked."""
-    probe = inputs.verdict["probe"]
+    """Tallies, comparisons, masks and sample answers of the models that were asked; None where nobody asked."""
+    probe, suspect = inputs.verdict["probe"], inputs.verdict["suspect"]
     if not probe:
         return None
     asked = [model for model in roles if model in probe]
     conditions = list(dict.fromkeys(condition for model in asked for condition in probe[model]))
+    words = {condition: wording.CONDITIONS.get(condition, condition) for condition in conditions}
     records = {
         (model, condition): [record for record in inputs.answers.get(model, []) if record["condition"] == condition]
         for model in asked
         for condition in conditions
     }
     reasons = {key: record["skipped"] for key, found in records.items() for record in found if "skipped" in record}
+    tables = inputs.probe
+    bare = next((condition for condition in ("stripped", "shipped") if condition in conditions), conditions[0])
     return {
-        "conditions": {condition: wording.CONDITIONS.get(condition, condition) for condition in conditions},
-        "names": report_tables.names({model: probe[model] for model in asked}, conditions, reasons),
+        "conditions": words,
+        "names": report_names.names({model: probe[model] for model in asked}, conditions, reasons),
         "identities": inputs.identities,
-        "templates": {model: inputs.chat_templates[model] for model in asked if model in inputs.chat_templates},
+        "strata": {model: report_names.strata(tables["strata"], model, conditions) for model in asked},
+        "compared": report_names.models_compared(tables["comparisons"], suspect, bare),
+        "compared_under": words[bare],
+        "changes": report_names.conditions_compared(tables["comparisons"], suspect, words),
+        "conduct": report_names.conduct(tables["conduct"], words),
+        "watermarks": report_names.watermarks(tables["watermarks"], conditions),
+        "phrases": tables["watermarks"]["phrase"].nunique(),
+        "reasoning": report_names.reasoning(tables["reasoning"], words),
+        "masks": report_names.masks(inputs.mask, asked),
         "samples": {
-            model: {condition: report_tables.samples(records[model, condition], inputs.identities) for condition in conditions} for model in asked
+            model: {condition: report_names.samples(records[model, condition], inputs.identities) for condition in conditions} for model in asked
         },
         "reasons": reasons,
     }

@@ -6,14 +6,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mergetrace.identity import mentions
 from mergetrace.readable import count, decimal, interval, known, missing, percent, plus_minus, rate, visible
 
 WORST_SLICES = 10
 MOST_UNPAIRED = 40
 MOST_NAMES = 3
-MOST_ANSWER = 1_200  # characters
-MOST_PROMPT = 4_000
 
 Row = dict[str, Any]
 
@@ -142,49 +139,6 @@ def recipes(recipe: Mapping[str, Any]) -> tuple[Row, list[Row], list[Row]]:
     )
 
 
-def names(probe: Mapping[str, Any], conditions: list[str], reasons: Mapping[tuple[str, str], str]) -> list[tuple[str, list[Row]]]:
-    """The probe's tallies: per model a row per identity with a cell per condition.
-
-    reasons: why a model was not asked under a condition, by (model, condition).
-    """
-    result = []
-    for model, tallies in probe.items():
-        identities = list(dict.fromkeys(identity for tally in tallies.values() for identity in tally))
-        rows = [
-            {
-                "identity": identity,
-                "cells": [_tally(tallies.get(condition, {}).get(identity), reasons.get((model, condition), "")) for condition in conditions],
-            }
-            for identity in identities
-        ]
-        result.append((model, rows))
-    return result
-
-
-def samples(records: list[Mapping[str, Any]], identities: Mapping[str, list[str]], most: int = 3) -> list[Row]:
-    """The most telling answers of one model under one condition: the shortest that names each identity, most frequent first, then any others."""
-    answered = [
-        {
-            "question": visible(record.get("text", ""), MOST_ANSWER),
-            "answer": visible(record["answer"], MOST_ANSWER),
-            "rendered": visible(record.get("rendered", ""), MOST_PROMPT),
-            "prompt": visible(record.get("prompt", ""), 80),
-            "cut": record.get("finish") == "length",
-        }
-        for record in records
-        if "answer" in record
-    ]
-    for row in answered:
-        row["names"] = [identity for identity, spellings in identities.items() if mentions(row["answer"], spellings).given]
-    by_identity = {identity: [row for row in answered if identity in row["names"]] for identity in identities}
-    chosen: list[Row] = []
-    for rows in [*sorted(by_identity.values(), key=len, reverse=True), answered, answered]:
-        fresh = [row for row in rows if row not in chosen]
-        if fresh and len(chosen) < most:
-            chosen.append(min(fresh, key=lambda row: len(row["answer"])) if rows is not answered else fresh[0])
-    return chosen
-
-
 def beside(summary: Mapping[str, Any], tensors: pd.DataFrame, controls: pd.DataFrame, verdicts: Mapping[str, str]) -> list[Row]:
     """What the suspect reaches beside the controls, and beside its donor with the elements shuffled: overall and in single tensors.
 
@@ -217,17 +171,6 @@ def error_rates(measured: Mapping[str, Any] | None) -> list[Row]:
         told = {"innocents": count(entry["innocents"]), "false": count(entry["false"])}
         rows.append({"verdict": verdict.replace("_", " "), **told, "interval": interval(entry.get("ci95"), most_digits=1)})
     return rows
-
-
-def _tally(cell: Mapping[str, Any] | None, reason: str) -> Row:
-    if not cell or not cell["n"]:
-        return {"missing": visible(missing(reason or "not asked"), 400)}
-    low, high = cell["ci95"]
-    return {
-        "hits": f"{count(cell['hits'])} of {count(cell['n'])}",
-        "share": percent(cell["hits"] / cell["n"]),
-        "interval": interval((low, high), most_digits=1),
-    }
 
 
 _SAID_ELSEWHERE = ("alpha", "shares", "fused")  # the shares in the headline, the rounding at the end

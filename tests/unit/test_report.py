@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 import show
 import yaml
-from reporting import finding, inputs
+from reporting import counted, finding, inputs
 
 from mergetrace.lineage import honest_card, undeclared
 from mergetrace.readable import decimal, interval, percent, rate, visible
@@ -96,6 +96,11 @@ def test_hostile_text_is_inert():
     verdict["probe"]["rio"]["shipped"][EVIL] = {"hits": 1, "n": 120, "ci95": [0.0, 0.1]}
     answer = {"prompt": EVIL, "text": EVIL, "rendered": EVIL, "condition": "shipped", "answer": EVIL, "finish": "stop"}
     skipped = {"condition": "stripped", "skipped": EVIL}
+    where = {"start": 0, "end": 9, "of": 9, "before": EVIL, "after": EVIL}
+    injected = {"condition": EVIL, "text": EVIL, "names": {EVIL: [EVIL]}, "where": where, "source_lines": []}
+    elsewhere = {"file": "config.json", "key": EVIL, "text": EVIL, "names": {EVIL: [EVIL]}}
+    hostile_mask = {"reason": EVIL, "injected": [injected], "others": [{"source": EVIL, "reason": EVIL, "injected": [injected]}]}
+    hostile_mask |= {"settings": [elsewhere], "tokens": [elsewhere], "differs": {"nex": {"same": False, "lines": [EVIL], "left_out": 1}}}
     manifest = base.manifests["rio"] | {"source": {"path": EVIL, "repo": EVIL, "commit": EVIL}, "config": {"architectures": [EVIL]}}
     html = render(
         inputs(
@@ -103,7 +108,11 @@ def test_hostile_text_is_inert():
             tensors=base.tensors.assign(tensor=IN_TABLE, status=IN_TABLE, nonfinite=1),
             unpaired=pd.DataFrame({"model": ["rio"], "tensor": [IN_TABLE], "reason": [IN_TABLE]}),
             answers={"rio": [answer, skipped]},
-            chat_templates={"rio": {"injected": [{"condition": EVIL, "text": EVIL}], "reason": EVIL}},
+            mask={"rio": hostile_mask},
+            probe=counted(
+                {"rio": [answer | {"stratum": IN_TABLE, "language": IN_TABLE, "reasoning": EVIL}, skipped | {"skipped": IN_TABLE}]},
+                {IN_TABLE: [EVIL, "evil"]},
+            ),
             identities={EVIL: [EVIL, "evil"]},
             manifests=base.manifests | {"rio": manifest},
         )
@@ -119,6 +128,26 @@ def test_hostile_text_is_inert():
     assert "⟨U+202E⟩evil" in seen.text
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", html)
     assert "{{ 7 * 7 }}" in seen.text
+
+
+def test_the_section_on_names_says_what_changed_and_how_many_it_rests_on(pictures):
+    text = " ".join(Seen(page(inputs(), pictures, TEMPLATES)).text.split())
+    assert "Rio3 of 30 of 3100.0 (20.6 to 100.0" in text  # as shipped, then stripped
+    assert "3 to 0, p 0.25" in text
+    assert "characters 20 to 31 of 90, between “<|im_start|>system⏎” and “<|im_end|>”; literally in line 3 of the template" in text
+    assert "Also in config.json, _name_or_path: nex-agi/x (states Nex)" in text
+    assert "How its template differs from qwen’s@@ -1 +1 @@ -{% if a %} +{% if b %}" in text
+    assert "I am NexNexrio0 of 3" in text
+    assert "never said" not in text
+    assert "None of the 12 answers was cut, empty, repeating or a refusal" in text
+    assert "name stratumRio 3 of 3" in text
+
+
+def test_a_model_that_thinks_and_is_cut_is_told(pictures):
+    answer = {"prompt": "p", "text": "Who?", "rendered": None, "condition": "shipped", "answer": "", "reasoning": "Am I Rio?", "finish": "length"}
+    text = " ".join(Seen(page(inputs(answers={"rio": [answer]}, probe=counted({"rio": [answer]})), pictures, TEMPLATES)).text.split())
+    assert "Of 1 answers. Whoever is not listed gave none of these." in text
+    assert "To themselves, before they answer (never counted above): rio, as shipped, Rio 1 of 1" in text
 
 
 def test_long_answers_are_cut_with_a_note(pictures):
@@ -147,7 +176,7 @@ def test_missing_numbers_say_why_and_are_never_zero():
 
 def test_no_probe_and_no_recipe():
     verdict = finding("inconclusive", named=False) | {"probe": None}
-    html = render(inputs(verdict=verdict, answers={}, chat_templates={}))
+    html = render(inputs(verdict=verdict, answers={}, mask={}, probe={}))
     assert "the probe is switched off" in html
     assert "shown below and decided nothing" not in html
     assert "No recipe is claimed" in html
@@ -279,12 +308,16 @@ def test_the_command_reads_what_the_pipeline_writes(tmp_path):
         (tmp_path / f"{model}.json").write_text(json.dumps(manifest))
     for model in ("rio", "nex"):
         (tmp_path / model).mkdir()
-        (tmp_path / model / "template.json").write_text(json.dumps(given.chat_templates[model]))
         (tmp_path / model / "shipped.jsonl").write_text("".join(json.dumps(record) + "\n" for record in given.answers[model]))
     files = [f"--{path.stem}={path}" for path in tmp_path.iterdir() if path.stem in ("verdict", "summary", "plan") or path.suffix == ".csv"]
     manifests = [str(tmp_path / f"{model}.json") for model in given.manifests]
-    both = [[str(tmp_path / model / name) for model in ("rio", "nex")] for name in ("template.json", "shipped.jsonl")]
-    command = [sys.executable, SCRIPTS / "report.py", *files, "--manifests", *manifests, "--chat-templates", *both[0], "--answers", *both[1]]
+    (tmp_path / "mask.json").write_text(json.dumps(given.mask))
+    (tmp_path / "probe").mkdir()
+    for name, table in given.probe.items():
+        table.to_csv(tmp_path / "probe" / f"{name}.csv", index=False)
+    asked = ["--mask", tmp_path / "mask.json", "--probe", *(tmp_path / "probe").iterdir()]
+    asked += ["--answers", *(tmp_path / model / "shipped.jsonl" for model in ("rio", "nex"))]
+    command = [sys.executable, SCRIPTS / "report.py", *files, "--manifests", *manifests, *asked]
     command += ["--licences", SCRIPTS.parent / "config/licences.yaml"]
     command += ["--thresholds", '{"min_bit_exact": 0.995}', "--identities", json.dumps(given.identities), "--output", tmp_path / "report.html"]
     subprocess.run(command, check=True, capture_output=True)

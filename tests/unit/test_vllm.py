@@ -31,7 +31,7 @@ pytestmark = [
 def place(tmp_path_factory):
     """A folder with the model, the prompts and the template's analysis."""
     folder = tmp_path_factory.mktemp("vllm")
-    tiny_model.write(folder / "model")
+    tiny_model.write(folder / "model", sure=16)  # vLLM takes no temperature below .01
     tiny_model.write_questions(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["template", "--files", str(folder / "files"), "--output", str(folder / "template.json")])
@@ -43,7 +43,7 @@ def command(place, python, name, *more):
     """ask.py's command line, whose answers go to a folder of this name."""
     outputs = [place / name / f"{condition}.jsonl" for condition in CONDITIONS]
     found = ["--model", place / "model", "--template", place / "template.json", "--prompts", place / "prompts.jsonl", "--name", "tiny"]
-    how = ["--batch-size", "4", "--max-new-tokens", "12", "--temperature", "0.0001", "--device", "cpu", "--conditions", ",".join(CONDITIONS)]
+    how = ["--batch-size", "4", "--max-new-tokens", "12", "--temperature", "0.01", "--device", "cpu", "--conditions", ",".join(CONDITIONS)]
     return [str(part) for part in (python, ROOT / "scripts/ask.py", *found, *how, *more, "--outputs", *outputs)]
 
 
