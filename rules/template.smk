@@ -34,7 +34,7 @@ rule mask:
         "../envs/probe.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=growing(1000),
     params:
         templates=lambda wildcards, input: [f"{Path(path).parent.name}={path}" for path in input.templates],
         files=lambda wildcards, input: [f"{Path(path).parent.name}={path}" for path in input.files],

@@ -139,7 +139,7 @@ def test_the_section_on_names_says_what_changed_and_how_many_it_rests_on(picture
     assert "How its template differs from qwen’s@@ -1 +1 @@ -{% if a %} +{% if b %}" in text
     assert "I am NexNexrio0 of 3" in text
     assert "never said" not in text
-    assert "None of the 12 answers was cut, empty, repeating or a refusal" in text
+    assert "Not one of the 12 answers was cut, empty, repeating or a refusal" in text
     assert "name stratumRio 3 of 3" in text
 
 
