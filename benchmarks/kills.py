@@ -96,7 +96,8 @@ def clear(place: Path, audit: str) -> None:
     for path in (place / "results").iterdir():
         if path.name != "stand-ins" or audit == "demo, models trained":
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-    shutil.rmtree(place / ".snakemake/incomplete", ignore_errors=True)
+    for notes in ("incomplete", "locks"):
+        shutil.rmtree(place / ".snakemake" / notes, ignore_errors=True)
 
 
 def hashes(place: Path, audit: str) -> dict[str, str]:
@@ -178,6 +179,8 @@ def run_killed(place: Path, number: int, audit: str, kills: int, seed: int, undi
         rows.append({"after": moment, "who": who, "finished": len(ended), "running": len(started - ended), "there": len(found), "right": right})
         if (place / "results/logs/started.json").exists():
             arguments = ["scripts/resume.py"]
+    if not rows:
+        sys.exit(f"{audit} ended before it could be killed; see {place}/output.log")
     found = hashes(place, audit)
     different = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
     left = [process.pid for process in psutil.process_iter() if _of(process, place)] + [str(path) for path in (place / "results").rglob("*.partial")]
@@ -242,11 +245,14 @@ def main() -> None:
     parser.add_argument("--gb", type=float, default=2.0, help="size of the planted models together")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=Path, default=ROOT / "results/kills")
+    parser.add_argument("--only", type=int, nargs="+", default=[], help="numbers of the runs to do now (default: all)")
     arguments = parser.parse_args()
     place, log = prepare(arguments.work.resolve(), arguments.gb), arguments.work / "kills.jsonl"
     runs = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     references = {}
     for number, (audit, kills) in enumerate(RUNS, start=1):
+        if arguments.only and number not in arguments.only:
+            continue
         references[audit] = reference(place, arguments.work, audit)
         if number not in {run["number"] for run in runs}:
             done = run_killed(place, number, audit, kills, arguments.seed, references[audit])
