@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+import timeit
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
@@ -148,6 +149,23 @@ def in_memory(threads: int, runs: int) -> dict[str, list[float]]:
     return rates
 
 
+def in_cache() -> dict[str, float]:
+    """Nanoseconds per element of one tile that stays in the cache, the best of many: what the arithmetic costs, whoever else uses the machine."""
+    from mergetrace import gram_numba  # noqa: PLC0415
+
+    trio = [encode(np.random.default_rng(seed).normal(size=gram_numba.TILE), "BF16") for seed in range(3)]
+    edges = np.array([0, gram_numba.TILE])
+    best = {}
+    for name, work in {
+        "sums": lambda: gram_numba._sums(*trio, 2.0**-126),
+        "counts": lambda: gram_numba._counts(*trio),
+        "both": lambda: gram_numba.trio_sums(*trio, edges, 2.0**-126),
+    }.items():
+        work()
+        best[name] = min(timeit.repeat(work, number=10, repeat=500)) / 10 / gram_numba.TILE * 1e9
+    return best
+
+
 def measured(method: str, folder: Path, threads: int, runs: int) -> dict[str, object]:
     """What one method gives, in a process of its own: memory is its own too."""
     command = [sys.executable, __file__, "--measure", method, "--folder", str(folder), "--threads", str(threads), "--runs", str(runs)]
@@ -159,6 +177,8 @@ def measure(method: str, folder: Path, threads: int, runs: int) -> dict[str, obj
     """The work of `measured`."""
     if method == "memory":
         return in_memory(threads, runs)
+    if method == "cache":
+        return in_cache()
     one = {"cat": lambda: cat(folder), "naive": lambda: naive(folder)}
     seconds = one[method]() if method in one else deltas(folder, threads, method == "deltas")
     peak = None if method == "cat" else int(_line("/proc/self/status", "VmHWM").split()[0]) / 1024  # of this program alone, unlike ru_maxrss
@@ -179,6 +199,7 @@ def table(folder: Path, threads: int, runs: int) -> str:
         for method, results in found.items():
             results.append(measured(method, folder, threads, runs))
     memory = measured("memory", folder, threads, runs)
+    cache = measured("cache", folder, threads, runs)
     seconds = {method: median(result["seconds"] for result in results) for method, results in found.items()}
     cpu = _line("/proc/cpuinfo", "model name") or platform.processor()
     ratio = median(kernel / ceiling for kernel, ceiling in zip(memory["kernel"], memory["ceiling"], strict=True))
@@ -193,6 +214,7 @@ def table(folder: Path, threads: int, runs: int) -> str:
         peak = "" if method == "cat" else round(max(result["mb"] for result in found[method]))
         lines.append(f"| {words} | {seconds[method]:.2f} | {size / seconds[method]:.2f} | {beside[0]:.2f} | {beside[1]:.1f} | {peak} |")
     lines += ["", f"In memory: kernel {median(memory['kernel']):.1f} GB/s, ceiling {median(memory['ceiling']):.1f} GB/s, ratio {ratio:.2f}."]
+    lines += [f"In the cache: {cache['both']:.2f} ns an element ({cache['sums']:.2f} for the sums, {cache['counts']:.2f} for the counts)."]
     return "\n".join(lines)
 
 
@@ -202,7 +224,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--folder", type=Path, help="where the models are made, or were (default: a temporary folder, removed afterwards)")
-    parser.add_argument("--measure", choices=("memory", *METHODS), help=argparse.SUPPRESS)
+    parser.add_argument("--measure", choices=("memory", "cache", *METHODS), help="one of them, as JSON")
     arguments = parser.parse_args()
     if arguments.measure:
         print(json.dumps(measure(arguments.measure, arguments.folder, arguments.threads, arguments.runs)))
