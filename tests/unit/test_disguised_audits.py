@@ -6,10 +6,10 @@ import sys
 
 import pytest
 import yaml
-from disguises import experts_permuted, heads_permuted, hidden_permuted, neurons_permuted, scaled, with_layers
+from disguises import experts_permuted, heads_permuted, hidden_permuted, neurons_permuted, noisy, quantised, scaled, with_layers
 from inprocess import audit
 from moe_models import make_moe_models
-from planting import finetuned, write_model
+from planting import blend, finetuned, write_model
 from realmerge import CONFIG, mergekit, qwen, write_qwen
 from safetensors.torch import load_file
 
@@ -84,6 +84,33 @@ def test_an_independent_model_in_disguise_is_unrelated(judge, hide):
     assert_nobody_named(found, "unrelated")
     assert found["layout"]["undone"] == []
     assert any("Looked for and not found" in reason for reason in found["reasons"])
+
+
+STORED = {
+    "multiplied": lambda model: scaled(model, 1.02),
+    "noise": lambda model: noisy(model, 1e-7),
+    "F16": lambda model: {name: tensor.half() for name, tensor in model.items()},
+}
+
+
+@pytest.mark.parametrize("store", STORED.values(), ids=STORED)
+def test_a_real_merge_stored_otherwise_is_reproduced_on_its_own_lattice(judge, family, store):
+    found = judge(store(loaded(family["merged"])), sibling=store(SIBLING))
+    assert found["verdict"] == "merge", found["reasons"]
+    assert found["recipe"]["bit_exact_rate"] > 0.998
+    assert found["parents"]["donor"]["alpha"] == pytest.approx(0.571, abs=1e-6)
+    assert_nobody_named(found["controls"]["sibling"], "finetune_of_base")
+
+
+def test_an_fp8_copy_of_a_bf16_merge_is_reproduced_through_both_roundings(tmp_path):
+    donor, sibling = finetuned(BASE, 1, size=0.01), finetuned(BASE, 2, size=0.01)  # finer changes would be lost in FP8
+    tensors = {"base": BASE, "donor": donor, "sibling": quantised(sibling), "suspect": quantised(blend(BASE, donor, 0.4))}
+    models = {name: write_qwen(tmp_path / name, tensors[name]) for name in tensors}
+    found = audit(tmp_path / "results", models, {"suspect": "suspect", "base": "base", "donors": ["donor"], "controls": ["sibling"]})
+    assert found["verdict"] == "merge", found["reasons"]
+    assert found["recipe"]["bit_exact_rate"] > 0.999
+    assert found["parents"]["donor"]["alpha"] == pytest.approx(0.4, abs=1e-6)
+    assert not found["controls"]["sibling"]["parents"]["donor"]["named"]
 
 
 def test_slices_of_two_parents_moved_and_repeated_are_traced_to_them(tmp_path):
