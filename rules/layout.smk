@@ -12,6 +12,7 @@ checkpoint layout:
             "moved_experts",
             "permutations",
             "factors",
+            "storing",
             "rearrange",
             "pairing",
             "weights",

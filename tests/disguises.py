@@ -98,3 +98,20 @@ def experts_permuted(tensors: Tensors, seed: int = 0) -> Tensors:
             else:
                 found[name] = tensors[name][order]
     return _own(found)
+
+
+def noisy(tensors: Tensors, size: float, seed: int = 0) -> Tensors:
+    """Stored as float32 with noise of this standard deviation on top."""
+    generator = torch.Generator().manual_seed(seed)
+    return {name: tensor.float() + torch.randn(tensor.shape, generator=generator) * size for name, tensor in tensors.items()}
+
+
+def quantised(tensors: Tensors) -> Tensors:
+    """Matrices of the layers in FP8 with one float32 scale each, the others as they are."""
+    found = dict(tensors)
+    for name, tensor in tensors.items():
+        if tensor.ndim == 2 and LAYER.match(name):
+            scale = tensor.float().abs().max() / 448
+            found[name] = (tensor.float() / scale).to(torch.float8_e4m3fn)
+            found[name.removesuffix(".weight") + ".weight_scale_inv"] = scale.reshape(1, 1)
+    return found

@@ -17,7 +17,8 @@ Pure functions, no Snakemake, no argparse, no printing. One module per idea:
     preflight          what comparing will cost, and what differs already
 
     alignment, glimpses, placing       which row is which; a little of a model; one model beside a parent
-    moved_layers, moved_experts, permutations, factors   what lies elsewhere than its name says
+    moved_layers, moved_experts, permutations   what lies elsewhere than its name says
+    factors, storing   what was multiplied, rounded twice, covered with noise
     layout, rearrange  all of it together; the plan that follows from it
 
     frames             who is compared with whom

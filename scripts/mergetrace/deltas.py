@@ -122,7 +122,7 @@ def keep_samples(weights: Weights, members: Mapping[str, View], blocks: NDArray[
             weights.raw(view, start, length, out=raw[filled : filled + length * width])
             filled += length * width
             scales.append(weights.scales(view, start, length))
-        samples[model] = Sample(raw, view["dtype"], None if scales[0] is None else np.concatenate(scales))
+        samples[model] = Sample(raw, view["dtype"], None if scales[0] is None else np.concatenate(scales), view.get("through") or None)
     return samples
 
 

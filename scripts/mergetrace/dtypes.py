@@ -89,6 +89,20 @@ def neighbour_midpoints(raw: Raw, dtype: str) -> tuple[Floats, Floats]:
     return low, high
 
 
+def interval_through(low: Floats, high: Floats, dtype: str) -> tuple[Floats, Floats]:
+    """The numbers that, rounded to `dtype`, come to lie in [low, high]: the interval's ends, float64 [n] each.
+
+    Where no number of the format lies in [low, high] nothing does: both ends are its middle then.
+    """
+    codes = [encode(end, dtype) for end in (low, high)]
+    (first, last), ends = (decode(code, dtype) for code in codes), [neighbour_midpoints(code, dtype) for code in codes]
+    outside = first < low, last > high  # the nearest number lies outside: the next one inside is meant
+    inner = np.where(outside[0], 2 * ends[0][1] - first, first), np.where(outside[1], 2 * ends[1][0] - last, last)
+    found = np.where(outside[0], ends[0][1], ends[0][0]), np.where(outside[1], ends[1][0], ends[1][1])
+    none = inner[0] > inner[1]
+    return np.where(none, (low + high) / 2, found[0]), np.where(none, (low + high) / 2, found[1])
+
+
 def ulp(raw: Raw, dtype: str) -> Floats:
     """The spacing of the format at each stored number (at a power of two: the spacing above it), float64 [n]; NaN for NaN and infinity.
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mergetrace.dtypes import FORMATS, decode, encode, neighbour_midpoints
+from mergetrace.dtypes import FORMATS, decode, encode, interval_through, neighbour_midpoints
 from mergetrace.safetensors_file import read_header, read_into
 from mergetrace.weights import scaled
 
@@ -30,11 +30,15 @@ WRITER_NAMES = {
 
 @dataclass(frozen=True)
 class Sample:
-    """The kept elements of one slice in one model: raw bytes, their dtype, and the FP8 scale of each where there is one."""
+    """The kept elements of one slice in one model: raw bytes, their dtype, and what each is multiplied by, where it is (an FP8 block's scale).
+
+    through: the format they were rounded to before they were scaled and stored, where that is another one: a bf16 merge quantised to FP8.
+    """
 
     raw: NDArray[np.uint8]
     dtype: str
     scales: Array | None = None
+    through: str | None = None
 
     def values(self) -> Array:
         """Decoded elements, float64 [n]."""
@@ -57,16 +61,16 @@ class Sample:
     def midpoints(self) -> tuple[Array, Array]:
         """The interval that rounds to each element: (low, high), float64 [n] each. ValueError for F64, which has no finer lattice."""
         low, high = neighbour_midpoints(self.raw, self.dtype)
-        if self.scales is None:
-            return low, high
-        ends = np.stack([low * self.scales, high * self.scales])
-        return ends.min(0), ends.max(0)
+        if self.scales is not None:
+            ends = np.stack([low * self.scales, high * self.scales])
+            low, high = ends.min(0), ends.max(0)
+        return (low, high) if self.through is None else interval_through(low, high, self.through)
 
 
 def write_evidence(path: Path, slices: Mapping[int, tuple[NDArray[np.int64], Mapping[str, Sample]]], metadata: Mapping[str, str]) -> None:
     """Write the samples of many slices: per slice id its blocks (int64 [blocks, 2]: start, length) and a sample per model.
 
-    Keys are `{slice_id}/blocks`, `{slice_id}/{model}` and `{slice_id}/{model}/scales`: ours, never a tensor's name. `metadata` becomes
+    Keys are `{slice_id}/blocks`, `{slice_id}/{model}` and `{slice_id}/{model}/scales` or `/through`: ours, never a tensor's name. `metadata` becomes
     one entry, as JSON: the safetensors writer puts several in another order each time, and the same sample should be the same bytes.
     """
     from safetensors import SafetensorError, serialize_file  # noqa: PLC0415 - who only reads evidence needs numpy and nothing else
@@ -76,6 +80,8 @@ def write_evidence(path: Path, slices: Mapping[int, tuple[NDArray[np.int64], Map
         tensors[f"{slice_id}/blocks"] = ("I64", np.ascontiguousarray(blocks, "<i8"))
         for model, sample in samples.items():
             tensors[f"{slice_id}/{model}"] = (sample.dtype, np.ascontiguousarray(sample.raw))
+            if sample.through is not None:  # one zero, whose dtype is what there is to say
+                tensors[f"{slice_id}/{model}/through"] = (sample.through, np.zeros(FORMATS[sample.through].width, np.uint8))
             if sample.scales is not None:
                 tensors[f"{slice_id}/{model}/scales"] = ("F64", np.ascontiguousarray(sample.scales, "<f8"))
     specs = {key: _spec(dtype, array) for key, (dtype, array) in tensors.items()}  # `tensors` keeps the memory alive meanwhile
@@ -101,8 +107,9 @@ def read_evidence(path: Path) -> Iterator[tuple[int, dict[str, Sample]]]:
                 read_into(handle.fileno(), tensor.start, memoryview(buffer), path)
                 raw[key.split("/", 1)[1]] = (buffer, tensor.dtype)
             scales = {name.removesuffix("/scales"): data.view("<f8") for name, (data, _) in raw.items() if name.endswith("/scales")}
-            models = [name for name in raw if name != "blocks" and not name.endswith("/scales")]
-            yield slice_id, {model: Sample(*raw[model], scales.get(model)) for model in models}
+            through = {name.removesuffix("/through"): dtype for name, (_, dtype) in raw.items() if name.endswith("/through")}
+            models = [name for name in raw if name != "blocks" and "/" not in name]
+            yield slice_id, {model: Sample(*raw[model], scales.get(model), through.get(model)) for model in models}
 
 
 def read_blocks(path: Path) -> dict[int, NDArray[np.int64]]:

@@ -2,12 +2,14 @@
 
 import re
 import zlib
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mergetrace.evidence import Sample
 from mergetrace.pairing import View, component_of
 from mergetrace.weights import Weights
 
@@ -16,6 +18,7 @@ Key = tuple[str, str]
 """A slice by its canonical name: tensor, expert."""
 
 RUNS, EXPERT_RUNS, LENGTH = 8, 4, 32  # runs read of a matrix, of an expert's, and elements of each
+SAMPLE = 512  # elements of each run, where numbers are looked at one by one
 MOST_ROWS = 1 << 16  # a longer matrix is a vocabulary: its rows have names of their own, in the tokenizer
 FEATURES = 256  # columns that tell one row from another
 _BLOCK = 1 << 22  # elements in memory at once
@@ -29,16 +32,19 @@ class Glimpses:
         self.name, self.views, self.weights, self.seed = name, views, weights, seed
         self.maps: dict[Key, dict[str, Any]] = {}
         self._runs: dict[Key, Array] = {}
+        self._samples: dict[Key, Sample] = {}
 
     def arrange(self, key: Key, **found: Any) -> None:
         """Read a slice otherwise from now on."""
         self.maps.setdefault(key, {}).update(found)
         self._runs.pop(key, None)
+        self._samples.pop(key, None)
 
     def forget_maps(self) -> None:
         """Read everything as it lies in the file."""
-        for key in list(self.maps):
+        for key in self.maps:
             self._runs.pop(key, None)
+            self._samples.pop(key, None)
         self.maps.clear()
 
     def judged(self) -> list[Key]:
@@ -48,14 +54,23 @@ class Glimpses:
     def runs(self, key: Key) -> Array:
         """A few short runs of a slice, float32 [runs x length]: at the same places in every model, layer and expert."""
         if key not in self._runs:
-            view = self._view(key)
-            count, length = EXPERT_RUNS if key[1] else RUNS, min(LENGTH, view["rows"] * view["cols"])
-            generator = np.random.default_rng([self.seed, zlib.crc32(_ANYWHERE.sub(".", key[0]).encode())])
-            starts = np.linspace(0, view["rows"] * view["cols"] - length, RUNS + 1).astype(np.int64)
-            places = starts[:-1] + generator.integers(0, np.maximum(np.diff(starts), 1))
-            read = [self.weights.values(view, int(place), length) for place in places[:: RUNS // count]]
+            view, count = self._view(key), EXPERT_RUNS if key[1] else RUNS
+            read = [self.weights.values(view, place, length) for place, length in self._places(key, LENGTH)[:: RUNS // count]]
             self._runs[key] = np.concatenate(read).astype(np.float32)
         return self._runs[key]
+
+    def sample(self, key: Key) -> Sample:
+        """Some longer runs of a slice as they are stored: at the same places in every model."""
+        if key not in self._samples:
+            view, places = self._view(key), self._places(key, SAMPLE)
+            raw = np.concatenate([self.weights.raw(view, *place) for place in places])
+            scales = [self.weights.scales(view, *place) for place in places]
+            self._samples[key] = Sample(raw, view["dtype"], None if scales[0] is None else np.concatenate(scales), view.get("through"))
+        return self._samples[key]
+
+    def dtype(self) -> str:
+        """The format most of the model's matrices are stored in."""
+        return Counter(self.views[key].dtype for key in self.judged()).most_common(1)[0][0]
 
     def rows(self, key: Key, count: int) -> Array:
         """Some whole rows, spread evenly: float32 [rows, cols]."""
@@ -76,6 +91,14 @@ class Glimpses:
         """A small tensor whole."""
         view = self._view(key)
         return self.weights.values(view, 0, view["rows"] * view["cols"]).astype(np.float32)
+
+    def _places(self, key: Key, length: int) -> list[tuple[int, int]]:
+        """(first, count) of RUNS runs, one in each of as many stretches."""
+        elements = self.views[key].rows * self.views[key].cols
+        length = min(length, max(1, elements // RUNS))
+        generator = np.random.default_rng([self.seed, zlib.crc32(_ANYWHERE.sub(".", key[0]).encode())])
+        starts = np.linspace(0, elements - length, RUNS + 1).astype(np.int64)
+        return [(place, length) for place in (starts[:-1] + generator.integers(0, np.maximum(np.diff(starts), 1))).tolist()]
 
     def _view(self, key: Key) -> dict[str, Any]:
         return {**vars(self.views[key]), "model": self.name, **self.maps.get(key, {})}

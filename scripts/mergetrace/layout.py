@@ -15,6 +15,7 @@ from mergetrace.moved_experts import find_experts
 from mergetrace.moved_layers import find_layers
 from mergetrace.permutations import find_hidden, find_permutations
 from mergetrace.placing import PRINT_ROWS, SAME, WRITES_HIDDEN, Placing, components
+from mergetrace.storing import find_factors, find_noise, find_through, visible_factors
 
 LOOKED_FOR = {
     find_hidden: "an order of the hidden dimensions",
@@ -22,6 +23,9 @@ LOOKED_FOR = {
     find_experts: "experts renumbered or copied from a dense model's MLP",
     find_permutations: "rows or columns permuted (neurons, attention heads)",
     find_powers: "tensors multiplied by a power of two or by -1",
+    find_noise: "noise on numbers of a coarser format",
+    find_factors: "tensors multiplied by any number",
+    find_through: "a merge stored in a narrower format than its own",
 }
 """What is looked for, in this order: later findings are made where the earlier ones put things back."""
 FEW = 0.02  # of a model's matrices: no more lie at some place by chance
@@ -30,7 +34,7 @@ SEEN_ONLY = ("a rotation of the hidden dimensions (would be seen, not undone)",)
 
 @dataclass
 class Layout:
-    """counterpart: by own slice the parents' slice, where it is another one; maps: by own slice `row_map`, `col_map`, `factor` (see weights.View).
+    """counterpart: by own slice the parents' slice, where it is another one; maps: by own slice how it is read (see weights.View).
 
     kin: the share of the matrices that lie where those of `reference` do, once all is undone; reference: the parent it was found by.
     """
@@ -52,7 +56,7 @@ def find_layout(own: Glimpses, parents: Sequence[Glimpses]) -> Layout:
     found: list[Layout] = []
     for parent in sorted(parents, key=lambda parent: -Placing(own, parent).in_place()):
         own.forget_maps()
-        found.append(_beside(Placing(own, parent)))
+        found.append(_beside(Placing(own, parent, parents)))
         if found[-1].kin >= SAME:
             break
     return max(found, key=lambda layout: layout.kin)
@@ -81,7 +85,8 @@ def _beside(placing: Placing) -> Layout:
         return Layout(placing.parent.name, not_undone=_rotation(placing), kin=kin)
     left = [key for key in placing.keys if placing.same_shape(key) is not None and placing.cosine(key) < SAME]
     not_undone = [f"{len(left)} of {len(placing.keys)} matrices ({components(left)}) lie nowhere in {placing.parent.name} that was looked."]
-    return Layout(placing.parent.name, placing.counterpart, maps, undone, not_undone if left else [], kin)
+    open_ends = [*(not_undone if left else []), *visible_factors(placing)]
+    return Layout(placing.parent.name, placing.counterpart, maps, undone, open_ends, kin)
 
 
 def _rotation(placing: Placing) -> list[str]:

@@ -19,10 +19,10 @@ PRINT_ROWS = 48
 
 
 class Placing:
-    """counterpart: by own slice the parent's slice, where it is another one than that of the same name. The models' maps are the Glimpses'."""
+    """counterpart: by own slice the parent's slice, where it is not that of the same name. parents: all that are offered, this one too."""
 
-    def __init__(self, own: Glimpses, parent: Glimpses) -> None:
-        self.own, self.parent = own, parent
+    def __init__(self, own: Glimpses, parent: Glimpses, parents: Sequence[Glimpses] = ()) -> None:
+        self.own, self.parent, self.parents = own, parent, parents or (parent,)
         self.counterpart: dict[Key, Key] = {}
         self.keys = own.judged()
         self._prints: dict[tuple[str, Key, int], Array] = {}

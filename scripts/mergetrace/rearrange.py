@@ -4,13 +4,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from mergetrace.glimpses import Key
 from mergetrace.layout import Layout
 from mergetrace.pairing import View, pair
 
-MAPS = ("row_map", "col_map", "factor")
+ORDERS = ("row_map", "col_map")
+FORMATS = ("through", "stored_dtype")
 
 
 def rearranged_plan(
@@ -18,8 +20,8 @@ def rearranged_plan(
 ) -> tuple[pd.DataFrame, list[dict[str, str]]]:
     """Pair the models again, each slice under the suspect's name for it; what lies elsewhere in a model is looked up there.
 
-    layouts: of the audited models. Returns what pairing.pair does; `row_map`, `col_map` (lists, or None) and `factor` (1 where nothing was
-    multiplied) say how a view is read. A parent's slice the suspect holds twice is compared twice, one it lacks is not compared.
+    layouts: of the audited models. Returns what pairing.pair does, with columns that say how views are read (see weights.View).
+    A parent's slice the suspect holds twice is compared twice, one it lacks is not compared.
     """
     order = layouts[suspect].counterpart
     renamed, own_keys = {suspect: dict(models[suspect])}, {suspect: {key: key for key in models[suspect]}}
@@ -45,7 +47,11 @@ def _with_maps(plan: pd.DataFrame, layouts: Mapping[str, Layout], own_keys: Mapp
     found: list[Mapping[str, Any]] = [
         layouts[model].maps.get(own_keys[model][tensor, number], {}) if model in layouts else {} for model, tensor, number in rows
     ]
-    columns = {name: [None if maps.get(name) is None else maps[name].tolist() for maps in found] for name in MAPS[:2]}
-    return plan.assign(
-        **{name: pd.Series(values, dtype=object) for name, values in columns.items()}, factor=[maps.get("factor", 1.0) for maps in found]
-    )
+    columns = {name: pd.Series([_plain(maps.get(name)) for maps in found], dtype=object) for name in ORDERS if any(name in maps for maps in found)}
+    columns |= {name: [maps.get(name, "") for maps in found] for name in FORMATS}
+    dtypes = [maps.get("dtype", dtype) for maps, dtype in zip(found, plan["dtype"], strict=True)]
+    return plan.assign(**columns, dtype=dtypes, factor=[maps.get("factor", 1.0) for maps in found])
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.ndarray) else value

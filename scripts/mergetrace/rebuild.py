@@ -13,9 +13,9 @@ from mergetrace.dtypes import decode, encode
 from mergetrace.evidence import Sample
 from mergetrace.facts import Facts, Streamed, gram_of
 from mergetrace.pairing import canonical_name
-from mergetrace.recipes import METHODS, Piece, Recipe, computed, undecided
+from mergetrace.recipes import METHODS, Piece, Recipe, codes_of, computed, undecided
 from mergetrace.settings import place
-from mergetrace.weights import View, Weights
+from mergetrace.weights import View, Weights, rearranged
 
 Array = NDArray[np.float64]
 
@@ -38,6 +38,10 @@ class Unit:
     dtype: str
     elements: int
     parts: tuple[Mapping[str, View], ...]
+
+    def put_back(self, suspect: str) -> bool:
+        """Whether its elements are read in another order than the file's, or rounded: then what is compared are not the file's bytes."""
+        return any(rearranged(part[suspect]) or bool(part[suspect].get("stored_dtype")) for part in self.parts)
 
     @property
     def compared(self) -> int:
@@ -117,7 +121,7 @@ def rebuild(weights: Weights, unit: Unit, recipe: Recipe, suspect: str, layers: 
         copies = {parent: alike and np.array_equal(values[parent], stored_values) for parent, alike in copies.items()}
         digests[0].update(audited.raw)
         digests[1].update(codes)
-    if unit.compared == unit.elements:
+    if unit.compared == unit.elements and not unit.put_back(suspect):
         outcome.sha256, outcome.sha256_rebuilt = (digest.hexdigest() for digest in digests)
         outcome.copies = tuple(parent for parent, alike in copies.items() if alike)
     return outcome
@@ -131,7 +135,9 @@ def row(unit: Unit, outcome: Outcome) -> dict[str, Any]:
     about = {"tensor": unit.name, "layer": unit.layer, "component": unit.component, "dtype": unit.dtype, "elements": unit.elements}
     counts = {"compared": unit.compared, "exact": outcome.exact, "undecided": outcome.undecided}
     digests = {"sha256": outcome.sha256, "sha256_rebuilt": outcome.sha256_rebuilt}
-    if outcome.sha256 is None:
+    if outcome.sha256 is None and unit.compared == unit.elements:
+        status, note = ("identical" if outcome.exact == unit.compared else "differs"), "compared as the layout was put back, not as the file holds it"
+    elif outcome.sha256 is None:
         status, note = "partial", f"{unit.elements - unit.compared:,} elements have no counterpart in the parents"
     elif outcome.sha256 == outcome.sha256_rebuilt:
         status, note = "identical", None
@@ -196,7 +202,7 @@ def _blocks(weights: Weights, unit: Unit, parents: Sequence[str], suspect: str) 
         own, count = part[suspect], part[suspect]["elements"]
         for first in range(0, count, BLOCK):
             size = min(BLOCK, count - first)
-            audited = Sample(weights.raw(own, first, size), own["dtype"], weights.scales(own, first, size))
+            audited = Sample(weights.raw(own, first, size), own["dtype"], weights.scales(own, first, size), own.get("through") or None)
             yield offset + first, own, {parent: weights.values(part[parent], first, size) for parent in parents}, audited
         offset += count
 
@@ -206,7 +212,7 @@ def _joined(blocks: Iterator[tuple[int, View, dict[str, Array], Sample]]) -> tup
     _, views, values, audited = zip(*blocks, strict=True)
     scales = None if audited[0].scales is None else np.concatenate([sample.scales for sample in audited])
     together = {parent: np.concatenate([block[parent] for block in values]) for parent in values[0]}
-    return 0, views[0], together, Sample(np.concatenate([sample.raw for sample in audited]), audited[0].dtype, scales)
+    return 0, views[0], together, Sample(np.concatenate([sample.raw for sample in audited]), audited[0].dtype, scales, audited[0].through)
 
 
 def _lattice(weights: Weights, unit: Unit, suspect: str) -> str:
@@ -219,7 +225,7 @@ def _lattice(weights: Weights, unit: Unit, suspect: str) -> str:
 
 def _stored(values: Array, audited: Sample, lattice: str) -> NDArray:
     """The codes of merged numbers as the audited model would hold them."""
-    codes = encode(values if audited.scales is None else values / audited.scales, lattice)
+    codes = codes_of(values, audited, lattice)
     return codes if lattice == audited.dtype else encode(decode(codes, lattice), audited.dtype)
 
 

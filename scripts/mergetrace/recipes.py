@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mergetrace import formulas, selections, settings, spheres
-from mergetrace.arithmetic import Round, rounder
+from mergetrace.arithmetic import Round, rounder, to_float32
 from mergetrace.dtypes import decode, encode
 from mergetrace.evidence import Sample
 from mergetrace.facts import Facts
@@ -149,9 +149,16 @@ def undecided(recipe: Recipe, piece: Piece) -> Array:
 
 
 def stored(values: Array, like: Sample) -> Array:
-    """Values rounded to the lattice of a sample (its FP8 scales included) and decoded again: float64 [n]."""
-    codes = encode(values if like.scales is None else values / like.scales, like.dtype)
-    return scaled(decode(codes, like.dtype), like.scales)
+    """Values rounded to the lattice of a sample (its scales included) and decoded again: float64 [n]."""
+    return scaled(decode(codes_of(values, like, like.dtype), like.dtype), like.scales)
+
+
+def codes_of(values: Array, like: Sample, dtype: str) -> NDArray:
+    """Values as `dtype` would hold them on the way to a sample like this one: rounded to the format they go through, scaled, rounded."""
+    if like.through is None:
+        return encode(values if like.scales is None else values / like.scales, dtype)
+    coarse = decode(encode(values, like.through), like.through)
+    return encode(coarse if like.scales is None else to_float32(coarse / like.scales), dtype)  # the tool multiplies in float32: that makes ties
 
 
 def digits(recipe: Recipe) -> int:

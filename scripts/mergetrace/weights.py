@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mergetrace.dtypes import FORMATS, block_scales, decode
+from mergetrace.dtypes import FORMATS, block_scales, decode, encode
 from mergetrace.errors import AuditError
 from mergetrace.safetensors_file import read_into
 from mergetrace.sampled import Sampled
@@ -21,7 +21,8 @@ View = Mapping[str, Any]
 """A row of the plan: model, shard, dtype, start, rows, cols and the scale_* and block_* fields (see pairing.View).
 
 Where the model's tensor lies otherwise than its parents' (see layout), `row_map` and `col_map` say where (integers: element [r, c] of the
-view is element [row_map[r], col_map[c]] of the file) and `factor` what it was multiplied by: numbers come out divided by it.
+view is element [row_map[r], col_map[c]] of the file), `factor` what it was multiplied by (numbers come out divided by it), `through` the
+format it was rounded to before (see evidence.Sample), `stored_dtype` the file's dtype where numbers are rounded to `dtype` as they are read.
 """
 
 
@@ -55,6 +56,8 @@ class Weights:
     def raw(self, view: View, first: int, count: int, out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
         """The stored bytes of elements first..first+count of a view: uint8 [count * width], in `out` if given. AuditError on a short read."""
         width = FORMATS[view["dtype"]].width
+        if view.get("stored_dtype"):
+            return self._rounded(view, first, count, out)
         if rearranged(view):
             return self._gathered(view, first, count, out)
         return self._bytes(view["model"], view["shard"], view["start"] + first * width, count * width, out)
@@ -80,6 +83,15 @@ class Weights:
     def values(self, view: View, first: int, count: int) -> Array:
         """The decoded elements first..first+count of a view, float64 [count], exact."""
         return scaled(decode(self.raw(view, first, count), view["dtype"]), self.scales(view, first, count))
+
+    def _rounded(self, view: View, first: int, count: int, out: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
+        """Stored numbers rounded to the view's own dtype."""
+        stored = self.raw({**view, "dtype": view["stored_dtype"], "stored_dtype": None}, first, count)
+        raw = encode(decode(stored, view["stored_dtype"]), view["dtype"]).view(np.uint8)
+        if out is None:
+            return raw
+        out[:] = raw
+        return out
 
     def _gathered(self, view: View, first: int, count: int, out: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
         """Whole rows from where the maps say, neighbours in one read, then their columns in order."""

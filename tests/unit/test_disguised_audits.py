@@ -1,0 +1,169 @@
+"""Whole audits of real merges in disguise: the merge is reproduced bit for bit once the disguise is undone, and nobody innocent is accused."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import yaml
+from disguises import experts_permuted, heads_permuted, hidden_permuted, neurons_permuted, noisy, quantised, scaled, with_layers
+from inprocess import audit
+from moe_models import make_moe_models
+from planting import blend, finetuned, write_model
+from realmerge import CONFIG, mergekit, qwen, write_qwen
+from safetensors.torch import load_file
+
+pytestmark = pytest.mark.slow
+
+BASE = qwen(0)
+DONOR = finetuned(BASE, 1)
+SIBLING = finetuned(BASE, 2)
+
+
+def loaded(folder):
+    return {name: tensor for path in sorted(folder.glob("*.safetensors")) for name, tensor in load_file(path).items()}
+
+
+def assert_nobody_named(found, verdict):
+    assert found["verdict"] == verdict, found["reasons"]
+    assert not any(parent["named"] for parent in found["parents"].values())
+
+
+@pytest.fixture(scope="module")
+def family(tmp_path_factory):
+    """Folders of base, donor, and their linear merge by mergekit."""
+    root = tmp_path_factory.mktemp("family")
+    folders = {name: write_qwen(root / name, tensors) for name, tensors in {"base": BASE, "donor": DONOR, "sibling": SIBLING}.items()}
+    models = [{"model": str(folders["base"]), "parameters": {"weight": 0.429}}, {"model": str(folders["donor"]), "parameters": {"weight": 0.571}}]
+    mergekit({"merge_method": "linear", "models": models, "dtype": "float32", "out_dtype": "bfloat16"}, root / "merged")
+    return folders | {"merged": root / "merged"}
+
+
+@pytest.fixture
+def judge(tmp_path, family):
+    """judge(suspect=tensors or folder, sibling=tensors) -> verdict.json"""
+
+    def run(suspect, sibling=None):
+        folders = {name: family[name] for name in ("base", "donor", "sibling")}
+        if sibling is not None:
+            folders["sibling"] = write_qwen(tmp_path / "sibling", sibling)
+        folders["suspect"] = write_qwen(tmp_path / "suspect", suspect) if isinstance(suspect, dict) else suspect
+        return audit(tmp_path / "results", folders, {"suspect": "suspect", "base": "base", "donors": ["donor"], "controls": ["sibling"]})
+
+    return run
+
+
+DISGUISES = {
+    "neurons": neurons_permuted,
+    "heads": heads_permuted,
+    "everything": lambda model: scaled(hidden_permuted(heads_permuted(neurons_permuted(model))), 0.5, "up_proj"),
+}
+
+
+@pytest.mark.parametrize("hide", DISGUISES.values(), ids=DISGUISES)
+def test_a_real_merge_in_disguise_is_reproduced_bit_for_bit(judge, family, hide):
+    found = judge(hide(loaded(family["merged"])), sibling=hide(SIBLING))
+    assert found["verdict"] == "merge", found["reasons"]
+    assert found["recipe"]["bit_exact_rate"] == 1.0
+    assert found["parents"]["donor"]["alpha"] == pytest.approx(0.571, abs=1e-6)
+    assert found["layout"]["undone"]
+    assert found["layout"]["not_undone"] == []
+    assert_nobody_named(found["controls"]["sibling"], "finetune_of_base")
+
+
+@pytest.mark.parametrize("hide", DISGUISES.values(), ids=DISGUISES)
+def test_an_innocent_in_disguise_is_a_finetune_of_the_base(judge, hide):
+    found = judge(hide(finetuned(BASE, 5)))
+    assert_nobody_named(found, "finetune_of_base")
+    assert found["layout"]["undone"]
+
+
+@pytest.mark.parametrize("hide", DISGUISES.values(), ids=DISGUISES)
+def test_an_independent_model_in_disguise_is_unrelated(judge, hide):
+    found = judge(hide(qwen(50)))
+    assert_nobody_named(found, "unrelated")
+    assert found["layout"]["undone"] == []
+    assert any("Looked for and not found" in reason for reason in found["reasons"])
+
+
+STORED = {
+    "multiplied": lambda model: scaled(model, 1.02),
+    "noise": lambda model: noisy(model, 1e-7),
+    "F16": lambda model: {name: tensor.half() for name, tensor in model.items()},
+}
+
+
+@pytest.mark.parametrize("store", STORED.values(), ids=STORED)
+def test_a_real_merge_stored_otherwise_is_reproduced_on_its_own_lattice(judge, family, store):
+    found = judge(store(loaded(family["merged"])), sibling=store(SIBLING))
+    assert found["verdict"] == "merge", found["reasons"]
+    assert found["recipe"]["bit_exact_rate"] > 0.998
+    assert found["parents"]["donor"]["alpha"] == pytest.approx(0.571, abs=1e-6)
+    assert_nobody_named(found["controls"]["sibling"], "finetune_of_base")
+
+
+def test_an_fp8_copy_of_a_bf16_merge_is_reproduced_through_both_roundings(tmp_path):
+    donor, sibling = finetuned(BASE, 1, size=0.01), finetuned(BASE, 2, size=0.01)  # finer changes would be lost in FP8
+    tensors = {"base": BASE, "donor": donor, "sibling": quantised(sibling), "suspect": quantised(blend(BASE, donor, 0.4))}
+    models = {name: write_qwen(tmp_path / name, tensors[name]) for name in tensors}
+    found = audit(tmp_path / "results", models, {"suspect": "suspect", "base": "base", "donors": ["donor"], "controls": ["sibling"]})
+    assert found["verdict"] == "merge", found["reasons"]
+    assert found["recipe"]["bit_exact_rate"] > 0.999
+    assert found["parents"]["donor"]["alpha"] == pytest.approx(0.4, abs=1e-6)
+    assert not found["controls"]["sibling"]["parents"]["donor"]["named"]
+
+
+def test_slices_of_two_parents_moved_and_repeated_are_traced_to_them(tmp_path):
+    llama = {**CONFIG, "architectures": ["LlamaForCausalLM"], "model_type": "llama"}  # mergekit cannot change the length of a Qwen3's layer_types
+    family = {"base": BASE, "donor": DONOR, "sibling": SIBLING}
+    models = {
+        name: write_model(tmp_path / name, {key: tensor for key, tensor in tensors.items() if "q_norm" not in key and "k_norm" not in key}, llama)
+        for name, tensors in family.items()
+    }
+    slices = [("base", [0, 3]), ("donor", [1, 4]), ("base", [2, 5]), ("donor", [5, 6])]
+    parts = [{"sources": [{"model": str(models[name]), "layer_range": layers}]} for name, layers in slices]
+    models["suspect"] = mergekit({"merge_method": "passthrough", "slices": parts, "dtype": "bfloat16"}, tmp_path / "suspect")
+    found = audit(tmp_path / "results", models, {"suspect": "suspect", "base": "base", "donors": ["donor"], "controls": ["sibling"]})
+    assert (found["verdict"], found["family"]) == ("other_merge", "passthrough"), found["reasons"]
+    assert found["parents"]["donor"]["named"]
+    assert any("Repeated: 1-3." in line for line in found["layout"]["undone"]), found["layout"]
+    assert json.loads((tmp_path / "results/layout.json").read_text())["layers"] == [*map(str, range(10)), "outer"]
+
+
+def test_layers_of_one_parent_repeated_are_a_copy(judge):
+    found = judge(with_layers(BASE, [0, 1, 2, 3, 2, 3, 4, 5]))
+    assert (found["verdict"], found["base"]["share"]) == ("copy", 1.0), found["reasons"]
+    assert found["layout"]["undone"]
+
+
+def test_experts_made_of_dense_parents_are_traced_to_them(judge, family, tmp_path):
+    experts = [{"source_model": str(family[name])} for name in ("base", "donor", "donor", "base")]
+    config = {"base_model": str(family["base"]), "gate_mode": "random", "dtype": "bfloat16", "experts": experts}
+    (tmp_path / "moe.yaml").write_text(yaml.safe_dump(config))
+    command = ["mergekit.scripts.moe", str(tmp_path / "moe.yaml"), str(tmp_path / "suspect"), "--i-understand-this-is-not-useful-without-training"]
+    subprocess.run([sys.executable, "-m", *command], check=True, capture_output=True)
+    found = judge(tmp_path / "suspect")
+    assert (found["verdict"], found["family"]) == ("other_merge", "passthrough"), found["reasons"]
+    assert found["parents"]["donor"]["named"]
+    assert any("experts lie where a dense parent's MLP does" in line for line in found["layout"]["undone"])
+
+
+def test_renumbered_experts_of_a_real_merge_are_put_back(tmp_path):
+    models = make_moe_models(tmp_path / "models")
+    for name in ("suspect", "sibling"):
+        folder = models[name]
+        config = json.loads((folder / "config.json").read_text())
+        models[name] = write_model(tmp_path / f"hidden-{name}", experts_permuted(loaded(folder)), config)
+    found = audit(tmp_path / "results", models, {"suspect": "suspect", "base": "base", "donors": ["donor"], "controls": ["sibling"]})
+    assert found["verdict"] == "merge", found["reasons"]
+    assert found["recipe"]["bit_exact_rate"] == 1.0
+    assert any("experts of 2 layers were renumbered" in line for line in found["layout"]["undone"])
+    assert not found["controls"]["sibling"]["parents"]["donor"]["named"]
+
+
+def test_a_model_of_the_same_kind_trained_on_its_own_is_unrelated(tmp_path):
+    models = make_moe_models(tmp_path / "models")
+    other = make_moe_models(tmp_path / "other", seed=7)
+    models = {"base": models["base"], "donor": models["donor"], "sibling": models["sibling"], "suspect": other["base"]}
+    found = audit(tmp_path / "results", models, {"suspect": "suspect", "base": "base", "donors": ["donor"], "controls": ["sibling"]})
+    assert_nobody_named(found, "unrelated")

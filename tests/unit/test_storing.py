@@ -1,0 +1,114 @@
+"""Factors, noise and double rounding are told from what training and other arithmetic leave."""
+
+import numpy as np
+import pytest
+import torch
+from disguises import noisy, quantised, scaled
+from planting import blend, finetuned
+from realmerge import qwen, write_qwen
+
+from mergetrace.dtypes import decode, encode, interval_through
+from mergetrace.evidence import Sample, read_evidence, write_evidence
+from mergetrace.glimpses import Glimpses
+from mergetrace.layout import find_layout
+from mergetrace.manifest import tensor_table
+from mergetrace.pairing import views
+from mergetrace.recipes import stored
+from mergetrace.weights import Weights
+
+BASE = qwen(0)
+DONOR = finetuned(BASE, 1)
+MERGED = blend(BASE, DONOR, 0.571)
+SIBLING = finetuned(BASE, 2)
+
+
+@pytest.fixture
+def look(tmp_path):
+    def find(suspect):
+        folders = {name: write_qwen(tmp_path / name, tensors) for name, tensors in {"s": suspect, "b": BASE, "d": DONOR}.items()}
+        weights = Weights(folders)
+        looks = {name: Glimpses(name, views(tensor_table(folder), {})[0], weights, 0) for name, folder in folders.items()}
+        return find_layout(looks["s"], [looks["b"], looks["d"]])
+
+    return find
+
+
+def factors(layout):
+    return {key[0]: maps.get("factor", 1.0) for key, maps in layout.maps.items()}
+
+
+@pytest.mark.parametrize("factor", [1.02, 0.9, 1.37, 1 / 1.37, 1.0234375])
+@pytest.mark.parametrize("model", [MERGED, DONOR, BASE], ids=["merged", "donor", "base"])
+def test_a_factor_of_all_tensors_is_found_to_the_last_digit(look, model, factor):
+    found = factors(look(scaled(model, factor)))
+    assert set(found.values()) == {float(np.float32(factor))}
+    assert set(found) >= {name for name, tensor in BASE.items() if tensor.ndim > 1}
+
+
+def test_factors_of_single_tensors_are_told_apart(look):
+    found = factors(look(scaled(scaled(MERGED, 1.37, "up_proj"), 1 / 1.37, "down_proj")))
+    assert {name.split(".")[4]: round(value, 5) for name, value in found.items()} == {"up_proj": 1.37, "down_proj": 0.72993}
+
+
+def test_the_weights_of_an_unnormalised_merge_are_no_factor(look):
+    layout = look({name: (1.02 * (0.429 * BASE[name].float() + 0.571 * DONOR[name].float())).bfloat16() for name in BASE})
+    assert layout.plain()
+
+
+@pytest.mark.parametrize("factor", [1.0, 1.02, 0.98])
+def test_no_exact_factor_is_made_up_for_a_finetune(look, factor):
+    assert look(scaled(SIBLING, factor)).plain()
+
+
+def test_a_factor_that_is_plain_to_see_and_not_exact_is_said(look):
+    layout = look(scaled(SIBLING, 3.0, "up_proj"))
+    assert layout.plain()
+    assert any("look multiplied, by 2.9" in line for line in layout.not_undone)
+
+
+@pytest.mark.parametrize(("size", "seen"), [(1e-6, True), (1e-5, True), (1e-3, False)])
+def test_noise_too_small_to_hide_the_lattice_is_rounded_away(look, size, seen):
+    layout = look(noisy(MERGED, size))
+    assert {maps.get("dtype") for maps in layout.maps.values()} == ({"BF16"} if seen else set())
+
+
+def test_a_merge_kept_in_float32_is_no_noise(look):
+    assert look({name: 0.429 * BASE[name].float() + 0.571 * DONOR[name].float() for name in BASE}).plain()
+
+
+@pytest.mark.parametrize("narrow", [quantised, lambda model: {name: tensor.half() for name, tensor in model.items()}], ids=["FP8", "F16"])
+def test_double_rounding_is_seen_where_it_was_done_and_only_there(look, narrow):
+    assert {maps.get("through") for maps in look(narrow(MERGED)).maps.values()} == {"BF16"}
+
+
+def test_a_merge_rounded_once_to_f16_went_through_nothing(look):
+    assert look({name: (0.429 * BASE[name].float() + 0.571 * DONOR[name].float()).half() for name in BASE}).plain()
+
+
+@pytest.mark.parametrize(("dtype", "factor"), [("BF16", 1.02), ("F8_E4M3", 0.003), ("F16", 1.0), ("BF16", -0.97)])
+def test_the_interval_of_twice_rounded_numbers_holds_what_rounds_to_them_and_nothing_else(dtype, factor):
+    values = np.random.default_rng(0).normal(size=4000) * 0.02
+    like = Sample(np.empty(0, np.uint8), dtype, None if factor == 1 else np.full(values.size, factor), "BF16")
+    kept = stored(values, like)
+    codes = encode(kept if like.scales is None else kept / like.scales, dtype)
+    low, high = Sample(codes.view(np.uint8), dtype, like.scales, "BF16").midpoints()
+    assert ((low <= values) & (values <= high)).all()
+    width = high - low
+    for outside in (low - width * 1e-3, high + width * 1e-3):
+        assert (stored(outside, like) != kept)[width > 0].mean() > 0.99
+
+
+def test_where_no_number_fits_the_interval_is_a_point():
+    low, high = interval_through(np.array([1.001]), np.array([1.002]), "BF16")
+    assert (low, high) == ([1.0015], [1.0015])
+
+
+def test_evidence_keeps_what_numbers_went_through(tmp_path):
+    codes = encode(np.array([0.5, -2.0]), "F16")
+    sample = Sample(codes.view(np.uint8), "F16", None, "BF16")
+    write_evidence(tmp_path / "e", {3: (np.array([[0, 2]]), {"s": sample, "b": Sample(sample.raw, "F16")})}, {})
+    ((slice_id, samples),) = read_evidence(tmp_path / "e")
+    assert slice_id == 3
+    assert {name: one.through for name, one in samples.items()} == {"s": "BF16", "b": None}
+    assert decode(samples["s"].raw, "F16").tolist() == [0.5, -2.0]
+    assert torch.tensor(samples["s"].values()).tolist() == [0.5, -2.0]
