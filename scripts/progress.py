@@ -25,8 +25,8 @@ def main() -> None:
 def said(results: Path, now: float) -> list[str]:
     """A line for every stage of every audit that is begun and not finished, and what the running job says."""
     lines = []
-    for plan in sorted(results.glob("*/plan.json")):
-        lines += [line(stage, now) for stage in stages(results, plan.parent.name) if stage.done < stage.total]
+    for layout in sorted(results.glob("*/layout.json")):
+        lines += [line(stage, now) for stage in stages(results, layout.parent.name) if stage.done < stage.total]
     lines = lines or ["Every output of the audits that are planned here is there; a run that makes some anew removes each as it comes to it."]
     if (last := latest(results, now)) is not None:
         lines.append(" ".join(visible(last, 300).split()))

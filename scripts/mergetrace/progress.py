@@ -34,9 +34,9 @@ class Stage:
 
 
 def stages(results: Path, audit: str) -> list[Stage]:
-    """The stages of an audit that has a plan, in the order of the work; those whose extent is known."""
+    """The stages of an audit whose layers are known, in the order of the work; those whose extent is known."""
     own = results / audit
-    layers = json.loads((own / "plan.json").read_text(encoding="utf-8"))["layers"]
+    layers = json.loads((own / "layout.json").read_text(encoding="utf-8"))["layers"]
     wanted = {
         "weights read": [own / f"deltas/{layer}.parquet" for layer in layers],
         "layers fitted": [own / f"fits/{layer}.parquet" for layer in layers],

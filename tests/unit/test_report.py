@@ -375,7 +375,7 @@ def test_terminal_shows_a_finding_in_ten_lines(tmp_path, capsys, monkeypatch):
 def test_progress_says_how_many_how_fast_and_how_long(tmp_path):
     own = tmp_path / "x"
     (own / "deltas").mkdir(parents=True)
-    (own / "plan.json").write_text(json.dumps({"layers": [*map(str, range(10)), "outer"]}))
+    (own / "layout.json").write_text(json.dumps({"layers": [*map(str, range(10)), "outer"]}))
     for layer in range(4):
         (own / f"deltas/{layer}.parquet").touch()
         os.utime(own / f"deltas/{layer}.parquet", (1000 + 30 * layer, 1000 + 30 * layer))
