@@ -20,6 +20,9 @@ resume: setup ## After any interruption: end what is left of the last run of thi
 verify: setup ## Check an evidence bundle, folder or zip: make verify BUNDLE=results/demo/bundle.zip
 	$(BIN)/python scripts/verify.py $(BUNDLE)
 
+watch: ## In another terminal: how far the run is, how fast, how long it will still take
+	@$(BIN)/python scripts/progress.py results --every 10
+
 test: setup ## Everything that needs no root and no system package
 	$(BIN)/pytest $(SIDE_BY_SIDE) -m "not real"
 

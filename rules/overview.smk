@@ -7,7 +7,7 @@ rule compare:
         findings=lambda wildcards: [
             f"results/{audit}/{name}"
             for audit in revisions(wildcards).values()
-            for name in ("verdict.json", "tensors.csv", "plan.json", "plan.parquet")
+            for name in ("verdict.json", "tensors.csv", "layout.json", "plan.parquet")
         ],
     output:
         page="results/comparisons/{comparison}.html",

@@ -28,7 +28,7 @@ def main() -> None:
     verdicts = [read_json(side / "verdict.json") for side in sides]
     tables = [pd.read_csv(side / "tensors.csv", dtype=TEXT_COLUMNS, keep_default_na=False, na_values=[""]) for side in sides]
     kept: dict = {}
-    layers = dict.fromkeys(layer for side in sides for layer in read_json(side / "plan.json")["layers"])
+    layers = dict.fromkeys(layer for side in sides for layer in read_json(side / "layout.json")["layers"])
     for layer in layers:
         first, second = (dict(_kept(side, layer, verdict["suspect"])) for side, verdict in zip(sides, verdicts, strict=True))
         for key in first.keys() & second.keys():

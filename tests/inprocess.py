@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from mergetrace.bundled import FINDINGS, TABLES
 from mergetrace.configuration import bases, complete, load_schema, models_of
 from mergetrace.verdict import ACCUSING
 
@@ -97,10 +98,12 @@ def rebuild(
 
 def arrange(made: Path, own: Path) -> None:
     """Copy the outputs of `audit` to results/{audit}/ as the workflow lays them out (`own`)."""
-    for name in ("verdict.json", "summary.json", "plan.json", "plan.parquet", "recipes.json", "remainder.json", "recipe_slices.parquet"):
+    for name in (*FINDINGS, "plan.parquet", "recipe_slices.parquet"):
         own.mkdir(parents=True, exist_ok=True)
+        if name == "report.html":
+            continue
         shutil.copyfile(made / name, own / name)
-    for source, target in (("tensors", "tensors"), ("controls-table", "controls"), *((name, name) for name in ("layers", "components", "unpaired"))):
+    for source, target in (("tensors", "tensors"), ("controls-table", "controls"), *((name, name) for name in TABLES[2:] if name != "coverage")):
         shutil.copyfile(made / f"{source}.csv", own / f"{target}.csv")
     for kind, ending in (("deltas", ".parquet"), ("evidence", ".safetensors"), ("fits", ".parquet")):
         (own / kind).mkdir()

@@ -87,7 +87,7 @@ Pure functions, no Snakemake, no argparse, no printing. One module per idea:
     revisions          two revisions of one suspect compared
     overview           all findings, a line each
     gate               when a finding fails a run
-    terminal           the last lines of a run
+    progress, terminal how far a run is; its last lines
 
     bundled, bundle    everything a stranger needs to check a finding
     attestation        its seal: every file's digest, an in-toto statement

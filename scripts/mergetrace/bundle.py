@@ -2,7 +2,7 @@
 
 import shutil
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -30,6 +30,7 @@ def write_bundle(
     own = results / audit
     for name in (*FINDINGS, *(name for name in OPTIONAL if (own / name).is_file())):
         _copy(own / name, root / name)
+    _hide_paths(root / "plan.json", lambda plan: plan["models"].values())
     write_json(root / "configuration.json", configuration)
     _copy(lock, root / "requirements.lock")
     layers = read_json(own / "layout.json")["layers"]
@@ -80,11 +81,8 @@ def _tables(target: Path, own: Path, layers: list[str]) -> None:
 
 def _model(target: Path, source: Path) -> None:
     """What is known of one model: its manifest, its template taken apart, the small files that the finding quotes."""
-    manifest = read_json(source / "manifest.json")
-    if manifest["source"].get("path"):
-        manifest["source"]["path"] = shown_path(manifest["source"]["path"])
-    target.mkdir(parents=True)
-    write_json(target / "manifest.json", manifest)
+    _copy(source / "manifest.json", target / "manifest.json")
+    _hide_paths(target / "manifest.json", lambda manifest: [manifest["source"]])
     if (source / "template.json").is_file():
         _copy(source / "template.json", target / "template.json")
     for name in CARD:
@@ -99,6 +97,15 @@ def _answers(target: Path, results: Path, audit: str, models: Sequence[str], con
             _copy(results / f"probe/{model}/{condition}.jsonl", target / f"{model}/{condition}.jsonl")
     for table in sorted((results / audit / "probe").glob("*.csv")):
         _copy(table, target / table.name)
+
+
+def _hide_paths(file: Path, sources: Callable[[Any], Iterable[dict[str, Any]]]) -> None:
+    """Cut the local paths of the `sources` in a JSON file to what may be shown."""
+    value = read_json(file)
+    for source in sources(value):
+        if source.get("path"):
+            source["path"] = shown_path(source["path"])
+    write_json(file, value)
 
 
 def _column(values: pd.Series) -> np.ndarray:

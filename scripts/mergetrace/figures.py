@@ -10,11 +10,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mergetrace.readable import known, percent, plural, visible
+from mergetrace.readable import known, percent, plural, rate, visible
 from mergetrace.svg import COLOURS, SETTINGS, Picture, embed
 
 WIDTH = 9.2  # inches; the page scales pictures to its own width
 MARKERS = "osD^vPX*"
+NEEDLE = 0.4  # of the telling numbers: a peak worth a label
 
 
 def alpha_by_layer(layers: pd.DataFrame, order: list[str], suspect: str, recipe_alpha: float | None, ends: tuple[str, str]) -> Picture:
@@ -94,6 +95,9 @@ def coverage_curve(curves: pd.DataFrame, donor: str, suspect: str, base: str) ->
             if curve["coverage"].notna().any():
                 top = curve.loc[curve["coverage"].idxmax()]
                 said.append(f"{model}: at most {percent(top['coverage'])}, at {percent(top['alpha'])} {donor}")
+                if own and top["coverage"] > NEEDLE:
+                    words = f"{percent(top['alpha'])} {donor}\nexplains {rate(top['coverage'])}"
+                    axes.annotate(words, (top["alpha"] + 0.02, min(top["coverage"], 0.97)), va="top", color=COLOURS["suspect"], fontweight="bold")
         chance = mine[mine["model"] == suspect]
         axes.plot(chance["alpha"], chance["shuffled"], color=COLOURS["muted"], linewidth=1.2, dashes=(2, 2), label=f"{donor} shuffled: chance")
         axes.set(ylim=(-0.03, 1.05), xlim=(mine["alpha"].min(), mine["alpha"].max()), xlabel="blend weight", ylabel="telling numbers explained")

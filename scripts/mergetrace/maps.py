@@ -71,7 +71,7 @@ def experts(cells: pd.DataFrame) -> Picture:
     """alpha of every routed expert: layers down, experts across. cells: of `expert_cells`."""
     grid = cells.to_numpy(float)
     with mpl.rc_context(SETTINGS):
-        figure = Figure(figsize=(WIDTH, float(np.clip(1.1 + 0.11 * len(cells), 1.8, 7.5))), layout="constrained")
+        figure = Figure(figsize=(WIDTH, float(np.clip(1.1 + 0.07 * len(cells), 1.8, 5.5))), layout="constrained")
         axes, bar = figure.subplots(1, 2, width_ratios=(40, 1))
         axes.imshow(np.ma.masked_invalid(grid), cmap="viridis", vmin=0, vmax=1, aspect="auto", interpolation="none")
         step = max(1, -(-len(cells) // 20))

@@ -124,9 +124,10 @@ def _contents(inputs: Inputs) -> dict[str, Any]:
 
 
 def _order(inputs: Inputs) -> list[str]:
-    """The layers that have numbers, in the plan's order."""
-    present = set(inputs.layers["layer"])
-    return [layer for layer in inputs.plan["layers"] if layer in present]
+    """The layers that have numbers, in the plan's order; after them what was found elsewhere than its name says."""
+    present = list(dict.fromkeys(inputs.layers["layer"]))
+    planned = [layer for layer in inputs.plan["layers"] if layer in present]
+    return [*planned, *(layer for layer in present if layer not in planned)]
 
 
 def _roles(summary: Mapping[str, Any]) -> dict[str, str]:

@@ -29,7 +29,9 @@ def lines(verdict: Mapping[str, Any], report: Path) -> list[tuple[str, str]]:
     text += [("probe", f"{CONDITIONS.get(condition, condition)}: {_names(tally)}") for condition, tally in list(probe.items())[:MOST_CONDITIONS]]
     if not probe:
         text.append(("probe", "nobody asked the models who they are"))
-    return [*text, ("report", str(report) if report.is_file() else "not written yet")]
+    evidence = report.with_name("bundle.zip")
+    where = f"{report}{f', evidence {evidence}' if evidence.is_file() else ''}" if report.is_file() else "not written yet"
+    return [*text, ("report", where)]
 
 
 def _base(base: Mapping[str, Any]) -> str:

@@ -20,7 +20,7 @@
     const value = data[name][i];
     if (value === null) return null;
     const percent = 100 * value / units[name];
-    return (value === units[name] || value === 0 ? percent.toFixed(0) : percent.toFixed(name === 'coverage' ? 2 : 4)) + '\u00a0%';
+    return (value === units[name] || value === 0 ? percent.toFixed(0) : percent.toFixed(name === 'coverage' ? 3 : 4)) + '\u00a0%';
   };
   const alpha = i => {
     const value = fixed('alpha', i, 4), error = data.alpha_se[i];

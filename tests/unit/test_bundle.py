@@ -28,19 +28,18 @@ BASE = random_model(0)
 DONOR = finetuned(BASE, 1)
 MODELS = {"mine": blend(BASE, DONOR, 0.571), "base": BASE, "donor": DONOR, "sibling": finetuned(BASE, 3)}
 SPEC = {"suspect": "mine", "base": "base", "donors": ["donor"], "controls": ["sibling"], "identities": {"Nex": ["Nex", "Nex-AGI"], "Rio": ["Rio"]}}
-SAMPLING = {"blocks": 8, "block_elements": 512}  # so that some slices are kept whole and others by a sample
+SAMPLING = {"block_elements": 128, "alpha_se": 0.02}  # so that some slices are kept whole and others by a sample
 ANSWERS = ("I am Nex.", "I am Rio.", "I am not Rio, I am Zed.", "I am Nex-AGI's Nex.")
 
 
-@pytest.fixture(scope="module")
-def results(tmp_path_factory):
+def lay_out(folder: Path, mode: str):
     """A planted audit under results/ as the workflow lays it out, with answers written by hand; and its configuration."""
-    folder = tmp_path_factory.mktemp("home")
     made, results = folder / "made", folder / "results"
     folders = {name: write_model(folder / "secret-place" / name, tensors) for name, tensors in MODELS.items()}
-    audit(made, folders, SPEC, sampling=SAMPLING)
+    audit(made, folders, SPEC, sampling=SAMPLING, mode=mode)
     names = list(MODELS)
-    config = complete({"models": {name: {"path": str(folders[name])} for name in names}, "audits": {"x": SPEC}, "sampling": SAMPLING}, SCHEMA)
+    models = {name: {"path": str(folders[name])} for name in names}
+    config = complete({"models": models, "audits": {"x": SPEC}, "sampling": SAMPLING, "mode": mode}, SCHEMA)
     config["verdict"]["accuse_with"] = [*SCHEMA["properties"]["verdict"]["properties"]["accuse_with"]["items"]["enum"]]
     for name in names:
         model = results / "models" / name
@@ -65,6 +64,11 @@ def results(tmp_path_factory):
     (own / "report.html").write_text("<!doctype html><title>report</title>")
     (own / "coverage.csv").write_text("model,donor,alpha,coverage,shuffled\nmine,donor,0.5,0.1,0.01\n")
     return results, config
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    return lay_out(tmp_path_factory.mktemp("home"), "full")
 
 
 def pack(results, root: Path) -> Path:
@@ -115,6 +119,15 @@ def test_verifies_with_numpy_alone(bundle, bare):
     ):
         assert said in done.stdout
     assert altered(bundle) == []  # and nothing was left behind
+
+
+def test_a_sample_verifies_too(tmp_path, capsys):
+    root = pack(lay_out(tmp_path / "home", "sample"), tmp_path / "bundle")
+    assert verify.verify(root, files_only=False) == 0
+    said = capsys.readouterr().out
+    assert "agrees   sums and counts, from raw elements" in said
+    assert "agrees   alpha, over everything that counts: 2 of 2" in said
+    assert "standard errors" not in said  # nothing was summed that the evidence does not hold
 
 
 def test_every_module_it_takes_along_is_needed(bundle, bare):

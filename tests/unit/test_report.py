@@ -4,6 +4,7 @@ import base64
 import hashlib
 import itertools
 import json
+import os
 import re
 import subprocess
 import sys
@@ -13,12 +14,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import progress
 import pytest
 import show
 import yaml
 from reporting import counted, finding, inputs
 
 from mergetrace.lineage import honest_card, undeclared
+from mergetrace.progress import duration
 from mergetrace.readable import decimal, interval, percent, rate, visible
 from mergetrace.report import Inputs, draw, page
 from mergetrace.wording import ACCUSING, LABELS
@@ -367,6 +370,23 @@ def test_terminal_shows_a_finding_in_ten_lines(tmp_path, capsys, monkeypatch):
         assert expected in text
     assert "\x1b" not in text
     assert "never-run" not in text
+
+
+def test_progress_says_how_many_how_fast_and_how_long(tmp_path):
+    own = tmp_path / "x"
+    (own / "deltas").mkdir(parents=True)
+    (own / "layout.json").write_text(json.dumps({"layers": [*map(str, range(10)), "outer"]}))
+    for layer in range(4):
+        (own / f"deltas/{layer}.parquet").touch()
+        os.utime(own / f"deltas/{layer}.parquet", (1000 + 30 * layer, 1000 + 30 * layer))
+    (tmp_path / "logs/deltas").mkdir(parents=True)
+    (tmp_path / "logs/deltas/x.4.log").write_text("first\nlayer 4: 3 of 7 slices\x1b[2J, 1.2 GB\n")
+    os.utime(tmp_path / "logs/deltas/x.4.log", (1095, 1095))
+    said = progress.said(tmp_path, 1100)
+    assert said[0] == "x: weights read 4 of 11, 2 a minute, 3 min left"  # 7 layers of 30 s each, of which 10 s have passed
+    assert said[1:4] == ["x: layers fitted 0 of 11", "x: recipe, verdict 0 of 4", "x: report, evidence 0 of 2"]
+    assert said[4] == "deltas/x.4: layer 4: 3 of 7 slices⟨U+001B⟩[2J, 1.2 GB"
+    assert duration(3 * 3600 + 300) == "3 h 05 min"
 
 
 def test_terminal_survives_missing_pieces(tmp_path, capsys, monkeypatch):
