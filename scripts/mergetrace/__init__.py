@@ -83,7 +83,7 @@ Pure functions, no Snakemake, no argparse, no printing. One module per idea:
     receipt            the finding as JSON
     curves             coverage as a curve
     lineage            declared beside found, and what an honest card would say
-    wording, readable, figures, maps, svg, pages, report_tables, report_names, drilldown, report    the page people read
+    wording, readable, figures, maps, svg, pages, report_tables, report_names, side_by_side, drilldown, report    the page people read
     revisions          two revisions of one suspect compared
     overview           all findings, a line each
     gate               when a finding fails a run

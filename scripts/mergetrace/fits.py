@@ -17,6 +17,7 @@ from mergetrace.rounding import NOTHING, replay, replay_intervals, shuffled_cove
 KEYS = ("slice_id", "block", "model", "base")
 COUNTS = ("n", "equal_base")
 DONOR_COUNTS = ("equal_donor", "parents_agree", "moved_alone", "stayed_alone", "same_sign", "both_moved")
+PURE = ("alpha_replay", "alpha_replay_low", "alpha_replay_high", "coverage", "alpha_expected", "cos_expected")
 
 
 def votes(component: str, dimensions: int, elements: int, min_vote_elements: int) -> bool:
@@ -48,8 +49,9 @@ def replay_slice(samples: Mapping[str, Sample], frame: Frame, width: float, seed
 
     Of two donors, `only.{donor}.{other}` counts the elements that the one explains at its weight and the other does not at its own.
     Returns per donor `replay.{donor}`, `replay_low.{donor}`, `replay_high.{donor}`, `coverage.{donor}` (and at the base, at the donor, with a
-    shuffled donor), `informative.{donor}`; and for the donor of greatest coverage `alpha_replay`, `coverage`, `alpha_expected` and
-    `cos_expected`: what a pure merge at that weight would have shown on the same elements.
+    shuffled donor), `informative.{donor}`; and for the donor of greatest coverage `alpha_replay` with the ends `alpha_replay_low` and `_high`
+    between which that coverage lasts, `coverage`, and `alpha_expected` and `cos_expected`: what a pure merge at that weight would have shown on
+    the same elements.
     """
     audited = samples[frame.audited].on_lattice()
     base = samples[frame.base].values()
@@ -72,13 +74,14 @@ def replay_slice(samples: Mapping[str, Sample], frame: Frame, width: float, seed
             best, best_coverage = donor, found.coverage
     row |= {f"only.{one}.{other}": int((explained[one] & ~explained[other]).sum()) for one, other in permutations(values, 2)}
     if best is None:
-        return row | dict.fromkeys(("alpha_replay", "coverage", "alpha_expected", "cos_expected"), float("nan"))
+        return row | dict.fromkeys(PURE, float("nan"))
     alpha = row[f"replay.{best}"]
     replica = stored(to_float32((1 - alpha) * base + alpha * values[best]), audited)
     u, v = replica - base, values[best] - base
     finite = np.isfinite(u) & np.isfinite(v)
     u, v = u[finite], v[finite]
     row |= {"alpha_replay": alpha, "coverage": best_coverage}
+    row |= {f"alpha_replay_{end}": row[f"replay_{end}.{best}"] for end in ("low", "high")}
     return row | {"alpha_expected": float(u @ v / (v @ v)) if v.any() else float("nan"), "cos_expected": cosine(u @ v, u @ u, v @ v)}
 
 

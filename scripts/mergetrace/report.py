@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from mergetrace import figures, lineage, maps, readable, report_names, report_tables, wording
+from mergetrace import figures, lineage, maps, readable, report_names, report_tables, side_by_side, wording
 from mergetrace.drilldown import encode
 from mergetrace.pages import render
 from mergetrace.svg import Picture
@@ -95,6 +95,8 @@ def _contents(inputs: Inputs) -> dict[str, Any]:
         "after_merge": wording.after_merge(verdict),
         "names_said": wording.names_said(verdict),
         "parents": [wording.parent(verdict, donor) for donor in verdict["parents"]],
+        "donors": side_by_side.donors(verdict["parents"]),
+        "bases": side_by_side.bases(verdict.get("bases") or {}),
         "beside": report_tables.beside(summary, inputs.tensors, inputs.controls, verdicts),
         "control_names": [model for model in inputs.components["model"].unique() if model != suspect],
         "layers": report_tables.pooled(inputs.layers, "layer", suspect),

@@ -85,12 +85,14 @@ def group(fits: pd.DataFrame, donors: list[str], by: str) -> pd.DataFrame:
 
 
 def tensor_table(fits: pd.DataFrame, donors: list[str], by_model: bool = False) -> pd.DataFrame:
-    """The published table, one row per slice: the contract's columns, `votes`, each donor's alpha where there are several.
+    """The published table, one row per slice: the contract's columns, the ends of `alpha_replay`, each donor's alpha where there are several,
+    `votes`.
 
     `by_model` puts the model's name first, for tables that hold several.
     """
     extra = [f"{name}.{donor}" for donor in donors for name in ("alpha", "alpha_se")] if len(donors) > 1 else []
-    return fits[[*(["model"] if by_model else []), *CONTRACT, *extra, "votes", "nonfinite"]]
+    ends = ["alpha_replay_low", "alpha_replay_high"]
+    return fits[[*(["model"] if by_model else []), *CONTRACT, *ends, *extra, "votes", "nonfinite"]]
 
 
 def choose_base(candidates: Mapping[str, Mapping[str, Any]], min_bit_exact: float) -> str:

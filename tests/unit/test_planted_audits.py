@@ -257,4 +257,7 @@ def test_files_are_json_and_tables_keep_their_promise(judge, tmp_path):
     promised = "tensor slice layer component elements alpha alpha_se cos_fit alpha_replay coverage alpha_expected cos_expected bit_exact_rate status"
     assert list(table.columns)[: len(promised.split())] == promised.split()
     assert len(table) == len(BASE)
+    voting = table[table["votes"]]
+    assert (voting["alpha_replay_low"] <= 0.57101).all()
+    assert (voting["alpha_replay_high"] >= 0.57099).all()
     assert not table.loc[table["component"] == "norm", "votes"].any()

@@ -286,6 +286,28 @@ def test_rebuilt_and_error_rates_are_shown_where_there_are_any():
     assert "none are claimed" in Seen(render(inputs(rebuild={"rebuilt": False, "reason": "No recipe was found."}))).text
 
 
+def test_several_donors_and_bases_stand_side_by_side(pictures):
+    verdict = finding()
+    nex = verdict["parents"]["nex"] | {"share": 0.571, "share_ci95": [0.570, 0.572], "inflation": 1.01}
+    unused = {"named": False, "alpha": -0.002, "alpha_ci95": None, "alpha_ols": -0.002, "cos_fit": 0.03, "share": 0.0, "share_ci95": [0.0, 0.004]}
+    verdict["parents"] = {"<i>decoy": unused | {"inflation": 1.01}, "twin": nex | {"share": None, "share_ci95": None, "inflation": None}, "nex": nex}
+    base = {"delta_energy": 1.0, "times": 1.0, "cos_fit": 0.99, "control_cos_fit": 0.05, "bit_exact_rate": 1.0, "verdict": "merge", "chosen": True}
+    other = base | {"chosen": False, "times": 77.77, "cos_fit": 0.98, "control_cos_fit": 0.96, "bit_exact_rate": 0.03, "verdict": "inconclusive"}
+    verdict["bases"] = {"other": other, "qwen": base}
+    text = Seen(page(inputs(verdict=verdict), pictures, TEMPLATES)).text
+    assert "The donors side by side" in text
+    assert "0.00 to 0.40\u00a0%" in text
+    assert "not computed: the other donors make up its direction" in text
+    assert "<i>decoy" in text
+    assert "The base candidates" in text
+    assert "77.8" in text
+
+
+def test_one_donor_and_one_base_need_no_tables_of_their_own(html):
+    assert "side by side" not in Seen(html).text
+    assert "base candidates" not in Seen(html).text
+
+
 def test_a_local_folder_is_shown_by_its_name_only():
     base = inputs()
     manifest = base.manifests["rio"] | {"source": {"path": "/home/me/models/rio", "repo": None, "commit": None}}
