@@ -40,11 +40,11 @@ def main() -> None:
     arguments = parser.parse_args()
     repos = family("40mb", recipes={name: FAMILY[name] for name in NAMES})
     chance = random.Random(arguments.seed)
-    with Hub(repos) as hub:
-        quiet = Workplace(arguments.folder / "quiet", hub.endpoint, CONFIG)
+    with Hub(repos) as hub, page(Path(__file__).with_suffix(".md")) as say:
+        quiet, workplace = (Workplace(arguments.folder / name, hub.endpoint, CONFIG) for name in ("quiet", "killed"))
         assert quiet.run(TARGET).status == 0
-    with Hub(repos, rate=RATE) as hub, page(Path(__file__).with_suffix(".md")) as say:
-        workplace = Workplace(arguments.folder / "killed", hub.endpoint, CONFIG)
+        hub.rate = RATE
+        hub.seen.clear()
         ends, struck = [], defaultdict(int)  # the requests before each kill; what was at work then
         while len(ends) < arguments.kills:
             run = workplace.run(TARGET, kill_after=chance.uniform(*arguments.between))

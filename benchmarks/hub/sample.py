@@ -1,7 +1,7 @@
 """Models of 807 GB audited in sample mode: python benchmarks/hub/sample.py [--cores 2] [--folder DIR]; writes sample.md.
 
-A computed family with Qwen3.5-397B-A17B's own layout: base, donor, their blend, a sibling as the control; and a blend that drifted in two layers.
-Is the planted weight found in every layer, the drift named, the sibling not accused; and does it cost what preflight said?
+A computed family with Qwen3.5-397B-A17B's own layout: base, donor, their blend, a sibling as the control. Is the planted weight found in every
+layer, is the sibling not accused, and does it cost what preflight said?
 """
 
 import argparse
@@ -19,10 +19,10 @@ from hubserver import Hub
 from hubserver.computed import FAMILY, family
 from stage import Run, Workplace, machine, page
 
-ROLES = {"base": "base", "donors": ["donor"], "controls": ["sibling"]}
+NAMES = ("suspect", "base", "donor", "sibling")
 CONFIG = {
-    "models": {name: {"repo": f"computed/{name}"} for name in FAMILY},
-    "audits": {"blend": {"suspect": "suspect", **ROLES}, "drift": {"suspect": "drifted", **ROLES}},
+    "models": {name: {"repo": f"computed/{name}"} for name in NAMES},
+    "audits": {"blend": {"suspect": "suspect", "base": "base", "donors": ["donor"], "controls": ["sibling"]}},
     "mode": "sample",
     "probe": {"enabled": False},
 }
@@ -35,27 +35,26 @@ def main() -> None:
     parser.add_argument("--layout", default="397b")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "mergetrace-hub-sample")
     arguments = parser.parse_args()
-    with Hub(family(arguments.layout)) as hub, page(Path(__file__).with_suffix(".md")) as say:
+    with Hub(family(arguments.layout, recipes={name: FAMILY[name] for name in NAMES})) as hub, page(Path(__file__).with_suffix(".md")) as say:
         workplace = Workplace(arguments.folder, hub.endpoint, CONFIG)
         say(f"`python benchmarks/hub/sample.py --layout {arguments.layout} --cores {arguments.cores}`: {machine()}.\n")
         say("| | |\n|---|---|")
         _blend(say, hub, workplace, arguments.cores)
-        _drift(say, workplace, arguments.cores)
 
 
 def _blend(say, hub: Hub, workplace: Workplace, cores: int) -> None:
     before = _own_cpu()
     preflight = workplace.run("results/blend/plan.json", cores=cores)
     assert preflight.status == 0, preflight.said
-    headers = {model: sum(seen.sent for seen in hub.seen if seen.repo == f"computed/{model}") for model in FAMILY}
+    headers = {model: sum(seen.sent for seen in hub.seen if seen.repo == f"computed/{model}") for model in NAMES}
     asked = len(hub.seen)
-    run = workplace.run("results/blend/report.html", cores=cores)
+    run = workplace.run("results/blend/verdict.json", cores=cores)
     assert run.status == 0, run.said
     server = _own_cpu() - before
-    verdict, layers = _read(workplace, "blend")
+    verdict, layers = read(workplace, "blend")
     planned = json.loads((workplace.folder / "results/blend/plan.json").read_text())["cost"]["sample"]
     fetched = [seen for seen in hub.seen[asked:] if seen.place in ("resolve", "storage")]
-    sent = {model: sum(seen.sent for seen in fetched if seen.repo == f"computed/{model}") for model in ("suspect", "base", "donor", "sibling")}
+    sent = {model: sum(seen.sent for seen in fetched if seen.repo == f"computed/{model}") for model in NAMES}
     donor, sibling = verdict["parents"]["donor"], verdict["controls"]["sibling"]
     worst = (layers["alpha_replay"] - ALPHA).abs().max()
     say(f"| verdict | {verdict['verdict']}; donor {donor['alpha']}, {donor['alpha_ci95']} |")
@@ -65,8 +64,8 @@ def _blend(say, hub: Hub, workplace: Workplace, cores: int) -> None:
     say(f"| bytes per model: headers, then sample | {max(headers.values()) / 1e6:.1f} MB, {max(sent.values()) / 1e6:.1f} MB |")
     say(f"| bytes of all samples | {_beside(sum(sent.values()), planned['hub_bytes'])} |")
     say(f"| requests of all samples | {_beside(len(fetched), planned['hub_requests'])} |")
-    say(f"| time, headers and pairing | {_spent(preflight)} |")
-    say(f"| time, all the rest | {_spent(run)} |")
+    say(f"| time, headers and pairing | {spent(preflight)} |")
+    say(f"| time, all the rest | {spent(run)} |")
     say(f"| the server's own CPU, in the times above | {server:.0f} s |")
     say(f"| greatest memory of all processes together | {max(preflight.memory, run.memory) / 1e6:.0f} MB |")
     assert verdict["verdict"] == "merge"
@@ -77,21 +76,7 @@ def _blend(say, hub: Hub, workplace: Workplace, cores: int) -> None:
     assert abs(sum(sent.values()) / planned["hub_bytes"] - 1) < 0.05
 
 
-def _drift(say, workplace: Workplace, cores: int) -> None:
-    planted = [str(layer) for layer in FAMILY["drifted"].drift]
-    run = workplace.run("results/drift/report.html", cores=cores)
-    assert run.status == 0, run.said
-    verdict, layers = _read(workplace, "drift")
-    summary = json.loads((workplace.folder / "results/drift/summary.json").read_text())
-    where = summary["models"]["drifted"]["remainder"]["where"]
-    say(f"| drift in layers {', '.join(planted)} | verdict {verdict['verdict']}; the remainder lies in layers {', '.join(where['layers'])} |")
-    low = layers[layers["bit_exact_rate"] < 0.995]["layer"].astype(str).tolist() if "bit_exact_rate" in layers else []
-    say(f"| layers below .995 bit for bit | {', '.join(low)} |")
-    say(f"| time | {_spent(run)} |")
-    assert set(where["layers"]) == set(planted)
-
-
-def _read(workplace: Workplace, audit: str) -> tuple[dict, pd.DataFrame]:
+def read(workplace: Workplace, audit: str) -> tuple[dict, pd.DataFrame]:
     folder = workplace.folder / "results" / audit
     verdict, layers = json.loads((folder / "verdict.json").read_text()), pd.read_csv(folder / "layers.csv")
     return verdict, layers[layers["model"] == verdict["suspect"]]
@@ -104,7 +89,7 @@ def _recipe(verdict: dict) -> str:
     return f"{recipe['method']}, {recipe['bit_exact_rate']:.6f} of {recipe['informative_elements']:,} informative elements bit for bit"
 
 
-def _spent(run: Run) -> str:
+def spent(run: Run) -> str:
     return f"{run.seconds:.0f} s, CPU {run.cpu_s:.0f} s"
 
 

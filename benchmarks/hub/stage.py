@@ -102,7 +102,7 @@ def page(path: Path) -> Iterator[Callable[[str], None]]:
 
 def machine() -> str:
     """The machine in words."""
-    return f"{os.cpu_count()} cores, Python {platform.python_version()}, {time.strftime('%Y-%m-%d')}"
+    return f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.0f} before, Python {platform.python_version()}, {time.strftime('%Y-%m-%d')}"
 
 
 def _memory(pid: int) -> int:
