@@ -8,7 +8,7 @@ import pandas as pd
 from frontdoor import add_roles, run, say
 from mergetrace.files import read_json, whole, write_json
 from mergetrace.mixture import mixture
-from mergetrace.sampling_error import errors, estimate, expanded, with_errors
+from mergetrace.sampling_error import errors, estimate, expanded, reach, with_errors
 from mergetrace.summaries import choose_base, group, number, pool, tensor_table, with_rates
 
 
@@ -74,6 +74,7 @@ def main() -> None:
             for name, entry in candidates.items()
         },
         "donors": donors,
+        "sampling": reach(tables[arguments.precision], arguments.suspect),
         "models": {model: entry for (model, entry_base), entry in pooled.items() if entry_base == base},
     }
     write_json(arguments.summary, summary)

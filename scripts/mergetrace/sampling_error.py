@@ -81,6 +81,12 @@ def with_errors(table: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
     ]
 
 
+def reach(precision: pd.DataFrame, model: str) -> dict[str, float] | None:
+    """How far the 95 % intervals of one model's layers and components reach to either side, in the median and at most; None where all was read."""
+    half = (precision.loc[precision["model"] == model, "alpha_high"] - precision.loc[precision["model"] == model, "alpha_low"]).dropna() / 2
+    return {"groups": len(half), "median": float(half.median()), "most": float(half.max())} if len(half) else None
+
+
 def errors(blocks: pd.DataFrame, donors: Sequence[str], by: Sequence[str]) -> pd.DataFrame:
     """One row per group of `by`: `alpha`, its sampling error `alpha_se`, `alpha_low` and `alpha_high` (95 %), blocks read.
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mergetrace.sampling_error import errors, estimate, expanded, with_errors
+from mergetrace.sampling_error import errors, estimate, expanded, reach, with_errors
 
 DONORS = ["d"]
 
@@ -66,6 +66,8 @@ def test_a_group_that_votes_leaves_out_what_does_not():
     blocks = population(4).assign(votes=lambda table: table["tensor"] != "2")
     found = errors(blocks, DONORS, ["model", "layer"])
     assert found.loc[0, "alpha"] == pytest.approx(estimate(blocks[blocks["votes"]], DONORS).alpha[0])
+    assert reach(found, "m")["most"] == pytest.approx((found.loc[0, "alpha_high"] - found.loc[0, "alpha_low"]) / 2)
+    assert reach(found, "another") is None
     table = pd.DataFrame({"model": ["m"], "layer": ["0"], "alpha": [0.4], "alpha_se": [9.0], "cos_fit": [1.0]})
     joined = with_errors(table, found)
     assert list(joined) == ["model", "layer", "alpha", "alpha_se", "cos_fit", "alpha_low", "alpha_high"]
