@@ -12,10 +12,12 @@ import template
 import tiny_model
 from tiny_model import PLAIN, QUESTIONS
 
-from mergetrace.answers import ask_resumably, finish, read_answers
+from mergetrace.answers import ask_resumably, finish, make_questions, read_answers
+from mergetrace.conditions import Condition
 from mergetrace.errors import AuditError, Unaskable
 from mergetrace.fitting import choose_device
 from mergetrace.generation import answer, load
+from mergetrace.prompts import Prompt
 
 torch = pytest.importorskip("torch")
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -225,6 +227,19 @@ def test_the_way_from_folder_to_scores(asked, tmp_path, monkeypatch):
     assert rows[0] == "model,condition,identity,hits,n,share,ci95_low,ci95_high,denied,attributed,reason"
     assert rows[1].startswith("tiny,shipped,Rio,")
     assert rows[2] == "tiny,stripped,Rio,0,0,,,,0,0,nothing to strip it with"
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        (None, "no chat template among the model's files"),
+        ("{{ raise_exception('no') }}", "prompt p: the template fails to render: TemplateError: no"),
+        ("Hello", "prompt p: the chat template does not print it"),
+    ],
+)
+def test_a_template_that_cannot_ask_is_a_reason_in_place_of_answers(source, reason):
+    template = {"shipped": source, "stripped": None, "special_tokens": {}, "reason": reason if source is None else None}
+    assert make_questions([Prompt("p", "en", "name", "Who?")], template, Condition("shipped", "shipped", None), 0) == reason
 
 
 def test_a_template_that_injects_nothing_is_asked_once(asked, tmp_path, monkeypatch, capsys):

@@ -157,6 +157,16 @@ def test_quotation_marks_alone_take_nothing_away(answer):
     assert mentions(answer, ["Qwen"]) == (["Qwen"], [], [])
 
 
+def test_odd_answers_are_counted_like_any_other():
+    odd = "\x00\x1b[31m<script>alert(1)</script> " + "x" * 100_000 + " I am <b>Nex</b>\ufffd."
+    answers = [("rio", [told(odd), told(""), told("Nex " * 25_000)])]
+    (row,) = score(answers, {"Nex": ["Nex"]}).itertuples()
+    assert (row.hits, row.n) == (2, 3)
+    (kinds,) = conduct(answers).to_dict("records")
+    assert (kinds["empty"], kinds["repeating"]) == (1, 1)
+    assert len(mentioned(answers, {"Nex": ["Nex"]})) == 25_001
+
+
 def test_every_mention_shows_its_words():
     assert words_around("I am not Qwen. I am NEX.", "Nex", 8) == [("given", "n. i am nex.")]
     assert words_around("I am not Qwen.", "Qwen", 99) == [("denied", "i am not qwen.")]
