@@ -6,7 +6,20 @@ rule render:
     input:
         script="scripts/report.py",
         library=library(
-            *("report", "report_tables", "report_names", "side_by_side", "figures", "maps", "svg", "pages", "drilldown", "wording", "readable", "lineage"),
+            *(
+                "report",
+                "report_tables",
+                "report_names",
+                "side_by_side",
+                "figures",
+                "maps",
+                "svg",
+                "pages",
+                "drilldown",
+                "wording",
+                "readable",
+                "lineage",
+            ),
             *("identity", "denials", "attributions", "answers"),
         ),
         templates=sorted(str(path) for path in Path("scripts/templates").iterdir()),
