@@ -64,6 +64,7 @@ FOUND = {
     "no base": (make("linear", {"second": 0.6, "first": 0.4}), ("first", "second")),
     "not normalised": (make("linear", {"base": 0.5, "first": 0.6}, normalize=0), ("first",)),
     "gradient": (make("linear", {"base": (("", (1.0, 0.5, 0.2)),), "first": (("", (0.0, 0.5, 0.8)),)}), ("first",)),
+    "gradient of one weight": (make("linear", {"base": 0.5, "first": (("", (0.2, 0.8)),)}), ("first",)),
     "slerp": (make("slerp", {"base": 0.4, "first": 0.6}), ("first",)),
     "slerp with filters": (
         make(
@@ -79,9 +80,15 @@ FOUND = {
     "nuslerp in bf16": (make("nuslerp", {"base": 0.4, "first": 0.6}, None, "bfloat16"), ("first",)),
     "model stock": (make("model_stock", {"first": 1, "second": 1}, "base"), ("first", "second")),
     "karcher": (make("karcher", {"base": 1, "first": 1}), ("first",)),
+    "karcher in bf16": (make("karcher", {"base": 1, "first": 1}, None, "bfloat16"), ("first",)),
+    "sce of what varies most": (make("sce", {"first": 1, "second": 1}, "base", "bfloat16", topk=0.5), ("first", "second")),
     "nearswap": (make("nearswap", {"first": 0.0008}, "base"), ("first",)),
     "ties": (make("ties", {"first": 0.5}, "base", "bfloat16", normalize=0, density__first=0.6), ("first",)),
     "ties of two": (make("ties", {"first": 1.0, "second": 0.6}, "base", normalize=1, density__first=0.6, density__second=0.5), ("first", "second")),
+    "ties of two in bf16": (
+        make("ties", {"first": 0.6, "second": 0.5}, "base", "bfloat16", normalize=1, density__first=0.5, density__second=0.5),
+        ("first", "second"),
+    ),
     "breadcrumbs": (make("breadcrumbs", {"first": 0.7}, "base", density__first=0.6, gamma__first=0.05), ("first",)),
 }
 
@@ -94,12 +101,22 @@ def test_a_merge_is_found_and_its_configuration_gives_the_same_bytes(case, searc
     found = search(merged, donors)
     best = found["best"]
     assert best["method"] == recipe.method
-    assert best["bit_exact_rate"] > 0.9998
+    assert best["bit_exact_rate"] == 1.0
     assert set(from_json(best).parents) == set(recipe.parents)
     again = mergekit(mergekit_config(from_json(best), found["out_dtype"], parents), tmp_path / "again")
     first, second = (load_file(folder / "model.safetensors") for folder in (merged, again))
     voting = [name for name in first if "norm" not in name]
     assert all(torch.equal(first[name], second[name]) for name in voting)
+
+
+@pytest.mark.slow
+def test_parents_that_were_cast_to_f16_first_are_seen(search, parents, tmp_path):
+    merged = mergekit(mergekit_config(make("linear", {"base": 0.429, "first": 0.571}, cast=1), "float16", parents), tmp_path / "merged")
+    found = search(merged, ("first",))
+    assert found["best"]["bit_exact_rate"] == 1.0
+    again = mergekit(mergekit_config(from_json(found["best"]), found["out_dtype"], parents), tmp_path / "again")
+    first, second = (load_file(folder / "model.safetensors") for folder in (merged, again))
+    assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 @pytest.mark.slow

@@ -77,7 +77,7 @@ DETERMINISTIC = [
         )
     ),
 ]
-LAST_BIT = ("nuslerp", "multislerp", "ties")  # a few elements in a million differ in float32: an operation's or a sort's order is not known
+LAST_BIT = ("nuslerp", "multislerp")  # a few elements in a million differ in float32, as with `rescale`: the order of an operation is not known
 
 
 @pytest.mark.parametrize("recipe", DETERMINISTIC, ids=lambda recipe: f"{recipe.method}-{len(recipe.models)}-{recipe.dtype}")
@@ -93,7 +93,8 @@ def test_a_recipe_gives_mergekits_own_bytes(recipe, parents, tmp_path):
         exact += int(((decoded_merge(recipe, one) == one.audited.values()) & counted).sum())
         informative += int(counted.sum())
     assert informative > 150_000
-    assert informative - exact <= (10 if recipe.method in LAST_BIT and recipe.dtype == "float32" else 0)
+    open_to_order = recipe.dtype == "float32" and (recipe.method in LAST_BIT or recipe.setting("rescale", 0))
+    assert informative - exact <= (10 if open_to_order else 0)
 
 
 @pytest.mark.parametrize("recipe", DETERMINISTIC, ids=lambda recipe: recipe.method)
