@@ -1,12 +1,14 @@
 # What applying a recipe takes.
 RECIPES = "recipes", "settings", "formulas", "spheres", "selections", "facts", "tool_sums", "arithmetic", "dtypes", "evidence"
 
+SEARCH = "recipe_search", "joining", "pairing", "trial", "proposals", "choosing", "shares", "simple", "patterns", "signatures", "rounding"
+
 
 # The merge recipe that gives most of each audited model back, bit for bit, searched on the evidence of all layers.
 rule recipe:
     input:
         script="scripts/recipe.py",
-        library=library(*RECIPES, "recipe_search", "trial", "proposals", "choosing", "shares", "simple", "patterns", "signatures", "rounding"),
+        library=library(*RECIPES, *SEARCH),
         fits=of_layers("results/{audit}/fits/{layer}.parquet"),
         evidence=of_layers("results/{audit}/evidence/{layer}.safetensors"),
     output:

@@ -27,6 +27,7 @@ def main() -> None:
     needed = sorted({slice_id for slice_id, _, _ in blocks})
     plan = pd.read_parquet(arguments.plan, filters=[("slice_id", "in", needed)])
     slices = plan.drop_duplicates("slice_id").set_index("slice_id")
+    own = plan.set_index(["slice_id", "model"])[["source", "start"]]
     rows = []
     for slice_id, samples in read_evidence(arguments.evidence):
         about = slices.loc[slice_id]
@@ -37,7 +38,8 @@ def main() -> None:
                 continue
             numbers = fit_slice(blocks[slice_id, frame.audited, frame.base], frame.donors)
             replayed = replay_slice(samples, frame, arguments.replay_width, arguments.seed)
-            rows.append({"model": frame.audited, "base": frame.base, **identity, "votes": voting, **numbers, **replayed})
+            place = own.loc[slice_id, frame.audited].to_dict()
+            rows.append({"model": frame.audited, "base": frame.base, **identity, **place, "votes": voting, **numbers, **replayed})
     write_parquet(arguments.output, pd.DataFrame(rows))
     say(f"{len(rows)} fits of {len(needed)} slices")
 

@@ -7,18 +7,16 @@ from pathlib import Path
 import pandas as pd
 
 from frontdoor import add_roles, frames, run, say
-from mergetrace.evidence import read_evidence
+from mergetrace.evidence import Sample, read_evidence
 from mergetrace.files import write_json, write_parquet
-from mergetrace.recipe_search import Search, start_search
-from mergetrace.recipes import Piece
+from mergetrace.joining import Joiner
+from mergetrace.recipe_search import start_search
 
 
-def pieces(evidence: list[Path], search: Search, wanted: set[int]) -> Iterator[tuple[int, Piece]]:
-    """The wanted slices of all evidence files, one in memory at a time."""
+def slices(evidence: list[Path]) -> Iterator[tuple[int, dict[str, Sample]]]:
+    """The slices of all evidence files, one in memory at a time."""
     for path in evidence:
-        for slice_id, samples in read_evidence(path):
-            if slice_id in wanted and (piece := search.piece(slice_id, samples)) is not None:
-                yield slice_id, piece
+        yield from read_evidence(path)
 
 
 def main() -> None:
@@ -34,12 +32,13 @@ def main() -> None:
     fits = pd.concat(map(pd.read_parquet, arguments.fits), ignore_index=True)
     by_frame = {frame: fits[(fits["model"] == frame.audited) & (fits["base"] == frame.base)] for frame in frames(arguments)}
     searches = [start_search(frame, mine, arguments.replay_width) for frame, mine in by_frame.items()]
+    joiners = {search.frame: Joiner(search.frame, search.fits) for search in searches}
     for search in searches:
-        search.start(piece for _, piece in pieces(arguments.evidence, search, set(search.pilot())))
+        search.start(joiners[search.frame].pieces(slices(arguments.evidence), set(search.pilot())))
         say(f"{search.frame.audited} on {search.frame.base}: {search.tried} recipes tried, {len(search.recipes)} go on")
     for search in searches:
-        for slice_id, piece in pieces(arguments.evidence, search, set(search.fits.loc[search.fits["votes"], "slice_id"])):
-            search.add(slice_id, piece)
+        for joined in joiners[search.frame].pieces(slices(arguments.evidence), set(search.fits.loc[search.fits["votes"], "slice_id"])):
+            search.add(joined)
     write_parquet(arguments.slices, pd.concat([search.slices() for search in searches], ignore_index=True))
     results = [search.result() for search in searches]
     write_json(arguments.recipes, results)

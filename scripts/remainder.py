@@ -8,11 +8,11 @@ import pandas as pd
 from frontdoor import add_roles, frames, run, say
 from mergetrace.evidence import read_blocks, read_evidence
 from mergetrace.files import read_json, write_json
+from mergetrace.joining import Joiner
 from mergetrace.lookalikes import Swaps
 from mergetrace.mixture import alike
-from mergetrace.recipe_search import start_search
 from mergetrace.recipes import from_json
-from mergetrace.remainder import WORTH, Remainder
+from mergetrace.remainder import WORTH, Part, Remainder
 
 ABOUT = ["tensor", "layer", "component", "votes"]
 
@@ -34,18 +34,19 @@ def main() -> None:
     worth = [frame for frame in frames(arguments) if (found := best[frame.audited, frame.base]) and found["bit_exact_rate"] >= WORTH]
     columns = pd.read_parquet(arguments.plan, columns=["slice_id", "cols"]).drop_duplicates("slice_id").set_index("slice_id")["cols"]
     by_frame = {frame: fits[(fits["model"] == frame.audited) & (fits["base"] == frame.base)] for frame in worth}
-    searches = {frame: start_search(frame, mine, arguments.replay_width) for frame, mine in by_frame.items()}
+    joiners = {frame: Joiner(frame, mine) for frame, mine in by_frame.items()}
     about = {frame: mine.set_index("slice_id")[ABOUT].to_dict("index") for frame, mine in by_frame.items()}
     measured = {frame: Remainder(frame, from_json(best[frame.audited, frame.base]), arguments.replay_width) for frame in worth}
     pairs = {frame: alike(mine, arguments.donors, arguments.max_inflation) for frame, mine in by_frame.items()}
     swaps = {frame: Swaps(remainder.recipe, pairs[frame], arguments.replay_width) for frame, remainder in measured.items()}
     for path in arguments.evidence if worth else []:
         blocks = read_blocks(path)
-        for slice_id, samples in read_evidence(path):
-            for frame, remainder in measured.items():
-                if slice_id in about[frame] and (piece := searches[frame].piece(slice_id, samples)) is not None:
-                    remainder.add(piece, blocks[slice_id], int(columns[slice_id]), about[frame][slice_id])
-                    swaps[frame].add(piece)
+        for frame, remainder in measured.items():
+            wanted = set(about[frame]) & set(blocks)
+            for joined in joiners[frame].pieces(read_evidence(path), wanted):
+                parts = [Part(start, end, blocks[slice_id], int(columns[slice_id]), about[frame][slice_id]) for slice_id, start, end in joined.parts]
+                remainder.add(joined.piece, parts)
+                swaps[frame].add(joined.piece)
     results = [
         {"model": frame.audited, "base": frame.base, **remainder.result(), "swaps": swaps[frame].result()} for frame, remainder in measured.items()
     ]

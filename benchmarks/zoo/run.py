@@ -5,6 +5,7 @@ The verdict itself is taken anew from the stored numbers every time: a changed r
 """
 
 import argparse
+import ast
 import contextlib
 import hashlib
 import json
@@ -32,6 +33,7 @@ from mergetrace.configuration import load_schema  # noqa: E402
 from mergetrace.receipt import compose  # noqa: E402
 from mergetrace.verdict import ACCUSING  # noqa: E402
 
+MEASURING = ("manifest", "plan", "deltas", "fit", "recipe", "remainder", "aggregate")
 MEASURED = ("arch", "seed", "made", "extra", "base", "donors", "controls")  # the fields of a case that its numbers depend on
 
 
@@ -155,12 +157,32 @@ def thresholds() -> dict[str, Any]:
 
 
 def code_state() -> str:
-    """A hash over everything that decides a measurement: the library without its rules, the thresholds that measuring uses, the making of models."""
-    rules = {"verdict.py", "receipt.py", "traces.py", "accusing.py", "report.py", "show.py"}
-    files = [path for path in (ROOT / "scripts").rglob("*.py") if path.name not in rules]
+    """A hash over what decides a measurement: the stages up to the summary with all they import, their thresholds, the making of models."""
+    scripts = ROOT / "scripts"
+    files = closure([scripts / f"{stage}.py" for stage in MEASURING], scripts)
     measured = [thresholds()[key] for key in ("min_vote_elements", "replay_width", "min_bit_exact")]
     code = b"".join(path.read_bytes() for path in sorted([*files, HERE / "trainer.py", HERE / "making.py"]))
     return hashlib.sha256(code + json.dumps(measured).encode()).hexdigest()[:16]
+
+
+def closure(files: list[Path], library: Path) -> set[Path]:
+    """The files and every module of `library` that they import, directly or not."""
+    found: set[Path] = set()
+    waiting = list(files)
+    while waiting:
+        path = waiting.pop()
+        if path in found:
+            continue
+        found.add(path)
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            elif isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            else:
+                continue
+            waiting += [own for name in names if (own := library / (name.replace(".", "/") + ".py")).is_file()]
+    return found
 
 
 def _valid(row: dict[str, Any], case: Case, state: str | None) -> bool:

@@ -45,6 +45,7 @@ Pure functions, no Snakemake, no argparse, no printing. One module per idea:
     trial              recipes tried on a few slices
     proposals, shares, choosing     which recipes are worth trying
     signatures         what random drops leave behind
+    joining            slices joined to the tensors that a tool saw
     recipe_search      the recipe that gives most of a model back
     lookalikes         that recipe with one donor in place of another that is like it
     remainder          what that recipe leaves: how much, where, of what rank; how little would be seen

@@ -1,30 +1,28 @@
 """The recipe that gives most of an audited model back: tried on a few slices, the best then applied to all evidence."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from mergetrace.choosing import selections
-from mergetrace.evidence import WRITER_NAMES, Sample
-from mergetrace.facts import Facts, gram_of_sums
+from mergetrace.evidence import WRITER_NAMES
 from mergetrace.frames import Frame
+from mergetrace.joining import Joined
 from mergetrace.proposals import Known, blends, fixed, native, nearswaps, spheres, varying
-from mergetrace.recipes import Piece, Recipe, as_json, digits
+from mergetrace.recipes import METHODS, Piece, Recipe, as_json, digits
 from mergetrace.rounding import replay
-from mergetrace.settings import place
 from mergetrace.shares import least_squares, visible
 from mergetrace.signatures import signature
-from mergetrace.trial import HOPELESS, Count, Trial, compare, rate, total
+from mergetrace.trial import HOPELESS, SOLVED, Count, Trial, compare_parts, rate, total
 
 MIN_INFORMATIVE = 16  # a slice's interval counts when at least this many elements made it
 PILOT_SLICES = 42  # every layer of most models, in turn of component
 PILOT_ELEMENTS = 1 << 19  # of all pilot slices together
 FINALISTS = 12
-TIE = 5e-5  # rates this close are not told apart: the worst emulation of a float32 method misses that many elements
+TIE = 5e-5  # rates this close are not told apart where sums or sorts matter: the worst emulation of a float32 method misses that many elements
 
 PROPOSERS = (blends, fixed, spheres, native, selections, nearswaps, varying)
 """Where recipes come from, the simpler methods first: of equal rates the first wins."""
@@ -38,7 +36,6 @@ class Search:
     fits: pd.DataFrame
     width: float
     known: Known
-    tensors: Mapping[str, tuple[Any, int]]
     recipes: list[Recipe] = field(default_factory=list)
     tried: int = 0
     signature: dict[str, Any] | None = None
@@ -47,29 +44,13 @@ class Search:
     delta: float = 0.0
     dtypes: set[str] = field(default_factory=set)
 
-    def piece(self, slice_id: int, samples: Mapping[str, Sample]) -> Piece | None:
-        """A slice ready for recipes; None for float64 suspects, which have no lattice to be exact on."""
-        audited = samples[self.frame.audited].on_lattice()
-        if audited.dtype == "F64":
-            return None
-        about = self._about[slice_id]
-        values = {name: samples[name].values() for name in (self.frame.base, *self.frame.donors)}
-        gram, elements = self.tensors[about["tensor"]]
-        return Piece(
-            about["tensor"],
-            place(about["layer"], self._last_layer),
-            values,
-            audited,
-            Facts(self.frame.base, self.frame.donors, gram, values, elements),
-        )
-
     def pilot(self) -> list[int]:
         """The slices recipes are tried on: voting ones, spread over components and layers."""
         voting = self.fits[self.fits["votes"]].sort_values(["component", "slice_id"])
         chosen = voting.iloc[np.unique(np.linspace(0, len(voting) - 1, min(PILOT_SLICES, len(voting))).astype(int))] if len(voting) else voting
         return chosen["slice_id"].tolist()
 
-    def start(self, pieces: Iterable[Piece]) -> None:
+    def start(self, pieces: Iterable[Joined]) -> None:
         """Try recipes on the pilot and keep the finalists."""
         trial = Trial(self.frame, _within(pieces, PILOT_ELEMENTS), self.width)
         if not trial.pieces:
@@ -85,11 +66,13 @@ class Search:
             self.signature = signature(trial, self.known.donors[:2]) or self.signature
         self.recipes = _finalists(trial)
 
-    def add(self, slice_id: int, piece: Piece) -> None:
-        """Apply the finalists to one slice."""
+    def add(self, joined: Joined) -> None:
+        """Apply the finalists to one piece and count each of its slices."""
+        piece, ends = joined.piece, [(start, end) for _, start, end in joined.parts]
         self.dtypes.add(piece.audited.dtype)
-        self.slice_ids.append(slice_id)
-        self.counts.append([compare(recipe, piece, self.frame.base, self.width) for recipe in self.recipes])
+        self.slice_ids += [slice_id for slice_id, _, _ in joined.parts]
+        found = [compare_parts(recipe, piece, self.frame.base, self.width, ends) for recipe in self.recipes]
+        self.counts += [[counts[i] for counts in found] for i in range(len(ends))]
         self.delta += float(np.nansum((piece.audited.values() - piece.values[self.frame.base]) ** 2))
 
     def ranking(self) -> list[tuple[Recipe, float]]:
@@ -109,8 +92,7 @@ class Search:
     def result(self) -> dict[str, Any]:
         """The search as JSON: the best recipe, the others, what cannot be told apart, the family of a dropping merge, how much was tried."""
         found = [{**as_json(recipe, self.frame.base), **self._total(recipe), "bit_exact_rate": share} for recipe, share in self.ranking()]
-        top = found[0]["bit_exact_rate"] if found else 0.0
-        alike = list(dict.fromkeys(entry["method"] for entry in found if entry["bit_exact_rate"] >= top - TIE))
+        alike = list(dict.fromkeys(entry["method"] for entry in found if _alike(found[0], entry)))
         return {
             "model": self.frame.audited,
             "base": self.frame.base,
@@ -131,14 +113,6 @@ class Search:
         count = total(row[self.recipes.index(recipe)] for row in self.counts)
         return {"informative": count.informative, "residual_share": count.residual / self.delta if self.delta else None}
 
-    @cached_property
-    def _about(self) -> dict[int, dict[str, Any]]:
-        return self.fits.set_index("slice_id")[["tensor", "layer"]].to_dict("index")
-
-    @cached_property
-    def _last_layer(self) -> int:
-        return max((int(layer) for layer in self.fits["layer"] if layer.isdigit()), default=0)
-
 
 def start_search(frame: Frame, fits: pd.DataFrame, width: float) -> Search:
     """What the fits of one frame say: which donors show, the strongest's pooled interval, what is known of whole tensors.
@@ -156,13 +130,15 @@ def start_search(frame: Frame, fits: pd.DataFrame, width: float) -> Search:
     sound = voting[voting[f"informative.{donors[0]}"] >= MIN_INFORMATIVE]
     found = replay(sound[f"replay_low.{donors[0]}"].to_numpy(), sound[f"replay_high.{donors[0]}"].to_numpy(), np.inf)
     interval = (found.low, found.high) if found.informative else None
-    tensors = {}
-    for tensor, members in fits.groupby("tensor"):
-        sums = members.sum(numeric_only=True)
-        tensors[tensor] = (gram_of_sums(sums, frame.donors), int(members["elements"].sum()))
     offered = tuple(sorted(frame.donors, key=lambda donor: 0.0 if np.isnan(shares[donor]) else -abs(shares[donor])))
     known = Known(donors, tuple(0.5 if np.isnan(shares[donor]) else shares[donor] for donor in donors), interval, offered)
-    return Search(frame, fits, width, known, tensors)
+    return Search(frame, fits, width, known)
+
+
+def _alike(best: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two recipes cannot be told apart: they give the same elements back, or nearly, where a sum's order or a sort's is not known."""
+    open_to_order = any(METHODS[entry["method"]].needs != "elements" for entry in (best, other))
+    return other["bit_exact_rate"] >= best["bit_exact_rate"] - (TIE if open_to_order else 0)
 
 
 def _finalists(trial: Trial) -> list[Recipe]:
@@ -170,17 +146,18 @@ def _finalists(trial: Trial) -> list[Recipe]:
     ranked = sorted(trial.rates, key=lambda recipe: (-trial.rates[recipe], digits(recipe)))
     top = trial.rates[ranked[0]] if ranked else 0.0
     leaders = list({recipe.method: recipe for recipe in reversed(ranked)}.values())
-    chosen = {recipe for recipe in leaders if trial.rates[recipe] >= top / 2} | set(ranked[: FINALISTS // 2])
+    solving = [recipe for recipe in ranked if trial.rates[recipe] >= SOLVED]  # the screen is too small to tell these apart
+    chosen = {recipe for recipe in leaders if trial.rates[recipe] >= top / 2} | set(ranked[: FINALISTS // 2]) | set(solving[:FINALISTS])
     order = list(trial.rates)
     most = FINALISTS if top >= HOPELESS else 3  # of an innocent's, enough to say how little the best gives back
     return sorted(sorted(chosen, key=lambda recipe: -trial.rates[recipe])[:most], key=order.index)
 
 
-def _within(pieces: Iterable[Piece], most: int) -> list[Piece]:
+def _within(pieces: Iterable[Joined], most: int) -> list[Piece]:
     kept, elements = [], 0
-    for piece in pieces:
-        kept.append(piece)
-        elements += len(piece.values[piece.facts.base])
+    for joined in pieces:
+        kept.append(joined.piece)
+        elements += len(joined.piece.values[joined.piece.facts.base])
         if elements >= most:
             break
     return kept

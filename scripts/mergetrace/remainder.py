@@ -5,7 +5,7 @@ lies inside needs no further cause.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +29,19 @@ SEEN = 0.95
 NO_RANK = "in no tensor enough elements changed, by more than rounding, in enough whole rows of the evidence"
 
 
+@dataclass(frozen=True)
+class Part:
+    """One slice of a piece: its elements [start, end), where they lie (blocks: int64 [blocks, 2]), its matrix's columns, tensor, layer, component,
+    votes.
+    """
+
+    start: int
+    end: int
+    blocks: NDArray[np.int64]
+    columns: int
+    about: Mapping[str, Any]
+
+
 @dataclass
 class Remainder:
     """The remainder of one recipe under one frame, slice by slice. width: of informative intervals (see rounding.replay)."""
@@ -40,8 +53,8 @@ class Remainder:
     halves: Counter[int] = field(default_factory=Counter)
     bounds: list[tuple[Array, Array, Array]] = field(default_factory=list)
 
-    def add(self, piece: Piece, blocks: NDArray[np.int64], columns: int, about: Mapping[str, Any]) -> None:
-        """Measure one slice. blocks: int64 [blocks, 2], where its elements lie; columns: of the matrix; about: tensor, layer, component, votes."""
+    def add(self, piece: Piece, parts: Sequence[Part]) -> None:
+        """Measure the slices that a piece is made of."""
         values, base = piece.audited.values(), piece.values[self.frame.base]
         with np.errstate(all="ignore"):
             merged = METHODS[self.recipe.method].formula(merge_of(self.recipe, piece))
@@ -50,16 +63,19 @@ class Remainder:
             known = np.isfinite(values) & np.isfinite(merged) & ~undecided(self.recipe, piece)
             beyond = known & ((merged < low - room) | (merged > high + room))
             left = np.where(known, values - stored(merged, piece.audited), 0.0)
+            moved = np.where(known, values - base, 0.0) ** 2
             reach = np.maximum(high - values, values - low)[known]
-        rank = whole = None
-        if beyond.sum() > MIN_DENSE * known.sum():
-            rank, whole = rank_of(left, high - low, blocks, columns)
         self.halves.update(np.frexp(reach[np.isfinite(reach)])[1].tolist())  # up to 2^exponent
-        if about["votes"]:
+        if any(part.about["votes"] for part in parts):
             self._confine(piece, merged, low - room, high + room)
-        moved = float(np.nansum((values - base)[known] ** 2))
-        numbers = {"elements": int(known.sum()), "changed": int(beyond.sum()), "energy": float(left @ left), "moved": moved}
-        self.slices.append({**about, **numbers, "rank": rank, "whole": whole})
+        for part in parts:
+            own = slice(part.start, part.end)
+            elements, changed = int(known[own].sum()), int(beyond[own].sum())
+            rank = whole = None
+            if changed > MIN_DENSE * elements:
+                rank, whole = rank_of(left[own], (high - low)[own], part.blocks, part.columns)
+            energies = {"energy": float(left[own] @ left[own]), "moved": float(np.nansum(moved[own]))}
+            self.slices.append({**part.about, "elements": elements, "changed": changed, **energies, "rank": rank, "whole": whole})
 
     def result(self) -> dict[str, Any]:
         """All slices as JSON.

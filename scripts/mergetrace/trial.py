@@ -47,7 +47,12 @@ def rate(count: Count) -> float:
 
 
 def compare(recipe: Recipe, piece: Piece, base: str, width: float) -> Count:
-    """Apply a recipe to a piece.
+    """Apply a recipe to a piece (see compare_parts)."""
+    return compare_parts(recipe, piece, base, width, [(0, len(piece.values[base]))])[0]
+
+
+def compare_parts(recipe: Recipe, piece: Piece, base: str, width: float, parts: Sequence[tuple[int, int]]) -> list[Count]:
+    """Apply a recipe to a piece and count each of its parts (first element, one past the last).
 
     An element confines where the recipe's parents lie further apart than the stored number's interval over `width`: elsewhere any weights would do.
     It is informative where the recipe gives a number that none of its parents has: a copy of a parent gives back the others. A method that
@@ -64,7 +69,11 @@ def compare(recipe: Recipe, piece: Piece, base: str, width: float) -> Count:
         for parent in recipe.parents:
             informative &= merged != stored(piece.values[parent], piece.audited)
     exact = (stored_values == merged) & informative
-    return Count(int(confined.sum()), int(informative.sum()), int(exact.sum()), float(np.nansum((stored_values - merged) ** 2)))
+    squares = (stored_values - merged) ** 2
+    return [
+        Count(int(confined[start:end].sum()), int(informative[start:end].sum()), int(exact[start:end].sum()), float(np.nansum(squares[start:end])))
+        for start, end in parts
+    ]
 
 
 def narrow(piece: Piece, parents: Sequence[str], width: float) -> NDArray[np.bool_]:
