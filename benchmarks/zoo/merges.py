@@ -23,6 +23,7 @@ def linear_merges(rng: random.Random) -> list[Draft]:
     odd = round(rng.uniform(0.2, 0.8), 3)
     three = linear(base=0.4, donor=0.35, second=0.25)
     layered = linear(base=0.5, donor=[0.2, 0.8])
+    by_name = linear(base=1.0, donor=[{"filter": "self_attn", "value": 0.3}, {"filter": "mlp", "value": 0.8}, {"value": 0.5}])
     task = config("task_arithmetic", weighted(donor=0.571), "base")
     task_f32 = config("task_arithmetic", weighted(donor=odd), "base", "float32", out_dtype="bfloat16")
     task_two = config("task_arithmetic", weighted(donor=0.5, second=0.4), "base")
@@ -44,6 +45,7 @@ def linear_merges(rng: random.Random) -> list[Draft]:
         ("linear four parents", more(linear(base=1, donor=2, second=1, third=1), THREE, donor=0.4, second=0.2, third=0.2)),
         ("linear of two donors", more(linear(donor=0.6, second=0.4), donor=0.6, second=0.4)),
         ("linear with a gradient over the layers", merged(layered, ("donor",), LINEAR, pure=True)),
+        ("linear with a weight for attention and another for the rest", merged(by_name, ("donor",), LINEAR, pure=True)),
         ("linear .571, three base candidates", two(0.429, 0.571, base=["late", "base", "early"])),
         ("task arithmetic", more(task, donor=0.571)),
         ("task arithmetic f32 into bf16, decoy", more(task_f32, ("decoy", "donor"), donor=odd)),
@@ -74,6 +76,7 @@ def other_merges(rng: random.Random) -> list[Draft]:
     return [
         ("slerp .571", merged(slerp, ("donor",), ARCS, pure=True)),
         ("nuslerp .6", merged(config("nuslerp", weighted(base=0.4, donor=0.6)), ("donor",), ARCS, pure=True)),
+        ("multislerp", merged(config("multislerp", weighted(base=0.4, donor=0.6)), ("donor",), (*ARCS, "multislerp"), pure=True)),
         ("karcher", merged(karcher, ("donor",), ARCS, pure=True, verdicts=("merge", "other_merge"))),
         ("ties, one donor", chosen("ties", one)),
         ("ties, one donor, not normalised", chosen("ties", one, normalize=False)),
@@ -84,7 +87,9 @@ def other_merges(rng: random.Random) -> list[Draft]:
         ("dare_ties, two donors", dropped("dare_ties", pair, "dare", "dropped")),
         ("della, one donor", dropped("della", wide(one), "della")),
         ("della, two donors", dropped("della", wide(pair), "della", "dropped")),
+        ("della_linear, two donors", dropped("della_linear", wide(pair), "della", "dropped")),
         ("breadcrumbs", chosen("breadcrumbs", crumbs, "breadcrumbs", "breadcrumbs_ties")),
+        ("breadcrumbs_ties, a decoy", chosen("breadcrumbs_ties", crumbs, "breadcrumbs", "breadcrumbs_ties", donors=("decoy", "donor"))),
         ("model_stock", chosen("model_stock", bare, "model_stock", "linear")),
         ("sce", chosen("sce", bare, "sce", "dropped", select_topk=0.5)),
         ("nearswap", chosen("nearswap", {"donor": {}}, t=0.001)),
@@ -113,6 +118,7 @@ def trained_merges() -> list[Draft]:
     alone = {"alphas": {"donor": 0.571}}
     ties = config("ties", {"donor": {"weight": 0.6, "density": 0.5}}, "base")
     return [
+        ("linear .571, then 1 step at 1e-06", then(blend, 40, 1, 1e-6, ("merge_then_trained", "merge"), **alone)),
         *((f"linear .571, then {steps} steps at {rate:g}", then(blend, 40, steps, rate, **alone)) for steps in (1, 5, 50) for rate in (GENTLE, HARD)),
         ("linear .571, then 5 gentle steps, a decoy", then(blend, 41, 5, GENTLE, donors=("decoy", "donor"), **alone)),
         ("three parents, then 5 gentle steps", then(three, 42, 5, GENTLE, named=TWO, alphas={"donor": 0.35, "second": 0.25})),

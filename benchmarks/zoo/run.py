@@ -30,6 +30,7 @@ from table import write_readme  # noqa: E402
 
 from frontdoor import run, say  # noqa: E402
 from mergetrace.configuration import load_schema  # noqa: E402
+from mergetrace.files import read_json, write_json  # noqa: E402
 from mergetrace.receipt import compose  # noqa: E402
 from mergetrace.verdict import ACCUSING  # noqa: E402
 
@@ -51,7 +52,7 @@ def main() -> None:
     if not arguments.table:
         todo = [case for name, case in cases.items() if name not in rows]
         say(f"{len(rows)} of {len(cases)} cases are there, {len(todo)} to do")
-        for row in measure(todo, arguments.results, arguments.workers):
+        for row in measure(todo, arguments.results, arguments.workers, state):
             append(log, row | {"code": state})
             rows[row["case"]["id"]] = row
     if not arguments.only:
@@ -61,7 +62,7 @@ def main() -> None:
         say(f"wrote {HERE / 'README.md'}")
 
 
-def measure(todo: list[Case], results: Path, workers: int) -> Iterator[dict[str, Any]]:
+def measure(todo: list[Case], results: Path, workers: int, state: str) -> Iterator[dict[str, Any]]:
     """Train the families, then make and audit every case; yields rows in the order they finish."""
     started = time.monotonic()
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
@@ -69,7 +70,7 @@ def measure(todo: list[Case], results: Path, workers: int) -> Iterator[dict[str,
         for case in todo:
             families.setdefault((case.arch, case.seed), []).extend(case.models())
         pool.map(prepare, [(results / "models", *key, names) for key, names in families.items()], chunksize=1)
-        for count, row in enumerate(pool.imap_unordered(judge, [(results, case) for case in todo]), 1):
+        for count, row in enumerate(pool.imap_unordered(judge, [(results, case, state) for case in todo]), 1):
             if "error" in row:
                 say(f"{row['case']['id']}: {row['error'].splitlines()[-1]}")
             if count % 20 == 0:
@@ -104,22 +105,29 @@ def _ends_a_line(handle: BinaryIO) -> bool:
 
 
 def prepare(job: tuple[Path, str, int, list[str]]) -> None:
-    """Train one family, as far as its cases need it."""
+    """Train one family, as far as its cases need it, and keep the processor's seconds that it took."""
     from trainer import train_family  # noqa: PLC0415 - torch
 
+    root, arch, seed, _ = job
+    started, spent = time.process_time(), root / f"{arch}-{seed}.json"
     train_family(*job)
+    before = read_json(spent)["cpu_s"] if spent.exists() else 0.0
+    write_json(spent, {"cpu_s": before + time.process_time() - started})
 
 
-def judge(job: tuple[Path, Case]) -> dict[str, Any]:
-    """Make the suspect of one case, audit it, and keep what was found."""
+def judge(job: tuple[Path, Case, str]) -> dict[str, Any]:
+    """Make the suspect of one case, audit it, and keep what was found.
+
+    A control's numbers depend on what is offered, not on the suspect: they are measured once for all cases that offer the same models, as a suspect
+    is. With several base candidates they depend on the choice, and are measured with the suspect.
+    """
     import torch  # noqa: PLC0415
-    from inprocess import audit  # noqa: PLC0415
     from making import make  # noqa: PLC0415
     from trainer import folders  # noqa: PLC0415
 
-    results, case = job
+    results, case, state = job
     torch.set_num_threads(1)
-    started = time.monotonic()
+    started = time.process_time()
     row: dict[str, Any] = {"case": case.as_json()}
     try:
         with tempfile.TemporaryDirectory(prefix="zoo-") as name:
@@ -128,18 +136,32 @@ def judge(job: tuple[Path, Case]) -> dict[str, Any]:
             for extra, made in case.extra.items():
                 models[extra] = make(work / "models" / extra, made, models, case)
             models["suspect"] = make(work / "models/suspect", case.made, models, case)
-            used = ["suspect", *case.offered()]
-            spec = {"suspect": "suspect", "base": case.base, "donors": list(case.donors), "controls": list(case.controls)}
-            made_at = time.monotonic()
-            with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stderr(nowhere):
-                audit(work, {model: models[model] for model in used}, spec)
-            stored = {name: json.loads((work / f"{name}.json").read_text()) for name in ("summary", "plan", *used)}
-            manifests = {model: {key: stored[model][key] for key in ("notes", "declared")} for model in used}
-            plan = {key: stored["plan"][key] for key in ("mode", "cost")}
-            row |= {"summary": stored["summary"], "plan": plan, "manifests": manifests, "made_s": made_at - started}
+            row["made_s"] = time.process_time() - started
+            alone = [] if case.extra or not isinstance(case.base, str) else [name for name in case.controls if name not in case.donors]
+            row |= measured(work, models, case, "suspect", [name for name in case.controls if name not in alone])
+            for control in alone:
+                kept = results / "controls" / state / f"{case.arch}-{case.seed} {control} {case.base} {' '.join(case.donors)}.json"
+                if not kept.exists():
+                    write_json(kept, measured(work / control, models, case, control, []))
+                own = read_json(kept)
+                row["summary"]["models"] |= own["summary"]["models"]
+                row["manifests"] |= own["manifests"]
     except Exception:  # a case that fails is a miss, with its reason, and the others go on
         row["error"] = traceback.format_exc()
-    return row | {"seconds": time.monotonic() - started}
+    return row | {"cpu_s": time.process_time() - started}
+
+
+def measured(work: Path, models: dict[str, Path], case: Case, suspect: str, controls: list[str]) -> dict[str, Any]:
+    """Audit one model: summary, plan (mode, cost), manifests (notes, declared)."""
+    from inprocess import audit  # noqa: PLC0415 - torch
+
+    spec = {"suspect": suspect, "base": case.base, "donors": list(case.donors), "controls": controls}
+    used = [suspect, *([case.base] if isinstance(case.base, str) else case.base), *case.donors, *controls]
+    with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stderr(nowhere):
+        audit(work, {model: models[model] for model in used}, spec)
+    found = {name: read_json(work / f"{name}.json") for name in ("summary", "plan", *used)}
+    manifests = {model: {key: found[model][key] for key in ("notes", "declared")} for model in used}
+    return {"summary": found["summary"], "plan": {key: found["plan"][key] for key in ("mode", "cost")}, "manifests": manifests}
 
 
 def with_verdict(row: dict[str, Any], case: Case, limits: dict[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ def write_readme(path: Path, rows: list[Row], planned: int, old: int) -> None:
     """Write the whole page. planned: the number of cases there should be; old: how many rows an earlier state of the code measured."""
     parts = {"Reporting seeds": _of(rows, REPORTING), "Tuning seeds": _of(rows, TUNING)}
     seeds = {name: ", ".join(f"{arch} {seed}" for arch, seed in group) for name, group in (("reporting", REPORTING), ("tuning", TUNING))}
-    seconds = sum(row["seconds"] for row in rows)
+    seconds = sum(row["cpu_s"] for row in rows)
     text = [
         "# The zoo",
         "",

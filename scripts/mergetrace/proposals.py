@@ -281,6 +281,8 @@ def _settings(trial: Trial, swept: Sequence[Replay]) -> list[Setting]:
     if not allowed:
         return []
     found = explain(allowed)
+    if found is None and max(trial.rates.values(), default=0.0) >= VARYING:
+        return []  # one number does nearly as well: what is left is no matter of weights
     return [found if found is not None else tensor_by_tensor(allowed)]
 
 

@@ -74,7 +74,7 @@ def _measure(trial: Trial, piece: Piece, donors: tuple[str, ...]) -> dict[str, A
     return {
         "informative": int(far.sum()),
         "moved": int(moved.sum()),
-        "survivors": _explained(low, high, deltas, weights),
+        "survivors": _explained(low, high, deltas, weights, trial.width),
         "shuffled": _shuffled(low, high, deltas, trial.width, generator),
         "weights": weights,
         "mass": float(size[kept].sum() / size.sum()),
@@ -90,22 +90,37 @@ def _weights(low: Array, high: Array, deltas: list[Array], width: float) -> list
     return [replay(*replay_intervals(low, high, zero, delta), width).alpha for delta in deltas]
 
 
-def _explained(low: Array, high: Array, deltas: list[Array], weights: list[float]) -> float:
-    """The share of elements that some non-empty subset of the weighted deltas gives back, to half a percent of the change (narrow arithmetic)."""
+def _explained(low: Array, high: Array, deltas: list[Array], weights: list[float], width: float) -> float:
+    """The share of elements that some non-empty subset of the weighted deltas gives back: their sum, or (two donors) their average.
+
+    Methods that divide by the weights of what was kept average two survivors and leave a single one as it is.
+    """
+    singles = [weight * delta for delta, weight in zip(deltas, weights, strict=True)]
+    alone = np.logical_or.reduce([_hit(low, high, one) for one in singles])
+    if len(singles) == 1:
+        return float(alone.mean())
     sums = [np.zeros_like(low)]
-    for delta, weight in zip(deltas, weights, strict=True):
-        sums += [one + weight * delta for one in sums]
-    hit = np.zeros(low.size, bool)
-    for one in sums[1:]:
-        slack = 0.005 * np.abs(one)
-        hit |= (one >= low - slack) & (one <= high + slack)
-    return float(hit.mean())
+    for single in singles:
+        sums += [one + single for one in sums]
+    added = alone | np.logical_or.reduce([_hit(low, high, one) for one in sums[1:]])
+    if len(singles) > 2:
+        return float(added.mean())
+    rest = [part[~alone] for part in (low, high, *singles)]
+    share = replay(*replay_intervals(*rest), width).alpha  # of the second donor, on which most of the others agree
+    averaged = alone | _hit(low, high, (1 - share) * singles[0] + share * singles[1]) if 0 < share < 1 else alone
+    return float(max(added.mean(), averaged.mean()))
+
+
+def _hit(low: Array, high: Array, change: Array) -> NDArray[np.bool_]:
+    """Where a change gives the stored number, to half a percent of the change (narrow arithmetic)."""
+    slack = 0.005 * np.abs(change)
+    return (change >= low - slack) & (change <= high + slack)
 
 
 def _shuffled(low: Array, high: Array, deltas: list[Array], width: float, generator: np.random.Generator) -> float:
     """What the same search explains with the deltas at other elements."""
     elsewhere = [generator.permutation(delta) for delta in deltas]
-    return _explained(low, high, elsewhere, _weights(low, high, elsewhere, width))
+    return _explained(low, high, elsewhere, _weights(low, high, elsewhere, width), width)
 
 
 def _family(numbers: dict[str, Any]) -> str | None:
