@@ -1,4 +1,4 @@
-"""The zoo: hundreds of planted cases on weights that were trained, audited and scored. Writes benchmarks/zoo/README.md.
+"""The zoo: hundreds of planted cases on weights that were trained, audited and scored. Writes benchmarks/zoo/README.md and config/error_rates.json.
 
 Resumable: a finished case is one line of results/zoo/cases.jsonl, valid as long as the case and the code that measures are the same.
 The verdict itself is taken anew from the stored numbers every time: a changed rule or threshold costs seconds.
@@ -26,7 +26,7 @@ os.environ |= {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALL
 
 from case import Case  # noqa: E402
 from cases import all_cases  # noqa: E402
-from table import write_readme  # noqa: E402
+from table import error_rates, write_readme  # noqa: E402
 
 from frontdoor import run, say  # noqa: E402
 from mergetrace.configuration import load_schema  # noqa: E402
@@ -58,8 +58,10 @@ def main() -> None:
     if not arguments.only:
         limits = thresholds()
         judged = [with_verdict(rows[name], case, limits) for name, case in cases.items() if name in rows]
-        write_readme(HERE / "README.md", judged, len(cases), sum(row["code"] != state for row in judged))
-        say(f"wrote {HERE / 'README.md'}")
+        training = sum(read_json(path)["cpu_s"] for path in (arguments.results / "models").glob("*.json"))
+        write_readme(HERE / "README.md", judged, len(cases), sum(row["code"] != state for row in judged), defaults()["accuse_with"], training)
+        write_json(ROOT / "config/error_rates.json", error_rates(judged))
+        say(f"wrote {HERE / 'README.md'} and config/error_rates.json")
 
 
 def measure(todo: list[Case], results: Path, workers: int, state: str) -> Iterator[dict[str, Any]]:
@@ -172,10 +174,15 @@ def with_verdict(row: dict[str, Any], case: Case, limits: dict[str, Any]) -> dic
     return row | {"verdict": compose("zoo", row["summary"], row["plan"], row["manifests"], None, limits)}
 
 
-def thresholds() -> dict[str, Any]:
-    """The defaults of the configuration's `verdict` block, with every verdict given: the zoo measures the rules themselves."""
+def defaults() -> dict[str, Any]:
+    """The defaults of the configuration's `verdict` block."""
     block = load_schema(ROOT / "config/config.schema.yaml")["properties"]["verdict"]["properties"]
-    return {key: entry["default"] for key, entry in block.items()} | {"accuse_with": list(ACCUSING)}
+    return {key: entry["default"] for key, entry in block.items()}
+
+
+def thresholds() -> dict[str, Any]:
+    """The defaults with every verdict given: the zoo measures the rules themselves."""
+    return defaults() | {"accuse_with": list(ACCUSING)}
 
 
 def code_state() -> str:

@@ -17,8 +17,12 @@ ACCUSING = VERDICTS[:5]
 LINEAR = {"linear", "task_arithmetic"}
 
 
-def write_readme(path: Path, rows: list[Row], planned: int, old: int) -> None:
-    """Write the whole page. planned: the number of cases there should be; old: how many rows an earlier state of the code measured."""
+def write_readme(path: Path, rows: list[Row], planned: int, old: int, given: Sequence[str], training_s: float) -> None:
+    """Write the whole page.
+
+    planned: the number of cases there should be; old: how many rows an earlier state of the code measured; given: the accusing verdicts that a
+    default configuration gives; training_s: what training the families took, in seconds of one processor.
+    """
     parts = {"Reporting seeds": _of(rows, REPORTING), "Tuning seeds": _of(rows, TUNING)}
     seeds = {name: ", ".join(f"{arch} {seed}" for arch, seed in group) for name, group in (("reporting", REPORTING), ("tuning", TUNING))}
     seconds = sum(row["cpu_s"] for row in rows)
@@ -26,10 +30,19 @@ def write_readme(path: Path, rows: list[Row], planned: int, old: int) -> None:
         "# The zoo",
         "",
         "Written by `make bench-zoo`; do not edit. Every suspect is made by mergekit or by training, of models that were trained (`trainer.py`);",
-        "the answer is planted (`merges.py`, `innocents.py`).",
-        f"{len(rows)} of {planned} cases, {seconds / max(1, len(rows)):.1f} s each. Thresholds were set on the tuning seeds ({seeds['tuning']});",
-        f"the reporting seeds ({seeds['reporting']}) are other trainings.",
+        "the answer is planted (`merges.py`, `innocents.py`). Thresholds and rules were set on the tuning seeds",
+        f"({seeds['tuning']}); the reporting seeds ({seeds['reporting']}) are other trainings, looked at once the search was frozen.",
+        f"{len(rows)} of {planned} cases, {seconds / max(1, len(rows)):.1f} processor seconds each, {training_s:.0f} for the families' training:",
+        f"{(seconds + training_s) / 120:.0f} minutes on two cores that have nothing else to do. Interrupted, the command goes on where it was.",
         *([f"{old} of these cases were measured by an earlier state of the code; verdicts are today's."] if old else []),
+        "",
+        "## Targets, on the reporting seeds",
+        "",
+        "| target | reached | met |",
+        "|---|---|---|",
+        *(f"| {name} | {reached} | {'yes' if met else 'no: see the misses'} |" for name, (reached, met) in targets(parts["Reporting seeds"]).items()),
+        "",
+        "## All measures",
         "",
         "| measure | " + " | ".join(parts) + " |",
         "|---|" + "---|" * len(parts),
@@ -39,10 +52,59 @@ def write_readme(path: Path, rows: list[Row], planned: int, old: int) -> None:
         "Where the offered donor came second that is a false accusation, counted above and once more in a row of its own.",
         "Rates carry Wilson 95 % intervals. Cases of one family share their trainings and are not independent: the intervals are optimistic.",
         "",
+        "## False accusations, verdict by verdict",
+        "",
+        f"A default configuration gives {' and '.join(f'`{verdict}`' for verdict in given)} (`verdict.accuse_with`); any other accusation ends in",
+        "`inconclusive` with its traces stated. With the defaults: "
+        + "; ".join(f"{name.lower()} {_rate(_innocents(part), lambda row: _accused(row) in given)} of the innocents" for name, part in parts.items())
+        + ".",
+        "",
+        "| verdict | " + " | ".join(parts) + " |",
+        "|---|" + "---|" * len(parts),
+        *(
+            f"| `{verdict}` | " + " | ".join(_rate(_innocents(part), lambda row, v=verdict: _accused(row) == v) for part in parts.values()) + " |"
+            for verdict in ACCUSING
+        ),
+        "",
     ]
     for name, part in parts.items():
         text += [f"## {name}: verdicts", "", *_confusion(part), "", f"## {name}: misses", "", *(_misses(part) or ["None."]), ""]
     write_text(path, "\n".join(text))
+
+
+def error_rates(rows: list[Row]) -> dict[str, dict[str, Any]]:
+    """Per accusing verdict, on the reporting seeds: how many innocents there were, how many it accused wrongly, Wilson's 95 % interval."""
+    innocents = _innocents(_of(rows, REPORTING))
+    found = {}
+    for verdict in ACCUSING:
+        false = sum(_accused(row) == verdict for row in innocents)
+        interval = [round(end, 6) for end in wilson95(false, len(innocents))] if innocents else [0.0, 1.0]
+        found[verdict] = {"innocents": len(innocents), "false": false, "ci95": interval}
+    return found
+
+
+def targets(rows: list[Row]) -> dict[str, tuple[str, bool]]:
+    """What was aimed at, what was reached, and whether that is enough."""
+    naming = [row for row in rows if "error" not in row and _named(row["verdict"])]
+    stated = [row for row in rows if family_right(row) is not None]
+    pure = [row for row in rows if row["case"]["pure"] and "error" not in row and row["verdict"]["recipe"]]
+    errors = _alpha_errors(rows)
+    wrong = sum(bool(false_accusations(row)) for row in rows)
+
+    def share(hits: int, cases: Sequence[Row], least: float) -> tuple[str, bool]:
+        return f"{hits} of {len(cases)}", bool(cases) and hits >= least * len(cases)
+
+    return {
+        "false accusations, decoys and controls included: none": (f"{wrong} of {len(rows)} cases", not wrong),
+        "verdict acceptable: 97 %": share(sum(map(verdict_right, rows)), rows, 0.97),
+        "parents exactly right, where any is named: 99 %": share(sum(map(parents_right, naming)), naming, 0.99),
+        "error of alpha, linear families: median .001, worst .01": (
+            _alpha(rows),
+            bool(errors) and median(errors) <= 0.001 and max(errors) <= 0.01,
+        ),
+        "recipe family right, where one is stated: 95 %": share(sum(bool(family_right(row)) for row in stated), stated, 0.95),
+        "deterministic merges with a recipe: every informative element": share(sum(not _imperfect(row) for row in pure), pure, 1.0),
+    }
 
 
 def verdict_right(row: Row) -> bool:
@@ -120,8 +182,12 @@ def _rate(rows: Sequence[Row], right: Callable[[Row], bool]) -> str:
     return f"{hits}/{len(rows)} = {hits / len(rows):.1%} [{low:.1%}, {high:.1%}]"
 
 
+def _alpha_errors(rows: Sequence[Row]) -> list[float]:
+    return [error for row in rows if _method(row) in LINEAR and (error := alpha_error(row)) is not None]
+
+
 def _alpha(rows: Sequence[Row]) -> str:
-    errors = [error for row in rows if _method(row) in LINEAR and (error := alpha_error(row)) is not None]
+    errors = _alpha_errors(rows)
     return f"median {median(errors):.2g}, worst {max(errors):.2g} of {len(errors)}" if errors else "no case"
 
 
@@ -157,6 +223,15 @@ MEASURES: dict[str, Callable[[list[Row]], str]] = {
         [row for row in rows if row["case"]["pure"] and "error" not in row and row["verdict"]["recipe"]], lambda row: not _imperfect(row)
     ),
 }
+
+
+def _innocents(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if not row["case"]["guilty"]]
+
+
+def _accused(row: Row) -> str | None:
+    """The verdict of a case in which somebody is accused wrongly."""
+    return _verdict(row) if false_accusations(row) else None
 
 
 def _of(rows: list[Row], families: Sequence[tuple[str, int]]) -> list[Row]:

@@ -6,6 +6,11 @@ from mergetrace.readable import percent, rate
 from mergetrace.traces import Case, Decision, blended, moved_alone, rate_of, rates_beside, shuffled_chance, stands_out, traces_beside
 from mergetrace.wording import left_over
 
+UNKNOWN = "No element moved on which {donor} and {base} agree, as training would do: a pure blend, by a method not among the recipes."
+SLIGHT = (
+    "No element moved on which {donor} and {base} agree: what came after the merge was too slight for that, or the blend's arithmetic is another one."
+)
+
 
 def merge(case: Case) -> Decision | None:
     """One stated recipe over at least two offered models gives the audited model back, bit for bit, where chance and the controls do not."""
@@ -97,7 +102,8 @@ def finetune_of_donor(case: Case) -> Decision | None:
 def merge_then_trained(case: Case) -> Decision | None:
     """The traces of one blend of base and donor on the number lattice, far beyond chance and controls, but too few for a reproduction.
 
-    Where nothing moved that training would have moved, the blend is pure and its arithmetic unknown: `other_merge`.
+    Where nothing moved that training would have moved, the blend is pure and its arithmetic unknown: `other_merge`. But where all but a few
+    elements are the blend's, a change too slight to move any of those is the simpler account.
     """
     limits, smallest = case.thresholds, case.thresholds["min_share"]
     for donor, numbers in case.summary["donors"].items():
@@ -112,9 +118,11 @@ def merge_then_trained(case: Case) -> Decision | None:
             f"elements are those of a rounded blend; {_needed(case, donor)}",
             f"The weight is the same in the large tensors (median distance {spread:.4f}); neither parent alone explains more than {rate(single)}.",
         ]
-        pure = _untouched(case, donor)
-        untouched = f"No element moved on which {donor} and {case.base} agree, as training would do: a pure blend, by a method not among the recipes."
-        found = [*reasons, untouched if pure else _remainder(case), *_without_controls(case)]
+        untouched, slight = _untouched(case, donor), numbers["coverage"] >= limits["min_slightly_changed"]
+        pure = untouched and not slight
+        found = [*reasons, UNKNOWN.format(donor=donor, base=case.base) if pure else _remainder(case)]
+        found += [SLIGHT.format(donor=donor, base=case.base)] if untouched and slight else []
+        found += _without_controls(case)
         return Decision("other_merge" if pure else "merge_then_trained", found, {donor: alpha}, round(1 - alpha, 12), "blend")
     return None
 

@@ -116,6 +116,12 @@ def test_a_blend_without_training_that_no_recipe_gives_back_is_another_merge():
     assert verdict(numbers(cos=0.99, rate=0.79, donor={**TRAINED, "moved_alone": 0.0})).verdict == "other_merge"
 
 
+def test_a_change_too_slight_to_move_what_the_parents_agree_on_is_no_other_method():
+    decision = verdict(numbers(cos=0.99, rate=0.98, donor={**TRAINED, "coverage": 0.98, "moved_alone": 0.0}))
+    assert decision.verdict == "merge_then_trained"
+    assert any("too slight" in reason for reason in decision.reasons)
+
+
 def test_several_parents_and_training_need_each_share():
     shared = {"cos": 0.9, "rate": 0.7, "donor": {"coverage": 0.15}, "others": {"other": entry(coverage=0.12)}}
     controls = {"sibling": numbers(others={"other": entry()})}
