@@ -15,13 +15,14 @@ from mergetrace.patterns import Allowed, explain, tensor_by_tensor
 from mergetrace.recipes import METHODS, Piece, Recipe, make, merge_of
 from mergetrace.rounding import Replay, replay
 from mergetrace.settings import Setting, mapped
-from mergetrace.shares import intervals
+from mergetrace.shares import AGREEING, intervals
 from mergetrace.simple import Interval, decimals, near, simple_weights
 from mergetrace.trial import Trial, narrow
 
 NARROW = ("bfloat16",)
 FOUND = 0.98  # a pilot rate from which a family counts as found, and harder variants of it are not tried
 VARYING = 0.95  # the coverage in single tensors from which a weight that varies between tensors is looked for
+HOPEFUL = 0.1  # a pilot rate of a weight of two digits from which the third is looked for
 SHAVED = 1e-6  # float32 sums move a few elements across a midpoint, which can shave an interval by this much
 
 
@@ -49,7 +50,7 @@ def blends(trial: Trial, known: Known) -> list[Recipe]:
     if len(known.donors) > 1 and not _good(trial, found):
         for donors in _subsets(known.donors):
             allowed, agreeing = intervals(trial, donors)
-            if agreeing > 0.5:
+            if agreeing >= AGREEING:
                 for weights in simple_weights([(low - SHAVED, high + SHAVED) for low, high in allowed]):
                     found += _several(base, donors, weights)
             if _good(trial, found):
@@ -209,7 +210,7 @@ def _unnormalised(trial: Trial, known: Known) -> list[Recipe]:
     base, found = trial.frame.base, []
     for donors in _subsets(known.donors, least=1):
         allowed, agreeing = intervals(trial, donors, free_base=True)
-        if agreeing < 0.5:
+        if agreeing < AGREEING:
             continue
         options = [_few(low, high) for low, high in allowed]
         weights = [choices[0] for choices in options]
@@ -265,7 +266,12 @@ def _good(trial: Trial, recipes: Sequence[Recipe]) -> bool:
 
 
 def _climbed(trial: Trial, start: float, build: Callable[[float], Recipe]) -> Recipe:
-    return trial.best([build(t) for t in near(start, 0.03)] or [build(start)])[0]
+    """The best short weight near a start; a third digit is tried only where two give something back (or the lattice is too fine for two)."""
+    options = near(start, 0.03)
+    short = [t for t in options if t == round(t, 2)]
+    if trial.pieces[0].audited.dtype != "F32" and all(trial.rate(build(t)) < HOPEFUL for t in short):
+        options = short
+    return trial.best([build(t) for t in options] or [build(start)])[0]
 
 
 def _pooled(swept: Sequence[Replay]) -> Replay | None:

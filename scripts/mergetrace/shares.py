@@ -14,7 +14,8 @@ from mergetrace.trial import Trial
 
 Array = NDArray[np.float64]
 
-MOST_ROWS = 2_000  # elements the linear programme for the fit is made of
+AGREEING = 0.5  # the least share of elements that must agree before their weights are worth a range
+MOST_ROWS = 1_000  # elements the linear programme for the fit is made of
 MOST_BOUNDS = 20_000  # elements that bound the weights: a programme in a few unknowns takes many
 MOST_OF_SLICE = 500  # of them from one slice: the nearest bounds decide
 
@@ -50,6 +51,8 @@ def intervals(trial: Trial, donors: Sequence[str], free_base: bool = False) -> t
     blended = rows @ center
     agrees = (blended >= low - room) & (blended <= high + room)
     share = float(agrees.mean())
+    if share < AGREEING:
+        return [], share
     slack = np.minimum(blended - low, high - blended)[agrees]
     tight = np.argsort(slack)[:MOST_BOUNDS]
     inside = [part[agrees][tight] for part in (rows, low - room, high + room)]
