@@ -99,8 +99,8 @@ def other_merges(rng: random.Random) -> list[Draft]:
             merged(_layers(("base", 0, 2), ("donor", 2, 4)), ("donor",), ("passthrough", *LINEAR), pure=True, verdicts=("merge", "other_merge")),
         ),
         (
-            "passthrough, layers repeated",
-            merged(_layers(("donor", 0, 3), ("base", 1, 4)), ("donor",), ("passthrough",), verdicts=("merge", "other_merge", "inconclusive")),
+            "passthrough, a layer repeated and one dropped",
+            merged(_layers(("donor", 0, 2), ("base", 1, 3)), ("donor",), ("passthrough",), verdicts=("merge", "other_merge", "inconclusive")),
         ),
     ]
 

@@ -171,7 +171,8 @@ def with_verdict(row: dict[str, Any], case: Case, limits: dict[str, Any]) -> dic
     row = row | {"case": case.as_json()}
     if "error" in row:
         return row
-    return row | {"verdict": compose("zoo", row["summary"], row["plan"], row["manifests"], None, limits)}
+    manifests = {model: {"source": {"repo": None}, "files": [], **manifest} for model, manifest in row["manifests"].items()}
+    return row | {"verdict": compose("zoo", row["summary"], row["plan"], manifests, None, limits)}
 
 
 def defaults() -> dict[str, Any]:
