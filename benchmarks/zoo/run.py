@@ -34,7 +34,7 @@ from mergetrace.files import read_json, write_json  # noqa: E402
 from mergetrace.receipt import compose  # noqa: E402
 from mergetrace.verdict import ACCUSING  # noqa: E402
 
-MEASURING = ("manifest", "plan", "deltas", "fit", "recipe", "remainder", "aggregate")
+MEASURING = ("manifest", "plan", "layout", "deltas", "fit", "recipe", "remainder", "aggregate")
 MEASURED = ("arch", "seed", "made", "extra", "base", "donors", "controls")  # the fields of a case that its numbers depend on
 
 
@@ -148,22 +148,24 @@ def judge(job: tuple[Path, Case, str]) -> dict[str, Any]:
                 own = read_json(kept)
                 row["summary"]["models"] |= own["summary"]["models"]
                 row["manifests"] |= own["manifests"]
+                row["layouts"] |= own["layouts"]
     except Exception:  # a case that fails is a miss, with its reason, and the others go on
         row["error"] = traceback.format_exc()
     return row | {"cpu_s": time.process_time() - started}
 
 
 def measured(work: Path, models: dict[str, Path], case: Case, suspect: str, controls: list[str]) -> dict[str, Any]:
-    """Audit one model: summary, plan (mode, cost), manifests (notes, declared)."""
+    """Audit one model: summary, plan (mode, cost), manifests (notes, declared), layouts."""
     from inprocess import audit  # noqa: PLC0415 - torch
 
     spec = {"suspect": suspect, "base": case.base, "donors": list(case.donors), "controls": controls}
     used = [suspect, *([case.base] if isinstance(case.base, str) else case.base), *case.donors, *controls]
     with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stderr(nowhere):
         audit(work, {model: models[model] for model in used}, spec)
-    found = {name: read_json(work / f"{name}.json") for name in ("summary", "plan", *used)}
+    found = {name: read_json(work / f"{name}.json") for name in ("summary", "plan", "layout", *used)}
     manifests = {model: {key: found[model][key] for key in ("notes", "declared")} for model in used}
-    return {"summary": found["summary"], "plan": {key: found["plan"][key] for key in ("mode", "cost")}, "manifests": manifests}
+    plan = {key: found["plan"][key] for key in ("mode", "cost")}
+    return {"summary": found["summary"], "plan": plan, "manifests": manifests, "layouts": found["layout"]["models"]}
 
 
 def with_verdict(row: dict[str, Any], case: Case, limits: dict[str, Any]) -> dict[str, Any]:
@@ -172,7 +174,7 @@ def with_verdict(row: dict[str, Any], case: Case, limits: dict[str, Any]) -> dic
     if "error" in row:
         return row
     manifests = {model: {"source": {"repo": None}, "files": [], **manifest} for model, manifest in row["manifests"].items()}
-    return row | {"verdict": compose("zoo", row["summary"], row["plan"], manifests, None, limits)}
+    return row | {"verdict": compose("zoo", row["summary"], row["plan"], manifests, None, limits, layouts=row.get("layouts"))}
 
 
 def defaults() -> dict[str, Any]:
