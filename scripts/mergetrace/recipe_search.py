@@ -11,7 +11,7 @@ from mergetrace.choosing import selections
 from mergetrace.evidence import WRITER_NAMES
 from mergetrace.frames import Frame
 from mergetrace.joining import Joined
-from mergetrace.proposals import Known, blends, fixed, native, nearswaps, spheres, varying
+from mergetrace.proposals import HOPEFUL, Known, blends, fixed, native, nearswaps, spheres, varying
 from mergetrace.recipes import METHODS, Piece, Recipe, as_json, digits
 from mergetrace.rounding import replay
 from mergetrace.shares import least_squares, visible
@@ -143,7 +143,14 @@ def _alike(best: dict[str, Any], other: dict[str, Any]) -> bool:
 
 def _finalists(trial: Trial) -> list[Recipe]:
     """The recipes of highest pilot rate, of equals the shortest, each method's best among them; far behind the best only where nothing is good."""
-    ranked = sorted(trial.rates, key=lambda recipe: (-trial.rates[recipe], digits(recipe)))
+
+    def rank(recipe: Recipe) -> tuple[float, int]:
+        return -trial.rates[recipe], digits(recipe)
+
+    ranked = sorted(trial.rates, key=rank)
+    if ranked and HOPEFUL <= trial.rates[ranked[0]] < HOPELESS:
+        trial.look_again(ranked[: 2 * FINALISTS])
+        ranked = sorted(trial.rates, key=rank)
     top = trial.rates[ranked[0]] if ranked else 0.0
     leaders = list({recipe.method: recipe for recipe in reversed(ranked)}.values())
     solving = [recipe for recipe in ranked if trial.rates[recipe] >= SOLVED]  # the screen is too small to tell these apart

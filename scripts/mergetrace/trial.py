@@ -103,14 +103,22 @@ class Trial:
     def rate(self, recipe: Recipe) -> float:
         """The share of informative elements that the recipe gives back; 0 where none is informative."""
         if recipe not in self.rates:
-            counts: list[Count] = []
-            for piece in self.screen:
-                counts.append(compare(recipe, piece, self.frame.base, self.width))
-                so_far = total(counts)
-                if so_far.exact < HOPELESS * so_far.informative:
-                    break
-            self.rates[recipe] = rate(total(counts))
+            self.rates[recipe] = self._measured(recipe, HOPELESS)
         return self.rates[recipe]
+
+    def look_again(self, recipes: Sequence[Recipe]) -> None:
+        """Rate recipes on the whole screen, also those that the first slice made look hopeless: it may be the one that was trained since."""
+        for recipe in recipes:
+            self.rates[recipe] = self._measured(recipe, 0.0)
+
+    def _measured(self, recipe: Recipe, hopeless: float) -> float:
+        counts: list[Count] = []
+        for piece in self.screen:
+            counts.append(compare(recipe, piece, self.frame.base, self.width))
+            so_far = total(counts)
+            if so_far.exact < hopeless * so_far.informative:
+                break
+        return rate(total(counts))
 
     def solved(self) -> bool:
         """Whether a recipe gives the screen back but for the last few elements: then no further method is tried."""
