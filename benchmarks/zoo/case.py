@@ -23,7 +23,7 @@ class Case:
 
     `verdicts`: acceptable words, the best first. `named`: the parents a verdict that names any must name. `alphas`: shares of the donors, where
     one number exists. `families`: recipe families that are right, the honest ties included. `guilty`: made of at least two offered models.
-    `pure`: nothing after a deterministic merge. `second`: the offered donor was trained from the suspect, which weights do not show.
+    `pure`: nothing after a deterministic merge.
     """
 
     id: str
@@ -40,7 +40,6 @@ class Case:
     families: tuple[str, ...] = ()
     guilty: bool = False
     pure: bool = False
-    second: bool = False
     extra: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import random
 
 from case import GENTLE, HARD, TWO, UNCLEAR, Draft, config, further, innocent, linear
 
-BEFORE = {"verdicts": UNCLEAR, "group": "before the donor", "second": True}
+BEFORE = {"verdicts": UNCLEAR, "group": "before the donor"}  # the donor was trained from it, which weights do not show
 
 
 def siblings() -> list[Draft]:

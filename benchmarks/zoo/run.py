@@ -56,11 +56,12 @@ def main() -> None:
             append(log, row | {"code": state})
             rows[row["case"]["id"]] = row
     if not arguments.only:
-        limits = thresholds()
-        judged = [with_verdict(rows[name], case, limits) for name, case in cases.items() if name in rows]
+        there = [(rows[name], case) for name, case in cases.items() if name in rows]
+        judged, every = ([with_verdict(row, case, limits) for row, case in there] for limits in (defaults(), thresholds()))
         training = sum(read_json(path)["cpu_s"] for path in (arguments.results / "models").glob("*.json"))
-        write_readme(HERE / "README.md", judged, len(cases), sum(row["code"] != state for row in judged), defaults()["accuse_with"], training)
-        write_json(ROOT / "config/error_rates.json", error_rates(judged))
+        old = sum(row["code"] != state for row, _ in there)
+        write_readme(HERE / "README.md", judged, every, len(cases), old, defaults()["accuse_with"], training)
+        write_json(ROOT / "config/error_rates.json", error_rates(every))
         say(f"wrote {HERE / 'README.md'} and config/error_rates.json")
 
 

@@ -17,24 +17,29 @@ ACCUSING = VERDICTS[:5]
 LINEAR = {"linear", "task_arithmetic"}
 
 
-def write_readme(path: Path, rows: list[Row], planned: int, old: int, given: Sequence[str], training_s: float) -> None:
+def write_readme(path: Path, rows: list[Row], every: list[Row], planned: int, old: int, given: Sequence[str], training_s: float) -> None:
     """Write the whole page.
 
-    planned: the number of cases there should be; old: how many rows an earlier state of the code measured; given: the accusing verdicts that a
-    default configuration gives; training_s: what training the families took, in seconds of one processor.
+    rows: judged as a default configuration does, which gives the accusing verdicts `given`; every: the same cases with every accusing verdict given.
+    planned: the number of cases there should be; old: how many an earlier state of the code measured; training_s: what training the families took, in
+    seconds of one processor.
     """
-    parts = {"Reporting seeds": _of(rows, REPORTING), "Tuning seeds": _of(rows, TUNING)}
+    parts, all_given = ({"Reporting seeds": _of(group, REPORTING), "Tuning seeds": _of(group, TUNING)} for group in (rows, every))
     seeds = {name: ", ".join(f"{arch} {seed}" for arch, seed in group) for name, group in (("reporting", REPORTING), ("tuning", TUNING))}
     seconds = sum(row["cpu_s"] for row in rows)
+    heads = ["| | " + " | ".join(parts) + " |", "|---|" + "---|" * len(parts)]
     text = [
         "# The zoo",
         "",
         "Written by `make bench-zoo`; do not edit. Every suspect is made by mergekit or by training, of models that were trained (`trainer.py`);",
         "the answer is planted (`merges.py`, `innocents.py`). Thresholds and rules were set on the tuning seeds",
-        f"({seeds['tuning']}); the reporting seeds ({seeds['reporting']}) are other trainings, looked at once the search was frozen.",
+        f"({seeds['tuning']}); the reporting seeds ({seeds['reporting']}) are other trainings.",
         f"{len(rows)} of {planned} cases, {seconds / max(1, len(rows)):.1f} processor seconds each, {training_s:.0f} for the families' training:",
         f"{(seconds + training_s) / 120:.0f} minutes on two cores that have nothing else to do. Interrupted, the command goes on where it was.",
         *([f"{old} of these cases were measured by an earlier state of the code; verdicts are today's."] if old else []),
+        "",
+        f"Verdicts are those of a default configuration, which accuses with {', '.join(f'`{verdict}`' for verdict in given)}",
+        "(`verdict.accuse_with`); any other accusation ends in `inconclusive` with its traces stated and nobody named.",
         "",
         "## Targets, on the reporting seeds",
         "",
@@ -44,27 +49,25 @@ def write_readme(path: Path, rows: list[Row], planned: int, old: int, given: Seq
         "",
         "## All measures",
         "",
-        "| measure | " + " | ".join(parts) + " |",
-        "|---|" + "---|" * len(parts),
+        *heads,
         *(f"| {name} | " + " | ".join(measure(part) for part in parts.values()) + " |" for name, measure in MEASURES.items()),
         "",
-        "Which of two models was trained from the other, weights do not show: `finetune_of_donor` takes the donor to be the older, and says so.",
-        "Where the offered donor came second that is a false accusation, counted above and once more in a row of its own.",
         "Rates carry Wilson 95 % intervals. Cases of one family share their trainings and are not independent: the intervals are optimistic.",
         "",
         "## False accusations, verdict by verdict",
         "",
-        f"A default configuration gives {' and '.join(f'`{verdict}`' for verdict in given)} (`verdict.accuse_with`); any other accusation ends in",
-        "`inconclusive` with its traces stated. With the defaults: "
-        + "; ".join(f"{name.lower()} {_rate(_innocents(part), lambda row: _accused(row) in given)} of the innocents" for name, part in parts.items())
-        + ".",
+        "Of the innocents, with every accusing verdict given (`config/error_rates.json` holds those of the reporting seeds):",
         "",
-        "| verdict | " + " | ".join(parts) + " |",
-        "|---|" + "---|" * len(parts),
+        *heads,
         *(
-            f"| `{verdict}` | " + " | ".join(_rate(_innocents(part), lambda row, v=verdict: _accused(row) == v) for part in parts.values()) + " |"
+            f"| `{verdict}` | " + " | ".join(_rate(_innocents(part), lambda row, v=verdict: _accused(row) == v) for part in all_given.values()) + " |"
             for verdict in ACCUSING
         ),
+        "",
+        *[f"- `{row['case']['id']}`: {_verdict(row)}. {row['verdict']['reasons'][0]}" for row in every if _accused(row)],
+        "",
+        "Which of two models was trained from the other, weights do not show: `finetune_of_donor` takes the donor to be the older, and says so.",
+        "Where the offered donor came second, that is a false accusation.",
         "",
     ]
     for name, part in parts.items():
@@ -72,9 +75,9 @@ def write_readme(path: Path, rows: list[Row], planned: int, old: int, given: Seq
     write_text(path, "\n".join(text))
 
 
-def error_rates(rows: list[Row]) -> dict[str, dict[str, Any]]:
+def error_rates(every: list[Row]) -> dict[str, dict[str, Any]]:
     """Per accusing verdict, on the reporting seeds: how many innocents there were, how many it accused wrongly, Wilson's 95 % interval."""
-    innocents = _innocents(_of(rows, REPORTING))
+    innocents = _innocents(_of(every, REPORTING))
     found = {}
     for verdict in ACCUSING:
         false = sum(_accused(row) == verdict for row in innocents)
@@ -203,9 +206,6 @@ MEASURES: dict[str, Callable[[list[Row]], str]] = {
     ),
     "decoys named or controls accused beside a merge": lambda rows: _rate(
         [row for row in rows if row["case"]["guilty"]], lambda row: bool(false_accusations(row))
-    ),
-    "of these, called `finetune_of_donor` although the donor came second": lambda rows: _rate(
-        [row for row in rows if row["case"]["second"]], lambda row: _verdict(row) == "finetune_of_donor"
     ),
     "verdict acceptable": lambda rows: _rate(rows, verdict_right),
     "verdict the most telling one": lambda rows: _rate(rows, lambda row: _verdict(row) == row["case"]["verdicts"][0]),

@@ -32,7 +32,7 @@ def decide(case: Case) -> Decision:
     decision = replace(decision, reasons=[*decision.reasons, *notes])
     if decision.verdict in case.thresholds["accuse_with"]:
         return decision
-    note = f"These are the traces of `{decision.verdict}`, a verdict that is not given while its error rates are not established."
+    note = f"These are the traces of `{decision.verdict}`, a verdict that this configuration does not give (verdict.accuse_with)."
     return Decision("inconclusive", [*decision.reasons, note])
 
 

@@ -104,12 +104,14 @@ def test_traces_of_a_blend_with_training_on_top():
     assert "5.0\u00a0% for control sibling" in decision.reasons[0]
 
 
-def test_by_default_statistical_traces_are_stated_and_accuse_nobody():
-    decision = verdict(numbers(cos=0.99, rate=0.79, donor=TRAINED), thresholds=DEFAULTS)
+def test_an_accusation_that_is_not_given_states_its_traces_and_names_nobody():
+    decision = verdict(numbers(cos=0.999, rate=0.8, donor=FURTHER), thresholds=DEFAULTS)
     assert (decision.verdict, decision.named) == ("inconclusive", {})
-    assert "4.0\u00a0% for its elements shuffled" in decision.reasons[0]
-    assert "`merge_then_trained`" in decision.reasons[-1]
-    assert verdict(numbers(**MERGE), thresholds=DEFAULTS).verdict == "merge"
+    assert any("came first" in reason for reason in decision.reasons)
+    assert "`finetune_of_donor`" in decision.reasons[-1]
+    for traces, found in ((MERGE, "merge"), ({"cos": 0.99, "rate": 0.79, "donor": TRAINED}, "merge_then_trained")):
+        assert verdict(numbers(**traces), thresholds=DEFAULTS).verdict == found
+        assert verdict(numbers(**traces), thresholds={**DEFAULTS, "accuse_with": ["copy"]}).verdict == "inconclusive"
 
 
 def test_a_blend_without_training_that_no_recipe_gives_back_is_another_merge():
