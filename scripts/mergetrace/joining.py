@@ -96,8 +96,9 @@ class Joiner:
             yield Joined(Piece(name, place(self._about[first]["layer"], self._last_layer), values, audited, facts), parts)
 
     def _facts(self, tensor: Tensor, samples: Sequence[Samples]) -> Facts:
-        sums = self.fits[self.fits["slice_id"].isin(self._slices_of[tensor])].sum(numeric_only=True)
-        gram = gram_of_sums(sums, self.frame.donors)
+        members = self.fits[self.fits["slice_id"].isin(self._slices_of[tensor])]
+        products = members.filter(regex=r"^(bb|bv\.|vv\.)")
+        gram = gram_of_sums(products.mul(members["weight"], axis=0).sum(), self.frame.donors)  # sums of a sample stand for the whole slice
         return Facts(self.frame.base, self.frame.donors, gram, self._values(samples), self._elements_of(tensor))
 
     def _values(self, samples: Sequence[Samples]) -> dict[str, Array]:
