@@ -35,6 +35,7 @@ from mergetrace.receipt import compose  # noqa: E402
 from mergetrace.verdict import ACCUSING  # noqa: E402
 
 MEASURING = ("manifest", "plan", "layout", "deltas", "fit", "recipe", "remainder", "aggregate")
+PLAN = {"mode": "full", "cost": {"full": {"read_bytes": 0}}}  # of what was read, no rule asks how much
 MEASURED = ("arch", "seed", "made", "extra", "base", "donors", "controls")  # the fields of a case that its numbers depend on
 
 
@@ -156,17 +157,16 @@ def judge(job: tuple[Path, Case, str]) -> dict[str, Any]:
 
 
 def measured(work: Path, models: dict[str, Path], case: Case, suspect: str, controls: list[str]) -> dict[str, Any]:
-    """Audit one model: summary, plan (mode, cost), manifests (notes, declared), layouts."""
+    """Audit one model: summary, manifests (notes, declared), layouts."""
     from inprocess import audit  # noqa: PLC0415 - torch
 
     spec = {"suspect": suspect, "base": case.base, "donors": list(case.donors), "controls": controls}
     used = [suspect, *([case.base] if isinstance(case.base, str) else case.base), *case.donors, *controls]
     with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stderr(nowhere):
         audit(work, {model: models[model] for model in used}, spec)
-    found = {name: read_json(work / f"{name}.json") for name in ("summary", "plan", "layout", *used)}
+    found = {name: read_json(work / f"{name}.json") for name in ("summary", "layout", *used)}
     manifests = {model: {key: found[model][key] for key in ("notes", "declared")} for model in used}
-    plan = {key: found["plan"][key] for key in ("mode", "cost")}
-    return {"summary": found["summary"], "plan": plan, "manifests": manifests, "layouts": found["layout"]["models"]}
+    return {"summary": found["summary"], "manifests": manifests, "layouts": found["layout"]["models"]}
 
 
 def with_verdict(row: dict[str, Any], case: Case, limits: dict[str, Any]) -> dict[str, Any]:
@@ -175,7 +175,7 @@ def with_verdict(row: dict[str, Any], case: Case, limits: dict[str, Any]) -> dic
     if "error" in row:
         return row
     manifests = {model: {"source": {"repo": None}, "files": [], **manifest} for model, manifest in row["manifests"].items()}
-    return row | {"verdict": compose("zoo", row["summary"], row["plan"], manifests, None, limits, layouts=row.get("layouts"))}
+    return row | {"verdict": compose("zoo", row["summary"], PLAN, manifests, None, limits, layouts=row.get("layouts"))}
 
 
 def defaults() -> dict[str, Any]:
