@@ -23,6 +23,7 @@ NARROW = ("bfloat16",)
 FOUND = 0.98  # a pilot rate from which a family counts as found, and harder variants of it are not tried
 VARYING = 0.95  # the coverage in single tensors from which a weight that varies between tensors is looked for
 HOPEFUL = 0.1  # a pilot rate of a weight of two digits from which the third is looked for
+BENT = 2e-5  # a sweep takes a sphere's prediction for a straight line, and its slope from float32 numbers
 SHAVED = 1e-6  # float32 sums move a few elements across a midpoint, which can shave an interval by this much
 
 
@@ -102,7 +103,7 @@ def spheres(trial: Trial, known: Known) -> list[Recipe]:
 
         swept = _pooled(trial.sweeps(predict, 0.5 if one != base else known.shares[0]))
         if swept is not None:
-            for own, share in simple_weights([(swept.low - SHAVED, swept.high + SHAVED)], most=2):
+            for own, share in simple_weights([(swept.low - BENT, swept.high + BENT)], most=2):
                 found += [make(method, {one: own, other: share}) for method in ("slerp", "nuslerp", "multislerp")]
         start = known.shares[0] if one == base else known.shares[1] / (known.shares[0] + known.shares[1]) if len(known.shares) > 1 else 0.5
         for method, dtype in (("multislerp", "float32"), *((method, dtype) for method in ("nuslerp", "multislerp") for dtype in NARROW)):

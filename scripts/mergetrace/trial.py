@@ -17,7 +17,7 @@ Array = NDArray[np.float64]
 EDGE = 1e-9  # sums in float64 stray this much from ends that coincide in theory, as all do in an average of two
 SCREEN_SLICES = 4
 SCREEN_ELEMENTS = 8192  # of a slice that is known by a sample only; slices that are there whole stay whole
-SOLVED = 0.9995
+SOLVED = 0.9995  # a rate from which the screen may be too small to tell a recipe from the right one
 HOPELESS = 0.5  # a recipe below this on the first slice is not tried on the others
 MIN_TELLING = 0.05  # the least share of confining elements that must be informative
 
@@ -121,8 +121,8 @@ class Trial:
         return rate(total(counts))
 
     def solved(self) -> bool:
-        """Whether a recipe gives the screen back but for the last few elements: then no further method is tried."""
-        return max(self.rates.values(), default=0.0) >= SOLVED
+        """Whether a recipe gives every element of the screen back: then no further method is tried."""
+        return max(self.rates.values(), default=0.0) == 1.0
 
     def best(self, recipes: Sequence[Recipe], most: int = 1) -> list[Recipe]:
         """The recipes of highest rate, the first listed of equals."""
