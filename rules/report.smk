@@ -6,21 +6,8 @@ rule render:
     input:
         script="scripts/report.py",
         library=library(
-            *(
-                "report",
-                "report_tables",
-                "report_names",
-                "side_by_side",
-                "figures",
-                "maps",
-                "svg",
-                "pages",
-                "drilldown",
-                "wording",
-                "readable",
-                "lineage",
-            ),
-            *("identity", "denials", "attributions", "answers"),
+            *("report", "report_tables", "report_names", "side_by_side", "figures", "maps", "svg", "pages", "drilldown", "wording", "readable"),
+            *("lineage", "identity", "denials", "attributions", "answers"),
         ),
         templates=sorted(str(path) for path in Path("scripts/templates").iterdir()),
         schema="config/config.schema.yaml",
