@@ -58,6 +58,8 @@ def write_readme(path: Path, rows: list[Row], every: list[Row], planned: int, ol
         *heads,
         *(f"| {name} | " + " | ".join(measure(part) for part in parts.values()) + " |" for name, measure in MEASURES.items()),
         "",
+        "Deterministic merges without a recipe end in `other_merge` or `inconclusive`: " + "; ".join(_without_recipe(rows)) + ".",
+        "",
         "Rates carry Wilson 95 % intervals. Cases of one family share their trainings and are not independent: the intervals are optimistic.",
         "",
         "## False accusations, verdict by verdict",
@@ -175,6 +177,16 @@ def _misses(rows: Sequence[Row]) -> list[str]:
     return lines
 
 
+def _without_recipe(rows: Sequence[Row]) -> list[str]:
+    """Deterministic merges for which no recipe is stated, with the families in which that is so."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        if row["case"]["pure"] and "error" not in row and row["verdict"]["recipe"] is None:
+            family, name = row["case"]["id"].split("/", 1)
+            found.setdefault(name, []).append(family.replace("-", " "))
+    return [f"{name} ({', '.join(families)})" for name, families in found.items()]
+
+
 def _confusion(rows: Sequence[Row]) -> list[str]:
     used = [verdict for verdict in (*VERDICTS, "failed") if any(_verdict(row) == verdict for row in rows)]
     counts: dict[str, Counter] = {}
@@ -226,6 +238,9 @@ MEASURES: dict[str, Callable[[list[Row]], str]] = {
         [row for row in rows if family_right(row) is not None], lambda row: bool(family_right(row))
     ),
     "error of alpha, linear families": _alpha,
+    "deterministic merges for which a recipe is stated": lambda rows: _rate(
+        [row for row in rows if row["case"]["pure"] and "error" not in row], lambda row: row["verdict"]["recipe"] is not None
+    ),
     "every informative element bit-exact, deterministic merges with a recipe": lambda rows: _rate(
         [row for row in rows if row["case"]["pure"] and "error" not in row and row["verdict"]["recipe"]], lambda row: not _imperfect(row)
     ),
