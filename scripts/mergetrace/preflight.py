@@ -86,7 +86,7 @@ def lines(audit: str, summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     text += [("models", f"{model}: {_model(entry)}") for model, entry in summary["models"].items()]
     text += [("differ", difference) for difference in summary["differences"]]
     for mode in ("sample", "full"):
-        text.append((f"{mode}{' *' * (mode == summary['mode'])}", _cost(summary["cost"][mode], summary["bandwidth_mbit"])))
+        text.append((mode, "chosen: " * (mode == summary["mode"]) + _cost(summary["cost"][mode], summary["bandwidth_mbit"])))
     return text
 
 

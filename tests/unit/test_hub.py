@@ -70,3 +70,52 @@ def test_no_network_is_one_line(hub, monkeypatch):
     with pytest.raises(AuditError, match="is there a network") as refused:
         pin("o/m", "main")
     assert "\n" not in str(refused.value)
+
+
+def header(length: int, text: bytes = b"{}") -> bytes:
+    """The first bytes of a weight file that announces a header of `length` bytes."""
+    return length.to_bytes(8, "little") + text + b" " * 64
+
+
+WEIGHTS = save(random_model(0))
+HOSTILE = {
+    "a shard that is a path": ({"index": {"a": "../../../etc/passwd.safetensors"}}, "is not the name of a"),
+    "a shard with an absolute path": ({"index": {"a": "/etc/passwd.safetensors"}}, "is not the name of a"),
+    "a shard that is not listed": ({"index": {"a": "other.safetensors"}}, "beside an index of other files"),
+    "a tensor that is nowhere": ({"index": {"a": "model.safetensors"}}, "should be in"),
+    "an index that is a list": ({"raw": b"[]"}, "index.json"),
+    "a bomb of brackets": ({"raw": b'{"weight_map": ' + b"[" * 100_000}, "index.json"),
+    "a header of an exabyte": ({"shard": header(1 << 60)}, "announces a header"),
+    "a header longer than the file": ({"shard": header(500)}, "announces a header"),
+    "a header that is a bomb": ({"shard": header(60, b'{"a":' * 12)}, "model.safetensors"),
+    "no weights at all": ({"shard": b"PK\x03\x04 a pickle"}, "pickle"),
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_hostile_indexes_and_headers_are_refused_in_one_line_and_read_nothing_else(hub, tmp_path, what):
+    content, message = HOSTILE[what]
+    files = {"model.safetensors": InMemory(content.get("shard", WEIGHTS))}
+    if "index" in content or "raw" in content:
+        raw = content["raw"] if "raw" in content else json.dumps({"weight_map": content["index"]}).encode()
+        files["model.safetensors.index.json"] = InMemory(raw)
+    hub.repos["o/m"].push(files)
+    pinned = pin("o/m", "main")
+    with open_reader(pinned.source, pinned.sizes, 4, QUICK) as reader, pytest.raises(AuditError, match=message) as refused:
+        read_remote_model(reader, pinned, tmp_path)
+    assert "\n" not in str(refused.value)
+    assert "etc" not in {seen.name.split("/")[0] for seen in hub.seen}
+    assert sum(seen.sent for seen in hub.requests("storage")) <= 1 << 16
+
+
+def test_more_files_than_any_model_has_are_not_read(hub, monkeypatch):
+    monkeypatch.setattr("mergetrace.hub.MAX_FILES", 1)
+    with pytest.raises(AuditError, match="2 files, more than any model needs"):
+        pin("o/m", "main")
+
+
+def test_headers_larger_than_all_memory_are_not_read(hub, tmp_path, monkeypatch):
+    monkeypatch.setattr("mergetrace.hub.MAX_HEADERS", 100)
+    pinned = pin("o/m", "main")
+    with open_reader(pinned.source, pinned.sizes, 4, QUICK) as reader, pytest.raises(AuditError, match="they are not read"):
+        read_remote_model(reader, pinned, tmp_path)

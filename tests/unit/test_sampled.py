@@ -1,7 +1,9 @@
 """The sample of a model on the Hub stands for its files, byte for byte, and for nothing that was not sampled."""
 
 import json
+from types import SimpleNamespace
 
+import inprocess
 import pandas as pd
 import pytest
 import torch
@@ -123,7 +125,8 @@ def test_the_plan_is_said_in_a_few_lines():
     summary |= {"models": {"m": {**model, "declared": declared}}, "differences": ["stored as: m BF16, base F32"], "bandwidth_mbit": 100}
     said = dict(lines("x", {**summary, "cost": {"sample": cost, "full": {**cost, "hub_bytes": 2.4e12, "seconds": 192_000.0}}}))
     assert said["models"] == "m: o/m at 0123456789ab, 800 GB, gated; its card claims base model o/base, license mit"
-    assert "300 MB in 30,000 requests (282 of the resolver, 0.5 minutes of its quota), 3 minutes at 100 Mbit/s" in said["sample *"]
+    assert "300 MB in 30,000 requests (282 of the resolver, 0.5 minutes of its quota), 3 minutes at 100 Mbit/s" in said["sample"]
+    assert said["sample"].startswith("chosen: 300 MB to read")
     assert "2.4 TB" in said["full"]
     assert "53.3 hours" in said["full"]
     assert size(12_345) == "12.3 kB"
@@ -134,6 +137,14 @@ def test_differences_are_named_and_sameness_is_not():
     plan = pd.DataFrame({"model": ["m", "m", "b", "b"], "dtype": ["BF16", "BF16", "BF16", "F32"], "source": ["x", "x", "x", "y"]})
     assert differences(plan, about) == ["stored as: m BF16, b BF16 and F32", "tensors that hold the same slices: m 1, b 2"]
     assert not differences(plan.assign(dtype="BF16", source="x"), about)
+
+
+def test_too_little_disk_is_said_before_anything_is_read(tmp_path, monkeypatch):
+    folders = {name: write_model(tmp_path / name, random_model(seed)) for seed, name in enumerate(("s", "b", "d"))}
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(AuditError, match=r"audit x: not enough disk: it will need 492 kB under .*, 1 kB are free"):
+        inprocess.audit(tmp_path / "x", folders, {"suspect": "s", "base": "b", "donors": ["d"]}, mode="sample")
+    assert not (tmp_path / "x/plan.json").exists()
 
 
 def test_a_sample_of_nothing_is_a_file_too(tmp_path):
