@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--suspects", nargs="+", default=["rio", "tuiuti"])
     parser.add_argument("--draws", type=int, default=1000)
     parser.add_argument("--alpha-se", type=float, default=0.01)
-    parser.add_argument("--block-elements", type=int, nargs="+", default=[64, 128])
+    parser.add_argument("--block-elements", type=int, nargs="+", default=[64])
     arguments = parser.parse_args()
     print("# The intervals of samples\n")
     print(f"`python benchmarks/sampling_intervals.py --draws {arguments.draws}`, on the demo's models, `sampling.alpha_se: {arguments.alpha_se:g}`.")
