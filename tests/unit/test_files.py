@@ -56,6 +56,32 @@ def test_a_full_disk_is_one_line():
     assert "Traceback" not in done.stderr
 
 
+TEXT = "write_text(path, 'x' * 10**6)"
+TABLE = "write_parquet(path, pd.DataFrame({'x': np.random.default_rng(0).random(10**5)}))"
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("write", [TEXT, TABLE])
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, write):
+    """On a real file system that is too small. Standard output says it too: the log may lie on the same disk."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = os.geteuid() == 0 and subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], check=False, capture_output=True)
+    if not mounted or mounted.returncode:
+        pytest.skip("mounting a small file system needs root")
+    try:
+        code = (
+            f"import frontdoor, numpy as np, pandas as pd\nfrom mergetrace.files import *\npath = {str(disk / 'x')!r}\nfrontdoor.run(lambda: {write})"
+        )
+        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT / "scripts", capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        assert done.stdout.startswith("mergetrace: the disk is full while writing ")
+        assert done.stderr == done.stdout
+        assert os.listdir(disk) == []
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
 def test_too_little_memory_is_one_line():
     code = "import frontdoor\nfrontdoor.run(lambda: bytearray(1 << 50))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT / "scripts", capture_output=True, text=True, check=False)

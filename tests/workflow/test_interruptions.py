@@ -101,25 +101,3 @@ def test_ctrl_c(interrupted):
     output, _ = running.communicate(timeout=120)
     assert running.returncode
     assert "user request" in output, output
-
-
-@pytest.mark.real
-def test_a_full_disk(interrupted):
-    """A file system too small for the results, then large enough."""
-    results = interrupted / "results"
-    results.mkdir()
-    mounted = os.geteuid() == 0 and subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", results], check=False, capture_output=True)
-    if not mounted or mounted.returncode:
-        run_snakemake(interrupted, config=CONFIG)
-        pytest.skip("mounting a small file system needs root")
-    try:
-        output, _ = (running := start(interrupted)).communicate(timeout=120)
-        assert running.returncode == 1
-        assert "the disk is full while writing" in output, output
-        assert "Traceback" not in output, output
-        subprocess.run(["mount", "-o", "remount,size=64m", results], check=True)
-        kept = shutil.copytree(results, interrupted / "kept")
-    finally:
-        subprocess.run(["umount", results], check=True)
-    shutil.copytree(kept, results, dirs_exist_ok=True)
-    shutil.rmtree(kept)
