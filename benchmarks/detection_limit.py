@@ -1,6 +1,6 @@
 """How little training after a merge is still seen: real merges by mergekit, trained on by k steps, audited. Writes detection_limit.csv and .md.
 
-python benchmarks/detection_limit.py [--results results/zoo]: the zoo's reporting families (dense 4 and 5), trained where they are missing.
+python benchmarks/detection_limit.py [--results results/zoo]: the zoo's families dense 4 and 5, trained where they are missing.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from trainer import Tensors, Training, folders, train_family, trained, write  # 
 
 from frontdoor import run, say  # noqa: E402
 
-SEEDS = (4, 5)  # of the zoo's reporting families; 5's finetunes move least, as those of large models do
+SEEDS = (4, 5)  # of the zoo's dense families, 4 a tuning and 5 a reporting one; 5's finetunes move least, as those of large models do
 STEPS = (1, 5, 50)
 RATES = (1e-6, 1e-5, 1e-4, 1e-3)
 MERGES = {

@@ -6,10 +6,8 @@ from mergetrace.readable import percent, rate
 from mergetrace.traces import Case, Decision, blended, moved_alone, rate_of, rates_beside, shuffled_chance, stands_out, traces_beside
 from mergetrace.wording import left_over
 
-UNKNOWN = "No element moved on which {donor} and {base} agree, as training would do: a pure blend, by a method not among the recipes."
-SLIGHT = (
-    "No element moved on which {donor} and {base} agree: what came after the merge was too slight for that, or the blend's arithmetic is another one."
-)
+UNKNOWN = "{stayed}: a pure blend, by a method not among the recipes."
+SLIGHT = "{stayed}: what came after the merge was too slight for that, or the blend's arithmetic is another one."
 
 
 def merge(case: Case) -> Decision | None:
@@ -71,7 +69,7 @@ def chosen_elements(case: Case) -> Decision | None:
         reasons = [
             f"{rate(base_share)} of {numbers['informative']:,} informative elements are exactly {case.base}'s, {rate(donor_share)} exactly "
             f"{donor}'s; with {donor}'s elements shuffled {rate(shuffled_chance(case, donor) or 0.0)} would be.",
-            f"No element moved on which {donor} and {case.base} agree, as training would do.",
+            f"{_stayed(case, donor)}.",
             "Each tensor is wholly one parent's." if whole else f"Within tensors some elements are {case.base}'s and some {donor}'s.",
         ]
         family = "passthrough" if whole else "selection"
@@ -120,8 +118,8 @@ def merge_then_trained(case: Case) -> Decision | None:
         ]
         untouched, slight = _untouched(case, donor), numbers["coverage"] >= limits["min_slightly_changed"]
         pure = untouched and not slight
-        found = [*reasons, UNKNOWN.format(donor=donor, base=case.base) if pure else _remainder(case)]
-        found += [SLIGHT.format(donor=donor, base=case.base)] if untouched and slight else []
+        found = [*reasons, UNKNOWN.format(stayed=_stayed(case, donor)) if pure else _remainder(case)]
+        found += [SLIGHT.format(stayed=_stayed(case, donor))] if untouched and slight else []
         found += _without_controls(case)
         return Decision("other_merge" if pure else "merge_then_trained", found, {donor: alpha}, round(1 - alpha, 12), "blend")
     return None
@@ -152,6 +150,14 @@ def _untouched(case: Case, donor: str) -> bool:
     """Whether the elements on which donor and base agree stayed, as after a merge and never after training."""
     moved = moved_alone(case, donor)
     return moved is not None and moved <= case.thresholds["max_moved_alone"]
+
+
+def _stayed(case: Case, donor: str) -> str:
+    """How many of the elements moved that a merge leaves and training moves."""
+    moved = moved_alone(case, donor)
+    part = f"only {percent(moved, digits=2)}" if moved else "none"
+    agree = case.summary["donors"][donor]["parents_agree"]
+    return f"Of {agree:,} elements on which {donor} and {case.base} agree {part} moved, where training moves many"
 
 
 def _amounts(blend: Mapping[str, float | None], base: str, base_share: float | None) -> str:
