@@ -95,7 +95,7 @@ def _answers(target: Path, results: Path, audit: str, models: Sequence[str], con
     for model in models:
         for condition in conditions:
             _copy(results / f"probe/{model}/{condition}.jsonl", target / f"{model}/{condition}.jsonl")
-    for table in sorted((results / audit / "probe").glob("*.csv")):
+    for table in sorted(path for path in (results / audit / "probe").iterdir() if path.suffix in (".csv", ".json")):
         _copy(table, target / table.name)
 
 
