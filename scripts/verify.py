@@ -56,8 +56,10 @@ def verify(root: Path, files_only: bool) -> int:
         print(f"{'agrees' if check.agree == check.compared else 'DIFFERS':8} {check.what}: {check.agree:,} of {check.compared:,}")
         for where in check.differing:
             print(f"           {visible(where, 400)}")
-    print("\nCannot be recomputed from any bundle:")
+    print("\nNot recomputed:")
     print("\n".join(f"  - {sentence}" for sentence in NOT_HERE))
+    for model, number in bundle.left_out.items():
+        print(f"  - The recipe of {model} on {number:,} slices: its method needs numbers of whole tensors of which these are only parts.")
     apart = sum(check.agree != check.compared for check in checks)
     print(f"\n{'Everything that can be recomputed agrees.' if not apart else f'{apart} kinds of number do not agree.'}")
     return int(apart > 0)

@@ -25,7 +25,7 @@ from mergetrace.fits import KEYS, fit_slice, replay_slice, votes
 from mergetrace.frames import Frame
 from mergetrace.gram import Stored, records, run_sums
 from mergetrace.identity import mentions
-from mergetrace.recipes import Piece, Recipe, from_json
+from mergetrace.recipes import METHODS, Piece, Recipe, from_json
 from mergetrace.settings import place
 from mergetrace.traces import Case
 from mergetrace.trial import Count, compare, total
@@ -74,7 +74,11 @@ def same(published: Any, recomputed: Any) -> bool:
 
 
 class Bundle:
-    """A bundle's finding, and its recomputation layer by layer: `layers`, then `finish`."""
+    """A bundle's finding, and its recomputation layer by layer: `layers`, then `finish`.
+
+    left_out: by model, the slices to which the recipe was not applied again, since its method needs angles or thresholds of a whole tensor
+    of which the slice, or the sample, is only a part.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -85,6 +89,7 @@ class Bundle:
         self.frames = [Frame(model, self.base, donors) for model in self.summary["models"]]
         self.recipes = {model: _recipe(numbers["recipe"]["best"]) for model, numbers in self.summary["models"].items()}
         self.checks: dict[str, Check] = {}
+        self.left_out: dict[str, int] = {}
         self._published = {(row["model"], row["tensor"], row["slice"]): row for row in self._rows()}
         self._slices = {int(row["slice_id"]): row for row in _table(root / "tables/slices.csv")}
         self._last_layer = max((int(row["layer"]) for row in self._slices.values() if row["layer"].isdigit()), default=0)
@@ -101,7 +106,7 @@ class Bundle:
         """Pool what the layers gave, judge it by the rules, count the answers; returns all comparisons, those of the layers first."""
         for model, numbers in self.summary["models"].items():
             count, best = total(self._counts[model]), numbers["recipe"]["best"]
-            if best is not None:
+            if best is not None and model not in self.left_out:
                 self._check("telling elements, in all").add(model, numbers["recipe"]["informative_elements"], count.informative)
                 rate = count.exact / count.informative if count.informative else None
                 self._check("bit-exact rate of the recipe, in all").add(model, best["bit_exact_rate"], rate)
@@ -157,6 +162,9 @@ class Bundle:
         self._pooled[model].append(weighted(numbers, float(about["weight"])))
         audited = samples[model].on_lattice()
         if self.recipes[model] is None or audited.dtype == "F64":
+            return
+        if METHODS[self.recipes[model].method].needs != "elements" and (about["slice"] or float(about["weight"]) != 1):
+            self.left_out[model] = self.left_out.get(model, 0) + 1
             return
         values = {name: samples[name].values() for name in (frame.base, *frame.donors)}
         whole = tensors[about["tensor"], model]
