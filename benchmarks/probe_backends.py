@@ -1,9 +1,10 @@
 """The demo's probe from transformers, from vLLM offline and from a vLLM server, side by side.
 
 `make audit vllm`, then `python benchmarks/probe_backends.py`: asks the demo's models by vLLM in both ways (transformers' answers are
-the audit's own) and writes benchmarks/probe_backends.md. Interrupted, it goes on where it was.
+the audit's own) and writes benchmarks/probe_backends.md. Interrupted, it goes on where it was; `--as-is` writes the page of what is there.
 """
 
+import argparse
 import contextlib
 import os
 import signal
@@ -54,7 +55,7 @@ def serving(model: str) -> Iterator[str]:
     command += ["--host", "127.0.0.1", "--port", port, "--enforce-eager", "--generation-config", "vllm"]
     running = subprocess.Popen([str(part) for part in command], env=os.environ | QUIET, start_new_session=True)
     try:
-        deadline = time.monotonic() + 600
+        deadline = time.monotonic() + 1800
         while time.monotonic() < deadline and running.poll() is None:
             with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2):
                 break
@@ -67,61 +68,74 @@ def serving(model: str) -> Iterator[str]:
         running.wait()
 
 
+def answers_in(folder: Path, models: list[str]) -> list[tuple[str, list[dict]]]:
+    """(model, its answers under one condition) of all that are there."""
+    paths = [(model, folder / model / f"{condition}.jsonl") for model in models for condition in CONDITIONS]
+    return [(model, read_answers(path)) for model, path in paths if path.is_file()]
+
+
 def page(tables: dict, same: dict[str, str]) -> str:
     """The three tables as one; two cells agree where their intervals overlap."""
-    first, *others = tables.values()
-    agree = [
-        all(row.ci95_low <= other.loc[key].ci95_high and other.loc[key].ci95_low <= row.ci95_high for other in others)
-        for key, row in first.iterrows()
-    ]
+    first = next(iter(tables.values()))
+    asked = {key: [table.loc[key] for table in tables.values() if key in table.index] for key in first.index}
+    fine = {key: max(row.ci95_low for row in rows) <= min(row.ci95_high for row in rows) for key, rows in asked.items()}
+    whole = [key for key, rows in asked.items() if len(rows) == len(tables)]
     lines = [
         "# The same probe from three backends\n",
         "`make audit vllm`, then `python benchmarks/probe_backends.py` writes this page.\n",
-        f"{len(first)} shares of 120 answers each: four models, four conditions, every name. The intervals (Wilson, 95 %) of all three",
-        f"backends overlap in {sum(agree)} of {len(agree)}. Each backend draws its own random numbers from the same seeds, so transformers and",
-        f"vLLM need not answer alike; {same['prompts']}; {same['answers']}.\n",
+        f"{len(first)} shares of 120 answers each: four models, four conditions, every name. {len(whole)} of them were measured by all three",
+        f"backends; there the intervals (Wilson, 95 %) overlap in {sum(fine[key] for key in whole)}.\n",
+        "Each backend draws its own random numbers from the same seeds, so",
+        f"transformers and vLLM need not answer alike; {same['prompts']}; {same['answers']}.\n",
         f"| model | condition | name | {' | '.join(tables)} | overlap |",
         "|---|---|---|" + "---:|" * len(tables) + "---|",
     ]
-    for (key, _), fine in zip(first.iterrows(), agree, strict=True):
-        cells = [_cell(table.loc[key]) for table in tables.values()]
-        if any(table.loc[key].hits for table in tables.values()):
-            lines.append(f"| {' | '.join(key)} | {' | '.join(cells)} | {'yes' if fine else '**no**'} |")
-    unnamed = sum(not any(table.loc[key].hits for table in tables.values()) for key in first.index)
-    return "\n".join([*lines, f"\nNot listed: {unnamed} shares that are 0 of 120 (0 to 3.1 %) from all three.", ""])
+    named = [key for key, rows in asked.items() if any(row.hits for row in rows)]
+    for key in named:
+        cells = [_cell(table, key) for table in tables.values()]
+        overlap = "" if len(asked[key]) < 2 else "yes" if fine[key] else "**no**"
+        lines.append(f"| {' | '.join(key)} | {' | '.join(cells)} | {overlap} |")
+    return "\n".join([*lines, f"\nNot listed: {len(asked) - len(named)} shares that are 0 of 120 (0 to 3.1 %) wherever they were measured.", ""])
 
 
-def _cell(row) -> str:
+def alike(told: dict) -> dict[str, str]:
+    """Whether the backends were asked the same, and how many answers vLLM's two ways have in common, over what all of them were asked."""
+    records = [{(model, each["condition"], each["prompt"]): each for model, found in answers for each in found} for answers in told.values()]
+    common = [key for key in records[0] if all(key in other for other in records)]
+    fields = ("seed", "rendered", "prompt_ids")
+    equal = all(other[key][field] == records[0][key][field] for other in records for key in common for field in fields)
+    same = sum(records[1][key]["answer"] == records[2][key]["answer"] for key in common)
+    return {
+        "prompts": f"prompts, token ids and seeds are {'the same in all three' if equal else 'NOT the same in all three'}",
+        "answers": f"vLLM offline and vLLM's server give the same answer to {same} of {len(common)} questions that all were asked",
+    }
+
+
+def _cell(table, key) -> str:
+    if key not in table.index:
+        return "not run"
+    row = table.loc[key]
     return f"{row.hits} of {row.n} ({100 * row.ci95_low:.1f} to {100 * row.ci95_high:.1f} %)"
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--as-is", action="store_true", help="ask nobody")
+    arguments = parser.parse_args()
     schema = load_schema(ROOT / "config/config.schema.yaml")
     config = complete(yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8")), schema)
     audit, probe = config["audits"]["demo"], config["probe"]
     models = models_of(audit)
-    for model in models:
+    for model in [] if arguments.as_is else models:
         ask(model, probe, sys.executable, BACKENDS["transformers"])
         ask(model, probe, VLLM, BACKENDS["vLLM offline"], "--backend", "vllm")
         if not (BACKENDS["vLLM server"] / model / f"{CONDITIONS[-1]}.jsonl").is_file():
             with serving(model) as url:
                 ask(model, probe, sys.executable, BACKENDS["vLLM server"], "--backend", "endpoint", "--endpoint-url", url, "--endpoint-model", model)
-    told = {
-        name: [(model, read_answers(folder / model / f"{condition}.jsonl")) for model in models for condition in CONDITIONS]
-        for name, folder in BACKENDS.items()
-    }
+    told = {name: answers_in(folder, models) for name, folder in BACKENDS.items()}
     identities = audit["identities"] | {probe["adversarial_name"]: [probe["adversarial_name"]]}
     tables = {name: score(answers, identities).set_index(["model", "condition", "identity"]) for name, answers in told.items()}
-    flat = {name: [record for _, records in answers for record in records] for name, answers in told.items()}
-    asked = [{key: record[key] for key in ("prompt", "condition", "seed", "rendered", "prompt_ids")} for record in flat["transformers"]]
-    equal = all([{key: record[key] for key in asked[0]} for record in records] == asked for records in flat.values())
-    offline, server = ([record["answer"] for record in flat[name]] for name in ("vLLM offline", "vLLM server"))
-    alike = sum(one == two for one, two in zip(offline, server, strict=True))
-    same = {
-        "prompts": f"prompts, token ids and seeds are {'the same in all three' if equal else 'NOT the same in all three'}",
-        "answers": f"vLLM offline and vLLM's server give the same answer to {alike} of {len(offline)} questions",
-    }
-    write_text(ROOT / "benchmarks/probe_backends.md", text := page(tables, same))
+    write_text(ROOT / "benchmarks/probe_backends.md", text := page(tables, alike(told)))
     print(text)
 
 
