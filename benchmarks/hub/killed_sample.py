@@ -44,12 +44,14 @@ def main() -> None:
     arguments = parser.parse_args()
     repos = family("40mb", recipes={name: FAMILY[name] for name in NAMES})
     chance = random.Random(arguments.seed)
+    # Both are copied before anything runs: whoever edits the program meanwhile changes neither.
+    quiet, workplace = (Workplace(arguments.folder / name, "", CONFIG) for name in ("quiet", "killed"))
     with Hub(repos) as hub:
-        quiet = Workplace(arguments.folder / "quiet", hub.endpoint, CONFIG)
+        quiet.env["HF_ENDPOINT"] = hub.endpoint
         assert quiet.run(TARGET).status == 0
         ranges = len(_sampled(hub.seen))
     with Hub(repos) as hub, page(Path(__file__).with_suffix(".md")) as say:
-        workplace = Workplace(arguments.folder / "killed", hub.endpoint, CONFIG)
+        workplace.env["HF_ENDPOINT"] = hub.endpoint
         fetching = sorted(chance.sample(range(ranges), arguments.kills * 3 // 4))
         ends = [_killed(workplace, hub, lambda count=count: len(_sampled(hub.seen)) > count) for count in fetching]
         while len(ends) < arguments.kills:

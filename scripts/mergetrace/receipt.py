@@ -158,8 +158,8 @@ def _limits(summary: Mapping[str, Any], plan: Mapping[str, Any], scores: pd.Data
         limits.append("Only the evidence sample was read: what lies outside it is inferred.")
         if found := summary.get("sampling"):
             limits.append(
-                f"What all elements would give for the share of one component in one layer lies within {found['median']:.4f} of what the sample "
-                f"gives in half of {found['groups']} such places, and within {found['most']:.4f} in all (95 % intervals, precision.csv)."
+                f"What all elements would give for the share of one component in one layer lies within {found['median']:.2g} of what the sample "
+                f"gives in half of {found['groups']} such places, and within {found['most']:.2g} in all (95 % intervals, precision.csv)."
             )
     if suspect["nonfinite"]:
         named = suspect["nonfinite_tensors"]
