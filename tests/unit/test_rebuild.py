@@ -36,13 +36,46 @@ def merged(parents, recipe, folder):
     return mergekit(mergekit_config(recipe, "bfloat16", {name: str(path) for name, path in parents.items()}), folder)
 
 
+@pytest.fixture(scope="module")
+def experts(tmp_path_factory):
+    """A trained Qwen3.5-MoE family: the parents one tensor per expert, a linear merge by mergekit with its experts fused."""
+    return make_moe_models(tmp_path_factory.mktemp("experts"))
+
+
+FUSED = {
+    "linear": None,  # as the family brings it
+    "task_arithmetic": {"merge_method": "task_arithmetic", "base_model": "base", "models": [{"model": "donor", "parameters": {"weight": 0.6}}]},
+    "slerp": {"merge_method": "slerp", "base_model": "base", "models": [{"model": "base"}, {"model": "donor"}], "parameters": {"t": 0.4}},
+    "karcher": {"merge_method": "karcher", "models": [{"model": "base"}, {"model": "donor"}]},
+}
+
+
+TIES = {
+    "merge_method": "ties",
+    "base_model": "base",
+    "models": [{"model": "donor", "parameters": {"weight": 0.7, "density": 0.6}}],
+    "parameters": {"normalize": False},
+}
+
+
+def with_folders(config, folders):
+    """The configuration with every model's short name replaced by its folder."""
+    models = [{**entry, "model": str(folders[entry["model"]])} for entry in config["models"]]
+    base = {"base_model": str(folders[config["base_model"]])} if "base_model" in config else {}
+    return {"dtype": "float32", "out_dtype": "bfloat16", **config, **base, "models": models}
+
+
 @pytest.mark.slow
-def test_every_tensor_of_a_fused_mixture_of_experts_is_given_back(tmp_path):
-    models = make_moe_models(tmp_path / "models")
-    audit(tmp_path / "results", models, {"suspect": "suspect", "base": "base", "donors": ["donor"], "controls": ["sibling"]})
+@pytest.mark.parametrize("method", FUSED)
+def test_every_tensor_of_a_fused_mixture_of_experts_is_given_back(experts, tmp_path, method):
+    suspect = experts["suspect"] if FUSED[method] is None else mergekit(with_folders(FUSED[method], experts), tmp_path / "suspect")
+    models = {**experts, "suspect": suspect}
+    verdict = audit(tmp_path / "results", models, {"suspect": "suspect", "base": "base", "donors": ["donor"], "controls": ["sibling"]})
+    assert verdict["verdict"] == "merge", verdict["reasons"]
+    assert verdict["recipe"]["bit_exact_rate"] == 1.0
     found = rebuild(tmp_path / "results", models, "suspect")
     table = pd.read_csv(tmp_path / "results/rebuild.csv")
-    stored = load_file(models["suspect"] / "model.safetensors")
+    stored = {name: tensor for path in suspect.glob("*.safetensors") for name, tensor in load_file(path).items()}
     assert found["rebuilt"]
     assert found["exact_rate"] == 1.0
     assert found["identical"] == found["tensors"] == len(table) == len(stored)
@@ -50,6 +83,18 @@ def test_every_tensor_of_a_fused_mixture_of_experts_is_given_back(tmp_path):
     assert found["elements"] == found["compared"] == sum(tensor.numel() for tensor in stored.values())
     assert any(table["tensor"].str.endswith("experts.gate_up_proj"))
     assert found["first_differences"] == []
+
+
+@pytest.mark.slow
+def test_of_fused_experts_merged_by_size_only_elements_at_the_threshold_stay_open(experts, tmp_path):
+    """Many deltas of bf16 models share a magnitude: which of those at the threshold are kept is a sort's choice."""
+    models = {**experts, "suspect": mergekit(with_folders(TIES, experts), tmp_path / "suspect")}
+    verdict = audit(tmp_path / "results", models, {"suspect": "suspect", "base": "base", "donors": ["donor"], "controls": ["sibling"]})
+    assert (verdict["verdict"], verdict["family"]) == ("merge", "ties"), verdict["reasons"]
+    found = rebuild(tmp_path / "results", models, "suspect")
+    assert found["exact"] + found["undecided"] == found["compared"]
+    assert found["exact_rate"] > 0.98
+    assert "threshold" in found["remainder"]
 
 
 def test_a_linear_merge_is_given_back_and_a_changed_number_is_shown(parents, tmp_path):
