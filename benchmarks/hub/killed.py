@@ -35,7 +35,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--between", type=float, nargs=2, default=(4.0, 14.0), help="seconds that a run may take before it is killed")
+    parser.add_argument("--between", type=float, nargs=2, default=(4.0, 13.0), help="seconds that a run may take before it is killed")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "mergetrace-hub-killed")
     arguments = parser.parse_args()
     repos = family("40mb", recipes={name: FAMILY[name] for name in NAMES})
@@ -92,7 +92,15 @@ def _of_header(request: Seen) -> bool:
 
 def _running(said: str) -> set[str]:
     """The rules whose jobs had started and not ended when a run was cut off."""
-    verbs = {"Fetching": "shard", "Summing": "deltas", "Reading": "manifest", "Pairing": "plan", "Pinning": "pin", "Fitting": "fit"}
+    verbs = {
+        "Fetching": "shard",
+        "Summing": "deltas",
+        "Reading": "manifest",
+        "Pairing": "plan",
+        "Looking": "layout",
+        "Pinning": "pin",
+        "Fitting": "fit",
+    }
     started = dict(re.findall(r"^Job (\d+): (\w+)", said, re.MULTILINE))
     ended = set(re.findall(r"^Finished jobid: (\d+)", said, re.MULTILINE))
     return {verbs.get(verb, verb.lower()) for number, verb in started.items() if number not in ended}
