@@ -35,8 +35,8 @@ def find_noise(placing: Placing) -> list[str]:
     """Round numbers stored as float32 to the parents' format where they lie close to its numbers. Returns what was found, in words."""
     coarse = placing.parent.dtype()
     own = [key for key, view in placing.own.views.items() if view.dtype == "F32"]
-    some = _spread([key for key in own if key in set(placing.keys)])
-    if coarse not in NARROW["F32"] or not some:
+    some = _spread(key for key in placing.keys if key in set(own) and placing.same_shape(key) is not None and placing.cosine(key) >= CLOSE)
+    if coarse not in NARROW["F32"] or not some or _coverage(placing, some, None)[0] >= KEPT:  # a small share of a donor is no noise
         return []
     distances = []
     for key in some:
@@ -49,7 +49,9 @@ def find_noise(placing: Placing) -> list[str]:
         return []
     for key in own:
         placing.own.arrange(key, dtype=coarse, stored_dtype="F32")
-    return [f"{len(own)} float32 tensors are {coarse} numbers with noise on top (median {typical:.3f} of their spacing); rounded back to {coarse}."]
+    return [
+        f"{len(own)} float32 tensors hold {coarse} numbers under noise, or a breath of training (median {typical:.3f} spacings); rounded to {coarse}."
+    ]
 
 
 def find_factors(placing: Placing) -> list[str]:

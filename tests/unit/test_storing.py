@@ -76,6 +76,10 @@ def test_a_merge_kept_in_float32_is_no_noise(look):
     assert look({name: 0.429 * BASE[name].float() + 0.571 * DONOR[name].float() for name in BASE}).plain()
 
 
+def test_a_small_share_of_a_donor_kept_in_float32_is_no_noise(look):
+    assert look({name: 0.99 * BASE[name].float() + 0.01 * DONOR[name].float() for name in BASE}).plain()
+
+
 @pytest.mark.parametrize("narrow", [quantised, lambda model: {name: tensor.half() for name, tensor in model.items()}], ids=["FP8", "F16"])
 def test_double_rounding_is_seen_where_it_was_done_and_only_there(look, narrow):
     assert {maps.get("through") for maps in look(narrow(MERGED)).maps.values()} == {"BF16"}

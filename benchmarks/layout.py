@@ -1,0 +1,78 @@
+"""How far disguised relatives and strangers lie apart in what the layout stage measures. Prints the table of layout.md.
+
+Tiny Qwen3 of tests/realmerge.py: finetunes of one base and merges of two, and independent models, each plain and under every disguise of
+tests/disguises.py that leaves what the model computes as it is.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests")]
+
+from disguises import heads_permuted, hidden_permuted, neurons_permuted, scaled, with_layers  # noqa: E402
+from planting import blend, finetuned  # noqa: E402
+from realmerge import qwen, write_qwen  # noqa: E402
+
+from mergetrace.glimpses import Glimpses  # noqa: E402
+from mergetrace.layout import find_layout  # noqa: E402
+from mergetrace.manifest import tensor_table  # noqa: E402
+from mergetrace.pairing import views  # noqa: E402
+from mergetrace.placing import Placing  # noqa: E402
+from mergetrace.weights import Weights  # noqa: E402
+
+DISGUISES = {
+    "none": lambda model: model,
+    "neurons permuted": neurons_permuted,
+    "heads permuted": heads_permuted,
+    "hidden dimensions permuted": hidden_permuted,
+    "layers reversed": lambda model: with_layers(model, [5, 4, 3, 2, 1, 0]),
+    "multiplied by 1.02": lambda model: scaled(model, 1.02),
+    "all of these": lambda model: scaled(hidden_permuted(heads_permuted(neurons_permuted(with_layers(model, [5, 4, 3, 2, 1, 0])))), 1.02),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=4)
+    seeds = parser.parse_args().seeds
+    base = qwen(0)
+    donor = finetuned(base, 1)
+    kinds = {
+        "merge": lambda seed: blend(base, donor, 0.3 + 0.1 * seed),
+        "finetune": lambda seed: finetuned(base, 10 + seed),
+        "stranger": lambda seed: qwen(100 + seed),
+    }
+    print("| model | disguise | models | undone | matrices in place before | after | cosine at their places, least and most | seconds |")
+    print("|---|---|---|---|---|---|---|---|")
+    for kind, make in kinds.items():
+        for name, hide in DISGUISES.items():
+            rows = [look(base, donor, hide(make(seed))) for seed in range(seeds)]
+            undone, before, after, low, high, seconds = zip(*rows, strict=True)
+            print(
+                f"| {kind} | {name} | {seeds} | {sum(undone)} | {max(before):.0%} | {min(after):.0%} to {max(after):.0%} | "
+                f"{min(low):.3f} to {max(high):.3f} | {sum(seconds) / seeds:.1f} |"
+            )
+
+
+def look(base, donor, suspect) -> tuple[bool, float, float, float, float, float]:
+    """Whether anything was undone, the matrices in place before and after, the extreme cosines after, seconds of processor time."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = {name: write_qwen(Path(folder) / name, tensors) for name, tensors in {"s": suspect, "b": base, "d": donor}.items()}
+        with Weights(paths) as weights:
+            looks = {name: Glimpses(name, views(tensor_table(path), {})[0], weights, 0) for name, path in paths.items()}
+            before = Placing(looks["s"], looks["b"]).in_place()
+            began = time.process_time()
+            layout = find_layout(looks["s"], [looks["b"], looks["d"]])
+            seconds = time.process_time() - began
+            placing = Placing(looks["s"], looks[layout.reference])
+            placing.counterpart = layout.counterpart
+            cosines = [placing.cosine(key) for key in placing.keys]
+    return bool(layout.undone), before, layout.kin, min(cosines), max(cosines), seconds
+
+
+if __name__ == "__main__":
+    main()
