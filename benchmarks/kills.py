@@ -58,7 +58,7 @@ random moments, resumed by `scripts/resume.py` (which is what `make resume` call
 
 **{same} of {runs} runs, killed {kills} times, ended with the results of an undisturbed run, file by file and byte by byte. After {whole} of
 {kills} kills everything under a final name was whole and right; after {clean} of {kills} no job was done again that had finished.** {running} jobs
-were running when a kill came.
+were running when a kill came. {planned} kills are planned: where fewer are shown, the command was interrupted itself and goes on with the rest.
 
 | run | audit | killed after | who | jobs finished | running | files there, right | then done again | of these finished before |
 |---:|---|---:|---|---:|---:|---:|---:|---:|
@@ -226,6 +226,7 @@ def page(runs: list[dict[str, Any]], references: dict[str, dict[str, Any]], argu
         same=sum(map(same, runs)),
         runs=len(runs),
         kills=len(kills),
+        planned=sum(planned for _, planned in RUNS),
         whole=sum(row["right"] == row["there"] for *_, row in kills),
         clean=sum(not row["needlessly"] for *_, row in kills),
         running=sum(row["running"] for *_, row in kills),
