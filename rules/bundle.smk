@@ -32,9 +32,8 @@ rule pack:
     params:
         models=lambda wildcards: models_of(config["audits"][wildcards.audit]),
         configuration=lambda wildcards: json.dumps(published(config, wildcards.audit, models_of(config["audits"][wildcards.audit]))),
-        prompts=config["probe"]["prompts"],
     message:
         "Packing the evidence of audit {wildcards.audit}"
     shell:
         "python {input.script} --results results --audit {wildcards.audit} --models {params.models} --configuration {params.configuration:q} "
-        "--prompts {params.prompts:q} --lock {input.lock} --output {output.folder} --archive {output.archive} 2> {log}"
+        "--prompts {input.prompts:q} --lock {input.lock} --output {output.folder} --archive {output.archive} 2> {log}"

@@ -19,7 +19,7 @@ def main() -> None:
     parser.add_argument("--audit", required=True)
     parser.add_argument("--models", nargs="+", required=True)
     parser.add_argument("--configuration", type=json.loads, required=True, help="JSON: this audit's part of the configuration, fit to be published")
-    parser.add_argument("--prompts", type=Path, required=True)
+    parser.add_argument("--prompts", type=Path, nargs="*", required=True, help="the file of prompts, where anybody was asked")
     parser.add_argument("--lock", type=Path, required=True, help="the lock file of what the finding was made with")
     parser.add_argument("--output", type=Path, required=True, help="the bundle's folder")
     parser.add_argument("--archive", type=Path, required=True)
@@ -34,7 +34,7 @@ def main() -> None:
         arguments.audit,
         arguments.models,
         arguments.configuration,
-        arguments.prompts if arguments.configuration["probe"]["enabled"] else None,
+        arguments.prompts[0] if arguments.prompts else None,
         arguments.lock,
         SCRIPTS,
     )

@@ -22,7 +22,7 @@ def edited(edit) -> dict:
 
 def test_defaults_are_filled_in_and_the_input_is_left_alone():
     config = complete(DEMO, SCHEMA)
-    assert config["sampling"]["blocks"] == 32
+    assert config["sampling"]["alpha_se"] == 0.002
     assert config["probe"]["conditions"] == ["shipped", "stripped", "neutral", "adversarial"]
     assert "sampling" not in DEMO
 
