@@ -30,6 +30,7 @@ SMALL_FILES = (
     "chat_template.jinja",
     "chat_template.json",
     "preprocessor_config.json",
+    "processor_config.json",
     "README.md",
     "LICENSE",
     "model.safetensors.index.json",
@@ -74,7 +75,7 @@ def describe(name: str, folder: Path, tensors: pd.DataFrame) -> dict[str, Any]:
     """
     shards = [{"name": file, "size": (folder / file).stat().st_size, "sha256": None} for file in sorted(tensors["shard"].unique())]
     source = {"path": str(folder), "repo": None, "commit": None}
-    return _manifest(name, source, shards, tensors, folder, loading_notes(str(folder), os.listdir(folder), folder))
+    return _manifest(name, source, shards, tensors, folder, loading_notes(name, os.listdir(folder), folder))
 
 
 def describe_pinned(name: str, pinned: Pinned, folder: Path, tensors: pd.DataFrame) -> dict[str, Any]:
