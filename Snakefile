@@ -94,3 +94,8 @@ onstart:
 
 onsuccess:
     shell("python scripts/show.py results " + " ".join(AUDITS))
+
+
+# What went wrong in one line each, below all that Snakemake says of it.
+onerror:
+    shell("grep -h '^mergetrace: ' {log:q} | sort -u || true")
