@@ -2,8 +2,8 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,12 @@ class Sample:
             ends = np.stack([low * self.scales, high * self.scales])
             low, high = ends.min(0), ends.max(0)
         return (low, high) if self.through is None else interval_through(low, high, self.through)
+
+
+def joined(samples: Sequence[Sample]) -> Sample:
+    """Samples of one stored tensor as one, in the order given; all else (format, the one on the way to it) is the first's."""
+    scales = None if samples[0].scales is None else np.concatenate([sample.scales for sample in samples])
+    return replace(samples[0], raw=np.concatenate([sample.raw for sample in samples]), scales=scales)
 
 
 def write_evidence(path: Path, slices: Mapping[int, tuple[NDArray[np.int64], Mapping[str, Sample]]], metadata: Mapping[str, str]) -> None:

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mergetrace.dtypes import FORMATS
-from mergetrace.evidence import Sample
+from mergetrace.evidence import Sample, joined
 from mergetrace.facts import Facts, gram_of_sums
 from mergetrace.frames import Frame
 from mergetrace.pairing import canonical_name
@@ -74,9 +74,7 @@ class Joiner:
     def _together(self, tensor: Tensor, slices: Mapping[int, Samples], wanted: set[int]) -> Iterator[Joined]:
         members = self._slices_of[tensor]
         samples = [slices[slice_id] for slice_id in members]
-        own = [one[self.frame.audited] for one in samples]
-        scales = None if own[0].scales is None else np.concatenate([one.scales for one in own])
-        audited = Sample(np.concatenate([one.raw for one in own]), own[0].dtype, scales)
+        audited = joined([one[self.frame.audited] for one in samples])
         ends = np.cumsum([self._count(one) for one in samples]).tolist()
         parts = tuple(part for part in zip(members, [0, *ends[:-1]], ends, strict=True) if part[0] in wanted)
         name = self._about[members[0]]["tensor"] if len(members) == 1 else canonical_name(tensor[1])

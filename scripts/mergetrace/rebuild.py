@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mergetrace.dtypes import decode, encode
-from mergetrace.evidence import Sample
+from mergetrace.evidence import Sample, joined
 from mergetrace.facts import Facts, Streamed, gram_of
 from mergetrace.pairing import canonical_name
 from mergetrace.recipes import METHODS, Piece, Recipe, codes_of, computed, undecided
@@ -210,9 +210,8 @@ def _blocks(weights: Weights, unit: Unit, parents: Sequence[str], suspect: str) 
 def _joined(blocks: Iterator[tuple[int, View, dict[str, Array], Sample]]) -> tuple[int, View, dict[str, Array], Sample]:
     """All runs of a tensor as one."""
     _, views, values, audited = zip(*blocks, strict=True)
-    scales = None if audited[0].scales is None else np.concatenate([sample.scales for sample in audited])
     together = {parent: np.concatenate([block[parent] for block in values]) for parent in values[0]}
-    return 0, views[0], together, Sample(np.concatenate([sample.raw for sample in audited]), audited[0].dtype, scales, audited[0].through)
+    return 0, views[0], together, joined(audited)
 
 
 def _lattice(weights: Weights, unit: Unit, suspect: str) -> str:
