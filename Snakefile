@@ -89,7 +89,7 @@ rule bundle:
 
 # What `make resume` takes up again.
 onstart:
-    write_json("results/logs/started.json", started(sys.argv[1:]))
+    write_json("results/logs/started.json", started(sys.argv[1:], workflow.executor_plugin.name))
 
 
 onsuccess:

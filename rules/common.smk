@@ -11,7 +11,7 @@ from mergetrace.bundled import FINDINGS, TABLES, VERIFIER
 from mergetrace.configuration import bases, check_sources, check_vllm, complete, load_schema, models_of, published
 from mergetrace.errors import AuditError
 from mergetrace.files import write_json
-from mergetrace.leftovers import RUN, started
+from mergetrace.leftovers import RUN, mark, started
 from mergetrace.streaming import awaited, fetched_name, needed
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
@@ -20,7 +20,7 @@ from snakemake.settings.types import DeploymentMethod
 os.environ.update(PATH=os.pathsep.join([os.path.dirname(sys.executable), *os.get_exec_path()]))
 
 # Every process of a job says which Snakemake it belongs to: scripts/resume.py ends those whose Snakemake is gone.
-os.environ[RUN] = str(os.getpid())
+os.environ[RUN] = mark(os.getpid(), Path.cwd())
 
 STANDINS = "results/stand-ins/"
 

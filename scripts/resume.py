@@ -12,7 +12,7 @@ from pathlib import Path
 from frontdoor import run, say
 from mergetrace.errors import AuditError
 from mergetrace.files import read_json
-from mergetrace.leftovers import QUEUE, cluster_jobs, end, half_written, is_snakemake, orphans
+from mergetrace.leftovers import QUEUE, SLURM_CONF, cluster_jobs, end, half_written, is_snakemake, orphans
 
 HERE = Path.cwd()
 NOTE = Path("results/logs/started.json")
@@ -33,7 +33,7 @@ def main() -> None:
         raise AuditError(
             f"Snakemake still runs in this folder (process {note['process']}); let it finish, or stop it with `kill -INT {note['process']}`"
         )
-    cancel_cluster_jobs()
+    cancel_cluster_jobs(submitted=note.get("executor") == "slurm")
     if left := orphans(HERE):
         say(f"ending {len(left)} processes that the interrupted run left behind")
         end(left)
@@ -50,13 +50,17 @@ def main() -> None:
     os.execv(sys.executable, command)
 
 
-def cancel_cluster_jobs() -> None:
-    """Cancel the SLURM jobs that were submitted from this folder, and wait until none is left."""
-    if not shutil.which("squeue"):
+def cancel_cluster_jobs(submitted: bool) -> None:
+    """Cancel the SLURM jobs that were submitted from this folder, and wait until none is left.
+
+    A run that `submitted` jobs needs squeue's answer. For any other it is asked where a cluster is configured (an earlier run may have left jobs
+    there), and may fail: SLURM's packages on a workstation, with no cluster, must not stand in the way.
+    """
+    if not shutil.which("squeue") or not (submitted or "SLURM_CONF" in os.environ or SLURM_CONF.exists()):
         return
     deadline = time.monotonic() + PATIENCE
     cancelled: set[str] = set()
-    while left := cluster_jobs(_queue(), HERE):
+    while left := cluster_jobs(_queue(submitted or bool(cancelled)), HERE):
         if new := set(left) - cancelled:
             say(f"cancelling {len(new)} cluster jobs that the interrupted run left behind")
             subprocess.run(["scancel", *sorted(new)], check=False)
@@ -66,11 +70,15 @@ def cancel_cluster_jobs() -> None:
         time.sleep(1)
 
 
-def _queue() -> str:
+def _queue(needed: bool) -> str:
     done = subprocess.run(QUEUE, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise AuditError(f"squeue cannot say which jobs are left: {done.stderr.strip()[:200]}; try again when SLURM answers")
-    return done.stdout
+    if not done.returncode:
+        return done.stdout
+    reason = f"squeue cannot say which jobs are left: {done.stderr.strip()[:200]}"
+    if needed:
+        raise AuditError(f"{reason}; try again when SLURM answers")
+    say(f"{reason}; this run submitted none")
+    return ""
 
 
 def _option(arguments: list[str], *names: str) -> list[str]:

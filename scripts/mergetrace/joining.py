@@ -79,7 +79,7 @@ class Joiner:
         parts = tuple(part for part in zip(members, [0, *ends[:-1]], ends, strict=True) if part[0] in wanted)
         name = self._about[members[0]]["tensor"] if len(members) == 1 else canonical_name(tensor[1])
         facts = self._facts(tensor, samples)
-        yield from self._joined(name, members[0], facts.values, audited, facts, parts)
+        yield from self._joined(name, members[0], facts.values, audited, facts, parts, tuple(ends))
 
     def _alone(self, tensor: Tensor, slices: Mapping[int, Samples], facts: Facts, wanted: set[int]) -> Iterator[Joined]:
         for slice_id, samples in slices.items():
@@ -88,10 +88,12 @@ class Joiner:
                 parts = ((slice_id, 0, self._count(samples)),)
                 yield from self._joined(self._about[slice_id]["tensor"], slice_id, values, samples[self.frame.audited], facts, parts)
 
-    def _joined(self, name: str, first: int, values: Mapping[str, Array], audited: Sample, facts: Facts, parts: Any) -> Iterator[Joined]:
+    def _joined(
+        self, name: str, first: int, values: Mapping[str, Array], audited: Sample, facts: Facts, parts: Any, ends: tuple[int, ...] = ()
+    ) -> Iterator[Joined]:
         audited = audited.on_lattice()
         if audited.dtype != "F64":
-            yield Joined(Piece(name, place(self._about[first]["layer"], self._last_layer), values, audited, facts), parts)
+            yield Joined(Piece(name, place(self._about[first]["layer"], self._last_layer), values, audited, facts, ends), parts)
 
     def _facts(self, tensor: Tensor, samples: Sequence[Samples]) -> Facts:
         members = self.fits[self.fits["slice_id"].isin(self._slices_of[tensor])]

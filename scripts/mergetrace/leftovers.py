@@ -13,18 +13,27 @@ from typing import Any
 import psutil
 
 RUN = "MERGETRACE_RUN"
-"""The environment variable in which every process of a job finds the process id of its Snakemake."""
+"""The environment variable in which every process of a job finds whose it is; see `mark`."""
 
 QUEUE = ("squeue", "--me", "--noheader", "--states=PENDING,RUNNING,SUSPENDED,COMPLETING,CONFIGURING", "--format=%i|%j|%Z")
 """Asks SLURM for our jobs: id, name, and the folder that each was submitted from."""
+
+SLURM_CONF = Path("/etc/slurm/slurm.conf")
+"""Where a cluster's configuration lies unless the environment variable SLURM_CONF says otherwise."""
 
 RUN_ID = re.compile(r"mergetrace_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # the profile's prefix and the executor's run id
 HALF_WRITTEN = re.compile(r"\..+\.[0-9]+\.partial")  # see files.whole
 
 
-def started(arguments: Sequence[str]) -> dict[str, Any]:
-    """What is noted of a run when it starts: its command line, and where Snakemake runs."""
-    return {"arguments": list(arguments), "host": socket.gethostname(), "process": os.getpid()}
+def started(arguments: Sequence[str], executor: str) -> dict[str, Any]:
+    """What is noted of a run when it starts: its command line, what carries out its jobs, and where Snakemake runs."""
+    return {"arguments": list(arguments), "executor": executor, "host": socket.gethostname(), "process": os.getpid()}
+
+
+def mark(pid: int, folder: Path) -> str:
+    """The value of RUN for the jobs of the Snakemake `pid` in `folder`. The folder is part of it because the variable is inherited: what is
+    started from within another folder's job, a Snakemake of this folder for one, carries that folder's mark."""
+    return f"{pid} {folder.resolve()}"
 
 
 def is_snakemake(pid: int, folder: Path) -> bool:
@@ -43,12 +52,14 @@ def cluster_jobs(listing: str, folder: Path) -> list[str]:
 
 
 def orphans(folder: Path) -> list[psutil.Process]:
-    """The processes of jobs in `folder` whose Snakemake is gone."""
+    """The processes of jobs in `folder` whose Snakemake, which ran in `folder` too, is gone."""
     found = []
     for process in psutil.process_iter():
         try:
             run = process.environ().get(RUN, "")
-            if run.isdigit() and Path(process.cwd()) == folder.resolve() and process.pid != os.getpid() and not is_snakemake(int(run), folder):
+            pid = run.partition(" ")[0]
+            ours = pid.isdigit() and run == mark(int(pid), folder) and process.pid != os.getpid()
+            if ours and Path(process.cwd()) == folder.resolve() and not is_snakemake(int(pid), folder):
                 found.append(process)
         except (psutil.Error, OSError):  # somebody else's, or ended meanwhile
             continue

@@ -92,7 +92,8 @@ class Recipe:
 class Piece:
     """Elements of one slice: the parents' decoded values by name (float64 [n]), the audited sample, what is known of the whole tensor.
 
-    tensor: its name; position: 0 for the first layer to 1 for the last (see settings.value_at).
+    tensor: its name; position: 0 for the first layer to 1 for the last (see settings.value_at). ends: one past the last element of each slice, where
+    several were joined.
     """
 
     tensor: str
@@ -100,6 +101,7 @@ class Piece:
     values: Mapping[str, Array]
     audited: Sample
     facts: Facts
+    ends: tuple[int, ...] = ()
 
 
 def make(method: str, weights: Mapping[str, float | Setting], base: str | None = None, dtype: str = "float32", **options: float | Setting) -> Recipe:

@@ -27,10 +27,10 @@ MIN_OVER_CHANCE = 0.4
 def signature(trial: Trial, donors: tuple[str, ...]) -> dict[str, Any] | None:
     """The family of a dropping merge and the numbers behind it, for the strongest donor; None where nothing could be measured.
 
-    stayed: share of well separated elements at the base's value. survivors: share of the others that one weight per slice explains, and the same
-    with the donor's deltas shuffled; weight: of the survivors. kept_by_size: share kept in ten classes of |delta|, smallest first; auc: chance
-    that a kept delta is larger than a dropped one. unscaled_weight: the weight before survivors were scaled to the sum of |delta| that all had, as
-    DARE and DELLA do.
+    stayed: share of well separated elements at the base's value, in slices where not all are. survivors: share of the others that one weight per
+    slice explains, and the same with the donor's deltas shuffled; weight: of the survivors. kept_by_size: share kept in ten classes of |delta|,
+    smallest first; auc: chance that a kept delta is larger than a dropped one. unscaled_weight: the weight before survivors were scaled to the sum
+    of |delta| that all had, as DARE and DELLA do.
     family: dare, della, ties, breadcrumbs, selection (another choice), or None: the signature is that of no dropping merge.
     """
     found = [measured for piece in trial.pieces if (measured := _measure(trial, piece, donors)) is not None]
@@ -58,6 +58,7 @@ def signature(trial: Trial, donors: tuple[str, ...]) -> dict[str, Any] | None:
 def _measure(trial: Trial, piece: Piece, donors: tuple[str, ...]) -> dict[str, Any] | None:
     base, stored = piece.values[trial.frame.base], piece.audited.values()
     far = np.logical_and.reduce([narrow(piece, (trial.frame.base, donor), trial.width) for donor in donors])
+    far &= _touched(piece, far & (stored != base))  # experts that stayed whole, between others that moved whole, were not dropped from
     moved = far & (stored != base)
     if moved.sum() < MIN_MOVED:
         return None
@@ -82,6 +83,11 @@ def _measure(trial: Trial, piece: Piece, donors: tuple[str, ...]) -> dict[str, A
         "kept_by_size": np.bincount(classes, kept, BINS),
         "by_size": np.bincount(classes, minlength=BINS),
     }
+
+
+def _touched(piece: Piece, moved: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The elements of those slices in which anything moved: bool [n]."""
+    return np.concatenate([np.full(len(part), part.any()) for part in np.split(moved, piece.ends[:-1])])
 
 
 def _weights(low: Array, high: Array, deltas: list[Array], width: float) -> list[float]:

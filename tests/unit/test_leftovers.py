@@ -7,7 +7,7 @@ import sys
 import psutil
 import pytest
 
-from mergetrace.leftovers import RUN, cluster_jobs, end, half_written, is_snakemake, orphans, started
+from mergetrace.leftovers import RUN, cluster_jobs, end, half_written, is_snakemake, mark, orphans, started
 
 RUN_ID = "mergetrace_c86e44e5-7046-4a89-b2ce-19a8a0a8ec7f"
 
@@ -33,12 +33,13 @@ def test_a_folder_with_a_bar_in_its_name(tmp_path):
 
 @pytest.fixture
 def sleeper(tmp_path):
-    """sleeper(run, folder): a process of a job that says it belongs to the Snakemake `run`."""
+    """sleeper(run, folder, origin): a process of a job in `folder` that says it belongs to the Snakemake `run` in `origin` (the same folder)."""
     processes = []
 
-    def start(run, folder=tmp_path):
+    def start(run, folder=tmp_path, origin=None):
         code = "import time; print('here', flush=True); time.sleep(60)"
-        process = subprocess.Popen([sys.executable, "-c", code], cwd=folder, env={**os.environ, RUN: str(run)}, stdout=subprocess.PIPE)
+        env = {**os.environ, RUN: mark(run, origin or folder)}
+        process = subprocess.Popen([sys.executable, "-c", code], cwd=folder, env=env, stdout=subprocess.PIPE)
         process.stdout.readline()
         processes.append(process)
         return process
@@ -67,22 +68,39 @@ def test_processes_whose_snakemake_is_gone_are_ended(tmp_path, sleeper):
     assert other.poll() is None
 
 
-def test_a_snakemake_at_work_keeps_its_jobs(tmp_path, sleeper):
+def test_processes_that_another_folders_run_started_here_are_not_ours(tmp_path, sleeper):
+    other = sleeper(gone(), origin=tmp_path / "elsewhere")
+    assert orphans(tmp_path) == []
+    assert other.poll() is None
+
+
+def test_a_folder_with_a_blank_in_its_name(tmp_path, sleeper):
+    folder = tmp_path / "a b"
+    folder.mkdir()
+    orphan = sleeper(gone(), folder)
+    assert [process.pid for process in orphans(folder)] == [orphan.pid]
+
+
+@pytest.mark.parametrize("inherited", [None, "another folder's"])
+def test_a_snakemake_at_work_keeps_its_jobs(tmp_path, sleeper, inherited):
+    """Also one that was started from within a job of another folder."""
+    env = {name: value for name, value in os.environ.items() if name != RUN} | ({RUN: mark(os.getpid(), tmp_path.parent)} if inherited else {})
     code = "import time; print('here', flush=True); time.sleep(60)"
-    with subprocess.Popen([sys.executable, "-c", code, "snakemake"], cwd=tmp_path, stdout=subprocess.PIPE) as alive:
+    with subprocess.Popen([sys.executable, "-c", code, "snakemake"], cwd=tmp_path, env=env, stdout=subprocess.PIPE) as alive:
         alive.stdout.readline()
-        sleeper(alive.pid)
+        job = sleeper(alive.pid)
         assert is_snakemake(alive.pid, tmp_path)
         assert not is_snakemake(alive.pid, tmp_path.parent)
         assert orphans(tmp_path) == []
         alive.kill()
     assert not is_snakemake(alive.pid, tmp_path)
-    assert len(orphans(tmp_path)) == 1
+    assert [process.pid for process in orphans(tmp_path)] == [job.pid]
 
 
 def test_what_is_noted_of_a_run():
-    note = started(["--cores", "2"])
+    note = started(["--cores", "2"], "local")
     assert note["arguments"] == ["--cores", "2"]
+    assert note["executor"] == "local"
     assert note["process"] == os.getpid()
 
 

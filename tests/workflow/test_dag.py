@@ -1,8 +1,10 @@
 """Which jobs each target asks for, by dry run in process: nothing is executed."""
 
+import os
 import sys
 from collections import Counter
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import yaml
@@ -30,7 +32,8 @@ def jobs(workplace, monkeypatch):
             plan.gpus = Counter({job.rule.name: job.resources.get("gpu", 0) for job in workflow._workflow.dag.jobs})
             return Counter(job.rule.name for job in workflow._workflow.dag.jobs)
 
-    return plan
+    with mock.patch.dict(os.environ):  # the workflow sets variables for its jobs: here they would go on to all later tests of this process
+        yield plan
 
 
 def folders(*names):

@@ -1,5 +1,6 @@
 """Interrupted in every way but politely: `scripts/resume.py` ends with the results of an undisturbed run, and redoes nothing that was finished."""
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -13,7 +14,8 @@ import psutil
 import pytest
 from planting import blend, finetuned, random_model, write_model
 
-from mergetrace.leftovers import RUN
+from mergetrace.files import write_json
+from mergetrace.leftovers import started
 from workflow.conftest import copy_workflow, run_snakemake
 
 pytestmark = pytest.mark.slow
@@ -26,10 +28,13 @@ CONFIG = {
 }
 
 
+NO_SLURM = "squeue: error: resolve_ctls_from_dns_srv: res_nsearch error: Unknown host"  # Debian's client where no cluster is configured
+
+
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    """A workplace whose audit ran through once, and the hashes of its results."""
-    workplace = copy_workflow(tmp_path_factory.mktemp("interrupted") / "workplace")
+def undisturbed(tmp_path_factory):
+    """A workplace whose audit ran through once."""
+    workplace = copy_workflow(tmp_path_factory.mktemp("undisturbed") / "workplace")
     base = random_model(0)
     donor = finetuned(base, 1)
     for name, tensors in {"suspect": blend(base, donor, 0.571), "base": base, "donor": donor}.items():
@@ -39,15 +44,28 @@ def place(tmp_path_factory):
 
 
 @pytest.fixture
-def interrupted(place):
-    """interrupted(): start from nothing; finished(): resume, and check everything."""
-    expected = hashes(place)
-    shutil.rmtree(place / "results")
-    yield place
-    resumed = subprocess.run([sys.executable, "scripts/resume.py"], cwd=place, capture_output=True, text=True, check=False)
-    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
-    assert hashes(place) == expected
-    assert not [process for process in psutil.process_iter() if belongs(process, place)]
+def place(undisturbed, tmp_path):
+    """A workplace with the same models where nothing ran yet; whatever becomes of the test, no process stays in it."""
+    workplace = copy_workflow(tmp_path / "workplace")
+    shutil.copytree(undisturbed / "models", workplace / "models")
+    shutil.copy(undisturbed / "mine.yaml", workplace)
+    yield workplace
+    for process in inside(workplace):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+def resume(place: Path, *options: str, **variables: str) -> subprocess.CompletedProcess:
+    env = {**os.environ, **variables}
+    return subprocess.run([sys.executable, "scripts/resume.py", *options], cwd=place, capture_output=True, text=True, env=env, check=False)
+
+
+def check_resumed(place: Path, undisturbed: Path) -> None:
+    """Resumed, a run ends with the undisturbed one's results, and leaves nothing behind."""
+    done = resume(place)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert hashes(place) == hashes(undisturbed)
+    assert not inside(place)
     assert not list((place / "results").rglob(".*.partial"))
 
 
@@ -58,46 +76,75 @@ def hashes(place: Path) -> dict[str, str]:
     return {name: value for name, value in results.items() if not name.startswith(("logs", "benchmarks"))}
 
 
-def belongs(process: psutil.Process, place: Path) -> bool:
-    try:
-        return RUN in process.environ() and Path(process.cwd()) == place
-    except (psutil.Error, OSError):
-        return False
+def inside(place: Path) -> list[psutil.Process]:
+    """The processes whose working directory is `place`: Snakemake and its jobs."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if Path(process.cwd()) == place:
+                found.append(process)
+    return found
 
 
-def start(place: Path, **options) -> subprocess.Popen:
+def start(place: Path) -> subprocess.Popen:
     command = [sys.executable, "-m", "snakemake", "--cores", "1", "--configfile", "mine.yaml"]
-    return subprocess.Popen(command, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True, **options)
+    return subprocess.Popen(command, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
 
 
-def wait_for_log(place: Path, rule: str) -> None:
+def wait_for_log(running: subprocess.Popen, place: Path, rule: str) -> None:
     deadline = time.monotonic() + 120
     while not list((place / "results/logs").glob(f"{rule}/*")):
+        assert running.poll() is None, running.stdout.read()
         assert time.monotonic() < deadline, f"{rule} never started"
         time.sleep(0.02)
 
 
-def test_killed_its_jobs_left_running(interrupted):
-    running = start(interrupted)
-    wait_for_log(interrupted, "deltas")
+def test_killed_its_jobs_left_running(place, undisturbed):
+    running = start(place)
+    wait_for_log(running, place, "deltas")
     running.kill()
-    running.communicate()
+    running.wait()
+    check_resumed(place, undisturbed)
 
 
-def test_a_job_killed_as_by_the_system_short_of_memory(interrupted):
-    running = start(interrupted)
-    wait_for_log(interrupted, "fit")
-    for process in psutil.Process(running.pid).children(recursive=True):
-        process.kill()
-    output, _ = running.communicate(timeout=120)
+def test_a_job_killed_as_by_the_system_short_of_memory(place, undisturbed):
+    running = start(place)
+    wait_for_log(running, place, "fit")
+    while running.poll() is None:  # a job may end just before it is killed; then the next one is
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for process in psutil.Process(running.pid).children(recursive=True):
+                process.kill()
+        time.sleep(0.02)
     assert running.returncode == 1
-    assert "Error in rule" in output
+    assert "Error in rule" in running.stdout.read()
+    check_resumed(place, undisturbed)
 
 
-def test_ctrl_c(interrupted):
-    running = start(interrupted)
-    wait_for_log(interrupted, "deltas")
+def test_ctrl_c(place, undisturbed):
+    running = start(place)
+    wait_for_log(running, place, "deltas")
     os.killpg(running.pid, signal.SIGINT)  # as a terminal does
     output, _ = running.communicate(timeout=120)
     assert running.returncode
     assert "user request" in output, output
+    check_resumed(place, undisturbed)
+
+
+@pytest.mark.parametrize("executor", ["local", "slurm"])
+@pytest.mark.parametrize("configured", [False, True])
+def test_only_a_run_that_submitted_jobs_needs_slurm(place, tmp_path, monkeypatch, executor, configured):
+    """A `squeue` that fails as Debian's does where no cluster is configured."""
+    squeue = tmp_path / "bin" / "squeue"
+    squeue.parent.mkdir()
+    squeue.write_text(f"#!/bin/sh\necho '{NO_SLURM}' >&2\nexit 1\n")
+    squeue.chmod(0o755)
+    monkeypatch.delenv("SLURM_CONF", raising=False)
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    write_json(place / "results/logs/started.json", started(["--configfile", "mine.yaml"], executor) | {"process": ended.pid})
+
+    variables = {"SLURM_CONF": str(tmp_path / "slurm.conf")} if configured else {}
+    done = resume(place, "--only-end", PATH=f"{squeue.parent}:{os.environ['PATH']}", **variables)
+    assert done.returncode == (executor == "slurm"), done.stderr
+    if executor == "slurm" or configured:
+        assert NO_SLURM in done.stderr
