@@ -88,7 +88,13 @@ def inside(place: Path) -> list[psutil.Process]:
 
 def start(place: Path) -> subprocess.Popen:
     command = [sys.executable, "-m", "snakemake", "--cores", "1", "--configfile", "mine.yaml"]
-    return subprocess.Popen(command, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen(command, cwd=place, start_new_session=True, preexec_fn=heed_ctrl_c, **output)  # noqa: PLW1509 - one system call
+
+
+def heed_ctrl_c() -> None:
+    """A shell starts its background jobs deaf to Ctrl-C, and whatever they start stays so; a user's terminal does not."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait_for_log(running: subprocess.Popen, place: Path, rule: str) -> None:
