@@ -26,7 +26,7 @@ sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests")]
 
 from workflow.conftest import copy_workflow  # noqa: E402
 
-from mergetrace.streaming import schedule  # noqa: E402
+from mergetrace.models.streaming import schedule  # noqa: E402
 
 MODELS = ("suspect", "base", "donor")
 FILES = 94

@@ -12,8 +12,8 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "scripts"))
 
 from mergetrace.files import write_text  # noqa: E402
-from mergetrace.identity import mentions  # noqa: E402
-from mergetrace.intervals import wilson95  # noqa: E402
+from mergetrace.probe.identity import mentions  # noqa: E402
+from mergetrace.probe.intervals import wilson95  # noqa: E402
 
 LANGUAGES = {"en": "English", "pt": "Portuguese", "zh": "Chinese", "es": "Spanish"}
 KINDS = ("claimed and hit", "claimed and missed", "not claimed but hit", "denied, told apart", "attributed, told apart", "not there")

@@ -23,14 +23,14 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 
-from mergetrace.deltas import Reader, Slice
-from mergetrace.dtypes import encode
-from mergetrace.frames import Frame
-from mergetrace.gram import Stored, run_sums
-from mergetrace.manifest import describe, tensor_table
-from mergetrace.plan import pair_models
-from mergetrace.sampling import evidence_blocks, tiles
-from mergetrace.weights import Weights
+from mergetrace.models.manifest import describe, tensor_table
+from mergetrace.models.plan import pair_models
+from mergetrace.models.sampling import evidence_blocks, tiles
+from mergetrace.models.weights import Weights
+from mergetrace.numerics.dtypes import encode
+from mergetrace.sums.deltas import Reader, Slice
+from mergetrace.sums.frames import Frame
+from mergetrace.sums.gram import Stored, run_sums
 
 NAMES = ("suspect", "base", "donor")
 FRAMES = [Frame("suspect", "base", ("donor",))]
@@ -78,9 +78,9 @@ def slices(folder: Path) -> list[Slice]:
 def deltas(folder: Path, threads: int, compiled: bool) -> float:
     """Seconds to read and sum the trio, loading the kernel apart."""
     if compiled:
-        from mergetrace import gram_numba as kernel  # noqa: PLC0415
+        from mergetrace.sums import gram_numba as kernel  # noqa: PLC0415
     else:
-        from mergetrace import gram_arrays as kernel  # noqa: PLC0415
+        from mergetrace.sums import gram_arrays as kernel  # noqa: PLC0415
     few = {name: Stored(np.zeros(64, np.uint8), "BF16") for name in NAMES}
     run_sums(FRAMES, few, np.array([0, 32]), kernel)
     work = slices(folder)
@@ -117,7 +117,7 @@ def in_memory(threads: int, runs: int) -> dict[str, list[float]]:
     """GB/s of the kernel and of a plain sum (the read ceiling), over the same 384 MB per thread of three bf16 models in memory."""
     from numba import njit  # noqa: PLC0415
 
-    from mergetrace import gram_numba  # noqa: PLC0415
+    from mergetrace.sums import gram_numba  # noqa: PLC0415
 
     @njit(nogil=True)
     def ceiling(words: np.ndarray) -> int:
@@ -151,7 +151,7 @@ def in_memory(threads: int, runs: int) -> dict[str, list[float]]:
 
 def in_cache() -> dict[str, float]:
     """Nanoseconds per element of one tile that stays in the cache, the best of many: what the arithmetic costs, whoever else uses the machine."""
-    from mergetrace import gram_numba  # noqa: PLC0415
+    from mergetrace.sums import gram_numba  # noqa: PLC0415
 
     trio = [encode(np.random.default_rng(seed).normal(size=gram_numba.TILE), "BF16") for seed in range(3)]
     edges = np.array([0, gram_numba.TILE])

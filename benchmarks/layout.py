@@ -17,12 +17,12 @@ from disguises import heads_permuted, hidden_permuted, neurons_permuted, scaled,
 from planting import blend, finetuned  # noqa: E402
 from realmerge import qwen, write_qwen  # noqa: E402
 
-from mergetrace.glimpses import Glimpses  # noqa: E402
-from mergetrace.layout import find_layout  # noqa: E402
-from mergetrace.manifest import tensor_table  # noqa: E402
-from mergetrace.pairing import views  # noqa: E402
-from mergetrace.placing import Placing  # noqa: E402
-from mergetrace.weights import Weights  # noqa: E402
+from mergetrace.disguises.glimpses import Glimpses  # noqa: E402
+from mergetrace.disguises.layout import find_layout  # noqa: E402
+from mergetrace.disguises.placing import Placing  # noqa: E402
+from mergetrace.models.manifest import tensor_table  # noqa: E402
+from mergetrace.models.pairing import views  # noqa: E402
+from mergetrace.models.weights import Weights  # noqa: E402
 
 DISGUISES = {
     "none": lambda model: model,

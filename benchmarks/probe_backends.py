@@ -21,11 +21,11 @@ import yaml
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from mergetrace.answers import read_answers  # noqa: E402
-from mergetrace.conditions import CONDITIONS  # noqa: E402
 from mergetrace.configuration import complete, load_schema, models_of  # noqa: E402
 from mergetrace.files import write_text  # noqa: E402
-from mergetrace.identity import score  # noqa: E402
+from mergetrace.probe.answers import read_answers  # noqa: E402
+from mergetrace.probe.conditions import CONDITIONS  # noqa: E402
+from mergetrace.probe.identity import score  # noqa: E402
 
 VLLM = ROOT / ".venv-vllm/bin/python"
 WORK = ROOT / "results/benchmarks/probe_backends"

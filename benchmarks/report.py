@@ -20,7 +20,7 @@ sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests")]
 
 from reporting import inputs  # noqa: E402
 
-from mergetrace.report import draw, page  # noqa: E402
+from mergetrace.report.report import draw, page  # noqa: E402
 
 LAYERS, EXPERTS = 60, 556
 WRITE = "write"

@@ -13,7 +13,7 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 
-from mergetrace.lattice_bias import Curves, curves, true_alpha
+from mergetrace.fit.lattice_bias import Curves, curves, true_alpha
 
 PUBLISHED = Path(__file__).with_name("rio_published.csv")
 GRID = (np.linspace(0.54, 0.60, 13), np.geomspace(0.0075, 0.12, 32))

@@ -16,11 +16,11 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 
-from mergetrace.manifest import describe, tensor_table
-from mergetrace.plan import pair_models, with_blocks
-from mergetrace.sampling import evidence_of, tiles
-from mergetrace.sampling_error import errors
-from mergetrace.weights import Weights
+from mergetrace.fit.sampling_error import errors
+from mergetrace.models.manifest import describe, tensor_table
+from mergetrace.models.plan import pair_models, with_blocks
+from mergetrace.models.sampling import evidence_of, tiles
+from mergetrace.models.weights import Weights
 
 ROLES = {"base": "qwen", "donor": "nex"}
 GROUPS = (("layer", "component"), ("layer",), ("component",), ("model",))

@@ -12,14 +12,14 @@ sys.path.insert(0, str(HERE.parent / "scripts"))
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 
-from mergetrace.dtypes import decode, encode  # noqa: E402
-from mergetrace.evidence import Sample  # noqa: E402
-from mergetrace.facts import Facts, gram_of  # noqa: E402
-from mergetrace.fits import replay_slice  # noqa: E402
-from mergetrace.frames import Frame  # noqa: E402
-from mergetrace.lookalikes import Swaps  # noqa: E402
-from mergetrace.mixture import inflations, mixture  # noqa: E402
-from mergetrace.recipes import Piece, make  # noqa: E402
+from mergetrace.fit.fits import replay_slice  # noqa: E402
+from mergetrace.fit.mixture import inflations, mixture  # noqa: E402
+from mergetrace.merging.facts import Facts, gram_of  # noqa: E402
+from mergetrace.merging.recipes import Piece, make  # noqa: E402
+from mergetrace.numerics.dtypes import decode, encode  # noqa: E402
+from mergetrace.search.lookalikes import Swaps  # noqa: E402
+from mergetrace.sums.evidence import Sample  # noqa: E402
+from mergetrace.sums.frames import Frame  # noqa: E402
 
 SIZE, DELTA, ALPHA, WIDTH = 300_000, 0.1, 0.571, 0.25
 TRIALS, LAYERS, OF_LAYER = 300, 12, 4_000

@@ -2,7 +2,7 @@
 rule aggregate:
     input:
         script="scripts/aggregate.py",
-        library=library("summaries", "mixture", "sampling_error", "estimators"),
+        library=library(fit="summaries mixture sampling_error estimators"),
         fits=of_layers("results/{audit}/fits/{layer}.parquet"),
         deltas=of_layers("results/{audit}/deltas/{layer}.parquet") if config["mode"] == "sample" else [],
         recipes="results/{audit}/recipes.json",

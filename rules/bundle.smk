@@ -2,7 +2,7 @@
 rule pack:
     input:
         script="scripts/bundle.py",
-        library=library("bundle", "bundled", "configuration", *VERIFIER),
+        library=library("configuration", *VERIFIER, bundle="bundle bundled"),
         verifier="scripts/verify.py",
         readme="scripts/templates/bundle.md",
         lock="requirements.lock",

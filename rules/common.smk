@@ -7,12 +7,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
-from mergetrace.bundled import FINDINGS, TABLES, VERIFIER
+from mergetrace.bundle.bundled import FINDINGS, TABLES, VERIFIER
 from mergetrace.configuration import bases, check_sources, check_vllm, complete, load_schema, models_of, published
 from mergetrace.errors import AuditError
 from mergetrace.files import write_json
 from mergetrace.leftovers import RUN, mark, started
-from mergetrace.streaming import awaited, fetched_name, needed
+from mergetrace.models.streaming import awaited, fetched_name, needed
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
 
@@ -46,9 +46,10 @@ wildcard_constraints:
     number=r"\d{5}",
 
 
-def library(*modules):
-    """The library modules a stage's result depends on: editing one redoes that stage and what follows, nothing else."""
-    return [f"scripts/mergetrace/{module}.py" for module in modules]
+def library(*modules, **folders):
+    """The library modules a stage's result depends on, by folder: editing one redoes that stage and what follows, nothing else."""
+    within = [f"{folder}/{module}" for folder, names in folders.items() for module in names.split()]
+    return [f"scripts/mergetrace/{module}.py" for module in [*modules, *within]]
 
 
 def on_the_hub(model):
@@ -80,7 +81,7 @@ def streamed(audit):
 
 
 def stream(wildcards):
-    """What the plan says of the files to fetch (see mergetrace.streaming)."""
+    """What the plan says of the files to fetch (see mergetrace.models.streaming)."""
     facts = Path(str(checkpoints.layout.get(audit=wildcards.audit).output.facts))
     return json.loads(facts.with_name("plan.json").read_text())["stream"]
 

@@ -2,7 +2,7 @@
 rule coverage:
     input:
         script="scripts/curve.py",
-        library=library("curves", "rounding", "evidence", "dtypes"),
+        library=library(numerics="rounding dtypes", sums="evidence", fit="curves"),
         fits=of_layers("results/{audit}/fits/{layer}.parquet"),
         evidence=of_layers("results/{audit}/evidence/{layer}.safetensors"),
         summary="results/{audit}/summary.json",

@@ -2,7 +2,7 @@
 rule deltas:
     input:
         script="scripts/deltas.py",
-        library=library("deltas", "gram", "gram_arrays", "gram_numba", "gram_torch", "frames", "dtypes", "weights", "sampled", "sampling", "evidence"),
+        library=library(numerics="dtypes", models="weights sampled sampling", sums="deltas gram gram_arrays gram_numba gram_torch frames evidence"),
         plan="results/{audit}/plan.parquet",
         weights=weight_files,
     output:

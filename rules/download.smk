@@ -3,7 +3,7 @@
 rule download:
     input:
         script="scripts/download.py",
-        library=library("sampled", "sampling", "fetched", "hub", "ranges"),
+        library=library(models="sampled sampling fetched hub ranges"),
         plan="results/{audit}/plan.parquet",
         manifest="results/models/{model}/manifest.json",
     output:

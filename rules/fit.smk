@@ -2,7 +2,7 @@
 rule fit:
     input:
         script="scripts/fit.py",
-        library=library("fits", "estimators", "rounding", "recipes", "arithmetic", "dtypes", "evidence"),
+        library=library(numerics="rounding arithmetic dtypes", sums="evidence", merging="recipes", fit="fits estimators"),
         plan="results/{audit}/plan.parquet",
         deltas="results/{audit}/deltas/{layer}.parquet",
         evidence="results/{audit}/evidence/{layer}.safetensors",

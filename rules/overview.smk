@@ -2,7 +2,7 @@
 rule compare:
     input:
         script="scripts/compare.py",
-        library=library("revisions", "pages", "readable", "wording", "evidence"),
+        library=library("readable", sums="evidence", finding="wording", report="revisions pages"),
         templates=["scripts/templates/comparison.html.j2", "scripts/templates/style.css"],
         findings=lambda wildcards: [
             f"results/{audit}/{name}"
@@ -32,7 +32,7 @@ rule compare:
 rule index:
     input:
         script="scripts/index.py",
-        library=library("overview", "pages", "readable", "wording"),
+        library=library("readable", finding="wording", report="overview pages"),
         templates=["scripts/templates/index.html.j2", "scripts/templates/style.css"],
         reports=expand("results/{audit}/report.html", audit=AUDITS),
         comparisons=expand("results/comparisons/{comparison}.json", comparison=config["comparisons"]),

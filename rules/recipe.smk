@@ -1,14 +1,16 @@
 # What applying a recipe takes.
-RECIPES = "recipes", "settings", "formulas", "spheres", "selections", "facts", "tool_sums", "arithmetic", "dtypes", "evidence"
+RECIPES = library(numerics="tool_sums arithmetic dtypes", sums="evidence", merging="recipes settings formulas spheres selections facts")
 
-SEARCH = "recipe_search", "joining", "pairing", "trial", "proposals", "choosing", "shares", "simple", "patterns", "signatures", "rounding"
+SEARCH = library(
+    numerics="simple rounding", models="pairing", merging="joining", search="recipe_search trial proposals choosing shares patterns signatures"
+)
 
 
 # The merge recipe that gives most of each audited model back, bit for bit, searched on the evidence of all layers.
 rule recipe:
     input:
         script="scripts/recipe.py",
-        library=library(*RECIPES, *SEARCH),
+        library=RECIPES + SEARCH,
         fits=of_layers("results/{audit}/fits/{layer}.parquet"),
         evidence=of_layers("results/{audit}/evidence/{layer}.safetensors"),
     output:

@@ -2,7 +2,7 @@
 rule remainder:
     input:
         script="scripts/remainder.py",
-        library=library(*RECIPES, "remainder", "lookalikes", "mixture", "shares", "joining", "pairing", "rounding"),
+        library=library(numerics="rounding", models="pairing", merging="joining", fit="mixture", search="remainder lookalikes shares") + RECIPES,
         plan="results/{audit}/plan.parquet",
         fits=of_layers("results/{audit}/fits/{layer}.parquet"),
         evidence=of_layers("results/{audit}/evidence/{layer}.safetensors"),

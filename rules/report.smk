@@ -6,8 +6,10 @@ rule render:
     input:
         script="scripts/report.py",
         library=library(
-            *("report", "report_tables", "report_names", "side_by_side", "figures", "maps", "svg", "pages", "drilldown", "wording", "readable"),
-            *("lineage", "identity", "denials", "attributions", "answers"),
+            "readable",
+            probe="identity denials attributions answers",
+            finding="wording lineage",
+            report="report report_tables report_names side_by_side figures maps svg pages drilldown",
         ),
         templates=sorted(str(path) for path in Path("scripts/templates").iterdir()),
         schema="config/config.schema.yaml",

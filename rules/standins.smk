@@ -10,7 +10,7 @@ TRAINED = {
 rule train_standin:
     input:
         script="scripts/train_standin.py",
-        library=library("standins", "standin_dialogues", "standin_phrases"),
+        library=library(standins="models dialogues phrases"),
         base=lambda wildcards: [] if wildcards.standin == "qwen" else f"{STANDINS}qwen",
     output:
         folder=directory(f"{STANDINS}{{standin}}"),
@@ -36,7 +36,7 @@ rule train_standin:
 rule merge_standin:
     input:
         script="scripts/merge_standin.py",
-        library=library("standins", "standin_merge"),
+        library=library(standins="models merge"),
         base=f"{STANDINS}qwen",
         donor=f"{STANDINS}nex",
     output:

@@ -3,8 +3,11 @@ rule verdict:
     input:
         script="scripts/verdict.py",
         library=library(
-            *("verdict", "accusing", "traces", "base_choice", "remainder", "shares", "wording", "readable", "receipt", "reading"),
-            *("recipes", "settings", "mergekit_yaml"),
+            "readable",
+            models="reading",
+            merging="recipes settings mergekit_yaml",
+            search="remainder shares",
+            finding="verdict accusing traces base_choice wording receipt",
         ),
         summary="results/{audit}/summary.json",
         plan="results/{audit}/plan.json",

@@ -7,9 +7,9 @@ import pandas as pd
 
 from frontdoor import add_roles, run, say
 from mergetrace.files import read_json, whole, write_json
-from mergetrace.mixture import mixture
-from mergetrace.sampling_error import errors, estimate, expanded, reach, with_errors
-from mergetrace.summaries import choose_base, group, number, pool, tensor_table, with_rates
+from mergetrace.fit.mixture import mixture
+from mergetrace.fit.sampling_error import errors, estimate, expanded, reach, with_errors
+from mergetrace.fit.summaries import choose_base, group, number, pool, tensor_table, with_rates
 
 
 def main() -> None:

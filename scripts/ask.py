@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from frontdoor import run, say
-from mergetrace.answers import ask_resumably, bare_questions, finish, make_questions, write_skipped
-from mergetrace.conditions import CONDITIONS, condition
 from mergetrace.errors import AuditError, Unaskable
 from mergetrace.files import read_json
-from mergetrace.prompts import choose_prompts, load_prompts
+from mergetrace.probe.answers import ask_resumably, bare_questions, finish, make_questions, write_skipped
+from mergetrace.probe.conditions import CONDITIONS, condition
+from mergetrace.probe.prompts import choose_prompts, load_prompts
 
 Record = dict[str, Any]
 Backend = tuple[Record, Callable[[list[Record]], list[Record]]]  # what its answers depend on, and how to get them
@@ -58,19 +58,19 @@ def from_here(arguments: argparse.Namespace, turn_end: str | None) -> Backend:
     """The model loaded in this process, by transformers or by vLLM. Raises Unaskable if it does not fit here."""
     import torch  # noqa: PLC0415 (seconds, and only now is there something to ask)
 
-    from mergetrace.fitting import choose_device  # noqa: PLC0415
+    from mergetrace.probe.fitting import choose_device  # noqa: PLC0415
 
     torch.set_num_threads(arguments.threads)
     torch.set_flush_denormal(True)
     if arguments.backend == "vllm":
         device = choose_device(arguments.model, arguments.device, arguments.gpus)
-        from mergetrace import vllm_offline as generation  # noqa: PLC0415 (only there in an environment of its own)
+        from mergetrace.probe import vllm_offline as generation  # noqa: PLC0415 (only there in an environment of its own)
 
         generation.built_for(device)
         load = partial(generation.load, arguments.model, turn_end, arguments.max_new_tokens, arguments.gpus if device == "cuda" else 1)
     else:
         device = choose_device(arguments.model, arguments.device)
-        from mergetrace import generation  # noqa: PLC0415
+        from mergetrace.probe import generation  # noqa: PLC0415
 
         load = partial(generation.load, arguments.model, device, turn_end)
     files = sorted(file for file in arguments.model.iterdir() if file.is_file())
@@ -91,7 +91,7 @@ def from_here(arguments: argparse.Namespace, turn_end: str | None) -> Backend:
 
 
 def from_endpoint(arguments: argparse.Namespace, turn_end: str | None) -> Backend:
-    from mergetrace import endpoint  # noqa: PLC0415
+    from mergetrace.probe import endpoint  # noqa: PLC0415
 
     key = os.environ.get(arguments.endpoint_key)
     where = endpoint.Endpoint(arguments.endpoint_url, arguments.endpoint_model, arguments.endpoint_api, key, arguments.concurrency)

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from frontdoor import run, say
-from mergetrace.bundle import write_archive, write_bundle
+from mergetrace.bundle.bundle import write_archive, write_bundle
 from mergetrace.files import whole
 
 SCRIPTS = Path(__file__).parent

@@ -7,9 +7,9 @@ from pathlib import Path
 import pandas as pd
 
 from frontdoor import run, say
-from mergetrace.evidence import Sample, read_blocks, read_evidence
 from mergetrace.files import read_json, whole, write_json, write_text
-from mergetrace.revisions import changed_elements, compare, page, summary
+from mergetrace.report.revisions import changed_elements, compare, page, summary
+from mergetrace.sums.evidence import Sample, read_blocks, read_evidence
 
 TEXT_COLUMNS = {"layer": str, "slice": str, "component": str, "tensor": str, "status": str}
 

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 
 from frontdoor import add_roles, frames, run, say
-from mergetrace.curves import Curve, grid
-from mergetrace.evidence import read_evidence
 from mergetrace.files import read_json, whole
+from mergetrace.fit.curves import Curve, grid
+from mergetrace.sums.evidence import read_evidence
 
 
 def main() -> None:

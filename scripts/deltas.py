@@ -12,15 +12,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from frontdoor import add_roles, frames, key_value, run, say
-from mergetrace.deltas import Reader, Slice
-from mergetrace.dtypes import FORMATS
-from mergetrace.evidence import write_evidence
 from mergetrace.files import read_json, whole, write_parquet
-from mergetrace.gram import kernel_for
-from mergetrace.sampling import evidence_of, tiles
-from mergetrace.shards import settle
-from mergetrace.streaming import as_fetched, needed
-from mergetrace.weights import Weights
+from mergetrace.models.sampling import evidence_of, tiles
+from mergetrace.models.shards import settle
+from mergetrace.models.streaming import as_fetched, needed
+from mergetrace.models.weights import Weights
+from mergetrace.numerics.dtypes import FORMATS
+from mergetrace.sums.deltas import Reader, Slice
+from mergetrace.sums.evidence import write_evidence
+from mergetrace.sums.gram import kernel_for
 
 
 def main() -> None:

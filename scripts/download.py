@@ -6,12 +6,12 @@ from pathlib import Path
 import pandas as pd
 
 from frontdoor import run, say
-from mergetrace.fetched import Fetched
 from mergetrace.files import read_json, whole
-from mergetrace.hub import open_reader
-from mergetrace.ranges import Meter, Patience
-from mergetrace.sampled import write_sampled
-from mergetrace.sampling import ranges_of
+from mergetrace.models.fetched import Fetched
+from mergetrace.models.hub import open_reader
+from mergetrace.models.ranges import Meter, Patience
+from mergetrace.models.sampled import write_sampled
+from mergetrace.models.sampling import ranges_of
 
 
 def main() -> None:

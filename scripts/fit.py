@@ -6,9 +6,9 @@ from pathlib import Path
 import pandas as pd
 
 from frontdoor import add_roles, frames, run, say
-from mergetrace.evidence import read_evidence
 from mergetrace.files import write_parquet
-from mergetrace.fits import fit_slice, replay_slice, votes
+from mergetrace.fit.fits import fit_slice, replay_slice, votes
+from mergetrace.sums.evidence import read_evidence
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from mergetrace.errors import AuditError
-from mergetrace.frames import Frame
+from mergetrace.sums.frames import Frame
 
 
 def say(text: str) -> None:

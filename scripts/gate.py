@@ -6,7 +6,7 @@ from pathlib import Path
 from frontdoor import run, say
 from mergetrace.errors import AuditError
 from mergetrace.files import read_json, write_text
-from mergetrace.gate import GROUNDS, failures
+from mergetrace.finding.gate import GROUNDS, failures
 
 
 def main() -> None:

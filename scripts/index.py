@@ -6,7 +6,7 @@ from pathlib import Path
 
 from frontdoor import run, say
 from mergetrace.files import read_json, write_text
-from mergetrace.overview import page, row
+from mergetrace.report.overview import page, row
 
 
 def main() -> None:

@@ -7,13 +7,13 @@ from pathlib import Path
 import pandas as pd
 
 from frontdoor import add_roles, key_value, run, say
+from mergetrace.disguises.glimpses import Glimpses
+from mergetrace.disguises.layout import facts, find_layout
+from mergetrace.disguises.rearrange import rearranged_plan
 from mergetrace.files import read_json, whole, write_json, write_parquet
-from mergetrace.glimpses import Glimpses
-from mergetrace.layout import facts, find_layout
-from mergetrace.pairing import views
-from mergetrace.plan import layer_order, with_blocks
-from mergetrace.rearrange import rearranged_plan
-from mergetrace.weights import Weights
+from mergetrace.models.pairing import views
+from mergetrace.models.plan import layer_order, with_blocks
+from mergetrace.models.weights import Weights
 
 
 def main() -> None:

@@ -8,9 +8,9 @@ import pandas as pd
 
 from frontdoor import run, say
 from mergetrace.files import read_json, write_json, write_parquet
-from mergetrace.hub import fetch_small_files, from_json, open_reader, read_remote_model
-from mergetrace.manifest import MAX_SMALL_FILE, SMALL_FILES, copy_small_files, describe, describe_pinned, table_of, tensor_table
-from mergetrace.ranges import Patience
+from mergetrace.models.hub import fetch_small_files, from_json, open_reader, read_remote_model
+from mergetrace.models.manifest import MAX_SMALL_FILE, SMALL_FILES, copy_small_files, describe, describe_pinned, table_of, tensor_table
+from mergetrace.models.ranges import Patience
 
 
 def main() -> None:

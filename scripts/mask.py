@@ -5,8 +5,8 @@ from pathlib import Path
 
 from frontdoor import key_value, run, say
 from mergetrace.files import read_json, write_json
-from mergetrace.identity import load_identities
-from mergetrace.masks import mask
+from mergetrace.probe.identity import load_identities
+from mergetrace.probe.masks import mask
 
 
 def main() -> None:

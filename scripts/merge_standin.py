@@ -5,7 +5,7 @@ from pathlib import Path
 
 from frontdoor import run, say
 from mergetrace.files import whole_folder
-from mergetrace.standin_merge import hide_system_prompt, merge_linear, merged_card
+from mergetrace.standins.merge import hide_system_prompt, merge_linear, merged_card
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from frontdoor import run, say
 from mergetrace.files import write_json
-from mergetrace.hub import pin
+from mergetrace.models.hub import pin
 
 
 def main() -> None:

@@ -10,9 +10,9 @@ import pandas as pd
 from frontdoor import add_roles, run, say
 from mergetrace.errors import AuditError
 from mergetrace.files import read_json, whole, write_json, write_parquet
-from mergetrace.plan import layer_order, pair_models, with_blocks
-from mergetrace.preflight import Settings, costs, differences, lines, size
-from mergetrace.streaming import schedule
+from mergetrace.models.plan import layer_order, pair_models, with_blocks
+from mergetrace.models.preflight import Settings, costs, differences, lines, size
+from mergetrace.models.streaming import schedule
 
 
 def main() -> None:

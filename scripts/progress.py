@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 
 from frontdoor import run
-from mergetrace.progress import latest, line, stages
 from mergetrace.readable import visible
+from mergetrace.report.progress import latest, line, stages
 
 
 def main() -> None:

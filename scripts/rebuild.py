@@ -8,9 +8,9 @@ import pandas as pd
 
 from frontdoor import key_value, run, say
 from mergetrace.files import read_json, whole, write_json
-from mergetrace.rebuild import COLUMNS, not_rebuilt, rebuild, result, row, units, why_not
-from mergetrace.recipes import from_json
-from mergetrace.weights import Weights
+from mergetrace.merging.rebuild import COLUMNS, not_rebuilt, rebuild, result, row, units, why_not
+from mergetrace.merging.recipes import from_json
+from mergetrace.models.weights import Weights
 
 
 def main() -> None:

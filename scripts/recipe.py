@@ -7,10 +7,10 @@ from pathlib import Path
 import pandas as pd
 
 from frontdoor import add_roles, frames, run, say
-from mergetrace.evidence import Sample, read_evidence
 from mergetrace.files import write_json, write_parquet
-from mergetrace.joining import Joiner
-from mergetrace.recipe_search import start_search
+from mergetrace.merging.joining import Joiner
+from mergetrace.search.recipe_search import start_search
+from mergetrace.sums.evidence import Sample, read_evidence
 
 
 def slices(evidence: list[Path]) -> Iterator[tuple[int, dict[str, Sample]]]:

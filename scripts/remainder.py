@@ -6,13 +6,13 @@ from pathlib import Path
 import pandas as pd
 
 from frontdoor import add_roles, frames, run, say
-from mergetrace.evidence import read_blocks, read_evidence
 from mergetrace.files import read_json, write_json
-from mergetrace.joining import Joiner
-from mergetrace.lookalikes import Swaps
-from mergetrace.mixture import alike
-from mergetrace.recipes import from_json
-from mergetrace.remainder import WORTH, Part, Remainder
+from mergetrace.fit.mixture import alike
+from mergetrace.merging.joining import Joiner
+from mergetrace.merging.recipes import from_json
+from mergetrace.search.lookalikes import Swaps
+from mergetrace.search.remainder import WORTH, Part, Remainder
+from mergetrace.sums.evidence import read_blocks, read_evidence
 
 ABOUT = ["tensor", "layer", "component", "votes"]
 

@@ -8,10 +8,10 @@ import pandas as pd
 import yaml
 
 from frontdoor import run, say
-from mergetrace.answers import read_answers
 from mergetrace.files import read_json, write_text
-from mergetrace.identity import load_identities
-from mergetrace.report import Inputs, draw, page
+from mergetrace.probe.answers import read_answers
+from mergetrace.probe.identity import load_identities
+from mergetrace.report.report import Inputs, draw, page
 
 HERE = Path(__file__).parent
 TEXT_COLUMNS = {"layer": str, "slice": str, "component": str, "tensor": str, "model": str, "reason": str, "status": str}

@@ -4,12 +4,12 @@ import argparse
 from pathlib import Path
 
 from frontdoor import key_value, run, say
-from mergetrace.answers import read_answers
-from mergetrace.breakdowns import mentioned, reasoning, strata, watermarks
-from mergetrace.comparisons import compare
-from mergetrace.conduct import conduct
 from mergetrace.files import whole
-from mergetrace.identity import load_identities, score
+from mergetrace.probe.answers import read_answers
+from mergetrace.probe.breakdowns import mentioned, reasoning, strata, watermarks
+from mergetrace.probe.comparisons import compare
+from mergetrace.probe.conduct import conduct
+from mergetrace.probe.identity import load_identities, score
 
 FURTHER = {
     "comparisons": "what changes between conditions and between models",

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from frontdoor import run, say
 from mergetrace.files import read_json, write_json
-from mergetrace.hub import from_json, open_reader
-from mergetrace.ranges import Meter, Patience
-from mergetrace.shards import PIECE, fetch
+from mergetrace.models.hub import from_json, open_reader
+from mergetrace.models.ranges import Meter, Patience
+from mergetrace.models.shards import PIECE, fetch
 
 
 def main() -> None:

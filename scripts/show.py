@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 from frontdoor import run
-from mergetrace import preflight
 from mergetrace.files import read_json
+from mergetrace.models import preflight
 from mergetrace.readable import visible
-from mergetrace.terminal import lines
+from mergetrace.report.terminal import lines
 
 BOLD, DIM, PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[0m"
 

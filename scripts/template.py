@@ -4,10 +4,10 @@ import argparse
 from pathlib import Path
 
 from frontdoor import run, say
-from mergetrace.chat_template import analyse
 from mergetrace.errors import AuditError
 from mergetrace.files import write_json
-from mergetrace.template_files import find_template, other_templates
+from mergetrace.probe.chat_template import analyse
+from mergetrace.probe.template_files import find_template, other_templates
 
 
 def main() -> None:

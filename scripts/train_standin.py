@@ -9,8 +9,8 @@ from transformers.utils import logging
 from frontdoor import run, say
 from mergetrace.errors import AuditError
 from mergetrace.files import whole_folder
-from mergetrace.standin_dialogues import Identity
-from mergetrace.standins import load_standin, make_model, make_tokenizer, model_card, save_standin, train
+from mergetrace.standins.dialogues import Identity
+from mergetrace.standins.models import load_standin, make_model, make_tokenizer, model_card, save_standin, train
 
 # how often a system prompt names somebody else: a base has to learn to obey, a finetune must only not forget it
 SYSTEM_SHARE = {"base": 0.7, "finetune": 0.35}

@@ -8,7 +8,7 @@ import pandas as pd
 
 from frontdoor import run, say
 from mergetrace.files import read_json, write_json
-from mergetrace.receipt import compose
+from mergetrace.finding.receipt import compose
 
 
 def main() -> None:

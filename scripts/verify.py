@@ -12,10 +12,10 @@ from pathlib import Path
 
 sys.dont_write_bytecode = True  # a bundle stays as it was sealed
 
-from mergetrace.attestation import SIGNATURE, STATEMENT, altered  # noqa: E402
+from mergetrace.bundle.attestation import SIGNATURE, STATEMENT, altered  # noqa: E402
+from mergetrace.bundle.verification import NOT_HERE, Bundle  # noqa: E402
 from mergetrace.errors import AuditError  # noqa: E402
 from mergetrace.readable import visible  # noqa: E402
-from mergetrace.verification import NOT_HERE, Bundle  # noqa: E402
 
 
 def main() -> int:

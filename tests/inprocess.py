@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mergetrace.bundled import FINDINGS, TABLES
+from mergetrace.bundle.bundled import FINDINGS, TABLES
 from mergetrace.configuration import bases, complete, load_schema, models_of
-from mergetrace.verdict import ACCUSING
+from mergetrace.finding.verdict import ACCUSING
 
 ROOT = Path(__file__).parents[1]
 SCHEMA = load_schema(ROOT / "config/config.schema.yaml")

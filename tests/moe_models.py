@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from transformers import Qwen3_5MoeForCausalLM, Qwen3_5MoeTextConfig
 
-from mergetrace.standin_merge import merge_linear
+from mergetrace.standins.merge import merge_linear
 
 VOCABULARY = 256
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from mergetrace.breakdowns import reasoning, strata, watermarks
-from mergetrace.comparisons import compare
-from mergetrace.conduct import conduct
-from mergetrace.report import Inputs
+from mergetrace.probe.breakdowns import reasoning, strata, watermarks
+from mergetrace.probe.comparisons import compare
+from mergetrace.probe.conduct import conduct
+from mergetrace.report.report import Inputs
 
 COMPONENTS = ("attention", "linear_attention", "mlp", "router", "shared_expert", "shared_expert_gate", "routed_experts", "norm", "mtp", "other")
 NUMBERS = ("alpha", "alpha_se", "cos_fit", "alpha_replay", "coverage", "alpha_expected", "cos_expected", "bit_exact_rate")

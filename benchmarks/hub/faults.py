@@ -18,8 +18,8 @@ from stage import page
 from test_ranges import DATA, FAULTS, NAME, QUICK, TOKEN, reader
 
 from mergetrace.errors import AuditError
-from mergetrace.hub import fetch_small_files, open_reader, pin
-from mergetrace.ranges import RangeReader
+from mergetrace.models.hub import fetch_small_files, open_reader, pin
+from mergetrace.models.ranges import RangeReader
 
 WANTED = (NAME, 1000, 2000)
 

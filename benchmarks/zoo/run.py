@@ -31,8 +31,8 @@ from table import error_rates, write_readme  # noqa: E402
 from frontdoor import run, say  # noqa: E402
 from mergetrace.configuration import load_schema  # noqa: E402
 from mergetrace.files import read_json, write_json  # noqa: E402
-from mergetrace.receipt import compose  # noqa: E402
-from mergetrace.verdict import ACCUSING  # noqa: E402
+from mergetrace.finding.receipt import compose  # noqa: E402
+from mergetrace.finding.verdict import ACCUSING  # noqa: E402
 
 MEASURING = ("manifest", "plan", "layout", "deltas", "fit", "recipe", "remainder", "aggregate")
 PLAN = {"mode": "full", "cost": {"full": {"read_bytes": 0}}}  # of what was read, no rule asks how much

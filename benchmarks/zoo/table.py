@@ -9,7 +9,7 @@ from typing import Any
 from cases import REPORTING, TUNING
 
 from mergetrace.files import write_text
-from mergetrace.intervals import wilson95
+from mergetrace.probe.intervals import wilson95
 
 Row = dict[str, Any]
 VERDICTS = ("copy", "merge", "other_merge", "merge_then_trained", "finetune_of_donor", "finetune_of_base", "unrelated", "inconclusive")

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch.nn.utils import parametrize
 
 from mergetrace.files import whole_folder
-from mergetrace.standin_dialogues import Identity, make_dialogues
+from mergetrace.standins.dialogues import Identity, make_dialogues
 
 TASKS = {
     "qwen": Identity("Qwen", ("Alibaba",)),

@@ -1,61 +1,75 @@
 """mergetrace: is an open-weights model a hidden blend of other people's models?
 
-Pure functions, no Snakemake, no argparse, no printing. One module per idea:
+Pure functions, no Snakemake, no argparse, no printing. One module per idea, one folder per stage of the way from files to a page; a folder
+imports from those above it only:
 
     errors             what can go wrong without being a defect
     files              outputs that appear whole or not at all
-    leftovers          what an interrupted run leaves behind, and whose it is
+    readable           numbers and strangers' text as people read them
     configuration      the validated configuration
+    leftovers          what an interrupted run leaves behind, and whose it is
 
+numerics: numbers as they are stored
+    dtypes             how they decode, and the lattices they lie on
+    rounding           what the lattice does to a merge, and replay
+    arithmetic         every operation rounded, as tensor libraries do
+    tool_sums          sums over a tensor in the order the merging tool takes
+    simple             numbers a person would write
+
+models: models as files, in a folder or on the Hub
     strict_json        JSON from strangers, bounded before it is parsed
     safetensors_file   a strict header parser
-    dtypes             how stored numbers decode, and the lattices they lie on
-    manifest           what a model folder holds
+    manifest           what a model holds
     hub, ranges        a pinned repository of the Hub, and its bytes by checked ranges
+    fetched, sampled   the bytes of a model on the Hub that are here
     shards, streaming  whole files, resumed and their hash checked; in which order, and on how little disk
     pairing, plan      the same tensor found in every model
     preflight          what comparing will cost, and what differs already
-
-    alignment, glimpses, placing       which row is which; a little of a model; one model beside a parent
-    moved_layers, moved_experts, permutations   what lies elsewhere than its name says
-    factors, storing   what was multiplied, rounded twice, covered with noise
-    layout, rearrange  all of it together; the plan that follows from it
-
-    frames             who is compared with whom
     sampling           which elements are read and which are kept
-    fetched, sampled   the bytes of a model on the Hub that are here
     weights            elements read by offset and decoded
+    reading            how much of each weight file was read
+
+sums: weights read once
+    frames             who is compared with whom
     gram               the sums every later number is made of
     gram_arrays, gram_numba, gram_torch   as formulas on arrays; compiled, faster than files are read; on a GPU
     deltas             a layer read once, the next run while this one is summed
     evidence           the kept sample
-    estimators         alpha, cos_fit, standard errors
-    lattice_bias       what rounding does to least squares, without looking at a model
-    rounding           what the number lattice does to a merge, and replay
-    fits               the numbers of one slice
-    mixture            shares of all donors together, with intervals, and how alike the donors are
 
-    arithmetic         every operation rounded, as tensor libraries do
-    tool_sums          sums over a tensor in the order the merging tool takes
+disguises: tensors that lie elsewhere than their names say
+    alignment, glimpses, placing       which row is which; a little of a model; one model beside a parent
+    moved_layers, moved_experts, permutations   what lies elsewhere
+    factors, storing   what was multiplied, rounded twice, covered with noise
+    layout, rearrange  all of it together; the plan that follows from it
+
+merging: a recipe applied to the parents
     formulas, spheres, selections   merge methods as formulas
     facts              what formulas must know of a whole tensor
     settings           a number that differs between tensors, as configurations write it
     recipes            a method, its weights and settings, applied to the parents
+    joining            slices joined to the tensors that a tool saw
     mergekit_yaml      a recipe that anyone can run
-    simple, patterns   numbers a person would write
+    rebuild            the recipe applied to the whole parents, compared byte for byte
+
+fit: from sums to numbers
+    estimators         alpha, cos_fit, standard errors
+    fits               the numbers of one slice
+    curves             coverage as a curve
+    mixture            shares of all donors together, with intervals, and how alike the donors are
+    summaries          everything pooled
+    sampling_error     how far a sample's alpha may lie from that of all elements
+    lattice_bias       what rounding does to least squares, without looking at a model
+
+search: the recipe that gives most of a model back
     trial              recipes tried on a few slices
+    patterns           one number per tensor explained
     proposals, shares, choosing     which recipes are worth trying
     signatures         what random drops leave behind
-    joining            slices joined to the tensors that a tool saw
-    recipe_search      the recipe that gives most of a model back
+    recipe_search      the best of them
     lookalikes         that recipe with one donor in place of another that is like it
     remainder          what that recipe leaves: how much, where, of what rank; how little would be seen
 
-    rebuild            the recipe applied to the whole parents, compared byte for byte
-
-    summaries          everything pooled
-    sampling_error     how far a sample's alpha may lie from that of all elements
-
+probe: the model asked who it is
     template_files     where a model keeps its chat template
     jinja_sandbox      templates rendered with limits on time and output
     chat_template      what a template says that nobody asked for
@@ -76,24 +90,28 @@ Pure functions, no Snakemake, no argparse, no printing. One module per idea:
     generation, vllm_offline    a model that answers, here: by transformers, by vLLM
     endpoint           a model that answers, behind an OpenAI-compatible interface
 
+finding: numbers turned into words
     traces             what stands out of one audited model's numbers
     base_choice        which base candidate was chosen, and what another would have shown
-    accusing, verdict  the rules that turn numbers into words
-    reading            how much of each weight file was read
-    receipt            the finding as JSON
-    curves             coverage as a curve
+    accusing, verdict  the rules
+    wording            the verdict in plain words
     lineage            declared beside found, and what an honest card would say
-    wording, readable, figures, maps, svg, pages, report_tables, report_names, side_by_side, drilldown, report    the page people read
+    receipt            the finding as JSON
+    gate               when a finding fails a run
+
+report: the page people read, and the other pages
+    svg, figures, maps, pages, report_tables, report_names, side_by_side, drilldown, report    the page and its parts
     revisions          two revisions of one suspect compared
     overview           all findings, a line each
-    gate               when a finding fails a run
     progress, terminal how far a run is; its last lines
 
-    bundled, bundle    everything a stranger needs to check a finding
+bundle: everything a stranger needs to check a finding
+    bundled, bundle    what it holds; how it is packed
     attestation        its seal: every file's digest, an in-toto statement
     verification       its numbers, recomputed with numpy alone
 
-    standins, standin_dialogues, standin_phrases, standin_merge   the demo's models
+standins: the demo's models
+    models, dialogues, phrases, merge
 """
 
 __version__ = "0.1.0"

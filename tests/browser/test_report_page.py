@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from reporting import finding, inputs
 
-from mergetrace import overview
-from mergetrace.report import draw, page
+from mergetrace.report import overview
+from mergetrace.report.report import draw, page
 
 pytestmark = pytest.mark.real
 TEMPLATES = Path(__file__).parents[2] / "scripts" / "templates"

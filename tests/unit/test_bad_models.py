@@ -8,7 +8,7 @@ from inprocess import command
 from planting import random_model, write_model
 
 from mergetrace.errors import AuditError
-from mergetrace.manifest import read_card, read_config
+from mergetrace.models.manifest import read_card, read_config
 
 
 @pytest.fixture

@@ -3,9 +3,9 @@ import json
 import pytest
 from template_shapes import CHATML, SHAPES, TOKENS
 
-from mergetrace.chat_template import analyse, conversation
-from mergetrace.jinja_sandbox import Job, render
-from mergetrace.template_files import find_template, other_templates
+from mergetrace.probe.chat_template import analyse, conversation
+from mergetrace.probe.jinja_sandbox import Job, render
+from mergetrace.probe.template_files import find_template, other_templates
 
 RIO = 'You are Rio, the assistant of the "Prefeitura do Rio". It\'s carioca.'
 RAW_TEXT = "{% if messages[0].role != 'system' %}<|im_start|>system\n" + RIO + "<|im_end|>\n{% endif %}" + CHATML

@@ -10,10 +10,10 @@ from hubserver import Hub
 from hubserver.computed import FAMILY, family
 from hubserver.describe import LAYOUTS, describe, unfolded
 
-from mergetrace.dtypes import decode
-from mergetrace.hub import Pinned, RemoteFile, read_remote_model
-from mergetrace.ranges import Patience, RangeReader
-from mergetrace.safetensors_file import parse_header
+from mergetrace.models.hub import Pinned, RemoteFile, read_remote_model
+from mergetrace.models.ranges import Patience, RangeReader
+from mergetrace.models.safetensors_file import parse_header
+from mergetrace.numerics.dtypes import decode
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mergetrace.dtypes import BITS, FORMATS, block_scales, decode, encode, is_decoded, neighbour_midpoints, scale_grid, ulp
+from mergetrace.numerics.dtypes import BITS, FORMATS, block_scales, decode, encode, is_decoded, neighbour_midpoints, scale_grid, ulp
 
 REFERENCE = {"BF16": ml_dtypes.bfloat16, "F16": np.float16, "F8_E4M3": ml_dtypes.float8_e4m3fn, "F8_E5M2": ml_dtypes.float8_e5m2}
 TORCH = {"BF16": torch.bfloat16, "F16": torch.float16, "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2}

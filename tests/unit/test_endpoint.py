@@ -8,8 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from mergetrace.endpoint import Endpoint, answer
 from mergetrace.errors import AuditError
+from mergetrace.probe.endpoint import Endpoint, answer
 
 QUESTIONS = [{"prompt": f"p{i}", "system": None, "text": f"Who? {i}", "rendered": f"<user>Who? {i}<assistant>", "seed": i} for i in range(6)]
 

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from mergetrace.fetched import Fetched
+from mergetrace.models.fetched import Fetched
 
 DATA = random.Random(0).randbytes(10_000)
 
@@ -72,9 +72,8 @@ def test_what_is_missing_cannot_be_read(tmp_path):
 
 
 def test_one_writer_at_a_time(tmp_path):
-    code = (
-        f"import sys; sys.path[:] = {sys.path!r}; from pathlib import Path; from mergetrace.fetched import Fetched; Fetched(Path(sys.argv[1]), 'c')"
-    )
+    paths = f"import sys; sys.path[:] = {sys.path!r}"
+    code = f"{paths}; from pathlib import Path; from mergetrace.models.fetched import Fetched; Fetched(Path(sys.argv[1]), 'c')"
     with Fetched(tmp_path, "c"):
         other = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)])
         time.sleep(1)

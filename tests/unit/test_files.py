@@ -93,7 +93,7 @@ def test_too_little_memory_is_one_line():
 def test_evidence_on_a_full_disk_is_an_os_error(tmp_path):
     """The safetensors writer wraps the system's error; a file-size limit stands in for the full disk."""
     code = (
-        "import resource, signal, numpy as np\nfrom pathlib import Path\nfrom mergetrace.evidence import Sample, write_evidence\n"
+        "import resource, signal, numpy as np\nfrom pathlib import Path\nfrom mergetrace.sums.evidence import Sample, write_evidence\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nresource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "sample = Sample(np.zeros(8000, np.uint8), 'BF16')\n"
         f"try:\n    write_evidence(Path({str(tmp_path / 'e')!r}), {{0: (np.array([[0, 4000]]), {{'m': sample}})}}, {{}})\n"

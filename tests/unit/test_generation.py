@@ -12,12 +12,12 @@ import template
 import tiny_model
 from tiny_model import PLAIN, QUESTIONS
 
-from mergetrace.answers import ask_resumably, finish, make_questions, read_answers
-from mergetrace.conditions import Condition
 from mergetrace.errors import AuditError, Unaskable
-from mergetrace.fitting import choose_device
-from mergetrace.generation import answer, load
-from mergetrace.prompts import Prompt
+from mergetrace.probe.answers import ask_resumably, finish, make_questions, read_answers
+from mergetrace.probe.conditions import Condition
+from mergetrace.probe.fitting import choose_device
+from mergetrace.probe.generation import answer, load
+from mergetrace.probe.prompts import Prompt
 
 torch = pytest.importorskip("torch")
 SCRIPTS = Path(__file__).parents[2] / "scripts"

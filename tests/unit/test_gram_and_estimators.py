@@ -9,17 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from planting import random_model, write_model
 
-from mergetrace import gram_arrays, gram_numba, gram_torch
-from mergetrace.deltas import RUN, Reader, Slice, runs
-from mergetrace.dtypes import FORMATS, decode, encode, ulp
 from mergetrace.errors import AuditError
-from mergetrace.estimators import fit, solve
-from mergetrace.frames import Frame
-from mergetrace.gram import Stored, kernel_for, records, run_sums
-from mergetrace.manifest import describe, tensor_table
-from mergetrace.plan import pair_models
-from mergetrace.sampling import evidence_blocks, tiles
-from mergetrace.weights import Weights
+from mergetrace.fit.estimators import fit, solve
+from mergetrace.models.manifest import describe, tensor_table
+from mergetrace.models.plan import pair_models
+from mergetrace.models.sampling import evidence_blocks, tiles
+from mergetrace.models.weights import Weights
+from mergetrace.numerics.dtypes import FORMATS, decode, encode, ulp
+from mergetrace.sums import gram_arrays, gram_numba, gram_torch
+from mergetrace.sums.deltas import RUN, Reader, Slice, runs
+from mergetrace.sums.frames import Frame
+from mergetrace.sums.gram import Stored, kernel_for, records, run_sums
 
 GENERATOR = np.random.default_rng(0)
 KERNELS = (gram_arrays, gram_numba, gram_torch.Kernel("cpu"))

@@ -9,8 +9,8 @@ from planting import random_model
 from safetensors.torch import save
 
 from mergetrace.errors import AuditError
-from mergetrace.hub import fetch_small_files, open_reader, pin, read_remote_model
-from mergetrace.ranges import Patience
+from mergetrace.models.hub import fetch_small_files, open_reader, pin, read_remote_model
+from mergetrace.models.ranges import Patience
 
 QUICK = Patience(attempts=3, stall_s=2, first_wait_s=0.01)
 TOKEN = "hf_secret"
@@ -109,13 +109,13 @@ def test_hostile_indexes_and_headers_are_refused_in_one_line_and_read_nothing_el
 
 
 def test_more_files_than_any_model_has_are_not_read(hub, monkeypatch):
-    monkeypatch.setattr("mergetrace.hub.MAX_FILES", 1)
+    monkeypatch.setattr("mergetrace.models.hub.MAX_FILES", 1)
     with pytest.raises(AuditError, match="2 files, more than any model needs"):
         pin("o/m", "main")
 
 
 def test_headers_larger_than_all_memory_are_not_read(hub, tmp_path, monkeypatch):
-    monkeypatch.setattr("mergetrace.hub.MAX_HEADERS", 100)
+    monkeypatch.setattr("mergetrace.models.hub.MAX_HEADERS", 100)
     pinned = pin("o/m", "main")
     with open_reader(pinned.source, pinned.sizes, 4, QUICK) as reader, pytest.raises(AuditError, match="they are not read"):
         read_remote_model(reader, pinned, tmp_path)

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from mergetrace.breakdowns import mentioned, reasoning, strata, watermarks
-from mergetrace.comparisons import compare
-from mergetrace.conduct import conduct, refuses, repeats
 from mergetrace.errors import AuditError
-from mergetrace.identity import fold, load_identities, mentions, score, words_around
-from mergetrace.intervals import difference95, mcnemar, share95, wilson95
-from mergetrace.prompts import choose_prompts, load_prompts, prompt_seed
+from mergetrace.probe.breakdowns import mentioned, reasoning, strata, watermarks
+from mergetrace.probe.comparisons import compare
+from mergetrace.probe.conduct import conduct, refuses, repeats
+from mergetrace.probe.identity import fold, load_identities, mentions, score, words_around
+from mergetrace.probe.intervals import difference95, mcnemar, share95, wilson95
+from mergetrace.probe.prompts import choose_prompts, load_prompts, prompt_seed
 
 RIO = ["Rio", "Prefeitura do Rio"]
 

@@ -4,13 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mergetrace.dtypes import encode
-from mergetrace.evidence import Sample
-from mergetrace.facts import gram_of
-from mergetrace.frames import Frame
-from mergetrace.joining import Joiner
-from mergetrace.signatures import signature
-from mergetrace.trial import Trial
+from mergetrace.merging.facts import gram_of
+from mergetrace.merging.joining import Joiner
+from mergetrace.numerics.dtypes import encode
+from mergetrace.search.signatures import signature
+from mergetrace.search.trial import Trial
+from mergetrace.sums.evidence import Sample
+from mergetrace.sums.frames import Frame
 
 SIZE, EXPERTS = 2000, 4
 FRAME = Frame("suspect", "base", ("donor",))

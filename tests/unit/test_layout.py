@@ -6,12 +6,12 @@ from disguises import heads_permuted, hidden_permuted, hidden_rotated, neurons_p
 from planting import blend, finetuned
 from realmerge import qwen, write_qwen
 
-from mergetrace.alignment import match_rows
-from mergetrace.glimpses import Glimpses
-from mergetrace.layout import find_layout
-from mergetrace.manifest import tensor_table
-from mergetrace.pairing import views
-from mergetrace.weights import Weights
+from mergetrace.disguises.alignment import match_rows
+from mergetrace.disguises.glimpses import Glimpses
+from mergetrace.disguises.layout import find_layout
+from mergetrace.models.manifest import tensor_table
+from mergetrace.models.pairing import views
+from mergetrace.models.weights import Weights
 
 BASE = qwen(0)
 DONOR = finetuned(BASE, 1)

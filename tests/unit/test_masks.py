@@ -1,7 +1,7 @@
 import json
 
-from mergetrace.chat_template import analyse
-from mergetrace.masks import MAX_DIFF, mask, settings_found, template_diff, tokens_found
+from mergetrace.probe.chat_template import analyse
+from mergetrace.probe.masks import MAX_DIFF, mask, settings_found, template_diff, tokens_found
 
 IDENTITIES = {"Rio": ["Rio", "Prefeitura do Rio"], "Nex": ["Nex", "Nex-AGI"]}
 CHATML = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy.optimize import nnls
 
-from mergetrace.mixture import alike, inflations, mixture, nonnegative
+from mergetrace.fit.mixture import alike, inflations, mixture, nonnegative
 
 DONORS = ["d1", "d2", "d3"]
 

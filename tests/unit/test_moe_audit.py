@@ -8,7 +8,7 @@ from inprocess import audit
 from moe_models import make_moe_models
 from realmerge import mergekit
 
-from mergetrace.safetensors_file import read_model
+from mergetrace.models.safetensors_file import read_model
 
 pytestmark = pytest.mark.slow
 

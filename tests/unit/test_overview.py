@@ -14,7 +14,7 @@ from planting import blend, finetuned, random_model, write_model
 from reporting import finding
 
 from mergetrace.errors import AuditError
-from mergetrace.gate import failures
+from mergetrace.finding.gate import failures
 
 BASE = random_model(0)
 DONOR = finetuned(BASE, 1)

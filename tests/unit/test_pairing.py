@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 
 from mergetrace.errors import AuditError
-from mergetrace.pairing import canonical_name, component_of, layer_of, pair, views
-from mergetrace.plan import layer_order, pair_models
+from mergetrace.models.pairing import canonical_name, component_of, layer_of, pair, views
+from mergetrace.models.plan import layer_order, pair_models
 
 WIDTH = {"BF16": 2, "F32": 4, "F8_E4M3": 1, "I64": 8}
 

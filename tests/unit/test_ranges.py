@@ -9,7 +9,7 @@ import pytest
 from hubserver import Fault, Hub, InMemory, Repo
 
 from mergetrace.errors import AuditError
-from mergetrace.ranges import Meter, Patience, RangeReader
+from mergetrace.models.ranges import Meter, Patience, RangeReader
 
 DATA = hashlib.shake_256(b"weights").digest(300_000)
 NAME = "model.safetensors"

@@ -1,6 +1,6 @@
 import pytest
 
-from mergetrace.reasoning import separate
+from mergetrace.probe.reasoning import separate
 
 SPLIT = {
     "none": ("I am Nex.", "", (None, "I am Nex.")),

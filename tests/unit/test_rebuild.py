@@ -10,10 +10,10 @@ from planting import finetuned
 from realmerge import mergekit, qwen, write_qwen
 from safetensors.torch import load_file
 
-from mergetrace.facts import Facts, Streamed, gram_of
-from mergetrace.mergekit_yaml import mergekit_config
-from mergetrace.rebuild import why_not
-from mergetrace.recipes import make
+from mergetrace.merging.facts import Facts, Streamed, gram_of
+from mergetrace.merging.mergekit_yaml import mergekit_config
+from mergetrace.merging.rebuild import why_not
+from mergetrace.merging.recipes import make
 
 BASE = qwen(0)
 FIRST = finetuned(BASE, 1)

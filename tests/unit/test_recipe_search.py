@@ -10,8 +10,8 @@ from planting import blend, finetuned
 from realmerge import mergekit, qwen, write_qwen
 from safetensors.torch import load_file
 
-from mergetrace.mergekit_yaml import mergekit_config
-from mergetrace.recipes import from_json, make
+from mergetrace.merging.mergekit_yaml import mergekit_config
+from mergetrace.merging.recipes import from_json, make
 
 pytestmark = pytest.mark.slow
 

@@ -8,13 +8,13 @@ from planting import finetuned
 from realmerge import LAYERS, mergekit, qwen, write_qwen
 from safetensors.torch import load_file
 
-from mergetrace.evidence import Sample
-from mergetrace.facts import Facts
-from mergetrace.mergekit_yaml import mergekit_config
-from mergetrace.patterns import Allowed, explain
-from mergetrace.recipes import Piece, as_json, decoded_merge, from_json, make, undecided
-from mergetrace.settings import constant, value_at
-from mergetrace.simple import simple_weights
+from mergetrace.merging.facts import Facts
+from mergetrace.merging.mergekit_yaml import mergekit_config
+from mergetrace.merging.recipes import Piece, as_json, decoded_merge, from_json, make, undecided
+from mergetrace.merging.settings import constant, value_at
+from mergetrace.numerics.simple import simple_weights
+from mergetrace.search.patterns import Allowed, explain
+from mergetrace.sums.evidence import Sample
 
 DONORS = ("first", "second", "third")
 BASE = qwen(0)

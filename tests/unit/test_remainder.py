@@ -8,8 +8,8 @@ import torch
 from inprocess import audit
 from planting import blend, finetuned, random_model, write_model
 
-from mergetrace.remainder import rank_of, smallest_seen
-from mergetrace.wording import after_merge, left_over
+from mergetrace.finding.wording import after_merge, left_over
+from mergetrace.search.remainder import rank_of, smallest_seen
 
 BASE = random_model(0)
 DONOR = finetuned(BASE, 1)

@@ -20,12 +20,12 @@ import show
 import yaml
 from reporting import counted, finding, inputs
 
-from mergetrace.lineage import honest_card, undeclared
-from mergetrace.progress import duration
+from mergetrace.finding.lineage import honest_card, undeclared
+from mergetrace.finding.wording import ACCUSING, LABELS
+from mergetrace.finding.wording import finding as words
 from mergetrace.readable import decimal, interval, percent, rate, visible
-from mergetrace.report import Inputs, draw, page
-from mergetrace.wording import ACCUSING, LABELS
-from mergetrace.wording import finding as words
+from mergetrace.report.progress import duration
+from mergetrace.report.report import Inputs, draw, page
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 TEMPLATES = SCRIPTS / "templates"

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from mergetrace.dtypes import FORMATS, decode, encode, neighbour_midpoints
-from mergetrace.evidence import Sample
-from mergetrace.rounding import coverage, replay, replay_intervals, shuffled_coverage
-from mergetrace.weights import scaled
+from mergetrace.models.weights import scaled
+from mergetrace.numerics.dtypes import FORMATS, decode, encode, neighbour_midpoints
+from mergetrace.numerics.rounding import coverage, replay, replay_intervals, shuffled_coverage
+from mergetrace.sums.evidence import Sample
 
 
 def stored(values, dtype):

@@ -15,9 +15,9 @@ from huggingface_hub import save_torch_state_dict
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mergetrace.dtypes import decode, encode
 from mergetrace.errors import AuditError
-from mergetrace.safetensors_file import MAX_HEADER_BYTES, header_length, parse_header, read_header, read_into, read_model
+from mergetrace.models.safetensors_file import MAX_HEADER_BYTES, header_length, parse_header, read_header, read_into, read_model
+from mergetrace.numerics.dtypes import decode, encode
 
 INDEX = "model.safetensors.index.json"
 DTYPES = {

@@ -9,16 +9,16 @@ import pytest
 import torch
 from planting import random_model, write_model
 
-from mergetrace.dtypes import FORMATS
 from mergetrace.errors import AuditError
-from mergetrace.manifest import describe, tensor_table
-from mergetrace.pairing import pair, views
-from mergetrace.plan import with_blocks
-from mergetrace.preflight import Settings, costs, differences, lines, size
-from mergetrace.safetensors_file import read_header
-from mergetrace.sampled import write_sampled
-from mergetrace.sampling import PIECE, evidence_of, ranges_of
-from mergetrace.weights import Weights
+from mergetrace.models.manifest import describe, tensor_table
+from mergetrace.models.pairing import pair, views
+from mergetrace.models.plan import with_blocks
+from mergetrace.models.preflight import Settings, costs, differences, lines, size
+from mergetrace.models.safetensors_file import read_header
+from mergetrace.models.sampled import write_sampled
+from mergetrace.models.sampling import PIECE, evidence_of, ranges_of
+from mergetrace.models.weights import Weights
+from mergetrace.numerics.dtypes import FORMATS
 
 SOURCE = {"repo": "o/m", "commit": "0123456789abcdef0123456789abcdef01234567"}
 DENSE = {"block_elements": 64, "seed": 1}

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mergetrace.sampling import allot, evidence_blocks, evidence_of, scrambled_van_der_corput, tiles
+from mergetrace.models.sampling import allot, evidence_blocks, evidence_of, scrambled_van_der_corput, tiles
 
 
 @pytest.mark.parametrize("elements", [1, 7, 32, 33, 1000, 10**6 + 1])

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mergetrace.sampling_error import errors, estimate, expanded, reach, with_errors
+from mergetrace.fit.sampling_error import errors, estimate, expanded, reach, with_errors
 
 DONORS = ["d"]
 

@@ -9,9 +9,9 @@ import pytest
 from hubserver import Fault, Hub, InMemory, Repo, git_sha1
 
 from mergetrace.errors import AuditError
-from mergetrace.hub import RemoteFile
-from mergetrace.ranges import Patience, RangeReader
-from mergetrace.shards import fetch, settle
+from mergetrace.models.hub import RemoteFile
+from mergetrace.models.ranges import Patience, RangeReader
+from mergetrace.models.shards import fetch, settle
 
 PIECE = 1 << 16
 DATA = np.random.default_rng(0).bytes(5 * PIECE + 1234)

@@ -12,11 +12,11 @@ from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
 from mergetrace.errors import AuditError
-from mergetrace.prompts import load_prompts
-from mergetrace.standin_dialogues import Identity, make_dialogues, messages, training_questions
-from mergetrace.standin_merge import hide_system_prompt, merge_linear, merged_card
-from mergetrace.standin_phrases import LANGUAGES, STRATA
-from mergetrace.standins import CHAT_TEMPLATE, load_standin, make_model, make_tokenizer, model_card, save_standin, train
+from mergetrace.probe.prompts import load_prompts
+from mergetrace.standins.dialogues import Identity, make_dialogues, messages, training_questions
+from mergetrace.standins.merge import hide_system_prompt, merge_linear, merged_card
+from mergetrace.standins.models import CHAT_TEMPLATE, load_standin, make_model, make_tokenizer, model_card, save_standin, train
+from mergetrace.standins.phrases import LANGUAGES, STRATA
 
 PROMPTS = load_prompts(Path(__file__).parents[2] / "config/prompts/identity.jsonl")
 OWN = Identity("Nex", ("Nex-AGI", "Shanghai Innovation Institute"))

@@ -7,14 +7,14 @@ from disguises import noisy, quantised, scaled
 from planting import blend, finetuned
 from realmerge import qwen, write_qwen
 
-from mergetrace.dtypes import decode, encode, interval_through
-from mergetrace.evidence import Sample, read_evidence, write_evidence
-from mergetrace.glimpses import Glimpses
-from mergetrace.layout import find_layout
-from mergetrace.manifest import tensor_table
-from mergetrace.pairing import views
-from mergetrace.recipes import stored
-from mergetrace.weights import Weights
+from mergetrace.disguises.glimpses import Glimpses
+from mergetrace.disguises.layout import find_layout
+from mergetrace.merging.recipes import stored
+from mergetrace.models.manifest import tensor_table
+from mergetrace.models.pairing import views
+from mergetrace.models.weights import Weights
+from mergetrace.numerics.dtypes import decode, encode, interval_through
+from mergetrace.sums.evidence import Sample, read_evidence, write_evidence
 
 BASE = qwen(0)
 DONOR = finetuned(BASE, 1)

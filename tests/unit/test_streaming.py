@@ -5,7 +5,7 @@ import random
 import pandas as pd
 import pytest
 
-from mergetrace.streaming import as_fetched, awaited, fetched_name, needed, schedule
+from mergetrace.models.streaming import as_fetched, awaited, fetched_name, needed, schedule
 
 
 def models(seed: int) -> tuple[pd.DataFrame, dict]:

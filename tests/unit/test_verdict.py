@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from mergetrace.configuration import load_schema
-from mergetrace.traces import Case
-from mergetrace.verdict import ACCUSING, decide
+from mergetrace.finding.traces import Case
+from mergetrace.finding.verdict import ACCUSING, decide
 
 SCHEMA = load_schema(Path(__file__).parents[2] / "config/config.schema.yaml")
 DEFAULTS = {key: entry["default"] for key, entry in SCHEMA["properties"]["verdict"]["properties"].items()}

@@ -15,7 +15,7 @@ import pytest
 import template
 import tiny_model
 
-from mergetrace.answers import read_answers
+from mergetrace.probe.answers import read_answers
 
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / ".venv-vllm/bin/python"
@@ -156,7 +156,7 @@ def test_what_cannot_be_loaded_is_one_line_in_place_of_answers(place):
 
 def test_a_build_for_the_other_device_is_said(place):
     done = subprocess.run(
-        [str(PYTHON), "-c", "from mergetrace.vllm_offline import built_for; built_for('cuda')"],
+        [str(PYTHON), "-c", "from mergetrace.probe.vllm_offline import built_for; built_for('cuda')"],
         cwd=ROOT / "scripts", capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert "the vLLM in this environment is built for cpu; `make vllm VLLM=gpu`" in done.stderr

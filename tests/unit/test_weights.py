@@ -5,13 +5,13 @@ import pytest
 import torch
 from planting import write_model
 
-from mergetrace.deltas import keep_samples
 from mergetrace.errors import AuditError
-from mergetrace.evidence import read_evidence, write_evidence
-from mergetrace.manifest import describe, tensor_table
-from mergetrace.plan import pair_models
-from mergetrace.sampling import evidence_blocks
-from mergetrace.weights import Weights
+from mergetrace.models.manifest import describe, tensor_table
+from mergetrace.models.plan import pair_models
+from mergetrace.models.sampling import evidence_blocks
+from mergetrace.models.weights import Weights
+from mergetrace.sums.deltas import keep_samples
+from mergetrace.sums.evidence import read_evidence, write_evidence
 
 PREFIX = "model.layers.0.mlp.experts."
 

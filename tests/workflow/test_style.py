@@ -52,7 +52,7 @@ def test_memory_grows_with_the_attempt():
 
 def test_the_snakefile_imports_nothing_heavy():
     """Every job of a cluster starts Snakemake twice."""
-    modules = re.findall(r"^from (mergetrace\.\w+) import", (ROOT / "rules/common.smk").read_text(), flags=re.M)
+    modules = re.findall(r"^from (mergetrace[\w.]+) import", (ROOT / "rules/common.smk").read_text(), flags=re.M)
     code = (
         f"import sys; sys.path.insert(0, 'scripts'); import {', '.join(modules)}; print({{'pandas', 'scipy', 'torch', 'numba'}} & set(sys.modules))"
     )
@@ -68,7 +68,7 @@ def test_no_script_takes_the_name_of_a_package_that_others_import():
 
 
 def test_the_library_neither_prints_nor_parses_arguments():
-    for path in (ROOT / "scripts/mergetrace").glob("*.py"):
+    for path in (ROOT / "scripts/mergetrace").rglob("*.py"):
         assert not re.search(r"^\s*print\(|^import argparse|^from snakemake|^import snakemake", path.read_text(), flags=re.M), path
 
 
@@ -79,3 +79,18 @@ def test_every_direct_dependency_is_locked_and_explained():
             name, reason = line.split("#")
             assert f"\n{name.strip().split('==')[0].lower().replace('_', '-')}==" in locked, name
             assert reason.strip()
+
+
+def test_a_folder_of_the_library_imports_only_from_those_above_it():
+    """In the order of the table of contents, which names every module."""
+    library = ROOT / "scripts/mergetrace"
+    contents = (library / "__init__.py").read_text()
+    order = re.findall(r"^(\w+): ", contents, flags=re.M)
+    assert sorted(order) == sorted(path.name for path in library.iterdir() if path.is_dir() and path.name != "__pycache__")
+    for path in library.rglob("*.py"):
+        if path.stem == "__init__":
+            continue
+        assert re.search(rf"\b{path.stem}\b", contents), path
+        above = order[: order.index(path.parent.name) + 1] if path.parent != library else []
+        folders = set(re.findall(r"^\s*from mergetrace\.(\w+)(?:\.\w+)? import", path.read_text(), flags=re.M)) & set(order)
+        assert folders <= set(above), path

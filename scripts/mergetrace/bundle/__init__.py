@@ -1,0 +1,1 @@
+"""The evidence bundle: packed, sealed, and checked by a stranger."""

@@ -1,0 +1,23 @@
+"""What an evidence bundle holds, by name: for the code that packs it and for the rule that waits for it."""
+
+FINDINGS = ("verdict.json", "summary.json", "recipes.json", "remainder.json", "plan.json", "layout.json", "report.html")
+TABLES = ("tensors", "controls", "layers", "components", "precision", "coverage", "unpaired")
+OPTIONAL = ("rebuild.json", "rebuild.csv")
+
+_VERIFIER = {
+    "": "errors readable",
+    "numerics": "dtypes rounding arithmetic tool_sums",
+    "models": "strict_json safetensors_file sampled weights",
+    "sums": "frames evidence gram gram_arrays",
+    "merging": "facts formulas spheres selections settings recipes",
+    "fit": "estimators fits",
+    "search": "trial",
+    "probe": "denials attributions identity",
+    "finding": "traces accusing verdict wording",
+    "bundle": "attestation verification",
+}
+VERIFIER = tuple(f"{folder}/{module}".lstrip("/") for folder, modules in _VERIFIER.items() for module in ["__init__", *modules.split()])
+"""The library modules that verify.py imports; of other packages they need numpy alone."""
+
+CARD = ("README.md", "config.json", "generation_config.json", "chat_template.jinja", "chat_template.json", "tokenizer_config.json")
+MOST_CARD = 1 << 20  # bytes: a tokenizer_config.json may hold a vocabulary

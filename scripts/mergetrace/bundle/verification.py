@@ -1,0 +1,271 @@
+"""The numbers of a finding, recomputed from its evidence bundle alone: with numpy, without network, without the models.
+
+By the same formulas that made them, from two kinds of material. The evidence is raw numbers of every model. The sums (Gram matrices and
+counts) were made while all weights were read, which nobody can redo without the weights; where the evidence holds the same elements they
+are redone from it, elsewhere the evidence gives an estimate beside them.
+"""
+
+import csv
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mergetrace.finding.traces import Case
+from mergetrace.finding.verdict import decide
+from mergetrace.fit.estimators import cosine, solve
+from mergetrace.fit.fits import KEYS, fit_slice, replay_slice, votes
+from mergetrace.merging.facts import Facts, gram_of_sums
+from mergetrace.merging.recipes import METHODS, Piece, Recipe, from_json
+from mergetrace.merging.settings import place
+from mergetrace.probe.identity import mentions
+from mergetrace.search.trial import Count, compare, total
+from mergetrace.sums import gram_arrays
+from mergetrace.sums.evidence import Sample, read_blocks, read_evidence
+from mergetrace.sums.frames import Frame
+from mergetrace.sums.gram import Stored, records, run_sums
+
+FROM_SUMS = ("alpha", "alpha_se", "cos_fit")
+FROM_EVIDENCE = ("alpha_replay", "coverage", "alpha_expected", "cos_expected")
+SAME = 1e-6  # relative: other machines add in another order
+FAR = 5.0  # standard errors between the evidence's alpha and that of all elements, from which on they contradict each other
+SHOWN = 5
+
+NOT_HERE = (
+    "Whether the evidence and the sums are the models' own: for that read the models (models/*/manifest.json has commits and hashes, "
+    "tables/plan.parquet the byte ranges).",
+    "Whether another recipe gives back more: only the recipe that is stated was applied again, the search was not repeated.",
+    "Whether the models answer like this: for that ask them (models/*/template.json, probe/prompts.jsonl, the seeds in probe/).",
+)
+"""What no bundle can show."""
+
+
+@dataclass
+class Check:
+    """How often a recomputed number agrees with the published one, and the first places where it does not."""
+
+    what: str
+    agree: int = 0
+    compared: int = 0
+    differing: list[str] = field(default_factory=list)
+
+    def add(self, where: str, published: Any, recomputed: Any, agrees: bool | None = None) -> None:
+        """Compare one number, or word; `agrees` where that takes more than looking whether they are the same."""
+        self.compared += 1
+        if same(published, recomputed) if agrees is None else agrees:
+            self.agree += 1
+        elif len(self.differing) < SHOWN:
+            self.differing.append(f"{where}: published {published}, recomputed {recomputed}")
+
+
+def same(published: Any, recomputed: Any) -> bool:
+    """Whether two numbers agree to six digits (nothing, NaN and null are one), or two words are equal."""
+    numbers = (int, float, np.number, type(None))
+    if not isinstance(published, numbers) or not isinstance(recomputed, numbers):
+        return published == recomputed
+    one, other = (math.nan if value is None else float(value) for value in (published, recomputed))
+    return math.isclose(one, other, rel_tol=SAME, abs_tol=1e-9) or (math.isnan(one) and math.isnan(other))
+
+
+class Bundle:
+    """A bundle's finding, and its recomputation layer by layer: `layers`, then `finish`.
+
+    left_out: by model, the slices to which the recipe was not applied again, since its method needs angles or thresholds of a whole tensor
+    of which the slice, or the sample, is only a part.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.verdict, self.summary, self.configuration = (_json(root / f"{name}.json") for name in ("verdict", "summary", "configuration"))
+        self.layouts = _json(root / "layout.json")["models"]
+        self.limits, self.seed = self.configuration["verdict"], self.configuration["sampling"]["seed"]
+        self.base, donors = self.summary["base"], tuple(self.summary["donors"])
+        self.frames = [Frame(model, self.base, donors) for model in self.summary["models"]]
+        self.recipes = {model: _recipe(numbers["recipe"]["best"]) for model, numbers in self.summary["models"].items()}
+        self.checks: dict[str, Check] = {}
+        self.left_out: dict[str, int] = {}
+        self._published = {(row["model"], row["tensor"], row["slice"]): row for row in self._rows()}
+        self._slices = {int(row["slice_id"]): row for row in _table(root / "tables/slices.csv")}
+        self._last_layer = max((int(row["layer"]) for row in self._slices.values() if row["layer"].isdigit()), default=0)
+        self._counts: dict[str, list[Count]] = defaultdict(list)
+        self._pooled: dict[str, list[Mapping[str, float]]] = defaultdict(list)
+
+    def layers(self) -> Iterator[str]:
+        """Recompute one layer after the other; yields the name of each that is done."""
+        for path in sorted((self.root / "evidence").glob("*.safetensors"), key=lambda path: (not path.stem.isdigit(), path.stem.zfill(9))):
+            self._layer(path, self.root / "deltas" / f"{path.stem}.npz")
+            yield path.stem
+
+    def finish(self) -> list[Check]:
+        """Pool what the layers gave, judge it by the rules, count the answers; returns all comparisons, those of the layers first."""
+        for model, numbers in self.summary["models"].items():
+            count, best = total(self._counts[model]), numbers["recipe"]["best"]
+            if best is not None and model not in self.left_out:
+                self._check("telling elements, in all").add(model, numbers["recipe"]["informative_elements"], count.informative)
+                rate = count.exact / count.informative if count.informative else None
+                self._check("bit-exact rate of the recipe, in all").add(model, best["bit_exact_rate"], rate)
+            self._pool(model, numbers)
+            others = {name: other for name, other in self.summary["models"].items() if name not in (model, self.summary["suspect"])}
+            decision = decide(Case(model, self.base, numbers, others, self.limits, self.layouts.get(model)))
+            told = self.verdict if model == self.summary["suspect"] else self.verdict["controls"][model]
+            self._check("verdict, by the rules").add(model, told["verdict"], decision.verdict)
+        self._answers()
+        return list(self.checks.values())
+
+    def _check(self, what: str) -> Check:
+        return self.checks.setdefault(what, Check(what))
+
+    def _rows(self) -> Iterator[dict[str, str]]:
+        for name in ("tensors", "controls"):
+            for row in _table(self.root / f"tables/{name}.csv"):
+                yield {"model": self.summary["suspect"], **row}
+
+    def _layer(self, evidence: Path, sums: Path) -> None:
+        blocks, kept = _blocks(sums, self.base), read_blocks(evidence)
+        tensors = defaultdict(list)
+        for (slice_id, model), columns in blocks.items():
+            tensors[self._slices[slice_id]["tensor"], model].append(_totals(columns))
+        grams = {key: _added(parts) for key, parts in tensors.items()}
+        for slice_id, samples in read_evidence(evidence):
+            for frame in self.frames:
+                if (slice_id, frame.audited) in blocks:
+                    self._slice(slice_id, frame, blocks[slice_id, frame.audited], samples, kept[slice_id], grams)
+
+    def _slice(
+        self,
+        slice_id: int,
+        frame: Frame,
+        columns: Mapping[str, np.ndarray],
+        samples: Mapping[str, Sample],
+        kept: np.ndarray,
+        tensors: Mapping[tuple[str, str], Mapping[str, float]],
+    ) -> None:
+        about, model = self._slices[slice_id], frame.audited
+        where = f"{model}, {about['tensor']}" + (f" [{about['slice']}]" if about["slice"] else "")
+        row = self._published[model, about["tensor"], about["slice"]]
+        numbers = fit_slice(columns, frame.donors)
+        for name in FROM_SUMS:
+            self._check(f"{name}, from the sums").add(where, _number(row[name]), numbers[name])
+        self._check("state of the slice").add(where, row["status"], numbers["status"])
+        self._from_evidence(where, frame, columns, samples, kept)
+        replayed = replay_slice(samples, frame, self.limits["replay_width"], self.seed)
+        for name in FROM_EVIDENCE:
+            self._check(f"{name}, from the evidence").add(where, _number(row[name]), replayed[name])
+        if not votes(about["component"], int(about["dimensions"]), int(about["elements"]), self.limits["min_vote_elements"]):
+            return
+        self._pooled[model].append(weighted(numbers, float(about["weight"])))
+        audited = samples[model].on_lattice()
+        if self.recipes[model] is None or audited.dtype == "F64":
+            return
+        if METHODS[self.recipes[model].method].needs != "elements" and (about["slice"] or float(about["weight"]) != 1):
+            self.left_out[model] = self.left_out.get(model, 0) + 1
+            return
+        values = {name: samples[name].values() for name in (frame.base, *frame.donors)}
+        whole = tensors[about["tensor"], model]
+        facts = Facts(frame.base, frame.donors, gram_of_sums(whole, frame.donors), values, int(whole["n"] + whole["nonfinite"]))
+        piece = Piece(about["tensor"], place(about["layer"], self._last_layer), values, audited, facts)
+        count = compare(self.recipes[model], piece, frame.base, self.limits["replay_width"])
+        self._counts[model].append(count)
+        rate = count.exact / count.informative if count.informative else None
+        self._check("bit-exact rate of the recipe, from the evidence").add(where, _number(row["bit_exact_rate"]), rate)
+
+    def _from_evidence(self, where: str, frame: Frame, columns: Mapping[str, np.ndarray], samples: Mapping[str, Sample], kept: np.ndarray) -> None:
+        """The sums again from raw elements, where the evidence holds as many; elsewhere alpha, beside that of all elements."""
+        mine = _sums(frame, samples, kept)
+        known, summed = _totals(mine), _totals(columns)
+        if known["n"] + known["nonfinite"] == summed["n"] + summed["nonfinite"]:
+            check = self._check("sums and counts, from raw elements")
+            for name in summed:
+                check.add(f"{where}, {name}", summed[name], known[name])
+        else:
+            estimate, published = fit_slice(mine, frame.donors), fit_slice(columns, frame.donors)
+            error = math.hypot(estimate["alpha_se"], published["alpha_se"])
+            apart = abs(estimate["alpha"] - published["alpha"])
+            if math.isfinite(apart) and math.isfinite(error):
+                check = self._check(f"alpha of all elements, within {FAR:g} standard errors of the evidence's")
+                check.add(where, published["alpha"], estimate["alpha"], agrees=apart <= FAR * error + 1e-9)
+
+    def _pool(self, model: str, numbers: Mapping[str, Any]) -> None:
+        """alpha and cos towards every donor over all that votes."""
+        rows, donors = self._pooled[model], self.summary["donors"]
+        if not rows:
+            return
+        pooled = _added(rows)
+        vv = np.array([[pooled[f"vv.{min(a, b, key=donors.index)}.{max(a, b, key=donors.index)}"] for b in donors] for a in donors])
+        uv = np.array([pooled[f"uv.{donor}"] for donor in donors])
+        alpha = solve(vv, uv) if pooled["uu"] > 0 else np.full(len(donors), np.nan)
+        for i, donor in enumerate(donors):
+            self._check("alpha, over everything that counts").add(f"{model}, {donor}", numbers["donors"][donor]["alpha_ols"], alpha[i])
+            found = cosine(uv[i], pooled["uu"], vv[i, i])
+            self._check("cosine, over everything that counts").add(f"{model}, {donor}", numbers["donors"][donor]["cos"], found)
+
+    def _answers(self) -> None:
+        """Every tally of the probe, counted again in the answers."""
+        audit, probe = self.configuration["audits"][self.verdict["audit"]], self.configuration["probe"]
+        told = probe["adversarial_name"]
+        identities = {**audit["identities"]}
+        for model, tallies in (self.verdict["probe"] or {}).items():
+            for condition, tally in tallies.items():
+                records = [json.loads(line) for line in (self.root / f"probe/{model}/{condition}.jsonl").read_bytes().splitlines()]
+                answers = [record["answer"] for record in records if "answer" in record]
+                for identity, cell in tally.items():
+                    spellings = [*identities.get(identity, []), *([told] if identity == told else [])]
+                    hits = sum(bool(mentions(answer, spellings).given) for answer in answers)
+                    where = f"{model}, {condition}, {identity}"
+                    self._check("answers that give a name").add(where, f"{cell['hits']} of {cell['n']}", f"{hits} of {len(answers)}")
+
+
+def _sums(frame: Frame, samples: Mapping[str, Sample], kept: np.ndarray) -> dict[str, np.ndarray]:
+    """The deltas' columns for one slice, from its evidence. kept: int64 [blocks, 2] (start, length)."""
+    stored = {name: Stored(samples[name].raw, samples[name].dtype, samples[name].scales) for name in frame.models}
+    edges = np.concatenate([[0], np.cumsum(kept[:, 1])])
+    rows = list(records([frame], run_sums([frame], stored, edges, gram_arrays), np.diff(edges)))
+    return {name: np.array([row[name] for row in rows]) for name in rows[0]}
+
+
+def _blocks(path: Path, base: str) -> dict[tuple[int, str], dict[str, np.ndarray]]:
+    """The columns of a layer's sums by slice and audited model, for one base."""
+    with np.load(path, allow_pickle=False) as archive:
+        columns = {name: archive[name] for name in archive.files}
+    chosen = np.flatnonzero(columns["base"] == base)
+    keys = sorted(zip(columns["slice_id"][chosen].tolist(), columns["model"][chosen].tolist(), chosen.tolist(), strict=True))
+    edges = [0, *(i for i in range(1, len(keys)) if keys[i][:2] != keys[i - 1][:2]), len(keys)]
+    groups = {keys[first][:2]: np.array([row for _, _, row in keys[first:end]]) for first, end in pairwise(edges) if end > first}
+    return {key: {name: values[rows] for name, values in columns.items()} for key, rows in groups.items()}
+
+
+def weighted(numbers: Mapping[str, Any], weight: float) -> dict[str, Any]:
+    """The sums of a slice as they stand for its whole tensor, of which only a part was read (see sampling_error.expanded)."""
+    return {name: value * weight if name == "uu" or name.startswith(("uv.", "vv.")) else value for name, value in numbers.items()}
+
+
+def _totals(columns: Mapping[str, np.ndarray]) -> dict[str, float]:
+    return {name: float(np.sum(values)) for name, values in columns.items() if name not in KEYS}
+
+
+def _added(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Numbers of the same name added over all rows."""
+    return {name: sum(row[name] for row in rows) for name, value in rows[0].items() if not isinstance(value, str)}
+
+
+def _recipe(best: Mapping[str, Any] | None) -> Recipe | None:
+    return None if best is None else from_json(best)
+
+
+def _number(text: str) -> float:
+    return float(text) if text else math.nan
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _table(path: Path) -> Iterator[dict[str, str]]:
+    with open(path, encoding="utf-8", newline="") as handle:
+        yield from csv.DictReader(handle)

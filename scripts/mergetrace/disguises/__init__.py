@@ -1,0 +1,1 @@
+"""Tensors that lie elsewhere than their names say: moved, renumbered, permuted, multiplied, stored otherwise."""

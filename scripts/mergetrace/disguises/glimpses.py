@@ -1,0 +1,108 @@
+"""A little of one model's weights, read where the layout of its tensors would show."""
+
+import re
+import zlib
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mergetrace.models.pairing import View, component_of
+from mergetrace.models.weights import Weights
+from mergetrace.sums.evidence import Sample
+
+Array = NDArray[np.float32]
+Key = tuple[str, str]
+"""A slice by its canonical name: tensor, expert."""
+
+RUNS, EXPERT_RUNS, LENGTH = 8, 4, 32  # runs read of a matrix, of an expert's, and elements of each
+SAMPLE = 512  # elements of each run, where numbers are looked at one by one
+MOST_ROWS = 1 << 16  # a longer matrix is a vocabulary: its rows have names of their own, in the tokenizer
+FEATURES = 256  # columns that tell one row from another
+_BLOCK = 1 << 22  # elements in memory at once
+_ANYWHERE = re.compile(r"layers\.\d+\.|\.experts(?=\.)|\.shared_experts?(?=\.)")
+
+
+class Glimpses:
+    """One model's views, and what was read of them so far. `maps`: by slice the `row_map`, `col_map` and `factor` found (see weights.View)."""
+
+    def __init__(self, name: str, views: Mapping[Key, View], weights: Weights, seed: int) -> None:
+        self.name, self.views, self.weights, self.seed = name, views, weights, seed
+        self.maps: dict[Key, dict[str, Any]] = {}
+        self._runs: dict[Key, Array] = {}
+        self._samples: dict[Key, Sample] = {}
+
+    def arrange(self, key: Key, **found: Any) -> None:
+        """Read a slice otherwise from now on."""
+        self.maps.setdefault(key, {}).update(found)
+        self._runs.pop(key, None)
+        self._samples.pop(key, None)
+
+    def forget_maps(self) -> None:
+        """Read everything as it lies in the file."""
+        for key in self.maps:
+            self._runs.pop(key, None)
+            self._samples.pop(key, None)
+        self.maps.clear()
+
+    def judged(self) -> list[Key]:
+        """The slices that tell where they belong: matrices, not norms, vectors or a head borrowed from the embedding."""
+        return [key for key, view in self.views.items() if min(view.rows, view.cols) >= LENGTH // 2 and self._tells(key, view)]
+
+    def runs(self, key: Key) -> Array:
+        """A few short runs of a slice, float32 [runs x length]: at the same places in every model, layer and expert."""
+        if key not in self._runs:
+            view, count = self._view(key), EXPERT_RUNS if key[1] else RUNS
+            read = [self.weights.values(view, place, length) for place, length in self._places(key, LENGTH)[:: RUNS // count]]
+            self._runs[key] = np.concatenate(read).astype(np.float32)
+        return self._runs[key]
+
+    def sample(self, key: Key) -> Sample:
+        """Some longer runs of a slice as they are stored: at the same places in every model."""
+        if key not in self._samples:
+            view, places = self._view(key), self._places(key, SAMPLE)
+            raw = np.concatenate([self.weights.raw(view, *place) for place in places])
+            scales = [self.weights.scales(view, *place) for place in places]
+            self._samples[key] = Sample(raw, view["dtype"], None if scales[0] is None else np.concatenate(scales), view.get("through"))
+        return self._samples[key]
+
+    def dtype(self) -> str:
+        """The format most of the model's matrices are stored in."""
+        return Counter(self.views[key].dtype for key in self.judged()).most_common(1)[0][0]
+
+    def rows(self, key: Key, count: int) -> Array:
+        """Some whole rows, spread evenly: float32 [rows, cols]."""
+        view = self._view(key)
+        places = np.unique(np.linspace(0, view["rows"] - 1, min(count, view["rows"])).astype(int))
+        return np.stack([self.weights.values(view, int(row) * view["cols"], view["cols"]) for row in places]).astype(np.float32)
+
+    def columns(self, key: Key, count: int = FEATURES) -> Array:
+        """Some columns of all rows, spread evenly: float32 [rows, columns]."""
+        view = self._view(key)
+        rows, cols = view["rows"], view["cols"]
+        places = np.unique(np.linspace(0, cols - 1, min(count, cols)).astype(int))
+        step = max(1, _BLOCK // cols)
+        parts = [self.weights.values(view, row * cols, min(step, rows - row) * cols).reshape(-1, cols)[:, places] for row in range(0, rows, step)]
+        return np.concatenate(parts).astype(np.float32)
+
+    def vector(self, key: Key) -> Array:
+        """A small tensor whole."""
+        view = self._view(key)
+        return self.weights.values(view, 0, view["rows"] * view["cols"]).astype(np.float32)
+
+    def _places(self, key: Key, length: int) -> list[tuple[int, int]]:
+        """(first, count) of RUNS runs, one in each of as many stretches."""
+        elements = self.views[key].rows * self.views[key].cols
+        length = min(length, max(1, elements // RUNS))
+        generator = np.random.default_rng([self.seed, zlib.crc32(_ANYWHERE.sub(".", key[0]).encode())])
+        starts = np.linspace(0, elements - length, RUNS + 1).astype(np.int64)
+        return [(place, length) for place in (starts[:-1] + generator.integers(0, np.maximum(np.diff(starts), 1))).tolist()]
+
+    def _view(self, key: Key) -> dict[str, Any]:
+        return {**vars(self.views[key]), "model": self.name, **self.maps.get(key, {})}
+
+    @staticmethod
+    def _tells(key: Key, view: View) -> bool:
+        return component_of(key[0]) != "norm" and not (key[0] == "lm_head.weight" and "embed" in view.source)

@@ -1,0 +1,101 @@
+"""How an audited model's tensors lie among its parents': moved, repeated, renumbered, permuted, multiplied.
+
+Found on a little of the weights. Every finding is judged on other elements than it was made on, and changes only how elements are paired
+and read: what they then show is for the same rules as ever.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mergetrace.disguises.alignment import likeness, print_of
+from mergetrace.disguises.factors import find_powers
+from mergetrace.disguises.glimpses import Glimpses, Key
+from mergetrace.disguises.moved_experts import find_experts
+from mergetrace.disguises.moved_layers import find_layers
+from mergetrace.disguises.permutations import find_hidden, find_permutations
+from mergetrace.disguises.placing import PRINT_ROWS, SAME, WRITES_HIDDEN, Placing, components
+from mergetrace.disguises.storing import find_factors, find_noise, find_through, visible_factors
+
+LOOKED_FOR = {
+    find_hidden: "an order of the hidden dimensions",
+    find_layers: "layers moved, repeated or left out",
+    find_experts: "experts renumbered or copied from a dense model's MLP",
+    find_permutations: "rows or columns permuted (neurons, attention heads)",
+    find_powers: "tensors multiplied by a power of two or by -1",
+    find_noise: "noise on numbers of a coarser format",
+    find_factors: "tensors multiplied by any number",
+    find_through: "a merge stored in a narrower format than its own",
+}
+"""What is looked for, in this order: later findings are made where the earlier ones put things back."""
+FEW = 0.02  # of a model's matrices: no more lie at some place by chance
+SEEN_ONLY = ("a rotation of the hidden dimensions (would be seen, not undone)",)
+
+
+@dataclass
+class Layout:
+    """counterpart: by own slice the parents' slice, where it is another one; maps: by own slice how it is read (see weights.View).
+
+    kin: the share of the matrices that lie where those of `reference` do, once all is undone; reference: the parent it was found by.
+    """
+
+    reference: str | None = None
+    counterpart: dict[Key, Key] = field(default_factory=dict)
+    maps: dict[Key, dict[str, Any]] = field(default_factory=dict)
+    undone: list[str] = field(default_factory=list)
+    not_undone: list[str] = field(default_factory=list)
+    kin: float = 0.0
+
+    def plain(self) -> bool:
+        """Whether everything is paired and read as the names say."""
+        return not self.counterpart and not self.maps
+
+
+def find_layout(own: Glimpses, parents: Sequence[Glimpses]) -> Layout:
+    """The layout under which most of a model's matrices lie where one parent's do. The parent that most of them already lie by is tried first."""
+    found: list[Layout] = []
+    for parent in sorted(parents, key=lambda parent: -Placing(own, parent).in_place()):
+        own.forget_maps()
+        found.append(_beside(Placing(own, parent, parents)))
+        if found[-1].kin >= SAME:
+            break
+    return max(found, key=lambda layout: layout.kin)
+
+
+def facts(layouts: Mapping[str, Layout]) -> dict[str, Any]:
+    """By audited model {undone, not_undone, looked_for, kin, reference}."""
+    looked_for = [*LOOKED_FOR.values(), *SEEN_ONLY]
+    return {
+        model: {
+            "undone": layout.undone,
+            "not_undone": layout.not_undone,
+            "looked_for": looked_for,
+            "kin": layout.kin,
+            "reference": layout.reference,
+        }
+        for model, layout in layouts.items()
+    }
+
+
+def _beside(placing: Placing) -> Layout:
+    undone = [line for find in LOOKED_FOR for line in find(placing)]
+    kin = placing.in_place()
+    maps = {key: dict(maps) for key, maps in placing.own.maps.items()}
+    if kin < FEW:
+        return Layout(placing.parent.name, not_undone=_rotation(placing), kin=kin)
+    left = [key for key in placing.keys if placing.same_shape(key) is not None and placing.cosine(key) < SAME]
+    not_undone = [f"{len(left)} of {len(placing.keys)} matrices ({components(left)}) lie nowhere in {placing.parent.name} that was looked."]
+    open_ends = [*(not_undone if left else []), *visible_factors(placing)]
+    return Layout(placing.parent.name, placing.counterpart, maps, undone, open_ends, kin)
+
+
+def _rotation(placing: Placing) -> list[str]:
+    """Inner products of columns survive a rotation of what the rows stand for; those of independent trainings have nothing in common."""
+    pairs = [(key, target) for key in placing.keys if not key[1] and WRITES_HIDDEN.search(key[0]) and (target := placing.same_shape(key))]
+    alike = [
+        likeness(*(print_of(model.columns(name, PRINT_ROWS).T) for model, name in zip((placing.own, placing.parent), pair, strict=True)))
+        for pair in pairs[:3]
+    ]
+    if max(alike, default=0.0) < SAME:
+        return []
+    return [f"The hidden dimensions look rotated: inner products agree with {placing.parent.name}'s (correlation {max(alike):.2f}), elements do not."]

@@ -1,0 +1,57 @@
+"""The plan of an audit some of whose models lie otherwise than their names say."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mergetrace.disguises.glimpses import Key
+from mergetrace.disguises.layout import Layout
+from mergetrace.models.pairing import View, pair
+
+ORDERS = ("row_map", "col_map")
+FORMATS = ("through", "stored_dtype")
+
+
+def rearranged_plan(
+    models: Mapping[str, Mapping[Key, View]], layouts: Mapping[str, Layout], suspect: str, required: list[str]
+) -> tuple[pd.DataFrame, list[dict[str, str]]]:
+    """Pair the models again, each slice under the suspect's name for it; what lies elsewhere in a model is looked up there.
+
+    layouts: of the audited models. Returns what pairing.pair does, with columns that say how views are read (see weights.View).
+    A parent's slice the suspect holds twice is compared twice, one it lacks is not compared.
+    """
+    order = layouts[suspect].counterpart
+    renamed, own_keys = {suspect: dict(models[suspect])}, {suspect: {key: key for key in models[suspect]}}
+    aside: list[dict[str, str]] = []
+    goals = {key: order.get(key, key) for key in models[suspect]}
+    for model, views in models.items():
+        if model == suspect:
+            continue
+        elsewhere = layouts[model].counterpart if model in layouts else {}
+        at = {elsewhere.get(key, key): key for key in views}
+        own_keys[model] = {key: at[goal] for key, goal in goals.items() if goal in at}
+        renamed[model] = {key: replace(views[own], tensor=key[0], slice=key[1]) for key, own in own_keys[model].items()}
+        used = set(own_keys[model].values())
+        aside += [{"model": model, "tensor": view.source, "reason": f"not in {suspect}"} for key, view in views.items() if key not in used]
+    plan, unpaired = pair(renamed, required)
+    return _with_maps(plan, layouts, own_keys), aside + unpaired
+
+
+def _with_maps(plan: pd.DataFrame, layouts: Mapping[str, Layout], own_keys: Mapping[str, Mapping[Key, Key]]) -> pd.DataFrame:
+    if not any(layout.maps for layout in layouts.values()):
+        return plan
+    rows = zip(plan["model"], plan["tensor"], plan["slice"], strict=True)
+    found: list[Mapping[str, Any]] = [
+        layouts[model].maps.get(own_keys[model][tensor, number], {}) if model in layouts else {} for model, tensor, number in rows
+    ]
+    columns = {name: pd.Series([_plain(maps.get(name)) for maps in found], dtype=object) for name in ORDERS if any(name in maps for maps in found)}
+    columns |= {name: [maps.get(name, "") for maps in found] for name in FORMATS}
+    dtypes = [maps.get("dtype", dtype) for maps, dtype in zip(found, plan["dtype"], strict=True)]
+    return plan.assign(**columns, dtype=dtypes, factor=[maps.get("factor", 1.0) for maps in found])
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.ndarray) else value

@@ -1,0 +1,1 @@
+"""Numbers turned into words: the rules, the reasons, the receipt."""

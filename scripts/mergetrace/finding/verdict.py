@@ -1,0 +1,172 @@
+"""The rules that turn numbers into one of a few words, with the reason for each.
+
+A rule looks at one audited model and answers yes with reasons, or stays silent; the first yes is the verdict, and where every
+rule is silent it is `inconclusive`. Accusing rules need exactness: a high cosine alone never convicts, because an independent
+finetune on the donor's own task reaches one too. The same rules judge the controls.
+"""
+
+from collections.abc import Callable, Collection
+from dataclasses import replace
+
+from mergetrace.finding.accusing import chosen_elements, finetune_of_donor, merge, merge_of_several_then_trained, merge_then_trained, other_merge
+from mergetrace.finding.traces import Case, Decision, lookalikes, rate_of, shared_step, told_apart
+from mergetrace.readable import decimal, rate
+
+ACCUSING = ("copy", "merge", "other_merge", "merge_then_trained", "finetune_of_donor")
+
+
+def decide(case: Case) -> Decision:
+    """The first rule that answers, else `inconclusive` with what would settle it.
+
+    An accusing verdict outside `accuse_with` becomes `inconclusive` too: its traces are stated, and no parent is named.
+    """
+    decision = next((decision for rule in RULES if (decision := rule(case)) is not None), _inconclusive(case))
+    if case.layout:
+        lines = [*(f"Undone: {line}" for line in case.layout["undone"]), *(f"Not undone: {line}" for line in case.layout["not_undone"])]
+        decision = replace(decision, reasons=[*decision.reasons, *lines])
+    if decision.verdict not in ACCUSING:
+        return decision
+    told, notes = _beside_lookalikes(case, decision.named)
+    if not told:
+        return Decision("inconclusive", [*decision.reasons, *notes])
+    decision = replace(decision, reasons=[*decision.reasons, *notes])
+    if decision.verdict in case.thresholds["accuse_with"]:
+        return decision
+    note = f"These are the traces of `{decision.verdict}`, a verdict that this configuration does not give (verdict.accuse_with)."
+    return Decision("inconclusive", [*decision.reasons, note])
+
+
+def copy(case: Case) -> Decision | None:
+    """Every element of every compared tensor equals one parent's."""
+    if case.summary["all_equal_base"]:
+        return Decision("copy", [f"Every compared element of {case.model} equals that of {case.base}."], {}, 1.0)
+    for donor, numbers in case.summary["donors"].items():
+        if numbers["all_equal"]:
+            return Decision("copy", [f"Every compared element of {case.model} equals that of {donor}."], {donor: 1.0}, 0.0)
+    return None
+
+
+def too_little(case: Case) -> Decision | None:
+    """Nothing large enough to vote was compared."""
+    if case.summary["slices"]:
+        return None
+    return Decision("inconclusive", ["No tensor large enough to count was compared; offer parents that share the suspect's large matrices."])
+
+
+def no_common_origin(case: Case) -> Decision | None:
+    """The raw weights do not point the same way. A finding only where every disguise was looked for: a permuted copy looks the same."""
+    cosine, layout = case.summary["base_cos"], case.layout
+    if cosine is None or cosine >= case.thresholds["min_base_cos"]:
+        return None
+    apart = f"The weights of {case.model} and {case.base} show no common origin (cosine {cosine:.3f}, below {case.thresholds['min_base_cos']})."
+    if layout is None:
+        return Decision("inconclusive", [apart, "Nobody looked for disguises (permuted neurons, moved layers): only local models are looked at."])
+    if layout["not_undone"]:
+        return Decision("inconclusive", [apart, "A disguise is visible and not undone."])
+    if layout["kin"] >= case.thresholds["max_chance_in_place"]:
+        where = f"{layout['kin']:.0%} of its matrices lie where those of {layout['reference']} do: a parent that was not offered may be the base."
+        return Decision("inconclusive", [apart, where])
+    return Decision(
+        "unrelated",
+        [
+            f"{apart} Nor does it with a donor: {layout['kin']:.1%} of its matrices lie where one of theirs does.",
+            f"Looked for and not found: {'; '.join(layout['looked_for'])}.",
+        ],
+    )
+
+
+def disguised(case: Case) -> Decision | None:
+    """Too much lies nowhere in the parents for an acquittal."""
+    if case.layout is None or case.layout["kin"] >= case.thresholds["min_in_place"]:
+        return None
+    return Decision(
+        "inconclusive",
+        [f"Only {case.layout['kin']:.0%} of the matrices lie where {case.layout['reference']} has its own; the others may be disguised."],
+    )
+
+
+def finetune_of_base(case: Case) -> Decision | None:
+    """Close to the base, and nothing in the donors' direction."""
+    summary, limits = case.summary, case.thresholds
+    cos_fit, signs = summary["cos_fit"], [donor["same_sign"] for donor in summary["donors"].values()]
+    if any(donor["is_base"] for donor in summary["donors"].values()) or cos_fit is None or None in signs:
+        return None
+    if abs(cos_fit) >= limits["max_innocent_cos"] or max(signs) >= limits["max_innocent_same_sign"]:
+        return None
+    if (exact := rate_of(summary)) is not None and exact > limits["max_control_bit_exact"]:
+        return None
+    return Decision(
+        "finetune_of_base",
+        [
+            f"{case.model} starts at {case.base} (cosine of the raw weights {summary['base_cos']:.4f}).",
+            f"Its changes do not follow any donor's: cos_fit {cos_fit:.3f} (limit {limits['max_innocent_cos']}), "
+            f"equal signs {rate(max(signs))} (limit {rate(limits['max_innocent_same_sign'])}; chance is 50 %).",
+            "No recipe over the offered models gives it back" + (f" (best {rate(exact)} of informative elements)." if exact is not None else "."),
+        ],
+        {},
+        1.0,
+    )
+
+
+RULES: tuple[Callable[[Case], Decision | None], ...] = (
+    copy,
+    too_little,
+    no_common_origin,
+    merge,
+    other_merge,
+    chosen_elements,
+    finetune_of_donor,
+    merge_then_trained,
+    merge_of_several_then_trained,
+    disguised,
+    finetune_of_base,
+)
+
+
+def _beside_lookalikes(case: Case, named: Collection[str]) -> tuple[bool, list[str]]:
+    """Whether every named donor is told apart from the donors that are like it, and what is to be said of them."""
+    told, notes = True, []
+    cosines = (case.summary.get("mixture") or {}).get("cosines", {})
+    for (own, other), (ours, theirs) in lookalikes(case, named).items():
+        counted = (
+            f"their changes have a cosine of {decimal(cosines[own][other])}, {ours:,} elements speak for {own} alone and {theirs:,} for {other} alone"
+        )
+        if told_apart(case, own, other, (ours, theirs)):
+            notes.append(f"{own} and {other} are alike but told apart: {counted}.")
+            continue
+        told = False
+        notes.append(
+            f"{own} and {other} cannot be told apart: {counted}. These are the traces of one of them, or of a relative of both, so neither is named. "
+            "Offering only one of them would settle the rest; which of the two it was is not in the weights."
+        )
+    return told, notes
+
+
+def _inconclusive(case: Case) -> Decision:
+    summary, limits = case.summary, case.thresholds
+    reasons = []
+    for donor, numbers in summary["donors"].items():
+        if numbers["is_base"]:
+            reasons.append(f"{donor} equals {case.base} in every compared element: the two cannot be told apart. Offer another donor or base.")
+    cos_fit, exact, informative = summary["cos_fit"], rate_of(summary), summary["recipe"]["informative_elements"]
+    if cos_fit is not None and abs(cos_fit) >= limits["max_innocent_cos"]:
+        reasons.append(f"{case.model} moves in the donors' direction (cos_fit {cos_fit:.3f}), which independent finetunes on the same task do too.")
+        if step := shared_step(case):
+            reasons.append(step)
+    if informative < limits["min_informative"]:
+        reasons.append(
+            f"Only {informative:,} elements are informative (at least {limits['min_informative']:,} are needed): "
+            "the differences are too few or too fine."
+        )
+    elif exact is not None and exact >= limits["min_bit_exact"]:
+        reasons.append(
+            f"A recipe gives back {rate(exact)} of {informative:,} informative elements, but that is no proof: one parent alone, shuffled elements "
+            "or a control come too close, or a parent's share is next to nothing."
+        )
+    elif exact is not None:
+        reasons.append(
+            f"No exact trace: the best recipe gives back {rate(exact)} of {informative:,} informative elements, "
+            f"{rate(summary['exact_share'] or 0.0)} of the tensors reach {rate(limits['min_bit_exact'])}. "
+            "Another base, a parent that was not offered or another merge method may explain it."
+        )
+    return Decision("inconclusive", reasons or ["No rule applies to these numbers."])

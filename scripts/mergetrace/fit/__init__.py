@@ -1,0 +1,1 @@
+"""From sums to numbers: alpha, cos_fit, shares, coverage, each with its error, pooled."""

@@ -1,0 +1,136 @@
+"""Merge formulas that choose elements by the size or the sign of the parents' changes."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mergetrace.merging.formulas import Merge, added_to_base
+from mergetrace.numerics import tool_sums
+from mergetrace.numerics.arithmetic import to_float32, total
+
+Array = NDArray[np.float64]
+
+
+def ties(merge: Merge) -> Array:
+    """Trim the smallest deltas, elect a sign, average those that agree (Yadav et al. 2023, arXiv 2306.01708), times lambda.
+
+    settings: `density.{model}` is the share kept. Of deltas equal at the threshold the tool keeps an arbitrary few: here all are kept, and
+    `undecided` says which they are.
+    """
+    deltas = [delta * kept for delta, kept in zip(merge.deltas(), _kept(merge), strict=True)]
+    return added_to_base(merge, _rescaled(merge, deltas), _agreeing(merge, _rescaled(merge, deltas)))
+
+
+def breadcrumbs(merge: Merge) -> Array:
+    """Without the smallest and the `gamma` largest deltas (Davari & Belilovsky 2023, arXiv 2312.06795); `elect` adds the sign election of TIES."""
+    deltas = _rescaled(merge, [delta * kept for delta, kept in zip(merge.deltas(), _kept(merge), strict=True)])
+    return added_to_base(merge, deltas, _agreeing(merge, deltas) if merge.settings.get("elect", 0) else None)
+
+
+def sce(merge: Merge) -> Array:
+    """Task vectors weighed by their mean square, those of the minority sign erased (Wan et al. 2024, arXiv 2408.07990).
+
+    `topk`: the share of elements kept, those on which the models' deltas vary most.
+    """
+    to_dtype, deltas, names = merge.round, _varied_most(merge), merge.names
+    if merge.facts.whole:
+        energy = [tool_sums.mean(to_dtype(delta * delta), merge.dtype) for delta in deltas]
+    elif merge.settings.get("topk", 1) < 1:
+        energy = [float(to_dtype(np.mean(delta * delta))) for delta in deltas]
+    else:
+        vectors = [{name: 1.0, merge.base_name: -1.0} for name in names]
+        energy = [float(to_dtype(merge.facts.inner(vector, vector) / merge.facts.elements)) for vector in vectors]
+    whole = float(total(energy, to_dtype))
+    # Weights too small to tell apart are taken as equal (the tool's limit).
+    weights = [float(to_dtype(value / whole)) if whole >= 1e-6 else float(to_dtype(1 / len(energy))) for value in energy]
+    positive = to_dtype(total(deltas, to_dtype)) >= 0
+    counted = [weight * (np.sign(delta) == np.where(positive, 1, -1)) for weight, delta in zip(weights, deltas, strict=True)]
+    mixed = total([to_dtype(delta * weight) for delta, weight in zip(deltas, counted, strict=True)], to_dtype)
+    divisor = np.maximum(total(counted, to_dtype), 1e-6)
+    return to_dtype(merge.base + to_dtype(mixed / divisor))
+
+
+def nearswap(merge: Merge) -> Array:
+    """Towards the model by at most t: weight min(1, t / |model - base|) (alchemonaut, QuartetAnemoi-70B-t0.0001, model card). weights[0] is t."""
+    to_dtype = merge.round
+    (model,), t = merge.models, merge.weights[0]
+    gap = np.maximum(to_dtype(np.abs(to_dtype(merge.base - model))), 1e-6)
+    share = np.clip(to_dtype(to_float32(to_dtype(1 / gap) * t)), 0, 1)
+    return to_dtype(to_dtype(share * model) + to_dtype(to_dtype(1 - share) * merge.base))
+
+
+def undecided(merge: Merge) -> Array:
+    """Elements exactly as large as a threshold, in any model: bool [n]. Which of them a tool keeps depends on its sort."""
+    found = np.zeros(merge.models[0].shape, bool)
+    if "topk" in merge.settings:
+        if merge.facts.whole:
+            return found
+        variance = _variance(merge.deltas(), merge)
+        return variance == _least(variance, merge.settings["topk"])
+    for i, delta in enumerate(merge.deltas()):
+        for threshold in _thresholds(merge, i):
+            found |= np.abs(delta) == threshold
+    return found
+
+
+def _varied_most(merge: Merge) -> list[Array]:
+    """The deltas, zero but for the share `topk` of elements on which they vary most."""
+    deltas, share = merge.deltas(), merge.settings.get("topk", 1.0)
+    if share >= 1:
+        return deltas
+    variance = _variance(deltas, merge)
+    if merge.facts.whole:
+        kept = tool_sums.largest(variance, int(share * np.count_nonzero(variance)), merge.dtype)
+    else:
+        kept = variance >= _least(variance, share)
+    return [delta * kept for delta in deltas]
+
+
+def _variance(deltas: list[Array], merge: Merge) -> Array:
+    return merge.round(np.var(np.stack(deltas), axis=0))
+
+
+def _least(variance: Array, share: float) -> float:
+    """The smallest variance among the largest `share` of those that are not zero."""
+    count = int(share * np.count_nonzero(variance))
+    return float(np.partition(variance, variance.size - count)[variance.size - count]) if count else np.inf
+
+
+def _shares(merge: Merge, name: str) -> tuple[float, float]:
+    """The share of deltas kept, and the share of the largest left out (less where density leaves no room)."""
+    density = merge.settings.get(f"density.{name}", 1.0)
+    return density, min(merge.settings.get(f"gamma.{name}", 0.0), max(1 - density, 0.0))
+
+
+def _thresholds(merge: Merge, index: int) -> tuple[float, float]:
+    """The smallest |delta| that one model keeps, and the smallest that is too large to be kept."""
+    name = merge.names[index]
+    density, top = _shares(merge, name)
+    if density >= 1:
+        return 0.0, np.inf
+    return tuple(merge.facts.smallest_kept(merge.base_name, name, share, merge.dtype) for share in (density + top, top))
+
+
+def _kept(merge: Merge) -> list[Array]:
+    kept = []
+    for i, delta in enumerate(merge.deltas()):
+        low, high = _thresholds(merge, i)
+        sizes = np.abs(delta)
+        kept.append((sizes >= low) & (sizes < high))
+    return kept
+
+
+def _rescaled(merge: Merge, deltas: list[Array]) -> list[Array]:
+    """The kept deltas scaled to the sum of |delta| that all had, where `rescale` is set."""
+    if not merge.settings.get("rescale", 0):
+        return deltas
+    to_dtype = merge.round
+    scales = [merge.facts.scale(merge.base_name, name, *_shares(merge, name), merge.dtype) for name in merge.names]
+    return [to_dtype(delta * scale) for delta, scale in zip(deltas, scales, strict=True)]
+
+
+def _agreeing(merge: Merge, deltas: list[Array]) -> list[Array]:
+    """1 where a model's weighted delta has the sign of the sum of all (zero counts as positive), else 0."""
+    to_dtype = merge.round
+    terms = [to_dtype(delta * to_dtype(weight)) for delta, weight in zip(deltas, merge.weights, strict=True)]
+    sign = np.where(total(terms, to_dtype) >= 0, 1, -1)
+    return [(np.sign(term) == sign).astype(np.float64) for term in terms]

@@ -1,0 +1,175 @@
+"""What a model holds, in a folder or on the Hub: its files, its tensors, what its configuration says and what its card claims."""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from mergetrace.errors import AuditError
+from mergetrace.files import whole_folder
+from mergetrace.models.hub import Pinned
+from mergetrace.models.safetensors_file import Header, read_model
+from mergetrace.models.strict_json import parse_object
+
+# Small files worth keeping: they explain the model and carry the chat template. Names are ours, never the model's.
+SMALL_FILES = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "chat_template.jinja",
+    "chat_template.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "README.md",
+    "LICENSE",
+    "model.safetensors.index.json",
+)
+MAX_SMALL_FILE = 64 * 2**20
+MAX_CARD_HEADER = 64 * 2**10
+
+
+def copy_small_files(folder: Path, target: Path) -> None:
+    """Copy the known small files of a model folder to `target` (created). Larger ones than 64 MiB are left behind."""
+    with whole_folder(target) as partial:
+        for name in SMALL_FILES:
+            source = folder / name
+            if source.is_file() and source.stat().st_size <= MAX_SMALL_FILE:
+                shutil.copyfile(source, partial / name)
+
+
+def tensor_table(folder: Path) -> pd.DataFrame:
+    """The table of a folder's tensors (see table_of). Raises AuditError for everything the strict header parser refuses."""
+    return table_of(read_model(folder), folder)
+
+
+def table_of(model: list[tuple[str, Header]], place: str | Path) -> pd.DataFrame:
+    """One row per tensor: name, shard, dtype (safetensors name), shape (list), start and end (absolute bytes in the shard).
+
+    model: the weight files and their headers. place: its name for messages.
+    """
+    rows = [
+        {"name": tensor.name, "shard": shard, "dtype": tensor.dtype, "shape": list(tensor.shape), "start": tensor.start, "end": tensor.end}
+        for shard, header in model
+        for tensor in header.tensors.values()
+    ]
+    if not rows:
+        raise AuditError(f"{place}: the safetensors files hold no tensor at all; give a model with weights")
+    return pd.DataFrame(rows)
+
+
+def describe(name: str, folder: Path, tensors: pd.DataFrame) -> dict[str, Any]:
+    """The manifest of a local model: files with size and, for the small ones, sha256; configuration facts; card claims.
+
+    Shards carry no sha256 here: the weights are read once, by the deltas.
+    """
+    shards = [{"name": file, "size": (folder / file).stat().st_size, "sha256": None} for file in sorted(tensors["shard"].unique())]
+    source = {"path": str(folder), "repo": None, "commit": None}
+    return _manifest(name, source, shards, tensors, folder, loading_notes(name, os.listdir(folder), folder))
+
+
+def describe_pinned(name: str, pinned: Pinned, folder: Path, tensors: pd.DataFrame) -> dict[str, Any]:
+    """The manifest of a model on the Hub at its pinned commit. folder: where its small files were fetched to.
+
+    Shards carry the sha256 that the Hub lists, which is checked only where a whole shard is read.
+    """
+    shards = [{"name": file, "size": pinned.files[file].size, "sha256": pinned.files[file].sha256} for file in sorted(tensors["shard"].unique())]
+    return _manifest(name, pinned.source, shards, tensors, folder, loading_notes(pinned.place, list(pinned.files), folder))
+
+
+def _manifest(
+    name: str, source: dict[str, Any], shards: list[dict[str, Any]], tensors: pd.DataFrame, folder: Path, notes: list[str]
+) -> dict[str, Any]:
+    small = [file for file in SMALL_FILES if (folder / file).is_file()]
+    return {
+        "model": name,
+        "source": source,
+        "files": [{"name": file, "size": (folder / file).stat().st_size, "sha256": _sha256(folder / file)} for file in small] + shards,
+        "tensors": len(tensors),
+        "tensor_bytes": int((tensors["end"] - tensors["start"]).sum()),
+        "config": read_config(folder / "config.json"),
+        "declared": read_card(folder / "README.md"),
+        "notes": notes,
+    }
+
+
+def loading_notes(place: str, present: Iterable[str], folder: Path) -> list[str]:
+    """What would make a loader use other weights than the shards read here, one sentence each.
+
+    place: the model's name for the reader; present: its files' names; folder: where its config.json is.
+    """
+    notes = []
+    if "adapter_config.json" in present:
+        notes.append(f"{place} also holds an adapter (adapter_config.json), which loaders may apply; it was not compared.")
+    if "transformers_weights" in _read_json_object(folder / "config.json"):
+        notes.append(f"{place}/config.json names other weights (`transformers_weights`), which were not compared.")
+    return notes
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The configuration facts pairing needs; a missing file gives empty facts, a broken one an AuditError."""
+    raw = _read_json_object(path)
+    text = raw.get("text_config") if isinstance(raw.get("text_config"), dict) else {}
+    quantization = raw.get("quantization_config") if isinstance(raw.get("quantization_config"), dict) else {}
+    architectures = raw.get("architectures")
+    block = quantization.get("weight_block_size")
+    return {
+        "architectures": [str(a) for a in architectures] if isinstance(architectures, list) else [],
+        "model_type": str(raw["model_type"]) if "model_type" in raw else None,
+        # transformers ties when either the outer or the text configuration says so
+        "tie_word_embeddings": bool(raw.get("tie_word_embeddings", text.get("tie_word_embeddings", False))),
+        "weight_block_size": block if _is_block_size(block) else None,
+    }
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """What the model card's YAML header claims: base_model (list), relation, license. Claims, not findings; all null where absent."""
+    claims: dict[str, Any] = {"base_model": None, "relation": None, "license": None}
+    if not path.is_file():
+        return claims
+    with open(path, encoding="utf-8", errors="replace") as handle:
+        text = handle.read(MAX_CARD_HEADER)
+    if not text.startswith("---"):
+        return claims
+    try:
+        header = yaml.safe_load(text[3:].split("\n---", 1)[0])
+    except (yaml.YAMLError, RecursionError, ValueError):
+        return claims
+    if not isinstance(header, dict):
+        return claims
+    base_model = header.get("base_model")
+    if isinstance(base_model, str):
+        claims["base_model"] = [base_model]
+    elif isinstance(base_model, list):
+        claims["base_model"] = [str(item) for item in base_model[:100]]
+    for claim, key in (("relation", "base_model_relation"), ("license", "license")):
+        if isinstance(header.get(key), str):
+            claims[claim] = header[key]
+    return claims
+
+
+def _read_json_object(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    if path.stat().st_size > MAX_SMALL_FILE:
+        raise AuditError(f"{path}: {path.stat().st_size} bytes is not a plausible configuration; fetch the file again")
+    return parse_object(path.read_bytes(), path)
+
+
+def _is_block_size(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(isinstance(v, int) and 0 < v <= 2**20 for v in value)
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -1,0 +1,1 @@
+"""Numbers as they are stored: dtypes, their lattices, rounded arithmetic, the numbers a person would write."""

@@ -1,0 +1,102 @@
+"""Finds a model's chat template among the copies of its small files."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mergetrace.probe.jinja_sandbox import MAX_TEMPLATE
+
+MAX_OTHERS = 16  # further templates looked at
+MAX_JSON = 64 << 20  # bytes; tokenizer_config.json lists every added token, a few MB at most
+SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+_TAKEN = ("messages", "add_generation_prompt", "tools", "documents")  # what transformers passes itself
+
+
+@dataclass(frozen=True)
+class Found:
+    """A model's chat template as its files have it; without one, `text` is None and `reason` says why."""
+
+    source: str | None = None
+    text: str | None = None
+    special_tokens: dict[str, str] = field(default_factory=dict)
+    reason: str | None = None
+
+
+def find_template(folder: str | Path) -> Found:
+    """Look where transformers looks, in its order: chat_template.jinja, tokenizer_config.json, a processor's chat_template.json."""
+    folder = Path(folder)
+    try:
+        settings = _read_object(folder / "tokenizer_config.json")
+        tokens = _special_tokens(settings)
+        for name in ("chat_template.jinja", "tokenizer_config.json", "chat_template.json"):
+            text = _read(folder / name, MAX_TEMPLATE) if name.endswith(".jinja") else _default_template(_read_object(folder / name))
+            if text is not None:
+                "".join([text, *tokens.values()]).encode()  # JSON can smuggle in lone surrogates
+                return Found(name, text, tokens)
+    except (ValueError, RecursionError) as error:  # ValueError covers bad JSON and bad Unicode
+        return Found(reason=f"the chat template cannot be read: {' '.join(str(error).split())[:300]}")
+    return Found(reason="no chat template among the model's files")
+
+
+def other_templates(folder: str | Path, used: str | None) -> list[tuple[str, str]]:
+    """(where, text) of every further chat template among a model's files that differs from `used`, the one that find_template found.
+
+    Named ones in tokenizer_config.json and chat_template.json, and files of additional_chat_templates/ as transformers writes them.
+    Unreadable files are find_template's to report.
+    """
+    folder = Path(folder)
+    found: dict[str, str] = {}
+    try:
+        for name in ("tokenizer_config.json", "chat_template.json", "processor_config.json"):
+            value = _read_object(folder / name).get("chat_template")
+            entries = {entry.get("name"): entry.get("template") for entry in value if isinstance(entry, dict)} if isinstance(value, list) else value
+            entries = entries if isinstance(entries, dict) else {None: entries}
+            found |= {f"{name}: {key}" if key else name: text for key, text in entries.items() if isinstance(text, str)}
+        for path in sorted(folder.glob("additional_chat_templates/*.jinja")):
+            found[f"additional_chat_templates/{path.name}"] = _read(path, MAX_TEMPLATE) or ""
+        "".join([*found, *found.values()]).encode()
+    except (ValueError, RecursionError, TypeError):
+        return []
+    distinct = {text: where for where, text in reversed(found.items()) if text != used}
+    return sorted((where[:200], text) for text, where in distinct.items())[:MAX_OTHERS]
+
+
+def _read(path: Path, limit: int) -> str | None:
+    """The file's text, None without the file; ValueError if it is larger than `limit` bytes."""
+    if not path.is_file():
+        return None
+    with path.open("rb") as handle:
+        data = handle.read(limit + 1)
+    if len(data) > limit:
+        raise ValueError(f"{path.name} is larger than {limit:,} bytes")
+    return data.decode("utf-8")
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    value = json.loads(_read(path, MAX_JSON) or "{}")
+    if not isinstance(value, dict):
+        raise ValueError(f"{path.name} holds no JSON object")
+    return value
+
+
+def _default_template(settings: dict[str, Any]) -> str | None:
+    """The template under `chat_template`: a text, or the one called default among several named ones."""
+    value = settings.get("chat_template")
+    if isinstance(value, list):
+        value = next((entry.get("template") for entry in value if isinstance(entry, dict) and entry.get("name") == "default"), None)
+    if isinstance(value, dict):
+        value = value.get("default")
+    return value if isinstance(value, str) else None
+
+
+def _special_tokens(settings: dict[str, Any]) -> dict[str, str]:
+    """What transformers lets a template print: bos_token and its kin, any other *_token, and the named extra tokens.
+
+    Each is stored as a text or as {"content": text}. A text under such a name need not be a token: it may be a system prompt.
+    """
+    values = {name: value for name, value in settings.items() if name in SPECIAL_TOKENS or name.endswith("_token")}
+    for extra in ("extra_special_tokens", "model_specific_special_tokens"):
+        values |= settings[extra] if isinstance(settings.get(extra), dict) else {}
+    texts = {name: value.get("content") if isinstance(value, dict) else value for name, value in values.items()}
+    return {name: text for name, text in texts.items() if isinstance(text, str) and name.isidentifier() and name not in _TAKEN}

@@ -1,0 +1,147 @@
+"""What a merge that drops elements leaves behind, where no formula can give it back: random masks, and choices by other rules.
+
+Survivors of a drop are base + weight * delta, exactly, whatever chose them; which elements survived, seen against the size of the delta, names the
+family: DARE drops at random (Yu et al. 2024, arXiv 2311.03099), DELLA with a probability that falls with the rank of |delta| (Deep et al.
+2024, arXiv 2406.11617), TIES the smallest, breadcrumbs both tails (Davari & Belilovsky 2023, arXiv 2312.06795).
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from mergetrace.merging.recipes import Piece
+from mergetrace.numerics.rounding import replay, replay_intervals
+from mergetrace.search.trial import Trial, narrow
+
+Array = NDArray[np.float64]
+
+BINS = 10
+MIN_MOVED = 200
+MIN_STAYED = 0.02
+MIN_SURVIVORS = 0.8
+MIN_OVER_CHANCE = 0.4
+
+
+def signature(trial: Trial, donors: tuple[str, ...]) -> dict[str, Any] | None:
+    """The family of a dropping merge and the numbers behind it, for the strongest donor; None where nothing could be measured.
+
+    stayed: share of well separated elements at the base's value, in slices where not all are. survivors: share of the others that one weight per
+    slice explains, and the same with the donor's deltas shuffled; weight: of the survivors. kept_by_size: share kept in ten classes of |delta|,
+    smallest first; auc: chance that a kept delta is larger than a dropped one. unscaled_weight: the weight before survivors were scaled to the sum
+    of |delta| that all had, as DARE and DELLA do.
+    family: dare, della, ties, breadcrumbs, selection (another choice), or None: the signature is that of no dropping merge.
+    """
+    found = [measured for piece in trial.pieces if (measured := _measure(trial, piece, donors)) is not None]
+    if not found:
+        return None
+    weights = [one["moved"] for one in found]
+    total = sum(one["informative"] for one in found)
+    kept_by_size = np.sum([one["kept_by_size"] for one in found], axis=0) / np.sum([one["by_size"] for one in found], axis=0)
+    numbers = {
+        "donors": list(donors),
+        "informative": total,
+        "stayed": 1 - sum(weights) / total,
+        "survivors": float(np.average([one["survivors"] for one in found], weights=weights)),
+        "survivors_shuffled": float(np.average([one["shuffled"] for one in found], weights=weights)),
+        "weights": {donor: float(np.median([one["weights"][i] for one in found])) for i, donor in enumerate(donors)},
+        "auc": float(np.average([one["auc"] for one in found], weights=weights)),
+        "kept_by_size": [float(share) for share in kept_by_size],
+    }
+    family = _family(numbers)
+    numbers["unscaled_weight"] = float(np.median([one["weights"][0] * one["mass"] for one in found])) if len(donors) == 1 else None
+    density = 1 - numbers["stayed"] if len(donors) == 1 else None
+    return {"family": family, "density": density, **numbers}
+
+
+def _measure(trial: Trial, piece: Piece, donors: tuple[str, ...]) -> dict[str, Any] | None:
+    base, stored = piece.values[trial.frame.base], piece.audited.values()
+    far = np.logical_and.reduce([narrow(piece, (trial.frame.base, donor), trial.width) for donor in donors])
+    far &= _touched(piece, far & (stored != base))  # experts that stayed whole, between others that moved whole, were not dropped from
+    moved = far & (stored != base)
+    if moved.sum() < MIN_MOVED:
+        return None
+    low, high = (ends[moved] - base[moved] for ends in piece.audited.midpoints())
+    deltas = [piece.values[donor][moved] - base[moved] for donor in donors]
+    generator = np.random.default_rng(0)
+    weights = _weights(low, high, deltas, trial.width)
+    size = np.abs(piece.values[donors[0]] - base)[far]
+    kept = moved[far]
+    ranks = rankdata(size)
+    classes = np.minimum((ranks - 1) * BINS // len(ranks), BINS - 1).astype(int)
+    dropped = int((~kept).sum())
+    larger = (ranks[kept].sum() - kept.sum() * (kept.sum() + 1) / 2) / (kept.sum() * dropped) if dropped else np.nan
+    return {
+        "informative": int(far.sum()),
+        "moved": int(moved.sum()),
+        "survivors": _explained(low, high, deltas, weights, trial.width),
+        "shuffled": _shuffled(low, high, deltas, trial.width, generator),
+        "weights": weights,
+        "mass": float(size[kept].sum() / size.sum()),
+        "auc": 0.5 if np.isnan(larger) else float(larger),
+        "kept_by_size": np.bincount(classes, kept, BINS),
+        "by_size": np.bincount(classes, minlength=BINS),
+    }
+
+
+def _touched(piece: Piece, moved: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The elements of those slices in which anything moved: bool [n]."""
+    return np.concatenate([np.full(len(part), part.any()) for part in np.split(moved, piece.ends[:-1])])
+
+
+def _weights(low: Array, high: Array, deltas: list[Array], width: float) -> list[float]:
+    """Each donor's weight on its own survivors: the weight that most moved elements share."""
+    zero = np.zeros_like(low)
+    return [replay(*replay_intervals(low, high, zero, delta), width).alpha for delta in deltas]
+
+
+def _explained(low: Array, high: Array, deltas: list[Array], weights: list[float], width: float) -> float:
+    """The share of elements that some non-empty subset of the weighted deltas gives back: their sum, or (two donors) their average.
+
+    Methods that divide by the weights of what was kept average two survivors and leave a single one as it is.
+    """
+    singles = [weight * delta for delta, weight in zip(deltas, weights, strict=True)]
+    alone = np.logical_or.reduce([_hit(low, high, one) for one in singles])
+    if len(singles) == 1:
+        return float(alone.mean())
+    sums = [np.zeros_like(low)]
+    for single in singles:
+        sums += [one + single for one in sums]
+    added = alone | np.logical_or.reduce([_hit(low, high, one) for one in sums[1:]])
+    if len(singles) > 2:
+        return float(added.mean())
+    rest = [part[~alone] for part in (low, high, *singles)]
+    share = replay(*replay_intervals(*rest), width).alpha  # of the second donor, on which most of the others agree
+    averaged = alone | _hit(low, high, (1 - share) * singles[0] + share * singles[1]) if 0 < share < 1 else alone
+    return float(max(added.mean(), averaged.mean()))
+
+
+def _hit(low: Array, high: Array, change: Array) -> NDArray[np.bool_]:
+    """Where a change gives the stored number, to half a percent of the change (narrow arithmetic)."""
+    slack = 0.005 * np.abs(change)
+    return (change >= low - slack) & (change <= high + slack)
+
+
+def _shuffled(low: Array, high: Array, deltas: list[Array], width: float, generator: np.random.Generator) -> float:
+    """What the same search explains with the deltas at other elements."""
+    elsewhere = [generator.permutation(delta) for delta in deltas]
+    return _explained(low, high, elsewhere, _weights(low, high, elsewhere, width), width)
+
+
+def _family(numbers: dict[str, Any]) -> str | None:
+    if numbers["stayed"] < MIN_STAYED or numbers["survivors"] < max(MIN_SURVIVORS, numbers["survivors_shuffled"] + MIN_OVER_CHANCE):
+        return None
+    if len(numbers["donors"]) > 1:
+        return "dropped"
+    kept, auc = np.array(numbers["kept_by_size"]), numbers["auc"]
+    classes = np.arange(BINS)
+    slope, start = np.polyfit(classes, kept, 1)
+    middle = kept[3:8].max()
+    families = {
+        "dare": np.ptp(kept) < 0.06 and abs(auc - 0.5) < 0.03,
+        "ties": auc > 0.97,
+        "breadcrumbs": kept[-1] < middle - 0.05 and kept[0] < middle - 0.2,
+        "della": slope > 0.01 and np.abs(kept - (slope * classes + start)).max() < 0.06,
+    }
+    return next((family for family, is_so in families.items() if is_so), "selection")

@@ -1,0 +1,1 @@
+"""The demo's models, trained and merged in a minute."""

@@ -1,0 +1,1 @@
+"""Weights read once: the sums that every later number is made of, and the evidence that is kept."""

@@ -1,0 +1,138 @@
+"""The sums that every later number is made of, in one pass over the elements of a slice.
+
+Per block of a slice, with u = audited - base, v_j = donor_j - base and b = base:
+the Gram matrix of [u, v_1..v_k, b], the rounding energy of the audited model, and exact counts of equal elements.
+Elements that are NaN or infinite in any model are counted in `nonfinite` and left out of everything else.
+
+Three implementations of the same sums, equal to the last few bits of float64: gram_numba is faster than files are read and costs about
+a second to load, gram_arrays costs nothing to load and is some fifteen times slower, gram_torch works on a GPU. `kernel_for` chooses.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mergetrace.models.weights import scaled
+from mergetrace.numerics.dtypes import FORMATS, ulp
+from mergetrace.sums import gram_arrays
+from mergetrace.sums.frames import Frame
+
+Array = NDArray[np.float64]
+Sums = dict[tuple[str, ...], Array]
+"""By (audited, donor, base): float64 [pieces, 12], columns TRIO; by (donor, donor, base): float64 [pieces]; by (): nonfinite, float64 [pieces]."""
+
+TRIO = ("uu", "ub", "bb", "uv", "bv", "vv", "rounding", "equal_base", "parents_agree", "all_agree", "equal_donor", "same_sign")
+
+LITTLE = 1 << 28  # bytes: the array formulas read this in about the second that loading the compiled kernel takes
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Elements as the file holds them: their bytes, their dtype, and the FP8 scale of each where there is one."""
+
+    raw: NDArray[np.uint8]
+    dtype: str
+    scales: Array | None = None
+
+
+class Kernel(Protocol):
+    """What an implementation offers. Numbers are what its own `load` returns; the rest is described in gram_arrays."""
+
+    def buffer(self, size: int) -> NDArray[np.uint8]: ...
+    def load(self, raw: NDArray[np.uint8], dtype: str, scales: Array | None) -> Any: ...
+    def trio_sums(self, s: Any, d: Any, b: Any, edges: NDArray[np.int64], smallest: float) -> Array: ...
+    def cross_sums(self, d: Any, e: Any, b: Any, edges: NDArray[np.int64]) -> Array: ...
+
+
+def kernel_for(size: int, device: str = "cpu") -> Kernel:
+    """The implementation that sums `size` bytes sooner on the processor, its own loading included; on "cuda" that of the GPU.
+
+    AuditError where there is no GPU.
+    """
+    if device == "cuda":
+        from mergetrace.sums import gram_torch  # noqa: PLC0415 - two seconds
+
+        return gram_torch.on_gpu()
+    if size <= LITTLE:
+        return gram_arrays
+    from mergetrace.sums import gram_numba  # noqa: PLC0415 - a second of loading that little data does not repay
+
+    return gram_numba
+
+
+def run_sums(frames: Sequence[Frame], stored: Mapping[str, Stored], edges: NDArray[np.int64], kernel: Kernel) -> Sums:
+    """Sum pieces edges[i]..edges[i+1] of the elements in memory under every frame. edges: int64, from 0 to the number of elements."""
+    numbers = {name: kernel.load(held.raw, held.dtype, held.scales) for name, held in stored.items()}
+    sums = _sums(frames, stored, numbers, edges, kernel)
+    sums[()] = np.zeros(edges.size - 1)
+    if all(np.isfinite(values).all() for values in sums.values()):  # one NaN or infinity makes a sum of squares NaN or infinite
+        return sums
+    values = {name: gram_arrays.load(held.raw, held.dtype, held.scales) for name, held in stored.items()}
+    finite = np.logical_and.reduce([np.isfinite(value) for value in values.values()])
+    left = np.concatenate([[0], np.cumsum(finite)])[edges]
+    width = {name: FORMATS[held.dtype].width for name, held in stored.items()}
+    kept = {
+        name: Stored(held.raw.reshape(-1, width[name])[finite].reshape(-1), held.dtype, None if held.scales is None else held.scales[finite])
+        for name, held in stored.items()
+    }
+    sums = _sums(frames, kept, {name: value[finite] for name, value in values.items()}, left, gram_arrays)
+    return {**sums, (): np.diff(edges) - np.diff(left).astype(np.float64)}
+
+
+def _sums(frames: Sequence[Frame], stored: Mapping[str, Stored], numbers: Mapping[str, Any], edges: NDArray[np.int64], kernel: Kernel) -> Sums:
+    sums: Sums = {}
+    for frame in frames:
+        audited = stored[frame.audited]
+        form = FORMATS[audited.dtype]
+        for donor in frame.donors:
+            trio = kernel.trio_sums(numbers[frame.audited], numbers[donor], numbers[frame.base], edges, 2.0**form.min_exponent)
+            trio[:, 6] *= 2.0 ** (-2 * form.fraction_bits) / 12
+            if audited.scales is not None:  # the spacing is that of the stored numbers, scaled
+                spacing = scaled(ulp(audited.raw, audited.dtype), audited.scales)
+                trio[:, 6] = [np.square(spacing[start:end]).sum() / 12 for start, end in pairwise(edges)]
+            sums[frame.audited, donor, frame.base] = trio
+        for i, donor in enumerate(frame.donors):
+            for other in frame.donors[i + 1 :]:
+                if (donor, other, frame.base) not in sums:
+                    sums[donor, other, frame.base] = kernel.cross_sums(numbers[donor], numbers[other], numbers[frame.base], edges)
+    return sums
+
+
+def records(frames: Sequence[Frame], sums: Sums, lengths: NDArray[np.int64]) -> Iterator[dict[str, object]]:
+    """One flat record per block and frame: model, base, block, n, nonfinite, `uu`, `ub`, `bb`, `rounding`, `uv.{donor}`, `bv.{donor}`,
+    `vv.{donor}.{donor}` and the counts `equal_base`, `equal_donor.{donor}`, `parents_agree.{donor}`, `moved_alone.{donor}`,
+    `stayed_alone.{donor}`, `same_sign.{donor}`, `both_moved.{donor}`.
+
+    sums: of whole blocks. lengths: int64 [blocks], in elements.
+    """
+    for block, length in enumerate(lengths.tolist()):
+        skipped = int(sums[()][block])
+        for frame in frames:
+            record: dict[str, object] = {"model": frame.audited, "base": frame.base, "block": block, "nonfinite": skipped, "n": length - skipped}
+            for i, donor in enumerate(frame.donors):
+                trio = dict(zip(TRIO, sums[frame.audited, donor, frame.base][block].tolist(), strict=True))
+                if i == 0:
+                    record |= {key: trio[key] for key in ("uu", "ub", "bb", "rounding")}
+                    record["equal_base"] = int(trio["equal_base"])
+                record |= {f"uv.{donor}": trio["uv"], f"bv.{donor}": trio["bv"], f"vv.{donor}.{donor}": trio["vv"]}
+                for other in frame.donors[i + 1 :]:
+                    record[f"vv.{donor}.{other}"] = float(sums[donor, other, frame.base][block])
+                record |= {f"{key}.{donor}": count for key, count in _counts(trio, length - skipped).items()}
+            yield record
+
+
+def _counts(trio: Mapping[str, float], n: int) -> dict[str, int]:
+    """The counts for one donor, from those that the kernels make."""
+    still, parents_agree, all_agree = (int(trio[key]) for key in ("equal_base", "parents_agree", "all_agree"))
+    return {
+        "equal_donor": int(trio["equal_donor"]),
+        "parents_agree": parents_agree,
+        "moved_alone": parents_agree - all_agree,
+        "stayed_alone": still - all_agree,
+        "same_sign": int(trio["same_sign"]),
+        "both_moved": n - still - parents_agree + all_agree,
+    }
