@@ -1,12 +1,13 @@
-"""Ways to hide a model that do not change what it computes, or hardly: the tensors of a Qwen3 of realmerge.py in another order or size."""
+"""Ways to hide a model that do not change what it computes, or hardly: the tensors of a Qwen3 in another order or size.
+
+Of a mixture of experts, `experts_permuted`, `scaled`, `noisy`, `quantised` and `in_half` know the tensors.
+"""
 
 import re
 
 import torch
 from planting import Tensors
-from realmerge import CONFIG
 
-HEADS, GROUPS, HEAD = CONFIG["num_attention_heads"], CONFIG["num_key_value_heads"], CONFIG["head_dim"]
 LAYER = re.compile(r"^model\.layers\.(\d+)\.")
 
 
@@ -24,9 +25,11 @@ def heads_permuted(tensors: Tensors, seed: int = 0) -> Tensors:
     """Whole groups of query heads with their key and value head, and the heads within each group."""
     generator, found = torch.Generator().manual_seed(seed), dict(tensors)
     for name in [name for name in tensors if name.endswith("self_attn.q_proj.weight")]:
-        groups = torch.randperm(GROUPS, generator=generator).flip(0)
-        heads = torch.cat([group * (HEADS // GROUPS) + torch.randperm(HEADS // GROUPS, generator=generator) for group in groups])
-        queries, keys = _rows(heads), _rows(groups)
+        size = len(tensors[name.replace("q_proj.weight", "q_norm.weight")])
+        count, shared = len(tensors[name]) // size, len(tensors[name]) // len(tensors[name.replace("q_proj", "k_proj")])
+        groups = torch.randperm(count // shared, generator=generator).flip(0)
+        heads = torch.cat([group * shared + torch.randperm(shared, generator=generator) for group in groups])
+        queries, keys = _rows(heads, size), _rows(groups, size)
         found[name] = tensors[name][queries]
         for other in ("k_proj", "v_proj"):
             at = name.replace("q_proj", other)
@@ -38,7 +41,7 @@ def heads_permuted(tensors: Tensors, seed: int = 0) -> Tensors:
 
 def hidden_permuted(tensors: Tensors, seed: int = 0) -> Tensors:
     """The hidden dimensions of the whole model in another order."""
-    order = torch.randperm(CONFIG["hidden_size"], generator=torch.Generator().manual_seed(seed))
+    order = torch.randperm(_hidden(tensors), generator=torch.Generator().manual_seed(seed))
 
     def permuted(name: str, tensor: torch.Tensor) -> torch.Tensor:
         if tensor.ndim == 1:
@@ -50,7 +53,7 @@ def hidden_permuted(tensors: Tensors, seed: int = 0) -> Tensors:
 
 def hidden_rotated(tensors: Tensors, seed: int = 0) -> Tensors:
     """The hidden dimensions rotated, rounded to the same dtype; norms are left as they are, which is enough for a test of what shows."""
-    square = torch.randn(CONFIG["hidden_size"], CONFIG["hidden_size"], generator=torch.Generator().manual_seed(seed))
+    square = torch.randn(_hidden(tensors), _hidden(tensors), generator=torch.Generator().manual_seed(seed))
     rotation = torch.linalg.qr(square)[0]
 
     def rotated(name: str, tensor: torch.Tensor) -> torch.Tensor:
@@ -73,15 +76,6 @@ def with_layers(tensors: Tensors, order: list[int]) -> Tensors:
         old = f"model.layers.{layer}."
         found |= {f"model.layers.{place}." + name.removeprefix(old): tensor.clone() for name, tensor in tensors.items() if name.startswith(old)}
     return found
-
-
-def _rows(heads: torch.Tensor) -> torch.Tensor:
-    """The rows of whole heads."""
-    return (heads[:, None] * HEAD + torch.arange(HEAD)).reshape(-1)
-
-
-def _own(tensors: Tensors) -> Tensors:
-    return {name: tensor.contiguous() for name, tensor in tensors.items()}
 
 
 def experts_permuted(tensors: Tensors, seed: int = 0) -> Tensors:
@@ -115,3 +109,39 @@ def quantised(tensors: Tensors) -> Tensors:
             found[name] = (tensor.float() / scale).to(torch.float8_e4m3fn)
             found[name.removesuffix(".weight") + ".weight_scale_inv"] = scale.reshape(1, 1)
     return found
+
+
+def in_half(tensors: Tensors) -> Tensors:
+    """Stored as F16."""
+    return {name: tensor.half() for name, tensor in tensors.items()}
+
+
+def vocabulary_permuted(tensors: Tensors, seed: int = 0) -> Tensors:
+    """The tokens in another order; their names, in the tokenizer, would be in that order too."""
+    order = torch.randperm(len(tensors["model.embed_tokens.weight"]), generator=torch.Generator().manual_seed(seed))
+    return _own({name: tensor[order] if re.search("embed_tokens|lm_head", name) else tensor for name, tensor in tensors.items()})
+
+
+def norms_folded(tensors: Tensors) -> Tensors:
+    """The weights of the layers' norms multiplied into the columns of the matrices that read them, and set to 1."""
+    found = dict(tensors)
+    for norm, readers in (("input_layernorm", r"self_attn\.[qkv]_proj"), ("post_attention_layernorm", r"mlp\.(gate|up)_proj")):
+        for name in [name for name in tensors if name.endswith(norm + ".weight")]:
+            prefix = re.escape(name.removesuffix(norm + ".weight"))
+            for reader in [other for other in tensors if re.match(prefix + readers, other)]:
+                found[reader] = (tensors[reader].float() * tensors[name].float()).to(tensors[reader].dtype)
+            found[name] = torch.ones_like(tensors[name])
+    return found
+
+
+def _hidden(tensors: Tensors) -> int:
+    return tensors["model.embed_tokens.weight"].shape[1]
+
+
+def _rows(heads: torch.Tensor, size: int) -> torch.Tensor:
+    """The rows of whole heads."""
+    return (heads[:, None] * size + torch.arange(size)).reshape(-1)
+
+
+def _own(tensors: Tensors) -> Tensors:
+    return {name: tensor.contiguous() for name, tensor in tensors.items()}

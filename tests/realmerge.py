@@ -61,3 +61,16 @@ def mergekit(config: dict[str, Any] | str, output: Path) -> Path:
     options = MergeOptions(write_model_card=False, quiet=True, device="cpu", copy_tokenizer=False, random_seed=0)
     run_merge(MergeConfiguration.model_validate(mapping), str(output), options)
     return output
+
+
+def mergekit_experts(models: list[Path], output: Path) -> Path:
+    """A mixture of experts that mergekit makes of dense models: an expert of each, all else of the first."""
+    from mergekit.moe.config import MoEMergeConfig  # noqa: PLC0415 - takes seconds to import
+    from mergekit.options import MergeOptions  # noqa: PLC0415
+    from mergekit.scripts.moe import build  # noqa: PLC0415
+
+    experts = [{"source_model": str(model.resolve()), "positive_prompts": []} for model in models]
+    config = {"base_model": experts[0]["source_model"], "gate_mode": "random", "dtype": "bfloat16", "experts": experts}
+    torch.manual_seed(0)  # for the routers
+    build(MoEMergeConfig.model_validate(config), str(output), MergeOptions(write_model_card=False, quiet=True, device="cpu", copy_tokenizer=False))
+    return output

@@ -19,7 +19,8 @@ TWO, THREE = ("donor", "second"), ("donor", "second", "third")
 
 @dataclass(frozen=True)
 class Case:
-    """One audit. `made` says how the suspect comes to be: {"model": name}, {"merge": mergekit configuration over names}, or either with "then".
+    """One audit. `made` says how the suspect comes to be: {"model": name}, {"merge": mergekit configuration over names} or
+    {"experts": names}, each perhaps with "then", a training, and "hide", disguises.
 
     `verdicts`: acceptable words, the best first. `named`: the parents a verdict that names any must name. `alphas`: shares of the donors, where
     one number exists. `families`: recipe families that are right, the honest ties included. `guilty`: made of at least two offered models.

@@ -3,6 +3,7 @@
 import random
 
 from case import Case
+from disguised import disguised_innocents, disguised_merges
 from innocents import copies, finetunes, siblings, wrong_questions
 from merges import linear_merges, other_merges, trained_merges
 
@@ -39,6 +40,10 @@ MOE = (
     "donor as suspect, its TIES merge as donor",
     "copy of the base",
     "copy of the donor",
+    "linear .571, experts renumbered",
+    "linear .571, as FP8",
+    "twin, experts renumbered",
+    "twin, as FP8",
 )
 """The cases of an architecture that trains four times slower: one of each kind that mergekit can make (its DELLA fails on a matrix of one row)."""
 
@@ -51,6 +56,7 @@ def all_cases() -> list[Case]:
 def family_cases(arch: str, seed: int) -> list[Case]:
     """The cases of one family: merges, merges with training on top, and at least as many that are not merges of what is offered."""
     rng = random.Random(f"{arch} {seed}")
-    merges = [*linear_merges(rng), *other_merges(rng), *trained_merges()]
-    drafts = [*merges, *siblings(), *finetunes(), *wrong_questions(rng), *copies()]
-    return [Case(id=f"{arch}-{seed}/{name}", arch=arch, seed=seed, **draft) for name, draft in drafts if arch != "moe" or name in MOE]
+    merges = [*linear_merges(rng), *other_merges(rng), *trained_merges(), *disguised_merges()]
+    drafts = [*merges, *siblings(), *finetunes(), *wrong_questions(rng), *copies(), *disguised_innocents()]
+    kept = [draft for draft in drafts if (draft[0] in MOE if arch == "moe" else "experts renumbered" not in draft[0])]
+    return [Case(id=f"{arch}-{seed}/{name}", arch=arch, seed=seed, **draft) for name, draft in kept]

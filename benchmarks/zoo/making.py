@@ -1,25 +1,44 @@
-"""How the suspects of the zoo are made: mergekit itself, and a little training."""
+"""How the suspects of the zoo are made: mergekit itself, a little training, and a disguise."""
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import disguises
 import yaml
 from case import Case
-from realmerge import mergekit
+from realmerge import mergekit, mergekit_experts
 from safetensors.torch import load_file
-from trainer import Training, trained, write
+from trainer import Tensors, Training, trained, write
 
 
 def make(folder: Path, made: dict[str, Any], models: dict[str, Path], case: Case) -> Path:
-    """Make one model as its case says (see cases.Case.made); returns its folder."""
-    source = models[made["model"]] if "model" in made else mergekit(with_paths(made["merge"], models), folder.with_name(folder.name + "-merged"))
-    if "then" not in made:
+    """Make one model as its case says (see case.Case.made); returns its folder."""
+    source = _source(folder.with_name(folder.name + "-merged"), made, models)
+    if "then" not in made and "hide" not in made:
         return source
-    how = Training(*made["then"])
-    start = {name: tensor for path in sorted(source.glob("*.safetensors")) for name, tensor in load_file(path).items()}
-    write(folder, case.arch, trained(case.arch, start, how, case.seed))
+    tensors = {name: tensor for path in sorted(source.glob("*.safetensors")) for name, tensor in load_file(path).items()}
+    if "then" in made:
+        how = Training(*made["then"])
+        tensors = trained(case.arch, tensors, how, case.seed)
+    write(folder, case.arch, hidden(tensors, made.get("hide", ())))
     return folder
+
+
+def hidden(tensors: Tensors, hide: Sequence[Sequence[Any]]) -> Tensors:
+    """The model under disguises, one after the other: (function of disguises.py, its arguments)."""
+    for name, *arguments in hide:
+        tensors = getattr(disguises, name)(tensors, *arguments)
+    return tensors
+
+
+def _source(folder: Path, made: dict[str, Any], models: dict[str, Path]) -> Path:
+    if "model" in made:
+        return models[made["model"]]
+    if "merge" in made:
+        return mergekit(with_paths(made["merge"], models), folder)
+    return mergekit_experts([models[name] for name in made["experts"]], folder)
 
 
 def with_paths(config: dict[str, Any], models: dict[str, Path]) -> str:

@@ -38,7 +38,7 @@ def write_readme(path: Path, rows: list[Row], every: list[Row], planned: int, ol
         "# The zoo",
         "",
         "Written by `make bench-zoo`; do not edit. Every suspect is made by mergekit or by training, of models that were trained (`trainer.py`);",
-        "the answer is planted (`merges.py`, `innocents.py`). Thresholds and rules were set on the tuning seeds",
+        "the answer is planted (`merges.py`, `innocents.py`, `disguised.py`). Thresholds and rules were set on the tuning seeds",
         f"({seeds['tuning']}); the reporting seeds ({seeds['reporting']}) are other trainings.",
         f"{len(rows)} of {planned} cases, {seconds / max(1, len(rows)):.1f} processor seconds each, {training_s:.0f} for the families' training:",
         f"{(planned * seconds / max(1, len(rows)) + training_s) / 120:.0f} minutes for all on two cores that have nothing else to do. Interrupted,",

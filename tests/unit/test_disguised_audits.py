@@ -1,16 +1,13 @@
 """Whole audits of real merges in disguise: the merge is reproduced bit for bit once the disguise is undone, and nobody innocent is accused."""
 
 import json
-import subprocess
-import sys
 
 import pytest
-import yaml
-from disguises import experts_permuted, heads_permuted, hidden_permuted, neurons_permuted, noisy, quantised, scaled, with_layers
+from disguises import experts_permuted, heads_permuted, hidden_permuted, in_half, neurons_permuted, noisy, quantised, scaled, with_layers
 from inprocess import audit
 from moe_models import make_moe_models
 from planting import blend, finetuned, write_model
-from realmerge import CONFIG, mergekit, qwen, write_qwen
+from realmerge import CONFIG, mergekit, mergekit_experts, qwen, write_qwen
 from safetensors.torch import load_file
 
 pytestmark = pytest.mark.slow
@@ -89,7 +86,7 @@ def test_an_independent_model_in_disguise_is_unrelated(judge, hide):
 STORED = {
     "multiplied": lambda model: scaled(model, 1.02),
     "noise": lambda model: noisy(model, 1e-7),
-    "F16": lambda model: {name: tensor.half() for name, tensor in model.items()},
+    "F16": in_half,
 }
 
 
@@ -137,15 +134,11 @@ def test_layers_of_one_parent_repeated_are_a_copy(judge):
 
 
 def test_experts_made_of_dense_parents_are_traced_to_them(judge, family, tmp_path):
-    experts = [{"source_model": str(family[name])} for name in ("base", "donor", "donor", "base")]
-    config = {"base_model": str(family["base"]), "gate_mode": "random", "dtype": "bfloat16", "experts": experts}
-    (tmp_path / "moe.yaml").write_text(yaml.safe_dump(config))
-    command = ["mergekit.scripts.moe", str(tmp_path / "moe.yaml"), str(tmp_path / "suspect"), "--i-understand-this-is-not-useful-without-training"]
-    subprocess.run([sys.executable, "-m", *command], check=True, capture_output=True)
-    found = judge(tmp_path / "suspect")
+    found = judge(mergekit_experts([family[name] for name in ("base", "donor", "donor", "base")], tmp_path / "suspect"))
     assert (found["verdict"], found["family"]) == ("other_merge", "passthrough"), found["reasons"]
     assert found["parents"]["donor"]["named"]
-    assert any("experts lie where a dense parent's MLP does" in line for line in found["layout"]["undone"])
+    assert any("24 experts lie where a dense parent's MLP does (cosine 1.00)" in line for line in found["layout"]["undone"])
+    assert found["layout"]["not_undone"] == []
 
 
 def test_renumbered_experts_of_a_real_merge_are_put_back(tmp_path):

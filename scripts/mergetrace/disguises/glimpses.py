@@ -22,7 +22,7 @@ SAMPLE = 512  # elements of each run, where numbers are looked at one by one
 MOST_ROWS = 1 << 16  # a longer matrix is a vocabulary: its rows have names of their own, in the tokenizer
 FEATURES = 256  # columns that tell one row from another
 _BLOCK = 1 << 22  # elements in memory at once
-_ANYWHERE = re.compile(r"layers\.\d+\.|\.experts(?=\.)|\.shared_experts?(?=\.)")
+_ANYWHERE = re.compile(r"layers\.\d+\.|\.experts(?=\.)|\.shared_experts?(?=\.)|\.weight$")
 
 
 class Glimpses:
@@ -96,7 +96,7 @@ class Glimpses:
         """(first, count) of RUNS runs, one in each of as many stretches."""
         elements = self.views[key].rows * self.views[key].cols
         length = min(length, max(1, elements // RUNS))
-        generator = np.random.default_rng([self.seed, zlib.crc32(_ANYWHERE.sub(".", key[0]).encode())])
+        generator = np.random.default_rng([self.seed, zlib.crc32(_ANYWHERE.sub("", key[0]).encode())])
         starts = np.linspace(0, elements - length, RUNS + 1).astype(np.int64)
         return [(place, length) for place in (starts[:-1] + generator.integers(0, np.maximum(np.diff(starts), 1))).tolist()]
 
