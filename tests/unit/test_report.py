@@ -4,7 +4,6 @@ import base64
 import hashlib
 import itertools
 import json
-import os
 import re
 import subprocess
 import sys
@@ -14,17 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import progress
 import pytest
-import show
-import yaml
 from reporting import counted, finding, inputs
 
-from mergetrace.finding.lineage import honest_card, undeclared
 from mergetrace.finding.wording import ACCUSING, LABELS
 from mergetrace.finding.wording import finding as words
-from mergetrace.readable import decimal, interval, percent, rate, visible
-from mergetrace.report.progress import duration
 from mergetrace.report.report import Inputs, draw, page
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -232,39 +225,12 @@ def test_what_is_not_all_never_travels_as_all_and_what_is_missing_as_nothing():
     assert "⟨U+202E⟩evil" in data["name"][0]
 
 
-def test_what_an_honest_card_says_names_the_parents_found():
-    manifests = {name: {"source": {"repo": repo}, "declared": {"license": None}} for name, repo in (("nex", "nex-agi/N2"), ("qwen", "Qwen/Q"))}
-    card = yaml.safe_load(honest_card(finding("merge"), manifests))
-    assert card == {"base_model": ["nex-agi/N2", "Qwen/Q"], "base_model_relation": "merge"}
-    assert yaml.safe_load(honest_card(finding("finetune_of_donor"), manifests)) == {"base_model": ["nex-agi/N2"], "base_model_relation": "finetune"}
-    assert honest_card(finding("merge"), {}).startswith("# names of this audit")
-    assert honest_card(finding("inconclusive", named=False), manifests) is None
-    assert honest_card(finding("copy", share=0.0), manifests) is None  # the Hub has no word for it
-
-
-def test_undeclared_parents_are_those_the_card_does_not_list():
-    assert undeclared(finding("merge"), {}) == ["nex"]
-    verdict = finding("merge")
-    verdict["declared"]["base_model"] = ["someone/NEX", "qwen"]
-    assert undeclared(verdict, {}) == []
-    assert undeclared(finding("finetune_of_base", named=False, share=1.0), {}) == []
-
-
 def test_a_parents_licence_is_stated_as_a_fact(html):
     base = inputs()
     declared = {"declared": {"base_model": None, "relation": None, "license": "Apache-2.0"}}
     seen = Seen(render(inputs(manifests=base.manifests | {"nex": base.manifests["nex"] | declared})))
     assert "Apache License 2.0 asks that notices stay." in seen.text
     assert "by default all rights stay with its makers" in Seen(html).text
-
-
-def test_licences_of_the_shipped_list_are_well_formed():
-    known = yaml.safe_load((SCRIPTS.parent / "config/licences.yaml").read_text())
-    for key, entry in known.items():
-        assert key == key.lower()
-        assert set(entry) == {"name", "url", "asks"}
-        assert entry["url"].startswith("https://")
-        assert all(isinstance(fact, str) for fact in entry["asks"])
 
 
 def test_experts_get_a_map_of_their_own():
@@ -349,72 +315,3 @@ def test_the_command_reads_what_the_pipeline_writes(tmp_path):
     html = (tmp_path / "report.html").read_text()
     assert "NaN [0]" in html
     assert "before a merge is called reproduced" in html  # the threshold's meaning, from the schema
-
-
-def test_numbers_as_people_read_them():
-    assert [rate(x) for x in (1.0, 0.0, 0.99999999999, 0.99996, 0.5, 0.0001)] == [
-        "100\u00a0%",
-        "0\u00a0%",
-        "99.999999\u00a0%",
-        "99.996\u00a0%",
-        "50.0\u00a0%",
-        "under 0.1\u00a0%",
-    ]
-    assert percent(None, "nothing read") == percent(float("nan"), "nothing read") == "not computed: nothing read"
-    assert [decimal(x) for x in (1, 0.99998, 0.5711, -0.25, 0.0)] == ["1.0000", "0.99998", "0.5711", "\u22120.2500", "0.0000"]
-    assert interval([0.49388, 0.66762]) == "49.4 to 66.8\u00a0%"
-    assert interval([0.571, 0.571]) == "57.1000 ± 0.0001\u00a0%"
-    assert visible("a\u200bb\ttab\nline \u00e9\u4f60") == "a⟨U+200B⟩b\ttab\nline \u00e9\u4f60"
-
-
-def shown(tmp_path, capsys, monkeypatch, verdict) -> list[str]:
-    folder = tmp_path / "demo"
-    folder.mkdir()
-    (folder / "verdict.json").write_text(json.dumps(verdict))
-    (folder / "report.html").touch()
-    monkeypatch.setattr(sys, "argv", ["show.py", str(tmp_path), "demo", "never-run"])
-    show.main()
-    return capsys.readouterr().out.splitlines()
-
-
-def test_terminal_shows_a_finding_in_ten_lines(tmp_path, capsys, monkeypatch):
-    lines = shown(tmp_path, capsys, monkeypatch, finding())
-    text = "\n".join(lines)
-    assert len([line for line in lines if line]) <= 10
-    for expected in (
-        "rio is a blend: 57.1 % nex",
-        "nex 57.1 % (57.090 to 57.110 %)",
-        "99.996 %",
-        "tuiuti (finetune of base)",
-        "Nex 119/120",
-        "demo/report.html",
-    ):
-        assert expected in text
-    assert "\x1b" not in text
-    assert "never-run" not in text
-
-
-def test_progress_says_how_many_how_fast_and_how_long(tmp_path):
-    own = tmp_path / "x"
-    (own / "deltas").mkdir(parents=True)
-    (own / "layout.json").write_text(json.dumps({"layers": [*map(str, range(10)), "outer"]}))
-    for layer in range(4):
-        (own / f"deltas/{layer}.parquet").touch()
-        os.utime(own / f"deltas/{layer}.parquet", (1000 + 30 * layer, 1000 + 30 * layer))
-    (tmp_path / "logs/deltas").mkdir(parents=True)
-    (tmp_path / "logs/deltas/x.4.log").write_text("first\nlayer 4: 3 of 7 slices\x1b[2J, 1.2 GB\n")
-    os.utime(tmp_path / "logs/deltas/x.4.log", (1095, 1095))
-    said = progress.said(tmp_path, 1100)
-    assert said[0] == "x: weights read 4 of 11, 2 a minute, 3 min left"  # 7 layers of 30 s each, of which 10 s have passed
-    assert said[1:4] == ["x: layers fitted 0 of 11", "x: recipe, verdict 0 of 4", "x: report, evidence 0 of 2"]
-    assert said[4] == "deltas/x.4: layer 4: 3 of 7 slices⟨U+001B⟩[2J, 1.2 GB"
-    assert duration(3 * 3600 + 300) == "3 h 05 min"
-
-
-def test_terminal_survives_missing_pieces(tmp_path, capsys, monkeypatch):
-    verdict = finding("inconclusive", named=False, share=None) | {"probe": None, "controls": {}}
-    verdict["parents"]["nex"] |= {"alpha": None, "alpha_ci95": None}
-    text = "\n".join(shown(tmp_path, capsys, monkeypatch, verdict))
-    assert "We cannot tell" in text
-    assert "No control was given" in text
-    assert "nobody asked" in text

@@ -1,0 +1,64 @@
+"""A finding, and how far a run is, as the terminal shows them."""
+
+import json
+import os
+import sys
+
+import progress
+import show
+from reporting import finding
+
+from mergetrace.report.progress import duration
+
+
+def shown(tmp_path, capsys, monkeypatch, verdict) -> list[str]:
+    folder = tmp_path / "demo"
+    folder.mkdir()
+    (folder / "verdict.json").write_text(json.dumps(verdict))
+    (folder / "report.html").touch()
+    monkeypatch.setattr(sys, "argv", ["show.py", str(tmp_path), "demo", "never-run"])
+    show.main()
+    return capsys.readouterr().out.splitlines()
+
+
+def test_terminal_shows_a_finding_in_ten_lines(tmp_path, capsys, monkeypatch):
+    lines = shown(tmp_path, capsys, monkeypatch, finding())
+    text = "\n".join(lines)
+    assert len([line for line in lines if line]) <= 10
+    for expected in (
+        "rio is a blend: 57.1 % nex",
+        "nex 57.1 % (57.090 to 57.110 %)",
+        "99.996 %",
+        "tuiuti (finetune of base)",
+        "Nex 119/120",
+        "demo/report.html",
+    ):
+        assert expected in text
+    assert "\x1b" not in text
+    assert "never-run" not in text
+
+
+def test_progress_says_how_many_how_fast_and_how_long(tmp_path):
+    own = tmp_path / "x"
+    (own / "deltas").mkdir(parents=True)
+    (own / "layout.json").write_text(json.dumps({"layers": [*map(str, range(10)), "outer"]}))
+    for layer in range(4):
+        (own / f"deltas/{layer}.parquet").touch()
+        os.utime(own / f"deltas/{layer}.parquet", (1000 + 30 * layer, 1000 + 30 * layer))
+    (tmp_path / "logs/deltas").mkdir(parents=True)
+    (tmp_path / "logs/deltas/x.4.log").write_text("first\nlayer 4: 3 of 7 slices\x1b[2J, 1.2 GB\n")
+    os.utime(tmp_path / "logs/deltas/x.4.log", (1095, 1095))
+    said = progress.said(tmp_path, 1100)
+    assert said[0] == "x: weights read 4 of 11, 2 a minute, 3 min left"  # 7 layers of 30 s each, of which 10 s have passed
+    assert said[1:4] == ["x: layers fitted 0 of 11", "x: recipe, verdict 0 of 4", "x: report, evidence 0 of 2"]
+    assert said[4] == "deltas/x.4: layer 4: 3 of 7 slices⟨U+001B⟩[2J, 1.2 GB"
+    assert duration(3 * 3600 + 300) == "3 h 05 min"
+
+
+def test_terminal_survives_missing_pieces(tmp_path, capsys, monkeypatch):
+    verdict = finding("inconclusive", named=False, share=None) | {"probe": None, "controls": {}}
+    verdict["parents"]["nex"] |= {"alpha": None, "alpha_ci95": None}
+    text = "\n".join(shown(tmp_path, capsys, monkeypatch, verdict))
+    assert "We cannot tell" in text
+    assert "No control was given" in text
+    assert "nobody asked" in text
