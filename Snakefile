@@ -87,8 +87,9 @@ rule bundle:
         expand("results/{audit}/bundle.zip", audit=AUDITS),
 
 
-# What `make resume` takes up again.
+# What `make resume` takes up again. How jobs are batched is known here and not before.
 onstart:
+    check_batches(workflow.group_settings, filter(streamed, AUDITS))
     write_json("results/logs/started.json", started(sys.argv[1:], workflow.executor_plugin.name))
 
 

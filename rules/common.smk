@@ -12,7 +12,7 @@ from mergetrace.configuration import bases, check_sources, check_vllm, complete,
 from mergetrace.errors import AuditError
 from mergetrace.files import write_json
 from mergetrace.leftovers import RUN, mark, started
-from mergetrace.models.streaming import awaited, fetched_name, needed
+from mergetrace.models.streaming import awaited, check_batches, fetched_name, needed
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
 

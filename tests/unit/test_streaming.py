@@ -4,8 +4,10 @@ import random
 
 import pandas as pd
 import pytest
+from snakemake.settings.types import GroupSettings
 
-from mergetrace.models.streaming import as_fetched, awaited, fetched_name, needed, schedule
+from mergetrace.errors import AuditError
+from mergetrace.models.streaming import as_fetched, awaited, check_batches, fetched_name, needed, schedule
 
 
 def models(seed: int) -> tuple[pd.DataFrame, dict]:
@@ -72,3 +74,12 @@ def test_a_strangers_file_name_becomes_no_path():
     told = as_fetched(plan, stream)
     assert told["shard"].tolist() == [fetched_name(1), name]
     assert told["scale_shard"].tolist() == ["", name]
+
+
+def test_several_layers_share_a_job_only_where_nothing_is_streamed():
+    groups = GroupSettings(overwrite_groups={"deltas": "layers", "manifest": "models"}, group_components={"layers": 4, "models": 16})
+    check_batches(groups, [])
+    with pytest.raises(AuditError, match=r"audit rio .* `group-components: layers: 1`"):
+        check_batches(groups, ["rio"])
+    check_batches(GroupSettings(), ["rio"])
+    check_batches(GroupSettings(overwrite_groups=groups.overwrite_groups, group_components={"layers": 1, "models": 16}), ["rio"])

@@ -59,3 +59,13 @@ def test_every_file_is_verified_and_none_is_left(hub, workplace):
     done = run_snakemake(workplace, "results/x/verdict.json", config=CONFIG, env=env)
     assert "Nothing to be done" in done.stdout + done.stderr
     assert len(hub.seen) == before
+
+
+def test_several_layers_in_a_job_are_refused_before_anything_runs(workplace):
+    """Their files wait for each other: Snakemake would find out after the plan, and say "Group layers depends on itself"."""
+    batches = ("--groups", "deltas=layers", "fit=layers", "--group-components", "layers=4")
+    done = run_snakemake(workplace, *batches, config=CONFIG, check=False)
+    assert done.returncode == 1
+    assert "audit x fetches whole files layer by layer" in done.stderr
+    assert "`group-components: layers: 1`" in done.stderr
+    assert not (workplace / "results/models").exists()

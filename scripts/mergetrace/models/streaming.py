@@ -8,6 +8,8 @@ only files are there that some layer from i on needs and that are first needed b
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from mergetrace.errors import AuditError
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -24,6 +26,21 @@ def schedule(plan: "pd.DataFrame", manifests: Mapping[str, Mapping[str, Any]], a
     flat = [(frozenset(file["layers"]), file["size"]) for listed in files.values() for file in listed]
     order = _order(dict.fromkeys(plan["layer"]), flat)
     return {"order": order, "ahead": ahead, "disk_bytes": _bound(order, flat, ahead), "files": files}
+
+
+def check_batches(groups: Any, streamed: Iterable[str]) -> None:
+    """Refuse several layers in a job where files are streamed: the files of a layer wait for earlier layers, so that such a job waited for itself.
+
+    groups: Snakemake's settings (`overwrite_groups`: by rule, `group_components`: by group); streamed: the audits whose files are streamed.
+    """
+    batched = [rule for rule in ("shard", "deltas") if groups.group_components.get(groups.overwrite_groups.get(rule), 1) > 1]
+    audit = next(iter(streamed), None)
+    if batched and audit:
+        group = groups.overwrite_groups[batched[0]]
+        raise AuditError(
+            f"audit {audit} fetches whole files layer by layer, and each waits for earlier layers: several cannot share a job; "
+            f"set `group-components: {group}: 1` in the profile (it is {groups.group_components[group]})"
+        )
 
 
 def needed(stream: Stream, layer: str) -> dict[str, list[int]]:
