@@ -5,11 +5,12 @@ python benchmarks/kills.py [--seed 0] [--gb 2] [--work results/kills]
 Each audit runs through once, undisturbed, and every result's sha256 is kept. Then it is started from nothing and killed at a random moment after
 its first job began: Snakemake alone, Snakemake and all its jobs, or one job. What is there under its final name must be whole. `scripts/resume.py`
 takes it up, is killed in turn, and so on; after its last kill a run is let finish. Interrupted itself, the benchmark goes on with the next run:
-finished ones are lines of kills.jsonl in the work folder.
+finished ones are lines of kills.jsonl in the work folder. Snakemake's output is kept there too, one file a kill.
 """
 
 import argparse
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -37,13 +38,14 @@ from frontdoor import run, say  # noqa: E402
 from mergetrace.files import write_text  # noqa: E402
 from mergetrace.leftovers import RUN  # noqa: E402
 
-RUNS = (("summed", 3),) * 6 + (("demo", 3),) * 3 + (("demo, models trained", 3),)
-"""What is run, and how often each run is killed; `demo` keeps its trained models from run to run."""
+RUNS = (("summed", 5), ("demo", 5)) * 3
+"""What is run, and how often each run is killed. Every run starts from nothing; the demo trains its models too."""
 
 VICTIMS = ("Snakemake", "Snakemake and its jobs", "one job")
 NOT_RESULTS = ("logs", "benchmarks", "README.md")
-STARTED = re.compile(r"^Job (\d+): (.+)$", flags=re.M)
+STARTED = re.compile(r"^Job (\d+): (.+)\nReason: (.+)$", flags=re.M)
 FINISHED = re.compile(r"^Finished jobid: (\d+) ", flags=re.M)
+UNRECORDED = "Forced execution"  # Snakemake's reason where an output is there that it had not recorded as finished
 SUMMED = {
     "models": {name: {"path": f"models/{name}"} for name in ("suspect", "base", "donor")},
     "audits": {"summed": {"suspect": "suspect", "base": "base", "donors": ["donor"]}},
@@ -53,15 +55,21 @@ SUMMED = {
 PAGE = """\
 # Killed and resumed
 
-`python benchmarks/kills.py --seed {seed} --gb {gb:g}`: the demo, and an audit of {gb:g} GB of planted models in full mode (`summed`), killed at
-random moments, resumed by `scripts/resume.py` (which is what `make resume` calls), killed again, and let finish after the last kill of a run.
+`python benchmarks/kills.py --seed {seed} --gb {gb:g}`: the demo, its models' training included, and an audit of {gb:g} GB of planted models in full
+mode (`summed`), killed at random moments, resumed by `scripts/resume.py` (which is what `make resume` calls), killed again, and let finish after
+the last kill of a run.
 
 **{same} of {runs} runs, killed {kills} times, ended with the results of an undisturbed run, file by file and byte by byte. After {whole} of
-{kills} kills everything under a final name was whole and right; after {clean} of {kills} no job was done again that had finished.** {running} jobs
-were running when a kill came. {planned} kills are planned: where fewer are shown, the command was interrupted itself and goes on with the rest.
+{kills} kills everything under a final name was whole and right. {running} jobs were running when a kill came; {again} of them were done again, and
+of the jobs that had finished {needlessly}.** {planned} kills are planned: where fewer are shown, the command was interrupted itself and goes on
+with the rest.
 
-| run | audit | killed after | who | jobs finished | running | files there, right | then done again | of these finished before |
-|---:|---|---:|---|---:|---:|---:|---:|---:|
+A job counts as running until Snakemake has recorded it as finished, which it does after the job has ended; {unrecorded} of the jobs done again had
+an output under its final name already. They are done again on purpose: the record says with which program, parameters and inputs a file was
+made, and without it a change of these would later go unnoticed.
+
+| run | audit | killed after | who | jobs finished | running | files there, right | done again | output was there | finished, done again |
+|---:|---|---:|---|---:|---:|---:|---:|---:|---:|
 {rows}
 
 | run | audit | ends with | files | sha256 over the sorted list of their names and sha256 |
@@ -74,16 +82,14 @@ Undisturbed:
 """
 
 
-def prepare(work: Path, gb: float) -> Path:
+def prepare(work: Path, gb: float) -> None:
     """A copy of the workflow with the models of the second audit."""
     place = work / "workplace"
     if not (place / "models/donor/model.safetensors").exists():
         shutil.rmtree(place, ignore_errors=True)
         copy_workflow(place)
-        (place / "results").mkdir()
         (place / "summed.yaml").write_text(yaml.safe_dump(SUMMED))
         make(place / "models", gb)
-    return place
 
 
 def command(audit: str) -> list[str]:
@@ -91,21 +97,19 @@ def command(audit: str) -> list[str]:
     return ["-m", "snakemake", "--cores", "2", *(["--configfile", "summed.yaml"] if audit == "summed" else [])]
 
 
-def clear(place: Path, audit: str) -> None:
-    """Start from nothing, or from trained models."""
-    for path in (place / "results").iterdir():
-        if path.name != "stand-ins" or audit == "demo, models trained":
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-    for notes in ("incomplete", "locks"):
-        shutil.rmtree(place / ".snakemake" / notes, ignore_errors=True)
+def clear(place: Path) -> None:
+    """Start from nothing."""
+    for folder in (place / "results", place / ".snakemake"):
+        shutil.rmtree(folder, ignore_errors=True)
+    (place / "results").mkdir()
 
 
-def hashes(place: Path, audit: str) -> dict[str, str]:
+def hashes(place: Path) -> dict[str, str]:
     """sha256 of every result, by its path; the demo's trained models are results too."""
-    results, others = place / "results", (*NOT_RESULTS, *(["stand-ins"] if audit == "summed" else []))
+    results = place / "results"
     files = {path.relative_to(results): path for path in sorted(results.rglob("*")) if path.is_file()}
     passing = (".partial", ".snakemake_timestamp")  # not under a final name; Snakemake's own
-    kept = {name: path for name, path in files.items() if name.parts[0] not in others and not any(part.endswith(passing) for part in name.parts)}
+    kept = {name: path for name, path in files.items() if name.parts[0] not in NOT_RESULTS and not any(p.endswith(passing) for p in name.parts)}
     return {str(name): hashlib.sha256(path.read_bytes()).hexdigest() for name, path in kept.items()}
 
 
@@ -114,16 +118,19 @@ def digest(table: dict[str, str]) -> str:
     return hashlib.sha256("\n".join(f"{name} {value}" for name, value in sorted(table.items())).encode()).hexdigest()
 
 
-def start(place: Path, arguments: list[str], log: str) -> subprocess.Popen:
+def start(place: Path, arguments: list[str], log: Path) -> subprocess.Popen:
     """A process in a session of its own, its output in `log`."""
-    with (place / log).open("wb") as output:
+    with log.open("wb") as output:
         return subprocess.Popen([sys.executable, *arguments], cwd=place, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
 
 
-def jobs(text: str) -> tuple[set[str], set[str]]:
-    """(started, finished): the messages of a log's jobs. Numbers are those of one run, messages name rule and wildcards."""
-    began = {number: message.strip() for number, message in STARTED.findall(text)}
-    return set(began.values()), {began[number] for number in FINISHED.findall(text) if number in began}
+def jobs(log: Path) -> tuple[dict[str, str], set[str]]:
+    """(started, finished): the messages of a log's jobs, those started with Snakemake's reason. Numbers are those of one run, messages name rule
+    and wildcards."""
+    text = log.read_text(errors="replace")
+    began = {number: message.strip() for number, message, _ in STARTED.findall(text)}
+    reasons = {message.strip(): reason for _, message, reason in STARTED.findall(text)}
+    return reasons, {began[number] for number in FINISHED.findall(text) if number in began}
 
 
 def victims(snakemake: subprocess.Popen, who: str) -> list[psutil.Process]:
@@ -155,33 +162,41 @@ def kill(snakemake: subprocess.Popen, log: Path, moment: float, who: str) -> boo
     return False
 
 
-def run_killed(place: Path, number: int, audit: str, kills: int, seed: int, undisturbed: dict[str, Any]) -> dict[str, Any]:
+def run_killed(work: Path, number: int, kills: int, seed: int, undisturbed: dict[str, Any]) -> dict[str, Any]:
     """One run, killed `kills` times. Moments and victims depend on the seed and the run's number only."""
+    place, audit, expected = work / "workplace", undisturbed["audit"], undisturbed["hashes"]
     generator = random.Random(f"{seed} {number}")
-    clear(place, audit)
-    arguments, expected = command(audit), undisturbed["hashes"]
+    clear(place)
+    arguments = command(audit)
     rows: list[dict[str, Any]] = []
-    seen: set[str] = set()
+    unfinished: dict[str, int] = {}  # jobs that ran when a kill came, and which kill
     finished: set[str] = set()
     for attempt in range(kills + 1):
         moment, who = generator.uniform(0, 1.6 / kills) * undisturbed["seconds"], generator.choice(VICTIMS)
-        snakemake = start(place, arguments, "output.log")
-        killed = attempt < kills and kill(snakemake, place / "output.log", moment, who)
+        log = work / f"run-{number}-{attempt}.log"
+        snakemake = start(place, arguments, log)
+        killed = attempt < kills and kill(snakemake, log, moment, who)
         code = snakemake.wait()
-        started, ended = jobs((place / "output.log").read_text(errors="replace"))
-        if rows:
-            rows[-1] |= {"again": sorted(started & seen), "needlessly": sorted(started & finished)}
+        started, ended = jobs(log)
+        for job, reason in started.items():
+            if job in unfinished:
+                rows[unfinished.pop(job)]["again"].append((job, reason))
+            elif job in finished:
+                rows[-1]["needlessly"].append((job, reason))
         if not killed:
             break
-        seen, finished = seen | started, finished | ended
-        found = hashes(place, audit)
+        finished |= ended
+        running = sorted(started.keys() - ended)
+        unfinished |= dict.fromkeys(running, len(rows))
+        found = hashes(place)
         right = sum(expected.get(name) == value for name, value in found.items())
-        rows.append({"after": moment, "who": who, "finished": len(ended), "running": len(started - ended), "there": len(found), "right": right})
+        counts = {"finished": len(ended), "running": running, "there": len(found), "right": right}
+        rows.append({"after": moment, "who": who, **counts, "again": [], "needlessly": []})
         if (place / "results/logs/started.json").exists():
             arguments = ["scripts/resume.py"]
     if not rows:
-        sys.exit(f"{audit} ended before it could be killed; see {place}/output.log")
-    found = hashes(place, audit)
+        sys.exit(f"{audit} ended before it could be killed; see {log}")
+    found = hashes(place)
     different = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
     left = [process.pid for process in psutil.process_iter() if _of(process, place)] + [str(path) for path in (place / "results").rglob("*.partial")]
     end = {"code": code, "left": left, "different": different, "files": len(found), "digest": digest(found)}
@@ -195,15 +210,15 @@ def _of(process: psutil.Process, place: Path) -> bool:
         return False
 
 
-def reference(place: Path, work: Path, audit: str) -> dict[str, Any]:
+def reference(work: Path, audit: str) -> dict[str, Any]:
     """The undisturbed run: its seconds and hashes; kept, so that an interrupted benchmark need not repeat it."""
-    path = work / f"{audit.replace(', models ', '-')}.json"
+    path, place, log = work / f"{audit}.json", work / "workplace", work / f"{audit}.log"
     if not path.exists():
-        clear(place, audit)
+        clear(place)
         began = time.monotonic()
-        if code := start(place, command(audit), "reference.log").wait():
-            sys.exit(f"the undisturbed {audit} failed with {code}; see {place}/reference.log")
-        write_text(path, json.dumps({"seconds": time.monotonic() - began, "hashes": hashes(place, audit)}))
+        if code := start(place, command(audit), log).wait():
+            sys.exit(f"the undisturbed {audit} failed with {code}; see {log}")
+        write_text(path, json.dumps({"audit": audit, "seconds": time.monotonic() - began, "hashes": hashes(place)}))
         say(f"{audit}: {time.monotonic() - began:.0f} s undisturbed")
     return json.loads(path.read_text())
 
@@ -212,8 +227,8 @@ def page(runs: list[dict[str, Any]], references: dict[str, dict[str, Any]], argu
     """The tables as markdown."""
     kills = [(run["number"], run["audit"], row) for run in runs for row in run["kills"]]
     rows = [
-        f"| {number} | {audit} | {row['after']:.0f} s | {row['who']} | {row['finished']} | {row['running']} | {row['right']} of {row['there']} "
-        f"| {len(row['again'])} | {len(row['needlessly'])} |"
+        f"| {number} | {audit} | {row['after']:.0f} s | {row['who']} | {row['finished']} | {len(row['running'])} | {row['right']} of {row['there']} "
+        f"| {len(row['again'])} | {unrecorded(row)} | {'; '.join(f'{job} ({reason})' for job, reason in row['needlessly']) or 0} |"
         for number, audit, row in kills
     ]
     ends = [
@@ -228,12 +243,19 @@ def page(runs: list[dict[str, Any]], references: dict[str, dict[str, Any]], argu
         kills=len(kills),
         planned=sum(planned for _, planned in RUNS),
         whole=sum(row["right"] == row["there"] for *_, row in kills),
-        clean=sum(not row["needlessly"] for *_, row in kills),
-        running=sum(row["running"] for *_, row in kills),
+        running=sum(len(row["running"]) for *_, row in kills),
+        again=sum(len(row["again"]) for *_, row in kills),
+        unrecorded=sum(unrecorded(row) for *_, row in kills),
+        needlessly=sum(len(row["needlessly"]) for *_, row in kills) or "none",
         rows="\n".join(rows),
         ends="\n".join(ends),
         references="\n".join(f"- {name}: {len(each['hashes'])} files, `{digest(each['hashes'])}`" for name, each in references.items()),
     )
+
+
+def unrecorded(row: dict[str, Any]) -> int:
+    """How many of the jobs done again had an output under its final name."""
+    return sum(UNRECORDED in reason for _, reason in row["again"])
 
 
 def same(run: dict[str, Any]) -> bool:
@@ -246,23 +268,26 @@ def main() -> None:
     parser.add_argument("--gb", type=float, default=2.0, help="size of the planted models together")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=Path, default=ROOT / "results/kills")
-    parser.add_argument("--only", type=int, nargs="+", default=[], help="numbers of the runs to do now (default: all)")
     arguments = parser.parse_args()
-    place, log = prepare(arguments.work.resolve(), arguments.gb), arguments.work / "kills.jsonl"
-    runs = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
-    references = {}
-    for number, (audit, kills) in enumerate(RUNS, start=1):
-        if arguments.only and number not in arguments.only:
-            continue
-        references[audit] = reference(place, arguments.work, audit)
-        if number not in {run["number"] for run in runs}:
-            done = run_killed(place, number, audit, kills, arguments.seed, references[audit])
-            runs.append(done)
-            with log.open("a") as handle:
-                handle.write(json.dumps(done) + "\n")
-            say(f"run {number}, {audit}: killed {len(done['kills'])} times, {'identical' if same(done) else done}")
-    if not arguments.only:
-        write_text(HERE / "kills.md", page(runs, references, arguments))
+    work = arguments.work.resolve()
+    work.mkdir(parents=True, exist_ok=True)
+    with (work / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            sys.exit(f"another kills.py works in {work}: two in one folder disturb each other")
+        prepare(work, arguments.gb)
+        log, references = work / "kills.jsonl", {}
+        runs = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+        for number, (audit, kills) in enumerate(RUNS, start=1):
+            references[audit] = reference(work, audit)
+            if number not in {run["number"] for run in runs}:
+                done = run_killed(work, number, kills, arguments.seed, references[audit])
+                runs.append(done)
+                with log.open("a") as handle:
+                    handle.write(json.dumps(done) + "\n")
+                say(f"run {number}, {audit}: killed {len(done['kills'])} times, {'identical' if same(done) else done}")
+            write_text(HERE / "kills.md", page(runs, references, arguments))
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ def main() -> None:
             f"Snakemake still runs in this folder (process {note['process']}); let it finish, or stop it with `kill -INT {note['process']}`"
         )
     cancel_cluster_jobs(submitted=note.get("executor") == "slurm")
-    if left := orphans(HERE):
+    while left := orphans(HERE):  # one may start another while it is ended
         say(f"ending {len(left)} processes that the interrupted run left behind")
         end(left)
     for path in half_written(Path("results")):
