@@ -4,6 +4,7 @@ Needs Python and numpy, no network, and none of the models. Exit status: 0 where
 """
 
 import argparse
+import os
 import sys
 import tempfile
 import time
@@ -22,19 +23,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle", type=Path, nargs="?", default=Path(__file__).parent, help="its folder or its zip archive; by default where this is")
     parser.add_argument("--files-only", action="store_true", help="only look whether a file was changed")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="layers recomputed at a time (default: one per core)")
     arguments = parser.parse_args()
     sys.stdout.reconfigure(errors="replace")
     if arguments.bundle.is_dir():
-        return verify(arguments.bundle, arguments.files_only)
+        return verify(arguments.bundle, arguments.files_only, arguments.processes)
     if not zipfile.is_zipfile(arguments.bundle):
         raise AuditError(f"{arguments.bundle}: neither a folder nor a zip archive; give the bundle's")
     with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(arguments.bundle) as archive:
         archive.extractall(folder)
         inside = list(Path(folder).iterdir())
-        return verify(inside[0] if len(inside) == 1 else Path(folder), arguments.files_only)
+        return verify(inside[0] if len(inside) == 1 else Path(folder), arguments.files_only, arguments.processes)
 
 
-def verify(root: Path, files_only: bool) -> int:
+def verify(root: Path, files_only: bool, processes: int = 1) -> int:
     """Print what agrees and what does not; the exit status."""
     problems = altered(root)
     for problem in problems:
@@ -49,7 +51,7 @@ def verify(root: Path, files_only: bool) -> int:
         return 0
     bundle, began = Bundle(root), time.monotonic()
     print(f"finding  {bundle.verdict['suspect']}: {bundle.verdict['verdict']}")
-    for layer in bundle.layers():
+    for layer in bundle.layers(processes):
         print(f"         layer {layer} recomputed, {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
     checks = bundle.finish()
     for check in checks:
@@ -58,7 +60,7 @@ def verify(root: Path, files_only: bool) -> int:
             print(f"           {visible(where, 400)}")
     print("\nNot recomputed:")
     print("\n".join(f"  - {sentence}" for sentence in NOT_HERE))
-    for model, number in bundle.left_out.items():
+    for model, number in bundle.part.left_out.items():
         print(f"  - The recipe of {model} on {number:,} slices: its method needs numbers of whole tensors of which these are only parts.")
     apart = sum(check.agree != check.compared for check in checks)
     print(f"\n{'Everything that can be recomputed agrees.' if not apart else f'{apart} kinds of number do not agree.'}")

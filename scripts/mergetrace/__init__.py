@@ -108,7 +108,7 @@ report: the page people read, and the other pages
 bundle: everything a stranger needs to check a finding
     bundled, bundle    what it holds; how it is packed
     attestation        its seal: every file's digest, an in-toto statement
-    verification       its numbers, recomputed with numpy alone
+    checks, verification    its numbers, recomputed with numpy alone
 
 standins: the demo's models
     models, dialogues, phrases, merge

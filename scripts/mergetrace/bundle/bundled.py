@@ -14,7 +14,7 @@ _VERIFIER = {
     "search": "trial",
     "probe": "denials attributions identity",
     "finding": "traces accusing verdict wording",
-    "bundle": "attestation verification",
+    "bundle": "attestation checks verification",
 }
 VERIFIER = tuple(f"{folder}/{module}".lstrip("/") for folder, modules in _VERIFIER.items() for module in ["__init__", *modules.split()])
 """The library modules that verify.py imports; of other packages they need numpy alone."""

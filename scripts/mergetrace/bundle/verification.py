@@ -10,13 +10,15 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache, partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mergetrace.bundle.checks import Part
 from mergetrace.finding.traces import Case
 from mergetrace.finding.verdict import decide
 from mergetrace.fit.estimators import cosine, solve
@@ -25,7 +27,7 @@ from mergetrace.merging.facts import Facts, gram_of_sums
 from mergetrace.merging.recipes import METHODS, Piece, Recipe, from_json
 from mergetrace.merging.settings import place
 from mergetrace.probe.identity import mentions
-from mergetrace.search.trial import Count, compare, total
+from mergetrace.search.trial import compare, total
 from mergetrace.sums import gram_arrays
 from mergetrace.sums.evidence import Sample, read_blocks, read_evidence
 from mergetrace.sums.frames import Frame
@@ -33,9 +35,7 @@ from mergetrace.sums.gram import Stored, records, run_sums
 
 FROM_SUMS = ("alpha", "alpha_se", "cos_fit")
 FROM_EVIDENCE = ("alpha_replay", "coverage", "alpha_expected", "cos_expected")
-SAME = 1e-6  # relative: other machines add in another order
 FAR = 5.0  # standard errors between the evidence's alpha and that of all elements, from which on they contradict each other
-SHOWN = 5
 
 NOT_HERE = (
     "Whether the evidence and the sums are the models' own: for that read the models (models/*/manifest.json has commits and hashes, "
@@ -46,39 +46,8 @@ NOT_HERE = (
 """What no bundle can show."""
 
 
-@dataclass
-class Check:
-    """How often a recomputed number agrees with the published one, and the first places where it does not."""
-
-    what: str
-    agree: int = 0
-    compared: int = 0
-    differing: list[str] = field(default_factory=list)
-
-    def add(self, where: str, published: Any, recomputed: Any, agrees: bool | None = None) -> None:
-        """Compare one number, or word; `agrees` where that takes more than looking whether they are the same."""
-        self.compared += 1
-        if same(published, recomputed) if agrees is None else agrees:
-            self.agree += 1
-        elif len(self.differing) < SHOWN:
-            self.differing.append(f"{where}: published {published}, recomputed {recomputed}")
-
-
-def same(published: Any, recomputed: Any) -> bool:
-    """Whether two numbers agree to six digits (nothing, NaN and null are one), or two words are equal."""
-    numbers = (int, float, np.number, type(None))
-    if not isinstance(published, numbers) or not isinstance(recomputed, numbers):
-        return published == recomputed
-    one, other = (math.nan if value is None else float(value) for value in (published, recomputed))
-    return math.isclose(one, other, rel_tol=SAME, abs_tol=1e-9) or (math.isnan(one) and math.isnan(other))
-
-
 class Bundle:
-    """A bundle's finding, and its recomputation layer by layer: `layers`, then `finish`.
-
-    left_out: by model, the slices to which the recipe was not applied again, since its method needs angles or thresholds of a whole tensor
-    of which the slice, or the sample, is only a part.
-    """
+    """A bundle's finding, and its recomputation layer by layer: `layers`, then `finish`; `part` is what they gave so far."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -88,46 +57,24 @@ class Bundle:
         self.base, donors = self.summary["base"], tuple(self.summary["donors"])
         self.frames = [Frame(model, self.base, donors) for model in self.summary["models"]]
         self.recipes = {model: _recipe(numbers["recipe"]["best"]) for model, numbers in self.summary["models"].items()}
-        self.checks: dict[str, Check] = {}
-        self.left_out: dict[str, int] = {}
+        self.part = Part()
         self._published = {(row["model"], row["tensor"], row["slice"]): row for row in self._rows()}
         self._slices = {int(row["slice_id"]): row for row in _table(root / "tables/slices.csv")}
         self._last_layer = max((int(row["layer"]) for row in self._slices.values() if row["layer"].isdigit()), default=0)
-        self._counts: dict[str, list[Count]] = defaultdict(list)
-        self._pooled: dict[str, list[Mapping[str, float]]] = defaultdict(list)
 
-    def layers(self) -> Iterator[str]:
-        """Recompute one layer after the other; yields the name of each that is done."""
-        for path in sorted((self.root / "evidence").glob("*.safetensors"), key=lambda path: (not path.stem.isdigit(), path.stem.zfill(9))):
-            self._layer(path, self.root / "deltas" / f"{path.stem}.npz")
-            yield path.stem
+    def layers(self, processes: int) -> Iterator[str]:
+        """Recompute every layer, that many at a time; yields the name of each that is done, in order."""
+        names = sorted((path.stem for path in (self.root / "evidence").glob("*.safetensors")), key=lambda name: (not name.isdigit(), name.zfill(9)))
+        with ProcessPoolExecutor(max(1, min(processes, len(names)))) as pool:
+            for name, part in zip(names, pool.map(partial(_recomputed, self.root), names), strict=True):
+                self.part.extend(part)
+                yield name
 
-    def finish(self) -> list[Check]:
-        """Pool what the layers gave, judge it by the rules, count the answers; returns all comparisons, those of the layers first."""
-        for model, numbers in self.summary["models"].items():
-            count, best = total(self._counts[model]), numbers["recipe"]["best"]
-            if best is not None and model not in self.left_out:
-                self._check("telling elements, in all").add(model, numbers["recipe"]["informative_elements"], count.informative)
-                rate = count.exact / count.informative if count.informative else None
-                self._check("bit-exact rate of the recipe, in all").add(model, best["bit_exact_rate"], rate)
-            self._pool(model, numbers)
-            others = {name: other for name, other in self.summary["models"].items() if name not in (model, self.summary["suspect"])}
-            decision = decide(Case(model, self.base, numbers, others, self.limits, self.layouts.get(model)))
-            told = self.verdict if model == self.summary["suspect"] else self.verdict["controls"][model]
-            self._check("verdict, by the rules").add(model, told["verdict"], decision.verdict)
-        self._answers()
-        return list(self.checks.values())
-
-    def _check(self, what: str) -> Check:
-        return self.checks.setdefault(what, Check(what))
-
-    def _rows(self) -> Iterator[dict[str, str]]:
-        for name in ("tensors", "controls"):
-            for row in _table(self.root / f"tables/{name}.csv"):
-                yield {"model": self.summary["suspect"], **row}
-
-    def _layer(self, evidence: Path, sums: Path) -> None:
-        blocks, kept = _blocks(sums, self.base), read_blocks(evidence)
+    def layer(self, name: str) -> Part:
+        """Recompute one layer."""
+        part = Part()
+        evidence = self.root / f"evidence/{name}.safetensors"
+        blocks, kept = _blocks(self.root / f"deltas/{name}.npz", self.base), read_blocks(evidence)
         tensors = defaultdict(list)
         for (slice_id, model), columns in blocks.items():
             tensors[self._slices[slice_id]["tensor"], model].append(_totals(columns))
@@ -135,10 +82,33 @@ class Bundle:
         for slice_id, samples in read_evidence(evidence):
             for frame in self.frames:
                 if (slice_id, frame.audited) in blocks:
-                    self._slice(slice_id, frame, blocks[slice_id, frame.audited], samples, kept[slice_id], grams)
+                    self._slice(part, slice_id, frame, blocks[slice_id, frame.audited], samples, kept[slice_id], grams)
+        return part
+
+    def finish(self) -> list[Check]:
+        """Pool what the layers gave, judge it by the rules, count the answers; returns all comparisons, those of the layers first."""
+        for model, numbers in self.summary["models"].items():
+            count, best = total(self.part.counts[model]), numbers["recipe"]["best"]
+            if best is not None and model not in self.part.left_out:
+                self.part.check("telling elements, in all").add(model, numbers["recipe"]["informative_elements"], count.informative)
+                rate = count.exact / count.informative if count.informative else None
+                self.part.check("bit-exact rate of the recipe, in all").add(model, best["bit_exact_rate"], rate)
+            self._pool(model, numbers)
+            others = {name: other for name, other in self.summary["models"].items() if name not in (model, self.summary["suspect"])}
+            decision = decide(Case(model, self.base, numbers, others, self.limits, self.layouts.get(model)))
+            told = self.verdict if model == self.summary["suspect"] else self.verdict["controls"][model]
+            self.part.check("verdict, by the rules").add(model, told["verdict"], decision.verdict)
+        self._answers()
+        return list(self.part.checks.values())
+
+    def _rows(self) -> Iterator[dict[str, str]]:
+        for name in ("tensors", "controls"):
+            for row in _table(self.root / f"tables/{name}.csv"):
+                yield {"model": self.summary["suspect"], **row}
 
     def _slice(
         self,
+        part: Part,
         slice_id: int,
         frame: Frame,
         columns: Mapping[str, np.ndarray],
@@ -151,49 +121,33 @@ class Bundle:
         row = self._published[model, about["tensor"], about["slice"]]
         numbers = fit_slice(columns, frame.donors)
         for name in FROM_SUMS:
-            self._check(f"{name}, from the sums").add(where, _number(row[name]), numbers[name])
-        self._check("state of the slice").add(where, row["status"], numbers["status"])
-        self._from_evidence(where, frame, columns, samples, kept)
+            part.check(f"{name}, from the sums").add(where, _number(row[name]), numbers[name])
+        part.check("state of the slice").add(where, row["status"], numbers["status"])
+        _from_evidence(part, where, frame, columns, samples, kept)
         replayed = replay_slice(samples, frame, self.limits["replay_width"], self.seed)
         for name in FROM_EVIDENCE:
-            self._check(f"{name}, from the evidence").add(where, _number(row[name]), replayed[name])
+            part.check(f"{name}, from the evidence").add(where, _number(row[name]), replayed[name])
         if not votes(about["component"], int(about["dimensions"]), int(about["elements"]), self.limits["min_vote_elements"]):
             return
-        self._pooled[model].append(weighted(numbers, float(about["weight"])))
+        part.pooled[model].append(weighted(numbers, float(about["weight"])))
         audited = samples[model].on_lattice()
         if self.recipes[model] is None or audited.dtype == "F64":
             return
         if METHODS[self.recipes[model].method].needs != "elements" and (about["slice"] or float(about["weight"]) != 1):
-            self.left_out[model] = self.left_out.get(model, 0) + 1
+            part.left_out[model] += 1
             return
         values = {name: samples[name].values() for name in (frame.base, *frame.donors)}
         whole = tensors[about["tensor"], model]
         facts = Facts(frame.base, frame.donors, gram_of_sums(whole, frame.donors), values, int(whole["n"] + whole["nonfinite"]))
         piece = Piece(about["tensor"], place(about["layer"], self._last_layer), values, audited, facts)
         count = compare(self.recipes[model], piece, frame.base, self.limits["replay_width"])
-        self._counts[model].append(count)
+        part.counts[model].append(count)
         rate = count.exact / count.informative if count.informative else None
-        self._check("bit-exact rate of the recipe, from the evidence").add(where, _number(row["bit_exact_rate"]), rate)
-
-    def _from_evidence(self, where: str, frame: Frame, columns: Mapping[str, np.ndarray], samples: Mapping[str, Sample], kept: np.ndarray) -> None:
-        """The sums again from raw elements, where the evidence holds as many; elsewhere alpha, beside that of all elements."""
-        mine = _sums(frame, samples, kept)
-        known, summed = _totals(mine), _totals(columns)
-        if known["n"] + known["nonfinite"] == summed["n"] + summed["nonfinite"]:
-            check = self._check("sums and counts, from raw elements")
-            for name in summed:
-                check.add(f"{where}, {name}", summed[name], known[name])
-        else:
-            estimate, published = fit_slice(mine, frame.donors), fit_slice(columns, frame.donors)
-            error = math.hypot(estimate["alpha_se"], published["alpha_se"])
-            apart = abs(estimate["alpha"] - published["alpha"])
-            if math.isfinite(apart) and math.isfinite(error):
-                check = self._check(f"alpha of all elements, within {FAR:g} standard errors of the evidence's")
-                check.add(where, published["alpha"], estimate["alpha"], agrees=apart <= FAR * error + 1e-9)
+        part.check("bit-exact rate of the recipe, from the evidence").add(where, _number(row["bit_exact_rate"]), rate)
 
     def _pool(self, model: str, numbers: Mapping[str, Any]) -> None:
         """alpha and cos towards every donor over all that votes."""
-        rows, donors = self._pooled[model], self.summary["donors"]
+        rows, donors = self.part.pooled[model], self.summary["donors"]
         if not rows:
             return
         pooled = _added(rows)
@@ -201,9 +155,9 @@ class Bundle:
         uv = np.array([pooled[f"uv.{donor}"] for donor in donors])
         alpha = solve(vv, uv) if pooled["uu"] > 0 else np.full(len(donors), np.nan)
         for i, donor in enumerate(donors):
-            self._check("alpha, over everything that counts").add(f"{model}, {donor}", numbers["donors"][donor]["alpha_ols"], alpha[i])
+            self.part.check("alpha, over everything that counts").add(f"{model}, {donor}", numbers["donors"][donor]["alpha_ols"], alpha[i])
             found = cosine(uv[i], pooled["uu"], vv[i, i])
-            self._check("cosine, over everything that counts").add(f"{model}, {donor}", numbers["donors"][donor]["cos"], found)
+            self.part.check("cosine, over everything that counts").add(f"{model}, {donor}", numbers["donors"][donor]["cos"], found)
 
     def _answers(self) -> None:
         """Every tally of the probe, counted again in the answers."""
@@ -218,7 +172,34 @@ class Bundle:
                     spellings = [*identities.get(identity, []), *([told] if identity == told else [])]
                     hits = sum(bool(mentions(answer, spellings).given) for answer in answers)
                     where = f"{model}, {condition}, {identity}"
-                    self._check("answers that give a name").add(where, f"{cell['hits']} of {cell['n']}", f"{hits} of {len(answers)}")
+                    self.part.check("answers that give a name").add(where, f"{cell['hits']} of {cell['n']}", f"{hits} of {len(answers)}")
+
+
+def _from_evidence(part: Part, where: str, frame: Frame, columns: Mapping[str, np.ndarray], samples: Mapping[str, Sample], kept: np.ndarray) -> None:
+    """The sums again from raw elements, where the evidence holds as many; elsewhere alpha, beside that of all elements."""
+    mine = _sums(frame, samples, kept)
+    known, summed = _totals(mine), _totals(columns)
+    if known["n"] + known["nonfinite"] == summed["n"] + summed["nonfinite"]:
+        check = part.check("sums and counts, from raw elements")
+        for name in summed:
+            check.add(f"{where}, {name}", summed[name], known[name])
+    else:
+        estimate, published = fit_slice(mine, frame.donors), fit_slice(columns, frame.donors)
+        error = math.hypot(estimate["alpha_se"], published["alpha_se"])
+        apart = abs(estimate["alpha"] - published["alpha"])
+        if math.isfinite(apart) and math.isfinite(error):
+            check = part.check(f"alpha of all elements, within {FAR:g} standard errors of the evidence's")
+            check.add(where, published["alpha"], estimate["alpha"], agrees=apart <= FAR * error + 1e-9)
+
+
+@cache
+def _opened(root: Path) -> Bundle:
+    """Once in each process, whatever the number of layers it recomputes."""
+    return Bundle(root)
+
+
+def _recomputed(root: Path, name: str) -> Part:
+    return _opened(root).layer(name)
 
 
 def _sums(frame: Frame, samples: Mapping[str, Sample], kept: np.ndarray) -> dict[str, np.ndarray]:
