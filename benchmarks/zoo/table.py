@@ -15,11 +15,7 @@ Row = dict[str, Any]
 VERDICTS = ("copy", "merge", "other_merge", "merge_then_trained", "finetune_of_donor", "finetune_of_base", "unrelated", "inconclusive")
 ACCUSING = VERDICTS[:5]
 LINEAR = {"linear", "task_arithmetic"}
-MULTISLERP = (
-    "Why: mergekit itself wrote other numbers than in an earlier run of the same merge of the same models (in dense 5 the change has an energy of "
-    ".3475, then .3495), which the formula gave back bit for bit; of these it gives back .92. What moved mergekit's bf16 sums was not found."
-)
-NOTES = {"dense-5/multislerp": MULTISLERP, "dense-6/multislerp": MULTISLERP}
+NOTES: dict[str, str] = {}
 """What is known of a miss."""
 
 
