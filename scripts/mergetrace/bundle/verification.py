@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from mergetrace.bundle.checks import Part
+from mergetrace.bundle.checks import Check, Part
 from mergetrace.finding.traces import Case
 from mergetrace.finding.verdict import decide
 from mergetrace.fit.estimators import cosine, solve
