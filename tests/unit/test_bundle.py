@@ -162,6 +162,8 @@ def test_missing_and_added_files_and_links_are_named(copy):
     (copy / "tables/layers.csv").unlink()
     (copy / "models/extra.json").write_text("{}")
     assert altered(copy) == ["models/extra.json: not part of what was sealed", "tables/layers.csv: missing"]
+    (copy / ".snakemake_timestamp").write_text("not empty, so not Snakemake's")
+    assert ".snakemake_timestamp: not part of what was sealed" in altered(copy)
     (copy / "models/link").symlink_to("/etc/passwd")
     with pytest.raises(AuditError, match="neither a file nor a folder"):
         altered(copy)

@@ -16,18 +16,19 @@ from mergetrace.errors import AuditError
 
 STATEMENT, SUMS = "statement.json", "SHA256SUMS"
 SIGNATURE = "statement.json.sig"
+TIMESTAMP = ".snakemake_timestamp"  # empty; Snakemake leaves one in every folder that a rule makes
 PREDICATE = "urn:mergetrace:finding:v1"
 
 
 def digests(root: Path) -> dict[str, str]:
-    """The sha256 of every file under `root` by its path there, sorted, but for the three that speak about the others.
+    """The sha256 of every file under `root` by its path there, sorted, but for the three that speak about the others and Snakemake's empty mark.
 
     AuditError for anything that is neither a file nor a folder: a link could point anywhere.
     """
     found = {}
     for path in _walk(root):
         name = path.relative_to(root).as_posix()
-        if name in (STATEMENT, SUMS, SIGNATURE):
+        if name in (STATEMENT, SUMS, SIGNATURE) or (name == TIMESTAMP and not path.stat().st_size):
             continue
         with open(path, "rb") as handle:
             found[name] = hashlib.file_digest(handle, "sha256").hexdigest()
