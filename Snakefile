@@ -99,4 +99,4 @@ onsuccess:
 
 # What went wrong in one line each, below all that Snakemake says of it.
 onerror:
-    shell("grep -h '^mergetrace: ' {log:q} | sort -u || true")
+    print(*problems(log, Path("results")), sep="\n")

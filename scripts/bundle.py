@@ -2,13 +2,12 @@
 
 import argparse
 import json
-import os
 import shutil
 from pathlib import Path
 
 from frontdoor import run, say
 from mergetrace.bundle.bundle import write_archive, write_bundle
-from mergetrace.files import whole
+from mergetrace.files import whole, whole_folder
 
 SCRIPTS = Path(__file__).parent
 
@@ -25,21 +24,18 @@ def main() -> None:
     parser.add_argument("--archive", type=Path, required=True)
     arguments = parser.parse_args()
 
-    partial = arguments.output.with_name(f".{arguments.output.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    write_bundle(
-        partial,
-        arguments.results,
-        arguments.audit,
-        arguments.models,
-        arguments.configuration,
-        arguments.prompts[0] if arguments.prompts else None,
-        arguments.lock,
-        SCRIPTS,
-    )
     shutil.rmtree(arguments.output, ignore_errors=True)
-    os.replace(partial, arguments.output)
+    with whole_folder(arguments.output) as folder:
+        write_bundle(
+            folder,
+            arguments.results,
+            arguments.audit,
+            arguments.models,
+            arguments.configuration,
+            arguments.prompts[0] if arguments.prompts else None,
+            arguments.lock,
+            SCRIPTS,
+        )
     with whole(arguments.archive) as archive:
         write_archive(arguments.output, archive, f"{arguments.audit}-bundle")
     say(f"{arguments.archive}: {arguments.archive.stat().st_size / 1e6:,.1f} MB; check it with: make verify BUNDLE={arguments.archive}")

@@ -1,12 +1,12 @@
 """What every command line here shares: progress goes to standard error, a user's mistake is one line and exit 1."""
 
 import argparse
-import errno
 import sys
 import time
 from collections.abc import Callable
 
 from mergetrace.errors import AuditError
+from mergetrace.files import NO_ROOM
 from mergetrace.sums.frames import Frame
 
 
@@ -26,7 +26,7 @@ def run(main: Callable[[], None]) -> None:
     except MemoryError:
         sys.exit("mergetrace: out of memory; run again with fewer jobs at once (--cores 1) or on a larger machine, finished work is kept")
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in NO_ROOM:
             raise
         what = error.filename or "the results"
         full = f"mergetrace: the disk is full while writing {what}; free some space and run again, finished work is kept"

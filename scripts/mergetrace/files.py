@@ -1,6 +1,7 @@
 """Outputs that appear whole or not at all: written beside the target, fsynced, renamed."""
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -9,6 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mergetrace.errors import AuditError
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+"""What a full disk, or a used-up quota, answers."""
 
 if TYPE_CHECKING:  # the Snakefile writes with this module too, and every job of a cluster starts Snakemake twice
     import pandas as pd
@@ -28,6 +32,9 @@ def whole(path: str | Path) -> Iterator[Path]:
         with open(partial, "rb+") as handle:
             os.fsync(handle.fileno())
         os.replace(partial, path)
+    except OSError as error:
+        _name(error, path)
+        raise
     finally:
         partial.unlink(missing_ok=True)
 
@@ -47,8 +54,17 @@ def whole_folder(folder: str | Path) -> Iterator[Path]:
                 with open(path, "rb+") as handle:
                     os.fsync(handle.fileno())
         os.replace(partial, folder)
+    except OSError as error:
+        _name(error, folder)
+        raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _name(error: OSError, path: Path) -> None:
+    """Say what there was no room for: a write that fails does not know its file, and the temporary name tells nobody anything."""
+    if error.errno in NO_ROOM:
+        error.filename = str(path)
 
 
 def write_text(path: str | Path, text: str) -> None:

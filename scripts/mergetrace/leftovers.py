@@ -1,12 +1,13 @@
-"""What an interrupted run leaves behind in its folder: cluster jobs, processes, half-written files.
+"""What an interrupted run leaves behind in its folder: cluster jobs, processes, half-written files, reasons.
 
 They are ended before the run is taken up again: two copies of a job would write the same files.
 """
 
 import os
 import re
+import shutil
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ SLURM_CONF = Path("/etc/slurm/slurm.conf")
 """Where a cluster's configuration lies unless the environment variable SLURM_CONF says otherwise."""
 
 RUN_ID = re.compile(r"mergetrace_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # the profile's prefix and the executor's run id
+NO_ROOM = 1 << 20  # bytes: with less, a disk is full
 HALF_WRITTEN = re.compile(r"\..+\.[0-9]+\.partial")  # see files.whole
 
 
@@ -80,3 +82,11 @@ def end(processes: Sequence[psutil.Process], patience: float = 5.0) -> None:
 def half_written(results: Path) -> list[Path]:
     """Temporary files and folders that killed jobs left under `results`; only right while no job runs."""
     return sorted(path for path in results.rglob(".*.partial") if HALF_WRITTEN.fullmatch(path.name))
+
+
+def problems(logs: Iterable[str | Path], results: Path) -> list[str]:
+    """What went wrong, one line each: what failed jobs said in Snakemake's logs, and that the disk is full, for which there may be no room there."""
+    said = {line for log in logs for line in Path(log).read_text(errors="replace").splitlines() if line.startswith("mergetrace: ")}
+    if not any("the disk is full" in line for line in said) and shutil.disk_usage(results).free < NO_ROOM:
+        said.add(f"mergetrace: the disk is full: {results.resolve()} has no room left; free some space and run `make resume`, finished work is kept")
+    return sorted(said)

@@ -1,13 +1,15 @@
 """What is left of an interrupted run is found; what belongs to others is not touched."""
 
 import os
+import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import psutil
 import pytest
 
-from mergetrace.leftovers import RUN, cluster_jobs, end, half_written, is_snakemake, mark, orphans, started
+from mergetrace.leftovers import RUN, cluster_jobs, end, half_written, is_snakemake, mark, orphans, problems, started
 
 RUN_ID = "mergetrace_c86e44e5-7046-4a89-b2ce-19a8a0a8ec7f"
 
@@ -108,3 +110,13 @@ def test_half_written_files_are_told_from_answers_that_go_on(tmp_path):
     for name in (".verdict.json.123.partial", "shipped.jsonl.partial", ".hidden.partial"):
         (tmp_path / name).touch()
     assert [path.name for path in half_written(tmp_path)] == [".verdict.json.123.partial"]
+
+
+def test_what_went_wrong_is_one_line_each(tmp_path, monkeypatch):
+    log = tmp_path / "log"
+    log.write_text("Error in rule fit:\nmergetrace: b.json: no such key\nmergetrace: a.json: damaged\nmergetrace: b.json: no such key\n")
+    assert problems([log], tmp_path) == ["mergetrace: a.json: damaged", "mergetrace: b.json: no such key"]
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=4096))
+    assert f"{tmp_path} has no room left" in problems([log], tmp_path)[-1]
+    log.write_text("mergetrace: the disk is full while writing x; free some space and run again, finished work is kept\n")
+    assert len(problems([log], tmp_path)) == 1

@@ -44,6 +44,23 @@ def undisturbed(tmp_path_factory):
 
 
 @pytest.fixture
+def disk(tmp_path):
+    """A file system of its own for `place`; the function given gives it so many bytes of room from then on."""
+
+    def mount(*options: str) -> subprocess.CompletedProcess:
+        return subprocess.run(["mount", *options, tmp_path], capture_output=True, text=True, check=False)
+
+    def leave(room: int) -> None:
+        usage = shutil.disk_usage(tmp_path)
+        assert mount("-o", f"remount,size={usage.used + room}").returncode == 0
+
+    if os.geteuid() or mount("-t", "tmpfs", "-o", "size=64m", "tmpfs").returncode:
+        pytest.skip("mounting a small file system needs root")
+    yield leave
+    subprocess.run(["umount", "--lazy", tmp_path], check=True)
+
+
+@pytest.fixture
 def place(undisturbed, tmp_path):
     """A workplace with the same models where nothing ran yet; whatever becomes of the test, no process stays in it."""
     workplace = copy_workflow(tmp_path / "workplace")
@@ -133,6 +150,20 @@ def test_ctrl_c(place, undisturbed):
     output, _ = running.communicate(timeout=120)
     assert running.returncode
     assert "user request" in output, output
+    check_resumed(place, undisturbed)
+
+
+@pytest.mark.real
+def test_a_full_disk(disk, place, undisturbed):
+    """Logs, Snakemake's own notes and results lie on it. What does not fit is named, what is there is whole, the rest is done when there is room."""
+    disk(1_200_000)  # of 3.5 MB; what plan.json asks for is there
+    done = run_snakemake(place, config=CONFIG, check=False)
+    assert done.returncode == 1
+    assert "mergetrace: the disk is full" in done.stdout
+    assert "while writing results/" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+    assert hashes(place).items() <= hashes(undisturbed).items()
+    disk(32_000_000)
     check_resumed(place, undisturbed)
 
 
