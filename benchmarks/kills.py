@@ -38,14 +38,14 @@ from frontdoor import run, say  # noqa: E402
 from mergetrace.files import write_text  # noqa: E402
 from mergetrace.leftovers import RUN  # noqa: E402
 
-RUNS = (("summed", 5), ("demo", 5)) * 3
+RUNS = (("summed", 8), ("demo", 8), ("summed", 7), ("demo", 7))
 """What is run, and how often each run is killed. Every run starts from nothing; the demo trains its models too."""
 
 VICTIMS = ("Snakemake", "Snakemake and its jobs", "one job")
 NOT_RESULTS = ("logs", "benchmarks", "README.md")
 STARTED = re.compile(r"^Job (\d+): (.+)\nReason: (.+)$", flags=re.M)
 FINISHED = re.compile(r"^Finished jobid: (\d+) ", flags=re.M)
-UNRECORDED = "Forced execution"  # Snakemake's reason where an output is there that it had not recorded as finished
+UNRECORDED = re.compile(r": its job was not recorded as finished", flags=re.M)  # scripts/resume.py, of a file
 SUMMED = {
     "models": {name: {"path": f"models/{name}"} for name in ("suspect", "base", "donor")},
     "audits": {"summed": {"suspect": "suspect", "base": "base", "donors": ["donor"]}},
@@ -64,11 +64,11 @@ the last kill of a run.
 of the jobs that had finished {needlessly}.** {planned} kills are planned: where fewer are shown, the command was interrupted itself and goes on
 with the rest.
 
-A job counts as running until Snakemake has recorded it as finished, which it does after the job has ended; {unrecorded} of the jobs done again had
-an output under its final name already. They are done again on purpose: the record says with which program, parameters and inputs a file was
-made, and without it a change of these would later go unnoticed.
+A job counts as running until Snakemake has recorded it as finished, which it does after the job has ended: {unrecorded} files were there, whole, by
+jobs that it had not. They are made again on purpose: the record says with which program, parameters and inputs a file was made, and without it
+a change of these would later go unnoticed.
 
-| run | audit | killed after | who | jobs finished | running | files there, right | done again | output was there | finished, done again |
+| run | audit | killed after | who | jobs finished | running | files there, right | done again | files there by these | finished, done again |
 |---:|---|---:|---|---:|---:|---:|---:|---:|---:|
 {rows}
 
@@ -178,6 +178,8 @@ def run_killed(work: Path, number: int, kills: int, seed: int, undisturbed: dict
         killed = attempt < kills and kill(snakemake, log, moment, who)
         code = snakemake.wait()
         started, ended = jobs(log)
+        if rows:
+            rows[-1]["unrecorded"] = len(UNRECORDED.findall(log.read_text(errors="replace")))
         for job, reason in started.items():
             if job in unfinished:
                 rows[unfinished.pop(job)]["again"].append((job, reason))
@@ -228,7 +230,7 @@ def page(runs: list[dict[str, Any]], references: dict[str, dict[str, Any]], argu
     kills = [(run["number"], run["audit"], row) for run in runs for row in run["kills"]]
     rows = [
         f"| {number} | {audit} | {row['after']:.0f} s | {row['who']} | {row['finished']} | {len(row['running'])} | {row['right']} of {row['there']} "
-        f"| {len(row['again'])} | {unrecorded(row)} | {'; '.join(f'{job} ({reason})' for job, reason in row['needlessly']) or 0} |"
+        f"| {len(row['again'])} | {row['unrecorded']} | {'; '.join(f'{job} ({reason})' for job, reason in row['needlessly']) or 0} |"
         for number, audit, row in kills
     ]
     ends = [
@@ -245,17 +247,12 @@ def page(runs: list[dict[str, Any]], references: dict[str, dict[str, Any]], argu
         whole=sum(row["right"] == row["there"] for *_, row in kills),
         running=sum(len(row["running"]) for *_, row in kills),
         again=sum(len(row["again"]) for *_, row in kills),
-        unrecorded=sum(unrecorded(row) for *_, row in kills),
+        unrecorded=sum(row["unrecorded"] for *_, row in kills),
         needlessly=sum(len(row["needlessly"]) for *_, row in kills) or "none",
         rows="\n".join(rows),
         ends="\n".join(ends),
         references="\n".join(f"- {name}: {len(each['hashes'])} files, `{digest(each['hashes'])}`" for name, each in references.items()),
     )
-
-
-def unrecorded(row: dict[str, Any]) -> int:
-    """How many of the jobs done again had an output under its final name."""
-    return sum(UNRECORDED in reason for _, reason in row["again"])
 
 
 def same(run: dict[str, Any]) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 from frontdoor import run, say
 from mergetrace.errors import AuditError
 from mergetrace.files import read_json
-from mergetrace.leftovers import QUEUE, SLURM_CONF, cluster_jobs, end, half_written, is_snakemake, orphans
+from mergetrace.leftovers import QUEUE, SLURM_CONF, cluster_jobs, end, half_written, is_snakemake, orphans, unrecorded
 
 HERE = Path.cwd()
 NOTE = Path("results/logs/started.json")
@@ -37,7 +37,10 @@ def main() -> None:
     while left := orphans(HERE):  # one may start another while it is ended
         say(f"ending {len(left)} processes that the interrupted run left behind")
         end(left)
-    for path in half_written(Path("results")):
+    unsure = unrecorded(Path("results"))
+    for path in unsure:
+        say(f"{path}: its job was not recorded as finished and is done again")
+    for path in [*half_written(Path("results")), *unsure]:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     snakemake = [sys.executable, "-m", "snakemake"]

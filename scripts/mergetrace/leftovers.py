@@ -3,6 +3,8 @@
 They are ended before the run is taken up again: two copies of a job would write the same files.
 """
 
+import base64
+import contextlib
 import os
 import re
 import shutil
@@ -23,6 +25,7 @@ SLURM_CONF = Path("/etc/slurm/slurm.conf")
 """Where a cluster's configuration lies unless the environment variable SLURM_CONF says otherwise."""
 
 RUN_ID = re.compile(r"mergetrace_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # the profile's prefix and the executor's run id
+UNFINISHED = Path(".snakemake/incomplete")  # where Snakemake notes the outputs of a job from its start until it is recorded as finished
 NO_ROOM = 1 << 20  # bytes: with less, a disk is full
 HALF_WRITTEN = re.compile(r"\..+\.[0-9]+\.partial")  # see files.whole
 
@@ -82,6 +85,23 @@ def end(processes: Sequence[psutil.Process], patience: float = 5.0) -> None:
 def half_written(results: Path) -> list[Path]:
     """Temporary files and folders that killed jobs left under `results`; only right while no job runs."""
     return sorted(path for path in results.rglob(".*.partial") if HALF_WRITTEN.fullmatch(path.name))
+
+
+def unrecorded(results: Path, notes: Path = UNFINISHED) -> list[Path]:
+    """What lies under `results` and was made by a job that Snakemake did not record as finished; only right while no job runs.
+
+    Such a file is whole, but nothing says with which program, parameters and inputs it was made: a change of these would go unnoticed. Snakemake's
+    --rerun-incomplete overlooks those jobs that it only learns of at the checkpoint. In its notes a file is named after the output's path in
+    base64, what is longer than a name may be in folders of @pieces.
+    """
+    found = []
+    for note in notes.rglob("*"):
+        coded = "".join(piece.removeprefix("@") for piece in note.relative_to(notes).parts)
+        with contextlib.suppress(ValueError):  # not an output's
+            path = Path(base64.urlsafe_b64decode(coded).decode())
+            if note.is_file() and path.exists() and path.resolve().is_relative_to(results.resolve()):
+                found.append(path)
+    return sorted(found)
 
 
 def problems(logs: Iterable[str | Path], results: Path) -> list[str]:

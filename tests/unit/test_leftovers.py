@@ -1,15 +1,18 @@
 """What is left of an interrupted run is found; what belongs to others is not touched."""
 
+import base64
 import os
+import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import psutil
 import pytest
 
-from mergetrace.leftovers import RUN, cluster_jobs, end, half_written, is_snakemake, mark, orphans, problems, started
+from mergetrace.leftovers import RUN, UNFINISHED, cluster_jobs, end, half_written, is_snakemake, mark, orphans, problems, started, unrecorded
 
 RUN_ID = "mergetrace_c86e44e5-7046-4a89-b2ce-19a8a0a8ec7f"
 
@@ -120,3 +123,18 @@ def test_what_went_wrong_is_one_line_each(tmp_path, monkeypatch):
     assert f"{tmp_path} has no room left" in problems([log], tmp_path)[-1]
     log.write_text("mergetrace: the disk is full while writing x; free some space and run again, finished work is kept\n")
     assert len(problems([log], tmp_path)) == 1
+
+
+def test_what_snakemake_did_not_record_as_finished(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    long = Path("results") / ("x" * 200) / "fits" / f"{'y' * 200}.parquet"
+    for path in (Path("results/x/fits/0.parquet"), Path("results/x/recorded"), long, Path("models/mine")):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    for name in ("results/x/fits/0.parquet", "results/x/fits/absent", str(long), "models/mine", "../x", "results/../models/mine"):
+        note = UNFINISHED / re.sub("(.{254})(?=.)", r"@\1/", base64.urlsafe_b64encode(name.encode()).decode())
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.touch()
+    (UNFINISHED / "migration_underway").touch()
+    assert unrecorded(Path("results")) == sorted([Path("results/x/fits/0.parquet"), long])
+    assert unrecorded(Path("results"), tmp_path / "nothing") == []

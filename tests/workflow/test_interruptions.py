@@ -1,5 +1,6 @@
 """Interrupted in every way but politely: `scripts/resume.py` ends with the results of an undisturbed run, and redoes nothing that was finished."""
 
+import base64
 import contextlib
 import hashlib
 import os
@@ -77,13 +78,14 @@ def resume(place: Path, *options: str, **variables: str) -> subprocess.Completed
     return subprocess.run([sys.executable, "scripts/resume.py", *options], cwd=place, capture_output=True, text=True, env=env, check=False)
 
 
-def check_resumed(place: Path, undisturbed: Path) -> None:
-    """Resumed, a run ends with the undisturbed one's results, and leaves nothing behind."""
+def check_resumed(place: Path, undisturbed: Path) -> str:
+    """Resumed, a run ends with the undisturbed one's results, and leaves nothing behind. Returns what was said."""
     done = resume(place)
     assert done.returncode == 0, done.stdout + done.stderr
     assert hashes(place) == hashes(undisturbed)
     assert not inside(place)
     assert not list((place / "results").rglob(".*.partial"))
+    return done.stdout + done.stderr
 
 
 def hashes(place: Path) -> dict[str, str]:
@@ -128,6 +130,24 @@ def test_killed_its_jobs_left_running(place, undisturbed):
     running.kill()
     running.wait()
     check_resumed(place, undisturbed)
+
+
+def test_what_snakemake_never_recorded_is_made_again(place, undisturbed):
+    """A job behind the checkpoint that ends after Snakemake was killed. Left to itself, Snakemake would keep its output without a record of what it
+    was made from, and later keep it where a threshold had changed."""
+    running = start(place)
+    wait_for_log(running, place, "fit")
+    running.kill()
+    running.wait()
+    deadline = time.monotonic() + 120
+    while not (made := list((place / "results/x/fits").glob("*.parquet"))):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    name = str(made[0].relative_to(place))
+    record = place / ".snakemake/metadata" / base64.urlsafe_b64encode(name.encode()).decode()
+    assert not record.exists()
+    assert f"{name}: its job was not recorded as finished" in check_resumed(place, undisturbed)
+    assert record.exists()
 
 
 def test_a_job_killed_as_by_the_system_short_of_memory(place, undisturbed):
