@@ -150,19 +150,18 @@ def in_memory(threads: int, runs: int) -> dict[str, list[float]]:
 
 
 def in_cache() -> dict[str, float]:
-    """Nanoseconds per element of one tile that stays in the cache, the best of many: what the arithmetic costs, whoever else uses the machine."""
+    """Nanoseconds per element of numbers that stay in the cache, the best of many: what the arithmetic costs, whoever else uses the machine."""
     from mergetrace.sums import gram_numba  # noqa: PLC0415
 
-    trio = [encode(np.random.default_rng(seed).normal(size=gram_numba.TILE), "BF16") for seed in range(3)]
-    edges = np.array([0, gram_numba.TILE])
+    size = 1 << 13
+    edges = np.array([0, size])
     best = {}
-    for name, work in {
-        "sums": lambda: gram_numba._sums(*trio, 2.0**-126),
-        "counts": lambda: gram_numba._counts(*trio),
-        "both": lambda: gram_numba.trio_sums(*trio, edges, 2.0**-126),
-    }.items():
-        work()
-        best[name] = min(timeit.repeat(work, number=10, repeat=500)) / 10 / gram_numba.TILE * 1e9
+    for dtype, lane in gram_numba.LANES.items():
+        if dtype == "F64":
+            continue
+        trio = [encode(np.random.default_rng(seed).normal(size=size), dtype).view(lane) for seed in range(3)]
+        gram_numba.trio_sums(*trio, edges, 2.0**-126)
+        best[dtype] = min(timeit.repeat(lambda trio=trio: gram_numba.trio_sums(*trio, edges, 2.0**-126), number=10, repeat=500)) / 10 / size * 1e9
     return best
 
 
@@ -214,7 +213,7 @@ def table(folder: Path, threads: int, runs: int) -> str:
         peak = "" if method == "cat" else round(max(result["mb"] for result in found[method]))
         lines.append(f"| {words} | {seconds[method]:.2f} | {size / seconds[method]:.2f} | {beside[0]:.2f} | {beside[1]:.1f} | {peak} |")
     lines += ["", f"In memory: kernel {median(memory['kernel']):.1f} GB/s, ceiling {median(memory['ceiling']):.1f} GB/s, ratio {ratio:.2f}."]
-    lines += [f"In the cache: {cache['both']:.2f} ns an element ({cache['sums']:.2f} for the sums, {cache['counts']:.2f} for the counts)."]
+    lines += ["In the cache, ns an element: " + ", ".join(f"{dtype} {nanoseconds:.2f}" for dtype, nanoseconds in cache.items()) + "."]
     return "\n".join(lines)
 
 

@@ -49,8 +49,8 @@ def solve(vv: Array, uv: Array) -> Array:
     if not (scale > 0).all():
         return np.full(len(uv), np.nan)
     correlation = vv / np.outer(scale, scale)
-    # Beyond 1e10 the solution keeps fewer than six digits of the float64 sums.
-    if np.linalg.cond(correlation) > 1e10:
+    # Sums of 16-bit numbers are right to some 1e-8 (see gram.py): beyond 1e8 no digit of the solution is sure.
+    if np.linalg.cond(correlation) > 1e8:
         return np.full(len(uv), np.nan)
     return np.linalg.solve(correlation, uv / scale) / scale
 

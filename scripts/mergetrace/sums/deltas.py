@@ -13,10 +13,11 @@ from mergetrace.models.weights import View, Weights
 from mergetrace.numerics.dtypes import FORMATS
 from mergetrace.sums.evidence import Sample
 from mergetrace.sums.frames import Frame
-from mergetrace.sums.gram import Kernel, Stored, Sums, records, run_sums
+from mergetrace.sums.gram import Kernel, Stored, Sums, records, settled, unsettled
 
-RUN = 1 << 20  # elements of each model read at once: two megabytes of bf16, so that what was read is still in the cache when it is summed
-AHEAD = 64  # runs submitted and not yet collected
+RUN = 1 << 18  # elements of each model read at once: half a megabyte of bf16, so that what was read is still in the cache when it is summed
+JOB = 4 * RUN  # elements that a thread takes on at once
+AHEAD = 64  # jobs submitted and not yet collected
 
 Piece = tuple[int, int, int]
 """Block, first element, number of elements."""
@@ -56,7 +57,8 @@ class Reader:
         try:
             for piece in slices:
                 possible = [frame for frame in self.frames if all(model in piece.members for model in frame.models)]
-                waiting.append((piece, possible, [(run, pool.submit(self._sum, piece, possible, run)) for run in runs(piece.blocks) if possible]))
+                parts = runs(_pieces(piece.blocks), JOB) if possible else ()
+                waiting.append((piece, possible, [(part, pool.submit(self._sum, piece, possible, part)) for part in parts]))
                 while len(waiting) > 1 and sum(len(jobs) for _, _, jobs in waiting) > AHEAD:
                     yield self._collected(*waiting.popleft())
             while waiting:
@@ -64,10 +66,20 @@ class Reader:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _sum(self, piece: Slice, frames: list[Frame], run: list[Piece]) -> Sums:
-        stored = {model: self._stored(model, piece.members[model], run) for model in dict.fromkeys(name for frame in frames for name in frame.models)}
-        with self._summing:
-            return run_sums(frames, stored, np.cumsum([0, *(length for _, _, length in run)]), self.kernel)
+    def _sum(self, piece: Slice, frames: list[Frame], job: list[Piece]) -> Sums:
+        models = dict.fromkeys(model for frame in frames for model in frame.models)
+
+        def read(run: list[Piece]) -> dict[str, Stored]:
+            return {model: self._stored(model, piece.members[model], run) for model in models}
+
+        cut, done = list(runs(job, RUN)), []
+        for run in cut:
+            stored = read(run)
+            with self._summing:
+                done.append(unsettled(frames, stored, np.cumsum([0, *(length for _, _, length in run)]), self.kernel))
+        parts = [part for run in cut for part in run]
+        sums = {key: np.concatenate([sums[key] for sums in done]) for key in done[0]}
+        return settled(frames, sums, np.array([length for _, _, length in parts]), lambda number: read([parts[number]]))
 
     def _stored(self, model: str, view: View, run: list[Piece]) -> Stored:
         """The run's elements in this thread's buffer for the model: fresh memory is slow to touch."""
@@ -85,7 +97,7 @@ class Reader:
     def _collected(self, piece: Slice, frames: list[Frame], jobs: list[tuple[list[Piece], "Future[Sums]"]]) -> Read:
         """Pieces added up block by block, in the order of the elements."""
         done = [job.result() for _, job in jobs]
-        first = np.flatnonzero(np.diff([block for run, _ in jobs for block, _, _ in run], prepend=-1))
+        first = np.flatnonzero(np.diff([block for job, _ in jobs for run in runs(job, RUN) for block, _, _ in run], prepend=-1))
         sums = {key: np.add.reduceat(np.concatenate([part[key] for part in done]), first) for key in done[0]} if done else {}
         rows = list(records(frames, sums, piece.blocks[:, 1])) if frames else []
         read = Read(piece.slice_id, rows, keep_samples(self.weights, piece.members, piece.kept))
@@ -94,11 +106,11 @@ class Reader:
         return read
 
 
-def runs(blocks: NDArray[np.int64]) -> Iterator[list[Piece]]:
-    """Blocks packed into runs of at most RUN elements, cut where a run is full."""
+def runs(pieces: Iterable[Piece], size: int) -> Iterator[list[Piece]]:
+    """Pieces packed into runs of at most `size` elements, cut where a run is full."""
     run: list[Piece] = []
-    room = RUN
-    for block, (start, length) in enumerate(blocks.tolist()):
+    room = size
+    for block, start, length in pieces:
         done = 0
         while done < length:
             count = min(length - done, room)
@@ -106,9 +118,13 @@ def runs(blocks: NDArray[np.int64]) -> Iterator[list[Piece]]:
             done, room = done + count, room - count
             if not room:
                 yield run
-                run, room = [], RUN
+                run, room = [], size
     if run:
         yield run
+
+
+def _pieces(blocks: NDArray[np.int64]) -> list[Piece]:
+    return [(block, start, length) for block, (start, length) in enumerate(blocks.tolist())]
 
 
 def keep_samples(weights: Weights, members: Mapping[str, View], blocks: NDArray[np.int64]) -> dict[str, Sample]:

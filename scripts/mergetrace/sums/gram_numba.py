@@ -1,26 +1,35 @@
 """The sums of gram.py compiled: one pass over the stored numbers, decoded in registers, faster than files are read.
 
-A model's numbers arrive as an array whose type says how they are stored (`LANES`): no decoded copy of them is ever made. Products and
-sums are float64; counts compare the stored codes where all three formats agree. Nothing here depends on the number of threads.
+A model's numbers arrive as an array whose type says how they are stored (`LANES`): no decoded copy of them is ever made. numba compiles the
+loop over the pieces; the arithmetic is handed to LLVM as vectors, since its own vectoriser goes by the widest type in a loop, here float64,
+and leaves half of every register empty. Nothing here depends on the number of threads, and the float32 sums not on the width of a vector.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit, types
-from numba.extending import overload
+from llvmlite import binding, ir
+from numba import from_dtype, njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from mergetrace.models.weights import scaled
-from mergetrace.numerics.dtypes import decode
-from mergetrace.sums.gram_arrays import buffer  # noqa: F401 - part of what a kernel offers
+from mergetrace.numerics.dtypes import FORMATS, decode
+from mergetrace.sums.gram_arrays import GROUP, ROWS, buffer, narrow  # noqa: F401 - `buffer` is part of what a kernel offers
 
 LANES = {"BF16": "<u2", "F16": "<i2", "F32": "<f4", "F64": "<f8", "F8_E4M3": "u1", "F8_E5M2": "i1"}
 """The array type that stands for each dtype: numba compiles one kernel per combination, when it is first met, and keeps it on disk."""
 
-TILE = 8192  # elements: the stored numbers of a tile stay in the cache between the sums and the counts; a 16-bit count cannot overflow
-# Sums may be reordered (they are vectorised that way), but NaN and infinity stay what they are: callers look for them.
-FLAGS = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz"}}
+NAMES = {from_dtype(np.dtype(lane)): name for name, lane in LANES.items()}
+FLAGS = {"nogil": True, "error_model": "numpy"}
+ANY_ORDER = ("reassoc", "contract", "nsz")  # of float64 sums; float32 ones are rounded in the order that gram.py states
+BYTES = 64 if binding.get_host_cpu_features().get("avx512bw") else 32  # of a vector register
+
+I16, I32, I64, F32, F64 = *map(ir.IntType, (16, 32, 64)), ir.FloatType(), ir.DoubleType()
+Value = Any
+"""What llvmlite's builder makes and takes: here vectors, unless said otherwise."""
 
 
 def load(raw: NDArray[np.uint8], dtype: str, scales: NDArray[np.float64] | None) -> NDArray:
@@ -36,106 +45,14 @@ def _compiled(function: Any) -> Any:
         return njit(**FLAGS)(function)
 
 
-def _value(code):
-    """The number behind a code, float64; see `_decoder` for its compiled form."""
-    raise NotImplementedError
-
-
-@overload(_value)
-def _decoder(code):
-    if code == types.uint16:
-        return lambda code: np.float64(np.uint32(np.uint32(code) << np.uint32(16)).view(np.float32))
-    if code == types.int16:
-        return lambda code: _narrow(code & 0x7FFF, 10, 15, 0x7BFF, code < 0)
-    if code == types.uint8:
-        return lambda code: _narrow(code & 0x7F, 3, 7, 0x7E, code > 0x7F)
-    if code == types.int8:
-        return lambda code: _narrow(code & 0x7F, 2, 15, 0x7B, code < 0)
-    return lambda code: np.float64(code)  # noqa: PLW0108 - numba asks for a function
-
-
-@njit(**FLAGS)
-def _narrow(code: Any, fraction_bits: int, bias: int, largest: int, negative: bool) -> float:
-    """A float narrower than float32, from its code without the sign: moved to float32's places, or counted where it is subnormal.
-
-    Infinity and NaN both become NaN: either is left out of every sum.
-    """
-    wide = np.uint32((np.uint32(code) << np.uint32(23 - fraction_bits)) + np.uint32((127 - bias) << 23))
-    magnitude = np.float64(np.uint32(wide).view(np.float32)) if code >= 1 << fraction_bits else code * 2.0 ** (1 - bias - fraction_bits)
-    magnitude = np.nan if code > largest else magnitude
-    return -magnitude if negative else magnitude
-
-
-def _rank(code, first, second):
-    """A number that orders like the one behind `code`, and is as narrow where `first` and `second` are stored alike."""
-    raise NotImplementedError
-
-
-@overload(_rank)
-def _ranker(code, first, second):
-    if code == first == second and code in (types.uint16, types.int16):
-
-        def sixteen(code, first, second):
-            signed = np.int16(code)  # sign and magnitude, made two's complement: both zeros become 0
-            return np.int16(np.int16(-32768) - signed) if signed < 0 else signed
-
-        return sixteen
-    return lambda code, first, second: _value(code)
-
-
-@_compiled
-def _sums(s: Any, d: Any, b: Any, smallest: float) -> Any:
-    uu = ub = bb = uv = bv = vv = energy = 0.0
-    for i in range(s.size):
-        audited, x = _value(s[i]), _value(b[i])
-        u, v = audited - x, _value(d[i]) - x
-        uu += u * u
-        ub += u * x
-        bb += x * x
-        uv += u * v
-        bv += x * v
-        vv += v * v
-        binade = np.int64(np.float64(audited).view(np.int64) & 0x7FF0_0000_0000_0000).view(np.float64)
-        binade = binade if binade > smallest else smallest
-        energy += binade * binade
-    return uu, ub, bb, uv, bv, vv, energy
-
-
-@_compiled
-def _counts(s: Any, d: Any, b: Any) -> Any:
-    base = parents = all_three = donor = sign = np.int16(0)
-    for i in range(s.size):
-        x, y, z = _rank(b[i], s[i], d[i]), _rank(s[i], d[i], b[i]), _rank(d[i], b[i], s[i])
-        base = np.int16(base + np.int16(y == x))
-        parents = np.int16(parents + np.int16(z == x))
-        all_three = np.int16(all_three + np.int16((y == x) & (z == x)))
-        donor = np.int16(donor + np.int16(y == z))
-        sign = np.int16(sign + np.int16((y != x) & (z != x) & ((y > x) == (z > x))))
-    return base, parents, all_three, donor, sign
-
-
 @_compiled
 def trio_sums(s: Any, d: Any, b: Any, edges: NDArray[np.int64], smallest: float) -> NDArray[np.float64]:
     """gram_arrays.trio_sums, of stored numbers."""
     out = np.zeros((edges.size - 1, 12))
     for piece in range(edges.size - 1):
-        for first in range(edges[piece], edges[piece + 1], TILE):
-            end = min(first + TILE, edges[piece + 1])
-            ss, dd, bb = s[first:end], d[first:end], b[first:end]  # slices: the loops over them are free of index checks
-            for i, value in enumerate(_sums(ss, dd, bb, smallest)):
-                out[piece, i] += value
-            for i, count in enumerate(_counts(ss, dd, bb)):
-                out[piece, 7 + i] += count
+        first, end = edges[piece], edges[piece + 1]
+        _trio(s[first:end], d[first:end], b[first:end], out[piece], smallest)
     return out
-
-
-@_compiled
-def _cross(d: Any, e: Any, b: Any) -> float:
-    total = 0.0
-    for i in range(d.size):
-        x = _value(b[i])
-        total += (_value(d[i]) - x) * (_value(e[i]) - x)
-    return total
 
 
 @_compiled
@@ -143,7 +60,166 @@ def cross_sums(d: Any, e: Any, b: Any, edges: NDArray[np.int64]) -> NDArray[np.f
     """gram_arrays.cross_sums, of stored numbers."""
     out = np.zeros(edges.size - 1)
     for piece in range(edges.size - 1):
-        for first in range(edges[piece], edges[piece + 1], TILE):
-            end = min(first + TILE, edges[piece + 1])
-            out[piece] += _cross(d[first:end], e[first:end], b[first:end])
+        first, end = edges[piece], edges[piece + 1]
+        _cross(d[first:end], e[first:end], b[first:end], out[piece : piece + 1])
     return out
+
+
+@intrinsic
+def _trio(typing: Any, s: Any, d: Any, b: Any, out: Any, smallest: Any) -> Any:
+    """Add the sums and counts of one piece to out[:12]."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        def factors(build: Any, audited: Value, donor: Value, x: Value) -> list[tuple[Value, Value]]:
+            u, v = build.fsub(audited, x), build.fsub(donor, x)
+            e = _binade(build, audited, arguments[4])
+            return [(u, u), (u, x), (x, x), (u, v), (x, v), (v, v), (e, e)]
+
+        return _pass(context, builder, signature, arguments, factors, 7, _compared)
+
+    return types.void(s, d, b, out, smallest), generate
+
+
+@intrinsic
+def _cross(typing: Any, d: Any, e: Any, b: Any, out: Any) -> Any:
+    """Add <d - b, e - b> over one piece to out[0]."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        def factors(build: Any, one: Value, other: Value, x: Value) -> list[tuple[Value, Value]]:
+            return [(build.fsub(one, x), build.fsub(other, x))]
+
+        return _pass(context, builder, signature, arguments, factors, 1, None)
+
+    return types.void(d, e, b, out), generate
+
+
+def _pass(context: Any, b: Any, signature: Any, arguments: Any, factors: Callable, terms: int, compared: Callable | None) -> Any:
+    """Code that reads three arrays once: whole groups in float32 where all three are narrow, what is left in float64.
+
+    factors: of the three models' numbers, the `terms` pairs whose products are summed. compared: the masks that are counted after them.
+    """
+    arrays = [context.make_array(kind)(context, b, value) for kind, value in zip(signature.args[:4], arguments[:4], strict=True)]
+    pointers, out = [array.data for array in arrays[:3]], arrays[3].data
+    names = [NAMES[kind.dtype] for kind in signature.args[:3]]
+    size = cgutils.unpack_tuple(b, arrays[0].shape, 1)[0]
+    counts = [cgutils.alloca_once_value(b, I64(0)) for _ in range(5 if compared else 0)]
+
+    def stage(first: Value, length: int, real: ir.Type, group: int, rows: int) -> Value:
+        """Sum groups of elements, from `first` on, as far as whole ones go, in vectors of `length` elements; where it stopped."""
+        halves, row = (2 if real is F32 else 1), group // rows
+        lanes = ir.VectorType(F64, length // halves)
+        totals = [_zeroed(b, lanes) for _ in range(terms)]
+        end = b.sub(size, b.urem(b.sub(size, first), I64(group)))
+        with cgutils.for_range_slice(b, first, end, I64(group), I64) as (start, _):
+            for offset in range(0, row, length):
+                sums = [[_zeroed(b, ir.VectorType(real, length // halves)) for _ in range(terms)] for _ in range(halves)]
+                with cgutils.for_range(b, I64(rows)) as loop:
+                    at = b.add(b.add(start, I64(offset)), b.mul(loop.index, I64(row)))
+                    codes = [_loaded(b, pointer, at, length) for pointer in pointers]
+                    split = [_halves(b, code) if halves == 2 else [code] for code in codes]
+                    numbers = [[_number(b, half, name, real) for half in part] for part, name in zip(split, names, strict=True)]
+                    for places, models in zip(sums, zip(*numbers, strict=True), strict=True):
+                        for place, (x, y) in zip(places, factors(b, *models), strict=True):
+                            flags = ANY_ORDER if real is F64 else ()
+                            b.store(b.fadd(b.load(place), b.fmul(x, y, flags), flags), place)
+                    if compared:
+                        alike = len(set(names)) == 1 and isinstance(codes[0].type.element, ir.IntType)
+                        for models in [[_rank(b, code) for code in codes]] if alike else zip(*numbers, strict=True):
+                            for place, mask in zip(counts, compared(b, *models), strict=True):
+                                ones = b.ctpop(b.zext(b.bitcast(mask, ir.IntType(mask.type.count)), I64))
+                                b.store(b.add(b.load(place), ones), place)
+                for places in sums:
+                    for total, place in zip(totals, places, strict=True):
+                        b.store(b.fadd(b.load(total), b.fpext(b.load(place), lanes), ANY_ORDER), total)
+        for term, total in enumerate(totals):
+            vector = b.load(total)
+            for lane in range(lanes.count):
+                _add(b, out, term, b.extract_element(vector, I32(lane)))
+        return end
+
+    done = I64(0)
+    if all(narrow(name) for name in names):
+        done = stage(done, BYTES // 2, F32, GROUP, ROWS)
+    for length in (BYTES // 8, 1):
+        done = stage(done, length, F64, length, 1)
+    for count, place in enumerate(counts):
+        _add(b, out, terms + count, b.uitofp(b.load(place), F64))
+    return context.get_dummy_value()
+
+
+def _number(b: Any, code: Value, dtype: str, real: ir.Type) -> Value:
+    """The numbers behind codes. Infinity and NaN of formats narrower than BF16 both become NaN: either is left out of every sum."""
+    if isinstance(code.type.element, ir.IntType):
+        code = b.zext(code, _like(code, I32))
+        code = b.bitcast(b.shl(code, _all(code, 16)) if dtype == "BF16" else _widened(b, code, dtype), _like(code, F32))
+    return b.fpext(code, _like(code, real))
+
+
+def _widened(b: Any, code: Value, dtype: str) -> Value:
+    """The float32 codes of a format of fewer exponent bits: moved to float32's places, or counted where it is subnormal."""
+    form = FORMATS[dtype]
+    fraction, sign = form.fraction_bits, 1 << 8 * form.width - 1
+    magnitude = b.and_(code, _all(code, sign - 1))
+    normal = b.add(b.shl(magnitude, _all(code, 23 - fraction)), _all(code, 126 + form.min_exponent << 23))
+    counted = b.uitofp(magnitude, _like(code, F32))
+    subnormal = b.bitcast(b.fmul(counted, _all(counted, 2.0 ** (form.min_exponent - fraction))), code.type)
+    wide = b.select(b.icmp_unsigned("<", magnitude, _all(code, 1 << fraction)), subnormal, normal)
+    wide = b.select(b.icmp_unsigned(">", magnitude, _all(code, form.largest)), _all(code, 0x7FC0_0000), wide)
+    return b.or_(wide, b.shl(b.and_(code, _all(code, sign)), _all(code, 32 - 8 * form.width)))
+
+
+def _binade(b: Any, number: Value, smallest: Value) -> Value:
+    """2^max(floor(log2 |number|), e_min): the exponent bits alone are that power of two. smallest: 2^e_min, a float64 scalar."""
+    bits, exponent = (I32, 0x7F80_0000) if number.type.element is F32 else (I64, 0x7FF0_0000_0000_0000)
+    code = b.bitcast(number, _like(number, bits))
+    power = b.bitcast(b.and_(code, _all(code, exponent)), number.type)
+    least = b.insert_element(number.type(ir.Undefined), b.fptrunc(smallest, number.type.element), I32(0))
+    least = b.shuffle_vector(least, least, _like(number, I32)([0] * number.type.count))
+    return b.select(b.fcmp_ordered(">", power, least), power, least)
+
+
+def _rank(b: Any, code: Value) -> Value:
+    """Integers that are ordered like the numbers behind the codes: sign and magnitude, made two's complement. Both zeros become 0."""
+    return b.select(b.icmp_signed("<", code, _all(code, 0)), b.sub(_all(code, 1 << code.type.element.width - 1), code), code)
+
+
+def _compared(b: Any, audited: Value, donor: Value, x: Value) -> list[Value]:
+    """The masks of what gram.TRIO counts."""
+    test = b.icmp_signed if isinstance(x.type.element, ir.IntType) else b.fcmp_ordered
+    still, agree = test("==", audited, x), test("==", donor, x)
+    up, down = (b.and_(test(sign, audited, x), test(sign, donor, x)) for sign in (">", "<"))
+    return [still, agree, b.and_(still, agree), test("==", audited, donor), b.or_(up, down)]
+
+
+def _halves(b: Any, codes: Value) -> list[Value]:
+    """The codes of the even and of the odd elements, each in 32 bits."""
+    words = b.bitcast(b.zext(codes, _like(codes, I16)), ir.VectorType(I32, codes.type.count // 2))
+    return [b.and_(words, _all(words, 0xFFFF)), b.lshr(words, _all(words, 16))]
+
+
+def _loaded(b: Any, pointer: Value, first: Value, length: int) -> Value:
+    """`length` stored elements from `first` on, wherever they lie in memory."""
+    place = b.gep(pointer, [first])
+    element = pointer.type.pointee
+    return b.load(b.bitcast(place, ir.VectorType(element, length).as_pointer()), align=1)
+
+
+def _add(b: Any, out: Value, index: int, number: Value) -> None:
+    """out[index] += number: scalars."""
+    place = b.gep(out, [I64(index)])
+    b.store(b.fadd(b.load(place), number), place)
+
+
+def _like(vector: Value, element: ir.Type) -> ir.VectorType:
+    return ir.VectorType(element, vector.type.count)
+
+
+def _all(vector: Value, number: float) -> Value:
+    return vector.type([number] * vector.type.count)
+
+
+def _zeroed(b: Any, kind: ir.VectorType) -> Value:
+    """A place for a vector, zero from here on."""
+    place = cgutils.alloca_once(b, kind)
+    b.store(kind([0.0] * kind.count), place)
+    return place
