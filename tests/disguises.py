@@ -122,6 +122,38 @@ def vocabulary_permuted(tensors: Tensors, seed: int = 0) -> Tensors:
     return _own({name: tensor[order] if re.search("embed_tokens|lm_head", name) else tensor for name, tensor in tensors.items()})
 
 
+def vocabulary_pruned(tensors: Tensors, every: int = 10, seed: int = 0) -> Tensors:
+    """Every tenth token removed, the others in another order."""
+    rows = torch.tensor([row for row in range(len(tensors["model.embed_tokens.weight"])) if row % every])
+    rows = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))]
+    return _own({name: tensor[rows] if re.search("embed_tokens|lm_head", name) else tensor for name, tensor in tensors.items()})
+
+
+def vocabulary_grown(tensors: Tensors, first: int = 40, count: int = 20, seed: int = 77) -> Tensors:
+    """Tokens added in the midst of the vocabulary, drawn like the others."""
+    generator, found = torch.Generator().manual_seed(seed), dict(tensors)
+    for name in [name for name in tensors if re.search("embed_tokens|lm_head", name)]:
+        own = tensors[name]
+        more = torch.randn(count, own.shape[1], generator=generator) * own.float().std()
+        found[name] = torch.cat([own[:first], more.to(own.dtype), own[first:]])
+    return found
+
+
+def channels_scaled(tensors: Tensors, seed: int = 0) -> Tensors:
+    """Rows of up_proj and v_proj multiplied by bf16 numbers between 1/2 and 2, the columns that read them divided by these."""
+    generator, found = torch.Generator().manual_seed(seed), dict(tensors)
+    for rows, columns in (("mlp.up_proj", "mlp.down_proj"), ("self_attn.v_proj", "self_attn.o_proj")):
+        for name in [name for name in tensors if name.endswith(rows + ".weight")]:
+            reader = name.replace(rows, columns)
+            numbers = torch.exp2(2 * torch.rand(len(tensors[name]), generator=generator) - 1).bfloat16().float()
+            size = len(tensors[name.replace(rows, "self_attn.q_norm")]) if "v_proj" in name else len(numbers)
+            shared = tensors[reader].shape[1] // len(numbers)
+            spread = numbers.reshape(-1, 1, size).expand(-1, shared, -1).reshape(-1)
+            found[name] = (tensors[name].float() * numbers[:, None]).to(tensors[name].dtype)
+            found[reader] = (tensors[reader].float() / spread).to(tensors[reader].dtype)
+    return _own(found)
+
+
 def norms_folded(tensors: Tensors) -> Tensors:
     """The weights of the layers' norms multiplied into the columns of the matrices that read them, and set to 1."""
     found = dict(tensors)

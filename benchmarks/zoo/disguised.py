@@ -22,8 +22,8 @@ def disguised_merges() -> list[Draft]:
         made = merged(blend, ("donor",), averages, alphas={"donor": 0.571}, group="disguised merge", verdicts=("merge", *verdicts))
         return f"linear .571, {SPOKEN[how]}", made | {"made": {"merge": blend, "hide": how}}
 
-    exact = [hide(how) for how in (ORDERS, HIDDEN, EXPERTS)]
-    return [*exact, hide(FOLDED, "inconclusive"), hide(FP8, "inconclusive"), ("experts of base and donor", _experts())]
+    exact = [hide(how) for how in (ORDERS, HIDDEN, FOLDED, EXPERTS)]
+    return [*exact, hide(FP8, "inconclusive"), ("experts of base and donor", _experts())]
 
 
 def disguised_innocents() -> list[Draft]:

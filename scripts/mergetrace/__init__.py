@@ -38,8 +38,9 @@ sums: weights read once
 
 disguises: tensors that lie elsewhere than their names say
     alignment, glimpses, placing       which row is which; a little of a model; one model beside a parent
-    moved_layers, moved_experts, permutations   what lies elsewhere
-    factors, storing   what was multiplied, rounded twice, covered with noise
+    moved_layers, moved_experts, vocabulary, permutations   what lies elsewhere
+    channel_scales, channels   what was multiplied row by row and column by column
+    factors, storing   what was multiplied as a whole, rounded twice, covered with noise
     layout, rearrange  all of it together; the plan that follows from it
 
 merging: a recipe applied to the parents

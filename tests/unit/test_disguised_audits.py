@@ -3,7 +3,20 @@
 import json
 
 import pytest
-from disguises import experts_permuted, heads_permuted, hidden_permuted, in_half, neurons_permuted, noisy, quantised, scaled, with_layers
+from disguises import (
+    channels_scaled,
+    experts_permuted,
+    heads_permuted,
+    hidden_permuted,
+    in_half,
+    neurons_permuted,
+    noisy,
+    norms_folded,
+    quantised,
+    scaled,
+    vocabulary_pruned,
+    with_layers,
+)
 from inprocess import audit
 from moe_models import make_moe_models
 from planting import blend, finetuned, write_model
@@ -97,6 +110,28 @@ def test_a_real_merge_stored_otherwise_is_reproduced_on_its_own_lattice(judge, f
     assert found["recipe"]["bit_exact_rate"] > 0.998
     assert found["parents"]["donor"]["alpha"] == pytest.approx(0.571, abs=1e-6)
     assert_nobody_named(found["controls"]["sibling"], "finetune_of_base")
+
+
+CHANNELS = {
+    "norms and vocabulary": lambda model: vocabulary_pruned(norms_folded(model)),
+    "channels and neurons": lambda model: channels_scaled(neurons_permuted(model)),
+}
+
+
+@pytest.mark.parametrize("hide", CHANNELS.values(), ids=CHANNELS)
+def test_a_real_merge_multiplied_by_channel_is_reproduced_bit_for_bit(judge, family, hide):
+    found = judge(hide(loaded(family["merged"])), sibling=hide(SIBLING))
+    assert found["verdict"] == "merge", found["reasons"]
+    assert found["recipe"]["bit_exact_rate"] == 1.0
+    assert found["parents"]["donor"]["alpha"] == pytest.approx(0.571, abs=1e-6)
+    assert found["layout"]["not_undone"] == []
+    assert_nobody_named(found["controls"]["sibling"], "inconclusive")
+
+
+@pytest.mark.parametrize("hide", CHANNELS.values(), ids=CHANNELS)
+@pytest.mark.parametrize(("model", "verdict"), [(finetuned(BASE, 5), "inconclusive"), (qwen(50), "unrelated")], ids=["finetune", "stranger"])
+def test_an_innocent_multiplied_by_channel_is_not_accused(judge, hide, model, verdict):
+    assert_nobody_named(judge(hide(model)), verdict)
 
 
 def test_an_fp8_copy_of_a_bf16_merge_is_reproduced_through_both_roundings(tmp_path):

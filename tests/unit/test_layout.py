@@ -2,7 +2,17 @@
 
 import numpy as np
 import pytest
-from disguises import heads_permuted, hidden_permuted, hidden_rotated, neurons_permuted, scaled, with_layers
+from disguises import (
+    heads_permuted,
+    hidden_permuted,
+    hidden_rotated,
+    neurons_permuted,
+    scaled,
+    vocabulary_grown,
+    vocabulary_permuted,
+    vocabulary_pruned,
+    with_layers,
+)
 from planting import blend, finetuned
 from realmerge import qwen, write_qwen
 
@@ -92,12 +102,43 @@ def _query(layer):
 
 
 @pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("hide", [lambda tensors: tensors, neurons_permuted, heads_permuted, hidden_permuted, hidden_rotated])
+@pytest.mark.parametrize("hide", [lambda tensors: tensors, neurons_permuted, heads_permuted, hidden_permuted, hidden_rotated, vocabulary_permuted])
 def test_a_stranger_stays_a_stranger_under_any_disguise(look, seed, hide):
     layout, _ = look(hide(qwen(100 + seed)))
     assert layout.plain()
     assert (layout.undone, layout.not_undone) == ([], [])
     assert layout.kin == 0
+
+
+EMBEDDING = "model.embed_tokens.weight"
+
+
+@pytest.mark.parametrize("model", [MERGED, SIBLING], ids=["merged", "sibling"])
+def test_a_vocabulary_in_another_order_is_put_back(look, model):
+    found = look(vocabulary_permuted(model))
+    assert_undone(found, model)
+    assert any("256 tokens that the parents have too in another order" in line for line in found[0].undone)
+
+
+def test_tokens_added_in_the_midst_are_read_last(look):
+    layout, read = look(vocabulary_grown(MERGED))
+    np.testing.assert_array_equal(read(EMBEDDING)[: MERGED[EMBEDDING].numel()], MERGED[EMBEDDING].double().reshape(-1).numpy())
+    assert any("and 20 of its own" in line for line in layout.undone)
+    assert (layout.kin, layout.kept, layout.not_undone) == (1, {}, [])
+
+
+def test_the_parents_rows_that_a_vocabulary_lacks_are_left_out(look):
+    layout, read = look(vocabulary_pruned(MERGED))
+    rows = [row for row in range(256) if row % 10]
+    assert layout.kept[EMBEDDING, ""].tolist() == rows
+    np.testing.assert_array_equal(read(EMBEDDING), MERGED[EMBEDDING][rows].double().reshape(-1).numpy())
+    assert any("26 of theirs are missing" in line for line in layout.undone)
+
+
+def test_a_vocabulary_that_grew_at_its_end_lies_in_place(look):
+    layout, _ = look(vocabulary_grown(SIBLING, first=256))
+    assert layout.plain()
+    assert (layout.kin, layout.undone, layout.not_undone) == (1, [], [])
 
 
 def test_a_rotation_is_seen_and_not_undone(look):

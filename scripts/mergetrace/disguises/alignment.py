@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.floating]
 Order = NDArray[np.int64]
 
-CHUNK = 1024  # rows compared at once
+MOST_LIKES = 1 << 24  # pairs of rows compared at once
 MOST_ASSIGNED = 4096  # rows that may be left for the exact assignment, whose cost is cubic
 MIN_FEATURES = 8  # columns in each half
 WRONG_ROWS = 256  # rows whose best wrong partner is looked up
@@ -19,8 +19,8 @@ WRONG_ROWS = 256  # rows whose best wrong partner is looked up
 
 @dataclass(frozen=True)
 class Match:
-    """order[i]: the row of the second matrix that is row i of the first. agreement: the median |cosine| of these pairs on the columns the
-    assignment did not see; wrong: the same with each row's best other partner, found on those columns."""
+    """order[i]: the row of the second matrix that is row i of the first, -1 where none is. agreement: the median |cosine| of these pairs on the
+    columns the assignment did not see; wrong: the same with each row's best other partner, found on those columns."""
 
     order: Order
     agreement: float
@@ -32,9 +32,25 @@ def match_rows(first: Array, second: Array) -> Match | None:
 
     None where there are too few columns, or too many rows that resemble each other.
     """
-    if first.shape != second.shape or first.shape[1] < 2 * MIN_FEATURES or first.shape[0] < 2:
+    return _match(first, second) if first.shape == second.shape else None
+
+
+def match_some(first: Array, second: Array, alike: float) -> Match | None:
+    """The same for matrices [n, d] and [m, d] that share only some of their rows: pairs less alike than `alike`, on columns the assignment did not
+    see, are none. Of many rows that resemble each other the most alike are paired."""
+    found = _match(first, second, partly=True)
+    if found is None:
         return None
-    order = _assigned(_directions(first[:, 0::2]), _directions(second[:, 0::2]))
+    kept, other = _directions(first[:, 1::2]), _directions(second[:, 1::2])
+    agreement = np.abs(np.einsum("ij,ij->i", kept, other[found.order]))
+    order = np.where((found.order >= 0) & (agreement >= alike), found.order, -1)
+    return Match(order, float(np.median(agreement[order >= 0])) if (order >= 0).any() else 0.0, found.wrong)
+
+
+def _match(first: Array, second: Array, partly: bool = False) -> Match | None:
+    if first.shape[1] != second.shape[1] or first.shape[1] < 2 * MIN_FEATURES or min(len(first), len(second)) < 2:
+        return None
+    order = _assigned(_directions(first[:, 0::2]), _directions(second[:, 0::2]), partly)
     if order is None:
         return None
     kept, other = _directions(first[:, 1::2]), _directions(second[:, 1::2])
@@ -42,7 +58,7 @@ def match_rows(first: Array, second: Array) -> Match | None:
     beside = np.abs(kept[some] @ other.T)
     beside[np.arange(len(some)), order[some]] = 0
     agreement = np.abs(np.einsum("ij,ij->i", kept, other[order]))
-    return Match(order, float(np.median(agreement)), float(np.median(beside.max(1))))
+    return Match(order, float(np.median(agreement[order >= 0])), float(np.median(beside.max(1))))
 
 
 def cosine(first: Array, second: Array) -> float:
@@ -70,21 +86,32 @@ def blocks_moved(order: Order) -> int:
     return int(np.gcd.reduce([len(order), *jumps.tolist()]))
 
 
-def _assigned(first: Array, second: Array) -> Order | None:
-    """For every row of `first` a row of `second`, none twice: its most alike where nobody else claims it, the others by the best total."""
-    best = np.concatenate([np.abs(first[i : i + CHUNK] @ second.T).argmax(1) for i in range(0, len(first), CHUNK)])
+def _assigned(first: Array, second: Array, partly: bool) -> Order | None:
+    """For every row of `first` a row of `second`, none twice: its most alike where nobody else claims it, the others by the best total.
+
+    More than MOST_ASSIGNED others are too many: None, or if `partly` the most alike of those that claim a row keeps it and the rest get -1.
+    """
+    chunk = max(1, MOST_LIKES // len(second))
+    best, value = np.empty(len(first), np.int64), np.empty(len(first))
+    for i in range(0, len(first), chunk):
+        likes = np.abs(first[i : i + chunk] @ second.T)
+        best[i : i + chunk], value[i : i + chunk] = likes.argmax(1), likes.max(1)
     claims = np.bincount(best, minlength=len(second))
     left = np.flatnonzero(claims[best] > 1)
-    if len(left):
-        if len(left) > MOST_ASSIGNED:
+    if len(left) > MOST_ASSIGNED:
+        if not partly:
             return None
+        by_value = left[np.argsort(-value[left], kind="stable")]
+        best[np.setdiff1d(left, by_value[np.unique(best[by_value], return_index=True)[1]])] = -1
+    elif len(left):
         from scipy.optimize import linear_sum_assignment  # noqa: PLC0415 - a third of a second that few audits need
 
         kept = np.setdiff1d(np.arange(len(first)), left)
         free = np.setdiff1d(np.arange(len(second)), best[kept])
         rows, columns = linear_sum_assignment(-np.abs(first[left] @ second[free].T))
+        best[left] = -1
         best[left[rows]] = free[columns]
-    return best.astype(np.int64)
+    return best
 
 
 def _directions(rows: Array, centred: bool = True) -> Array:

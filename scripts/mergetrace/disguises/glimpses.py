@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mergetrace.models.pairing import View, component_of
 from mergetrace.models.weights import Weights
+from mergetrace.numerics.dtypes import FORMATS
 from mergetrace.sums.evidence import Sample
 
 Array = NDArray[np.float32]
@@ -26,12 +27,12 @@ _ANYWHERE = re.compile(r"layers\.\d+\.|\.experts(?=\.)|\.shared_experts?(?=\.)|\
 
 
 class Glimpses:
-    """One model's views, and what was read of them so far. `maps`: by slice the `row_map`, `col_map` and `factor` found (see weights.View)."""
+    """One model's views, and what was read of them so far. `maps`: by slice how it is found to be read (see weights.View)."""
 
     def __init__(self, name: str, views: Mapping[Key, View], weights: Weights, seed: int) -> None:
         self.name, self.views, self.weights, self.seed = name, views, weights, seed
         self.maps: dict[Key, dict[str, Any]] = {}
-        self._runs: dict[Key, Array] = {}
+        self._runs: dict[Key, dict[int, Array]] = {}
         self._samples: dict[Key, Sample] = {}
 
     def arrange(self, key: Key, **found: Any) -> None:
@@ -51,18 +52,19 @@ class Glimpses:
         """The slices that tell where they belong: matrices, not norms, vectors or a head borrowed from the embedding."""
         return [key for key, view in self.views.items() if min(view.rows, view.cols) >= LENGTH // 2 and self._tells(key, view)]
 
-    def runs(self, key: Key) -> Array:
-        """A few short runs of a slice, float32 [runs x length]: at the same places in every model, layer and expert."""
-        if key not in self._runs:
-            view, count = self._view(key), EXPERT_RUNS if key[1] else RUNS
-            read = [self.weights.values(view, place, length) for place, length in self._places(key, LENGTH)[:: RUNS // count]]
-            self._runs[key] = np.concatenate(read).astype(np.float32)
-        return self._runs[key]
+    def runs(self, key: Key, rows: int | None = None) -> Array:
+        """A few short runs of a slice, or of its first rows, float32 [runs x length]: at the same places in every model, layer and expert."""
+        view, count = self._view(key), EXPERT_RUNS if key[1] else RUNS
+        held, rows = self._runs.setdefault(key, {}), rows or view["rows"]
+        if rows not in held:
+            read = [self.weights.values(view, place, length) for place, length in self._places(key, rows, LENGTH)[:: RUNS // count]]
+            held[rows] = np.concatenate(read).astype(np.float32)
+        return held[rows]
 
     def sample(self, key: Key) -> Sample:
         """Some longer runs of a slice as they are stored: at the same places in every model."""
         if key not in self._samples:
-            view, places = self._view(key), self._places(key, SAMPLE)
+            view, places = self._view(key), self._places(key, self.views[key].rows, SAMPLE)
             raw = np.concatenate([self.weights.raw(view, *place) for place in places])
             scales = [self.weights.scales(view, *place) for place in places]
             self._samples[key] = Sample(raw, view["dtype"], None if scales[0] is None else np.concatenate(scales), view.get("through"))
@@ -72,19 +74,35 @@ class Glimpses:
         """The format most of the model's matrices are stored in."""
         return Counter(self.views[key].dtype for key in self.judged()).most_common(1)[0][0]
 
+    def lines(self, key: Key, count: int, columns: bool = False) -> Sample:
+        """Some whole rows, or columns, spread evenly, as they are stored: lines after each other."""
+        view = self._view(key)
+        rows, cols, width = view["rows"], view["cols"], FORMATS[view["dtype"]].width
+        places = _spread_over(cols if columns else rows, count)
+        if not columns:
+            raw = np.concatenate([self.weights.raw(view, int(row) * cols, cols) for row in places])
+            scales = [self.weights.scales(view, int(row) * cols, cols) for row in places]
+            return Sample(raw, view["dtype"], None if scales[0] is None else np.concatenate(scales), view.get("through"))
+        raw, scales = [], []
+        for row, many in self._row_blocks(rows, cols):
+            raw.append(self.weights.raw(view, row * cols, many * cols).reshape(many, cols, width)[:, places])
+            found = self.weights.scales(view, row * cols, many * cols)
+            scales.append(None if found is None else found.reshape(many, cols)[:, places])
+        turned = np.ascontiguousarray(np.concatenate(raw).transpose(1, 0, 2)).reshape(-1)
+        return Sample(turned, view["dtype"], None if scales[0] is None else np.concatenate(scales).T.reshape(-1), view.get("through"))
+
     def rows(self, key: Key, count: int) -> Array:
         """Some whole rows, spread evenly: float32 [rows, cols]."""
         view = self._view(key)
-        places = np.unique(np.linspace(0, view["rows"] - 1, min(count, view["rows"])).astype(int))
+        places = _spread_over(view["rows"], count)
         return np.stack([self.weights.values(view, int(row) * view["cols"], view["cols"]) for row in places]).astype(np.float32)
 
     def columns(self, key: Key, count: int = FEATURES) -> Array:
         """Some columns of all rows, spread evenly: float32 [rows, columns]."""
         view = self._view(key)
         rows, cols = view["rows"], view["cols"]
-        places = np.unique(np.linspace(0, cols - 1, min(count, cols)).astype(int))
-        step = max(1, _BLOCK // cols)
-        parts = [self.weights.values(view, row * cols, min(step, rows - row) * cols).reshape(-1, cols)[:, places] for row in range(0, rows, step)]
+        places = _spread_over(cols, count)
+        parts = [self.weights.values(view, row * cols, many * cols).reshape(-1, cols)[:, places] for row, many in self._row_blocks(rows, cols)]
         return np.concatenate(parts).astype(np.float32)
 
     def vector(self, key: Key) -> Array:
@@ -92,9 +110,9 @@ class Glimpses:
         view = self._view(key)
         return self.weights.values(view, 0, view["rows"] * view["cols"]).astype(np.float32)
 
-    def _places(self, key: Key, length: int) -> list[tuple[int, int]]:
+    def _places(self, key: Key, rows: int, length: int) -> list[tuple[int, int]]:
         """(first, count) of RUNS runs, one in each of as many stretches."""
-        elements = self.views[key].rows * self.views[key].cols
+        elements = rows * self.views[key].cols
         length = min(length, max(1, elements // RUNS))
         generator = np.random.default_rng([self.seed, zlib.crc32(_ANYWHERE.sub("", key[0]).encode())])
         starts = np.linspace(0, elements - length, RUNS + 1).astype(np.int64)
@@ -104,5 +122,15 @@ class Glimpses:
         return {**vars(self.views[key]), "model": self.name, **self.maps.get(key, {})}
 
     @staticmethod
+    def _row_blocks(rows: int, cols: int) -> list[tuple[int, int]]:
+        """(first row, rows) of blocks that fit in memory."""
+        step = max(1, _BLOCK // cols)
+        return [(row, min(step, rows - row)) for row in range(0, rows, step)]
+
+    @staticmethod
     def _tells(key: Key, view: View) -> bool:
         return component_of(key[0]) != "norm" and not (key[0] == "lm_head.weight" and "embed" in view.source)
+
+
+def _spread_over(size: int, count: int) -> NDArray[np.int64]:
+    return np.unique(np.linspace(0, size - 1, min(count, size)).astype(np.int64))

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mergetrace.disguises.alignment import likeness, print_of
+from mergetrace.disguises.alignment import Order, likeness, print_of
+from mergetrace.disguises.channels import find_folded_norms, find_scaled_channels
 from mergetrace.disguises.factors import find_powers
 from mergetrace.disguises.glimpses import Glimpses, Key
 from mergetrace.disguises.moved_experts import find_experts
@@ -16,12 +17,16 @@ from mergetrace.disguises.moved_layers import find_layers
 from mergetrace.disguises.permutations import find_hidden, find_permutations
 from mergetrace.disguises.placing import PRINT_ROWS, SAME, WRITES_HIDDEN, Placing, components
 from mergetrace.disguises.storing import find_factors, find_noise, find_through, visible_factors
+from mergetrace.disguises.vocabulary import find_vocabulary
 
 LOOKED_FOR = {
     find_hidden: "an order of the hidden dimensions",
     find_layers: "layers moved, repeated or left out",
     find_experts: "experts renumbered or copied from a dense model's MLP",
+    find_vocabulary: "a vocabulary in another order",
     find_permutations: "rows or columns permuted (neurons, attention heads)",
+    find_folded_norms: "weights of norms multiplied into the matrices that read them",
+    find_scaled_channels: "columns of a matrix multiplied, and the rows of the one before divided",
     find_powers: "tensors multiplied by a power of two or by -1",
     find_noise: "noise on numbers of a coarser format",
     find_factors: "tensors multiplied by any number",
@@ -34,17 +39,21 @@ SEEN_ONLY = ("a rotation of the hidden dimensions (would be seen, not undone)",)
 
 @dataclass
 class Layout:
-    """counterpart: by own slice the parents' slice, where it is another one; maps: by own slice how it is read (see weights.View).
+    """counterpart: by own slice the parents' slice, where it is another one; maps: by own slice how it is read (see weights.View); kept: by own
+    slice the parents' rows that it holds, where it lacks some.
 
     kin: the share of the matrices that lie where those of `reference` do, once all is undone; reference: the parent it was found by.
+    visible: whether a disguise is seen that is not undone, on tensors that lie in place.
     """
 
     reference: str | None = None
     counterpart: dict[Key, Key] = field(default_factory=dict)
     maps: dict[Key, dict[str, Any]] = field(default_factory=dict)
+    kept: dict[Key, Order] = field(default_factory=dict)
     undone: list[str] = field(default_factory=list)
     not_undone: list[str] = field(default_factory=list)
     kin: float = 0.0
+    visible: bool = False
 
     def plain(self) -> bool:
         """Whether everything is paired and read as the names say."""
@@ -63,7 +72,7 @@ def find_layout(own: Glimpses, parents: Sequence[Glimpses]) -> Layout:
 
 
 def facts(layouts: Mapping[str, Layout]) -> dict[str, Any]:
-    """By audited model {undone, not_undone, looked_for, kin, reference}."""
+    """By audited model {undone, not_undone, looked_for, kin, visible, reference}."""
     looked_for = [*LOOKED_FOR.values(), *SEEN_ONLY]
     return {
         model: {
@@ -71,6 +80,7 @@ def facts(layouts: Mapping[str, Layout]) -> dict[str, Any]:
             "not_undone": layout.not_undone,
             "looked_for": looked_for,
             "kin": layout.kin,
+            "visible": layout.visible,
             "reference": layout.reference,
         }
         for model, layout in layouts.items()
@@ -84,9 +94,9 @@ def _beside(placing: Placing) -> Layout:
     if kin < FEW:
         return Layout(placing.parent.name, not_undone=_rotation(placing), kin=kin)
     left = [key for key in placing.keys if placing.same_shape(key) is not None and placing.cosine(key) < SAME]
-    not_undone = [f"{len(left)} of {len(placing.keys)} matrices ({components(left)}) lie nowhere in {placing.parent.name} that was looked."]
-    open_ends = [*(not_undone if left else []), *visible_factors(placing)]
-    return Layout(placing.parent.name, placing.counterpart, maps, undone, open_ends, kin)
+    nowhere = [f"{len(left)} of {len(placing.keys)} matrices ({components(left)}) lie nowhere in {placing.parent.name} that was looked."]
+    visible = [*placing.seen, *visible_factors(placing)]
+    return Layout(placing.parent.name, placing.counterpart, maps, placing.kept, undone, [*(nowhere if left else []), *visible], kin, bool(visible))
 
 
 def _rotation(placing: Placing) -> list[str]:

@@ -7,9 +7,9 @@ import numpy as np
 from mergetrace.disguises.alignment import Match, Order, blocks_moved, match_rows
 from mergetrace.disguises.glimpses import FEATURES, MOST_ROWS, Key
 from mergetrace.disguises.placing import CLOSE, WRITES_HIDDEN, Placing, accepted
+from mergetrace.disguises.vocabulary import EMBEDDING
 from mergetrace.models.pairing import component_of
 
-EMBEDDING: Key = ("model.embed_tokens.weight", "")
 MOST_IN_VAIN = 32  # matrices looked at closely before a model of which none lies anywhere is given up
 
 
@@ -57,7 +57,7 @@ def _out_of_place(placing: Placing) -> list[tuple[Key, Key]]:
 
 
 def _match(placing: Placing, key: Key, target: Key, what: str) -> Match | None:
-    if placing.own.views[key].rows > MOST_ROWS:
+    if placing.own.views[key].rows > MOST_ROWS or component_of(key[0]) in ("embedding", "lm_head"):
         return None
     if what == "row":
         return match_rows(placing.parent.columns(target), placing.own.columns(key))

@@ -6,24 +6,28 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from mergetrace.disguises.alignment import Match, cosine, likeness, print_of
+from mergetrace.disguises.alignment import Match, Order, cosine, likeness, print_of
 from mergetrace.disguises.glimpses import LENGTH, Array, Glimpses, Key
 from mergetrace.models.pairing import LAYER, component_of, layer_of
 
 CLOSE = 0.9  # |cosine| at the same place below which a tensor is looked at closely
 SAME = 0.5  # |cosine|, or likeness of fingerprints, from which two tensors are one, changed
 MARGIN = 0.2  # by which the best place has to beat every other
+CLOSER = 0.25  # of a wrong place's distance, 1 - |cosine|, within which the right one lies where all are alike
 
 WRITES_HIDDEN = re.compile(r"\.(o_proj|out_proj|down_proj)(\.weight)?$")
 PRINT_ROWS = 48
 
 
 class Placing:
-    """counterpart: by own slice the parent's slice, where it is not that of the same name. parents: all that are offered, this one too."""
+    """counterpart: by own slice the parent's slice, where it is not that of the same name. parents: all that are offered, this one too.
+    kept: the parents' rows that a slice holds, in its order, where it lacks some. seen: disguises that are visible and not undone, in words."""
 
     def __init__(self, own: Glimpses, parent: Glimpses, parents: Sequence[Glimpses] = ()) -> None:
         self.own, self.parent, self.parents = own, parent, parents or (parent,)
         self.counterpart: dict[Key, Key] = {}
+        self.kept: dict[Key, Order] = {}
+        self.seen: list[str] = []
         self.keys = own.judged()
         self._prints: dict[tuple[str, Key, int], Array] = {}
 
@@ -51,7 +55,8 @@ class Placing:
 
     def runs(self, key: Key, target: Key) -> tuple[Array, Array]:
         """The runs of a slice and of one of the parent's, at the places both were read at: of an expert there are fewer."""
-        mine, its = self.own.runs(key), self.parent.runs(target)
+        rows = min(self.own.views[key].rows, self.parent.views[target].rows)  # a vocabulary's common ones
+        mine, its = self.own.runs(key, rows), self.parent.runs(target, rows)
         fewer = min(len(mine), len(its))
         thin = [runs if len(runs) == fewer else runs.reshape(-1, LENGTH)[:: len(runs) // fewer].reshape(-1) for runs in (mine, its)]
         return thin[0], thin[1]
@@ -79,8 +84,11 @@ class Placing:
 
 
 def accepted(match: Match | None) -> bool:
-    """Whether an assignment holds on the elements it did not see, and no other would."""
-    return match is not None and match.agreement >= SAME and match.agreement - match.wrong >= MARGIN
+    """Whether an assignment holds on the elements it did not see, and no other would. Rows that all resemble each other are told apart where the
+    right ones lie much closer still."""
+    if match is None or match.agreement < SAME:
+        return False
+    return match.agreement - match.wrong >= MARGIN or (match.agreement >= CLOSE and 1 - match.agreement <= CLOSER * (1 - match.wrong))
 
 
 def components(keys: Iterable[Key]) -> str:

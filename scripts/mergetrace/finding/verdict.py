@@ -76,12 +76,15 @@ def no_common_origin(case: Case) -> Decision | None:
 
 
 def disguised(case: Case) -> Decision | None:
-    """Too much lies nowhere in the parents for an acquittal."""
-    if case.layout is None or case.layout["kin"] >= case.thresholds["min_in_place"]:
+    """Too much lies nowhere in the parents for an acquittal, or a disguise is seen on what does."""
+    layout = case.layout
+    if layout is None or (layout["kin"] >= case.thresholds["min_in_place"] and not layout.get("visible")):
         return None
+    if layout["kin"] >= case.thresholds["min_in_place"]:
+        return Decision("inconclusive", ["A disguise is visible and not undone; what it hides is open."])
     return Decision(
         "inconclusive",
-        [f"Only {case.layout['kin']:.0%} of the matrices lie where {case.layout['reference']} has its own; the others may be disguised."],
+        [f"Only {layout['kin']:.0%} of the matrices lie where {layout['reference']} has its own; the others may be disguised."],
     )
 
 

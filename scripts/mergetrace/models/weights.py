@@ -3,7 +3,7 @@
 import os
 import threading
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from functools import lru_cache, reduce
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,9 @@ View = Mapping[str, Any]
 """A row of the plan: model, shard, dtype, start, rows, cols and the scale_* and block_* fields (see pairing.View).
 
 Where the model's tensor lies otherwise than its parents' (see layout), `row_map` and `col_map` say where (integers: element [r, c] of the
-view is element [row_map[r], col_map[c]] of the file), `factor` what it was multiplied by (numbers come out divided by it), `through` the
-format it was rounded to before (see evidence.Sample), `stored_dtype` the file's dtype where numbers are rounded to `dtype` as they are read.
+view is element [row_map[r], col_map[c]] of the file), `factor` what it was multiplied by (numbers come out divided by it), `row_scale` and
+`col_scale` what numbers of each of the view's rows and columns are multiplied by, `through` the format they were rounded to before (see
+evidence.Sample), `stored_dtype` the file's dtype where numbers are rounded to `dtype` as they are read.
 """
 
 
@@ -69,20 +70,25 @@ class Weights:
             os.posix_fadvise(self._descriptor(view["model"], view["shard"]), view["start"], size, os.POSIX_FADV_DONTNEED)
 
     def scales(self, view: View, first: int, count: int) -> Array | None:
-        """What each stored number is multiplied by, float64 [count]: its FP8 block's scale, over the view's `factor`; None where that is 1."""
+        """What each stored number is multiplied by, float64 [count]: its FP8 block's scale, its row's and its column's, over the view's `factor`;
+        None where that is 1."""
+        parts = [part for part in (self._block_scales(view, first, count), _channels(view, first, count)) if part is not None]
         factor = view.get("factor") or 1.0
-        if not view["scale_shard"]:
-            return None if factor == 1 else np.full(count, 1 / factor)
-        scale = self._scale_matrix(*(view[key] for key in ("model", "scale_shard", "scale_dtype", "scale_start", "scale_rows", "scale_cols")))
-        block = view["block_rows"], view["block_cols"]
-        if not rearranged(view):
-            return block_scales(scale, view["rows"], view["cols"], first, count, block) / factor
-        rows, cols = _places(view, first, count)
-        return scale[np.ix_(rows // block[0], cols // block[1])].reshape(-1)[first % view["cols"] :][:count] / factor
+        return None if not parts and factor == 1 else reduce(np.multiply, parts, np.ones(count)) / factor
 
     def values(self, view: View, first: int, count: int) -> Array:
         """The decoded elements first..first+count of a view, float64 [count], exact."""
         return scaled(decode(self.raw(view, first, count), view["dtype"]), self.scales(view, first, count))
+
+    def _block_scales(self, view: View, first: int, count: int) -> Array | None:
+        if not view["scale_shard"]:
+            return None
+        scale = self._scale_matrix(*(view[key] for key in ("model", "scale_shard", "scale_dtype", "scale_start", "scale_rows", "scale_cols")))
+        block = view["block_rows"], view["block_cols"]
+        if not rearranged(view):
+            return block_scales(scale, view["rows"], view["cols"], first, count, block)
+        rows, cols = _places(view, first, count)
+        return scale[np.ix_(rows // block[0], cols // block[1])].reshape(-1)[first % view["cols"] :][:count]
 
     def _rounded(self, view: View, first: int, count: int, out: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
         """Stored numbers rounded to the view's own dtype."""
@@ -153,6 +159,16 @@ def _places(view: View, first: int, count: int) -> tuple[NDArray[np.int64], NDAr
     rows = np.arange(first // view["cols"], -(-(first + count) // view["cols"]))
     row_map, col_map = view.get("row_map"), view.get("col_map")
     return rows if row_map is None else np.asarray(row_map)[rows], np.arange(view["cols"]) if col_map is None else np.asarray(col_map)
+
+
+def _channels(view: View, first: int, count: int) -> Array | None:
+    """What elements first..first+count are multiplied by for their row and their column."""
+    row_scale, col_scale = view.get("row_scale"), view.get("col_scale")
+    if row_scale is None and col_scale is None:
+        return None
+    rows, cols = np.divmod(np.arange(first, first + count), view["cols"])
+    by_row, by_col = (1.0 if scale is None else np.asarray(scale)[places] for scale, places in ((row_scale, rows), (col_scale, cols)))
+    return by_row * by_col
 
 
 def _size(folders: Iterable[Path]) -> int:
