@@ -31,7 +31,7 @@ def main() -> None:
     rows = []
     for slice_id, samples in read_evidence(arguments.evidence):
         about = slices.loc[slice_id]
-        identity = {"slice_id": slice_id, **about[["tensor", "slice", "layer", "component", "elements", "weight"]].to_dict()}
+        identity = {"slice_id": slice_id, **about[["tensor", "slice", "layer", "component", "elements", "cols", "weight"]].to_dict()}
         voting = votes(about["component"], int(about["dimensions"]), int(about["elements"]), arguments.min_vote_elements)
         for frame in frames(arguments):
             if (slice_id, frame.audited, frame.base) not in blocks:

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import yaml
 from disguises import (
     channels_scaled,
     experts_permuted,
@@ -156,8 +157,10 @@ def test_slices_of_two_parents_moved_and_repeated_are_traced_to_them(tmp_path):
     parts = [{"sources": [{"model": str(models[name]), "layer_range": layers}]} for name, layers in slices]
     models["suspect"] = mergekit({"merge_method": "passthrough", "slices": parts, "dtype": "bfloat16"}, tmp_path / "suspect")
     found = audit(tmp_path / "results", models, {"suspect": "suspect", "base": "base", "donors": ["donor"], "controls": ["sibling"]})
-    assert (found["verdict"], found["family"]) == ("other_merge", "passthrough"), found["reasons"]
+    assert (found["verdict"], found["family"]) == ("merge", "passthrough"), found["reasons"]
     assert found["parents"]["donor"]["named"]
+    config = yaml.safe_load(found["recipe"]["mergekit_config"])
+    assert [(source["model"], source["layer_range"]) for part in config["slices"] for source in part["sources"]] == slices
     assert any("Repeated: 1-3." in line for line in found["layout"]["undone"]), found["layout"]
     assert json.loads((tmp_path / "results/layout.json").read_text())["layers"] == [*map(str, range(10)), "outer"]
 

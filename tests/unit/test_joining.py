@@ -34,7 +34,7 @@ def joined(parents, audited):
         gram = gram_of({name: sample.values() for name, sample in models.items()}, ("base", "donor"))
         sums = {"bb": gram[0, 0], "bv.donor": gram[0, 1], "vv.donor.donor": gram[1, 1]}
         about = {"tensor": "layers.0.mlp.experts.up_proj.weight", "layer": "0", "component": "routed_experts", "source": "experts.up_proj"}
-        rows.append({"slice_id": i, **about, "start": i * SIZE, "elements": SIZE, "weight": 1.0, **sums})
+        rows.append({"slice_id": i, **about, "start": i * SIZE, "elements": SIZE, "cols": SIZE // 16, "weight": 1.0, **sums})
     slices = [(i, {**models, "suspect": sample}) for i, (models, sample) in enumerate(zip(parents, audited, strict=True))]
     (found,) = Joiner(FRAME, pd.DataFrame(rows)).pieces(slices, {0, 2})
     return found

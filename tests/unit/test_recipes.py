@@ -37,8 +37,9 @@ def piece(name, suspect):
     values = {model: tensors[name].double().numpy().ravel() for model, tensors in MODELS.items()}
     rows = np.stack([values["base"], *(values[donor] - values["base"] for donor in DONORS)])
     layer = name.split(".")[2] if ".layers." in name else "0"
+    facts = Facts("base", DONORS, rows @ rows.T, values, values["base"].size, suspect[name].shape[-1])
     raw = suspect[name].contiguous().view(torch.uint8).numpy().ravel()
-    return Piece(name, int(layer) / (LAYERS - 1), values, Sample(raw, "BF16"), Facts("base", DONORS, rows @ rows.T, values, values["base"].size))
+    return Piece(name, int(layer) / (LAYERS - 1), values, Sample(raw, "BF16"), facts)
 
 
 DETERMINISTIC = [
@@ -61,6 +62,7 @@ DETERMINISTIC = [
             make("ties", {"first": 0.5}, "base", dtype, normalize=1, density__first=0.6),
             make("ties", {"first": 0.5, "second": 0.3}, "base", dtype, normalize=1, **TRIMMED),
             make("ties", {"first": 0.5, "second": 0.3}, "base", dtype, normalize=0, rescale=1, **TRIMMED),
+            make("arcee_fusion", {"first": 1}, "base", dtype),
             make("breadcrumbs", {"first": 0.7, "second": 0.4}, "base", dtype, elect=0, **CRUMBS),
             make("breadcrumbs", {"first": 0.7, "second": 0.4}, "base", dtype, elect=1, **CRUMBS),
         )

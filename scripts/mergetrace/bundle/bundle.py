@@ -15,7 +15,7 @@ from mergetrace.bundle.bundled import CARD, FINDINGS, MOST_CARD, OPTIONAL, TABLE
 from mergetrace.files import read_json, write_json
 from mergetrace.readable import shown_path
 
-SLICE = ["slice_id", "tensor", "slice", "layer", "component", "elements", "dimensions", "weight"]
+SLICE = ["slice_id", "tensor", "slice", "layer", "component", "elements", "cols", "dimensions", "weight"]
 ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest a zip can say: the same bundle is the same bytes whenever it is made
 
 

@@ -23,7 +23,7 @@ from mergetrace.finding.traces import Case
 from mergetrace.finding.verdict import decide
 from mergetrace.fit.estimators import cosine, solve
 from mergetrace.fit.fits import KEYS, fit_slice, replay_slice, votes
-from mergetrace.merging.facts import Facts, gram_of_sums
+from mergetrace.merging.facts import Facts, gram_of_sums, last_dimension
 from mergetrace.merging.recipes import METHODS, Piece, Recipe, from_json
 from mergetrace.merging.settings import place
 from mergetrace.probe.identity import mentions
@@ -138,7 +138,8 @@ class Bundle:
             return
         values = {name: samples[name].values() for name in (frame.base, *frame.donors)}
         whole = tensors[about["tensor"], model]
-        facts = Facts(frame.base, frame.donors, gram_of_sums(whole, frame.donors), values, int(whole["n"] + whole["nonfinite"]))
+        elements = int(whole["n"] + whole["nonfinite"])
+        facts = Facts(frame.base, frame.donors, gram_of_sums(whole, frame.donors), values, elements, last_dimension(int(about["cols"]), elements))
         piece = Piece(about["tensor"], place(about["layer"], self._last_layer), values, audited, facts)
         count = compare(self.recipes[model], piece, frame.base, self.limits["replay_width"])
         part.counts[model].append(count)

@@ -18,6 +18,7 @@ from mergetrace.disguises.permutations import find_hidden, find_permutations
 from mergetrace.disguises.placing import PRINT_ROWS, SAME, WRITES_HIDDEN, Placing, components
 from mergetrace.disguises.storing import find_factors, find_noise, find_through, visible_factors
 from mergetrace.disguises.vocabulary import find_vocabulary
+from mergetrace.models.pairing import LAYER
 
 LOOKED_FOR = {
     find_hidden: "an order of the hidden dimensions",
@@ -72,7 +73,7 @@ def find_layout(own: Glimpses, parents: Sequence[Glimpses]) -> Layout:
 
 
 def facts(layouts: Mapping[str, Layout]) -> dict[str, Any]:
-    """By audited model {undone, not_undone, looked_for, kin, visible, reference}."""
+    """By audited model {undone, not_undone, looked_for, kin, visible, layers, reference}."""
     looked_for = [*LOOKED_FOR.values(), *SEEN_ONLY]
     return {
         model: {
@@ -81,10 +82,20 @@ def facts(layouts: Mapping[str, Layout]) -> dict[str, Any]:
             "looked_for": looked_for,
             "kin": layout.kin,
             "visible": layout.visible,
+            "layers": _layers(layout),
             "reference": layout.reference,
         }
         for model, layout in layouts.items()
     }
+
+
+def _layers(layout: Layout) -> dict[int, int]:
+    """The parents' number of every layer that has another one there."""
+    found = {}
+    for (own, _), (theirs, _) in layout.counterpart.items():
+        if (mine := LAYER.match(own)) and (its := LAYER.match(theirs)) and mine[1] != its[1]:
+            found[int(mine[1])] = int(its[1])
+    return found
 
 
 def _beside(placing: Placing) -> Layout:

@@ -6,6 +6,10 @@ from mergetrace.finding.traces import Case, Decision, blended, moved_alone, rate
 from mergetrace.finding.wording import left_over
 from mergetrace.readable import percent, rate
 
+FROZEN = (
+    "Each tensor is wholly one parent's. Weights do not say which came first: a finetune of {model} in which these layers were frozen, offered as a "
+    "parent of it, looks the same; check the dates."
+)
 UNKNOWN = "{stayed}: a pure blend, by a method not among the recipes."
 SLIGHT = "{stayed}: what came after the merge was too slight for that, or the blend's arithmetic is another one."
 
@@ -22,12 +26,15 @@ def merge(case: Case) -> Decision | None:
     if blend is None or not beside or max(beside.values()) > limits["max_control_bit_exact"]:
         return None
     base_share = None if None in blend.values() else round(1 - sum(blend.values()), 12)
+    base = case.base if base_share is not None or case.base in (*best["parameters"]["weights"], best["parameters"]["base_model"]) else None
     reasons = [
-        f"A {best['method']} merge of {_amounts(blend, case.base, base_share)} gives back {rate(exact)} of {informative:,} informative elements "
+        f"A {best['method']} merge of {_amounts(blend, base, base_share)} gives back {rate(exact)} of {informative:,} informative elements "
         "bit for bit.",
         f"{rate(exact_share)} of the tensors that count each reach {rate(limits['min_bit_exact'])}.",
         f"The same search reaches {_listed(beside)} (limit {rate(limits['max_control_bit_exact'])}).",
     ]
+    if best["method"] == "passthrough":
+        reasons.append(FROZEN.format(model=case.model))
     if alike := [method for method in case.recipe["indistinguishable"] if method != best["method"]]:
         reasons.append(f"On these models {best['method']} and {' and '.join(alike)} give the same elements: which of them was used cannot be told.")
     return Decision("merge", [*reasons, *_without_controls(case)], blend, base_share, best["method"])
@@ -70,7 +77,7 @@ def chosen_elements(case: Case) -> Decision | None:
             f"{rate(base_share)} of {numbers['informative']:,} informative elements are exactly {case.base}'s, {rate(donor_share)} exactly "
             f"{donor}'s; with {donor}'s elements shuffled {rate(shuffled_chance(case, donor) or 0.0)} would be.",
             f"{_stayed(case, donor)}.",
-            "Each tensor is wholly one parent's." if whole else f"Within tensors some elements are {case.base}'s and some {donor}'s.",
+            FROZEN.format(model=case.model) if whole else f"Within tensors some elements are {case.base}'s and some {donor}'s.",
         ]
         family = "passthrough" if whole else "selection"
         return Decision("other_merge", [*reasons, *_without_controls(case)], {donor: None}, family=family)
@@ -160,9 +167,10 @@ def _stayed(case: Case, donor: str) -> str:
     return f"Of {agree:,} elements on which {donor} and {case.base} agree {part} moved, where training moves many"
 
 
-def _amounts(blend: Mapping[str, float | None], base: str, base_share: float | None) -> str:
+def _amounts(blend: Mapping[str, float | None], base: str | None, base_share: float | None) -> str:
+    """Who was merged, with shares where they are numbers. base: None where the recipe does without."""
     if base_share is None:
-        return " and ".join([*blend, base])
+        return " and ".join([*blend, *([base] if base else [])])
     return " + ".join(f"{share:.6g} x {name}" for name, share in {**blend, base: base_share}.items() if share)
 
 

@@ -41,7 +41,7 @@ def compose(
         others = {name: other for name, other in models.items() if name not in (model, suspect)}
         layout = (layouts or {}).get(model)
         decision = decide(Case(model, summary["base"], numbers, others, thresholds, layout))
-        findings[model] = _finding(decision, numbers, summary["base"], thresholds) | {"layout": _layout(layout)}
+        findings[model] = _finding(decision, numbers, summary["base"], thresholds, (layout or {}).get("layers", {})) | {"layout": _layout(layout)}
     finding = findings.pop(suspect)
     bases = candidates(summary, thresholds)
     finding["reasons"] += [
@@ -68,7 +68,8 @@ def compose(
     }
 
 
-def _finding(decision: Decision, numbers: Mapping[str, Any], base: str, thresholds: Mapping[str, float]) -> dict[str, Any]:
+def _finding(decision: Decision, numbers: Mapping[str, Any], base: str, thresholds: Mapping[str, float], layers: Mapping[str, int]) -> dict[str, Any]:
+    """One model's finding. layers: where a layer is another one in the parents, its number there."""
     recipe, parents = numbers["recipe"], {}
     for donor, entry in numbers["donors"].items():
         named = donor in decision.named
@@ -87,7 +88,7 @@ def _finding(decision: Decision, numbers: Mapping[str, Any], base: str, threshol
         "reasons": list(decision.reasons),
         "parents": parents,
         "base": {"name": base, "share": decision.base_share},
-        "recipe": _recipe(recipe) if decision.verdict == "merge" else None,
+        "recipe": _recipe(recipe, {int(own): theirs for own, theirs in layers.items()}) if decision.verdict == "merge" else None,
         "after_merge": _after_merge(decision.verdict, recipe["best"], numbers["remainder"], thresholds["max_unexplained"]),
     }
 
@@ -112,7 +113,7 @@ def _layout(layout: Mapping[str, Any] | None) -> dict[str, Any]:
     return {key: list(layout[key]) if layout else [] for key in ("undone", "not_undone", "looked_for")}
 
 
-def _recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
+def _recipe(recipe: Mapping[str, Any], layers: Mapping[int, int]) -> dict[str, Any]:
     best = recipe["best"]
     return {
         "method": best["method"],
@@ -121,7 +122,7 @@ def _recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
         "out_dtype": recipe["out_dtype"],
         "bit_exact_rate": best["bit_exact_rate"],
         "informative_elements": recipe["informative_elements"],
-        "mergekit_config": mergekit_config(from_json(best), recipe["out_dtype"]),
+        "mergekit_config": mergekit_config(from_json(best), recipe["out_dtype"], layers=layers),
         "alternatives": recipe["alternatives"],
     }
 

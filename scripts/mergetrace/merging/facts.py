@@ -18,6 +18,7 @@ Combination = Mapping[str, float]
 class Facts:
     """One tensor of the parents. gram: float64 [1+k, 1+k], inner products of the base and the donors' deltas over the whole tensor
     (read whole, or estimated from a sample). values: elements of each parent, all of them (`whole`) or the evidence sample. elements: of the tensor.
+    columns: its last dimension, 0 where nobody said.
     """
 
     base: str
@@ -25,6 +26,7 @@ class Facts:
     gram: Array
     values: Mapping[str, Array]
     elements: int
+    columns: int = 0
     _kept: dict = field(default_factory=dict, repr=False)
 
     @property
@@ -78,6 +80,7 @@ class Streamed:
     elements: int
     blocks: Callable[[], Iterator[Mapping[str, Array]]]
     whole: bool = False
+    columns: int = 0
 
     @cached_property
     def gram(self) -> Array:
@@ -112,6 +115,11 @@ class Streamed:
         to_dtype = rounder(dtype)
         for values in self.blocks():
             yield np.abs(to_dtype(to_dtype(values[donor]) - to_dtype(values[base]))).astype(np.float32).view(np.uint32)
+
+
+def last_dimension(cols: int, elements: int) -> int:
+    """The last dimension of a tensor of so many elements that is stored in rows of `cols`: a vector is paired as a single column."""
+    return cols if cols > 1 else elements
 
 
 def gram_of(values: Mapping[str, Array], names: Sequence[str]) -> Array:

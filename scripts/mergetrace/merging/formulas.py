@@ -87,6 +87,11 @@ def task_arithmetic(merge: Merge) -> Array:
     return added_to_base(merge, merge.deltas(), None)
 
 
+def passthrough(merge: Merge) -> Array:
+    """The one model whose weight is 1, as it is: layers stacked of several models ("frankenmerge"; mergekit's documentation, "Passthrough")."""
+    return merge.models[merge.weights.index(1.0)] if 1.0 in merge.weights else np.full(merge.models[0].shape, np.nan)
+
+
 def added_to_base(merge: Merge, deltas: list[Array], masks: list[Array] | None) -> Array:
     """base + lambda sum w_i m_i delta_i [/ sum w_i m_i], each operation rounded; masks are numbers 0 and 1, or none.
 

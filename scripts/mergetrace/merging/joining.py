@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mergetrace.merging.facts import Facts, gram_of_sums
+from mergetrace.merging.facts import Facts, gram_of_sums, last_dimension
 from mergetrace.merging.recipes import Piece
 from mergetrace.merging.settings import place
 from mergetrace.models.pairing import canonical_name
@@ -99,7 +99,8 @@ class Joiner:
         members = self.fits[self.fits["slice_id"].isin(self._slices_of[tensor])]
         products = members.filter(regex=r"^(bb|bv\.|vv\.)")
         gram = gram_of_sums(products.mul(members["weight"], axis=0).sum(), self.frame.donors)  # sums of a sample stand for the whole slice
-        return Facts(self.frame.base, self.frame.donors, gram, self._values(samples), self._elements_of(tensor))
+        about, elements = self._about[self._slices_of[tensor][0]], self._elements_of(tensor)
+        return Facts(self.frame.base, self.frame.donors, gram, self._values(samples), elements, last_dimension(about["cols"], elements))
 
     def _values(self, samples: Sequence[Samples]) -> dict[str, Array]:
         return {name: np.concatenate([one[name].values() for one in samples]) for name in (self.frame.base, *self.frame.donors)}
@@ -116,7 +117,7 @@ class Joiner:
 
     @cached_property
     def _about(self) -> dict[int, dict[str, Any]]:
-        return self.fits.set_index("slice_id")[["tensor", "layer", "component", "source", "start", "elements"]].to_dict("index")
+        return self.fits.set_index("slice_id")[["tensor", "layer", "component", "source", "start", "elements", "cols"]].to_dict("index")
 
     @cached_property
     def _tensor_of(self) -> dict[int, Tensor]:

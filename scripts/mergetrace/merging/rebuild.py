@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mergetrace.merging.facts import Facts, Streamed, gram_of
+from mergetrace.merging.facts import Facts, Streamed, gram_of, last_dimension
 from mergetrace.merging.recipes import METHODS, Piece, Recipe, codes_of, computed, undecided
 from mergetrace.merging.settings import place
 from mergetrace.models.pairing import canonical_name
@@ -100,13 +100,14 @@ def rebuild(weights: Weights, unit: Unit, recipe: Recipe, suspect: str, layers: 
     alone = METHODS[recipe.method].needs == "elements"
     whole = not alone and unit.compared <= most_whole
     lattice = _lattice(weights, unit, suspect)
+    columns = last_dimension(_of(unit.parts[0])["cols"], unit.compared)
     facts = Streamed(parents[0], parents[1:], unit.compared, lambda: (values for _, _, values, _ in _blocks(weights, unit, parents, suspect)))
     outcome, copies = Outcome(), dict.fromkeys(parents, True)
     digests = hashlib.sha256(), hashlib.sha256()  # of the stored bytes and of the rebuilt ones
     runs = [_joined(_blocks(weights, unit, parents, suspect))] if whole else _blocks(weights, unit, parents, suspect)
     for start, view, values, audited in runs:
         if whole:
-            facts = Facts(parents[0], parents[1:], gram_of(values, parents), values, unit.compared)
+            facts = Facts(parents[0], parents[1:], gram_of(values, parents), values, unit.compared, columns)
         piece = Piece(view["tensor"], place(unit.layer, layers), values, audited, facts)
         codes = _stored(computed(recipe, piece), audited, lattice)
         stored = audited.raw.view(codes.dtype)

@@ -23,12 +23,14 @@ Array = NDArray[np.float64]
 class Method:
     """A merge method: its formula, and whether it chooses elements (then what it leaves at the base proves nothing).
 
-    needs: `elements` alone, `sums` over whole tensors, or their `sizes` in order.
+    needs: `elements` alone, `sums` over whole tensors, their `sizes` in order, or their `rows`: then only a tensor that is all there can be made.
+    undecided: elements that the tool may keep or drop.
     """
 
     formula: Callable[[Merge], Array]
     needs: str = "elements"
     selects: bool = False
+    undecided: Callable[[Merge], NDArray] | None = None
 
     @property
     def remainder(self) -> str | None:
@@ -38,6 +40,8 @@ class Method:
 
 REMAINDERS = {
     "sums": "Norms and angles of whole tensors are float32 sums whose order depends on the machine: that can move the last bit of some elements.",
+    "rows": "Quartiles of over a million elements are those of a random million: `undecided` counts the differing elements near, and all of a tensor "
+    "too large to be held whole.",
     "sizes": "Of deltas exactly as large as a threshold a sort keeps some and drops others; `undecided` counts the differing elements at one.",
 }
 
@@ -51,10 +55,12 @@ METHODS = {
     "multislerp": Method(spheres.multislerp, "sums"),
     "karcher": Method(spheres.karcher, "sums"),
     "model_stock": Method(spheres.model_stock, "sums"),
-    "sce": Method(selections.sce, "sums"),
+    "sce": Method(selections.sce, "sums", undecided=selections.at_least_variance),
     "nearswap": Method(selections.nearswap),
-    "ties": Method(selections.ties, "sizes", selects=True),
-    "breadcrumbs": Method(selections.breadcrumbs, "sizes", selects=True),
+    "ties": Method(selections.ties, "sizes", selects=True, undecided=selections.at_threshold),
+    "breadcrumbs": Method(selections.breadcrumbs, "sizes", selects=True, undecided=selections.at_threshold),
+    "arcee_fusion": Method(selections.arcee_fusion, "rows", selects=True, undecided=selections.unsure_of_fusion),
+    "passthrough": Method(formulas.passthrough, selects=True),
 }
 
 
@@ -145,9 +151,8 @@ def decoded_merge(recipe: Recipe, piece: Piece) -> Array:
 
 def undecided(recipe: Recipe, piece: Piece) -> Array:
     """Elements at a threshold, which the tool may keep or drop: bool [n]."""
-    if recipe.method not in ("ties", "breadcrumbs") and "topk" not in dict(recipe.settings):
-        return np.zeros(len(next(iter(piece.values.values()))), bool)
-    return selections.undecided(merge_of(recipe, piece))
+    method = METHODS[recipe.method]
+    return method.undecided(merge_of(recipe, piece)) if method.undecided else np.zeros(len(next(iter(piece.values.values()))), bool)
 
 
 def stored(values: Array, like: Sample) -> Array:

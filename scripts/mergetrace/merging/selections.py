@@ -5,16 +5,18 @@ from numpy.typing import NDArray
 
 from mergetrace.merging.formulas import Merge, added_to_base
 from mergetrace.numerics import tool_sums
-from mergetrace.numerics.arithmetic import to_float32, total
+from mergetrace.numerics.arithmetic import Round, to_float32, total
 
 Array = NDArray[np.float64]
+
+FENCE_SAMPLE = 1_000_000  # numbers of which arcee_fusion takes quartiles; of a larger tensor the tool draws as many at random
 
 
 def ties(merge: Merge) -> Array:
     """Trim the smallest deltas, elect a sign, average those that agree (Yadav et al. 2023, arXiv 2306.01708), times lambda.
 
     settings: `density.{model}` is the share kept. Of deltas equal at the threshold the tool keeps an arbitrary few: here all are kept, and
-    `undecided` says which they are.
+    `at_threshold` says which they are.
     """
     deltas = [delta * kept for delta, kept in zip(merge.deltas(), _kept(merge), strict=True)]
     return added_to_base(merge, _rescaled(merge, deltas), _agreeing(merge, _rescaled(merge, deltas)))
@@ -58,18 +60,57 @@ def nearswap(merge: Merge) -> Array:
     return to_dtype(to_dtype(share * model) + to_dtype(to_dtype(1 - share) * merge.base))
 
 
-def undecided(merge: Merge) -> Array:
+def arcee_fusion(merge: Merge) -> Array:
+    """The model's elements where importance is an outlier, the base's elsewhere; the sum is float32 whatever the dtype.
+
+    Importance is |model - base| times the divergence of the softmax of its row; kept is what reaches the median plus 1.5 times the distance of the
+    quartiles (Arcee AI's announcement of "Arcee Fusion" in mergekit 0.1; Tukey 1977 for the fence). NaN where not all of the tensor is there.
+    """
+    (delta,) = merge.deltas()
+    if not merge.facts.whole:
+        return np.full(delta.shape, np.nan)
+    importance = _importance(merge, delta)
+    return to_float32(merge.base + delta * (importance >= _fence(importance, merge.round, 0.0)))
+
+
+def unsure_of_fusion(merge: Merge) -> Array:
+    """Elements which `arcee_fusion` may keep or drop: bool [n]. All where not all of a tensor is there, or of more than a million numbers, whose
+    quartiles the tool takes of a million drawn at random, those within five standard errors of the fence.
+    """
+    (delta,) = merge.deltas()
+    if not merge.facts.whole or delta.size <= FENCE_SAMPLE:
+        return np.full(delta.shape, not merge.facts.whole)
+    importance, error = _importance(merge, delta), 5 * 0.5 / np.sqrt(FENCE_SAMPLE)
+    return (importance >= _fence(importance, merge.round, -error)) & (importance < _fence(importance, merge.round, error))
+
+
+def _importance(merge: Merge, delta: Array) -> Array:
+    rows = tool_sums.divergence(merge.models[0], merge.base, merge.facts.columns, merge.dtype)
+    return merge.round(np.abs(delta).reshape(len(rows), -1) * rows).ravel()
+
+
+def _fence(importance: Array, to_dtype: Round, shift: float) -> float:
+    """Median + 1.5 (third quartile - first), each operation rounded; `shift` moves median and quartiles apart by this share of the ranks."""
+    ordered, last = np.sort(importance), importance.size - 1
+    first, median, third = (ordered[int(share * last)] for share in (0.25 - shift, 0.5 + shift, 0.75 + shift))
+    return float(to_dtype(median + to_dtype(1.5 * to_dtype(third - first))))
+
+
+def at_threshold(merge: Merge) -> Array:
     """Elements exactly as large as a threshold, in any model: bool [n]. Which of them a tool keeps depends on its sort."""
     found = np.zeros(merge.models[0].shape, bool)
-    if "topk" in merge.settings:
-        if merge.facts.whole:
-            return found
-        variance = _variance(merge.deltas(), merge)
-        return variance == _least(variance, merge.settings["topk"])
     for i, delta in enumerate(merge.deltas()):
         for threshold in _thresholds(merge, i):
             found |= np.abs(delta) == threshold
     return found
+
+
+def at_least_variance(merge: Merge) -> Array:
+    """Elements of the smallest variance that `sce` keeps, where the tool's own choice among them is not known: bool [n]."""
+    if "topk" not in merge.settings or merge.facts.whole:
+        return np.zeros(merge.models[0].shape, bool)
+    variance = _variance(merge.deltas(), merge)
+    return variance == _least(variance, merge.settings["topk"])
 
 
 def _varied_most(merge: Merge) -> list[Array]:

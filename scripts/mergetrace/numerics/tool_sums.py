@@ -38,6 +38,15 @@ def largest(values: Array, count: int, dtype: str) -> NDArray[np.bool_]:
     return chosen
 
 
+def divergence(one: Array, other: Array, columns: int, dtype: str) -> Array:
+    """KL(softmax(one) || softmax(other)) of every row of `columns` numbers, each operation rounded to a dtype: float64 [n / columns, 1].
+
+    1e-8 is added to every probability, as the tool does; a narrow dtype drops it.
+    """
+    p, q = (_tensor(values, dtype).reshape(-1, columns).softmax(-1) + 1e-8 for values in (one, other))
+    return (p * (p / q).log()).sum(-1, keepdim=True).double().numpy()
+
+
 def _tensor(values: Array, dtype: str):
     import torch  # noqa: PLC0415 - takes a second, and few recipes need it
 

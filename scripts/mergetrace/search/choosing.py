@@ -23,8 +23,8 @@ MIN_TOP = 0.003  # a smaller share of large deltas left out is not seen
 
 
 def selections(trial: Trial, known: Known) -> list[Recipe]:
-    """TIES and breadcrumbs of the strongest donor, of the two and of the three strongest."""
-    found: list[Recipe] = []
+    """TIES and breadcrumbs of the strongest donor, of the two and of the three strongest; a fusion of two models, either the base."""
+    found = _fusions(trial, known) if stayed(trial, known.donors[:1]) >= MIN_STAYED else []
     for count in range(1, min(len(known.donors), 3) + 1):
         donors = known.donors[:count]
         if stayed(trial, donors) < MIN_STAYED**count:
@@ -33,6 +33,14 @@ def selections(trial: Trial, known: Known) -> list[Recipe]:
         if all(weights):
             found += _kept(trial, donors, weights)
     return found
+
+
+def _fusions(trial: Trial, known: Known) -> list[Recipe]:
+    """Arcee fusion, which only a tensor that is all there can tell."""
+    if not all(piece.facts.whole for piece in trial.screen):
+        return []
+    base, donor = trial.frame.base, known.donors[0]
+    return [make("arcee_fusion", {model: 1}, origin, dtype) for model, origin in ((donor, base), (base, donor)) for dtype in (*NARROW, "float32")]
 
 
 def stayed(trial: Trial, donors: Sequence[str]) -> float:

@@ -14,6 +14,7 @@ from mergetrace.search.choosing import selections
 from mergetrace.search.proposals import HOPEFUL, Known, blends, fixed, native, nearswaps, spheres, varying
 from mergetrace.search.shares import least_squares, visible
 from mergetrace.search.signatures import signature
+from mergetrace.search.stacked import stacked
 from mergetrace.search.trial import HOPELESS, SOLVED, Count, Trial, compare_parts, rate, total
 from mergetrace.sums.evidence import WRITER_NAMES
 from mergetrace.sums.frames import Frame
@@ -55,16 +56,17 @@ class Search:
         trial = Trial(self.frame, _within(pieces, PILOT_ELEMENTS), self.width)
         if not trial.pieces:
             return
-        for proposer in PROPOSERS:
+        stack = stacked(self.fits, self.frame)
+        for proposer in () if stack else PROPOSERS:
             for recipe in proposer(trial, self.known):
                 trial.rate(recipe)
             if trial.solved():
                 break
-        self.tried = len(trial.rates)
+        self.tried = len(trial.rates) + bool(stack)
         self.signature = signature(trial, self.known.donors[:1])
         if len(self.known.donors) > 1 and (self.signature is None or self.signature["family"] is None):
             self.signature = signature(trial, self.known.donors[:2]) or self.signature
-        self.recipes = _finalists(trial)
+        self.recipes = [stack] if stack else _finalists(trial)
 
     def add(self, joined: Joined) -> None:
         """Apply the finalists to one piece and count each of its slices."""
