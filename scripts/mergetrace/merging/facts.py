@@ -7,6 +7,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from mergetrace.numerics import tool_sums
 from mergetrace.numerics.arithmetic import rounder
 
 Array = NDArray[np.float64]
@@ -48,6 +49,13 @@ class Facts:
         count = min(int(share * sizes.size), sizes.size)
         return float(sizes[sizes.size - count]) if count else np.inf
 
+    def in_order(self, base: str, donor: str, dtype: str, descending: bool) -> NDArray[np.int64]:
+        """The places of the deltas by size, in the tool's own order."""
+        key = (base, donor, dtype, descending)
+        if key not in self._kept:
+            self._kept[key] = tool_sums.order(self._delta_sizes(base, donor, dtype), descending)
+        return self._kept[key]
+
     def scale(self, base: str, donor: str, density: float, top: float, dtype: str) -> float:
         """sum |delta| over that of the share `density` kept once the largest share `top` is left out: both rounded, as is the quotient."""
         sizes, to_dtype = self._sizes(base, donor, dtype), rounder(dtype)
@@ -58,9 +66,12 @@ class Facts:
     def _sizes(self, base: str, donor: str, dtype: str) -> Array:
         key = (base, donor, dtype)
         if key not in self._kept:
-            to_dtype = rounder(dtype)
-            self._kept[key] = np.sort(np.abs(to_dtype(to_dtype(self.values[donor]) - to_dtype(self.values[base]))))
+            self._kept[key] = np.sort(self._delta_sizes(base, donor, dtype))
         return self._kept[key]
+
+    def _delta_sizes(self, base: str, donor: str, dtype: str) -> Array:
+        to_dtype = rounder(dtype)
+        return np.abs(to_dtype(to_dtype(self.values[donor]) - to_dtype(self.values[base])))
 
     def _in_basis(self, combination: Combination) -> Array:
         vector = np.zeros(1 + len(self.donors))

@@ -15,8 +15,8 @@ FENCE_SAMPLE = 1_000_000  # numbers of which arcee_fusion takes quartiles; of a 
 def ties(merge: Merge) -> Array:
     """Trim the smallest deltas, elect a sign, average those that agree (Yadav et al. 2023, arXiv 2306.01708), times lambda.
 
-    settings: `density.{model}` is the share kept. Of deltas equal at the threshold the tool keeps an arbitrary few: here all are kept, and
-    `at_threshold` says which they are.
+    settings: `density.{model}` is the share kept. Of deltas equal at the threshold the tool keeps an arbitrary few; `at_threshold` says
+    which they are.
     """
     deltas = [delta * kept for delta, kept in zip(merge.deltas(), _kept(merge), strict=True)]
     return added_to_base(merge, _rescaled(merge, deltas), _agreeing(merge, _rescaled(merge, deltas)))
@@ -152,12 +152,21 @@ def _thresholds(merge: Merge, index: int) -> tuple[float, float]:
 
 
 def _kept(merge: Merge) -> list[Array]:
-    kept = []
-    for i, delta in enumerate(merge.deltas()):
-        low, high = _thresholds(merge, i)
-        sizes = np.abs(delta)
-        kept.append((sizes >= low) & (sizes < high))
-    return kept
+    return [_chosen(merge, i, np.abs(delta)) for i, delta in enumerate(merge.deltas())]
+
+
+def _chosen(merge: Merge, index: int, sizes: Array) -> Array:
+    """Which deltas one model keeps: bool [n]. Of equal ones as the tool's sort has them where all of the tensor is there, else all."""
+    name, facts = merge.names[index], merge.facts
+    density, top = _shares(merge, name)
+    if not facts.whole or density >= 1:
+        low, high = _thresholds(merge, index)
+        return (sizes >= low) & (sizes < high)
+    outer = f"gamma.{name}" in merge.settings  # then the tool sorts upwards, and counts from above
+    count, last = int(density * sizes.size), sizes.size - int(top * sizes.size) if outer else int(density * sizes.size)
+    found = np.zeros(sizes.size, bool)
+    found[facts.in_order(merge.base_name, name, merge.dtype, not outer)[max(last - count, 0) : last]] = True
+    return found
 
 
 def _rescaled(merge: Merge, deltas: list[Array]) -> list[Array]:

@@ -38,6 +38,11 @@ def largest(values: Array, count: int, dtype: str) -> NDArray[np.bool_]:
     return chosen
 
 
+def order(values: Array, descending: bool) -> NDArray[np.int64]:
+    """The places of float32 numbers in their order. Of equal ones torch chooses."""
+    return _tensor(values, "float32").argsort(descending=descending).numpy()
+
+
 def divergence(one: Array, other: Array, columns: int, dtype: str) -> Array:
     """KL(softmax(one) || softmax(other)) of every row of `columns` numbers, each operation rounded to a dtype: float64 [n / columns, 1].
 
