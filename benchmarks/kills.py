@@ -2,10 +2,11 @@
 
 python benchmarks/kills.py [--seed 0] [--gb 2] [--work results/kills]
 
-Each audit runs through once, undisturbed, and every result's sha256 is kept. Then it is started from nothing and killed at a random moment after
-its first job began: Snakemake alone, Snakemake and all its jobs, or one job. What is there under its final name must be whole. `scripts/resume.py`
-takes it up, is killed in turn, and so on; after its last kill a run is let finish. Interrupted itself, the benchmark goes on with the next run:
-finished ones are lines of kills.jsonl in the work folder. Snakemake's output is kept there too, one file a kill.
+Each audit runs through once, undisturbed, and every result's sha256 is kept. Then it is started from nothing and killed a random time after a
+random number of jobs has ended, so that kills spread over all jobs, long and short: Snakemake alone, Snakemake and all its jobs, or one job. What
+is there under its final name must be whole. `scripts/resume.py` takes it up, is killed in turn, and so on; after its last kill a run is let
+finish. Interrupted itself, the benchmark goes on with the next run: finished ones are lines of kills.jsonl in the work folder. Snakemake's output
+is kept there too, one file a kill.
 """
 
 import argparse
@@ -68,7 +69,7 @@ A job counts as running until Snakemake has recorded it as finished, which it do
 jobs that it had not. They are made again on purpose: the record says with which program, parameters and inputs a file was made, and without it
 a change of these would later go unnoticed.
 
-| run | audit | killed after | who | jobs finished | running | files there, right | done again | files there by these | finished, done again |
+| run | audit | killed once | who | jobs finished | running | files there, right | done again | files there by these | finished, done again |
 |---:|---|---:|---|---:|---:|---:|---:|---:|---:|
 {rows}
 
@@ -144,9 +145,9 @@ def victims(snakemake: subprocess.Popen, who: str) -> list[psutil.Process]:
         return []
 
 
-def kill(snakemake: subprocess.Popen, log: Path, moment: float, who: str) -> bool:
-    """Kill so many seconds after the first job started, and wait until Snakemake has ended. Whether there was something to kill."""
-    while snakemake.poll() is None and not STARTED.search(log.read_text(errors="replace")):
+def kill(snakemake: subprocess.Popen, log: Path, ends: int, moment: float, who: str) -> bool:
+    """Kill `moment` seconds after the first job began and `ends` jobs ended, and wait until Snakemake has ended. Whether there was something left."""
+    while snakemake.poll() is None and not (STARTED.search(text := log.read_text(errors="replace")) and len(FINISHED.findall(text)) >= ends):
         time.sleep(0.05)
     began = time.monotonic()
     while time.monotonic() - began < moment and snakemake.poll() is None:
@@ -172,10 +173,11 @@ def run_killed(work: Path, number: int, kills: int, seed: int, undisturbed: dict
     unfinished: dict[str, int] = {}  # jobs that ran when a kill came, and which kill
     finished: set[str] = set()
     for attempt in range(kills + 1):
-        moment, who = generator.uniform(0, 1.6 / kills) * undisturbed["seconds"], generator.choice(VICTIMS)
+        ends, moment = generator.randint(0, undisturbed["jobs"] // kills), generator.uniform(0, undisturbed["seconds"] / undisturbed["jobs"])
+        who = generator.choice(VICTIMS)
         log = work / f"run-{number}-{attempt}.log"
         snakemake = start(place, arguments, log)
-        killed = attempt < kills and kill(snakemake, log, moment, who)
+        killed = attempt < kills and kill(snakemake, log, ends, moment, who)
         code = snakemake.wait()
         started, ended = jobs(log)
         if rows:
@@ -193,7 +195,7 @@ def run_killed(work: Path, number: int, kills: int, seed: int, undisturbed: dict
         found = hashes(place)
         right = sum(expected.get(name) == value for name, value in found.items())
         counts = {"finished": len(ended), "running": running, "there": len(found), "right": right}
-        rows.append({"after": moment, "who": who, **counts, "again": [], "needlessly": []})
+        rows.append({"ends": ends, "after": moment, "who": who, **counts, "again": [], "needlessly": []})
         if (place / "results/logs/started.json").exists():
             arguments = ["scripts/resume.py"]
     if not rows:
@@ -220,8 +222,9 @@ def reference(work: Path, audit: str) -> dict[str, Any]:
         began = time.monotonic()
         if code := start(place, command(audit), log).wait():
             sys.exit(f"the undisturbed {audit} failed with {code}; see {log}")
-        write_text(path, json.dumps({"audit": audit, "seconds": time.monotonic() - began, "hashes": hashes(place)}))
-        say(f"{audit}: {time.monotonic() - began:.0f} s undisturbed")
+        seconds = time.monotonic() - began
+        write_text(path, json.dumps({"audit": audit, "seconds": seconds, "jobs": len(jobs(log)[1]), "hashes": hashes(place)}))
+        say(f"{audit}: {seconds:.0f} s undisturbed")
     return json.loads(path.read_text())
 
 
@@ -229,7 +232,8 @@ def page(runs: list[dict[str, Any]], references: dict[str, dict[str, Any]], argu
     """The tables as markdown."""
     kills = [(run["number"], run["audit"], row) for run in runs for row in run["kills"]]
     rows = [
-        f"| {number} | {audit} | {row['after']:.0f} s | {row['who']} | {row['finished']} | {len(row['running'])} | {row['right']} of {row['there']} "
+        f"| {number} | {audit} | {row['ends']} ended, {row['after']:.0f} s | {row['who']} | {row['finished']} | {len(row['running'])} "
+        f"| {row['right']} of {row['there']} "
         f"| {len(row['again'])} | {row['unrecorded']} | {'; '.join(f'{job} ({reason})' for job, reason in row['needlessly']) or 0} |"
         for number, audit, row in kills
     ]

@@ -16,7 +16,7 @@ rule download:
         "../envs/weights.yaml"
     threads: 1
     resources:
-        mem_mb=growing(500),
+        mem_mb=growing(1000),
     params:
         sampling=config["sampling"],
         connections=config["compute"]["connections"],
