@@ -94,10 +94,20 @@ def experts_permuted(tensors: Tensors, seed: int = 0) -> Tensors:
     return _own(found)
 
 
-def noisy(tensors: Tensors, size: float, seed: int = 0) -> Tensors:
-    """Stored as float32 with noise of this standard deviation on top."""
+def noisy(tensors: Tensors, size: float, seed: int = 0, kind: str = "normal", pattern: str = ".") -> Tensors:
+    """Stored as float32, with noise of about this size on every tensor whose name matches: normal, uniform, signs (as one step of Adam leaves),
+    tails (half of it small, some very large) or relative to the numbers."""
     generator = torch.Generator().manual_seed(seed)
-    return {name: tensor.float() + torch.randn(tensor.shape, generator=generator) * size for name, tensor in tensors.items()}
+
+    def noise(tensor: torch.Tensor) -> torch.Tensor:
+        normal = torch.randn(tensor.shape, generator=generator)
+        if kind == "uniform":
+            return torch.rand(tensor.shape, generator=generator) * 2 - 1
+        if kind == "tails":
+            return normal / torch.randn(tensor.shape, generator=generator).abs().clamp(min=1e-3)
+        return {"normal": normal, "signs": normal.sign(), "relative": normal * tensor.float() / 0.02}[kind]
+
+    return {name: tensor.float() + (noise(tensor) * size if re.search(pattern, name) else 0) for name, tensor in tensors.items()}
 
 
 def quantised(tensors: Tensors) -> Tensors:

@@ -135,6 +135,20 @@ def test_an_innocent_multiplied_by_channel_is_not_accused(judge, hide, model, ve
     assert_nobody_named(judge(hide(model)), verdict)
 
 
+@pytest.mark.parametrize("kind", ["normal", "signs", "tails"])
+@pytest.mark.parametrize("model", [BASE, finetuned(BASE, 5)], ids=["base", "finetune"])
+@pytest.mark.parametrize("where", [".", "mlp"])
+def test_noise_makes_nobody_guilty(judge, kind, model, where):
+    found = judge(noisy(model, 1e-6, kind=kind, pattern=where))
+    assert found["verdict"] in ("finetune_of_base", "inconclusive"), found["reasons"]
+    assert not any(parent["named"] for parent in found["parents"].values())
+
+
+def test_a_donor_under_noise_is_no_copy_of_it_nor_a_merge(judge):
+    found = judge(noisy(DONOR, 1e-7, kind="uniform"))
+    assert found["verdict"] in ("finetune_of_donor", "inconclusive"), found["reasons"]
+
+
 def test_an_fp8_copy_of_a_bf16_merge_is_reproduced_through_both_roundings(tmp_path):
     donor, sibling = finetuned(BASE, 1, size=0.01), finetuned(BASE, 2, size=0.01)  # finer changes would be lost in FP8
     tensors = {"base": BASE, "donor": donor, "sibling": quantised(sibling), "suspect": quantised(blend(BASE, donor, 0.4))}

@@ -82,6 +82,31 @@ def test_noise_too_small_to_hide_the_lattice_is_rounded_away(look, size, seen):
     assert {maps.get("dtype") for maps in layout.maps.values()} == ({"BF16"} if seen else set())
 
 
+@pytest.mark.parametrize("kind", ["normal", "uniform", "signs", "tails", "relative"])
+@pytest.mark.parametrize("model", [MERGED, SIBLING, DONOR], ids=["merged", "sibling", "donor"])
+def test_noise_of_any_kind_is_rounded_away(look, model, kind):
+    layout = look(noisy(model, 2e-6, kind=kind))
+    assert {maps.get("dtype") for maps in layout.maps.values()} == {"BF16"}
+    assert len(layout.maps) == len(model)
+
+
+@pytest.mark.parametrize("kind", ["normal", "signs", "tails"])
+@pytest.mark.parametrize("size", [1e-8, 2e-6, 1e-5])
+def test_a_base_that_was_hardly_changed_hides_nothing(look, kind, size):
+    assert look(noisy(BASE, size, kind=kind)).plain()
+
+
+def test_only_tensors_that_lie_near_the_coarser_format_are_rounded(look):
+    layout = look(noisy(noisy(MERGED, 2e-6, pattern="mlp"), 2e-4, pattern="o_proj"))
+    assert {maps.get("dtype") for (name, _), maps in layout.maps.items() if "mlp" in name} == {"BF16"}
+    assert not any("o_proj" in name for name, _ in layout.maps)
+
+
+@pytest.mark.parametrize("size", [1e-3, 1e-4, 3e-5])
+def test_a_finetune_kept_in_float32_is_no_noise(look, size):
+    assert look(noisy(BASE, size, seed=3)).plain()
+
+
 def test_a_merge_kept_in_float32_is_no_noise(look):
     assert look({name: 0.429 * BASE[name].float() + 0.571 * DONOR[name].float() for name in BASE}).plain()
 

@@ -26,10 +26,10 @@ LOOKED_FOR = {
     find_experts: "experts renumbered or copied from a dense model's MLP",
     find_vocabulary: "a vocabulary in another order",
     find_permutations: "rows or columns permuted (neurons, attention heads)",
+    find_noise: "noise on numbers of a coarser format",
     find_folded_norms: "weights of norms multiplied into the matrices that read them",
     find_scaled_channels: "columns of a matrix multiplied, and the rows of the one before divided",
     find_powers: "tensors multiplied by a power of two or by -1",
-    find_noise: "noise on numbers of a coarser format",
     find_factors: "tensors multiplied by any number",
     find_through: "a merge stored in a narrower format than its own",
 }
@@ -73,7 +73,7 @@ def find_layout(own: Glimpses, parents: Sequence[Glimpses]) -> Layout:
 
 
 def facts(layouts: Mapping[str, Layout]) -> dict[str, Any]:
-    """By audited model {undone, not_undone, looked_for, kin, visible, layers, reference}."""
+    """By audited model {undone, not_undone, looked_for, kin, visible, rounded, layers, reference}."""
     looked_for = [*LOOKED_FOR.values(), *SEEN_ONLY]
     return {
         model: {
@@ -82,6 +82,7 @@ def facts(layouts: Mapping[str, Layout]) -> dict[str, Any]:
             "looked_for": looked_for,
             "kin": layout.kin,
             "visible": layout.visible,
+            "rounded": any("stored_dtype" in maps for maps in layout.maps.values()),
             "layers": _layers(layout),
             "reference": layout.reference,
         }

@@ -34,26 +34,20 @@ NARROW = {"F32": ("BF16", "F16"), "F16": ("BF16",), "F8_E4M3": ("BF16", "F16"), 
 
 
 def find_noise(placing: Placing) -> list[str]:
-    """Round numbers stored as float32 to the parents' format where they lie close to its numbers. Returns what was found, in words."""
+    """Round tensors stored as float32 to the parents' format where they lie close to its numbers, and these are not just the parent's own: a model
+    that was hardly changed hides nothing. Returns what was found, in words."""
     coarse = placing.parent.dtype()
     own = [key for key, view in placing.own.views.items() if view.dtype == "F32"]
     some = _spread(key for key in placing.keys if key in set(own) and placing.same_shape(key) is not None and placing.cosine(key) >= CLOSE)
     if coarse not in NARROW["F32"] or not some or _coverage(placing, some, None)[0] >= KEPT:  # a small share of a donor is no noise
         return []
-    distances = []
-    for key in some:
-        values = placing.own.sample(key).values()
-        codes = encode(values, coarse)
-        spacing = ulp(codes, coarse)
-        distances.append(np.abs(values - decode(codes, coarse))[spacing > 0] / spacing[spacing > 0])
-    typical = float(np.median(np.concatenate(distances)))
-    if not 0 < typical <= NOISE:
+    if not any(0 < _distance(placing, key, coarse) <= NOISE and _unlike(placing, key, coarse) for key in some):
         return []
-    for key in own:
+    near = {key: distance for key in own if (distance := _distance(placing, key, coarse)) <= NOISE}
+    for key in near:
         placing.own.arrange(key, dtype=coarse, stored_dtype="F32")
-    return [
-        f"{len(own)} float32 tensors hold {coarse} numbers under noise, or a breath of training (median {typical:.3f} spacings); rounded to {coarse}."
-    ]
+    typical = f"median {np.median(list(near.values())):.3f} spacings"
+    return [f"{len(near)} float32 tensors hold {coarse} numbers under noise, or a breath of training ({typical}); rounded to {coarse}."]
 
 
 def find_factors(placing: Placing) -> list[str]:
@@ -115,6 +109,23 @@ def visible_factors(placing: Placing) -> list[str]:
         return []
     sizes = f"{min(seen.values()):.4g} to {max(seen.values()):.4g}"
     return [f"{len(seen)} matrices ({components(seen)}) look multiplied, by {sizes}; by what, exactly, is open."]
+
+
+def _distance(placing: Placing, key: Key, coarse: str) -> float:
+    """How far half of a tensor's numbers lie at most from a format's, in its spacings."""
+    values = placing.own.sample(key).values()
+    codes = encode(values, coarse)
+    return float(np.median(np.abs(values - decode(codes, coarse)) / ulp(codes, coarse)))
+
+
+def _unlike(placing: Placing, key: Key, coarse: str) -> bool:
+    """Whether numbers of a matrix, rounded to a format, are others than the parent's where its parents differ."""
+    target = placing.same_shape(key)
+    near = decode(encode(placing.own.sample(key).values(), coarse), coarse)
+    values = placing.parent.sample(target).values()
+    held = [model for model in placing.parents if target in model.views and model.views[target].rows == placing.own.views[key].rows]
+    differ = np.any([model.sample(target).values() != values for model in held], axis=0)
+    return bool(differ.sum() >= MIN_AGREE and (near == values)[differ].mean() < PURE)
 
 
 def _factor_intervals(placing: Placing, key: Key) -> tuple[Array, Array]:

@@ -37,12 +37,16 @@ def decide(case: Case) -> Decision:
 
 
 def copy(case: Case) -> Decision | None:
-    """Every element of every compared tensor equals one parent's."""
+    """Every element of every compared tensor equals one parent's. Where numbers were rounded for it, they may have been trained a little."""
+    rounded = bool(case.layout and case.layout.get("rounded"))
+    after = "once it is rounded as said below: noise on a copy, or a breath of training."
     if case.summary["all_equal_base"]:
-        return Decision("copy", [f"Every compared element of {case.model} equals that of {case.base}."], {}, 1.0)
+        found = f"Every compared element of {case.model} equals that of {case.base}"
+        return Decision("inconclusive", [f"{found} {after}"]) if rounded else Decision("copy", [f"{found}."], {}, 1.0)
     for donor, numbers in case.summary["donors"].items():
         if numbers["all_equal"]:
-            return Decision("copy", [f"Every compared element of {case.model} equals that of {donor}."], {donor: 1.0}, 0.0)
+            found = f"Every compared element of {case.model} equals that of {donor}"
+            return Decision("finetune_of_donor" if rounded else "copy", [f"{found} {after}" if rounded else f"{found}."], {donor: 1.0}, 0.0)
     return None
 
 
