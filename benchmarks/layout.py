@@ -13,7 +13,16 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests")]
 
-from disguises import heads_permuted, hidden_permuted, neurons_permuted, scaled, with_layers  # noqa: E402
+from disguises import (  # noqa: E402
+    channels_scaled,
+    heads_permuted,
+    hidden_permuted,
+    neurons_permuted,
+    norms_folded,
+    scaled,
+    vocabulary_permuted,
+    with_layers,
+)
 from planting import blend, finetuned  # noqa: E402
 from realmerge import qwen, write_qwen  # noqa: E402
 
@@ -30,8 +39,13 @@ DISGUISES = {
     "heads permuted": heads_permuted,
     "hidden dimensions permuted": hidden_permuted,
     "layers reversed": lambda model: with_layers(model, [5, 4, 3, 2, 1, 0]),
+    "vocabulary permuted": vocabulary_permuted,
+    "norms folded": norms_folded,
+    "channels multiplied": channels_scaled,
     "multiplied by 1.02": lambda model: scaled(model, 1.02),
-    "all of these": lambda model: scaled(hidden_permuted(heads_permuted(neurons_permuted(with_layers(model, [5, 4, 3, 2, 1, 0])))), 1.02),
+    "all orders of layers, heads, neurons, dimensions, times 1.02": lambda model: scaled(
+        hidden_permuted(heads_permuted(neurons_permuted(with_layers(model, [5, 4, 3, 2, 1, 0])))), 1.02
+    ),
 }
 
 

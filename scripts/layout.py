@@ -8,7 +8,7 @@ import pandas as pd
 
 from frontdoor import add_roles, key_value, run, say
 from mergetrace.disguises.glimpses import Glimpses
-from mergetrace.disguises.layout import facts, find_layout
+from mergetrace.disguises.layout import align, facts, find_layout
 from mergetrace.disguises.rearrange import rearranged_plan
 from mergetrace.files import read_json, whole, write_json, write_parquet
 from mergetrace.models.pairing import views
@@ -37,29 +37,31 @@ def main() -> None:
     tables = dict(zip(manifests, map(pd.read_parquet, arguments.tensors), strict=True))
     cut = {model: views(table, manifests[model]["config"]) for model, table in tables.items()}
     found = {model: held for model, (held, _) in cut.items()}
-    parents, layouts = [*arguments.bases, *arguments.donors], {}
+    parents, layouts, aligned = [*arguments.bases, *arguments.donors], {}, {}
     if arguments.folders:
         with Weights(dict(arguments.folders)) as weights:
             looks = {model: Glimpses(model, found[model], weights, arguments.seed) for model in found}
+            aligned = align([looks[parent] for parent in parents])
             for model in (arguments.suspect, *arguments.controls):
                 layouts[model] = find_layout(looks[model], [looks[parent] for parent in parents])
                 for line in (*layouts[model].undone, *layouts[model].not_undone):
                     say(f"{model}: {line}")
                 say(f"{model}: {layouts[model].kin:.0%} of its matrices lie where those of {layouts[model].reference} do")
             say(f"{weights.bytes_read / 1e6:.1f} MB read to see how the tensors lie")
-    if all(layout.plain() for layout in layouts.values()):
+    every = layouts | aligned
+    if all(layout.plain() for layout in every.values()):
         plan = pd.read_parquet(arguments.named)
         for source, target in ((arguments.named, arguments.plan), (arguments.named_unpaired, arguments.unpaired)):
             with whole(target) as partial:
                 shutil.copyfile(source, partial)
     else:
-        pairs, unpaired = rearranged_plan(found, layouts, arguments.suspect, parents)
+        pairs, unpaired = rearranged_plan(found, every, arguments.suspect, parents)
         plan = with_blocks(pairs, arguments.mode, arguments.alpha_se, arguments.block_elements, arguments.seed)
         left_out = [{"model": model, **entry} for model, (_, skipped) in cut.items() for entry in skipped]
         write_parquet(arguments.plan, plan)
         with whole(arguments.unpaired) as partial:
             pd.DataFrame([*left_out, *unpaired], columns=["model", "tensor", "reason"]).to_csv(partial, index=False)
-    write_json(arguments.facts, {"layers": layer_order(plan["layer"].tolist()), "models": facts(layouts)})
+    write_json(arguments.facts, {"layers": layer_order(plan["layer"].tolist()), "models": facts(layouts, aligned)})
 
 
 if __name__ == "__main__":

@@ -94,6 +94,18 @@ def experts_permuted(tensors: Tensors, seed: int = 0) -> Tensors:
     return _own(found)
 
 
+def cut_into_experts(tensors: Tensors, count: int = 4, seed: int = 0) -> Tensors:
+    """The neurons of every MLP dealt out to experts."""
+    generator, found = torch.Generator().manual_seed(seed), {name: tensor for name, tensor in tensors.items() if ".mlp." not in name}
+    for name in [name for name in tensors if name.endswith("mlp.gate_proj.weight")]:
+        for number, neurons in enumerate(torch.randperm(len(tensors[name]), generator=generator).chunk(count)):
+            for part in ("gate_proj", "up_proj", "down_proj"):
+                whole = tensors[name.replace("gate_proj", part)]
+                at = name.replace("mlp.gate_proj", f"mlp.experts.{number}.{part}")
+                found[at] = whole[:, neurons] if part == "down_proj" else whole[neurons]
+    return _own(found)
+
+
 def noisy(tensors: Tensors, size: float, seed: int = 0, kind: str = "normal", pattern: str = ".") -> Tensors:
     """Stored as float32, with noise of about this size on every tensor whose name matches: normal, uniform, signs (as one step of Adam leaves),
     tails (half of it small, some very large) or relative to the numbers."""

@@ -52,12 +52,11 @@ def family(tmp_path_factory):
 
 @pytest.fixture
 def judge(tmp_path, family):
-    """judge(suspect=tensors or folder, sibling=tensors) -> verdict.json"""
+    """judge(suspect=tensors or folder, and other tensors for sibling, donor or base) -> verdict.json"""
 
-    def run(suspect, sibling=None):
+    def run(suspect, **others):
         folders = {name: family[name] for name in ("base", "donor", "sibling")}
-        if sibling is not None:
-            folders["sibling"] = write_qwen(tmp_path / "sibling", sibling)
+        folders |= {name: write_qwen(tmp_path / name, tensors) for name, tensors in others.items() if tensors is not None}
         folders["suspect"] = write_qwen(tmp_path / "suspect", suspect) if isinstance(suspect, dict) else suspect
         return audit(tmp_path / "results", folders, {"suspect": "suspect", "base": "base", "donors": ["donor"], "controls": ["sibling"]})
 
@@ -67,6 +66,7 @@ def judge(tmp_path, family):
 DISGUISES = {
     "neurons": neurons_permuted,
     "heads": heads_permuted,
+    "orders": lambda model: hidden_permuted(heads_permuted(neurons_permuted(model))),
     "everything": lambda model: scaled(hidden_permuted(heads_permuted(neurons_permuted(model))), 0.5, "up_proj"),
 }
 
@@ -95,6 +95,18 @@ def test_an_independent_model_in_disguise_is_unrelated(judge, hide):
     assert_nobody_named(found, "unrelated")
     assert found["layout"]["undone"] == []
     assert any("Looked for and not found" in reason for reason in found["reasons"])
+
+
+@pytest.mark.parametrize("others", [{"donor": DONOR}, {"base": BASE}], ids=lambda others: next(iter(others)))
+def test_a_parent_in_disguise_hides_no_merge_and_makes_none(judge, family, others):
+    hidden = {name: DISGUISES["orders"](model) for name, model in others.items()}
+    found = judge(family["merged"], **hidden)
+    assert (found["verdict"], found["recipe"]["bit_exact_rate"]) == ("merge", 1.0), found["reasons"]
+    assert_nobody_named(found["controls"]["sibling"], "finetune_of_base")
+
+
+def test_a_parent_in_disguise_makes_nobody_guilty(judge):
+    assert_nobody_named(judge(finetuned(BASE, 5), donor=DISGUISES["orders"](DONOR)), "finetune_of_base")
 
 
 STORED = {
@@ -193,9 +205,10 @@ def test_experts_made_of_dense_parents_are_traced_to_them(judge, family, tmp_pat
     assert found["layout"]["not_undone"] == []
 
 
-def test_renumbered_experts_of_a_real_merge_are_put_back(tmp_path):
+@pytest.mark.parametrize("hidden", [("suspect", "sibling"), ("donor",)], ids=lambda names: names[0])
+def test_renumbered_experts_of_a_real_merge_are_put_back(tmp_path, hidden):
     models = make_moe_models(tmp_path / "models")
-    for name in ("suspect", "sibling"):
+    for name in hidden:
         folder = models[name]
         config = json.loads((folder / "config.json").read_text())
         models[name] = write_model(tmp_path / f"hidden-{name}", experts_permuted(loaded(folder)), config)

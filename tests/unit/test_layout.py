@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from disguises import (
+    cut_into_experts,
     heads_permuted,
     hidden_permuted,
     hidden_rotated,
@@ -18,7 +19,7 @@ from realmerge import qwen, write_qwen
 
 from mergetrace.disguises.alignment import match_rows
 from mergetrace.disguises.glimpses import Glimpses
-from mergetrace.disguises.layout import find_layout
+from mergetrace.disguises.layout import align, find_layout
 from mergetrace.models.manifest import tensor_table
 from mergetrace.models.pairing import views
 from mergetrace.models.weights import Weights
@@ -145,6 +146,40 @@ def test_a_rotation_is_seen_and_not_undone(look):
     layout, _ = look(hidden_rotated(MERGED))
     assert layout.kin == 0
     assert any("rotated" in line for line in layout.not_undone)
+
+
+def test_experts_cut_from_a_dense_model_are_seen_and_not_undone(look):
+    layout, _ = look(cut_into_experts(MERGED))
+    assert any("experts of 32 neurons, which are among the 128" in line for line in layout.not_undone)
+    assert layout.visible
+
+
+def test_experts_of_a_stranger_are_nobody_s(look):
+    layout, _ = look(cut_into_experts(qwen(9)))
+    assert (layout.plain(), layout.not_undone, layout.kin) == (True, [], 0)
+
+
+HIDES = [neurons_permuted, heads_permuted, hidden_permuted, vocabulary_permuted]
+
+
+@pytest.mark.parametrize("hide", HIDES)
+def test_a_parent_in_disguise_is_read_in_the_order_of_the_first(tmp_path, hide):
+    folders = {name: write_qwen(tmp_path / name, tensors) for name, tensors in {"b": BASE, "d": hide(DONOR), "n": qwen(9)}.items()}
+    with Weights(folders) as weights:
+        looks = [Glimpses(name, views(tensor_table(folder), {})[0], weights, 0) for name, folder in folders.items()]
+        found = align(looks)
+        assert list(found) == ["d"]
+        for name, tensor in DONOR.items():
+            view = {**vars(looks[1].views[name, ""]), "model": "d", **found["d"].maps.get((name, ""), {})}
+            np.testing.assert_array_equal(weights.values(view, 0, tensor.numel()), tensor.double().reshape(-1).numpy(), err_msg=name)
+
+
+def test_parents_that_are_not_in_disguise_are_left_as_they_are(tmp_path):
+    folders = {name: write_qwen(tmp_path / name, tensors) for name, tensors in {"b": BASE, "d": DONOR, "n": qwen(9)}.items()}
+    with Weights(folders) as weights:
+        looks = [Glimpses(name, views(tensor_table(folder), {})[0], weights, 0) for name, folder in folders.items()]
+        assert align(looks) == {}
+        assert not any(look.maps for look in looks)
 
 
 def test_a_layer_that_is_nowhere_is_said(look):

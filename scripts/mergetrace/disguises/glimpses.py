@@ -30,7 +30,7 @@ class Glimpses:
     """One model's views, and what was read of them so far. `maps`: by slice how it is found to be read (see weights.View)."""
 
     def __init__(self, name: str, views: Mapping[Key, View], weights: Weights, seed: int) -> None:
-        self.name, self.views, self.weights, self.seed = name, views, weights, seed
+        self.name, self.views, self.weights, self.seed = name, dict(views), weights, seed
         self.maps: dict[Key, dict[str, Any]] = {}
         self._runs: dict[Key, dict[int, Array]] = {}
         self._samples: dict[Key, Sample] = {}
@@ -47,6 +47,13 @@ class Glimpses:
             self._runs.pop(key, None)
             self._samples.pop(key, None)
         self.maps.clear()
+
+    def rename(self, names: Mapping[Key, Key]) -> None:
+        """Look slices up by another name from now on."""
+        self.views = {names.get(key, key): view for key, view in self.views.items()}
+        self.maps = {names.get(key, key): maps for key, maps in self.maps.items()}
+        self._runs.clear()
+        self._samples.clear()
 
     def judged(self) -> list[Key]:
         """The slices that tell where they belong: matrices, not norms, vectors or a head borrowed from the embedding."""

@@ -12,7 +12,7 @@ from mergetrace.disguises.alignment import Order, likeness, print_of
 from mergetrace.disguises.channels import find_folded_norms, find_scaled_channels
 from mergetrace.disguises.factors import find_powers
 from mergetrace.disguises.glimpses import Glimpses, Key
-from mergetrace.disguises.moved_experts import find_experts
+from mergetrace.disguises.moved_experts import find_copied_experts, find_renumbered_experts, split_experts
 from mergetrace.disguises.moved_layers import find_layers
 from mergetrace.disguises.permutations import find_hidden, find_permutations
 from mergetrace.disguises.placing import PRINT_ROWS, SAME, WRITES_HIDDEN, Placing, components
@@ -23,7 +23,8 @@ from mergetrace.models.pairing import LAYER
 LOOKED_FOR = {
     find_hidden: "an order of the hidden dimensions",
     find_layers: "layers moved, repeated or left out",
-    find_experts: "experts renumbered or copied from a dense model's MLP",
+    find_copied_experts: "experts copied from a dense model's MLP",
+    find_renumbered_experts: "experts renumbered",
     find_vocabulary: "a vocabulary in another order",
     find_permutations: "rows or columns permuted (neurons, attention heads)",
     find_noise: "noise on numbers of a coarser format",
@@ -35,7 +36,7 @@ LOOKED_FOR = {
 }
 """What is looked for, in this order: later findings are made where the earlier ones put things back."""
 FEW = 0.02  # of a model's matrices: no more lie at some place by chance
-SEEN_ONLY = ("a rotation of the hidden dimensions (would be seen, not undone)",)
+SEEN_ONLY = ("a rotation of the hidden dimensions (would be seen, not undone)", "experts cut into finer ones (would be seen, not undone)")
 
 
 @dataclass
@@ -72,12 +73,31 @@ def find_layout(own: Glimpses, parents: Sequence[Glimpses]) -> Layout:
     return max(found, key=lambda layout: layout.kin)
 
 
-def facts(layouts: Mapping[str, Layout]) -> dict[str, Any]:
-    """By audited model {undone, not_undone, looked_for, kin, visible, rounded, layers, reference}."""
+def align(parents: Sequence[Glimpses]) -> dict[str, Layout]:
+    """Read parents in the order of the first, where they lie in another: only what is put back to the last bit. Returns the layouts of those that do.
+
+    What a parent lacks or has more of, moved layers and factors are left as they are: a parent is what it is.
+    """
+    found = {}
+    for own in parents[1:]:
+        placing = Placing(own, parents[0])
+        undone = [line for find in (find_hidden, find_vocabulary, find_renumbered_experts) for line in find(placing)]
+        if placing.in_place() > 0:
+            undone += find_permutations(placing)
+        if not undone or placing.kept or placing.in_place() < FEW:
+            own.forget_maps()
+            continue
+        found[own.name] = Layout(parents[0].name, placing.counterpart, {key: dict(maps) for key, maps in own.maps.items()}, undone=undone)
+        own.rename(placing.counterpart)
+    return found
+
+
+def facts(layouts: Mapping[str, Layout], parents: Mapping[str, Layout]) -> dict[str, Any]:
+    """By audited model, what was put back in a parent included, {undone, not_undone, looked_for, kin, visible, rounded, layers, reference}."""
     looked_for = [*LOOKED_FOR.values(), *SEEN_ONLY]
     return {
         model: {
-            "undone": layout.undone,
+            "undone": [*layout.undone, *(f"{name}: {line}" for name, other in parents.items() for line in other.undone)],
             "not_undone": layout.not_undone,
             "looked_for": looked_for,
             "kin": layout.kin,
@@ -104,10 +124,10 @@ def _beside(placing: Placing) -> Layout:
     kin = placing.in_place()
     maps = {key: dict(maps) for key, maps in placing.own.maps.items()}
     if kin < FEW:
-        return Layout(placing.parent.name, not_undone=_rotation(placing), kin=kin)
+        return Layout(placing.parent.name, not_undone=[*_rotation(placing), *split_experts(placing)], kin=kin)
     left = [key for key in placing.keys if placing.same_shape(key) is not None and placing.cosine(key) < SAME]
     nowhere = [f"{len(left)} of {len(placing.keys)} matrices ({components(left)}) lie nowhere in {placing.parent.name} that was looked."]
-    visible = [*placing.seen, *visible_factors(placing)]
+    visible = [*placing.seen, *split_experts(placing), *visible_factors(placing)]
     return Layout(placing.parent.name, placing.counterpart, maps, placing.kept, undone, [*(nowhere if left else []), *visible], kin, bool(visible))
 
 

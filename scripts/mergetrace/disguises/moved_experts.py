@@ -1,38 +1,67 @@
 """Experts that were renumbered, or copied from the MLP of a dense model."""
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from mergetrace.disguises.alignment import Match, cosine, match_rows
-from mergetrace.disguises.glimpses import Key
+from mergetrace.disguises.glimpses import Array, Key
 from mergetrace.disguises.placing import MARGIN, SAME, WRITES_HIDDEN, Placing
 from mergetrace.models.pairing import component_of
 
 PRINT_ROWS = 24
+MOST_SPLIT = 2  # experts whose neurons are looked for in a larger one
+TINY = 1e-30  # a length
+SPLIT = re.compile(r"\.mlp\.experts\.(gate_proj|up_proj)$")
 
 
-def find_experts(placing: Placing) -> list[str]:
-    """Give every expert its counterpart. Returns what was found, in words."""
+def find_copied_experts(placing: Placing) -> list[str]:
+    """Give experts the MLP of a dense parent as their counterpart, where they lie there. Returns what was found, in words."""
     copied = _copies(placing)
+    if not copied:
+        return []
+    share = np.mean([placing.cosine(key) for key in copied])
+    experts = len({(key[0].rpartition(".experts.")[0], key[1]) for key in copied})
+    return [f"{experts} experts lie where a dense parent's MLP does (cosine {share:.2f}): a model of experts made from dense ones."]
+
+
+def find_renumbered_experts(placing: Placing) -> list[str]:
+    """Give every expert its counterpart. Returns what was found, in words."""
     layers: dict[str, list[Key]] = defaultdict(list)
     for key in placing.keys:
         if key[1] and ".experts." in key[0]:
             layers[key[0].split(".experts.")[0]].append(key)
     renumbered = [found for prefix, keys in layers.items() if (found := _renumber(placing, prefix, keys)) is not None]
-    words = []
-    if copied:
-        share = np.mean([placing.cosine(key) for key in copied])
-        experts = len({(key[0].rpartition(".experts.")[0], key[1]) for key in copied})
-        words.append(f"{experts} experts lie where a dense parent's MLP does (cosine {share:.2f}): a model of experts made from dense ones.")
-    if renumbered:
-        agreement, wrong = np.median(renumbered, axis=0)
-        words.append(
-            f"The experts of {len(renumbered)} layers were renumbered; put back by the rows of their routers or their own elements "
-            f"(likeness of the experts, on elements the assignment did not see, {agreement:.2f}, of neighbours {wrong:.2f})."
-        )
-    return words
+    if not renumbered:
+        return []
+    agreement, wrong = np.median(renumbered, axis=0)
+    return [
+        f"The experts of {len(renumbered)} layers were renumbered; put back by the rows of their routers or their own elements "
+        f"(likeness of the experts, on elements the assignment did not see, {agreement:.2f}, of neighbours {wrong:.2f})."
+    ]
+
+
+def split_experts(placing: Placing) -> list[str]:
+    """Experts that hold some of the neurons of one larger expert, or of a dense parent's MLP, each: seen, and not undone. In words."""
+    gates = [key for key in placing.keys if SPLIT.search(key[0])]
+    for key in gates[:: max(1, len(gates) // MOST_SPLIT)]:
+        own, names = placing.own.views[key], (key[0], SPLIT.sub(r".mlp.\1.weight", key[0]))
+        larger = {other: view for other, view in placing.parent.views.items() if other[0] in names and view.cols == own.cols and view.rows > own.rows}
+        if not larger:
+            return []
+        neurons = _unit(placing.own.rows(key, PRINT_ROWS))
+        closest = [np.abs(neurons @ _unit(placing.parent.rows(other, view.rows)).T).max(1) for other, view in larger.items()]
+        likeness = float(np.median(np.max(closest, axis=0)))
+        if likeness >= SAME:
+            sizes = f"experts of {own.rows} neurons, which are among the {next(iter(larger.values())).rows} of one of {placing.parent.name}'s"
+            return [f"{placing.own.name} holds {sizes} (cosine {likeness:.2f}): experts cut into finer ones, which is not undone."]
+    return []
+
+
+def _unit(rows: Array) -> Array:
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), TINY)
 
 
 def _copies(placing: Placing) -> list[Key]:
