@@ -51,6 +51,23 @@ def hidden_permuted(tensors: Tensors, seed: int = 0) -> Tensors:
     return _own({name: permuted(name, tensor) for name, tensor in tensors.items()})
 
 
+def signs_turned(tensors: Tensors, seed: int = 0) -> Tensors:
+    """Half of the hidden dimensions and half of the MLP's neurons multiplied by -1: of what an activation leaves linear, up_proj and down_proj."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def signs(size: int) -> torch.Tensor:
+        return torch.randint(2, (size,), generator=generator) * 2 - 1
+
+    hidden, found = signs(_hidden(tensors)), dict(tensors)
+    for name, tensor in tensors.items():
+        if tensor.ndim == 2:
+            found[name] = hidden[:, None] * tensor if re.search(r"o_proj|down_proj", name) else tensor * hidden
+    for name in [name for name in tensors if name.endswith("mlp.up_proj.weight")]:
+        down, neurons = name.replace("up_proj", "down_proj"), signs(len(tensors[name]))
+        found |= {name: neurons[:, None] * found[name], down: found[down] * neurons}
+    return _own({name: tensor.to(tensors[name].dtype) for name, tensor in found.items()})
+
+
 def hidden_rotated(tensors: Tensors, seed: int = 0) -> Tensors:
     """The hidden dimensions rotated, rounded to the same dtype; norms are left as they are, which is enough for a test of what shows."""
     square = torch.randn(_hidden(tensors), _hidden(tensors), generator=torch.Generator().manual_seed(seed))

@@ -9,6 +9,7 @@ from disguises import (
     hidden_rotated,
     neurons_permuted,
     scaled,
+    signs_turned,
     vocabulary_grown,
     vocabulary_permuted,
     vocabulary_pruned,
@@ -66,7 +67,7 @@ def test_what_hides_nothing_is_left_as_it_is(look, model):
 
 
 @pytest.mark.parametrize("model", [MERGED, SIBLING], ids=["merged", "sibling"])
-@pytest.mark.parametrize("hide", [neurons_permuted, heads_permuted, hidden_permuted])
+@pytest.mark.parametrize("hide", [neurons_permuted, heads_permuted, hidden_permuted, signs_turned])
 def test_a_permutation_is_put_back_to_the_last_bit(look, hide, model):
     found = look(hide(model))
     assert_undone(found, model)
@@ -79,7 +80,7 @@ def test_heads_are_recognised_by_their_size(look):
 
 
 def test_permutations_on_top_of_each_other_are_put_back(look):
-    assert_undone(look(hidden_permuted(heads_permuted(neurons_permuted(MERGED)))), MERGED)
+    assert_undone(look(hidden_permuted(signs_turned(heads_permuted(neurons_permuted(MERGED))))), MERGED)
 
 
 @pytest.mark.parametrize("factor", [2.0, 0.25, -1.0])
@@ -103,7 +104,9 @@ def _query(layer):
 
 
 @pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("hide", [lambda tensors: tensors, neurons_permuted, heads_permuted, hidden_permuted, hidden_rotated, vocabulary_permuted])
+@pytest.mark.parametrize(
+    "hide", [lambda tensors: tensors, neurons_permuted, heads_permuted, hidden_permuted, hidden_rotated, vocabulary_permuted, signs_turned]
+)
 def test_a_stranger_stays_a_stranger_under_any_disguise(look, seed, hide):
     layout, _ = look(hide(qwen(100 + seed)))
     assert layout.plain()

@@ -14,17 +14,25 @@ Order = NDArray[np.int64]
 MOST_LIKES = 1 << 24  # pairs of rows compared at once
 MOST_ASSIGNED = 4096  # rows that may be left for the exact assignment, whose cost is cubic
 MIN_FEATURES = 8  # columns in each half
+OPPOSITE = 0.5  # |cosine| from which a pair of rows that point opposite ways differ in sign
 WRONG_ROWS = 256  # rows whose best wrong partner is looked up
 
 
 @dataclass(frozen=True)
 class Match:
     """order[i]: the row of the second matrix that is row i of the first, -1 where none is. agreement: the median |cosine| of these pairs on the
-    columns the assignment did not see; wrong: the same with each row's best other partner, found on those columns."""
+    columns the assignment did not see; wrong: the same with each row's best other partner, found on those columns. signs: -1 where
+    a pair clearly points opposite ways, on both halves of the columns, else 1."""
 
     order: Order
     agreement: float
     wrong: float
+    signs: Order
+
+    @property
+    def plain(self) -> bool:
+        """Whether every row is where it is in the other matrix, and no sign differs."""
+        return bool((self.order == np.arange(len(self.order))).all() and (self.signs > 0).all())
 
 
 def match_rows(first: Array, second: Array) -> Match | None:
@@ -41,10 +49,9 @@ def match_some(first: Array, second: Array, alike: float) -> Match | None:
     found = _match(first, second, partly=True)
     if found is None:
         return None
-    kept, other = _directions(first[:, 1::2]), _directions(second[:, 1::2])
-    agreement = np.abs(np.einsum("ij,ij->i", kept, other[found.order]))
+    agreement = np.abs(_along(first[:, 1::2], second[:, 1::2], found.order))
     order = np.where((found.order >= 0) & (agreement >= alike), found.order, -1)
-    return Match(order, float(np.median(agreement[order >= 0])) if (order >= 0).any() else 0.0, found.wrong)
+    return Match(order, float(np.median(agreement[order >= 0])) if (order >= 0).any() else 0.0, found.wrong, found.signs)
 
 
 def _match(first: Array, second: Array, partly: bool = False) -> Match | None:
@@ -57,8 +64,14 @@ def _match(first: Array, second: Array, partly: bool = False) -> Match | None:
     some = np.unique(np.linspace(0, len(kept) - 1, min(WRONG_ROWS, len(kept))).astype(int))
     beside = np.abs(kept[some] @ other.T)
     beside[np.arange(len(some)), order[some]] = 0
-    agreement = np.abs(np.einsum("ij,ij->i", kept, other[order]))
-    return Match(order, float(np.median(agreement[order >= 0])), float(np.median(beside.max(1))))
+    halves = np.stack([_along(first[:, i::2], second[:, i::2], order) for i in (0, 1)])
+    signs = np.where((halves < -OPPOSITE).all(0), -1, 1)
+    return Match(order, float(np.median(np.abs(halves[1])[order >= 0])), float(np.median(beside.max(1))), signs)
+
+
+def _along(first: Array, second: Array, order: Order) -> Array:
+    """The cosines of the rows of one matrix with those of another in some order."""
+    return np.einsum("ij,ij->i", _directions(first), _directions(second)[order])
 
 
 def cosine(first: Array, second: Array) -> float:

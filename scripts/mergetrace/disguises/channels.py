@@ -51,7 +51,8 @@ def find_folded_norms(placing: Placing) -> list[str]:
             replaced.append(norm)
             continue
         for key in readers:
-            placing.own.arrange(key, col_scale=1 / scales.columns, through=scales.through)
+            placing.own.multiply(key, col_scale=1 / scales.columns)
+            placing.own.arrange(key, through=scales.through)
         folded += readers
         found.append(scales)
     if replaced:
@@ -76,8 +77,10 @@ def find_scaled_channels(placing: Placing) -> list[str]:
         mine, its = _solved(placing, [key]), _solved(placing, [partner], rows=True)
         if mine is None or its is None or _off(mine.columns, its.columns) > MADE_UP:
             continue
-        placing.own.arrange(key, col_scale=1 / mine.columns, through=mine.through)
-        placing.own.arrange(partner, row_scale=1 / its.columns, through=its.through)
+        placing.own.multiply(key, col_scale=1 / mine.columns)
+        placing.own.multiply(partner, row_scale=1 / its.columns)
+        placing.own.arrange(key, through=mine.through)
+        placing.own.arrange(partner, through=its.through)
         scaled += [key, partner]
         found.append(mine)
     what = f"{len(scaled)} matrices ({components(scaled)}) were multiplied column by column and row by row, one making up for the other"

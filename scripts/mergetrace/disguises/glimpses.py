@@ -41,6 +41,11 @@ class Glimpses:
         self._runs.pop(key, None)
         self._samples.pop(key, None)
 
+    def multiply(self, key: Key, **scales: NDArray[np.float64]) -> None:
+        """Multiply a slice's rows (`row_scale`) or columns (`col_scale`) as it is read, on top of what they are multiplied by already."""
+        held = self.maps.get(key, {})
+        self.arrange(key, **{name: numbers * held.get(name, 1.0) for name, numbers in scales.items()})
+
     def forget_maps(self) -> None:
         """Read everything as it lies in the file."""
         for key in self.maps:

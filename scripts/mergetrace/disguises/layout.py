@@ -21,12 +21,12 @@ from mergetrace.disguises.vocabulary import find_vocabulary
 from mergetrace.models.pairing import LAYER
 
 LOOKED_FOR = {
-    find_hidden: "an order of the hidden dimensions",
+    find_hidden: "an order or signs of the hidden dimensions",
     find_layers: "layers moved, repeated or left out",
     find_copied_experts: "experts copied from a dense model's MLP",
     find_renumbered_experts: "experts renumbered",
     find_vocabulary: "a vocabulary in another order",
-    find_permutations: "rows or columns permuted (neurons, attention heads)",
+    find_permutations: "rows or columns permuted or multiplied by -1 (neurons, attention heads)",
     find_noise: "noise on numbers of a coarser format",
     find_folded_norms: "weights of norms multiplied into the matrices that read them",
     find_scaled_channels: "columns of a matrix multiplied, and the rows of the one before divided",

@@ -1,10 +1,11 @@
 """Rows and columns in another order: the hidden dimensions of the whole model, the neurons and heads of single matrices."""
 
 from collections import defaultdict
+from dataclasses import replace
 
 import numpy as np
 
-from mergetrace.disguises.alignment import Match, Order, blocks_moved, match_rows
+from mergetrace.disguises.alignment import Match, blocks_moved, match_rows
 from mergetrace.disguises.glimpses import FEATURES, MOST_ROWS, Key
 from mergetrace.disguises.placing import CLOSE, WRITES_HIDDEN, Placing, accepted
 from mergetrace.disguises.vocabulary import EMBEDDING
@@ -19,17 +20,19 @@ def find_hidden(placing: Placing) -> list[str]:
         return []
     target = placing.same_shape(EMBEDDING)
     match = None if target is None else match_rows(placing.parent.rows(target, FEATURES).T, placing.own.rows(EMBEDDING, FEATURES).T)
-    if not accepted(match) or _in_order(match.order):
+    if not accepted(match) or match.plain:
         return []
     size = len(match.order)
     for key, view in placing.own.views.items():
         if component_of(key[0]) in ("vision", "mtp"):
             continue
         if view.cols == size and view.dimensions > 1:
-            placing.own.arrange(key, col_map=match.order)
-        if view.rows == size and ((view.dimensions == 1 and component_of(key[0]) == "norm") or WRITES_HIDDEN.search(key[0])):
+            _compose(placing, key, "col", match)
+        if view.rows == size and view.dimensions == 1 and component_of(key[0]) == "norm":
             placing.own.arrange(key, row_map=match.order)
-    return [f"The {size} hidden dimensions were permuted; put back ({_numbers(match, 'dimension')})."]
+        if view.rows == size and WRITES_HIDDEN.search(key[0]):
+            _compose(placing, key, "row", match)
+    return [f"The {size} hidden dimensions were {_done([match])}; put back ({_numbers(match, 'dimension')})."]
 
 
 def find_permutations(placing: Placing) -> list[str]:
@@ -38,11 +41,11 @@ def find_permutations(placing: Placing) -> list[str]:
     for looked_at, (key, target) in enumerate(_out_of_place(placing)):
         if looked_at == MOST_IN_VAIN and not found and not placing.in_place():
             break
-        for what in ("row", "column"):
+        for what in ("row", "col"):
             match = _match(placing, key, target, what)
             if accepted(match):
-                if not _in_order(match.order):
-                    _compose(placing, key, "row_map" if what == "row" else "col_map", match.order)
+                if not match.plain:
+                    _compose(placing, key, what, match)
                     found[component_of(key[0]), what].append(match)
                 break
     _follow(placing)
@@ -64,29 +67,36 @@ def _match(placing: Placing, key: Key, target: Key, what: str) -> Match | None:
     return match_rows(placing.parent.rows(target, FEATURES).T, placing.own.rows(key, FEATURES).T)
 
 
-def _compose(placing: Placing, key: Key, name: str, order: Order) -> None:
-    """An order found through maps already there, as an order of the file."""
-    before = placing.own.maps.get(key, {}).get(name)
-    placing.own.arrange(key, **{name: order if before is None else before[order]})
+def _compose(placing: Placing, key: Key, what: str, match: Match) -> None:
+    """An order and signs found through maps already there, as those of the file."""
+    held = placing.own.maps.get(key, {})
+    order, signs = (held.get(f"{what}_{name}") for name in ("map", "scale"))
+    placing.own.arrange(key, **{f"{what}_map": match.order if order is None else order[match.order]})
+    if signs is not None or (match.signs < 0).any():
+        placing.own.arrange(key, **{f"{what}_scale": match.signs * (1.0 if signs is None else signs[match.order])})
 
 
 def _follow(placing: Placing) -> None:
     """What goes with a permuted matrix row by row: its bias, a router's corrections."""
     for key, view in placing.own.views.items():
-        rows = placing.own.maps.get((key[0].rpartition(".")[0] + ".weight", key[1]), {}).get("row_map")
-        if view.dimensions <= 1 and rows is not None and view.rows == len(rows):
-            placing.own.arrange(key, row_map=rows)
+        found = placing.own.maps.get((key[0].rpartition(".")[0] + ".weight", key[1]), {})
+        if view.dimensions <= 1 and view.rows == len(found.get("row_map", ())):
+            placing.own.arrange(key, **{name: found[name] for name in ("row_map", "row_scale") if name in found})
 
 
-def _in_order(order: Order) -> bool:
-    return bool((order == np.arange(len(order))).all())
+def _done(matches: list[Match]) -> str:
+    """What was done to rows or columns."""
+    permuted = any((match.order != np.arange(len(match.order))).any() for match in matches)
+    turned = "in part multiplied by -1" if any((match.signs < 0).any() for match in matches) else ""
+    return " and ".join(part for part in ("permuted" if permuted else "", turned) if part)
 
 
 def _in_words(component: str, what: str, matches: list[Match]) -> str:
     size = int(np.gcd.reduce([blocks_moved(match.order) for match in matches]))
     block = f" in blocks of {size}" if size > 1 else ""
-    typical = Match(matches[0].order, *(float(np.median([getattr(match, name) for match in matches])) for name in ("agreement", "wrong")))
-    return f"{component}: the {what}s of {len(matches)} tensors were permuted{block}; put back ({_numbers(typical, what)})."
+    typical = replace(matches[0], **{name: float(np.median([getattr(match, name) for match in matches])) for name in ("agreement", "wrong")})
+    line = "row" if what == "row" else "column"
+    return f"{component}: the {line}s of {len(matches)} tensors were {_done(matches)}{block}; put back ({_numbers(typical, line)})."
 
 
 def _numbers(match: Match, what: str) -> str:
