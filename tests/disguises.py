@@ -193,15 +193,15 @@ def channels_scaled(tensors: Tensors, seed: int = 0) -> Tensors:
     return _own(found)
 
 
-def norms_folded(tensors: Tensors) -> Tensors:
-    """The weights of the layers' norms multiplied into the columns of the matrices that read them, and set to 1."""
+def norms_folded(tensors: Tensors, less: float = 0.0) -> Tensors:
+    """The weights of the layers' norms multiplied into the columns of the matrices that read them, and set to 1. less: what they are stored less."""
     found = dict(tensors)
     for norm, readers in (("input_layernorm", r"self_attn\.[qkv]_proj"), ("post_attention_layernorm", r"mlp\.(gate|up)_proj")):
         for name in [name for name in tensors if name.endswith(norm + ".weight")]:
             prefix = re.escape(name.removesuffix(norm + ".weight"))
             for reader in [other for other in tensors if re.match(prefix + readers, other)]:
-                found[reader] = (tensors[reader].float() * tensors[name].float()).to(tensors[reader].dtype)
-            found[name] = torch.ones_like(tensors[name])
+                found[reader] = (tensors[reader].float() * (tensors[name].float() + less)).to(tensors[reader].dtype)
+            found[name] = torch.full_like(tensors[name], 1 - less)
     return found
 
 

@@ -23,8 +23,8 @@ SIBLING = finetuned(BASE, 2)
 
 @pytest.fixture
 def look(tmp_path):
-    def find(suspect):
-        folders = {name: write_qwen(tmp_path / name, tensors) for name, tensors in {"s": suspect, "b": BASE, "d": DONOR}.items()}
+    def find(suspect, base=BASE, donor=DONOR):
+        folders = {name: write_qwen(tmp_path / name, tensors) for name, tensors in {"s": suspect, "b": base, "d": donor}.items()}
         weights = Weights(folders)
         looks = {name: Glimpses(name, views(tensor_table(folder), {})[0], weights, 0) for name, folder in folders.items()}
         return find_layout(looks["s"], [looks["b"], looks["d"]])
@@ -83,6 +83,22 @@ def test_a_folded_norm_reads_as_the_merge_s_own(look):
     layout = look(norms_folded(MERGED))
     for name in ("model.layers.0.input_layernorm.weight", "model.layers.5.post_attention_layernorm.weight"):
         np.testing.assert_array_equal(layout.maps[name, ""]["row_scale"], MERGED[name].double().numpy())
+
+
+def test_norms_that_are_stored_less_one_are_found_in_the_matrices(look):
+    """As Qwen3.5 and Gemma store them; a weight of 0 then says nothing of what it was, so the norm itself stays."""
+
+    def centred(model):
+        return {name: (tensor.float() - 1).bfloat16() if "layernorm" in name else tensor for name, tensor in model.items()}
+
+    base, donor = centred(BASE), centred(DONOR)
+    merged = blend(base, donor, 0.571)
+    layout = look(norms_folded(merged, less=1.0), base, donor)
+    assert len(layout.undone) == 1
+    assert (layout.not_undone, layout.visible) == ([], False)
+    numbers = 1 + merged["model.layers.2.input_layernorm.weight"].double().numpy()
+    np.testing.assert_allclose(1 / layout.maps["model.layers.2.self_attn.q_proj.weight", ""]["col_scale"], numbers, rtol=2e-3)
+    assert ("model.layers.2.input_layernorm.weight", "") not in layout.maps
 
 
 @pytest.mark.parametrize("hide", [norms_folded, channels_scaled], ids=["norms", "channels"])
