@@ -97,6 +97,12 @@ def test_a_standin_is_a_complete_model_folder(trained):
     assert "base_model" not in (trained / "base/README.md").read_text(encoding="utf-8")
 
 
+def test_a_merge_has_the_bases_tokenizer(trained):
+    """Where no base is named, mergekit copies that of whichever parent comes first in an unordered set: another one from run to run."""
+    base, donor, suspect = ((trained / name / "tokenizer_config.json").read_bytes() for name in ("base", "donor", "suspect"))
+    assert suspect == base != donor
+
+
 def test_a_reader_finds_the_tokenizer_that_training_used(trained):
     tokenizer, original = AutoTokenizer.from_pretrained(trained / "donor"), make_tokenizer(seed=5)
     for dialogue in make_dialogues(random.Random(1), OWN, 20, 0.5):

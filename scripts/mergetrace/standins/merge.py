@@ -21,6 +21,7 @@ def merge_linear(base: Path, donor: Path, weight: float, dtype: str, output: Pat
     parents = {base: round(1 - weight, 12), donor: weight}
     configuration = {
         "merge_method": "linear",
+        "base_model": str(base.resolve()),  # whose tokenizer is copied: without one, that of whichever parent comes first in an unordered set
         "dtype": dtype,
         "models": [{"model": str(folder.resolve()), "parameters": {"weight": share}} for folder, share in parents.items()],
     }
