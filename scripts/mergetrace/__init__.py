@@ -65,6 +65,7 @@ search: the recipe that gives most of a model back
     trial              recipes tried on a few slices
     patterns           one number per tensor explained
     proposals, shares, choosing     which recipes are worth trying
+    stacked            which layer was taken from which parent
     signatures         what random drops leave behind
     recipe_search      the best of them
     lookalikes         that recipe with one donor in place of another that is like it

@@ -15,9 +15,8 @@ from mergetrace.sums.evidence import Sample
 from mergetrace.sums.frames import Frame
 from mergetrace.sums.gram import Kernel, Stored, Sums, records, settled, unsettled
 
-RUN = 1 << 18  # elements of each model read at once: half a megabyte of bf16, so that what was read is still in the cache when it is summed
-JOB = 4 * RUN  # elements that a thread takes on at once
-AHEAD = 64  # jobs submitted and not yet collected
+RUN = 1 << 22  # elements of each model read at once: threads meet at Python's lock after every read, and shorter runs cost more than the cache gains
+AHEAD = 64  # runs submitted and not yet collected
 
 Piece = tuple[int, int, int]
 """Block, first element, number of elements."""
@@ -57,8 +56,8 @@ class Reader:
         try:
             for piece in slices:
                 possible = [frame for frame in self.frames if all(model in piece.members for model in frame.models)]
-                parts = runs(_pieces(piece.blocks), JOB) if possible else ()
-                waiting.append((piece, possible, [(part, pool.submit(self._sum, piece, possible, part)) for part in parts]))
+                cut = runs(_pieces(piece.blocks), RUN) if possible else ()
+                waiting.append((piece, possible, [(run, pool.submit(self._sum, piece, possible, run)) for run in cut]))
                 while len(waiting) > 1 and sum(len(jobs) for _, _, jobs in waiting) > AHEAD:
                     yield self._collected(*waiting.popleft())
             while waiting:
@@ -66,20 +65,16 @@ class Reader:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _sum(self, piece: Slice, frames: list[Frame], job: list[Piece]) -> Sums:
+    def _sum(self, piece: Slice, frames: list[Frame], run: list[Piece]) -> Sums:
         models = dict.fromkeys(model for frame in frames for model in frame.models)
 
-        def read(run: list[Piece]) -> dict[str, Stored]:
-            return {model: self._stored(model, piece.members[model], run) for model in models}
+        def read(pieces: list[Piece]) -> dict[str, Stored]:
+            return {model: self._stored(model, piece.members[model], pieces) for model in models}
 
-        cut, done = list(runs(job, RUN)), []
-        for run in cut:
-            stored = read(run)
-            with self._summing:
-                done.append(unsettled(frames, stored, np.cumsum([0, *(length for _, _, length in run)]), self.kernel))
-        parts = [part for run in cut for part in run]
-        sums = {key: np.concatenate([sums[key] for sums in done]) for key in done[0]}
-        return settled(frames, sums, np.array([length for _, _, length in parts]), lambda number: read([parts[number]]))
+        stored, lengths = read(run), np.array([length for _, _, length in run])
+        with self._summing:
+            sums = unsettled(frames, stored, np.cumsum([0, *lengths]), self.kernel)
+        return settled(frames, sums, lengths, lambda number: read([run[number]]))
 
     def _stored(self, model: str, view: View, run: list[Piece]) -> Stored:
         """The run's elements in this thread's buffer for the model: fresh memory is slow to touch."""
@@ -97,7 +92,7 @@ class Reader:
     def _collected(self, piece: Slice, frames: list[Frame], jobs: list[tuple[list[Piece], "Future[Sums]"]]) -> Read:
         """Pieces added up block by block, in the order of the elements."""
         done = [job.result() for _, job in jobs]
-        first = np.flatnonzero(np.diff([block for job, _ in jobs for run in runs(job, RUN) for block, _, _ in run], prepend=-1))
+        first = np.flatnonzero(np.diff([block for run, _ in jobs for block, _, _ in run], prepend=-1))
         sums = {key: np.add.reduceat(np.concatenate([part[key] for part in done]), first) for key in done[0]} if done else {}
         rows = list(records(frames, sums, piece.blocks[:, 1])) if frames else []
         read = Read(piece.slice_id, rows, keep_samples(self.weights, piece.members, piece.kept))
