@@ -55,7 +55,7 @@ def make(folder: Path, gb: float) -> None:
     for name, numbers in {"suspect": 0.43 * base + 0.57 * donor, "base": base, "donor": donor}.items():
         matrix = from_numpy(np.tile(encode(numbers, "BF16"), SIDE**2 >> 20).reshape(SIDE, SIDE)).view(bfloat16)
         (folder / name).mkdir(parents=True)
-        (folder / name / "config.json").write_text('{"architectures": ["PlantedForCausalLM"], "model_type": "planted"}')
+        (folder / name / "config.json").write_text('{"architectures": ["PlantedForCausalLM"], "model_type": "llama"}')
         save_file({tensor_name(i): matrix.clone() for i in range(count)}, folder / name / "model.safetensors")
 
 

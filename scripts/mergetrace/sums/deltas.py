@@ -15,7 +15,7 @@ from mergetrace.sums.evidence import Sample
 from mergetrace.sums.frames import Frame
 from mergetrace.sums.gram import Kernel, Stored, Sums, records, settled, unsettled
 
-RUN = 1 << 22  # elements of each model read at once: threads meet at Python's lock after every read, and shorter runs cost more than the cache gains
+RUN = 1 << 21  # elements of each model read at once: threads meet at Python's lock after every read, and shorter runs cost more than the cache gains
 AHEAD = 64  # runs submitted and not yet collected
 
 Piece = tuple[int, int, int]
