@@ -96,14 +96,17 @@ def find_through(placing: Placing) -> list[str]:
 
 
 def visible_factors(placing: Placing) -> list[str]:
-    """Tensors whose size is not their counterparts', where nothing exact was found. In words."""
+    """Tensors whose size is not their counterparts', where nothing exact was found. In words.
+
+    Each is regressed on the other: what either holds besides the other's numbers pulls one slope towards zero, and a factor moves both.
+    """
     seen = {}
     for key in placing.keys:
         target = placing.same_shape(key)
         if target is not None and placing.cosine(key) >= CLOSE:
             mine, its = placing.runs(key, target)
-            ratio = float(mine @ its / (its @ its))
-            if abs(np.log2(abs(ratio))) > SEEN:
+            ratio, other = float(mine @ its / (its @ its)), float(mine @ mine / (mine @ its))
+            if min(np.log2(abs(ratio)), np.log2(abs(other))) > SEEN or max(np.log2(abs(ratio)), np.log2(abs(other))) < -SEEN:
                 seen[key] = ratio
     if not seen:
         return []
