@@ -4,15 +4,11 @@ import numpy as np
 import pytest
 import torch
 from disguises import channels_scaled, norms_folded
+from looking import looked
 from planting import blend, finetuned
-from realmerge import qwen, write_qwen
+from realmerge import qwen
 
 from mergetrace.disguises.channel_scales import column_scales, ratios
-from mergetrace.disguises.glimpses import Glimpses
-from mergetrace.disguises.layout import find_layout
-from mergetrace.models.manifest import tensor_table
-from mergetrace.models.pairing import views
-from mergetrace.models.weights import Weights
 from mergetrace.numerics.dtypes import decode, encode, neighbour_midpoints
 
 BASE = qwen(0)
@@ -23,13 +19,7 @@ SIBLING = finetuned(BASE, 2)
 
 @pytest.fixture
 def look(tmp_path):
-    def find(suspect, base=BASE, donor=DONOR):
-        folders = {name: write_qwen(tmp_path / name, tensors) for name, tensors in {"s": suspect, "b": base, "d": donor}.items()}
-        weights = Weights(folders)
-        looks = {name: Glimpses(name, views(tensor_table(folder), {})[0], weights, 0) for name, folder in folders.items()}
-        return find_layout(looks["s"], [looks["b"], looks["d"]])
-
-    return find
+    return lambda suspect, base=BASE, donor=DONOR: looked(tmp_path, suspect, base, donor)[0]
 
 
 def multiplied(merge, numbers):

@@ -15,12 +15,13 @@ from disguises import (
     vocabulary_pruned,
     with_layers,
 )
+from looking import looked
 from planting import blend, finetuned
 from realmerge import qwen, write_qwen
 
 from mergetrace.disguises.alignment import match_rows
 from mergetrace.disguises.glimpses import Glimpses
-from mergetrace.disguises.layout import align, find_layout
+from mergetrace.disguises.layout import align
 from mergetrace.models.manifest import tensor_table
 from mergetrace.models.pairing import views
 from mergetrace.models.weights import Weights
@@ -36,13 +37,10 @@ def look(tmp_path):
     """look(tensors) -> (its layout beside base and donor, a reader of its slices as the layout says)"""
 
     def find(suspect, base=BASE, donor=DONOR):
-        folders = {name: write_qwen(tmp_path / name, tensors) for name, tensors in {"s": suspect, "b": base, "d": donor}.items()}
-        weights = Weights(folders)
-        looks = {name: Glimpses(name, views(tensor_table(folder), {})[0], weights, 0) for name, folder in folders.items()}
-        layout = find_layout(looks["s"], [looks["b"], looks["d"]])
+        layout, seen, weights = looked(tmp_path, suspect, base, donor)
 
         def read(tensor):
-            view = {**vars(looks["s"].views[tensor, ""]), "model": "s", **layout.maps.get((tensor, ""), {})}
+            view = {**vars(seen.views[tensor, ""]), "model": "s", **layout.maps.get((tensor, ""), {})}
             return weights.values(view, 0, view["rows"] * view["cols"])
 
         return layout, read

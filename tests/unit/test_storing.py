@@ -4,16 +4,12 @@ import numpy as np
 import pytest
 import torch
 from disguises import noisy, quantised, scaled
+from looking import looked
 from planting import blend, finetuned
 from realmerge import mergekit, qwen, write_qwen
 from safetensors.torch import load_file
 
-from mergetrace.disguises.glimpses import Glimpses
-from mergetrace.disguises.layout import find_layout
 from mergetrace.merging.recipes import stored
-from mergetrace.models.manifest import tensor_table
-from mergetrace.models.pairing import views
-from mergetrace.models.weights import Weights
 from mergetrace.numerics.dtypes import decode, encode, interval_through
 from mergetrace.sums.evidence import Sample, read_evidence, write_evidence
 
@@ -25,13 +21,7 @@ SIBLING = finetuned(BASE, 2)
 
 @pytest.fixture
 def look(tmp_path):
-    def find(suspect):
-        folders = {name: write_qwen(tmp_path / name, tensors) for name, tensors in {"s": suspect, "b": BASE, "d": DONOR}.items()}
-        weights = Weights(folders)
-        looks = {name: Glimpses(name, views(tensor_table(folder), {})[0], weights, 0) for name, folder in folders.items()}
-        return find_layout(looks["s"], [looks["b"], looks["d"]])
-
-    return find
+    return lambda suspect, base=BASE, donor=DONOR: looked(tmp_path, suspect, base, donor)[0]
 
 
 def factors(layout):
@@ -63,6 +53,14 @@ def test_the_norms_of_a_narrow_merge_on_the_sphere_are_no_factor(look, tmp_path,
     parents = [{"model": str(folder), "parameters": {"weight": weight}} for folder, weight in folders.items()]
     merged = mergekit({"merge_method": "multislerp", "models": parents, "dtype": "bfloat16"}, tmp_path / "merged")
     assert look(load_file(merged / "model.safetensors")).plain()
+
+
+@pytest.mark.parametrize("factor", [1.0, 1.7])
+def test_what_a_parent_holds_besides_is_no_factor_and_a_factor_is_seen_through_it(look, factor):
+    """A slope is pulled towards zero by whatever the parent holds besides the suspect's numbers; of a wrong base that is much."""
+    away = finetuned(BASE, 9, size=1e-2)
+    layout = look(scaled(SIBLING, factor), base=away, donor=away)
+    assert layout.visible == (factor != 1)
 
 
 @pytest.mark.parametrize("factor", [1.0, 1.02, 0.98])
