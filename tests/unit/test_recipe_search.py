@@ -127,7 +127,8 @@ def test_random_drops_are_named_by_their_signature(method, dtype, search, parent
     config["models"] = [{"model": parents["first"], "parameters": {"weight": 0.6, "density": 0.5}}]
     found = search(mergekit(yaml.safe_dump(config), tmp_path / "merged"), ("first",))
     assert found["family"] == method.split("_")[0]
-    assert found["best"]["bit_exact_rate"] < 0.3
+    # A coin dropped half of the elements: which half, no recipe that decides by the numbers can know, so it is right for at most about half.
+    assert found["best"]["bit_exact_rate"] < 0.5
     signature = found["signature"]
     assert signature["density"] == pytest.approx(0.5, abs=0.03)
     assert signature["unscaled_weight"] == pytest.approx(0.6, abs=0.02)
