@@ -57,7 +57,7 @@ def audits(place: Path, count: int, hub: bool) -> None:
     for name in names:
         (place / "results" / name).mkdir()
         facts = {"plan.json": json.dumps({"layers": LAYERS, "stream": stream}), "by_name.parquet": "", "by_name_unpaired.csv": ""}
-        for path, text in {**facts, "plan.parquet": "", "unpaired.csv": "", "layout.json": json.dumps({"layers": LAYERS})}.items():
+        for path, text in {**facts, "plan.parquet": "", "unpaired.csv": "", "layout.json": json.dumps({"batches": LAYERS})}.items():
             (place / "results" / name / path).write_text(text)
 
 

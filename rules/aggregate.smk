@@ -3,8 +3,8 @@ rule aggregate:
     input:
         script="scripts/aggregate.py",
         library=library(fit="summaries mixture sampling_error estimators"),
-        fits=of_layers("results/{audit}/fits/{layer}.parquet"),
-        deltas=of_layers("results/{audit}/deltas/{layer}.parquet") if config["mode"] == "sample" else [],
+        fits=of_batches("results/{audit}/fits/{batch}.parquet"),
+        deltas=of_batches("results/{audit}/deltas/{batch}.parquet") if config["mode"] == "sample" else [],
         recipes="results/{audit}/recipes.json",
         slices="results/{audit}/recipe_slices.parquet",
         remainder="results/{audit}/remainder.json",

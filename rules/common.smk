@@ -42,7 +42,7 @@ wildcard_constraints:
     audit="|".join(AUDITS),
     model="|".join(config["models"]),
     comparison="|".join(config["comparisons"]) or "none",
-    layer="[a-z0-9]+",
+    batch="[a-z0-9-]+",
     number=r"\d{5}",
 
 
@@ -94,11 +94,12 @@ def weights_at(audit, model):
 
 
 def weight_files(wildcards):
-    """What a job that reads a layer depends on: local models' files, the samples of models on the Hub, or their files fetched for this layer."""
+    """What a job that reads a batch of layers depends on: local models' files, the samples of models on the Hub, or their files fetched for this
+    batch, which is one layer then."""
     models = [model for model in models_of(config["audits"][wildcards.audit]) if model not in streamed(wildcards.audit)]
     files = [file for model in models for file in ([weights_at(wildcards.audit, model)] if on_the_hub(model) else model_files(model))]
     if streamed(wildcards.audit):
-        for model, numbers in needed(stream(wildcards), wildcards.layer).items():
+        for model, numbers in needed(stream(wildcards), wildcards.batch).items():
             files += [f"{weights_at(wildcards.audit, model)}/{fetched_name(number)}" for number in numbers]
     return files
 
@@ -152,13 +153,13 @@ def of_audit(pattern):
     return lambda wildcards: expand(pattern, model=models_of(config["audits"][wildcards.audit]))
 
 
-def of_layers(pattern):
-    """An input function: `pattern` for every layer that is compared."""
+def of_batches(pattern):
+    """An input function: `pattern` for every batch of layers that is compared."""
 
     def paths(wildcards):
         with checkpoints.layout.get(audit=wildcards.audit).output.facts.open() as handle:
-            layers = json.load(handle)["layers"]
-        return expand(pattern, audit=wildcards.audit, layer=layers)
+            batches = json.load(handle)["batches"]
+        return expand(pattern, audit=wildcards.audit, batch=batches)
 
     return paths
 

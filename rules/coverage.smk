@@ -3,8 +3,8 @@ rule coverage:
     input:
         script="scripts/curve.py",
         library=library(numerics="rounding dtypes", sums="evidence", fit="curves"),
-        fits=of_layers("results/{audit}/fits/{layer}.parquet"),
-        evidence=of_layers("results/{audit}/evidence/{layer}.safetensors"),
+        fits=of_batches("results/{audit}/fits/{batch}.parquet"),
+        evidence=of_batches("results/{audit}/evidence/{batch}.safetensors"),
         summary="results/{audit}/summary.json",
     output:
         curves="results/{audit}/coverage.csv",

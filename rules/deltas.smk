@@ -1,4 +1,4 @@
-# The one place where weights are read, each layer once.
+# The one place where weights are read, each once.
 rule deltas:
     input:
         script="scripts/deltas.py",
@@ -6,17 +6,17 @@ rule deltas:
         plan="results/{audit}/plan.parquet",
         weights=weight_files,
     output:
-        deltas="results/{audit}/deltas/{layer}.parquet",
-        evidence="results/{audit}/evidence/{layer}.safetensors",
+        deltas="results/{audit}/deltas/{batch}.parquet",
+        evidence="results/{audit}/evidence/{batch}.safetensors",
     log:
-        "results/logs/deltas/{audit}.{layer}.log",
+        "results/logs/deltas/{audit}.{batch}.log",
     benchmark:
-        "results/benchmarks/deltas.{audit}.{layer}.tsv"
+        "results/benchmarks/deltas.{audit}.{batch}.tsv"
     # Before the next files are fetched, so that those of this layer go.
     priority: 10
     conda:
         "../envs/weights.yaml"
-    # Layers run side by side; on a cluster's node, `--set-threads deltas=8` reads one layer with more.
+    # Batches of layers run side by side; on a cluster's node, `--set-threads deltas=8` reads one with more.
     threads: 1
     resources:
         # 300 for the program and its buffers; the rest is the evidence of a layer of 512 experts.
@@ -30,8 +30,8 @@ rule deltas:
         sampling=config["sampling"],
         device=config["compute"]["device"],
     message:
-        "Summing the deltas of layer {wildcards.layer} for audit {wildcards.audit}"
+        "Summing the deltas of layers {wildcards.batch} for audit {wildcards.audit}"
     shell:
-        "python {input.script} {params.roles} --plan {input.plan} {params.stream} --layer {wildcards.layer} --folders {params.folders:q} "
+        "python {input.script} {params.roles} --plan {input.plan} {params.stream} --batch {wildcards.batch} --folders {params.folders:q} "
         "--mode {params.mode} --block-elements {params.sampling[block_elements]} "
         "--seed {params.sampling[seed]} --threads {threads} --device {params.device} --deltas {output.deltas} --evidence {output.evidence} 2> {log}"

@@ -4,14 +4,14 @@ rule fit:
         script="scripts/fit.py",
         library=library(numerics="rounding arithmetic dtypes", sums="evidence", merging="recipes", fit="fits estimators"),
         plan="results/{audit}/plan.parquet",
-        deltas="results/{audit}/deltas/{layer}.parquet",
-        evidence="results/{audit}/evidence/{layer}.safetensors",
+        deltas="results/{audit}/deltas/{batch}.parquet",
+        evidence="results/{audit}/evidence/{batch}.safetensors",
     output:
-        fits="results/{audit}/fits/{layer}.parquet",
+        fits="results/{audit}/fits/{batch}.parquet",
     log:
-        "results/logs/fit/{audit}.{layer}.log",
+        "results/logs/fit/{audit}.{batch}.log",
     benchmark:
-        "results/benchmarks/fit.{audit}.{layer}.tsv"
+        "results/benchmarks/fit.{audit}.{batch}.tsv"
     conda:
         "../envs/weights.yaml"
     threads: 1
@@ -22,7 +22,7 @@ rule fit:
         verdict=thresholds,
         seed=config["sampling"]["seed"],
     message:
-        "Fitting layer {wildcards.layer} of audit {wildcards.audit}"
+        "Fitting layers {wildcards.batch} of audit {wildcards.audit}"
     shell:
         "python {input.script} {params.roles} --plan {input.plan} --deltas {input.deltas} --evidence {input.evidence} "
         "--min-vote-elements {params.verdict[min_vote_elements]} --replay-width {params.verdict[replay_width]} "

@@ -1,10 +1,10 @@
 # Where each tensor lies in the parents, whatever its name says: layers moved, experts renumbered, rows permuted. The only checkpoint: it
-# decides which layers there are. It reads a little of local models; of models on the Hub it says that nothing was looked for.
+# decides which batches of layers there are. It reads a little of local models; of models on the Hub it says that nothing was looked for.
 checkpoint layout:
     input:
         script="scripts/layout.py",
         library=library(
-            models="pairing weights sampled sampling plan",
+            models="pairing weights sampled sampling plan batches",
             disguises="layout alignment glimpses placing moved_layers moved_experts permutations factors storing rearrange",
         ),
         manifests=of_audit("results/models/{model}/manifest.json"),

@@ -11,8 +11,8 @@ rule recipe:
     input:
         script="scripts/recipe.py",
         library=RECIPES + SEARCH,
-        fits=of_layers("results/{audit}/fits/{layer}.parquet"),
-        evidence=of_layers("results/{audit}/evidence/{layer}.safetensors"),
+        fits=of_batches("results/{audit}/fits/{batch}.parquet"),
+        evidence=of_batches("results/{audit}/evidence/{batch}.safetensors"),
     output:
         recipes="results/{audit}/recipes.json",
         slices="results/{audit}/recipe_slices.parquet",

@@ -4,8 +4,8 @@ rule remainder:
         script="scripts/remainder.py",
         library=library(numerics="rounding", models="pairing", merging="joining", fit="mixture", search="remainder lookalikes shares") + RECIPES,
         plan="results/{audit}/plan.parquet",
-        fits=of_layers("results/{audit}/fits/{layer}.parquet"),
-        evidence=of_layers("results/{audit}/evidence/{layer}.safetensors"),
+        fits=of_batches("results/{audit}/fits/{batch}.parquet"),
+        evidence=of_batches("results/{audit}/evidence/{batch}.safetensors"),
         recipes="results/{audit}/recipes.json",
     output:
         remainder="results/{audit}/remainder.json",

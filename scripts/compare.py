@@ -28,9 +28,9 @@ def main() -> None:
     verdicts = [read_json(side / "verdict.json") for side in sides]
     tables = [pd.read_csv(side / "tensors.csv", dtype=TEXT_COLUMNS, keep_default_na=False, na_values=[""]) for side in sides]
     kept: dict = {}
-    layers = dict.fromkeys(layer for side in sides for layer in read_json(side / "layout.json")["layers"])
-    for layer in layers:
-        first, second = (dict(_kept(side, layer, verdict["suspect"])) for side, verdict in zip(sides, verdicts, strict=True))
+    plans = [pd.read_parquet(side / "plan.parquet", columns=["slice_id", "tensor", "slice", "layer", "batch"]) for side in sides]
+    for layer in dict.fromkeys(layer for plan in plans for layer in plan["layer"]):
+        first, second = (dict(_kept(*of, layer)) for of in zip(sides, plans, (verdict["suspect"] for verdict in verdicts), strict=True))
         for key in first.keys() & second.keys():
             kept[key] = changed_elements(first[key][0], second[key][0], first[key][1], second[key][1])
     table = compare(*tables, kept)
@@ -42,17 +42,16 @@ def main() -> None:
     say(found["sentence"])
 
 
-def _kept(side: Path, layer: str, suspect: str) -> Iterator[tuple[tuple[str, str], tuple[Sample, object]]]:
+def _kept(side: Path, plan: pd.DataFrame, suspect: str, layer: str) -> Iterator[tuple[tuple[str, str], tuple[Sample, object]]]:
     """The suspect's kept elements of one layer, and where they lie, by (tensor, slice)."""
-    path = side / f"evidence/{layer}.safetensors"
-    if not path.is_file():
-        return
-    plan = pd.read_parquet(side / "plan.parquet", columns=["slice_id", "tensor", "slice"], filters=[("layer", "==", layer)])
-    names = {row.slice_id: (row.tensor, row.slice) for row in plan.itertuples()}
-    blocks = read_blocks(path)
-    for slice_id, samples in read_evidence(path):
-        if suspect in samples:
-            yield names[slice_id], (samples[suspect], blocks[slice_id])
+    views = plan[plan["layer"] == layer]
+    names = {row.slice_id: (row.tensor, row.slice) for row in views.itertuples()}
+    for batch in views["batch"].unique():
+        path = side / f"evidence/{batch}.safetensors"
+        blocks = read_blocks(path)
+        for slice_id, samples in read_evidence(path, names):
+            if suspect in samples:
+                yield names[slice_id], (samples[suspect], blocks[slice_id])
 
 
 if __name__ == "__main__":

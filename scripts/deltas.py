@@ -1,4 +1,4 @@
-"""Read the weights of one layer, once: sums of every slice and block, and the evidence sample."""
+"""Read the weights of a batch of layers, once: sums of every slice and block, and the evidence sample."""
 
 import argparse
 import time
@@ -27,8 +27,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     add_roles(parser)
     parser.add_argument("--plan", type=Path, required=True)
-    parser.add_argument("--stream", type=Path, help="plan.json, where weight files were fetched for this layer")
-    parser.add_argument("--layer", required=True)
+    parser.add_argument("--stream", type=Path, help="plan.json, where weight files were fetched for this batch, which is one layer then")
+    parser.add_argument("--batch", required=True)
     parser.add_argument("--folders", type=key_value, nargs="+", required=True, help="NAME=FOLDER of every model, or NAME=FILE of its sampled ranges")
     parser.add_argument("--mode", choices=("full", "sample"), required=True)
     parser.add_argument("--block-elements", type=int, required=True)
@@ -39,11 +39,11 @@ def main() -> None:
     parser.add_argument("--evidence", type=Path, required=True)
     arguments = parser.parse_args()
 
-    plan = pd.read_parquet(arguments.plan, filters=[("layer", "==", arguments.layer)])
+    plan = pd.read_parquet(arguments.plan, filters=[("batch", "==", arguments.batch)])
     if arguments.stream:
         stream = read_json(arguments.stream)["stream"]
         plan = as_fetched(plan, stream)
-        for model, numbers in needed(stream, arguments.layer).items():
+        for model, numbers in needed(stream, arguments.batch).items():
             settle(Path(dict(arguments.folders)[model]), numbers)
     if arguments.mode == "sample":
         plan = plan[plan["blocks"] > 0]
@@ -51,6 +51,7 @@ def main() -> None:
     slices = [_slice(slice_id, views.to_dict("records"), choose, arguments.mode) for slice_id, views in plan.groupby("slice_id")]
     size = sum(int(part.blocks[:, 1].sum()) * FORMATS[view["dtype"]].width for part in slices for view in part.members.values())
     kernel = kernel_for(size, arguments.device)
+    said = f"layers {arguments.batch}" if "-" in arguments.batch else f"layer {arguments.batch}"
     rows, samples = [], {}
     began = reported = time.monotonic()
     with Weights(dict(arguments.folders), in_order=arguments.mode == "full") as weights:
@@ -61,12 +62,12 @@ def main() -> None:
             if time.monotonic() - reported > 10:
                 reported = time.monotonic()
                 rate = weights.bytes_read / (reported - began)
-                say(f"layer {arguments.layer}: {done} of {len(slices)} slices, {weights.bytes_read / 1e9:.2f} GB, {rate / 1e9:.2f} GB/s")
+                say(f"{said}: {done} of {len(slices)} slices, {weights.bytes_read / 1e9:.2f} GB, {rate / 1e9:.2f} GB/s")
         read = weights.bytes_read
     write_parquet(arguments.deltas, pd.DataFrame(rows))
     with whole(arguments.evidence) as partial_file:
-        write_evidence(partial_file, samples, {"layer": arguments.layer, "seed": str(arguments.seed)})
-    say(f"layer {arguments.layer}: {len(slices)} slices, {read / 1e6:.1f} MB read in {time.monotonic() - began:.1f} s")
+        write_evidence(partial_file, samples, {"batch": arguments.batch, "seed": str(arguments.seed)})
+    say(f"{said}: {len(slices)} slices, {read / 1e6:.1f} MB read in {time.monotonic() - began:.1f} s")
 
 
 def _slice(slice_id: int, views: list[dict[str, Any]], choose: Callable[[dict[str, Any]], NDArray[np.int64]], mode: str) -> Slice:

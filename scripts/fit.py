@@ -1,4 +1,4 @@
-"""Fit every slice of one layer: alpha, its standard error, cos_fit, replay, what a pure merge would have shown."""
+"""Fit every slice of a batch of layers: alpha, its standard error, cos_fit, replay, what a pure merge would have shown."""
 
 import argparse
 from pathlib import Path

@@ -11,8 +11,9 @@ from mergetrace.disguises.glimpses import Glimpses
 from mergetrace.disguises.layout import align, facts, find_layout
 from mergetrace.disguises.rearrange import rearranged_plan
 from mergetrace.files import read_json, whole, write_json, write_parquet
+from mergetrace.models.batches import batch_order, with_batches
 from mergetrace.models.pairing import views
-from mergetrace.models.plan import layer_order, with_blocks
+from mergetrace.models.plan import with_blocks
 from mergetrace.models.weights import Weights
 
 
@@ -56,12 +57,13 @@ def main() -> None:
                 shutil.copyfile(source, partial)
     else:
         pairs, unpaired = rearranged_plan(found, every, arguments.suspect, parents)
-        plan = with_blocks(pairs, arguments.mode, arguments.alpha_se, arguments.block_elements, arguments.seed)
+        drawn = with_blocks(pairs, arguments.mode, arguments.alpha_se, arguments.block_elements, arguments.seed)
+        plan = with_batches(drawn, arguments.mode, arguments.block_elements, apart=False)
         left_out = [{"model": model, **entry} for model, (_, skipped) in cut.items() for entry in skipped]
         write_parquet(arguments.plan, plan)
         with whole(arguments.unpaired) as partial:
             pd.DataFrame([*left_out, *unpaired], columns=["model", "tensor", "reason"]).to_csv(partial, index=False)
-    write_json(arguments.facts, {"layers": layer_order(plan["layer"].tolist()), "models": facts(layouts, aligned)})
+    write_json(arguments.facts, {"batches": batch_order(plan), "models": facts(layouts, aligned)})
 
 
 if __name__ == "__main__":

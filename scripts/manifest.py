@@ -8,9 +8,7 @@ import pandas as pd
 
 from frontdoor import run, say
 from mergetrace.files import read_json, write_json, write_parquet
-from mergetrace.models.hub import fetch_small_files, from_json, open_reader, read_remote_model
 from mergetrace.models.manifest import MAX_SMALL_FILE, SMALL_FILES, copy_small_files, describe, describe_pinned, table_of, tensor_table
-from mergetrace.models.ranges import Patience
 
 
 def main() -> None:
@@ -37,6 +35,9 @@ def _local(arguments: argparse.Namespace) -> tuple[pd.DataFrame, dict[str, Any]]
 
 
 def _on_the_hub(arguments: argparse.Namespace) -> tuple[pd.DataFrame, dict[str, Any]]:
+    from mergetrace.models.hub import fetch_small_files, from_json, open_reader, read_remote_model  # noqa: PLC0415 - its client is slow to load
+    from mergetrace.models.ranges import Patience  # noqa: PLC0415
+
     pinned = from_json(read_json(arguments.pinned))
     with open_reader(pinned.source, pinned.sizes, arguments.connections, Patience()) as reader:
         fetch_small_files(reader, pinned, SMALL_FILES, MAX_SMALL_FILE, arguments.files)

@@ -10,7 +10,8 @@ import pandas as pd
 from frontdoor import add_roles, run, say
 from mergetrace.errors import AuditError
 from mergetrace.files import read_json, whole, write_json, write_parquet
-from mergetrace.models.plan import layer_order, pair_models, with_blocks
+from mergetrace.models.batches import layer_order, with_batches
+from mergetrace.models.plan import pair_models, with_blocks
 from mergetrace.models.preflight import Settings, costs, differences, lines, size
 from mergetrace.models.streaming import schedule
 
@@ -37,9 +38,10 @@ def main() -> None:
     manifests = {manifest["model"]: manifest for manifest in map(read_json, arguments.manifests)}
     tables = dict(zip(manifests, map(pd.read_parquet, arguments.tensors), strict=True))
     pairs, not_compared = pair_models(tables, manifests, [*arguments.bases, *arguments.donors], arguments.suspect)
-    plan = with_blocks(pairs, arguments.mode, arguments.alpha_se, arguments.block_elements, arguments.seed)
-    slices = plan.drop_duplicates("slice_id")
     remote = {model: manifest for model, manifest in manifests.items() if manifest["source"]["repo"]}
+    drawn = with_blocks(pairs, arguments.mode, arguments.alpha_se, arguments.block_elements, arguments.seed)
+    plan = with_batches(drawn, arguments.mode, arguments.block_elements, apart=arguments.mode == "full" and bool(remote))
+    slices = plan.drop_duplicates("slice_id")
     stream = schedule(plan, remote, arguments.layers_on_disk)
     piece = arguments.piece_mb * 2**20
     settings = Settings(arguments.block_elements, arguments.seed, arguments.bandwidth_mbit, arguments.connections, piece)

@@ -44,14 +44,14 @@ def audit(folder: Path, models: dict[str, Path], spec: dict[str, Any], **setting
     sources = [f"{name}={models[name]}" for name in names]
     looked = ["--folders", *sources, *blocks, *wanted, "--named", named, "--named-unpaired", alone]
     command("layout", *roles, *held, *looked, "--plan", plan, "--unpaired", folder / "unpaired.csv", "--facts", layout)
-    layers = json.loads(layout.read_text())["layers"]
-    deltas, evidence, fits = ([folder / f"{kind}-{layer}" for layer in layers] for kind in ("deltas", "evidence", "fits"))
+    batches = json.loads(layout.read_text())["batches"]
+    deltas, evidence, fits = ([folder / f"{kind}-{batch}" for batch in batches] for kind in ("deltas", "evidence", "fits"))
     vote = ["--min-vote-elements", limits["min_vote_elements"]]
     width = ["--replay-width", limits["replay_width"]]
     alike = ["--max-inflation", limits["max_inflation"]]
     seed = ["--seed", sampling["seed"]]
-    for layer, sums, kept, fitted in zip(layers, deltas, evidence, fits, strict=True):
-        command("deltas", *roles, "--plan", plan, "--layer", layer, "--folders", *sources, *blocks, *seed, "--deltas", sums, "--evidence", kept)
+    for batch, sums, kept, fitted in zip(batches, deltas, evidence, fits, strict=True):
+        command("deltas", *roles, "--plan", plan, "--batch", batch, "--folders", *sources, *blocks, *seed, "--deltas", sums, "--evidence", kept)
         command("fit", *roles, "--plan", plan, "--deltas", sums, "--evidence", kept, *vote, *width, *seed, "--output", fitted)
     recipes, slices = folder / "recipes.json", folder / "recipe_slices.parquet"
     command("recipe", *roles, "--fits", *fits, "--evidence", *evidence, *width, "--recipes", recipes, "--slices", slices)

@@ -24,6 +24,7 @@ models: models as files, in a folder or on the Hub
     fetched, sampled   the bytes of a model on the Hub that are here
     shards, streaming  whole files, resumed and their hash checked; in which order, and on how little disk
     pairing, plan      the same tensor found in every model
+    batches            small layers that share a job
     preflight          what comparing will cost, and what differs already
     sampling           which elements are read and which are kept
     weights            elements read by offset and decoded
@@ -33,7 +34,7 @@ sums: weights read once
     frames             who is compared with whom
     gram               the sums every later number is made of
     gram_arrays, gram_numba, gram_torch   as formulas on arrays; compiled, faster than files are read; on a GPU
-    deltas             a layer read once, the next run while this one is summed
+    deltas             slices read once, the next run while this one is summed
     evidence           the kept sample
 
 disguises: tensors that lie elsewhere than their names say

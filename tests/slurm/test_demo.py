@@ -152,7 +152,7 @@ def test_jobs_wait_for_a_gpu(story):
 
 
 def test_small_jobs_share_one(story):
-    assert len(story.watch.ids("rule_layers_deltas_fit")) < 4
+    assert len(story.watch.ids("rule_layers_deltas_fit")) == 1
 
 
 def _until(run: subprocess.Popen, found: Callable[[], list], count: int) -> list:

@@ -2,6 +2,7 @@
 
 import json
 
+import pandas as pd
 import pytest
 import yaml
 from disguises import (
@@ -15,6 +16,7 @@ from disguises import (
     norms_folded,
     quantised,
     scaled,
+    vocabulary_permuted,
     vocabulary_pruned,
     with_layers,
 )
@@ -23,6 +25,8 @@ from moe_models import make_moe_models
 from planting import blend, finetuned, write_model
 from realmerge import CONFIG, mergekit, mergekit_experts, qwen, write_qwen
 from safetensors.torch import load_file
+
+from mergetrace.models.batches import layer_order
 
 pytestmark = pytest.mark.slow
 
@@ -67,6 +71,7 @@ DISGUISES = {
     "neurons": neurons_permuted,
     "heads": heads_permuted,
     "orders": lambda model: hidden_permuted(heads_permuted(neurons_permuted(model))),
+    "vocabulary too": lambda model: vocabulary_permuted(hidden_permuted(heads_permuted(model))),
     "everything": lambda model: scaled(hidden_permuted(heads_permuted(neurons_permuted(model))), 0.5, "up_proj"),
 }
 
@@ -95,6 +100,13 @@ def test_an_independent_model_in_disguise_is_unrelated(judge, hide):
     assert_nobody_named(found, "unrelated")
     assert found["layout"]["undone"] == []
     assert any("Looked for and not found" in reason for reason in found["reasons"])
+
+
+def test_a_relative_reordered_beyond_finding_is_not_called_unrelated(judge):
+    """Rows and columns of every matrix in orders of their own, the vocabulary's too: nothing is in place to begin with."""
+    hide = DISGUISES["orders"]
+    found = judge(vocabulary_permuted(hide(finetuned(BASE, 5))))
+    assert_nobody_named(found, "inconclusive")
 
 
 @pytest.mark.parametrize("others", [{"donor": DONOR}, {"base": BASE}], ids=lambda others: next(iter(others)))
@@ -188,7 +200,7 @@ def test_slices_of_two_parents_moved_and_repeated_are_traced_to_them(tmp_path):
     config = yaml.safe_load(found["recipe"]["mergekit_config"])
     assert [(source["model"], source["layer_range"]) for part in config["slices"] for source in part["sources"]] == slices
     assert any("Repeated: 1-3." in line for line in found["layout"]["undone"]), found["layout"]
-    assert json.loads((tmp_path / "results/layout.json").read_text())["layers"] == [*map(str, range(10)), "outer"]
+    assert layer_order(pd.read_parquet(tmp_path / "results/plan.parquet")["layer"]) == [*map(str, range(10)), "outer"]
 
 
 def test_layers_of_one_parent_repeated_are_a_copy(judge):

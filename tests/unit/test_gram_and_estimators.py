@@ -283,6 +283,42 @@ def test_results_do_not_depend_on_threads(tmp_path):
     assert len(results[0]) == plan["slice_id"].nunique()
 
 
+@pytest.mark.parametrize("dtype", ["BF16", "F16", "F32", "F8_E4M3"])
+def test_what_the_kernel_reads_itself_is_what_is_read_for_it(dtype, tmp_path):
+    """Runs longer than what lies in the cache at once, pieces that are no multiple of anything, two donors, one number that is none."""
+    size = 3 * gram_numba.CHUNK + 1234
+    base = GENERATOR.normal(size=size)
+    numbers = {"base": base, **{name: base + 0.1 * GENERATOR.normal(size=size) for name in ("suspect", "other", "one", "two")}}
+    codes = {name: encode(values, dtype) for name, values in numbers.items()}
+    codes["one"].view(np.uint8)[-FORMATS[dtype].width :] = 0xFF
+    views = {}
+    for name, values in codes.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x").write_bytes(bytes(100) + values.tobytes())
+        views[name] = {"model": name, "shard": "x", "dtype": dtype, "start": 100, "rows": 1, "cols": size, "scale_shard": ""}
+    frames = [Frame("suspect", "base", ("one", "two")), Frame("other", "base", ("two",))]
+    work = [Slice(7, views, tiles(size, 2), tiles(64, 1))]
+    found = []
+    for kernel in (gram_numba, gram_arrays):
+        with Weights({name: tmp_path / name for name in views}, in_order=True) as weights:
+            found += [read.records for read in Reader(weights, frames, kernel).read(work)]
+            assert weights.bytes_read >= 5 * size * FORMATS[dtype].width
+    for row, truth in zip(*found, strict=True):
+        assert_same(row, truth, 1e-12)
+    assert [row["nonfinite"] for row in found[0]] == [0, 0, 1, 1]
+
+
+def test_a_file_cut_off_below_the_kernel_is_named(tmp_path):
+    size = 2 * gram_numba.CHUNK
+    views = {name: {"model": name, "shard": "x", "dtype": "BF16", "start": 0, "rows": 1, "cols": size, "scale_shard": ""} for name in ("s", "b", "d")}
+    for name in views:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x").write_bytes(bytes(2 * size - 2 * (name == "d")))
+    reading = Slice(0, views, tiles(size), tiles(64, 1))
+    with Weights({name: tmp_path / name for name in views}, in_order=True) as weights, pytest.raises(AuditError, match="d/x"):
+        list(Reader(weights, [Frame("s", "b", ("d",))], gram_numba).read([reading]))
+
+
 def test_the_planted_alpha_is_found_within_its_error():
     found = sums(planted(100_000, 0.571, noise=0.3))
     result = fit(found["uu"], found["uv.donor"][:, None], found["vv.donor.donor"][:, None, None])

@@ -5,7 +5,7 @@ import pytest
 
 from mergetrace.errors import AuditError
 from mergetrace.models.pairing import canonical_name, component_of, layer_of, pair, views
-from mergetrace.models.plan import layer_order, pair_models
+from mergetrace.models.plan import pair_models
 
 WIDTH = {"BF16": 2, "F32": 4, "F8_E4M3": 1, "I64": 8}
 
@@ -167,10 +167,6 @@ def test_fused_experts_carry_their_own_scales():
     up = found[prefix + "up_proj", "1"]
     assert up.scale_start == scales[prefix + "gate_up_proj_scale_inv"] + (1 * 4 + 2) * 4
     assert (up.scale_rows, up.scale_cols) == (2, 1)
-
-
-def test_layers_sort_as_people_count():
-    assert layer_order(["outer", "10", "9", "visual", "0"]) == ["0", "9", "10", "outer", "visual"]
 
 
 def test_strangers_are_refused_in_two_lines():

@@ -10,6 +10,7 @@ import torch
 from planting import random_model, write_model
 
 from mergetrace.errors import AuditError
+from mergetrace.models.batches import with_batches
 from mergetrace.models.manifest import describe, tensor_table
 from mergetrace.models.pairing import pair, views
 from mergetrace.models.plan import with_blocks
@@ -31,7 +32,8 @@ def planned(folder, tensors, shards=1, config=None, alpha_se=0.02):
     manifest = describe("m", folder, table)
     found, _ = views(table, manifest["config"])
     pairs, _ = pair({"m": found, "twin": found}, ["m"])
-    return with_blocks(pairs[pairs["model"] == "m"].reset_index(drop=True), "sample", alpha_se, **DENSE), manifest
+    drawn = with_blocks(pairs[pairs["model"] == "m"].reset_index(drop=True), "sample", alpha_se, **DENSE)
+    return with_batches(drawn, "sample", DENSE["block_elements"], apart=False), manifest
 
 
 def sampled(folder, plan, path):

@@ -33,13 +33,13 @@ def write_bundle(
     _hide_paths(root / "plan.json", lambda plan: plan["models"].values())
     write_json(root / "configuration.json", configuration)
     _copy(lock, root / "requirements.lock")
-    layers = read_json(own / "layout.json")["layers"]
-    _tables(root / "tables", own, layers)
-    for layer in layers:
-        _copy(own / f"evidence/{layer}.safetensors", root / f"evidence/{layer}.safetensors")
-        sums = pd.read_parquet(own / f"deltas/{layer}.parquet")
+    batches = read_json(own / "layout.json")["batches"]
+    _tables(root / "tables", own, batches)
+    for batch in batches:
+        _copy(own / f"evidence/{batch}.safetensors", root / f"evidence/{batch}.safetensors")
+        sums = pd.read_parquet(own / f"deltas/{batch}.parquet")
         (root / "deltas").mkdir(exist_ok=True)
-        np.savez_compressed(root / f"deltas/{layer}.npz", **{name: _column(sums[name]) for name in sums.columns})
+        np.savez_compressed(root / f"deltas/{batch}.npz", **{name: _column(sums[name]) for name in sums.columns})
     for model in models:
         _model(root / f"models/{model}", results / f"models/{model}")
     if prompts is not None:
@@ -65,7 +65,7 @@ def write_archive(root: Path, archive: Path, name: str) -> None:
                 shutil.copyfileobj(source, sink, 1 << 20)
 
 
-def _tables(target: Path, own: Path, layers: list[str]) -> None:
+def _tables(target: Path, own: Path, batches: list[str]) -> None:
     """The tables as CSV, for everybody, and as Parquet, typed; slices.csv says which slice an id is."""
     target.mkdir()
     for name in TABLES:
@@ -75,7 +75,7 @@ def _tables(target: Path, own: Path, layers: list[str]) -> None:
     for name in ("plan", "recipe_slices"):
         _copy(own / f"{name}.parquet", target / f"{name}.parquet")
     pd.read_parquet(own / "plan.parquet", columns=SLICE).drop_duplicates("slice_id").to_csv(target / "slices.csv", index=False)
-    fits = [pd.read_parquet(own / f"fits/{layer}.parquet") for layer in layers]
+    fits = [pd.read_parquet(own / f"fits/{batch}.parquet") for batch in batches]
     pd.concat(fits, ignore_index=True).to_parquet(target / "fits.parquet", index=False)
 
 

@@ -15,12 +15,9 @@ MOST_IN_VAIN = 32  # matrices looked at closely before a model of which none lie
 
 
 def find_hidden(placing: Placing) -> list[str]:
-    """Put back an order of the hidden dimensions that the whole model shares, seen in the embedding's columns. Returns what was found, in words."""
-    if EMBEDDING not in placing.own.views or placing.cosine(EMBEDDING) >= CLOSE:
-        return []
-    target = placing.same_shape(EMBEDDING)
-    match = None if target is None else match_rows(placing.parent.rows(target, FEATURES).T, placing.own.rows(EMBEDDING, FEATURES).T)
-    if not accepted(match) or match.plain:
+    """Put back an order of the hidden dimensions that the whole model shares. Returns what was found, in words."""
+    match = _hidden_order(placing)
+    if match is None or match.plain:
         return []
     size = len(match.order)
     for key, view in placing.own.views.items():
@@ -33,6 +30,23 @@ def find_hidden(placing: Placing) -> list[str]:
         if view.rows == size and WRITES_HIDDEN.search(key[0]):
             _compose(placing, key, "row", match)
     return [f"The {size} hidden dimensions were {_done([match])}; put back ({_numbers(match, 'dimension')})."]
+
+
+def _hidden_order(placing: Placing) -> Match | None:
+    """The order as the embedding's columns show it; where its rows are in an order of their own too, as the columns of another matrix do."""
+    if EMBEDDING not in placing.own.views:
+        return None
+    size = placing.own.views[EMBEDDING].cols
+    reading = [key for key in placing.keys if placing.own.views[key].cols == size and not WRITES_HIDDEN.search(key[0])]
+    first = {component_of(key[0]): key for key in reversed(reading)}
+    for key in (EMBEDDING, *(first[component] for component in ("attention", "mlp") if component in first)):
+        target = placing.same_shape(key)
+        if target is not None and placing.cosine(key) >= CLOSE:
+            return None
+        match = None if target is None else match_rows(placing.parent.rows(target, FEATURES).T, placing.own.rows(key, FEATURES).T)
+        if accepted(match):
+            return match
+    return None
 
 
 def find_permutations(placing: Placing) -> list[str]:

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.optimize import nnls
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from mergetrace.fit.estimators import donor_sums, fit
 
@@ -51,7 +50,7 @@ def mixture(fits: pd.DataFrame, donors: Sequence[str]) -> dict[str, Any]:
         np.add.at(into, codes, values)
     free = fit(np.bincount(codes, voting["uu"].to_numpy(), len(names)), *grouped)
     enough = len(names) >= MIN_GROUPS
-    reach = student.ppf(0.975, len(names) - 1) * free.alpha_se if enough else np.full(len(donors), np.nan)
+    reach = stdtrit(len(names) - 1, 0.975) * free.alpha_se if enough else np.full(len(donors), np.nan)
     for i, donor in enumerate(donors):
         known = np.isfinite(inflation[i])
         ends = [min(max(free.alpha[i] - reach[i], 0.0), share[i]), max(free.alpha[i] + reach[i], share[i])]
@@ -68,6 +67,10 @@ def mixture(fits: pd.DataFrame, donors: Sequence[str]) -> dict[str, Any]:
 
 def nonnegative(vv: Array, uv: Array) -> Array:
     """Minimise a.vv.a - 2 a.uv over a >= 0: float64 [k]. vv: [k, k], positive diagonal; uv: [k]."""
+    if len(uv) == 1:
+        return np.maximum(uv / vv[0], 0.0)
+    from scipy.optimize import nnls  # noqa: PLC0415 - half a second that one donor needs not
+
     scale = np.sqrt(np.diag(vv))
     values, vectors = np.linalg.eigh(vv / np.outer(scale, scale))
     kept = values > SINGULAR * values[-1]

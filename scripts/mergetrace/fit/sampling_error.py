@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from mergetrace.fit.estimators import donor_sums, solve
 
@@ -33,7 +33,7 @@ class Estimate:
 
     def interval(self, share: float = 0.95) -> tuple[float, float]:
         """The interval for the sum of the donors' alphas; both ends NaN where there is none."""
-        reach = self.se_of_sum * float(student.ppf((1 + share) / 2, self.freedom)) if self.se_of_sum > 0 else self.se_of_sum
+        reach = self.se_of_sum * float(stdtrit(self.freedom, (1 + share) / 2)) if self.se_of_sum > 0 else self.se_of_sum
         return float(self.alpha.sum() - reach), float(self.alpha.sum() + reach)
 
 

@@ -5,16 +5,18 @@ import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import yaml
 
 from mergetrace.errors import AuditError
 from mergetrace.files import whole_folder
-from mergetrace.models.hub import Pinned
 from mergetrace.models.safetensors_file import Header, read_model
 from mergetrace.models.strict_json import parse_object
+
+if TYPE_CHECKING:
+    from mergetrace.models.hub import Pinned
 
 # Small files worth keeping: they explain the model and carry the chat template. Names are ours, never the model's.
 SMALL_FILES = (
@@ -78,7 +80,7 @@ def describe(name: str, folder: Path, tensors: pd.DataFrame) -> dict[str, Any]:
     return _manifest(name, source, shards, tensors, folder, loading_notes(name, os.listdir(folder), folder))
 
 
-def describe_pinned(name: str, pinned: Pinned, folder: Path, tensors: pd.DataFrame) -> dict[str, Any]:
+def describe_pinned(name: str, pinned: "Pinned", folder: Path, tensors: pd.DataFrame) -> dict[str, Any]:
     """The manifest of a model on the Hub at its pinned commit. folder: where its small files were fetched to.
 
     Shards carry the sha256 that the Hub lists, which is checked only where a whole shard is read.

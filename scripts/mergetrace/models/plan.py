@@ -48,11 +48,6 @@ def with_blocks(plan: pd.DataFrame, mode: str, alpha_se: float, block_elements: 
     return plan.assign(blocks=plan["slice_id"].map(blocks), weight=plan["slice_id"].map(weight))
 
 
-def layer_order(layers: list[str]) -> list[str]:
-    """Numbered layers in order, then the named places."""
-    return sorted(set(layers), key=lambda layer: (not layer.isdigit(), int(layer) if layer.isdigit() else 0, layer))
-
-
 def _kind(manifest: dict[str, Any]) -> str:
     return ", ".join(manifest["config"]["architectures"]) or manifest["config"]["model_type"] or "architecture unknown"
 

@@ -47,7 +47,7 @@ def costs(plan: pd.DataFrame, manifests: Mapping[str, Mapping[str, Any]], files_
     width = plan["dtype"].map(lambda dtype: FORMATS[dtype].width)
     kept = plan[["elements"]].assign(sampled=plan["blocks"] * settings.block_elements).min(axis=1)
     evidence = kept * (width + SCALED * (plan["scale_shard"] != ""))
-    memory = PROGRAM + 2 * int(evidence.groupby(plan["layer"]).sum().max())
+    memory = PROGRAM + 2 * int(evidence.groupby(plan["batch"]).sum().max())
     evidence_bytes = int(evidence.sum())
     return {
         mode: {

@@ -63,6 +63,18 @@ class Weights:
             return self._gathered(view, first, count, out)
         return self._bytes(view["model"], view["shard"], view["start"] + first * width, count * width, out)
 
+    def place(self, view: View, first: int) -> tuple[int, int] | None:
+        """The open file and the offset in it from where the stored bytes of a view's elements `first` and on are what `raw` gives; None where
+        numbers are scaled, or do not lie there one after another as they are."""
+        if view.get("stored_dtype") or rearranged(view) or view["model"] in self._sampled or self.scales(view, first, 1) is not None:
+            return None
+        return self._descriptor(view["model"], view["shard"]), view["start"] + first * FORMATS[view["dtype"]].width
+
+    def count(self, size: int) -> None:
+        """Say that somebody read `size` bytes from where `place` said."""
+        with self._lock:
+            self.bytes_read += size
+
     def forget(self, view: View) -> None:
         """Say that a view will not be read again."""
         if self._forgetting and view["model"] not in self._sampled:
@@ -120,8 +132,7 @@ class Weights:
             self._sampled[model].read_into(shard, offset, buffer)
         else:
             read_into(self._descriptor(model, shard), offset, memoryview(buffer), f"{self.folders[model]}/{shard}")
-        with self._lock:
-            self.bytes_read += size
+        self.count(size)
         return buffer
 
     def _descriptor(self, model: str, shard: str) -> int:

@@ -5,18 +5,20 @@ import hashlib
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from mergetrace import readable
-from mergetrace.report.svg import Picture
+
+if TYPE_CHECKING:
+    from mergetrace.report.svg import Picture
 
 POLICY = "default-src 'none'; style-src 'sha256-{style}'; {script}img-src data:; base-uri 'none'; form-action 'none'"
 
 
-def render(name: str, templates: Path, pictures: Mapping[str, Picture] | None = None, script: str = "", **contents: Any) -> str:
+def render(name: str, templates: Path, pictures: Mapping[str, "Picture"] | None = None, script: str = "", **contents: Any) -> str:
     """The template `name` of the folder `templates` as HTML.
 
     pictures: drawings that the page shows, by name; script: JavaScript that the page may run; contents: what the template prints, which is

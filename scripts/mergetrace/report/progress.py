@@ -34,12 +34,12 @@ class Stage:
 
 
 def stages(results: Path, audit: str) -> list[Stage]:
-    """The stages of an audit whose layers are known, in the order of the work; those whose extent is known."""
+    """The stages of an audit whose batches of layers are known, in the order of the work; those whose extent is known."""
     own = results / audit
-    layers = json.loads((own / "layout.json").read_text(encoding="utf-8"))["layers"]
+    batches = json.loads((own / "layout.json").read_text(encoding="utf-8"))["batches"]
     wanted = {
-        "weights read": [own / f"deltas/{layer}.parquet" for layer in layers],
-        "layers fitted": [own / f"fits/{layer}.parquet" for layer in layers],
+        "weights read": [own / f"deltas/{batch}.parquet" for batch in batches],
+        "slices fitted": [own / f"fits/{batch}.parquet" for batch in batches],
         "recipe, verdict": [own / name for name in ("recipes.json", "remainder.json", "summary.json", "verdict.json")],
         "report, evidence": [own / name for name in ("report.html", "bundle.zip")],
     }

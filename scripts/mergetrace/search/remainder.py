@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 from mergetrace.merging.recipes import METHODS, Piece, Recipe, merge_of, shares_of, stored, undecided
 from mergetrace.search.shares import extents, tightest
@@ -159,7 +159,7 @@ def smallest_seen(remainder: Mapping[str, Any], unexplained: float) -> dict[str,
     allowed = int(unexplained * count)
     if count <= allowed + 1:
         return None
-    share = float(beta.ppf(SEEN, allowed + 1, count - allowed))
+    share = float(betaincinv(allowed + 1, count - allowed, SEEN))
     running, total = 0, sum(remainder["halves"].values())
     for exponent, elements in remainder["halves"].items():
         running += elements

@@ -1,12 +1,11 @@
 """Shares of several donors at once: least squares from the sums, then the weights that the stored numbers' intervals allow."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.optimize import linprog
-from scipy.sparse import csr_array, eye_array, hstack, vstack
 
 from mergetrace.fit.estimators import donor_sums, fit
 from mergetrace.numerics.simple import Interval
@@ -92,7 +91,7 @@ def extents(rows: Array, low: Array, high: Array, center: Array) -> list[Interva
         ends = []
         for sign in (1.0, -1.0):
             cost[i] = sign
-            solved = linprog(cost, A_ub=sides, b_ub=reach, bounds=[(None, None)] * len(center), method="highs")
+            solved = _solved(cost, sides, reach, [(None, None)] * len(center))
             ends.append(middle + unit * float(solved.x[i]) if solved.success else -sign * np.inf)
         found.append((ends[0], ends[1]))
     return found
@@ -124,13 +123,15 @@ def _constraints(trial: Trial, donors: Sequence[str], free_base: bool) -> tuple[
 
 def _nearest(rows: Array, low: Array, high: Array) -> Array | None:
     """The weights of least summed violation of low <= rows . weights <= high."""
+    from scipy.sparse import csr_array, eye_array, hstack, vstack  # noqa: PLC0415 - see _solved
+
     count, weights = rows.shape
     violation = -eye_array(count, format="csr")
     above = hstack([csr_array(rows), violation])
     below = hstack([csr_array(-rows), violation])
     cost = np.concatenate([np.zeros(weights), np.ones(count)])
     bounds = [(-3, 3)] * weights + [(0, None)] * count
-    solved = linprog(cost, A_ub=vstack([above, below]), b_ub=np.concatenate([high, -low]), bounds=bounds, method="highs")
+    solved = _solved(cost, vstack([above, below]), np.concatenate([high, -low]), bounds)
     return solved.x[:weights] if solved.success else None
 
 
@@ -139,6 +140,13 @@ def _range(rows: Array, low: Array, high: Array, index: int, center: Array) -> I
     ends = []
     for sign in (1.0, -1.0):
         cost[index] = sign
-        solved = linprog(cost, A_ub=np.concatenate([rows, -rows]), b_ub=np.concatenate([high, -low]), bounds=[(-3, 3)] * len(cost), method="highs")
+        solved = _solved(cost, np.concatenate([rows, -rows]), np.concatenate([high, -low]), [(-3, 3)] * len(cost))
         ends.append(float(solved.x[index]) if solved.success else float(center[index]))
     return ends[0], ends[1]
+
+
+def _solved(cost: Array, sides: Any, reach: Array, bounds: list[tuple[float | None, float | None]]) -> Any:
+    """The linear programme: least cost . x under sides . x <= reach and the bounds of each x."""
+    from scipy.optimize import linprog  # noqa: PLC0415 - half a second that most audits need not
+
+    return linprog(cost, A_ub=sides, b_ub=reach, bounds=bounds, method="highs")

@@ -8,8 +8,8 @@ family: DARE drops at random (Yu et al. 2024, arXiv 2311.03099), DELLA with a pr
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from mergetrace.merging.recipes import Piece
 from mergetrace.numerics.rounding import replay, replay_intervals
@@ -68,7 +68,7 @@ def _measure(trial: Trial, piece: Piece, donors: tuple[str, ...]) -> dict[str, A
     weights = _weights(low, high, deltas, trial.width)
     size = np.abs(piece.values[donors[0]] - base)[far]
     kept = moved[far]
-    ranks = rankdata(size)
+    ranks = pd.Series(size).rank().to_numpy()
     classes = np.minimum((ranks - 1) * BINS // len(ranks), BINS - 1).astype(int)
     dropped = int((~kept).sum())
     larger = (ranks[kept].sum() - kept.sum() * (kept.sum() + 1) / 2) / (kept.sum() * dropped) if dropped else np.nan

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain, islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +14,11 @@ from mergetrace.models.weights import View, Weights
 from mergetrace.numerics.dtypes import FORMATS
 from mergetrace.sums.evidence import Sample
 from mergetrace.sums.frames import Frame
-from mergetrace.sums.gram import Kernel, Stored, Sums, records, settled, unsettled
+from mergetrace.sums.gram import Kernel, Stored, Sums, file_sums, records, settled, unsettled
 
-RUN = 1 << 21  # elements of each model read at once: threads meet at Python's lock after every read, and shorter runs cost more than the cache gains
-AHEAD = 64  # runs submitted and not yet collected
+RUN = 1 << 21  # elements of each model in memory at once, where the kernel does not read them itself
+TOGETHER = 8  # runs a thread sums before it meets the others at Python's lock
+AHEAD = 16  # such jobs submitted and not yet collected
 
 Piece = tuple[int, int, int]
 """Block, first element, number of elements."""
@@ -42,7 +44,8 @@ class Read:
 
 
 class Reader:
-    """Reads and sums with `threads` threads, and one more that waits for the disk. Holds RUN elements of every model per thread."""
+    """Reads and sums with `threads` threads, and one more that waits for the disk. Where the kernel reads for itself a thread holds little memory,
+    elsewhere RUN elements of every model."""
 
     def __init__(self, weights: Weights, frames: list[Frame], kernel: Kernel, threads: int = 1) -> None:
         self.weights, self.frames, self.kernel, self.threads = weights, frames, kernel, threads
@@ -56,8 +59,8 @@ class Reader:
         try:
             for piece in slices:
                 possible = [frame for frame in self.frames if all(model in piece.members for model in frame.models)]
-                cut = runs(_pieces(piece.blocks), RUN) if possible else ()
-                waiting.append((piece, possible, [(run, pool.submit(self._sum, piece, possible, run)) for run in cut]))
+                jobs = together(runs(_pieces(piece.blocks), RUN)) if possible else ()
+                waiting.append((piece, possible, [([*chain(*job)], pool.submit(self._sum, piece, possible, job)) for job in jobs]))
                 while len(waiting) > 1 and sum(len(jobs) for _, _, jobs in waiting) > AHEAD:
                     yield self._collected(*waiting.popleft())
             while waiting:
@@ -65,16 +68,37 @@ class Reader:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _sum(self, piece: Slice, frames: list[Frame], run: list[Piece]) -> Sums:
-        models = dict.fromkeys(model for frame in frames for model in frame.models)
+    def _sum(self, piece: Slice, frames: list[Frame], job: list[list[Piece]]) -> Sums:
+        views = {model: piece.members[model] for frame in frames for model in frame.models}
+        pieces = [*chain(*job)]
+        lengths = np.array([length for _, _, length in pieces])
 
-        def read(pieces: list[Piece]) -> dict[str, Stored]:
-            return {model: self._stored(model, piece.members[model], pieces) for model in models}
+        def read(run: list[Piece]) -> dict[str, Stored]:
+            return {model: self._stored(model, view, run) for model, view in views.items()}
 
-        stored, lengths = read(run), np.array([length for _, _, length in run])
-        with self._summing:
-            sums = unsettled(frames, stored, np.cumsum([0, *lengths]), self.kernel)
-        return settled(frames, sums, lengths, lambda number: read([run[number]]))
+        sums = self._by_the_kernel(frames, views, pieces, lengths)
+        if sums is None:
+            parts = []
+            for run in job:
+                stored = read(run)
+                with self._summing:
+                    parts.append(unsettled(frames, stored, np.cumsum([0, *(length for _, _, length in run)]), self.kernel))
+            sums = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+        return settled(frames, sums, lengths, lambda number: read([pieces[number]]))
+
+    def _by_the_kernel(self, frames: list[Frame], views: Mapping[str, View], pieces: list[Piece], lengths: NDArray[np.int64]) -> Sums | None:
+        """The pieces' sums, where their elements lie in the files as they are and the kernel reads them itself; None elsewhere."""
+        places = {model: self.weights.place(view, 0) for model, view in views.items()}
+        dtypes = {view["dtype"] for view in views.values()}
+        if len(dtypes) > 1 or None in places.values():
+            return None
+        dtype = dtypes.pop()
+        width = FORMATS[dtype].width
+        offsets = width * np.array([first for _, first, _ in pieces])
+        sums = file_sums(frames, {model: (file, start + offsets) for model, (file, start) in places.items()}, lengths, dtype, self.kernel)
+        if sums is not None:
+            self.weights.count(len(views) * width * int(lengths.sum()))
+        return sums
 
     def _stored(self, model: str, view: View, run: list[Piece]) -> Stored:
         """The run's elements in this thread's buffer for the model: fresh memory is slow to touch."""
@@ -116,6 +140,13 @@ def runs(pieces: Iterable[Piece], size: int) -> Iterator[list[Piece]]:
                 run, room = [], size
     if run:
         yield run
+
+
+def together(cut: Iterable[list[Piece]]) -> Iterator[list[list[Piece]]]:
+    """TOGETHER runs at a time."""
+    cut = iter(cut)
+    while job := list(islice(cut, TOGETHER)):
+        yield job
 
 
 def _pieces(blocks: NDArray[np.int64]) -> list[Piece]:

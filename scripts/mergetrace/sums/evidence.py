@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -98,12 +98,14 @@ def write_evidence(path: Path, slices: Mapping[int, tuple[NDArray[np.int64], Map
         raise (OSError(int(number[1]), str(error), str(path)) if number else error) from None
 
 
-def read_evidence(path: Path) -> Iterator[tuple[int, dict[str, Sample]]]:
-    """Yield (slice id, samples by model) in the order of the ids. One slice is in memory at a time."""
+def read_evidence(path: Path, wanted: Container[int] | None = None) -> Iterator[tuple[int, dict[str, Sample]]]:
+    """Yield (slice id, samples by model) in the order of the ids, of those wanted (None: of all). One slice is in memory at a time."""
     header = read_header(path)
     by_slice: dict[int, list[str]] = {}
     for key in header.tensors:
-        by_slice.setdefault(int(key.split("/")[0]), []).append(key)
+        slice_id = int(key.split("/")[0])
+        if wanted is None or slice_id in wanted:
+            by_slice.setdefault(slice_id, []).append(key)
     with open(path, "rb") as handle:
         for slice_id in sorted(by_slice):
             raw: dict[str, tuple[NDArray[np.uint8], str]] = {}

@@ -19,18 +19,19 @@ to load and is some twenty times slower, gram_torch works on a GPU. `kernel_for`
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mergetrace.models.weights import scaled
-from mergetrace.numerics.dtypes import FORMATS, ulp
+from mergetrace.numerics.dtypes import FORMATS, Format, ulp
 from mergetrace.sums import gram_arrays
 from mergetrace.sums.frames import Frame
 
 Array = NDArray[np.float64]
+Key = tuple[str, str, str]
 Sums = dict[tuple[str, ...], Array]
 """By (audited, donor, base): float64 [pieces, 12], columns TRIO; by (donor, donor, base): float64 [pieces]; by (): nonfinite, float64 [pieces]."""
 
@@ -93,6 +94,30 @@ def unsettled(frames: Sequence[Frame], stored: Mapping[str, Stored], edges: NDAr
     return _sums(frames, stored, {name: kernel.load(held.raw, held.dtype, held.scales) for name, held in stored.items()}, edges, kernel)
 
 
+def file_sums(
+    frames: Sequence[Frame], files: Mapping[str, tuple[int, NDArray[np.int64]]], lengths: NDArray[np.int64], dtype: str, kernel: Kernel
+) -> Sums | None:
+    """As unsettled, of elements that the kernel reads itself; None where it cannot, or where a file ends too soon.
+
+    files: by model its open file and the byte offset of each piece in it, int64 [pieces]. dtype: of all of them.
+    """
+    if not hasattr(kernel, "file_sums"):
+        return None
+    trios, crosses = _keys(frames)
+    row = {model: number for number, model in enumerate(files)}
+    descriptors = np.array([descriptor for descriptor, _ in files.values()], np.int32)
+    starts = np.stack([offsets for _, offsets in files.values()])
+    rows = [np.array([[row[model] for model in key] for key in keys], np.int64).reshape(-1, 3) for keys in (trios, crosses)]
+    form = FORMATS[dtype]
+    smallest = np.full(len(trios), 2.0**form.min_exponent)
+    numbers = kernel.load(kernel.buffer(len(files) * kernel.CHUNK * form.width), dtype, None).reshape(len(files), -1)
+    out, cross, whole = kernel.file_sums(descriptors, starts, lengths, *rows, smallest, numbers)
+    if not whole:
+        return None
+    out[:, :, 6] *= _energy(form)
+    return {key: out[:, t] for t, key in enumerate(trios)} | {key: cross[:, c] for c, key in enumerate(crosses)}
+
+
 def settled(frames: Sequence[Frame], sums: Sums, lengths: NDArray[np.int64], read: Callable[[int], Mapping[str, Stored]]) -> Sums:
     """The sums, those of doubtful pieces made again in float64. lengths: of the pieces; read: gives the elements of one of them."""
     sums = {**sums, (): np.zeros(lengths.size)}
@@ -127,21 +152,28 @@ def _again(frames: Sequence[Frame], stored: Mapping[str, Stored]) -> Sums:
 
 def _sums(frames: Sequence[Frame], stored: Mapping[str, Stored], numbers: Mapping[str, Any], edges: NDArray[np.int64], kernel: Kernel) -> Sums:
     sums: Sums = {}
-    for frame in frames:
-        audited = stored[frame.audited]
+    trios, crosses = _keys(frames)
+    for key in trios:
+        audited = stored[key[0]]
         form = FORMATS[audited.dtype]
-        for donor in frame.donors:
-            trio = kernel.trio_sums(numbers[frame.audited], numbers[donor], numbers[frame.base], edges, 2.0**form.min_exponent)
-            trio[:, 6] *= 2.0 ** (-2 * form.fraction_bits) / 12
-            if audited.scales is not None:  # the spacing is that of the stored numbers, scaled
-                spacing = scaled(ulp(audited.raw, audited.dtype), audited.scales)
-                trio[:, 6] = [np.square(spacing[start:end]).sum() / 12 for start, end in pairwise(edges)]
-            sums[frame.audited, donor, frame.base] = trio
-        for i, donor in enumerate(frame.donors):
-            for other in frame.donors[i + 1 :]:
-                if (donor, other, frame.base) not in sums:
-                    sums[donor, other, frame.base] = kernel.cross_sums(numbers[donor], numbers[other], numbers[frame.base], edges)
-    return sums
+        sums[key] = trio = kernel.trio_sums(*(numbers[model] for model in key), edges, 2.0**form.min_exponent)
+        trio[:, 6] *= _energy(form)
+        if audited.scales is not None:  # the spacing is that of the stored numbers, scaled
+            spacing = scaled(ulp(audited.raw, audited.dtype), audited.scales)
+            trio[:, 6] = [np.square(spacing[start:end]).sum() / 12 for start, end in pairwise(edges)]
+    return sums | {key: kernel.cross_sums(*(numbers[model] for model in key), edges) for key in crosses}
+
+
+def _keys(frames: Sequence[Frame]) -> tuple[list[Key], list[Key]]:
+    """What has to be summed: (audited, donor, base) and (donor, other donor, base)."""
+    trios = [(frame.audited, donor, frame.base) for frame in frames for donor in frame.donors]
+    crosses = [(*pair, frame.base) for frame in frames for pair in combinations(frame.donors, 2)]
+    return list(dict.fromkeys(trios)), list(dict.fromkeys(crosses))
+
+
+def _energy(form: Format) -> float:
+    """The energy of rounding to a spacing of one unit in the last place, for a binade of 1: its square over 12."""
+    return 2.0 ** (-2 * form.fraction_bits) / 12
 
 
 def records(frames: Sequence[Frame], sums: Sums, lengths: NDArray[np.int64]) -> Iterator[dict[str, object]]:
