@@ -91,6 +91,8 @@ rule bundle:
 onstart:
     check_batches(workflow.group_settings, filter(streamed, AUDITS))
     write_json("results/logs/started.json", started(sys.argv[1:], workflow.executor_plugin.name))
+    for path in unrecorded(Path("results")):
+        print(f"mergetrace: {path}: made by a job that Snakemake did not record as finished; if this run keeps it, `make resume` makes it again")
 
 
 onsuccess:

@@ -27,7 +27,7 @@ from mergetrace.models.manifest import describe, tensor_table
 from mergetrace.models.plan import pair_models
 from mergetrace.models.sampling import evidence_blocks, tiles
 from mergetrace.models.weights import Weights
-from mergetrace.numerics.dtypes import encode
+from mergetrace.numerics.dtypes import decode, encode
 from mergetrace.sums.deltas import Reader, Slice
 from mergetrace.sums.frames import Frame
 from mergetrace.sums.gram import Stored, run_sums
@@ -44,16 +44,19 @@ METHODS = {
 
 
 def make(folder: Path, gb: float) -> None:
-    """A base, a finetune of it and their blend, as bf16: a stretch of numbers repeated, so that making them takes no time."""
+    """A base, a finetune of it and the merge of the two as they are stored, in bf16: a stretch of numbers repeated, so that making them takes no
+    time."""
     from safetensors.torch import save_file  # noqa: PLC0415 - torch is for the making only
     from torch import bfloat16, from_numpy  # noqa: PLC0415
 
     count = max(1, round(gb * 1e9 / 3 / 2 / SIDE**2))
     generator = np.random.default_rng(0)
-    base = generator.normal(size=1 << 20) * 0.02
-    donor = base + generator.normal(size=1 << 20) * 0.002
-    for name, numbers in {"suspect": 0.43 * base + 0.57 * donor, "base": base, "donor": donor}.items():
-        matrix = from_numpy(np.tile(encode(numbers, "BF16"), SIDE**2 >> 20).reshape(SIDE, SIDE)).view(bfloat16)
+    numbers = generator.normal(size=1 << 20) * 0.02
+    base, donor = (encode(values, "BF16") for values in (numbers, numbers + generator.normal(size=1 << 20) * 0.002))
+    b, d = (decode(codes.view(np.uint8), "BF16").astype(np.float32) for codes in (base, donor))
+    suspect = encode(np.float32(0.43) * b + np.float32(0.57) * d, "BF16")
+    for name, codes in {"suspect": suspect, "base": base, "donor": donor}.items():
+        matrix = from_numpy(np.tile(codes, SIDE**2 >> 20).reshape(SIDE, SIDE)).view(bfloat16)
         (folder / name).mkdir(parents=True)
         (folder / name / "config.json").write_text('{"architectures": ["PlantedForCausalLM"], "model_type": "llama"}')
         save_file({tensor_name(i): matrix.clone() for i in range(count)}, folder / name / "model.safetensors")

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from disguises import (
     cut_into_experts,
     heads_permuted,
@@ -79,6 +80,16 @@ def test_heads_are_recognised_by_their_size(look):
 
 def test_permutations_on_top_of_each_other_are_put_back(look):
     assert_undone(look(hidden_permuted(signs_turned(heads_permuted(neurons_permuted(MERGED))))), MERGED)
+
+
+def test_columns_most_of_which_are_in_place_are_not_taken_for_rows(look):
+    """The rows of such a matrix find their own too, if less surely."""
+    moved = dict(MERGED)
+    for name in [name for name in MERGED if name.endswith("o_proj.weight")]:
+        count = MERGED[name].shape[1]
+        order = torch.cat([torch.arange(count * 5 // 8), torch.arange(count * 5 // 8, count).flip(0)])
+        moved[name] = MERGED[name][:, order].contiguous()
+    assert_undone(look(moved), MERGED)
 
 
 @pytest.mark.parametrize("factor", [2.0, 0.25, -1.0])

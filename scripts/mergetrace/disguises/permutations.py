@@ -55,13 +55,10 @@ def find_permutations(placing: Placing) -> list[str]:
     for looked_at, (key, target) in enumerate(_out_of_place(placing)):
         if looked_at == MOST_IN_VAIN and not found and not placing.in_place():
             break
-        for what in ("row", "col"):
-            match = _match(placing, key, target, what)
-            if accepted(match):
-                if not match.plain:
-                    _compose(placing, key, what, match)
-                    found[component_of(key[0]), what].append(match)
-                break
+        what, match = _rows_or_columns(placing, key, target)
+        if match is not None and not match.plain:
+            _compose(placing, key, what, match)
+            found[component_of(key[0]), what].append(match)
     _follow(placing)
     return [_in_words(component, what, matches) for (component, what), matches in found.items()]
 
@@ -71,6 +68,18 @@ def _out_of_place(placing: Placing) -> list[tuple[Key, Key]]:
     pairs = [(key, target) for key in placing.keys if (target := placing.same_shape(key)) is not None and placing.cosine(key) < CLOSE]
     first = np.unique(np.linspace(0, len(pairs) - 1, min(MOST_IN_VAIN, len(pairs))).astype(int)).tolist() if pairs else []
     return [pairs[i] for i in first] + [pair for i, pair in enumerate(pairs) if i not in set(first)]
+
+
+def _rows_or_columns(placing: Placing, key: Key, target: Key) -> tuple[str, Match | None]:
+    """The order that was found; of two the one under which more agrees: where half of the columns are in place, rows find their own too."""
+    found: list[tuple[str, Match]] = []
+    for what in ("row", "col"):
+        match = _match(placing, key, target, what)
+        if accepted(match):
+            found.append((what, match))
+            if match.agreement >= CLOSE:
+                break
+    return max(found, key=lambda pair: pair[1].agreement, default=("row", None))
 
 
 def _match(placing: Placing, key: Key, target: Key, what: str) -> Match | None:
