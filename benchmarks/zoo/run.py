@@ -54,8 +54,8 @@ def main() -> None:
         todo = [case for name, case in cases.items() if name not in rows]
         say(f"{len(rows)} of {len(cases)} cases are there, {len(todo)} to do")
         for row in measure(todo, arguments.results, arguments.workers, state):
-            append(log, row | {"code": state})
-            rows[row["case"]["id"]] = row
+            rows[row["case"]["id"]] = row | {"code": state}
+            append(log, rows[row["case"]["id"]])
     if not arguments.only:
         there = [(rows[name], case) for name, case in cases.items() if name in rows]
         judged, every = ([with_verdict(row, case, limits) for row, case in there] for limits in (defaults(), thresholds()))
