@@ -81,6 +81,9 @@ def extents(rows: Array, low: Array, high: Array, center: Array) -> list[Interva
     blended = rows @ center
     size = np.sqrt((rows**2).sum(1))
     above, below = np.maximum(high - blended, 0) / size, np.maximum(blended - low, 0) / size
+    if len(center) == 1:  # the nearest bound on either side
+        down, up = (np.where(rows[:, 0] > 0, *ends).min(initial=np.inf) for ends in ((below, above), (above, below)))
+        return [(float(center[0] - down), float(center[0] + up))]
     nearest = np.argsort(np.minimum(above, below))[:MOST_BOUNDS]
     rows, above, below = rows[nearest] / size[nearest, None], above[nearest], below[nearest]
     unit = float(np.median(np.minimum(above, below))) or 1.0
