@@ -237,20 +237,23 @@ def _rounded(values: NDArray, dtype: str) -> NDArray:
     if dtype in ("F16", "F32", "F64"):  # numpy's own casts round once
         return values.astype(f"<f{form.width}").view(form.codes)
     wide = FORMATS["F32" if form.width == 2 else "F16"]
-    return _cut(values * 2.0 ** (wide.min_exponent - form.min_exponent), form, wide)
+    apart = wide.min_exponent - form.min_exponent
+    return _cut(values * 2.0**apart if apart else values, form, wide)
 
 
 def _cut(x: NDArray, form: Format, wide: Format) -> NDArray:
     """The codes of `form` for x: rounded to `wide`, of the same e_min but a longer fraction, then to what is left of its bits."""
     drop = wide.fraction_bits - form.fraction_bits
     half = 1 << (drop - 1)
-    magnitude = np.abs(x)
-    near = magnitude.astype(f"<f{wide.width}")
-    bits = near.view(wide.codes)
-    # Rounding twice errs only where the first rounding lands on a tie of the second: step back towards x there.
-    ties = np.flatnonzero((bits & (2 * half - 1)) == half)
-    bits[ties] += np.sign(magnitude[ties] - near[ties]).astype(np.int8).astype(bits.dtype)
+    near = x.astype(f"<f{wide.width}", copy=False)
+    sign_bit = 8 * wide.width - 1
+    negative = near.view(wide.codes) >> sign_bit
+    bits = near.view(wide.codes) & ((1 << sign_bit) - 1)
+    if near is not x:
+        # Rounding twice errs only where the first rounding lands on a tie of the second: step back towards x there.
+        ties = np.flatnonzero((bits & (2 * half - 1)) == half)
+        bits[ties] += np.sign(np.abs(x[ties]) - np.abs(near[ties])).astype(np.int8).astype(bits.dtype)
     # Successive numbers have successive codes, so a carry into the exponent needs no care.
     code = np.minimum((bits + (half - 1) + (bits >> drop & 1)) >> drop, form.largest + 1)
-    code[np.isnan(x)] = (form.largest + 1) | 1 << (form.fraction_bits - 1)
-    return code | np.signbit(x).astype(code.dtype) << (8 * form.width - 1)
+    code[np.isnan(near)] = (form.largest + 1) | 1 << (form.fraction_bits - 1)
+    return code | negative << (8 * form.width - 1)
