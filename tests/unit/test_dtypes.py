@@ -10,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mergetrace.numerics.arithmetic import rounder
 from mergetrace.numerics.dtypes import BITS, FORMATS, block_scales, decode, encode, is_decoded, neighbour_midpoints, scale_grid, ulp
 
 REFERENCE = {"BF16": ml_dtypes.bfloat16, "F16": np.float16, "F8_E4M3": ml_dtypes.float8_e4m3fn, "F8_E5M2": ml_dtypes.float8_e5m2}
@@ -198,6 +199,19 @@ def test_float64_goes_through_unchanged_and_has_no_finer_lattice(x):
         assert ulp(code, "F64")[0] == math.ulp(x)
     with pytest.raises(ValueError, match="F64"):
         neighbour_midpoints(code, "F64")
+
+
+@pytest.mark.parametrize(("dtype", "name"), [("BF16", "bfloat16"), ("F16", "float16"), ("F32", "float32")])
+def test_arithmetic_rounds_as_the_formats_do(dtype, name):
+    halves = np.arange(1 << 16, dtype=np.uint32) << 16
+    bits = np.concatenate([halves | low for low in (0, 1, 0x0FFF, 0x1000, 0x1001, 0x7FFF, 0x8000, 0x8001, 0xFFFF)])
+    values = bits.view(np.float32)
+    expected = decode(encode(values, dtype), dtype)
+    np.testing.assert_array_equal(rounder(name)(values), expected)
+    with np.errstate(invalid="ignore"):  # signalling NaN
+        wide = values.astype(np.float64)
+    np.testing.assert_array_equal(np.signbit(rounder(name)(wide)[~np.isnan(wide)]), np.signbit(expected[~np.isnan(wide)]))
+    assert rounder(name)(1.00390625) == expected[values == np.float32(1.00390625)]
 
 
 def test_codes_keep_the_shape_of_the_values():

@@ -96,9 +96,7 @@ class Joiner:
             yield Joined(Piece(name, place(self._about[first]["layer"], self._last_layer), values, audited, facts, ends), parts)
 
     def _facts(self, tensor: Tensor, samples: Sequence[Samples]) -> Facts:
-        members = self.fits[self.fits["slice_id"].isin(self._slices_of[tensor])]
-        products = members.filter(regex=r"^(bb|bv\.|vv\.)")
-        gram = gram_of_sums(products.mul(members["weight"], axis=0).sum(), self.frame.donors)  # sums of a sample stand for the whole slice
+        gram = gram_of_sums(self._sums[tensor], self.frame.donors)
         about, elements = self._about[self._slices_of[tensor][0]], self._elements_of(tensor)
         return Facts(self.frame.base, self.frame.donors, gram, self._values(samples), elements, last_dimension(about["cols"], elements))
 
@@ -114,6 +112,12 @@ class Joiner:
 
     def _elements_of(self, tensor: Tensor) -> int:
         return sum(self._about[slice_id]["elements"] for slice_id in self._slices_of[tensor])
+
+    @cached_property
+    def _sums(self) -> dict[Tensor, dict[str, float]]:
+        """Inner products of each whole tensor: sums of a sample stand for the whole slice."""
+        products = self.fits.filter(regex=r"^(bb|bv\.|vv\.)").mul(self.fits["weight"], axis=0)
+        return products.groupby([self.fits["component"], self.fits["source"]]).sum().to_dict("index")
 
     @cached_property
     def _about(self) -> dict[int, dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -108,6 +109,25 @@ class Piece:
     audited: Sample
     facts: Facts
     ends: tuple[int, ...] = ()
+
+    # What does not depend on the recipe is worked out once for the hundreds that are tried on a piece.
+
+    @cached_property
+    def audited_values(self) -> Array:
+        """The audited elements, decoded: float64 [n]."""
+        return self.audited.values()
+
+    @cached_property
+    def interval(self) -> Array:
+        """How long the interval is that rounds to each audited element: float64 [n]."""
+        low, high = self.audited.midpoints()
+        with np.errstate(invalid="ignore"):
+            return high - low
+
+    @cached_property
+    def stored_parents(self) -> Mapping[str, Array]:
+        """Each parent's elements as the audited model would have stored them, by name: float64 [n] each."""
+        return {name: stored(values, self.audited) for name, values in self.values.items()}
 
 
 def make(method: str, weights: Mapping[str, float | Setting], base: str | None = None, dtype: str = "float32", **options: float | Setting) -> Recipe:

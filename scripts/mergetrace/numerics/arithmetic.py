@@ -9,25 +9,38 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mergetrace.numerics.dtypes import decode, encode
-
 Array = NDArray[np.float64]
 Round = Callable[[ArrayLike], Array]
-
-NARROW = {"bfloat16": "BF16", "float16": "F16"}
 
 
 def rounder(dtype: str) -> Round:
     """The function that rounds float64 numbers to float32, bfloat16 or float16 (by way of float32, as the libraries do)."""
-    if dtype == "float32":
-        return to_float32
-    narrow = NARROW[dtype]
-    return lambda values: decode(encode(np.asarray(values, np.float32), narrow), narrow).reshape(np.shape(values))
+    return {"float32": to_float32, "bfloat16": to_bfloat16, "float16": to_float16}[dtype]
 
 
 def to_float32(values: ArrayLike) -> Array:
     """The nearest float32 numbers, as float64."""
     return np.asarray(values, np.float32).astype(np.float64)
+
+
+def to_bfloat16(values: ArrayLike) -> Array:
+    """The nearest bfloat16 numbers to the nearest float32 numbers, ties to even, as float64: `decode` of `encode`, and fast.
+
+    The upper half of a float32's bits is a bfloat16, and a carry out of the lower half goes to the next number of it.
+    """
+    near = np.array(values, np.float32)
+    nan = np.isnan(near)
+    bits = near.view(np.uint32)
+    bits += 0x7FFF + (bits >> 16 & 1)
+    bits &= 0xFFFF_0000
+    near[nan] = np.nan
+    return near.astype(np.float64)
+
+
+def to_float16(values: ArrayLike) -> Array:
+    """The nearest float16 numbers to the nearest float32 numbers, as float64; infinity beyond the largest."""
+    with np.errstate(over="ignore"):
+        return np.asarray(values, np.float32).astype(np.float16).astype(np.float64)
 
 
 def total(terms: Sequence[ArrayLike], to_dtype: Round) -> Array:

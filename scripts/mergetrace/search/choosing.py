@@ -49,7 +49,7 @@ def stayed(trial: Trial, donors: Sequence[str]) -> float:
     for piece in trial.pieces:
         base = piece.values[trial.frame.base]
         far = np.logical_and.reduce([narrow(piece, (trial.frame.base, donor), trial.width) for donor in donors])
-        still += int((piece.audited.values()[far] == base[far]).sum())
+        still += int((piece.audited_values[far] == base[far]).sum())
         total += int(far.sum())
     return still / total if total else 0.0
 
@@ -59,7 +59,7 @@ def survivors(trial: Trial, donor: str) -> list[float]:
     base, ends = trial.frame.base, []
     for piece in trial.pieces:
         low, high = piece.audited.midpoints()
-        chosen = narrow(piece, (base, donor), trial.width) & (piece.audited.values() != piece.values[base])
+        chosen = narrow(piece, (base, donor), trial.width) & (piece.audited_values != piece.values[base])
         ends.append(np.stack(replay_intervals(low[chosen], high[chosen], piece.values[base][chosen], piece.values[donor][chosen])))
     swept = replay(*np.concatenate(ends, axis=1), trial.width)
     if not swept.informative or swept.coverage < MIN_SHARED or swept.alpha <= 0:

@@ -25,7 +25,7 @@ class Swaps:
         """Apply both recipes to one slice."""
         if not self.counts:
             return
-        stored = piece.audited.values()
+        stored = piece.audited_values
         exact = stored == decoded_merge(self.recipe, piece)
         for (own, other), count in self.counts.items():
             telling = narrow(piece, (*self.recipe.parents, other), self.width)

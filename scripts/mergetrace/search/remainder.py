@@ -55,7 +55,7 @@ class Remainder:
 
     def add(self, piece: Piece, parts: Sequence[Part]) -> None:
         """Measure the slices that a piece is made of."""
-        values, base = piece.audited.values(), piece.values[self.frame.base]
+        values, base = piece.audited_values, piece.values[self.frame.base]
         with np.errstate(all="ignore"):
             merged = METHODS[self.recipe.method].formula(merge_of(self.recipe, piece))
             low, high = piece.audited.midpoints()

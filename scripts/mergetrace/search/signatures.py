@@ -56,7 +56,7 @@ def signature(trial: Trial, donors: tuple[str, ...]) -> dict[str, Any] | None:
 
 
 def _measure(trial: Trial, piece: Piece, donors: tuple[str, ...]) -> dict[str, Any] | None:
-    base, stored = piece.values[trial.frame.base], piece.audited.values()
+    base, stored = piece.values[trial.frame.base], piece.audited_values
     far = np.logical_and.reduce([narrow(piece, (trial.frame.base, donor), trial.width) for donor in donors])
     far &= _touched(piece, far & (stored != base))  # experts that stayed whole, between others that moved whole, were not dropped from
     moved = far & (stored != base)

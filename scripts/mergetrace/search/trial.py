@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from mergetrace.merging.recipes import Piece, Recipe, decoded_merge, stored, undecided
+from mergetrace.merging.recipes import Piece, Recipe, decoded_merge, undecided
 from mergetrace.numerics.rounding import NOTHING, Replay, replay, replay_intervals
 from mergetrace.sums.frames import Frame
 
@@ -59,17 +59,17 @@ def compare_parts(recipe: Recipe, piece: Piece, base: str, width: float, parts: 
     chooses elements gives little else than the parents' numbers: there those are left out that neither the audited model nor the recipe moved
     from the base (a sparse finetune leaves most of them), and those at a threshold.
     """
-    stored_values, merged = piece.audited.values(), decoded_merge(recipe, piece)
+    merged = decoded_merge(recipe, piece)
     confined = narrow(piece, recipe.parents, width)
     informative = confined.copy()
     if recipe.selects:
         origin = piece.values[base]
-        informative &= ((stored_values != origin) | (merged != origin)) & ~undecided(recipe, piece)
+        informative &= ((piece.audited_values != origin) | (merged != origin)) & ~undecided(recipe, piece)
     else:
         for parent in recipe.parents:
-            informative &= merged != stored(piece.values[parent], piece.audited)
-    exact = (stored_values == merged) & informative
-    squares = (stored_values - merged) ** 2
+            informative &= merged != piece.stored_parents[parent]
+    exact = (piece.audited_values == merged) & informative
+    squares = (piece.audited_values - merged) ** 2
     return [
         Count(int(confined[start:end].sum()), int(informative[start:end].sum()), int(exact[start:end].sum()), float(np.nansum(squares[start:end])))
         for start, end in parts
@@ -78,10 +78,9 @@ def compare_parts(recipe: Recipe, piece: Piece, base: str, width: float, parts: 
 
 def narrow(piece: Piece, parents: Sequence[str], width: float) -> NDArray[np.bool_]:
     """Elements whose stored number confines a share of the parents' spread to less than `width`: bool [n]."""
-    low, high = piece.audited.midpoints()
     values = np.stack([piece.values[name] for name in dict.fromkeys(parents)])
     with np.errstate(invalid="ignore"):
-        return (high - low) < width * (values.max(0) - values.min(0))
+        return piece.interval < width * (values.max(0) - values.min(0))
 
 
 @dataclass
