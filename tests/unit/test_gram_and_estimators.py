@@ -194,6 +194,16 @@ def test_the_order_of_float32_sums_is_the_stated_one():
     assert abs(in_order(u, v) / (u.astype(np.float64) @ v.astype(np.float64)) - 1) > 1e-12  # the order shows in the digits that are compared
 
 
+@pytest.mark.parametrize("dtype", ["BF16", "F16", "F32", "F8_E4M3", "F8_E5M2"])
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_signs_are_told_apart_however_far_numbers_lie_apart(kernel, dtype):
+    n = 3 * GROUP
+    sizes = GENERATOR.choice([0.0, 0.125, 1.0, 300.0], (3, n)) * GENERATOR.choice([-1.0, 1.0], (3, n))  # squares that float32 holds: summed once
+    stored = {name: Stored(encode(row, dtype).view(np.uint8), dtype) for name, row in zip(("suspect", "base", "donor"), sizes, strict=True)}
+    edges = np.array([0, n])
+    assert_same(found_by(kernel, stored, edges, ("donor",))[0], plain(stored, ("donor",), edges)[0], BOUND)
+
+
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("size", [2.0**-126, 1e-30, 1e-19, 1e25, 1e38])
 @pytest.mark.parametrize("share", [1.0, 0.001])

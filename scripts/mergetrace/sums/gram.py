@@ -35,7 +35,7 @@ Key = tuple[str, str, str]
 Sums = dict[tuple[str, ...], Array]
 """By (audited, donor, base): float64 [pieces, 12], columns TRIO; by (donor, donor, base): float64 [pieces]; by (): nonfinite, float64 [pieces]."""
 
-TRIO = ("uu", "ub", "bb", "uv", "bv", "vv", "rounding", "equal_base", "parents_agree", "all_agree", "equal_donor", "same_sign")
+TRIO = ("uu", "ub", "bb", "uv", "bv", "vv", "rounding", "equal_base", "parents_agree", "all_agree", "equal_donor", "opposite_sign")
 
 LITTLE = 1 << 28  # bytes: the array formulas take 1.7 s for them; loading the compiled kernel takes 1.0, and 1.7 where it has to be compiled
 TINY = 2.0**-110  # a subnormal float32 product is at most 2^-150 off: 2^-40 of squares that are this large on average
@@ -202,11 +202,12 @@ def records(frames: Sequence[Frame], sums: Sums, lengths: NDArray[np.int64]) -> 
 def _counts(trio: Mapping[str, float], n: int) -> dict[str, int]:
     """The counts for one donor, from those that the kernels make."""
     still, parents_agree, all_agree = (int(trio[key]) for key in ("equal_base", "parents_agree", "all_agree"))
+    both_moved = n - still - parents_agree + all_agree
     return {
         "equal_donor": int(trio["equal_donor"]),
         "parents_agree": parents_agree,
         "moved_alone": parents_agree - all_agree,
         "stayed_alone": still - all_agree,
-        "same_sign": int(trio["same_sign"]),
-        "both_moved": n - still - parents_agree + all_agree,
+        "same_sign": both_moved - int(trio["opposite_sign"]),
+        "both_moved": both_moved,
     }

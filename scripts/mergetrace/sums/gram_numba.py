@@ -5,7 +5,8 @@ loop over the pieces; the arithmetic is handed to LLVM as vectors, since its own
 and leaves half of every register empty. Nothing here depends on the number of threads, and the float32 sums not on the width of a vector.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -116,7 +117,7 @@ def _trio(typing: Any, s: Any, d: Any, b: Any, out: Any, smallest: Any) -> Any:
             e = _binade(build, audited, arguments[4])
             return [(u, u), (u, x), (x, x), (u, v), (x, v), (v, v), (e, e)]
 
-        return _pass(context, builder, signature, arguments, factors, 7, _compared)
+        return _pass(context, builder, signature, arguments, factors, 7, 5)
 
     return types.void(s, d, b, out, smallest), generate
 
@@ -129,62 +130,70 @@ def _cross(typing: Any, d: Any, e: Any, b: Any, out: Any) -> Any:
         def factors(build: Any, one: Value, other: Value, x: Value) -> list[tuple[Value, Value]]:
             return [(build.fsub(one, x), build.fsub(other, x))]
 
-        return _pass(context, builder, signature, arguments, factors, 1, None)
+        return _pass(context, builder, signature, arguments, factors, 1, 0)
 
     return types.void(d, e, b, out), generate
 
 
-def _pass(context: Any, b: Any, signature: Any, arguments: Any, factors: Callable, terms: int, compared: Callable | None) -> Any:
+def _pass(context: Any, b: Any, signature: Any, arguments: Any, factors: Callable, terms: int, counted: int) -> Any:
     """Code that reads three arrays once: whole groups in float32 where all three are narrow, what is left in float64.
 
-    factors: of the three models' numbers, the `terms` pairs whose products are summed. compared: the masks that are counted after them.
+    factors: of the three models' numbers, the `terms` pairs whose products are summed. counted: how many of _compared's masks are counted after
+    them. A column of a group is gone through once for each half of a register and once for the counts, so that all sums stay in registers;
+    the numbers are in the first cache by then.
     """
     arrays = [context.make_array(kind)(context, b, value) for kind, value in zip(signature.args[:4], arguments[:4], strict=True)]
     pointers, out = [array.data for array in arrays[:3]], arrays[3].data
     names = [NAMES[kind.dtype] for kind in signature.args[:3]]
+    by_code = len(set(names)) == 1 and isinstance(pointers[0].type.pointee, ir.IntType)
+    seen = F64 if "F64" in names else F32  # as what numbers are compared
     size = cgutils.unpack_tuple(b, arrays[0].shape, 1)[0]
-    counts = [cgutils.alloca_once_value(b, I64(0)) for _ in range(5 if compared else 0)]
 
     def stage(first: Value, length: int, real: ir.Type, group: int, rows: int) -> Value:
         """Sum groups of elements, from `first` on, as far as whole ones go, in vectors of `length` elements; where it stopped."""
         halves, row = (2 if real is F32 else 1), group // rows
         lanes = ir.VectorType(F64, length // halves)
-        totals = [_zeroed(b, lanes) for _ in range(terms)]
+        lane = I16 if by_code else I32 if seen is F32 else I64
+        marks = ir.VectorType(I64 if lane is I64 else I32, length)
+        totals, counts = [_zeroed(b, lanes) for _ in range(terms)], [_zeroed(b, marks) for _ in range(counted)]
         end = b.sub(size, b.urem(b.sub(size, first), I64(group)))
+
+        @contextmanager
+        def every(step: int, at: Value, times: int) -> Iterator[list[Value]]:
+            with cgutils.for_range(b, I64(times)) as loop:
+                yield [_loaded(b, pointer, b.add(at, b.mul(loop.index, I64(step))), length) for pointer in pointers]
+
         with cgutils.for_range_slice(b, first, end, I64(group), I64) as (start, _):
-            for offset in range(0, row, length):
-                sums = [[_zeroed(b, ir.VectorType(real, length // halves)) for _ in range(terms)] for _ in range(halves)]
-                with cgutils.for_range(b, I64(rows)) as loop:
-                    at = b.add(b.add(start, I64(offset)), b.mul(loop.index, I64(row)))
-                    codes = [_loaded(b, pointer, at, length) for pointer in pointers]
-                    split = [_halves(b, code) if halves == 2 else [code] for code in codes]
-                    numbers = [[_number(b, half, name, real) for half in part] for part, name in zip(split, names, strict=True)]
-                    for places, models in zip(sums, zip(*numbers, strict=True), strict=True):
-                        for place, (x, y) in zip(places, factors(b, *models), strict=True):
-                            flags = ANY_ORDER if real is F64 else ()
+            for at in (b.add(start, I64(offset)) for offset in range(0, row, length)):
+                for half in range(halves):
+                    sums = [_zeroed(b, ir.VectorType(real, lanes.count)) for _ in range(terms)]
+                    with every(row, at, rows) as codes:
+                        part = [_half(b, code, half) for code in codes] if halves == 2 else codes
+                        numbers = [_number(b, code, name, real) for code, name in zip(part, names, strict=True)]
+                        flags = ANY_ORDER if real is F64 else ()
+                        for place, (x, y) in zip(sums, factors(b, *numbers), strict=True):
                             b.store(b.fadd(b.load(place), b.fmul(x, y, flags), flags), place)
-                    if compared:
-                        alike = len(set(names)) == 1 and isinstance(codes[0].type.element, ir.IntType)
-                        for models in [[_rank(b, code) for code in codes]] if alike else zip(*numbers, strict=True):
-                            for place, mask in zip(counts, compared(b, *models), strict=True):
-                                ones = b.ctpop(b.zext(b.bitcast(mask, ir.IntType(mask.type.count)), I64))
-                                b.store(b.add(b.load(place), ones), place)
-                for places in sums:
-                    for total, place in zip(totals, places, strict=True):
+                    for total, place in zip(totals, sums, strict=True):
                         b.store(b.fadd(b.load(total), b.fpext(b.load(place), lanes), ANY_ORDER), total)
-        for term, total in enumerate(totals):
-            vector = b.load(total)
-            for lane in range(lanes.count):
-                _add(b, out, term, b.extract_element(vector, I32(lane)))
+            if counted:
+                places = [_zeroed(b, ir.VectorType(lane, length)) for _ in counts]
+                with every(length, start, group // length) as codes:
+                    models = [_rank(b, code) if by_code else _number(b, code, name, seen) for code, name in zip(codes, names, strict=True)]
+                    for place, mask in zip(places, _compared(b, *models), strict=True):
+                        b.store(b.sub(b.load(place), b.sext(mask, place.type.pointee)), place)
+                for count, place in zip(counts, places, strict=True):
+                    b.store(b.add(b.load(count), b.zext(b.load(place), marks)), count)
+        for term, place in enumerate([*totals, *counts]):
+            vector = b.load(place)
+            for number in (b.extract_element(vector, I32(lane)) for lane in range(vector.type.count)):
+                _add(b, out, term, number if term < terms else b.uitofp(number, F64))
         return end
 
     done = I64(0)
     if all(narrow(name) for name in names):
         done = stage(done, BYTES // 2, F32, GROUP, ROWS)
-    for length in (BYTES // 8, 1):
-        done = stage(done, length, F64, length, 1)
-    for count, place in enumerate(counts):
-        _add(b, out, terms + count, b.uitofp(b.load(place), F64))
+    done = stage(done, BYTES // 8, F64, ROWS * BYTES // 8, ROWS)
+    stage(done, 1, F64, 1, 1)
     return context.get_dummy_value()
 
 
@@ -220,22 +229,36 @@ def _binade(b: Any, number: Value, smallest: Value) -> Value:
 
 
 def _rank(b: Any, code: Value) -> Value:
-    """Integers that are ordered like the numbers behind the codes: sign and magnitude, made two's complement. Both zeros become 0."""
-    return b.select(b.icmp_signed("<", code, _all(code, 0)), b.sub(_all(code, 1 << code.type.element.width - 1), code), code)
+    """Integers of 16 bits that are ordered like the numbers behind the codes: sign and magnitude, made two's complement. Both zeros become 0."""
+    ranks = b.select(b.icmp_signed("<", code, _all(code, 0)), b.sub(_all(code, 1 << code.type.element.width - 1), code), code)
+    return b.sext(ranks, _like(code, I16))
 
 
 def _compared(b: Any, audited: Value, donor: Value, x: Value) -> list[Value]:
-    """The masks of what gram.TRIO counts."""
-    test = b.icmp_signed if isinstance(x.type.element, ir.IntType) else b.fcmp_ordered
+    """The masks of what gram.TRIO counts, of numbers or of ranks."""
+    if isinstance(x.type.element, ir.IntType):
+        test = b.icmp_signed
+        u, v = (b.sext(_apart(b, model, x), _like(x, I32)) for model in (audited, donor))  # instructions multiply 16 bits and give the upper half
+        high = b.trunc(b.lshr(b.mul(u, v), _all(u, 16)), x.type)
+        opposite = b.icmp_signed("<", high, _all(high, 0))
+    else:
+        test = b.fcmp_ordered
+        up, down = ([test(sign, model, x) for model in (audited, donor)] for sign in (">", "<"))
+        opposite = b.or_(b.and_(up[0], down[1]), b.and_(down[0], up[1]))
     still, agree = test("==", audited, x), test("==", donor, x)
-    up, down = (b.and_(test(sign, audited, x), test(sign, donor, x)) for sign in (">", "<"))
-    return [still, agree, b.and_(still, agree), test("==", audited, donor), b.or_(up, down)]
+    return [still, agree, b.and_(still, agree), test("==", audited, donor), opposite]
 
 
-def _halves(b: Any, codes: Value) -> list[Value]:
-    """The codes of the even and of the odd elements, each in 32 bits."""
+def _apart(b: Any, rank: Value, other: Value) -> Value:
+    """rank - other, or the most that 16 bits hold: its sign is right."""
+    name = f"llvm.ssub.sat.v{rank.type.count}i16"
+    return b.call(cgutils.get_or_insert_function(b.module, ir.FunctionType(rank.type, [rank.type] * 2), name), [rank, other])
+
+
+def _half(b: Any, codes: Value, odd: int) -> Value:
+    """The codes of the even or of the odd elements, each in 32 bits."""
     words = b.bitcast(b.zext(codes, _like(codes, I16)), ir.VectorType(I32, codes.type.count // 2))
-    return [b.and_(words, _all(words, 0xFFFF)), b.lshr(words, _all(words, 16))]
+    return b.lshr(words, _all(words, 16)) if odd else b.and_(words, _all(words, 0xFFFF))
 
 
 def _loaded(b: Any, pointer: Value, first: Value, length: int) -> Value:
@@ -262,5 +285,5 @@ def _all(vector: Value, number: float) -> Value:
 def _zeroed(b: Any, kind: ir.VectorType) -> Value:
     """A place for a vector, zero from here on."""
     place = cgutils.alloca_once(b, kind)
-    b.store(kind([0.0] * kind.count), place)
+    b.store(kind([0] * kind.count), place)
     return place
