@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 
 from mergetrace.models.manifest import describe, tensor_table
 from mergetrace.models.plan import pair_models
+from mergetrace.models.safetensors_file import read_model
 from mergetrace.models.sampling import evidence_blocks, tiles
 from mergetrace.models.weights import Weights
 from mergetrace.numerics.dtypes import decode, encode
@@ -70,7 +71,7 @@ def tensor_name(number: int) -> str:
 def slices(folder: Path) -> list[Slice]:
     """Every slice of the trio, read in full."""
     tables = {name: tensor_table(folder / name) for name in NAMES}
-    plan, _ = pair_models(tables, {name: describe(name, folder / name, tables[name]) for name in NAMES}, ["base", "donor"], "suspect")
+    plan, _ = pair_models(tables, {name: describe(name, folder / name, read_model(folder / name)) for name in NAMES}, ["base", "donor"], "suspect")
     found = []
     for number, views in plan.groupby("slice_id"):
         size = int(views["elements"].iloc[0])

@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 from mergetrace.fit.sampling_error import errors
 from mergetrace.models.manifest import describe, tensor_table
 from mergetrace.models.plan import pair_models, with_blocks
+from mergetrace.models.safetensors_file import read_model
 from mergetrace.models.sampling import evidence_of, tiles
 from mergetrace.models.weights import Weights
 
@@ -73,7 +74,7 @@ def _sums(folder: Path, suspect: str) -> tuple[pd.DataFrame, dict[int, np.ndarra
     """The plan, and per slice the running sums of <u,v> and <v,v>: float64 [elements + 1, 2]."""
     folders = {"suspect": folder / suspect, **{role: folder / name for role, name in ROLES.items()}}
     tables = {name: tensor_table(path) for name, path in folders.items()}
-    plan, _ = pair_models(tables, {name: describe(name, folders[name], tables[name]) for name in folders}, ["base", "donor"], "suspect")
+    plan, _ = pair_models(tables, {name: describe(name, folders[name], read_model(folders[name])) for name in folders}, ["base", "donor"], "suspect")
     found = {}
     with Weights(folders) as weights:
         for slice_id, views in plan.groupby("slice_id"):

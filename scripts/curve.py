@@ -1,10 +1,12 @@
 """How much of the evidence every blend weight explains: the replay's coverage as a curve, of every audited model and of a shuffled donor."""
 
 import argparse
+import csv
+from math import isnan
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
+import pyarrow.parquet as pq
 
 from frontdoor import add_roles, frames, run, say
 from mergetrace.files import read_json, whole
@@ -24,8 +26,11 @@ def main() -> None:
     arguments = parser.parse_args()
 
     summary = read_json(arguments.summary)
-    fits = pd.concat([pd.read_parquet(path, columns=["slice_id", "model", "base", "votes"]) for path in arguments.fits], ignore_index=True)
-    voting = set(fits.loc[fits["votes"] & (fits["base"] == summary["base"]), "slice_id"])
+    voting = set()
+    for path in arguments.fits:
+        with pq.ParquetFile(path) as file:  # read_table would load pandas
+            fits = file.read(["slice_id", "base", "votes"]).to_pylist()
+        voting.update(fit["slice_id"] for fit in fits if fit["votes"] and fit["base"] == summary["base"])
     peaks = [numbers["donors"][donor]["alpha_replay"] for numbers in summary["models"].values() for donor in summary["donors"]]
     alphas = grid([peak for peak in peaks if peak is not None])
     audited = [frame for frame in frames(arguments) if frame.base == summary["base"]]
@@ -40,12 +45,12 @@ def main() -> None:
                 if stored.dtype != "F64":
                     for donor in frame.donors:
                         curves[frame.audited, donor].add(*stored.midpoints(), base, samples[donor].values())
-    parts = [
-        pd.DataFrame({"model": model, "donor": donor, "alpha": alphas, "coverage": curve.seen, "shuffled": curve.by_chance})
-        for (model, donor), curve in curves.items()
-    ]
-    with whole(arguments.output) as partial:
-        pd.concat(parts, ignore_index=True).to_csv(partial, index=False, float_format="%.8g")
+    with whole(arguments.output) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(["model", "donor", "alpha", "coverage", "shuffled"])
+        for (model, donor), curve in curves.items():
+            numbers = np.column_stack([alphas, curve.seen, curve.by_chance]).tolist()
+            table.writerows([model, donor, *("" if isnan(number) else f"{number:.8g}" for number in row)] for row in numbers)
     for (model, donor), curve in curves.items():
         most, chance = (np.nanmax(shares, initial=0) for shares in (curve.seen, curve.by_chance))
         say(f"{model} towards {donor}: one weight explains {most:.2%} of {curve.informative:,} elements, by chance {chance:.2%}")

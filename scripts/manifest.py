@@ -4,11 +4,13 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from frontdoor import run, say
-from mergetrace.files import read_json, write_json, write_parquet
-from mergetrace.models.manifest import MAX_SMALL_FILE, SMALL_FILES, copy_small_files, describe, describe_pinned, table_of, tensor_table
+from mergetrace.files import read_json, whole, write_json
+from mergetrace.models.manifest import MAX_SMALL_FILE, SMALL_FILES, copy_small_files, describe, describe_pinned, table_of
+from mergetrace.models.safetensors_file import read_model
 
 
 def main() -> None:
@@ -23,27 +25,31 @@ def main() -> None:
     parser.add_argument("--files", type=Path, required=True)
     arguments = parser.parse_args()
     tensors, manifest = _local(arguments) if arguments.folder else _on_the_hub(arguments)
-    write_parquet(arguments.tensors, tensors)
+    with whole(arguments.tensors) as partial:
+        pq.write_table(tensors, partial)
     write_json(arguments.manifest, manifest)
-    say(f"{arguments.name}: {len(tensors)} tensors, {manifest['tensor_bytes'] / 1e9:.3f} GB in {tensors['shard'].nunique()} file(s)")
+    files = sum(file["name"].endswith(".safetensors") for file in manifest["files"])
+    say(f"{arguments.name}: {len(tensors)} tensors, {manifest['tensor_bytes'] / 1e9:.3f} GB in {files} file(s)")
 
 
-def _local(arguments: argparse.Namespace) -> tuple[pd.DataFrame, dict[str, Any]]:
-    tensors = tensor_table(arguments.folder)
+def _local(arguments: argparse.Namespace) -> tuple[pa.Table, dict[str, Any]]:
+    model = read_model(arguments.folder)
+    tensors = table_of(model, arguments.folder)
     copy_small_files(arguments.folder, arguments.files)
-    return tensors, describe(arguments.name, arguments.folder, tensors)
+    return tensors, describe(arguments.name, arguments.folder, model)
 
 
-def _on_the_hub(arguments: argparse.Namespace) -> tuple[pd.DataFrame, dict[str, Any]]:
+def _on_the_hub(arguments: argparse.Namespace) -> tuple[pa.Table, dict[str, Any]]:
     from mergetrace.models.hub import fetch_small_files, from_json, open_reader, read_remote_model  # noqa: PLC0415 - its client is slow to load
     from mergetrace.models.ranges import Patience  # noqa: PLC0415
 
     pinned = from_json(read_json(arguments.pinned))
     with open_reader(pinned.source, pinned.sizes, arguments.connections, Patience()) as reader:
         fetch_small_files(reader, pinned, SMALL_FILES, MAX_SMALL_FILE, arguments.files)
-        tensors = table_of(read_remote_model(reader, pinned, arguments.files), pinned.place)
+        model = read_remote_model(reader, pinned, arguments.files)
+        tensors = table_of(model, pinned.place)
         say(f"{pinned.place}: {reader.bytes_read / 1e6:.1f} MB in {reader.requests} requests")
-    return tensors, describe_pinned(arguments.name, pinned, arguments.files, tensors)
+    return tensors, describe_pinned(arguments.name, pinned, arguments.files, model)
 
 
 if __name__ == "__main__":

@@ -5,10 +5,9 @@ import json
 from pathlib import Path
 
 import pandas as pd
-import yaml
 
 from frontdoor import run, say
-from mergetrace.files import read_json, write_text
+from mergetrace.files import read_json, read_yaml, write_text
 from mergetrace.probe.answers import read_answers
 from mergetrace.probe.identity import load_identities
 from mergetrace.report.report import Inputs, draw, page
@@ -33,7 +32,7 @@ def main() -> None:
     parser.add_argument("--schema", type=Path, default=HERE.parent / "config" / "config.schema.yaml", help="where the thresholds are described")
     arguments = parser.parse_args()
 
-    thresholds = yaml.safe_load(arguments.schema.read_text(encoding="utf-8"))["properties"]["verdict"]["properties"]
+    thresholds = read_yaml(arguments.schema)["properties"]["verdict"]["properties"]
     answers: dict[str, list] = {}
     for path in arguments.answers:
         answers.setdefault(path.parent.name, []).extend(read_answers(path))
@@ -47,7 +46,7 @@ def main() -> None:
         answers=answers,
         identities=load_identities(arguments.identities),
         thresholds={name: (value, thresholds[name]["description"]) for name, value in arguments.thresholds.items()},
-        licences=yaml.safe_load(arguments.licences.read_text(encoding="utf-8")),
+        licences=read_yaml(arguments.licences),
         error_rates=read_json(arguments.error_rates) if arguments.error_rates else None,
         rebuild=read_json(arguments.rebuild) if arguments.rebuild else None,
         **{name: _table(getattr(arguments, name)) for name in ("tensors", "controls", "layers", "components", "unpaired", "curves")},

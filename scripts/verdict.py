@@ -4,8 +4,6 @@ import argparse
 import json
 from pathlib import Path
 
-import pandas as pd
-
 from frontdoor import run, say
 from mergetrace.files import read_json, write_json
 from mergetrace.finding.receipt import compose
@@ -25,7 +23,11 @@ def main() -> None:
     arguments = parser.parse_args()
 
     manifests = {manifest["model"]: manifest for manifest in map(read_json, arguments.manifests)}
-    scores = pd.read_csv(arguments.scores) if arguments.scores else None
+    scores = None
+    if arguments.scores:
+        import pandas as pd  # noqa: PLC0415 - half a second that an audit without a probe need not wait
+
+        scores = pd.read_csv(arguments.scores)
     fetched = [read_json(record) for record in arguments.fetched]
     plan, layout = read_json(arguments.plan), read_json(arguments.layout)["models"]
     verdict = compose(arguments.audit, read_json(arguments.summary), plan, manifests, scores, arguments.thresholds, fetched, layout)

@@ -6,17 +6,17 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
 from mergetrace.errors import AuditError
+from mergetrace.files import read_yaml
 from mergetrace.readable import shown_path
 
 
 def load_schema(path: str | Path) -> dict[str, Any]:
     """Read the JSON schema (written as YAML) of the configuration."""
-    return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    return read_yaml(path)
 
 
 def complete(config: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from mergetrace.errors import AuditError
 from mergetrace.fit.estimators import donor_sums, fit, solve
 from mergetrace.models.manifest import describe, tensor_table
 from mergetrace.models.plan import pair_models
+from mergetrace.models.safetensors_file import read_model
 from mergetrace.models.sampling import evidence_blocks, tiles
 from mergetrace.models.weights import Weights
 from mergetrace.numerics.dtypes import FORMATS, decode, encode, ulp
@@ -274,7 +275,7 @@ def test_results_do_not_depend_on_threads(tmp_path):
     models = {name: random_model(seed) for seed, name in enumerate(("suspect", "base", "donor", "control"))}
     folders = {name: write_model(tmp_path / name, tensors) for name, tensors in models.items()}
     tables = {name: tensor_table(folder) for name, folder in folders.items()}
-    plan, _ = pair_models(tables, {name: describe(name, folders[name], tables[name]) for name in folders}, ["base", "donor"], "suspect")
+    plan, _ = pair_models(tables, {name: describe(name, folders[name], read_model(folders[name])) for name in folders}, ["base", "donor"], "suspect")
     frames = [Frame(model, "base", ("donor",)) for model in ("suspect", "control")]
     results = []
     for kernel in KERNELS:

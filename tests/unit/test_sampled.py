@@ -15,7 +15,7 @@ from mergetrace.models.manifest import describe, tensor_table
 from mergetrace.models.pairing import pair, views
 from mergetrace.models.plan import with_blocks
 from mergetrace.models.preflight import Settings, costs, differences, lines, size
-from mergetrace.models.safetensors_file import read_header
+from mergetrace.models.safetensors_file import read_header, read_model
 from mergetrace.models.sampled import write_sampled
 from mergetrace.models.sampling import PIECE, evidence_of, ranges_of
 from mergetrace.models.weights import Weights
@@ -29,7 +29,7 @@ def planned(folder, tensors, shards=1, config=None, alpha_se=0.02):
     """A model in a folder and the plan of an audit of it by itself."""
     write_model(folder, tensors, config=config, shards=shards)
     table = tensor_table(folder)
-    manifest = describe("m", folder, table)
+    manifest = describe("m", folder, read_model(folder))
     found, _ = views(table, manifest["config"])
     pairs, _ = pair({"m": found, "twin": found}, ["m"])
     drawn = with_blocks(pairs[pairs["model"] == "m"].reset_index(drop=True), "sample", alpha_se, **DENSE)

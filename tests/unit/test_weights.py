@@ -8,6 +8,7 @@ from planting import write_model
 from mergetrace.errors import AuditError
 from mergetrace.models.manifest import describe, tensor_table
 from mergetrace.models.plan import pair_models
+from mergetrace.models.safetensors_file import read_model
 from mergetrace.models.sampling import evidence_blocks
 from mergetrace.models.weights import Weights
 from mergetrace.sums.deltas import keep_samples
@@ -28,7 +29,7 @@ def quantised(seed, rows=300, cols=200):
 def planned(tmp_path, tensors):
     folders = {name: write_model(tmp_path / name, tensors[name]) for name in tensors}
     tables = {name: tensor_table(folder) for name, folder in folders.items()}
-    manifests = {name: describe(name, folders[name], tables[name]) for name in folders}
+    manifests = {name: describe(name, folders[name], read_model(folders[name])) for name in folders}
     plan, _ = pair_models(tables, manifests, ["base", "donor"], "suspect")
     return folders, plan.to_dict("records")
 

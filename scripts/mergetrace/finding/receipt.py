@@ -3,9 +3,7 @@
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from math import isfinite
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from mergetrace import __version__
 from mergetrace.finding.base_choice import candidates, explained
@@ -16,6 +14,9 @@ from mergetrace.merging.recipes import from_json
 from mergetrace.models.reading import files_read
 from mergetrace.search.remainder import smallest_seen
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 PACKAGES = ("numpy", "pandas", "safetensors", "scipy", "snakemake", "torch", "transformers")
 
 
@@ -24,7 +25,7 @@ def compose(
     summary: Mapping[str, Any],
     plan: Mapping[str, Any],
     manifests: Mapping[str, Mapping[str, Any]],
-    scores: pd.DataFrame | None,
+    scores: "pd.DataFrame | None",
     thresholds: Mapping[str, float],
     fetched: Sequence[Mapping[str, Any]] = (),
     layouts: Mapping[str, Mapping[str, Any]] | None = None,
@@ -151,7 +152,7 @@ def _interval(decision: Decision, numbers: Mapping[str, Any], donor: str) -> lis
     return [entry["alpha_ols"] - 1.96 * entry["alpha_se"], entry["alpha_ols"] + 1.96 * entry["alpha_se"]]
 
 
-def _limits(summary: Mapping[str, Any], plan: Mapping[str, Any], scores: pd.DataFrame | None, accused: bool) -> list[str]:
+def _limits(summary: Mapping[str, Any], plan: Mapping[str, Any], scores: "pd.DataFrame | None", accused: bool) -> list[str]:
     """What the reader must know about the finding's reach, and why numbers are missing. accused: then the rule itself says what no control means."""
     suspect = summary["models"][summary["suspect"]]
     limits = []
@@ -177,10 +178,10 @@ def _limits(summary: Mapping[str, Any], plan: Mapping[str, Any], scores: pd.Data
     return limits
 
 
-def _probe(scores: pd.DataFrame) -> dict[str, Any]:
+def _probe(scores: "pd.DataFrame") -> dict[str, Any]:
     tree: dict[str, Any] = {}
     for row in scores.itertuples():
-        known = pd.notna(row.ci95_low)
+        known = isfinite(row.ci95_low)
         cell = {"hits": int(row.hits), "n": int(row.n), "ci95": [row.ci95_low, row.ci95_high] if known else None}
         tree.setdefault(row.model, {}).setdefault(row.condition, {})[row.identity] = cell
     return tree

@@ -1,14 +1,17 @@
 """What a model holds, in a folder or on the Hub: its files, its tensors, what its configuration says and what its card claims."""
 
 import hashlib
+import io
+import json
 import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+import pyarrow as pa
 import yaml
+from pyarrow.json import ParseOptions, ReadOptions, read_json
 
 from mergetrace.errors import AuditError
 from mergetrace.files import whole_folder
@@ -16,7 +19,12 @@ from mergetrace.models.safetensors_file import Header, read_model
 from mergetrace.models.strict_json import parse_object
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from mergetrace.models.hub import Pinned
+
+Model = list[tuple[str, Header]]
+"""The weight files and their headers."""
 
 # Small files worth keeping: they explain the model and carry the chat template. Names are ours, never the model's.
 SMALL_FILES = (
@@ -39,6 +47,9 @@ SMALL_FILES = (
 )
 MAX_SMALL_FILE = 64 * 2**20
 MAX_CARD_HEADER = 64 * 2**10
+TENSORS = pa.schema(
+    {"name": pa.string(), "shard": pa.string(), "dtype": pa.string(), "shape": pa.list_(pa.int64()), "start": pa.int64(), "end": pa.int64()}
+)
 
 
 def copy_small_files(folder: Path, target: Path) -> None:
@@ -50,15 +61,15 @@ def copy_small_files(folder: Path, target: Path) -> None:
                 shutil.copyfile(source, partial / name)
 
 
-def tensor_table(folder: Path) -> pd.DataFrame:
+def tensor_table(folder: Path) -> "pd.DataFrame":
     """The table of a folder's tensors (see table_of). Raises AuditError for everything the strict header parser refuses."""
-    return table_of(read_model(folder), folder)
+    return table_of(read_model(folder), folder).to_pandas()
 
 
-def table_of(model: list[tuple[str, Header]], place: str | Path) -> pd.DataFrame:
+def table_of(model: Model, place: str | Path) -> pa.Table:
     """One row per tensor: name, shard, dtype (safetensors name), shape (list), start and end (absolute bytes in the shard).
 
-    model: the weight files and their headers. place: its name for messages.
+    place: the model's name for messages.
     """
     rows = [
         {"name": tensor.name, "shard": shard, "dtype": tensor.dtype, "shape": list(tensor.shape), "start": tensor.start, "end": tensor.end}
@@ -67,38 +78,44 @@ def table_of(model: list[tuple[str, Header]], place: str | Path) -> pd.DataFrame
     ]
     if not rows:
         raise AuditError(f"{place}: the safetensors files hold no tensor at all; give a model with weights")
-    return pd.DataFrame(rows)
+    # Arrow loads pandas to look at Python's lists, half a second of every model's job; of JSON it makes columns without.
+    lines = [json.dumps(row).encode() + b"\n" for row in rows]
+    whole_lines = ReadOptions(block_size=max(1 << 20, *map(len, lines)))
+    return read_json(io.BytesIO(b"".join(lines)), parse_options=ParseOptions(explicit_schema=TENSORS), read_options=whole_lines)
 
 
-def describe(name: str, folder: Path, tensors: pd.DataFrame) -> dict[str, Any]:
+def shards_of(model: Model) -> list[str]:
+    """The weight files that hold tensors, in order."""
+    return sorted(shard for shard, header in model if header.tensors)
+
+
+def describe(name: str, folder: Path, model: Model) -> dict[str, Any]:
     """The manifest of a local model: files with size and, for the small ones, sha256; configuration facts; card claims.
 
     Shards carry no sha256 here: the weights are read once, by the deltas.
     """
-    shards = [{"name": file, "size": (folder / file).stat().st_size, "sha256": None} for file in sorted(tensors["shard"].unique())]
+    shards = [{"name": file, "size": (folder / file).stat().st_size, "sha256": None} for file in shards_of(model)]
     source = {"path": str(folder), "repo": None, "commit": None}
-    return _manifest(name, source, shards, tensors, folder, loading_notes(name, os.listdir(folder), folder))
+    return _manifest(name, source, shards, model, folder, loading_notes(name, os.listdir(folder), folder))
 
 
-def describe_pinned(name: str, pinned: "Pinned", folder: Path, tensors: pd.DataFrame) -> dict[str, Any]:
+def describe_pinned(name: str, pinned: "Pinned", folder: Path, model: Model) -> dict[str, Any]:
     """The manifest of a model on the Hub at its pinned commit. folder: where its small files were fetched to.
 
     Shards carry the sha256 that the Hub lists, which is checked only where a whole shard is read.
     """
-    shards = [{"name": file, "size": pinned.files[file].size, "sha256": pinned.files[file].sha256} for file in sorted(tensors["shard"].unique())]
-    return _manifest(name, pinned.source, shards, tensors, folder, loading_notes(pinned.place, list(pinned.files), folder))
+    shards = [{"name": file, "size": pinned.files[file].size, "sha256": pinned.files[file].sha256} for file in shards_of(model)]
+    return _manifest(name, pinned.source, shards, model, folder, loading_notes(pinned.place, list(pinned.files), folder))
 
 
-def _manifest(
-    name: str, source: dict[str, Any], shards: list[dict[str, Any]], tensors: pd.DataFrame, folder: Path, notes: list[str]
-) -> dict[str, Any]:
+def _manifest(name: str, source: dict[str, Any], shards: list[dict[str, Any]], model: Model, folder: Path, notes: list[str]) -> dict[str, Any]:
     small = [file for file in SMALL_FILES if (folder / file).is_file()]
     return {
         "model": name,
         "source": source,
         "files": [{"name": file, "size": (folder / file).stat().st_size, "sha256": _sha256(folder / file)} for file in small] + shards,
-        "tensors": len(tensors),
-        "tensor_bytes": int((tensors["end"] - tensors["start"]).sum()),
+        "tensors": sum(len(header.tensors) for _, header in model),
+        "tensor_bytes": sum(tensor.end - tensor.start for _, header in model for tensor in header.tensors.values()),
         "config": read_config(folder / "config.json"),
         "declared": read_card(folder / "README.md"),
         "notes": notes,

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaincinv
 
 from mergetrace.merging.recipes import METHODS, Piece, Recipe, merge_of, shares_of, stored, undecided
 from mergetrace.search.shares import extents, tightest
@@ -159,6 +158,8 @@ def smallest_seen(remainder: Mapping[str, Any], unexplained: float) -> dict[str,
     allowed = int(unexplained * count)
     if count <= allowed + 1:
         return None
+    from scipy.special import betaincinv  # noqa: PLC0415 - a fifth of a second that measuring need not wait
+
     share = float(betaincinv(allowed + 1, count - allowed, SEEN))
     running, total = 0, sum(remainder["halves"].values())
     for exponent, elements in remainder["halves"].items():

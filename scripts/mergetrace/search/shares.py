@@ -1,15 +1,17 @@
 """Shares of several donors at once: least squares from the sums, then the weights that the stored numbers' intervals allow."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from mergetrace.fit.estimators import donor_sums, fit
 from mergetrace.numerics.simple import Interval
 from mergetrace.search.trial import Trial
+
+if TYPE_CHECKING:  # the verdict needs what is here without tables
+    import pandas as pd
 
 Array = NDArray[np.float64]
 
@@ -19,7 +21,7 @@ MOST_BOUNDS = 20_000  # elements that bound the weights: a programme in a few un
 MOST_OF_SLICE = 500  # of them from one slice: the nearest bounds decide
 
 
-def least_squares(fits: pd.DataFrame, donors: Sequence[str]) -> tuple[Array, Array]:
+def least_squares(fits: "pd.DataFrame", donors: Sequence[str]) -> tuple[Array, Array]:
     """Pooled least-squares shares of all donors and their jackknife errors over slices: float64 [k] each."""
     voting = fits[fits["votes"]]
     found = fit(voting["uu"].to_numpy(), *donor_sums(voting, donors))

@@ -164,7 +164,7 @@ def _pass(context: Any, b: Any, signature: Any, arguments: Any, factors: Callabl
                 yield [_loaded(b, pointer, b.add(at, b.mul(loop.index, I64(step))), length) for pointer in pointers]
 
         with cgutils.for_range_slice(b, first, end, I64(group), I64) as (start, _):
-            for at in (b.add(start, I64(offset)) for offset in range(0, row, length)):
+            with cgutils.for_range_slice(b, start, b.add(start, I64(row)), I64(length), I64) as (at, _):
                 for half in range(halves):
                     sums = [_zeroed(b, ir.VectorType(real, lanes.count)) for _ in range(terms)]
                     with every(row, at, rows) as codes:
