@@ -10,6 +10,8 @@ from mergetrace.files import write_parquet
 from mergetrace.fit.fits import fit_slice, replay_slice, votes
 from mergetrace.sums.evidence import read_evidence
 
+IDENTITY = ("tensor", "slice", "layer", "component", "elements", "cols", "weight")
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -26,19 +28,19 @@ def main() -> None:
     blocks = dict(list(pd.read_parquet(arguments.deltas).groupby(["slice_id", "model", "base"])))
     needed = sorted({slice_id for slice_id, _, _ in blocks})
     plan = pd.read_parquet(arguments.plan, filters=[("slice_id", "in", needed)])
-    slices = plan.drop_duplicates("slice_id").set_index("slice_id")
-    own = plan.set_index(["slice_id", "model"])[["source", "start"]]
+    slices = plan.drop_duplicates("slice_id").set_index("slice_id")[[*IDENTITY, "dimensions"]].to_dict("index")
+    own = plan.set_index(["slice_id", "model"])[["source", "start"]].to_dict("index")
     rows = []
     for slice_id, samples in read_evidence(arguments.evidence):
-        about = slices.loc[slice_id]
-        identity = {"slice_id": slice_id, **about[["tensor", "slice", "layer", "component", "elements", "cols", "weight"]].to_dict()}
-        voting = votes(about["component"], int(about["dimensions"]), int(about["elements"]), arguments.min_vote_elements)
+        about = slices[slice_id]
+        identity = {"slice_id": slice_id, **{name: about[name] for name in IDENTITY}}
+        voting = votes(about["component"], about["dimensions"], about["elements"], arguments.min_vote_elements)
         for frame in frames(arguments):
             if (slice_id, frame.audited, frame.base) not in blocks:
                 continue
             numbers = fit_slice(blocks[slice_id, frame.audited, frame.base], frame.donors)
             replayed = replay_slice(samples, frame, arguments.replay_width, arguments.seed)
-            place = own.loc[slice_id, frame.audited].to_dict()
+            place = own[slice_id, frame.audited]
             rows.append({"model": frame.audited, "base": frame.base, **identity, **place, "votes": voting, **numbers, **replayed})
     write_parquet(arguments.output, pd.DataFrame(rows))
     say(f"{len(rows)} fits of {len(needed)} slices")
