@@ -120,8 +120,8 @@ def cat(folder: Path) -> float:
 def in_memory(threads: int, runs: int) -> dict[str, list[float]]:
     """GB/s of the kernel and of a plain sum (the read ceiling), over the same 384 MB per thread of three bf16 models in memory.
 
-    In every run they lie elsewhere, a random distance apart, as tensors in files do. Arrays of one size, taken one after another, lie 4 KB apart
-    but for a power of two: reading three of those at once costs up to twice as much, since their pages share a bank of the memory.
+    In every run they lie elsewhere, a random distance apart, as tensors in files do. For "aligned" they lie 4 KB apart but for a power of two, as
+    arrays of one size do that were allocated one after another: then their pages share a bank of the memory.
     """
     from numba import njit  # noqa: PLC0415
 
@@ -136,23 +136,27 @@ def in_memory(threads: int, runs: int) -> dict[str, list[float]]:
 
     generator = np.random.default_rng(0)
     part = encode(generator.normal(size=(3, 1 << 20)), "BF16")
-    size, apart = 64 * part.shape[1], 1 << 20
+    size, apart, page = 64 * part.shape[1], 1 << 20, 1 << 11
     memory = np.zeros((threads, 3 * (size + apart)), part.dtype)
     edges = np.linspace(0, size, 33).astype(np.int64)
 
-    def placed(row: np.ndarray, number: int) -> np.ndarray:
-        first = number * (size + apart) + int(generator.integers(apart))
+    def placed(row: np.ndarray, number: int, aligned: bool) -> np.ndarray:
+        first = number * (size + page) if aligned else number * (size + apart) + int(generator.integers(apart))
         row[first : first + size].reshape(64, -1)[:] = part[number]
         return row[first : first + size]
 
+    def kernel(trio: list[np.ndarray]) -> object:
+        return gram_numba.trio_sums(*trio, edges, 2.0**-126)
+
     work: dict[str, Callable[[list[np.ndarray]], object]] = {
-        "kernel": lambda trio: gram_numba.trio_sums(*trio, edges, 2.0**-126),
+        "kernel": kernel,
         "ceiling": lambda trio: [ceiling(model.view(np.int64)) for model in trio],
+        "aligned": kernel,
     }
     rates: dict[str, list[float]] = {name: [] for name in work}
     for run in range(runs + 1):
-        models = [[placed(row, number) for number in range(3)] for row in memory]
         for name, function in work.items():
+            models = [[placed(row, number, name == "aligned") for number in range(3)] for row in memory]
             jobs = [threading.Thread(target=function, args=(trio,)) for trio in models]
             began = time.perf_counter()
             for job in jobs:
@@ -216,7 +220,7 @@ def table(folder: Path, threads: int, runs: int) -> str:
     cache = measured("cache", folder, threads, runs)
     seconds = {method: median(result["seconds"] for result in results) for method, results in found.items()}
     cpu = _line("/proc/cpuinfo", "model name") or platform.processor()
-    ratio = median(kernel / ceiling for kernel, ceiling in zip(memory["kernel"], memory["ceiling"], strict=True))
+    ratio, aligned = (median(mine / most for mine, most in zip(memory[name], memory["ceiling"], strict=True)) for name in ("kernel", "aligned"))
     lines = [
         f"{cpu}, {os.cpu_count()} cores, {threads} threads, load {os.getloadavg()[0]:.1f}; {size:.2f} GB in the page cache, medians of {runs} runs.",
         "",
@@ -227,7 +231,8 @@ def table(folder: Path, threads: int, runs: int) -> str:
         beside = [median(other["seconds"] / mine["seconds"] for mine, other in zip(found[method], found[to], strict=True)) for to in ("cat", "naive")]
         peak = "" if method == "cat" else round(max(result["mb"] for result in found[method]))
         lines.append(f"| {words} | {seconds[method]:.2f} | {size / seconds[method]:.2f} | {beside[0]:.2f} | {beside[1]:.1f} | {peak} |")
-    lines += ["", f"In memory: kernel {median(memory['kernel']):.1f} GB/s, ceiling {median(memory['ceiling']):.1f} GB/s, ratio {ratio:.2f}."]
+    kernel, ceiling = (median(memory[name]) for name in ("kernel", "ceiling"))
+    lines += ["", f"In memory: kernel {kernel:.1f} GB/s, ceiling {ceiling:.1f} GB/s, ratio {ratio:.2f}; {aligned:.2f} at addresses alike."]
     lines += ["In the cache, ns an element: " + ", ".join(f"{dtype} {nanoseconds:.2f}" for dtype, nanoseconds in cache.items()) + "."]
     return "\n".join(lines)
 
