@@ -121,7 +121,7 @@ def in_memory(threads: int, runs: int) -> dict[str, list[float]]:
     """GB/s of the kernel and of a plain sum (the read ceiling), over the same 384 MB per thread of three bf16 models in memory.
 
     In every run they lie elsewhere, a random distance apart, as tensors in files do. For "aligned" they lie 4 KB apart but for a power of two, as
-    arrays of one size do that were allocated one after another: then their pages share a bank of the memory.
+    arrays of one size do that were allocated one after another: slower, most likely because their pages share a bank of the memory.
     """
     from numba import njit  # noqa: PLC0415
 
