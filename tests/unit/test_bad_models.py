@@ -4,11 +4,12 @@ import json
 import shutil
 
 import pytest
+import torch
 from inprocess import command
 from planting import random_model, write_model
 
 from mergetrace.errors import AuditError
-from mergetrace.models.manifest import read_card, read_config
+from mergetrace.models.manifest import read_card, read_config, tensor_table
 
 
 @pytest.fixture
@@ -95,3 +96,12 @@ def test_a_hostile_configuration_gives_plain_facts(tmp_path):
         json.dumps({"architectures": "x", "text_config": 3, "quantization_config": {"weight_block_size": [0, "a"]}})
     )
     assert read_config(tmp_path / "config.json") == {"architectures": [], "model_type": None, "tie_word_embeddings": False, "weight_block_size": None}
+
+
+def test_names_of_every_kind_reach_the_table_of_tensors_as_they_are(tmp_path):
+    names = ["a\nb", 'a"b\\c', "\0", "", "{}", "null", "NaN", "1", "2024-01-01", "é😀\u2028", "long" * 600_000, "after it"]
+    folder = write_model(tmp_path / "model", {name: torch.zeros(2, 3) for name in names})
+    table = tensor_table(folder)
+    assert sorted(table["name"]) == sorted(names)
+    assert {tuple(shape) for shape in table["shape"]} == {(2, 3)}
+    assert (table["end"] - table["start"] == 24).all()
