@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache, reduce
 from itertools import pairwise
 from pathlib import Path
@@ -62,6 +62,23 @@ class Weights:
         if rearranged(view):
             return self._gathered(view, first, count, out)
         return self._bytes(view["model"], view["shard"], view["start"] + first * width, count * width, out)
+
+    def stretches(self, view: View, stretches: Iterable[tuple[int, int]], out: NDArray[np.uint8]) -> Array | None:
+        """As raw, of several stretches (first, count) one after another, all of which fill `out`; returns what each number is multiplied by (see
+        scales). Stretches that adjoin are one read."""
+        width, place, name = FORMATS[view["dtype"]].width, self.place(view, 0), self._name(view["model"], view["shard"])
+        scales, done = [], 0
+        for first, count in _merged(stretches):
+            part = out[done : done + count * width]
+            if place is not None:  # the short way: thousands of stretches are read between two jobs' ends
+                read_into(place[0], place[1] + first * width, part, name)
+            else:
+                self.raw(view, first, count, out=part)
+                scales.append(self.scales(view, first, count))
+            done += part.size
+        if place is not None:
+            self.count(done)
+        return np.concatenate(scales) if scales and scales[0] is not None else None
 
     def place(self, view: View, first: int) -> tuple[int, int] | None:
         """The open file and the offset in it from where the stored bytes of a view's elements `first` and on are what `raw` gives; None where
@@ -131,9 +148,12 @@ class Weights:
         if model in self._sampled:
             self._sampled[model].read_into(shard, offset, buffer)
         else:
-            read_into(self._descriptor(model, shard), offset, memoryview(buffer), f"{self.folders[model]}/{shard}")
+            read_into(self._descriptor(model, shard), offset, buffer, self._name(model, shard))
         self.count(size)
         return buffer
+
+    def _name(self, model: str, shard: str) -> str:
+        return f"{self.folders[model]}/{shard}"
 
     def _descriptor(self, model: str, shard: str) -> int:
         # The shard's name was checked to be a plain file name when the manifest was made.
@@ -163,6 +183,20 @@ def scaled(values: Array, scales: Array | None) -> Array:
 def rearranged(view: View) -> bool:
     """Whether the view's rows or columns lie in another order than its parents'."""
     return view.get("row_map") is not None or view.get("col_map") is not None
+
+
+def _merged(stretches: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Adjoining (first, count) as one: a slice kept whole costs one read, not one per block."""
+    first = count = 0
+    for start, length in stretches:
+        if count and start == first + count:
+            count += length
+            continue
+        if count:
+            yield first, count
+        first, count = start, length
+    if count:
+        yield first, count
 
 
 def _places(view: View, first: int, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -106,19 +106,15 @@ class Reader:
         buffers = self._mine.__dict__
         if model not in buffers or buffers[model].size < RUN * width:
             buffers[model] = self.kernel.buffer(RUN * width)
-        filled, scales = 0, []
-        for first, length in _merged((first, length) for _, first, length in run):
-            self.weights.raw(view, first, length, out=buffers[model][filled : filled + length * width])
-            scales.append(self.weights.scales(view, first, length))
-            filled += length * width
-        return Stored(buffers[model][:filled], view["dtype"], None if scales[0] is None else np.concatenate(scales))
+        raw = buffers[model][: sum(length for _, _, length in run) * width]
+        return Stored(raw, view["dtype"], self.weights.stretches(view, ((first, length) for _, first, length in run), raw))
 
     def _collected(self, piece: Slice, frames: list[Frame], jobs: list[tuple[list[Piece], "Future[Sums]"]]) -> Read:
         """Pieces added up block by block, in the order of the elements."""
         done = [job.result() for _, job in jobs]
         first = np.flatnonzero(np.diff([block for run, _ in jobs for block, _, _ in run], prepend=-1))
         sums = {key: np.add.reduceat(np.concatenate([part[key] for part in done]), first) for key in done[0]} if done else {}
-        rows = list(records(frames, sums, piece.blocks[:, 1])) if frames else []
+        rows = list(records(frames, sums, piece.blocks[:, 1]))
         read = Read(piece.slice_id, rows, keep_samples(self.weights, piece.members, piece.kept))
         for view in piece.members.values():
             self.weights.forget(view)
@@ -157,26 +153,6 @@ def keep_samples(weights: Weights, members: Mapping[str, View], blocks: NDArray[
     """The raw elements of the evidence blocks, of every model that holds the slice."""
     samples = {}
     for model, view in members.items():
-        width = FORMATS[view["dtype"]].width
-        raw = np.empty(int(blocks[:, 1].sum()) * width, np.uint8)
-        scales, filled = [], 0
-        for start, length in _merged(blocks.tolist()):
-            weights.raw(view, start, length, out=raw[filled : filled + length * width])
-            filled += length * width
-            scales.append(weights.scales(view, start, length))
-        samples[model] = Sample(raw, view["dtype"], None if scales[0] is None else np.concatenate(scales), view.get("through") or None)
+        raw = np.empty(int(blocks[:, 1].sum()) * FORMATS[view["dtype"]].width, np.uint8)
+        samples[model] = Sample(raw, view["dtype"], weights.stretches(view, blocks.tolist(), raw), view.get("through") or None)
     return samples
-
-
-def _merged(blocks: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Adjoining (start, length) as one: a slice kept whole costs one read, not one per block."""
-    start = length = 0
-    for block_start, block_length in blocks:
-        if length and block_start == start + length:
-            length += block_length
-            continue
-        if length:
-            yield start, length
-        start, length = block_start, block_length
-    if length:
-        yield start, length

@@ -35,9 +35,12 @@ Key = tuple[str, str, str]
 Sums = dict[tuple[str, ...], Array]
 """By (audited, donor, base): float64 [pieces, 12], columns TRIO; by (donor, donor, base): float64 [pieces]; by (): nonfinite, float64 [pieces]."""
 
-TRIO = ("uu", "ub", "bb", "uv", "bv", "vv", "rounding", "equal_base", "parents_agree", "all_agree", "equal_donor", "opposite_sign")
+TRIO = ("uu", "ub", "bb", "uv", "bv", "vv", "rounding", "moved", "parents_differ", "any_differs", "donor_differs", "opposite_sign")
 
 LITTLE = 1 << 28  # bytes: the array formulas take 1.7 s for them; loading the compiled kernel takes 1.0, and 1.7 where it has to be compiled
+COUNTED = TRIO[TRIO.index("moved") :]
+"""Elements that differ: audited from base, donor from base, either of them, audited from donor; and those that moved to opposite sides of base."""
+
 TINY = 2.0**-110  # a subnormal float32 product is at most 2^-150 off: 2^-40 of squares that are this large on average
 
 
@@ -134,9 +137,9 @@ def _doubtful(sums: Sums, lengths: NDArray[np.int64]) -> NDArray[np.bool_]:
         if values.ndim == 1:
             found |= ~np.isfinite(values)
             continue
-        uu, _, bb, _, _, vv, rounding, still, parents_agree, *_ = values.T
+        uu, _, bb, _, _, vv, rounding, moved, parents_differ, *_ = values.T
         found |= ~np.isfinite(values).all(axis=1) | (bb < least) | (rounding < least)
-        found |= (uu < least) & (still < lengths) | (vv < least) & (parents_agree < lengths)
+        found |= (uu < least) & (moved > 0) | (vv < least) & (parents_differ > 0)
     return found
 
 
@@ -183,31 +186,36 @@ def records(frames: Sequence[Frame], sums: Sums, lengths: NDArray[np.int64]) -> 
 
     sums: of whole blocks. lengths: int64 [blocks], in elements.
     """
-    for block, length in enumerate(lengths.tolist()):
-        skipped = int(sums[()][block])
-        for frame in frames:
-            record: dict[str, object] = {"model": frame.audited, "base": frame.base, "block": block, "nonfinite": skipped, "n": length - skipped}
-            for i, donor in enumerate(frame.donors):
-                trio = dict(zip(TRIO, sums[frame.audited, donor, frame.base][block].tolist(), strict=True))
-                if i == 0:
-                    record |= {key: trio[key] for key in ("uu", "ub", "bb", "rounding")}
-                    record["equal_base"] = int(trio["equal_base"])
-                record |= {f"uv.{donor}": trio["uv"], f"bv.{donor}": trio["bv"], f"vv.{donor}.{donor}": trio["vv"]}
-                for other in frame.donors[i + 1 :]:
-                    record[f"vv.{donor}.{other}"] = float(sums[donor, other, frame.base][block])
-                record |= {f"{key}.{donor}": count for key, count in _counts(trio, length - skipped).items()}
-            yield record
+    tables = [_columns(frame, sums, lengths) for frame in frames]
+    for rows in zip(*(zip(*table.values(), strict=True) for table in tables), strict=True):
+        yield from (dict(zip(table, row, strict=True)) for table, row in zip(tables, rows, strict=True))
 
 
-def _counts(trio: Mapping[str, float], n: int) -> dict[str, int]:
+def _columns(frame: Frame, sums: Sums, lengths: NDArray[np.int64]) -> dict[str, list]:
+    """What records says of one frame, by name, each with a value per block."""
+    skipped = sums[()].astype(np.int64)
+    n = lengths - skipped
+    columns: dict[str, Any] = {"model": [frame.audited] * n.size, "base": [frame.base] * n.size, "block": range(n.size), "nonfinite": skipped, "n": n}
+    for i, donor in enumerate(frame.donors):
+        trio = dict(zip(TRIO, sums[frame.audited, donor, frame.base].T, strict=True))
+        counted = {key: trio[key].astype(np.int64) for key in COUNTED}
+        if i == 0:
+            columns |= {key: trio[key] for key in ("uu", "ub", "bb", "rounding")} | {"equal_base": n - counted["moved"]}
+        columns |= {f"uv.{donor}": trio["uv"], f"bv.{donor}": trio["bv"], f"vv.{donor}.{donor}": trio["vv"]}
+        columns |= {f"vv.{donor}.{other}": sums[donor, other, frame.base] for other in frame.donors[i + 1 :]}
+        columns |= {f"{key}.{donor}": counts for key, counts in _counts(counted, n).items()}
+    return {name: values.tolist() if isinstance(values, np.ndarray) else list(values) for name, values in columns.items()}
+
+
+def _counts(counted: Mapping[str, NDArray[np.int64]], n: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
     """The counts for one donor, from those that the kernels make."""
-    still, parents_agree, all_agree = (int(trio[key]) for key in ("equal_base", "parents_agree", "all_agree"))
-    both_moved = n - still - parents_agree + all_agree
+    moved, parents_differ, any_differs = (counted[key] for key in ("moved", "parents_differ", "any_differs"))
+    both_moved = moved + parents_differ - any_differs
     return {
-        "equal_donor": int(trio["equal_donor"]),
-        "parents_agree": parents_agree,
-        "moved_alone": parents_agree - all_agree,
-        "stayed_alone": still - all_agree,
-        "same_sign": both_moved - int(trio["opposite_sign"]),
+        "equal_donor": n - counted["donor_differs"],
+        "parents_agree": n - parents_differ,
+        "moved_alone": any_differs - parents_differ,
+        "stayed_alone": any_differs - moved,
+        "same_sign": both_moved - counted["opposite_sign"],
         "both_moved": both_moved,
     }

@@ -44,8 +44,8 @@ def trio_sums(s: Numbers, d: Numbers, b: Numbers, edges: NDArray[np.int64], smal
     for piece, audited, donor, x in _chunks(edges, s, d, b):
         u, v = audited - x, donor - x
         binade = _binade(audited, smallest)
-        still, parents_agree = u == 0, v == 0
-        counts = [still, parents_agree, still & parents_agree, audited == donor, (u > 0) & (v < 0) | (u < 0) & (v > 0)]
+        moved, parents_differ = u != 0, v != 0
+        counts = [moved, parents_differ, moved | parents_differ, audited != donor, (u > 0) & (v < 0) | (u < 0) & (v > 0)]
         factors = [(u, u), (u, x), (x, x), (u, v), (x, v), (v, v), (binade, binade)]
         out[piece] += [*(_inner(x, y) for x, y in factors), *map(np.count_nonzero, counts)]
     return out

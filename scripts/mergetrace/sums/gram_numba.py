@@ -26,7 +26,7 @@ LANES = {"BF16": "<u2", "F16": "<i2", "F32": "<f4", "F64": "<f8", "F8_E4M3": "u1
 NAMES = {from_dtype(np.dtype(lane)): name for name, lane in LANES.items()}
 FLAGS = {"nogil": True, "error_model": "numpy"}
 ANY_ORDER = ("reassoc", "contract", "nsz")  # of float64 sums; float32 ones are rounded in the order that gram.py states
-CHUNK = 1 << 15  # elements of each model read at once by file_sums: a multiple of GROUP; three models' lie in a core's second cache
+CHUNK = 1 << 16  # elements of each model read at once by file_sums: a multiple of GROUP; three models' lie in a core's second cache
 BYTES = 64 if binding.get_host_cpu_features().get("avx512bw") else 32  # of a vector register
 
 _pread = types.ExternalFunction("pread", types.int64(types.int32, types.uintp, types.uintp, types.int64))
@@ -117,7 +117,10 @@ def _trio(typing: Any, s: Any, d: Any, b: Any, out: Any, smallest: Any) -> Any:
             e = _binade(build, audited, arguments[4])
             return [(u, u), (u, x), (x, x), (u, v), (x, v), (v, v), (e, e)]
 
-        return _pass(context, builder, signature, arguments, factors, 7, 5)
+        def marks(build: Any, audited: Value, donor: Value, x: Value) -> list[Value]:
+            return _marks(build, audited, donor, x, arguments[4])
+
+        return _pass(context, builder, signature, arguments, factors, 7, marks, 5)
 
     return types.void(s, d, b, out, smallest), generate
 
@@ -130,19 +133,19 @@ def _cross(typing: Any, d: Any, e: Any, b: Any, out: Any) -> Any:
         def factors(build: Any, one: Value, other: Value, x: Value) -> list[tuple[Value, Value]]:
             return [(build.fsub(one, x), build.fsub(other, x))]
 
-        return _pass(context, builder, signature, arguments, factors, 1, 0)
+        return _pass(context, builder, signature, arguments, factors, 1)
 
     return types.void(d, e, b, out), generate
 
 
-def _pass(context: Any, b: Any, signature: Any, arguments: Any, factors: Callable, terms: int, counted: int) -> Any:
+def _pass(context: Any, b: Any, signature: Any, values: Any, factors: Callable, terms: int, marks: Callable | None = None, counted: int = 0) -> Any:
     """Code that reads three arrays once: whole groups in float32 where all three are narrow, what is left in float64.
 
-    factors: of the three models' numbers, the `terms` pairs whose products are summed. counted: how many of _compared's masks are counted after
-    them. A column of a group is gone through once for each half of a register and once for the counts, so that all sums stay in registers;
-    the numbers are in the first cache by then.
+    factors: of the three models' numbers, the `terms` pairs whose products are summed. marks: likewise the `counted` vectors of ones and
+    zeros that are counted after them. A group is gone through for the counts, in the order of memory, which the processor foresees; then, in its
+    first cache, a column at a time, once for each half of a register. So all sums stay in registers.
     """
-    arrays = [context.make_array(kind)(context, b, value) for kind, value in zip(signature.args[:4], arguments[:4], strict=True)]
+    arrays = [context.make_array(kind)(context, b, value) for kind, value in zip(signature.args[:4], values[:4], strict=True)]
     pointers, out = [array.data for array in arrays[:3]], arrays[3].data
     names = [NAMES[kind.dtype] for kind in signature.args[:3]]
     by_code = len(set(names)) == 1 and isinstance(pointers[0].type.pointee, ir.IntType)
@@ -152,10 +155,10 @@ def _pass(context: Any, b: Any, signature: Any, arguments: Any, factors: Callabl
     def stage(first: Value, length: int, real: ir.Type, group: int, rows: int) -> Value:
         """Sum groups of elements, from `first` on, as far as whole ones go, in vectors of `length` elements; where it stopped."""
         halves, row = (2 if real is F32 else 1), group // rows
-        lanes = ir.VectorType(F64, length // halves)
-        lane = I16 if by_code else I32 if seen is F32 else I64
-        marks = ir.VectorType(I64 if lane is I64 else I32, length)
-        totals, counts = [_zeroed(b, lanes) for _ in range(terms)], [_zeroed(b, marks) for _ in range(counted)]
+        lanes = ir.VectorType(real, length // halves)
+        ones = ir.VectorType(I16 if by_code and length > 1 else I32 if seen is F32 else I64, length)
+        totals = [_zeroed(b, ir.VectorType(F64, max(1, lanes.count // 2))) for _ in range(terms)]
+        counts = [_zeroed(b, ir.VectorType(I32, length // 2) if ones.element is I16 else ones) for _ in range(counted)]
         end = b.sub(size, b.urem(b.sub(size, first), I64(group)))
 
         @contextmanager
@@ -164,9 +167,17 @@ def _pass(context: Any, b: Any, signature: Any, arguments: Any, factors: Callabl
                 yield [_loaded(b, pointer, b.add(at, b.mul(loop.index, I64(step))), length) for pointer in pointers]
 
         with cgutils.for_range_slice(b, first, end, I64(group), I64) as (start, _):
+            if marks:
+                places = [_zeroed(b, ones) for _ in counts]
+                with every(length, start, group // length) as codes:
+                    models = [_rank(b, code) if by_code else _number(b, code, name, seen) for code, name in zip(codes, names, strict=True)]
+                    for place, mark in zip(places, marks(b, *models), strict=True):
+                        b.store(b.add(b.load(place), b.zext(mark, ones)), place)
+                for count, place in zip(counts, places, strict=True):
+                    b.store(b.add(b.load(count), _paired(b, b.load(place))), count)
             with cgutils.for_range_slice(b, start, b.add(start, I64(row)), I64(length), I64) as (at, _):
                 for half in range(halves):
-                    sums = [_zeroed(b, ir.VectorType(real, lanes.count)) for _ in range(terms)]
+                    sums = [_zeroed(b, lanes) for _ in range(terms)]
                     with every(row, at, rows) as codes:
                         part = [_half(b, code, half) for code in codes] if halves == 2 else codes
                         numbers = [_number(b, code, name, real) for code, name in zip(part, names, strict=True)]
@@ -174,15 +185,7 @@ def _pass(context: Any, b: Any, signature: Any, arguments: Any, factors: Callabl
                         for place, (x, y) in zip(sums, factors(b, *numbers), strict=True):
                             b.store(b.fadd(b.load(place), b.fmul(x, y, flags), flags), place)
                     for total, place in zip(totals, sums, strict=True):
-                        b.store(b.fadd(b.load(total), b.fpext(b.load(place), lanes), ANY_ORDER), total)
-            if counted:
-                places = [_zeroed(b, ir.VectorType(lane, length)) for _ in counts]
-                with every(length, start, group // length) as codes:
-                    models = [_rank(b, code) if by_code else _number(b, code, name, seen) for code, name in zip(codes, names, strict=True)]
-                    for place, mask in zip(places, _compared(b, *models), strict=True):
-                        b.store(b.sub(b.load(place), b.sext(mask, place.type.pointee)), place)
-                for count, place in zip(counts, places, strict=True):
-                    b.store(b.add(b.load(count), b.zext(b.load(place), marks)), count)
+                        b.store(b.fadd(b.load(total), _folded(b, b.load(place)), ANY_ORDER), total)
         for term, place in enumerate([*totals, *counts]):
             vector = b.load(place)
             for number in (b.extract_element(vector, I32(lane)) for lane in range(vector.type.count)):
@@ -222,10 +225,9 @@ def _binade(b: Any, number: Value, smallest: Value) -> Value:
     """2^max(floor(log2 |number|), e_min): the exponent bits alone are that power of two. smallest: 2^e_min, a float64 scalar."""
     bits, exponent = (I32, 0x7F80_0000) if number.type.element is F32 else (I64, 0x7FF0_0000_0000_0000)
     code = b.bitcast(number, _like(number, bits))
-    power = b.bitcast(b.and_(code, _all(code, exponent)), number.type)
-    least = b.insert_element(number.type(ir.Undefined), b.fptrunc(smallest, number.type.element), I32(0))
-    least = b.shuffle_vector(least, least, _like(number, I32)([0] * number.type.count))
-    return b.select(b.fcmp_ordered(">", power, least), power, least)
+    power = b.and_(code, _all(code, exponent))
+    least = b.bitcast(_spread(b, b.fptrunc(smallest, number.type.element), number.type), code.type)
+    return b.bitcast(b.select(b.icmp_signed(">", power, least), power, least), number.type)
 
 
 def _rank(b: Any, code: Value) -> Value:
@@ -234,31 +236,50 @@ def _rank(b: Any, code: Value) -> Value:
     return b.sext(ranks, _like(code, I16))
 
 
-def _compared(b: Any, audited: Value, donor: Value, x: Value) -> list[Value]:
-    """The masks of what gram.TRIO counts, of numbers or of ranks."""
+def _marks(b: Any, audited: Value, donor: Value, x: Value, positive: Value) -> list[Value]:
+    """A one for each element that gram.COUNTED counts, of numbers or of ranks. positive: any positive float64 scalar.
+
+    Of ranks no comparison is made: AVX-512's results are masks, which take longer to count. min(difference, 1) is the same number; the compiler would
+    make a comparison of it if it knew that the 1 is one.
+    """
     if isinstance(x.type.element, ir.IntType):
-        test = b.icmp_signed
-        u, v = (b.sext(_apart(b, model, x), _like(x, I32)) for model in (audited, donor))  # instructions multiply 16 bits and give the upper half
-        high = b.trunc(b.lshr(b.mul(u, v), _all(u, 16)), x.type)
-        opposite = b.icmp_signed("<", high, _all(high, 0))
-    else:
-        test = b.fcmp_ordered
-        up, down = ([test(sign, model, x) for model in (audited, donor)] for sign in (">", "<"))
-        opposite = b.or_(b.and_(up[0], down[1]), b.and_(down[0], up[1]))
-    still, agree = test("==", audited, x), test("==", donor, x)
-    return [still, agree, b.and_(still, agree), test("==", audited, donor), opposite]
+        one = _spread(b, b.add(b.trunc(b.lshr(b.bitcast(positive, I64), I64(63)), I16), I16(1)), x.type)  # its sign bit + 1
+        u, v = (_binary(b, "ssub.sat", model, x) for model in (audited, donor))  # at most what 16 bits hold: with the right sign
+        moved, parents_differ = (_binary(b, "umin", difference, one) for difference in (u, v))
+        donor_differs = _binary(b, "umin", b.xor(audited, donor), one)
+        product = b.mul(b.sext(u, _like(u, I32)), b.sext(v, _like(v, I32)))  # instructions multiply 16 bits and give the upper half
+        return [moved, parents_differ, b.or_(moved, parents_differ), donor_differs, b.trunc(b.lshr(product, _all(product, 31)), x.type)]
+    differ = [b.fcmp_unordered("!=", *pair) for pair in ((audited, x), (donor, x), (audited, donor))]
+    up, down = ([b.fcmp_ordered(sign, model, x) for model in (audited, donor)] for sign in (">", "<"))
+    return [*differ[:2], b.or_(*differ[:2]), differ[2], b.or_(b.and_(up[0], down[1]), b.and_(down[0], up[1]))]
 
 
-def _apart(b: Any, rank: Value, other: Value) -> Value:
-    """rank - other, or the most that 16 bits hold: its sign is right."""
-    name = f"llvm.ssub.sat.v{rank.type.count}i16"
-    return b.call(cgutils.get_or_insert_function(b.module, ir.FunctionType(rank.type, [rank.type] * 2), name), [rank, other])
+def _binary(b: Any, name: str, x: Value, y: Value) -> Value:
+    """LLVM's operation of two vectors of 16-bit integers."""
+    kind = ir.FunctionType(x.type, [x.type] * 2)
+    return b.call(cgutils.get_or_insert_function(b.module, kind, f"llvm.{name}.v{x.type.count}i16"), [x, y])
 
 
 def _half(b: Any, codes: Value, odd: int) -> Value:
     """The codes of the even or of the odd elements, each in 32 bits."""
     words = b.bitcast(b.zext(codes, _like(codes, I16)), ir.VectorType(I32, codes.type.count // 2))
     return b.lshr(words, _all(words, 16)) if odd else b.and_(words, _all(words, 0xFFFF))
+
+
+def _folded(b: Any, sums: Value) -> Value:
+    """Sums as float64, the first half of them added to the second, which leaves half as many registers to keep; a single one as it is."""
+    wide = b.fpext(sums, _like(sums, F64))
+    if (count := wide.type.count) == 1:
+        return wide
+    first, second = (b.shuffle_vector(wide, wide, ir.VectorType(I32, count // 2)([*part])) for part in (range(count // 2), range(count // 2, count)))
+    return b.fadd(first, second, ANY_ORDER)
+
+
+def _paired(b: Any, counts: Value) -> Value:
+    """Counts of 16 bits two by two, in 32 bits; wider ones as they are."""
+    if counts.type.element is not I16:
+        return counts
+    return b.add(_half(b, counts, 0), _half(b, counts, 1))
 
 
 def _loaded(b: Any, pointer: Value, first: Value, length: int) -> Value:
@@ -276,6 +297,12 @@ def _add(b: Any, out: Value, index: int, number: Value) -> None:
 
 def _like(vector: Value, element: ir.Type) -> ir.VectorType:
     return ir.VectorType(element, vector.type.count)
+
+
+def _spread(b: Any, scalar: Value, kind: ir.VectorType) -> Value:
+    """A vector that holds a scalar everywhere."""
+    first = b.insert_element(kind(ir.Undefined), scalar, I32(0))
+    return b.shuffle_vector(first, first, ir.VectorType(I32, kind.count)([0] * kind.count))
 
 
 def _all(vector: Value, number: float) -> Value:

@@ -56,8 +56,8 @@ class Kernel:
 
         def sums(audited: torch.Tensor, donor: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
             u, v, binade = audited - x, donor - x, _binade(audited, smallest)
-            still, parents_agree = u == 0, v == 0
-            counted = [still, parents_agree, still & parents_agree, audited == donor, (u > 0) & (v < 0) | (u < 0) & (v > 0)]
+            moved, parents_differ = u != 0, v != 0
+            counted = [moved, parents_differ, moved | parents_differ, audited != donor, (u > 0) & (v < 0) | (u < 0) & (v > 0)]
             products = torch.stack([u * u, u * x, x * x, u * v, x * v, v * v, binade * binade], dim=1)
             return torch.cat([_summed(products), torch.stack(counted, dim=1).sum(2, dtype=torch.float64)], dim=1)
 
