@@ -211,10 +211,10 @@ def _line(path: str, key: str) -> str:
 def table(folder: Path, threads: int, runs: int) -> str:
     """Everything measured in turn, as markdown."""
     size = sum((folder / name / "model.safetensors").stat().st_size for name in NAMES) / 1e9
-    cat(folder)  # into the page cache
     found: dict[str, list[dict[str, float]]] = {method: [] for method in METHODS}
     for _ in range(runs):
         for method, results in found.items():
+            cat(folder)  # into the page cache; and the same has just run before every method
             results.append(measured(method, folder, threads, runs))
     memory = measured("memory", folder, threads, runs)
     cache = measured("cache", folder, threads, runs)
