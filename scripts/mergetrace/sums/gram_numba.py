@@ -11,20 +11,20 @@ from typing import Any
 
 import numpy as np
 from llvmlite import binding, ir
-from numba import from_dtype, njit, types
+from numba import from_dtype, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from mergetrace.models.weights import scaled
 from mergetrace.numerics.dtypes import FORMATS, decode
+from mergetrace.sums.compiling import compiled
 from mergetrace.sums.gram_arrays import GROUP, ROWS, buffer, narrow  # noqa: F401 - `buffer` is part of what a kernel offers
 
 LANES = {"BF16": "<u2", "F16": "<i2", "F32": "<f4", "F64": "<f8", "F8_E4M3": "u1", "F8_E5M2": "i1"}
 """The array type that stands for each dtype: numba compiles one kernel per combination, when it is first met, and keeps it on disk."""
 
 NAMES = {from_dtype(np.dtype(lane)): name for name, lane in LANES.items()}
-FLAGS = {"nogil": True, "error_model": "numpy"}
 ANY_ORDER = ("reassoc", "contract", "nsz")  # of float64 sums; float32 ones are rounded in the order that gram.py states
 CHUNK = 1 << 16  # elements of each model read at once by file_sums: a multiple of GROUP; three models' lie in a core's second cache
 BYTES = 64 if binding.get_host_cpu_features().get("avx512bw") else 32  # of a vector register
@@ -41,15 +41,7 @@ def load(raw: NDArray[np.uint8], dtype: str, scales: NDArray[np.float64] | None)
     return raw.view(LANES[dtype]) if scales is None else scaled(decode(raw, dtype), scales)
 
 
-def _compiled(function: Any) -> Any:
-    """`function` compiled on first use; kept beside the source or in the user's cache, and nowhere where neither can be written."""
-    try:
-        return njit(cache=True, **FLAGS)(function)
-    except RuntimeError:  # numba found no folder to write to
-        return njit(**FLAGS)(function)
-
-
-@_compiled
+@compiled
 def trio_sums(s: Any, d: Any, b: Any, edges: NDArray[np.int64], smallest: float) -> NDArray[np.float64]:
     """gram_arrays.trio_sums, of stored numbers."""
     out = np.zeros((edges.size - 1, 12))
@@ -59,7 +51,7 @@ def trio_sums(s: Any, d: Any, b: Any, edges: NDArray[np.int64], smallest: float)
     return out
 
 
-@_compiled
+@compiled
 def cross_sums(d: Any, e: Any, b: Any, edges: NDArray[np.int64]) -> NDArray[np.float64]:
     """gram_arrays.cross_sums, of stored numbers."""
     out = np.zeros(edges.size - 1)
@@ -69,7 +61,7 @@ def cross_sums(d: Any, e: Any, b: Any, edges: NDArray[np.int64]) -> NDArray[np.f
     return out
 
 
-@_compiled
+@compiled
 def file_sums(
     files: NDArray[np.int32],
     starts: NDArray[np.int64],
