@@ -55,7 +55,7 @@ def write_readme(path: Path, rows: list[Row], every: list[Row], planned: int, ol
         *heads,
         *(f"| {name} | " + " | ".join(measure(part) for part in parts.values()) + " |" for name, measure in MEASURES.items()),
         "",
-        "Deterministic merges without a recipe end in `other_merge` or `inconclusive`: " + "; ".join(_without_recipe(rows)) + ".",
+        "Deterministic merges without a recipe end in `other_merge` or `inconclusive`: " + ("; ".join(_without_recipe(rows)) or "none") + ".",
         "",
         "Rates carry Wilson 95 % intervals. Cases of one family share their trainings and are not independent: the intervals are optimistic.",
         "",
