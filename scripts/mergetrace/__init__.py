@@ -34,6 +34,7 @@ sums: weights read once
     frames             who is compared with whom
     gram               the sums every later number is made of
     gram_arrays, gram_numba, gram_torch   as formulas on arrays; compiled, faster than files are read; on a GPU
+    compiling          what was compiled, kept on disk
     deltas             slices read once, the next run while this one is summed
     evidence           the kept sample
 
