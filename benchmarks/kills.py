@@ -37,7 +37,7 @@ from workflow.conftest import copy_workflow  # noqa: E402
 
 from frontdoor import run, say  # noqa: E402
 from mergetrace.files import write_text  # noqa: E402
-from mergetrace.leftovers import RUN  # noqa: E402
+from mergetrace.owner import RUN  # noqa: E402
 
 RUNS = (("summed", 8), ("demo", 14), ("summed", 8))
 """What is run, and how often each run is killed. Every run starts from nothing; the demo trains its models too."""

@@ -11,8 +11,9 @@ from mergetrace.bundle.bundled import FINDINGS, TABLES, VERIFIER
 from mergetrace.configuration import bases, check_sources, check_vllm, complete, load_schema, models_of, published
 from mergetrace.errors import AuditError
 from mergetrace.files import write_json
-from mergetrace.leftovers import RUN, mark, problems, started, unrecorded
+from mergetrace.leftovers import problems, started, unrecorded
 from mergetrace.models.streaming import awaited, check_batches, fetched_name, needed
+from mergetrace.owner import RUN, mark
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
 

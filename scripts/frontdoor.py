@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from mergetrace.errors import AuditError
 from mergetrace.files import NO_ROOM
+from mergetrace.owner import abandoned
 from mergetrace.sums.frames import Frame
 
 
@@ -16,7 +17,13 @@ def say(text: str) -> None:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run `main`; exit 1 with one readable line for what a user can cause, 130 on Ctrl-C; defects keep their traceback."""
+    """Run `main`; exit 1 with one readable line for what a user can cause, 130 on Ctrl-C; defects keep their traceback.
+
+    A job whose Snakemake is gone makes nothing. Snakemake notes what a job makes a moment after it has started it: killed in between, it would
+    leave a job whose results nothing says anything about, neither that they are unfinished nor what they were made from.
+    """
+    if abandoned():
+        sys.exit("mergetrace: the Snakemake that started this job is gone; run `make resume`")
     try:
         main()
     except AuditError as error:

@@ -7,7 +7,8 @@ imports from those above it only:
     files              outputs that appear whole or not at all
     readable           numbers and strangers' text as people read them
     configuration      the validated configuration
-    leftovers          what an interrupted run leaves behind, and whose it is
+    owner              which Snakemake started a job
+    leftovers          what an interrupted run leaves behind
 
 numerics: numbers as they are stored
     dtypes             how they decode, and the lattices they lie on

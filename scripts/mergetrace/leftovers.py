@@ -15,8 +15,7 @@ from typing import Any
 
 import psutil
 
-RUN = "MERGETRACE_RUN"
-"""The environment variable in which every process of a job finds whose it is; see `mark`."""
+from mergetrace.owner import RUN, mark
 
 QUEUE = ("squeue", "--me", "--noheader", "--states=PENDING,RUNNING,SUSPENDED,COMPLETING,CONFIGURING", "--format=%i|%j|%Z")
 """Asks SLURM for our jobs: id, name, and the folder that each was submitted from."""
@@ -33,12 +32,6 @@ HALF_WRITTEN = re.compile(r"\..+\.[0-9]+\.partial")  # see files.whole
 def started(arguments: Sequence[str], executor: str) -> dict[str, Any]:
     """What is noted of a run when it starts: its command line, what carries out its jobs, and where Snakemake runs."""
     return {"arguments": list(arguments), "executor": executor, "host": socket.gethostname(), "process": os.getpid()}
-
-
-def mark(pid: int, folder: Path) -> str:
-    """The value of RUN for the jobs of the Snakemake `pid` in `folder`. The folder is part of it because the variable is inherited: what is
-    started from within another folder's job, a Snakemake of this folder for one, carries that folder's mark."""
-    return f"{pid} {folder.resolve()}"
 
 
 def is_snakemake(pid: int, folder: Path) -> bool:

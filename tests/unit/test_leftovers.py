@@ -12,8 +12,10 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from mergetrace.leftovers import RUN, UNFINISHED, cluster_jobs, end, half_written, is_snakemake, mark, orphans, problems, started, unrecorded
+from mergetrace.leftovers import UNFINISHED, cluster_jobs, end, half_written, is_snakemake, orphans, problems, started, unrecorded
+from mergetrace.owner import RUN, mark
 
+ROOT = Path(__file__).parents[2]
 RUN_ID = "mergetrace_c86e44e5-7046-4a89-b2ce-19a8a0a8ec7f"
 
 
@@ -100,6 +102,16 @@ def test_a_snakemake_at_work_keeps_its_jobs(tmp_path, sleeper, inherited):
         alive.kill()
     assert not is_snakemake(alive.pid, tmp_path)
     assert [process.pid for process in orphans(tmp_path)] == [job.pid]
+
+
+@pytest.mark.parametrize(("run", "abandoned"), [(gone, True), (os.getpid, False), (lambda: 1, False), (None, False)])
+def test_a_job_whose_snakemake_is_gone_makes_nothing(tmp_path, run, abandoned):
+    """Process 1 is somebody else's where we are not root."""
+    env = {name: value for name, value in os.environ.items() if name != RUN} | ({RUN: mark(run(), tmp_path)} if run else {})
+    command = [sys.executable, ROOT / "scripts/manifest.py", "--help"]
+    done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == abandoned
+    assert done.stderr == ("mergetrace: the Snakemake that started this job is gone; run `make resume`\n" if abandoned else "")
 
 
 def test_what_is_noted_of_a_run():
