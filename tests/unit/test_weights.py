@@ -67,7 +67,8 @@ def test_an_expert_is_the_same_numbers_fused_or_apart(tmp_path):
 def test_evidence_keeps_the_stored_bytes_and_reads_back(tmp_path):
     weight, scale, meaning = quantised(1)
     model = {"model.layers.0.a.weight": weight, "model.layers.0.a.weight_scale_inv": scale}
-    folders, plan = planned(tmp_path, {"suspect": model, "base": model, "donor": model})
+    plain = torch.from_numpy(meaning).bfloat16()  # which lies in the file as it is, and is read the short way
+    folders, plan = planned(tmp_path, {"suspect": model, "base": model, "donor": {"model.layers.0.a.weight": plain}})
     blocks = evidence_blocks("a", 60_000, 4, 100, seed=0)
     with Weights(folders) as weights:
         samples = keep_samples(weights, {view["model"]: view for view in plan}, blocks)
@@ -77,6 +78,7 @@ def test_evidence_keeps_the_stored_bytes_and_reads_back(tmp_path):
     assert slice_id == 5
     assert set(read) == {"suspect", "base", "donor"}
     assert (read["suspect"].values() == meaning.reshape(-1)[places]).all()
+    assert (read["donor"].values() == plain.double().numpy().reshape(-1)[places]).all()
     low, high = read["suspect"].midpoints()
     assert ((low < read["suspect"].values()) & (read["suspect"].values() < high)).all()
 

@@ -19,21 +19,15 @@ class Kept(FunctionCache):
         try:
             return super().load_overload(signature, target)
         except Exception:  # it unpickles: a damaged file can raise anything
-            self._gone()
+            try:
+                self.flush()  # forgets all that was kept of the function
+            except OSError:
+                self.disable()
             return None
 
     def save_overload(self, signature: Any, compiled: Any) -> None:
-        try:
+        with suppress(OSError):
             super().save_overload(signature, compiled)
-        except (OSError, EOFError):
-            self._gone()
-
-    def _gone(self) -> None:
-        """Forget all that was kept of the function, where that can be written down."""
-        try:
-            self.flush()
-        except OSError:
-            self.disable()
 
 
 def compiled(function: Any) -> Any:
