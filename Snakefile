@@ -1,6 +1,6 @@
 # mergetrace: is an open-weights model a hidden blend of other people's models?
 #
-#   models -> manifest -> plan -> layout -> download -> deltas -> fit -> recipe -> remainder -> aggregate -> verdict -> report
+#   models -> manifest -> plan -> layout -> download -> deltas -> fit -> recipe -> remainder, reverse -> aggregate -> verdict -> report
 #                └------> template -> ask -> score ----------------------------------┘
 from snakemake.utils import min_version
 
@@ -23,6 +23,7 @@ include: "rules/deltas.smk"
 include: "rules/fit.smk"
 include: "rules/recipe.smk"
 include: "rules/remainder.smk"
+include: "rules/reverse.smk"
 include: "rules/aggregate.smk"
 include: "rules/template.smk"
 include: "rules/probe.smk"

@@ -19,6 +19,7 @@ def main() -> None:
     parser.add_argument("--deltas", type=Path, nargs="*", default=[], help="of a sample audit: the blocks, from which its sampling error follows")
     parser.add_argument("--recipes", type=Path, required=True)
     parser.add_argument("--remainder", type=Path, required=True)
+    parser.add_argument("--reverse", type=Path, required=True)
     parser.add_argument("--recipe-slices", type=Path, required=True)
     parser.add_argument("--min-bit-exact", type=float, required=True)
     parser.add_argument("--tensors", type=Path, required=True)
@@ -33,12 +34,14 @@ def main() -> None:
     fits = expanded(with_rates(pd.concat(map(pd.read_parquet, arguments.fits), ignore_index=True), pd.read_parquet(arguments.recipe_slices)))
     recipes = {(recipe["model"], recipe["base"]): recipe for recipe in read_json(arguments.recipes)}
     left = {(entry["model"], entry["base"]): entry for entry in read_json(arguments.remainder)}
+    turns = {(entry["model"], entry["base"]): entry["turns"] for entry in read_json(arguments.reverse)}
     pooled = {
         key: {
             **pool(members, donors, arguments.min_bit_exact),
             "mixture": mixture(members, donors),
             "recipe": recipes[key],
             "remainder": left.get(key),
+            "turns": turns[key],
         }
         for key, members in fits.groupby(["model", "base"], sort=False)
     }

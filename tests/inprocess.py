@@ -57,6 +57,8 @@ def audit(folder: Path, models: dict[str, Path], spec: dict[str, Any], **setting
     command("recipe", *roles, "--fits", *fits, "--evidence", *evidence, *width, "--recipes", recipes, "--slices", slices)
     left = folder / "remainder.json"
     command("remainder", *roles, "--plan", plan, "--fits", *fits, "--evidence", *evidence, "--recipes", recipes, *width, *alike, "--output", left)
+    turned = folder / "reverse.json"
+    command("reverse", *roles, "--fits", *fits, "--evidence", *evidence, "--recipes", recipes, "--output", turned)
     tables = [part for name in ("tensors", "controls-table", "layers", "components", "precision") for part in (f"--{name}", folder / f"{name}.csv")]
     pooled = folder / "summary.json"
     command(
@@ -68,6 +70,8 @@ def audit(folder: Path, models: dict[str, Path], spec: dict[str, Any], **setting
         recipes,
         "--remainder",
         left,
+        "--reverse",
+        turned,
         "--recipe-slices",
         slices,
         "--min-bit-exact",

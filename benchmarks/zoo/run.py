@@ -34,7 +34,7 @@ from mergetrace.files import read_json, write_json  # noqa: E402
 from mergetrace.finding.receipt import compose  # noqa: E402
 from mergetrace.finding.verdict import ACCUSING  # noqa: E402
 
-MEASURING = ("manifest", "plan", "layout", "deltas", "fit", "recipe", "remainder", "aggregate")
+MEASURING = ("manifest", "plan", "layout", "deltas", "fit", "recipe", "remainder", "reverse", "aggregate")
 PLAN = {"mode": "full", "cost": {"full": {"read_bytes": 0}}}  # of what was read, no rule asks how much
 MEASURED = ("arch", "seed", "made", "extra", "base", "donors", "controls")  # the fields of a case that its numbers depend on
 

@@ -6,10 +6,7 @@ from mergetrace.finding.traces import Case, Decision, blended, moved_alone, rate
 from mergetrace.finding.wording import left_over
 from mergetrace.readable import percent, rate
 
-FROZEN = (
-    "Each tensor is wholly one parent's. Weights do not say which came first: a finetune of {model} in which these layers were frozen, offered as a "
-    "parent of it, looks the same; check the dates."
-)
+FROZEN = "Each tensor is wholly one parent's."
 UNKNOWN = "{stayed}: a pure blend, by a method not among the recipes."
 SLIGHT = "{stayed}: what came after the merge was too slight for that, or the blend's arithmetic is another one."
 
@@ -34,10 +31,11 @@ def merge(case: Case) -> Decision | None:
         f"The same search reaches {_listed(beside)} (limit {rate(limits['max_control_bit_exact'])}).",
     ]
     if best["method"] == "passthrough":
-        reasons.append(FROZEN.format(model=case.model))
+        reasons.append(FROZEN)
     if alike := [method for method in case.recipe["indistinguishable"] if method != best["method"]]:
         reasons.append(f"On these models {best['method']} and {' and '.join(alike)} give the same elements: which of them was used cannot be told.")
-    return Decision("merge", [*reasons, *_without_controls(case)], blend, base_share, best["method"])
+    rests_on = "whole" if best["method"] == "passthrough" else "recipe"
+    return Decision("merge", [*reasons, *_without_controls(case)], blend, base_share, best["method"], rests_on)
 
 
 def other_merge(case: Case) -> Decision | None:
@@ -59,7 +57,7 @@ def other_merge(case: Case) -> Decision | None:
         f"by comparison {_listed(beside)}.",
         f"Which elements stayed is the pattern of: {mark['family']}. A random choice cannot be replayed bit for bit.",
     ]
-    return Decision("other_merge", [*reasons, *_without_controls(case)], dict.fromkeys(donors), family=mark["family"])
+    return Decision("other_merge", [*reasons, *_without_controls(case)], dict.fromkeys(donors), family=mark["family"], rests_on="drop")
 
 
 def chosen_elements(case: Case) -> Decision | None:
@@ -77,10 +75,10 @@ def chosen_elements(case: Case) -> Decision | None:
             f"{rate(base_share)} of {numbers['informative']:,} informative elements are exactly {case.base}'s, {rate(donor_share)} exactly "
             f"{donor}'s; with {donor}'s elements shuffled {rate(shuffled_chance(case, donor) or 0.0)} would be.",
             f"{_stayed(case, donor)}.",
-            FROZEN.format(model=case.model) if whole else f"Within tensors some elements are {case.base}'s and some {donor}'s.",
+            FROZEN if whole else f"Within tensors some elements are {case.base}'s and some {donor}'s.",
         ]
         family = "passthrough" if whole else "selection"
-        return Decision("other_merge", [*reasons, *_without_controls(case)], {donor: None}, family=family)
+        return Decision("other_merge", [*reasons, *_without_controls(case)], {donor: None}, family=family, rests_on="whole")
     return None
 
 
@@ -97,10 +95,9 @@ def finetune_of_donor(case: Case) -> Decision | None:
             f"{rate(kept)} of {numbers['informative']:,} informative elements are exactly {donor}'s; {_needed(case, donor)}",
             f"No blend of {donor} and {case.base} explains noticeably more ({rate(numbers['coverage'])}); "
             f"{rate(numbers['coverage_base'])} are {case.base}'s.",
-            f"One of {case.model} and {donor} was trained from the other. Weights do not say which came first: this takes {donor} to be the older; "
-            "check the dates.",
+            f"One of {case.model} and {donor} was trained from the other. Weights do not say which came first.",
         ]
-        return Decision("finetune_of_donor", [*reasons, *_without_controls(case)], {donor: numbers["alpha_ols"]}, 0.0)
+        return Decision("finetune_of_donor", [*reasons, *_without_controls(case)], {donor: numbers["alpha_ols"]}, 0.0, rests_on="values")
     return None
 
 
@@ -128,7 +125,7 @@ def merge_then_trained(case: Case) -> Decision | None:
         found = [*reasons, UNKNOWN.format(stayed=_stayed(case, donor)) if pure else _remainder(case)]
         found += [SLIGHT.format(stayed=_stayed(case, donor))] if untouched and slight else []
         found += _without_controls(case)
-        return Decision("other_merge" if pure else "merge_then_trained", found, {donor: alpha}, round(1 - alpha, 12), "blend")
+        return Decision("other_merge" if pure else "merge_then_trained", found, {donor: alpha}, round(1 - alpha, 12), "blend", "blend")
     return None
 
 
@@ -149,8 +146,8 @@ def merge_of_several_then_trained(case: Case) -> Decision | None:
     left = case.summary.get("remainder")
     if left and left["changed"] <= limits["max_unexplained"] * left["elements"]:
         pure = "The others lie within rounding of it, which leaves training nothing to explain: a pure blend whose sums were done in another order."
-        return Decision("other_merge", [found, pure, *_without_controls(case)], blend, base_share, "blend")
-    return Decision("merge_then_trained", [found, _remainder(case), *_without_controls(case)], blend, base_share, method)
+        return Decision("other_merge", [found, pure, *_without_controls(case)], blend, base_share, "blend", "recipe")
+    return Decision("merge_then_trained", [found, _remainder(case), *_without_controls(case)], blend, base_share, method, "recipe")
 
 
 def _untouched(case: Case, donor: str) -> bool:

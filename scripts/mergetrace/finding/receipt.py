@@ -89,6 +89,7 @@ def _finding(decision: Decision, numbers: Mapping[str, Any], base: str, threshol
         "reasons": list(decision.reasons),
         "parents": parents,
         "base": {"name": base, "share": decision.base_share},
+        "order": dict(decision.order),
         "recipe": _recipe(recipe, {int(own): theirs for own, theirs in layers.items()}) if decision.verdict == "merge" else None,
         "after_merge": _after_merge(decision.verdict, recipe["best"], numbers["remainder"], thresholds["max_unexplained"]),
     }

@@ -14,7 +14,10 @@ Summary = Mapping[str, Any]
 @dataclass(frozen=True)
 class Case:
     """What a rule may look at: the audited model, its base and donors, the other models judged beside it, the thresholds, and how its tensors
-    lie (layout.facts; None where nobody looked)."""
+    lie (layout.facts; None where nobody looked).
+
+    dates: by parent, whether its date is before the audited model's, and whose dates these are (see dates.earlier); said_of_dates: the same in words.
+    """
 
     model: str
     base: str
@@ -22,6 +25,8 @@ class Case:
     controls: Mapping[str, Summary]
     thresholds: Mapping[str, float]
     layout: Mapping[str, Any] | None = None
+    dates: Mapping[str, tuple[bool | None, str | None]] = field(default_factory=dict)
+    said_of_dates: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def recipe(self) -> Mapping[str, Any]:
@@ -31,13 +36,19 @@ class Case:
 
 @dataclass(frozen=True)
 class Decision:
-    """A verdict, why, the parents it names with their shares, the base's share (None where no one number exists), the method's family."""
+    """A verdict, why, the parents it names with their shares, the base's share (None where no one number exists), the method's family.
+
+    rests_on: what an accusation rests on: `recipe`, a `blend` of one donor, a `drop` of some of its change, elements taken `whole`, equal `values`.
+    order: by parent, which of it and the audited model came first (see order.Order.as_json).
+    """
 
     verdict: str
     reasons: list[str]
     named: Mapping[str, float | None] = field(default_factory=dict)
     base_share: float | None = None
     family: str | None = None
+    rests_on: str | None = None
+    order: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def rate_of(summary: Summary) -> float | None:

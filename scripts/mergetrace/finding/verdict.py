@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from mergetrace.finding.accusing import chosen_elements, finetune_of_donor, merge, merge_of_several_then_trained, merge_then_trained, other_merge
+from mergetrace.finding.order import in_order, orders
 from mergetrace.finding.traces import Case, Decision, lookalikes, rate_of, shared_step, told_apart
 from mergetrace.readable import decimal, rate
 
@@ -16,21 +17,27 @@ ACCUSING = ("copy", "merge", "other_merge", "merge_then_trained", "finetune_of_d
 
 
 def decide(case: Case) -> Decision:
-    """The first rule that answers, else `inconclusive` with what would settle it.
+    """The first rule that answers, else `inconclusive` with what would settle it; and which of the models came first.
 
-    An accusing verdict outside `accuse_with` becomes `inconclusive` too: its traces are stated, and no parent is named.
+    An accusing verdict becomes `inconclusive` where a parent may be the younger one, and outside `accuse_with`: its traces are stated, and no
+    parent is named.
     """
-    decision = next((decision for rule in RULES if (decision := rule(case)) is not None), _inconclusive(case))
+    answer = next((decision for rule in RULES if (decision := rule(case)) is not None), _inconclusive(case))
     if case.layout:
         lines = [*(f"Undone: {line}" for line in case.layout["undone"]), *(f"Not undone: {line}" for line in case.layout["not_undone"])]
-        decision = replace(decision, reasons=[*decision.reasons, *lines])
-    if decision.verdict not in ACCUSING:
-        return decision
-    told, notes = _beside_lookalikes(case, decision.named)
+        answer = replace(answer, reasons=[*answer.reasons, *lines])
+    decision = _checked(case, answer) if answer.verdict in ACCUSING else answer
+    found = orders(case, answer) if "turns" in case.summary else {}
+    return replace(decision, order={parent: order.as_json() for parent, order in found.items()})
+
+
+def _checked(case: Case, answer: Decision) -> Decision:
+    """An accusation where its donors are told from their like, came first, and the configuration gives such a verdict; else `inconclusive`."""
+    told, notes = _beside_lookalikes(case, answer.named)
     if not told:
-        return Decision("inconclusive", [*decision.reasons, *notes])
-    decision = replace(decision, reasons=[*decision.reasons, *notes])
-    if decision.verdict in case.thresholds["accuse_with"]:
+        return Decision("inconclusive", [*answer.reasons, *notes])
+    decision = in_order(case, replace(answer, reasons=[*answer.reasons, *notes]))
+    if decision.verdict not in ACCUSING or decision.verdict in case.thresholds["accuse_with"]:
         return decision
     note = f"These are the traces of `{decision.verdict}`, a verdict that this configuration does not give (verdict.accuse_with)."
     return Decision("inconclusive", [*decision.reasons, note])

@@ -147,6 +147,13 @@ def _donor(voting: pd.DataFrame, fits: pd.DataFrame, donor: str, alpha: float) -
     }
 
 
+def replayed(fits: pd.DataFrame, donor: str) -> tuple[float, float]:
+    """The blend weight that a donor's replay finds in the voting slices, and its coverage; NaN where no element is informative."""
+    voting = fits[fits["votes"]]
+    informative = voting[f"informative.{donor}"]
+    return _replay_spread(voting[f"replay.{donor}"], informative)[0], _mean(voting[f"coverage.{donor}"], informative)
+
+
 def _replay_spread(alphas: pd.Series, weights: pd.Series) -> tuple[float, float]:
     """The weighted median of the slices' replay weights and the weighted median of their distances from it."""
     known = alphas.notna() & (weights > 0)

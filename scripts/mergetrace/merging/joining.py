@@ -74,26 +74,27 @@ class Joiner:
     def _together(self, tensor: Tensor, slices: Mapping[int, Samples], wanted: set[int]) -> Iterator[Joined]:
         members = self._slices_of[tensor]
         samples = [slices[slice_id] for slice_id in members]
-        audited = joined([one[self.frame.audited] for one in samples])
+        stored = {name: joined([one[name] for one in samples]) for name in self.frame.models}
         ends = np.cumsum([self._count(one) for one in samples]).tolist()
         parts = tuple(part for part in zip(members, [0, *ends[:-1]], ends, strict=True) if part[0] in wanted)
         name = self._about[members[0]]["tensor"] if len(members) == 1 else canonical_name(tensor[1])
         facts = self._facts(tensor, samples)
-        yield from self._joined(name, members[0], facts.values, audited, facts, parts, tuple(ends))
+        yield from self._joined(name, members[0], facts.values, stored, facts, parts, tuple(ends))
 
     def _alone(self, tensor: Tensor, slices: Mapping[int, Samples], facts: Facts, wanted: set[int]) -> Iterator[Joined]:
         for slice_id, samples in slices.items():
             if slice_id in wanted:
                 values = facts.values if len(self._slices_of[tensor]) == 1 else self._values([samples])
                 parts = ((slice_id, 0, self._count(samples)),)
-                yield from self._joined(self._about[slice_id]["tensor"], slice_id, values, samples[self.frame.audited], facts, parts)
+                yield from self._joined(self._about[slice_id]["tensor"], slice_id, values, samples, facts, parts)
 
     def _joined(
-        self, name: str, first: int, values: Mapping[str, Array], audited: Sample, facts: Facts, parts: Any, ends: tuple[int, ...] = ()
+        self, name: str, first: int, values: Mapping[str, Array], stored: Samples, facts: Facts, parts: Any, ends: tuple[int, ...] = ()
     ) -> Iterator[Joined]:
-        audited = audited.on_lattice()
+        audited = stored[self.frame.audited].on_lattice()
         if audited.dtype != "F64":
-            yield Joined(Piece(name, place(self._about[first]["layer"], self._last_layer), values, audited, facts, ends), parts)
+            position = place(self._about[first]["layer"], self._last_layer)
+            yield Joined(Piece(name, position, values, audited, facts, ends, stored), parts)
 
     def _facts(self, tensor: Tensor, samples: Sequence[Samples]) -> Facts:
         gram = gram_of_sums(self._sums[tensor], self.frame.donors)

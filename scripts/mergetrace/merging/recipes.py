@@ -1,7 +1,7 @@
 """Merge recipes: a method with its weights and settings, applied to the parents as the tool does, rounded as the audited model is stored."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -100,7 +100,7 @@ class Piece:
     """Elements of one slice: the parents' decoded values by name (float64 [n]), the audited sample, what is known of the whole tensor.
 
     tensor: its name; position: 0 for the first layer to 1 for the last (see settings.value_at). ends: one past the last element of each slice, where
-    several were joined.
+    several were joined. samples: the parents' elements as stored, by name.
     """
 
     tensor: str
@@ -109,6 +109,7 @@ class Piece:
     audited: Sample
     facts: Facts
     ends: tuple[int, ...] = ()
+    samples: Mapping[str, Sample] = field(default_factory=dict)
 
     # What does not depend on the recipe is worked out once for the hundreds that are tried on a piece.
 

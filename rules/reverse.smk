@@ -1,0 +1,29 @@
+# Whether the parents would be given back from the audited model, as parents that were made from it are.
+rule reverse:
+    input:
+        script="scripts/reverse.py",
+        library=library(
+            numerics="rounding", models="pairing", merging="joining", fit="summaries estimators", search="reversal turning"
+        )
+        + RECIPES,
+        fits=of_batches("results/{audit}/fits/{batch}.parquet"),
+        evidence=of_batches("results/{audit}/evidence/{batch}.safetensors"),
+        recipes="results/{audit}/recipes.json",
+    output:
+        reverse="results/{audit}/reverse.json",
+    log:
+        "results/logs/reverse/{audit}.log",
+    benchmark:
+        "results/benchmarks/reverse.{audit}.tsv"
+    conda:
+        "../envs/weights.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+    params:
+        roles=roles,
+    message:
+        "Turning the recipe of audit {wildcards.audit} round"
+    shell:
+        "python {input.script} {params.roles} --fits {input.fits} --evidence {input.evidence} --recipes {input.recipes} "
+        "--output {output.reverse} 2> {log}"

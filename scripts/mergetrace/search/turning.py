@@ -1,0 +1,36 @@
+"""Which recipes of an audited model are turned round: the best that was found, a plain blend with each donor, a drop of some of a donor's change."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from mergetrace.fit.summaries import replayed
+from mergetrace.merging.recipes import Recipe, from_json, make
+from mergetrace.sums.frames import Frame
+
+WORTH = 0.2  # of a recipe or a blend that gives back less, nothing is called
+ENOUGH = 1 << 22  # elements in all, of slices spread over the model: shares are known to .001 by then
+
+
+def recipes_to_turn(frame: Frame, fits: pd.DataFrame, found: Mapping[str, Any]) -> dict[str, Recipe]:
+    """Every recipe that a verdict may rest on, by `recipe`, `blend {donor}` and `drop {donor}`; empty for a model of which none gives much back.
+
+    fits: of the frame. found: its entry of recipes.json.
+    """
+    best, mark = found["best"], found["signature"]
+    turned = {"recipe": from_json(best)} if best and best["bit_exact_rate"] >= WORTH else {}
+    for donor in frame.donors:
+        alpha, coverage = replayed(fits, donor)
+        if coverage >= WORTH:  # not where it is NaN
+            turned[f"blend {donor}"] = make("linear", {frame.base: 1 - alpha, donor: alpha})
+    for donor, weight in (mark["weights"] if mark and mark["family"] else {}).items():
+        turned[f"drop {donor}"] = make("task_arithmetic", {donor: weight}, base=frame.base)
+    return turned
+
+
+def spread(fits: pd.DataFrame) -> set[int]:
+    """The voting slices whose elements are looked at: every so many, so that they hold about ENOUGH."""
+    voting = fits[fits["votes"]].sort_values("slice_id")
+    stride = max(1, int(voting["n"].sum() // ENOUGH))
+    return set(voting["slice_id"].iloc[::stride].tolist())
