@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mergetrace.finding.traces import Case, Decision, rate_of
+from mergetrace.finding.traces import Case, Decision
 from mergetrace.readable import listing, rate
 
 OLDER, YOUNGER, BETWEEN, SILENT = "older", "younger", "between", "silent"
@@ -51,9 +51,9 @@ def in_order(case: Case, decision: Decision) -> Decision:
 
 
 def _order(case: Case, decision: Decision, parent: str) -> Order:
-    turned, forward = _turn(case, decision, parent)
-    entry = (turned or {}).get(parent)
-    weights = _by_weights(case.thresholds, entry, forward)
+    turn = _turn(case, decision, parent)
+    entry = turn["parents"].get(parent) if turn else None
+    weights = _by_weights(case.thresholds, entry, turn["given_back"]) if entry else SILENT
     reverse, expected = (entry[key] if entry else None for key in ("reverse", "expected"))
     before, by = case.dates.get(parent, (None, None))
     if before is False:
@@ -65,28 +65,22 @@ def _order(case: Case, decision: Decision, parent: str) -> Order:
     return Order(before, by, reverse, expected, weights)
 
 
-def _turn(case: Case, decision: Decision, parent: str) -> tuple[Mapping[str, Any] | None, float | None]:
-    """The recipe turned round that the decision rests on, by parent, and the share of elements that it gives back forwards."""
-    turns, donors = case.summary["turns"], case.summary["donors"]
-    owner = parent if parent in donors else next(iter(decision.named), None)
-    rests_on = decision.rests_on
-    if rests_on in ("whole", "values"):
-        return None, None
-    if rests_on == "drop" and f"drop {owner}" in turns:
-        return turns[f"drop {owner}"]["parents"], case.recipe["signature"]["survivors"]
-    if rests_on == "blend" and f"blend {owner}" in turns:
-        return turns[f"blend {owner}"]["parents"], donors[owner]["coverage"]
-    if "recipe" in turns:
-        return turns["recipe"]["parents"], rate_of(case.summary)
-    return None, None
+def _turn(case: Case, decision: Decision, parent: str) -> Mapping[str, Any] | None:
+    """The recipe turned round that the decision rests on (see search.reversal); None where it rests on none."""
+    if decision.rests_on in ("whole", "values"):
+        return None
+    owner = parent if parent in case.summary["donors"] else next(iter(decision.named), None)
+    turns = case.summary["turns"]
+    return turns.get(f"{decision.rests_on} {owner}", turns.get("recipe"))
 
 
-def _by_weights(limits: Mapping[str, Any], entry: Mapping[str, Any] | None, forward: float | None) -> str:
+def _by_weights(limits: Mapping[str, Any], entry: Mapping[str, Any], forward: float | None) -> str:
     """What the share that comes back says; SILENT where a true and a made parent would look alike, or too little was tested."""
-    if entry is None or entry["reverse"] is None or entry["expected"] is None or entry["elements"] < limits["min_informative"]:
+    reverse, expected = entry["reverse"], entry["expected"]
+    if reverse is None or expected is None or entry["elements"] < limits["min_informative"]:
         return SILENT
-    reverse, expected, margin = entry["reverse"], entry["expected"], limits["max_reverse_over_expected"]
     if expected <= limits["max_expected_reverse"]:
+        margin = min(limits["max_reverse_over_expected"], (1 - expected) / 2)
         if reverse <= expected + margin:
             return OLDER
         return YOUNGER if reverse >= 1 - margin else BETWEEN
@@ -105,58 +99,64 @@ def _stop(case: Case, decision: Decision, parent: str, order: Order) -> str | No
     """Why nobody is accused, None where the order allows it."""
     model = case.model
     if order.before is False and order.by in ("hub", "stated"):
-        return f"{parent} is younger than {model} ({case.said_of_dates.get(parent, order.by)}), so it cannot be its parent; it may have been made from {model}."
+        dates = case.said_of_dates.get(parent, order.by)
+        return f"Order: {parent} is younger than {model} ({dates}), so it cannot be its parent. It may have been made from {model}."
     if order.weights == YOUNGER:
         return (
-            f"Order: {parent} comes back whole from {model} and the other models by the same recipe turned round ({_shares(order)}), as a model does "
-            f"that was computed from {model}. {parent} looks like its child; nobody is accused."
+            f"Order: turned round, the recipe gives {parent} back whole from {model} ({_shares(order)}), as it does a model that was computed "
+            f"from {model}. {parent} looks like its child; nobody is accused."
         )
-    if order.weights == BETWEEN and order.before is None:
-        return (
-            f"Order: not established. Turned round, the recipe gives back more of {parent} than rounding leaves of a true parent and less than all "
-            f"({_shares(order)}): it may have been made from {model}. {_would_settle(parent, model)}"
-        )
-    if parent == case.base or order.before is True or decision.verdict == "copy":
+    if order.before is True:
         return None
-    others = f"{parent} may as well be a finetune of {model} in which some of it was left as it was"
+    if order.weights == BETWEEN:
+        return (
+            f"Order: not established. Turned round, the recipe gives back more of {parent} than rounding leaves of a true parent, and less than all "
+            f"({_shares(order)}): {parent} may have been made from {model}. {_would_settle(parent, model)}"
+        )
+    if parent == case.base or decision.verdict == "copy":
+        return None
+    return f"Order: not established. {_stories(case, decision, parent, order)} {_would_settle(parent, model)}"
+
+
+def _stories(case: Case, decision: Decision, parent: str, order: Order) -> str:
+    """The two accounts that the weights leave open."""
+    model = case.model
     if decision.rests_on == "whole":
         return (
-            f"Order: not established. What {model} shares with {parent} it shares number for number, so two stories fit: {model} was put together from "
-            f"{parent} and {case.base}, or {others}. {_would_settle(parent, model)}"
+            f"What {model} shares with {parent} it shares number for number, so two stories fit: {model} was put together from {parent} and {case.base}, "
+            f"or {parent} is a finetune of {model} in which some of it was left as it was."
         )
-    return (
-        f"Order: not established. The weights fit two stories: {model} was made from {parent}, or {parent} was made from {model}"
-        f"{f' ({_shares(order)})' if order.reverse is not None else ''}. {_would_settle(parent, model)}"
-    )
+    shares = "" if order.reverse is None else f" ({parent} comes back from it by {_shares(order)})"
+    return f"Two stories fit: {model} was made from {parent}, or {parent} was made from {model}{shares}."
 
 
 def _standing(case: Case, decision: Decision, found: Mapping[str, Order]) -> list[str]:
     """What the order of an accusation rests on, in sentences."""
-    model, said = case.model, []
-    for donor in decision.named:
-        order = found[donor]
-        if order.before and order.by != "reverse replay":
-            said.append(f"Order: {donor} is the older ({case.said_of_dates.get(donor, order.by)}).")
-        elif order.before:
-            said.append(
-                f"Order: not established by dates. By the weights alone {donor} is the older: a model computed from {model} in the plain way would come back "
-                f"whole, {donor} does by {_shares(order)}. That is no proof: a forger who draws at random among the numbers that round to {model}'s cannot "
-                f"be told from a true parent. {_would_settle(donor, model)}"
-            )
-        elif decision.verdict == "copy":
-            said.append(f"Order: which of {model} and {donor} was first is not known: two equal models do not say it. {_would_settle(donor, model)}")
+    said = [_stands(case, decision, donor, found[donor]) for donor in decision.named]
     if decision.verdict == "copy" and not decision.named and found[case.base].before is None:
         said.append(
-            f"Order: which of {model} and {case.base} was first is not known; {case.base} is taken for the older because it was offered as the base."
+            f"Order: which of {case.model} and {case.base} was first is not known; {case.base} is taken for the older because it was offered as the base."
         )
     return said
 
 
+def _stands(case: Case, decision: Decision, donor: str, order: Order) -> str:
+    model = case.model
+    if order.before and order.by != "reverse replay":
+        return f"Order: {donor} is older than {model} ({case.said_of_dates.get(donor, order.by)})."
+    if decision.verdict == "copy":
+        return f"Order: which of {model} and {donor} was first is not known; two equal models do not say it. {_would_settle(donor, model)}"
+    return (
+        f"Order: not established by dates. By its weights {donor} is the older: computed from {model} in the plain way it would come back whole from "
+        f"{model}, and it does by {_shares(order)}. That is no proof: of a donor drawn at random among the numbers whose blend rounds to {model}, "
+        f"weights cannot tell. {_would_settle(donor, model)}"
+    )
+
+
 def _shares(order: Order) -> str:
-    if order.reverse is None:
-        return "nothing to measure"
     return f"{rate(order.reverse)}, expected of a true parent {rate(order.expected)}"
 
 
 def _would_settle(parent: str, model: str) -> str:
-    return f"The dates of their first publication would settle it: the Hub's, or stated as {listing([f'models.{name}.published' for name in (parent, model)])}."
+    keys = listing([f"models.{name}.published" for name in (parent, model)])
+    return f"The dates of their first publication would settle it: the Hub's, or stated ({keys})."

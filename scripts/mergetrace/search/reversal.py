@@ -25,7 +25,7 @@ Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 MIN_WEIGHT = 0.02  # of a parent that enters with less nothing could come back
-MAX_WEIGHT = 0.95  # between this and its reciprocal rounding hides hardly anything, and both ways look alike
+MAX_WEIGHT = 0.985  # between this and its reciprocal rounding hides hardly anything, and both ways look alike
 MISFIT = 1e-6  # of the numbers' size: how far a float32 blend strays from the straight line that it is
 GROWTH = 1 / 16  # of a change: enlarging it by so much shows how much of it a method takes, and crosses few thresholds
 WHOLE = 1e-3  # how near to 1 or 0 such a growth is that means that a change was taken whole or not at all
@@ -63,7 +63,8 @@ class Reversal:
     """The reverse of one recipe, piece by piece. origin: the model from which changes are taken.
 
     blended: by parent, elements that hold a part of the parent's change, or more than all of it. chosen: all elements that the parent changed,
-    where a method chooses: it holds those that the audited model did not take. given: elements the recipe gives back, and all.
+    where a method chooses: it holds those that the audited model did not take. given: of the elements that the audited model moved, those that the
+    recipe gives back, and all.
     """
 
     recipe: Recipe
@@ -79,7 +80,8 @@ class Reversal:
             merged = decoded_merge(self.recipe, piece)
             known = np.isfinite(piece.audited_values) & np.isfinite(merged)
             exact = known & (merged == piece.audited_values)
-            self.given = [self.given[0] + int(exact.sum()), self.given[1] + int(known.sum())]
+            moved = known & (piece.audited_values != piece.values[self.origin])
+            self.given = [self.given[0] + int((exact & moved).sum()), self.given[1] + int(moved.sum())]
             line = straight(self.recipe, piece, self.origin, np.where(exact, merged, np.nan))
             for parent in self.recipe.parents:
                 self._turn_round(piece, parent, exact, line, generator)
