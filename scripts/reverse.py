@@ -8,8 +8,7 @@ import pandas as pd
 from frontdoor import add_roles, frames, run, say
 from mergetrace.files import read_json, write_json
 from mergetrace.merging.joining import Joiner
-from mergetrace.search.reversal import Reversal
-from mergetrace.search.turning import recipes_to_turn, spread
+from mergetrace.search.turning import spread, turns
 from mergetrace.sums.evidence import read_evidence
 
 
@@ -27,16 +26,15 @@ def main() -> None:
     results = []
     for frame in frames(arguments):
         own = fits[(fits["model"] == frame.audited) & (fits["base"] == frame.base)]
-        turned = recipes_to_turn(frame, own, found[frame.audited, frame.base])
-        reversals = {name: Reversal(recipe, frame.base) for name, recipe in turned.items()}
+        reversals = turns(frame, own, found[frame.audited, frame.base])
         joiner, wanted = Joiner(frame, own), spread(own)
         for path in arguments.evidence if reversals else []:
             for joined in joiner.pieces(read_evidence(path), wanted):
                 for reversal in reversals.values():
                     reversal.add(joined.piece)
-        turns = {name: reversal.result() for name, reversal in reversals.items()}
-        results.append({"model": frame.audited, "base": frame.base, "turns": turns})
-        for name, turn in turns.items():
+        turned = {name: reversal.result() for name, reversal in reversals.items()}
+        results.append({"model": frame.audited, "base": frame.base, "turns": turned})
+        for name, turn in turned.items():
             said = ", ".join(
                 f"{parent} {_share(entry['reverse'])} (expected {_share(entry['expected'])})" for parent, entry in turn["parents"].items()
             )

@@ -73,6 +73,7 @@ search: the recipe that gives most of a model back
     recipe_search      the best of them
     lookalikes         that recipe with one donor in place of another that is like it
     remainder          what that recipe leaves: how much, where, of what rank; how little would be seen
+    reversal, turning  the recipe turned round: is a parent given back from the audited model; which recipes are turned
 
 probe: the model asked who it is
     template_files     where a model keeps its chat template
@@ -98,7 +99,7 @@ probe: the model asked who it is
 finding: numbers turned into words
     traces             what stands out of one audited model's numbers
     base_choice        which base candidate was chosen, and what another would have shown
-    accusing, verdict  the rules
+    accusing, order, verdict  the rules: what accuses, whether the parents came first, which word
     wording            the verdict in plain words
     lineage            declared beside found, and what an honest card would say
     receipt            the finding as JSON

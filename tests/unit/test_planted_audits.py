@@ -76,8 +76,8 @@ def test_a_merge_trained_a_little_is_found_with_its_weight_and_without_a_recipe(
     assert found["after_merge"]["trained"] is True
 
 
-def test_a_donor_trained_a_little_is_a_finetune_of_the_donor(judge):
-    found = judge({"suspect": nudged(DONOR, 7)})
+def test_a_donor_trained_a_little_is_a_finetune_of_the_donor_where_the_donor_is_the_older(judge):
+    found = judge({"suspect": nudged(DONOR, 7)}, {"published": {"donor": "2026-01-01", "suspect": "2026-02-01"}})
     assert (found["verdict"], named(found)) == ("finetune_of_donor", ["donor"]), found["reasons"]
 
 

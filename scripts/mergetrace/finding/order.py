@@ -51,10 +51,9 @@ def in_order(case: Case, decision: Decision) -> Decision:
 
 
 def _order(case: Case, decision: Decision, parent: str) -> Order:
-    turn = _turn(case, decision, parent)
-    entry = turn["parents"].get(parent) if turn else None
-    weights = _by_weights(case.thresholds, entry, turn["given_back"]) if entry else SILENT
-    reverse, expected = (entry[key] if entry else None for key in ("reverse", "expected"))
+    said = [(entry, _by_weights(case.thresholds, entry, forward)) for entry, forward in _turned(case, decision, parent)]
+    weights = next((word for word in (YOUNGER, BETWEEN, OLDER) if word in {word for _, word in said}), SILENT)
+    reverse, expected = (said[0][0][key] if said else None for key in ("reverse", "expected"))
     before, by = case.dates.get(parent, (None, None))
     if before is False:
         return Order(False, by, reverse, expected, weights)
@@ -65,16 +64,26 @@ def _order(case: Case, decision: Decision, parent: str) -> Order:
     return Order(before, by, reverse, expected, weights)
 
 
-def _turn(case: Case, decision: Decision, parent: str) -> Mapping[str, Any] | None:
-    """The recipe turned round that the decision rests on (see search.reversal); None where it rests on none."""
+def _turned(case: Case, decision: Decision, parent: str) -> list[tuple[Mapping[str, Any], float]]:
+    """What turning round gave of a parent, for what the decision rests on, and the share of moved elements which that gives back forwards.
+
+    A drop is turned twice, with and without room for narrow arithmetic. Several donors may share its survivors.
+    """
     if decision.rests_on in ("whole", "values"):
-        return None
-    owner = parent if parent in case.summary["donors"] else next(iter(decision.named), None)
-    turns = case.summary["turns"]
-    return turns.get(f"{decision.rests_on} {owner}", turns.get("recipe"))
+        return []
+    turns, owner = case.summary["turns"], parent if parent in case.summary["donors"] else next(iter(decision.named), None)
+    found = {kind: turns[f"{kind} {owner}"] for kind in ("blend", "drop", "exact drop") if f"{kind} {owner}" in turns}
+    if decision.rests_on == "drop" and "drop" in found:
+        near, exact = found["drop"], found["exact drop"]
+        strictly = exact["given_back"] / near["given_back"] if near["given_back"] else 0.0
+        pairs = [(near, case.recipe["signature"]["survivors"]), (exact, strictly)]
+    else:
+        turn = found.get("blend") if decision.rests_on == "blend" else None
+        pairs = [(one, one["given_back"]) for one in (turn or turns.get("recipe"),) if one]
+    return [(turn["parents"][parent], forward) for turn, forward in pairs if parent in turn["parents"]]
 
 
-def _by_weights(limits: Mapping[str, Any], entry: Mapping[str, Any], forward: float | None) -> str:
+def _by_weights(limits: Mapping[str, Any], entry: Mapping[str, Any], forward: float) -> str:
     """What the share that comes back says; SILENT where a true and a made parent would look alike, or too little was tested."""
     reverse, expected = entry["reverse"], entry["expected"]
     if reverse is None or expected is None or entry["elements"] < limits["min_informative"]:
@@ -85,7 +94,7 @@ def _by_weights(limits: Mapping[str, Any], entry: Mapping[str, Any], forward: fl
             return OLDER
         return YOUNGER if reverse >= 1 - margin else BETWEEN
     forged = entry["forged"]
-    if forged is not None and forward is not None and forward >= forged + limits["min_over_forged"]:
+    if forged is not None and forward >= forged + limits["min_over_forged"]:
         return OLDER
     return SILENT
 
@@ -123,8 +132,8 @@ def _stories(case: Case, decision: Decision, parent: str, order: Order) -> str:
     model = case.model
     if decision.rests_on == "whole":
         return (
-            f"What {model} shares with {parent} it shares number for number, so two stories fit: {model} was put together from {parent} and {case.base}, "
-            f"or {parent} is a finetune of {model} in which some of it was left as it was."
+            f"What {model} shares with {parent} it shares number for number, so two stories fit: {model} was put together from {parent} and "
+            f"{case.base}, or {parent} is a finetune of {model} in which some of it was left as it was."
         )
     shares = "" if order.reverse is None else f" ({parent} comes back from it by {_shares(order)})"
     return f"Two stories fit: {model} was made from {parent}, or {parent} was made from {model}{shares}."
@@ -135,7 +144,7 @@ def _standing(case: Case, decision: Decision, found: Mapping[str, Order]) -> lis
     said = [_stands(case, decision, donor, found[donor]) for donor in decision.named]
     if decision.verdict == "copy" and not decision.named and found[case.base].before is None:
         said.append(
-            f"Order: which of {case.model} and {case.base} was first is not known; {case.base} is taken for the older because it was offered as the base."
+            f"Order: which of {case.model} and {case.base} was first is not known; {case.base} is taken for the older because it was offered as base."
         )
     return said
 

@@ -77,6 +77,24 @@ def controls(verdict: Verdict) -> str:
     return f"{who}: {outcomes}."
 
 
+def order(verdict: Verdict) -> str:
+    """Which came first, the suspect or the parents that are named, what says so, and what would establish it; empty where nobody is named."""
+    found, suspect = verdict.get("order") or {}, verdict["suspect"]
+    who = named(verdict) or ([verdict["base"]["name"]] if verdict["verdict"] == "copy" else [])
+    dated = [parent for parent in who if parent in found and found[parent]["before"] and found[parent]["by"] != "reverse replay"]
+    undated = [parent for parent in who if parent in found and parent not in dated]
+    said = []
+    if dated:
+        sources = {"hub": "the dates of the Hub", "stated": "dates that the auditor stated"}
+        by = listing(dict.fromkeys(sources[found[parent]["by"]] for parent in dated))
+        said.append(f"{listing(dated)} came before {suspect}, by {by}.")
+    if undated:
+        rests = "It rests on the weights alone" if any(found[parent]["by"] for parent in undated) else "Equal weights do not say it"
+        settle = "the dates of first publication would establish it, the Hub's or stated by the auditor"
+        said.append(f"That {listing(undated)} came before {suspect} is not established. {rests}; {settle}.")
+    return " ".join(said)
+
+
 def limits(verdict: Verdict, not_compared: int, offered_elements: int) -> list[str]:
     """What the finding does not say, in sentences.
 
@@ -176,7 +194,10 @@ def _merge(verdict: Verdict) -> tuple[str, str]:
     proof = "The recipe below gives its weights back bit for bit."
     if recipe and known(recipe["bit_exact_rate"]) and recipe["bit_exact_rate"] < 1:
         proof = f"The recipe below gives {rate(recipe['bit_exact_rate'])} of the weights that can tell recipes apart back bit for bit."
-    return f"{verdict['suspect']} is a blend: {of}.", f"{proof} A model trained on its own does not come out like that."
+    return (
+        f"{verdict['suspect']} is a blend: {of}.",
+        f"{proof} A model that was trained on its own, and that none of these was made from, does not come out like that.",
+    )
 
 
 def _other_merge(verdict: Verdict) -> tuple[str, str]:

@@ -91,6 +91,7 @@ def _contents(inputs: Inputs) -> dict[str, Any]:
         "roles": roles,
         "finding": wording.finding(verdict),
         "shares": wording.shares(verdict),
+        "order": wording.order(verdict),
         "limits": wording.limits(verdict, plan["not_compared"], plan["elements"]),
         "controls_said": wording.controls(verdict),
         "unnamed": [donor for donor, entry in verdict["parents"].items() if not entry["named"] and readable.known(entry["alpha"])],

@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mergetrace.finding.wording import CONDITIONS, controls, finding, named, parent
+from mergetrace.finding.wording import CONDITIONS, controls, finding, named, order, parent
 from mergetrace.readable import count, listing, percent, rate
 
-MOST_CONDITIONS = 3  # keeps a finding within ten lines
+MOST_CONDITIONS = 3  # keeps a finding within eleven lines
 
 
 def lines(verdict: Mapping[str, Any], report: Path) -> list[tuple[str, str]]:
-    """(label, text) of at most ten lines: the verdict in words, parents, recipe, controls, probe, where the report is."""
+    """(label, text) of at most eleven lines: the verdict in words, parents, their order, recipe, controls, probe, where the report is."""
     words = finding(verdict)
     base = verdict["base"]
     text = [
@@ -22,6 +22,7 @@ def lines(verdict: Mapping[str, Any], report: Path) -> list[tuple[str, str]]:
             "parents",
             "; ".join([parent(verdict, donor) for donor in named(verdict)] + [_base(base)]) if named(verdict) else f"none named; {_base(base)}",
         ),
+        *([("order", order(verdict))] if order(verdict) else []),
         ("recipe", _recipe(verdict["recipe"])),
         ("controls", controls(verdict)),
     ]

@@ -19,6 +19,7 @@ Array = NDArray[np.float64]
 
 BINS = 10
 MIN_MOVED = 200
+SLACK = 0.005  # of a change: narrow arithmetic takes several roundings to it
 MIN_STAYED = 0.02
 MIN_SURVIVORS = 0.8
 MIN_OVER_CHANCE = 0.4
@@ -118,8 +119,8 @@ def _explained(low: Array, high: Array, deltas: list[Array], weights: list[float
 
 
 def _hit(low: Array, high: Array, change: Array) -> NDArray[np.bool_]:
-    """Where a change gives the stored number, to half a percent of the change (narrow arithmetic)."""
-    slack = 0.005 * np.abs(change)
+    """Where a change gives the stored number, to SLACK of the change."""
+    slack = SLACK * np.abs(change)
     return (change >= low - slack) & (change <= high + slack)
 
 

@@ -6,26 +6,29 @@ from typing import Any
 import pandas as pd
 
 from mergetrace.fit.summaries import replayed
-from mergetrace.merging.recipes import Recipe, from_json, make
+from mergetrace.merging.recipes import from_json, make
+from mergetrace.search.reversal import Reversal
+from mergetrace.search.signatures import SLACK
 from mergetrace.sums.frames import Frame
 
 WORTH = 0.2  # of a recipe or a blend that gives back less, nothing is called
 ENOUGH = 1 << 22  # elements in all, of slices spread over the model: shares are known to .001 by then
 
 
-def recipes_to_turn(frame: Frame, fits: pd.DataFrame, found: Mapping[str, Any]) -> dict[str, Recipe]:
+def turns(frame: Frame, fits: pd.DataFrame, found: Mapping[str, Any]) -> dict[str, Reversal]:
     """Every recipe that a verdict may rest on, by `recipe`, `blend {donor}` and `drop {donor}`; empty for a model of which none gives much back.
 
     fits: of the frame. found: its entry of recipes.json.
     """
     best, mark = found["best"], found["signature"]
-    turned = {"recipe": from_json(best)} if best and best["bit_exact_rate"] >= WORTH else {}
+    turned = {"recipe": Reversal(from_json(best), frame.base)} if best and best["bit_exact_rate"] >= WORTH else {}
     for donor in frame.donors:
         alpha, coverage = replayed(fits, donor)
         if coverage >= WORTH:  # not where it is NaN
-            turned[f"blend {donor}"] = make("linear", {frame.base: 1 - alpha, donor: alpha})
+            turned[f"blend {donor}"] = Reversal(make("linear", {frame.base: 1 - alpha, donor: alpha}), frame.base)
     for donor, weight in (mark["weights"] if mark and mark["family"] else {}).items():
-        turned[f"drop {donor}"] = make("task_arithmetic", {donor: weight}, base=frame.base)
+        drop = make("task_arithmetic", {donor: weight}, base=frame.base)
+        turned |= {f"drop {donor}": Reversal(drop, frame.base, SLACK), f"exact drop {donor}": Reversal(drop, frame.base)}
     return turned
 
 

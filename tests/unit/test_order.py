@@ -1,0 +1,210 @@
+"""Nobody is accused by his own child: dates, the recipe turned round, and two stories where neither tells."""
+
+import numpy as np
+import pytest
+import torch
+from inprocess import audit
+from planting import blend, finetuned, random_model, write_model
+
+from mergetrace.merging.facts import Facts, gram_of
+from mergetrace.merging.recipes import Piece, decoded_merge, make
+from mergetrace.numerics.dtypes import encode
+from mergetrace.search.reversal import Reversal
+from mergetrace.sums.evidence import Sample
+
+BASE = random_model(0)
+ORIGINAL = finetuned(BASE, 1)
+OTHER = finetuned(BASE, 2)
+SIBLING = finetuned(BASE, 3)
+
+
+def stored(values, dtype="BF16"):
+    return Sample(encode(values, dtype).view(np.uint8), dtype)
+
+
+def parents(count=2, dtype="BF16", elements=100_000):
+    random = np.random.default_rng(0)
+    base = stored(random.normal(0, 0.02, elements), dtype)
+    donors = {f"donor{i}": stored(base.values() + random.normal(0, 0.002, elements), dtype) for i in range(count - 1)}
+    return {"base": base, **donors}
+
+
+def piece(audited, samples):
+    values = {name: sample.values() for name, sample in samples.items()}
+    facts = Facts("base", tuple(list(values)[1:]), gram_of(values, list(values)), values, len(values["base"]), len(values["base"]))
+    return Piece("model.layers.0.mlp.up_proj.weight", 0.0, values, audited, facts, (), samples)
+
+
+def turned(recipe, audited, samples):
+    reversal = Reversal(recipe, "base")
+    reversal.add(piece(audited, samples))
+    return reversal.result()
+
+
+RECIPES = {
+    "linear": make("linear", {"base": 0.429, "donor0": 0.571}),
+    "linear in bf16": make("linear", {"base": 0.429, "donor0": 0.571}, dtype="bfloat16"),
+    "task arithmetic": make("task_arithmetic", {"donor0": 0.6}, base="base"),
+    "two donors": make("linear", {"base": 0.4, "donor0": 0.3, "donor1": 0.3}),
+    "slerp": make("slerp", {"base": 0.5, "donor0": 0.5}),
+    "nuslerp": make("nuslerp", {"base": 0.4, "donor0": 0.6}),
+    "karcher": make("karcher", {"base": 0.5, "donor0": 0.5}),
+    "multislerp": make("multislerp", {"base": 0.5, "donor0": 0.5}),
+    "ties of two": make("ties", {"donor0": 0.5, "donor1": 0.5}, base="base", density__donor0=0.5, density__donor1=0.5, normalize=1),
+    "breadcrumbs": make("breadcrumbs", {"donor0": 0.7}, base="base", density__donor0=0.5, gamma__donor0=0.01),
+}
+
+
+@pytest.mark.parametrize("dtype", ["BF16", "F16"])
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+def test_a_true_parent_comes_back_by_about_what_rounding_leaves(recipe, dtype):
+    samples = parents(1 + len([name for name in recipe.models if name != "base"]), dtype)
+    merged = stored(decoded_merge(recipe, piece(samples["base"], samples)), dtype)
+    found = turned(recipe, merged, samples)
+    assert found["given_back"] == pytest.approx(1, abs=1e-3)
+    for name in recipe.models:
+        entry = found["parents"][name]
+        assert entry["elements"] > 1000
+        assert entry["expected"] < 0.95
+        assert entry["reverse"] < entry["expected"] + 0.03
+
+
+@pytest.mark.parametrize("share", [0.3, 0.571, 0.8])
+@pytest.mark.parametrize(("dtype", "of_donor"), [("BF16", "BF16"), ("F16", "F16"), ("BF16", "F32"), ("F32", "F32")])
+def test_a_parent_that_was_computed_from_the_suspect_comes_back_whole(share, dtype, of_donor):
+    samples = parents(2, dtype)
+    victim, base = samples["donor0"], samples["base"].values()
+    forged = stored(base + (victim.values() - base) / share, of_donor)
+    entry = turned(make("linear", {"base": 1 - share, "donor0": share}), victim, {"base": samples["base"], "donor0": forged})["parents"]["donor0"]
+    assert entry["reverse"] > 0.95
+    assert entry["reverse"] > entry["expected"] + 0.03
+
+
+def test_beyond_a_weight_of_one_the_recipe_itself_tells():
+    samples, recipe = parents(), make("task_arithmetic", {"donor0": 1.5}, base="base")
+    merged = stored(decoded_merge(recipe, piece(samples["base"], samples)))
+    found = turned(recipe, merged, samples)
+    assert found["parents"]["donor0"]["expected"] > 0.95
+    assert found["parents"]["donor0"]["forged"] < 0.7
+    assert found["given_back"] == 1
+
+
+def test_so_it_does_of_a_suspect_stored_in_finer_steps():
+    samples, recipe = parents(), RECIPES["linear"]
+    merged = stored(decoded_merge(recipe, piece(stored(samples["base"].values(), "F32"), samples)), "F32")
+    entry = turned(recipe, merged, samples)["parents"]["donor0"]
+    assert entry["expected"] > 0.999
+    assert entry["forged"] < 0.1
+
+
+def test_numbers_that_are_not_finite_are_left_out_of_the_turned_recipe():
+    samples, recipe = parents(), RECIPES["slerp"]
+    merged = stored(decoded_merge(recipe, piece(samples["base"], samples)))
+    merged.raw.view(np.uint16)[:50] = 0x7F80
+    entry = turned(recipe, merged, samples)["parents"]["donor0"]
+    assert entry["reverse"] == pytest.approx(entry["expected"], abs=0.03)
+
+
+@pytest.fixture
+def judge(tmp_path):
+    """judge(suspect, donor=tensors, ..., base=tensors, published={...}) -> verdict.json"""
+
+    def run(suspect, base=BASE, published=None, **donors):
+        models = {"suspect": suspect, "base": base, "sibling": SIBLING, **donors}
+        folders = {name: write_model(tmp_path / "models" / name, tensors) for name, tensors in models.items()}
+        spec = {"suspect": "suspect", "base": "base", "donors": list(donors), "controls": ["sibling"]}
+        return audit(tmp_path / "audit", folders, spec, **({"published": published} if published else {}))
+
+    return run
+
+
+def named(found):
+    return [name for name, parent in found["parents"].items() if parent["named"]]
+
+
+def order_said(found):
+    return " ".join(reason for reason in found["reasons"] if reason.startswith("Order"))
+
+
+def forged_donor(share, suspect=ORIGINAL, base=BASE, dtype=torch.bfloat16, computed=torch.float64):
+    return {name: (base[name].to(computed) + (suspect[name].to(computed) - base[name].to(computed)) / share).to(dtype) for name in base}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("share", [0.3, 0.571, 0.62, 0.9])
+@pytest.mark.parametrize(
+    "how",
+    [{}, {"computed": torch.float32}, {"computed": torch.bfloat16}, {"dtype": torch.float32}],
+    ids=["plain", "float32", "bf16", "stored float32"],
+)
+def test_a_donor_forged_from_the_suspect_accuses_nobody(judge, share, how):
+    found = judge(ORIGINAL, donor=forged_donor(share, **how))
+    assert (found["verdict"], named(found)) == ("inconclusive", []), found["reasons"]
+    assert found["order"]["donor"]["before"] is not True
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("computed", [torch.float64, torch.float32])
+def test_a_donor_forged_in_float32_accuses_nobody(judge, computed):
+    base = random_model(0, torch.float32)
+    original = finetuned(base, 1)
+    found = judge(original, base=base, donor=forged_donor(0.571, original, base, torch.float32, computed))
+    assert (found["verdict"], named(found)) == ("inconclusive", []), found["reasons"]
+
+
+@pytest.mark.slow
+def test_a_second_donor_that_was_forged_accuses_nobody(judge):
+    second = {name: ((ORIGINAL[name].double() - 0.4 * BASE[name].double() - 0.3 * OTHER[name].double()) / 0.3).bfloat16() for name in BASE}
+    found = judge(ORIGINAL, other=OTHER, second=second)
+    assert (found["verdict"], named(found)) == ("inconclusive", []), found["reasons"]
+
+
+@pytest.mark.slow
+def test_a_base_that_was_forged_accuses_nobody(judge):
+    base = {name: ((ORIGINAL[name].double() - 0.6 * OTHER[name].double()) / 0.4).bfloat16() for name in BASE}
+    found = judge(ORIGINAL, base=base, donor=OTHER)
+    assert (found["verdict"], named(found)) == ("inconclusive", []), found["reasons"]
+
+
+ATTENTION_ONLY = {name: ORIGINAL[name] if "self_attn" in name else BASE[name] for name in BASE}
+FROZEN_CHILD = {name: ATTENTION_ONLY[name] if "self_attn" in name else finetuned(ATTENTION_ONLY, 9)[name] for name in BASE}
+
+
+@pytest.mark.slow
+def test_a_child_with_frozen_tensors_accuses_nobody_and_both_stories_are_told(judge):
+    found = judge(ATTENTION_ONLY, donor=FROZEN_CHILD)
+    assert (found["verdict"], named(found)) == ("inconclusive", []), found["reasons"]
+    assert "put together from donor and base, or donor is a finetune of suspect" in order_said(found)
+    assert "models.donor.published" in order_said(found)
+
+
+@pytest.mark.slow
+def test_a_sparse_child_of_a_sparse_finetune_accuses_nobody(judge):
+    def sparse(model, seed):
+        random = torch.Generator().manual_seed(seed)
+        further = finetuned(model, seed)
+        return {name: torch.where(torch.rand(model[name].shape, generator=random) < 0.15, further[name], model[name]) for name in model}
+
+    suspect = sparse(BASE, 11)
+    found = judge(suspect, donor=sparse(suspect, 12))
+    assert (found["verdict"], named(found)) == ("inconclusive", []), found["reasons"]
+
+
+@pytest.mark.slow
+def test_a_true_merge_without_dates_is_called_with_what_its_order_rests_on(judge):
+    found = judge(blend(BASE, ORIGINAL, 0.571), donor=ORIGINAL)
+    assert (found["verdict"], named(found)) == ("merge", ["donor"])
+    order = found["order"]["donor"]
+    assert (order["before"], order["by"]) == (True, "reverse replay")
+    assert order["reverse"] == pytest.approx(0.571, abs=0.01)
+    assert order["expected"] == pytest.approx(0.575, abs=0.02)
+    assert "not established by dates" in order_said(found)
+    assert "drawn at random" in order_said(found)
+
+
+@pytest.mark.slow
+def test_a_copy_stays_a_copy_whose_order_is_not_known(judge):
+    found = judge(ORIGINAL, donor=ORIGINAL)
+    assert (found["verdict"], named(found)) == ("copy", ["donor"])
+    assert found["order"]["donor"] == {"before": None, "by": None, "reverse": None, "expected": None}
+    assert "was first is not known" in order_said(found)
