@@ -8,7 +8,7 @@ rule aggregate:
         recipes="results/{audit}/recipes.json",
         slices="results/{audit}/recipe_slices.parquet",
         remainder="results/{audit}/remainder.json",
-        reverse="results/{audit}/reverse.json",
+        turned="results/{audit}/reverse.json",
     output:
         tensors="results/{audit}/tensors.csv",
         controls="results/{audit}/controls.csv",
@@ -31,5 +31,5 @@ rule aggregate:
         "Pooling the fits of audit {wildcards.audit}"
     shell:
         "python {input.script} {params.roles} --fits {input.fits} {params.deltas} --recipes {input.recipes} --recipe-slices {input.slices} "
-        "--remainder {input.remainder} --reverse {input.reverse} --min-bit-exact {params.min_bit_exact} --tensors {output.tensors} --controls-table {output.controls} "
+        "--remainder {input.remainder} --reverse {input.turned} --min-bit-exact {params.min_bit_exact} --tensors {output.tensors} --controls-table {output.controls} "
         "--layers {output.layers} --components {output.components} --precision {output.precision} --summary {output.summary} 2> {log}"

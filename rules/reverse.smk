@@ -2,15 +2,12 @@
 rule reverse:
     input:
         script="scripts/reverse.py",
-        library=library(
-            numerics="rounding", models="pairing", merging="joining", fit="summaries estimators", search="reversal turning"
-        )
-        + RECIPES,
+        library=library(numerics="rounding", models="pairing", merging="joining", fit="summaries estimators", search="reversal turning") + RECIPES,
         fits=of_batches("results/{audit}/fits/{batch}.parquet"),
         evidence=of_batches("results/{audit}/evidence/{batch}.safetensors"),
         recipes="results/{audit}/recipes.json",
     output:
-        reverse="results/{audit}/reverse.json",
+        turned="results/{audit}/reverse.json",
     log:
         "results/logs/reverse/{audit}.log",
     benchmark:
@@ -26,4 +23,4 @@ rule reverse:
         "Turning the recipe of audit {wildcards.audit} round"
     shell:
         "python {input.script} {params.roles} --fits {input.fits} --evidence {input.evidence} --recipes {input.recipes} "
-        "--output {output.reverse} 2> {log}"
+        "--output {output.turned} 2> {log}"
