@@ -8,7 +8,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from mergetrace.bundle.bundled import FINDINGS, TABLES, VERIFIER
-from mergetrace.configuration import bases, check_sources, check_vllm, complete, load_schema, models_of, published
+from mergetrace.configuration import bases, check_sources, check_vllm, complete, load_schema, models_of, published, stated_dates
 from mergetrace.errors import AuditError
 from mergetrace.files import write_json
 from mergetrace.leftovers import problems, started, unrecorded
@@ -135,6 +135,12 @@ def roles(wildcards):
     audit = config["audits"][wildcards.audit]
     controls = f" --controls {' '.join(audit['controls'])}" if audit["controls"] else ""
     return f"--suspect {audit['suspect']} --bases {' '.join(bases(audit))} --donors {' '.join(audit['donors'])}{controls}"
+
+
+def dates(wildcards):
+    """The command-line options that state when the models of an audit were published."""
+    stated = stated_dates(config, models_of(config["audits"][wildcards.audit]))
+    return " ".join(["--published", *(f"{model}={shlex.quote(day)}" for model, day in stated.items())]) if stated else ""
 
 
 def compared_models(wildcards):

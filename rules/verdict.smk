@@ -28,8 +28,9 @@ rule verdict:
         thresholds=json.dumps(thresholds),
         scores=lambda wildcards, input: f"--scores {input.scores}" if input.scores else "",
         fetched=lambda wildcards, input: f"--fetched {input.fetched}" if input.fetched else "",
+        published=dates,
     message:
         "Judging audit {wildcards.audit}"
     shell:
         "python {input.script} --audit {wildcards.audit} --summary {input.summary} --plan {input.plan} --layout {input.layout} "
-        "--manifests {input.manifests} {params.scores} {params.fetched} --thresholds {params.thresholds:q} --output {output.verdict} 2> {log}"
+        "--manifests {input.manifests} {params.scores} {params.fetched} {params.published} --thresholds {params.thresholds:q} --output {output.verdict} 2> {log}"

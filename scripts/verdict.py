@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-from frontdoor import run, say
+from frontdoor import key_value, run, say
 from mergetrace.files import read_json, write_json
 from mergetrace.finding.receipt import compose
 
@@ -18,6 +18,7 @@ def main() -> None:
     parser.add_argument("--manifests", type=Path, nargs="+", required=True)
     parser.add_argument("--scores", type=Path)
     parser.add_argument("--fetched", type=Path, nargs="+", default=[], help="records of files that were fetched whole")
+    parser.add_argument("--published", type=key_value, nargs="*", default=[], help="NAME=DATE of every model whose date is stated")
     parser.add_argument("--thresholds", type=json.loads, required=True)
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
@@ -30,7 +31,8 @@ def main() -> None:
         scores = pd.read_csv(arguments.scores)
     fetched = [read_json(record) for record in arguments.fetched]
     plan, layout = read_json(arguments.plan), read_json(arguments.layout)["models"]
-    verdict = compose(arguments.audit, read_json(arguments.summary), plan, manifests, scores, arguments.thresholds, fetched, layout)
+    summary, stated = read_json(arguments.summary), dict(arguments.published)
+    verdict = compose(arguments.audit, summary, plan, manifests, scores, arguments.thresholds, fetched, layout, stated)
     write_json(arguments.output, verdict)
     say(f"{arguments.audit}: {verdict['verdict']}")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mergetrace.bundle.bundled import FINDINGS, TABLES
-from mergetrace.configuration import bases, complete, load_schema, models_of
+from mergetrace.configuration import bases, complete, load_schema, models_of, stated_dates
 from mergetrace.finding.verdict import ACCUSING
 
 ROOT = Path(__file__).parents[1]
@@ -18,11 +18,13 @@ SCHEMA = load_schema(ROOT / "config/config.schema.yaml")
 def audit(folder: Path, models: dict[str, Path], spec: dict[str, Any], **settings: Any) -> dict[str, Any]:
     """Run the weights branch and the verdict of one audit of local models; returns verdict.json. Outputs lie in `folder`.
 
-    spec: suspect, base, donors, controls. settings: top-level configuration, such as mode or sampling. Every verdict is given here,
-    also those a default configuration holds back: tests and benchmarks look at the rules themselves.
+    spec: suspect, base, donors, controls. settings: top-level configuration, such as mode or sampling, and `published`, dates by model. Every
+    verdict is given here, also those a default configuration holds back: tests and benchmarks look at the rules themselves.
     """
     settings = {**settings, "verdict": {"accuse_with": list(ACCUSING), **settings.get("verdict", {})}}
-    raw = {"models": {name: {"path": str(path)} for name, path in models.items()}, "audits": {"x": spec}, "mode": "full", **settings}
+    dates = settings.pop("published", {})
+    entries = {name: {"path": str(path), **({"published": dates[name]} if name in dates else {})} for name, path in models.items()}
+    raw = {"models": entries, "audits": {"x": spec}, "mode": "full", **settings}
     config = complete(raw, SCHEMA)
     spec, sampling, limits = config["audits"]["x"], config["sampling"], config["verdict"]
     names = models_of(spec)
@@ -82,7 +84,8 @@ def audit(folder: Path, models: dict[str, Path], spec: dict[str, Any], **setting
         pooled,
     )
     verdict = folder / "verdict.json"
-    judged = ["--thresholds", json.dumps(limits), "--output", verdict]
+    stated = ["--published", *(f"{name}={day}" for name, day in stated_dates(config, names).items())]
+    judged = [*stated, "--thresholds", json.dumps(limits), "--output", verdict]
     command("verdict", "--audit", "x", "--summary", pooled, "--plan", summary, "--layout", layout, "--manifests", *manifests, *judged)
     return json.loads(verdict.read_text())
 

@@ -99,6 +99,7 @@ probe: the model asked who it is
 finding: numbers turned into words
     traces             what stands out of one audited model's numbers
     base_choice        which base candidate was chosen, and what another would have shown
+    dates              when models were published, and which is the older
     accusing, order, verdict  the rules: what accuses, whether the parents came first, which word
     wording            the verdict in plain words
     lineage            declared beside found, and what an honest card would say

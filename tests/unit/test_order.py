@@ -1,11 +1,16 @@
 """Nobody is accused by his own child: dates, the recipe turned round, and two stories where neither tells."""
 
+from datetime import UTC, date, datetime
+
 import numpy as np
 import pytest
 import torch
-from inprocess import audit
+from inprocess import SCHEMA, audit
 from planting import blend, finetuned, random_model, write_model
 
+from mergetrace.configuration import complete, stated_dates
+from mergetrace.errors import AuditError
+from mergetrace.finding.dates import earlier
 from mergetrace.merging.facts import Facts, gram_of
 from mergetrace.merging.recipes import Piece, decoded_merge, make
 from mergetrace.numerics.dtypes import encode
@@ -208,3 +213,98 @@ def test_a_copy_stays_a_copy_whose_order_is_not_known(judge):
     assert (found["verdict"], named(found)) == ("copy", ["donor"])
     assert found["order"]["donor"] == {"before": None, "by": None, "reverse": None, "expected": None}
     assert "was first is not known" in order_said(found)
+
+
+OLD, NEW = "2026-01-01", "2026-06-01"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("suspect", "donor", "verdict"),
+    [
+        (blend(BASE, ORIGINAL, 0.571), ORIGINAL, "merge"),
+        (ORIGINAL, ORIGINAL, "copy"),
+        (ATTENTION_ONLY, {name: ORIGINAL[name] if "self_attn" in name else OTHER[name] for name in BASE}, "other_merge"),
+    ],
+    ids=["merge", "copy", "layers taken whole"],
+)
+def test_dates_accuse_a_child_and_acquit_a_parent(judge, suspect, donor, verdict):
+    found = judge(suspect, donor=donor, published={"donor": OLD, "suspect": NEW})
+    assert (found["verdict"], named(found)) == (verdict, ["donor"]), found["reasons"]
+    assert (found["order"]["donor"]["before"], found["order"]["donor"]["by"]) == (True, "stated")
+    assert "donor published 2026-01-01, as stated by the auditor; suspect published 2026-06-01" in order_said(found)
+    assert found["published"]["donor"] == {"stated": OLD, "hub": None}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suspect", [blend(BASE, ORIGINAL, 0.571), ORIGINAL, ATTENTION_ONLY], ids=["merge", "copy", "layers taken whole"])
+def test_a_donor_that_is_younger_is_never_a_parent(judge, suspect):
+    found = judge(suspect, donor=ORIGINAL, published={"donor": NEW, "suspect": OLD})
+    assert (found["verdict"], named(found)) == ("inconclusive", []), found["reasons"]
+    assert found["order"]["donor"]["before"] is False
+    assert "donor is younger than suspect" in order_said(found)
+
+
+@pytest.mark.slow
+def test_dates_that_contradict_a_donor_given_back_whole_accuse_nobody(judge):
+    found = judge(ORIGINAL, donor=forged_donor(0.571), published={"donor": OLD, "suspect": NEW})
+    assert (found["verdict"], named(found)) == ("inconclusive", []), found["reasons"]
+
+
+@pytest.mark.slow
+def test_a_base_that_is_younger_is_no_start(judge):
+    found = judge(OTHER, donor=ORIGINAL, published={"base": NEW, "suspect": OLD})
+    assert found["verdict"] == "inconclusive", found["reasons"]
+    assert "base is younger than suspect" in order_said(found)
+
+
+def hub(first, last=None, created=None):
+    return {"stated": None, "hub": {"first": f"{first}T10:00:00Z", "last": f"{last or first}T10:00:00Z", "created": f"{created or first}T09:00:00Z"}}
+
+
+def day(text):
+    return {"stated": text, "hub": None}
+
+
+@pytest.mark.parametrize(
+    ("parent", "audited", "answer"),
+    [
+        (hub("2026-01-01"), hub("2026-02-01"), (True, "hub")),
+        (hub("2026-02-01"), hub("2026-01-01"), (False, "hub")),
+        (day("2026-01-01"), day("2026-01-02"), (True, "stated")),
+        (day("2026-01-02"), day("2026-01-01"), (False, "stated")),
+        (day("2026-01-01"), day("2026-01-01"), (None, None)),
+        (day("2026-01-01"), hub("2026-01-01"), (None, None)),
+        (day("2026-01-01"), hub("2026-01-03"), (True, "stated")),
+        (day("2026-01-01"), {"stated": None, "hub": None}, (None, None)),
+        ({}, hub("2026-01-03"), (None, None)),
+        # a repository made early into which other weights were pushed later, and an innocent one that was tidied later
+        (hub("2026-01-01", "2026-05-01"), hub("2026-03-01"), (None, None)),
+        (hub("2026-02-01"), hub("2026-01-01", "2026-05-01"), (None, None)),
+        # commits carry the date that whoever pushed them wrote; the repository's own is the Hub's
+        (hub("2020-01-01", created="2026-04-01"), hub("2026-03-01"), (False, "hub")),
+        # the Hub had the weights before the day that is stated
+        ({**hub("2026-01-01"), "stated": "2026-06-01"}, hub("2026-03-01"), (True, "hub")),
+        ({**hub("2026-05-01"), "stated": "2026-01-01"}, hub("2026-03-01"), (True, "stated")),
+        (day("2026-01-01T12:00:00+02:00"), day("2026-01-01T11:00:00"), (True, "stated")),
+    ],
+)
+def test_dates_say_which_is_the_older_or_nothing(parent, audited, answer):
+    assert earlier(parent, audited) == answer
+
+
+@pytest.mark.parametrize("stated", ["2026-05-01", date(2026, 5, 1), datetime(2026, 5, 1, 12, tzinfo=UTC)])
+def test_a_stated_date_may_be_written_as_yaml_reads_it(stated):
+    models = {"one": {"path": "a", "published": stated}, "base": {"path": "b"}, "donor": {"path": "c"}}
+    config = complete({"models": models, "audits": {"x": {"suspect": "one", "base": "base", "donors": ["donor"]}}}, SCHEMA)
+    assert stated_dates(config, ["one", "base"])["one"].startswith("2026-05-01")
+
+
+@pytest.mark.parametrize(
+    ("stated", "what"), [("May 2026", "is no date"), ("2999-01-01", "in the future"), (20260501, "published"), ("2026-13-01", "is no date")]
+)
+def test_a_stated_date_that_cannot_be_is_refused_with_its_key(stated, what):
+    models = {"one": {"path": "a", "published": stated}, "base": {"path": "b"}, "donor": {"path": "c"}}
+    with pytest.raises(AuditError, match=what) as caught:
+        complete({"models": models, "audits": {"x": {"suspect": "one", "base": "base", "donors": ["donor"]}}}, SCHEMA)
+    assert "models.one.published" in str(caught.value)

@@ -13,7 +13,7 @@ _VERIFIER = {
     "fit": "estimators fits",
     "search": "trial",
     "probe": "denials attributions identity",
-    "finding": "traces accusing order verdict wording",
+    "finding": "traces accusing dates order verdict wording",
     "bundle": "attestation checks verification",
 }
 VERIFIER = tuple(f"{folder}/{module}".lstrip("/") for folder, modules in _VERIFIER.items() for module in ["__init__", *modules.split()])

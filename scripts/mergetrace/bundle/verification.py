@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from mergetrace.bundle.checks import Check, Part
+from mergetrace.finding.dates import ages
 from mergetrace.finding.traces import Case
 from mergetrace.finding.verdict import decide
 from mergetrace.fit.estimators import cosine, solve
@@ -95,7 +96,8 @@ class Bundle:
                 self.part.check("bit-exact rate of the recipe, in all").add(model, best["bit_exact_rate"], rate)
             self._pool(model, numbers)
             others = {name: other for name, other in self.summary["models"].items() if name not in (model, self.summary["suspect"])}
-            decision = decide(Case(model, self.base, numbers, others, self.limits, self.layouts.get(model)))
+            dated = ages(model, [*self.summary["donors"], self.base], self.verdict.get("published", {}))
+            decision = decide(Case(model, self.base, numbers, others, self.limits, self.layouts.get(model), *dated))
             told = self.verdict if model == self.summary["suspect"] else self.verdict["controls"][model]
             self.part.check("verdict, by the rules").add(model, told["verdict"], decision.verdict)
         self._answers()

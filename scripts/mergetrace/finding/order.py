@@ -50,6 +50,15 @@ def in_order(case: Case, decision: Decision) -> Decision:
     return replace(decision, reasons=[*decision.reasons, *_standing(case, decision, found)])
 
 
+def from_an_older_base(case: Case, decision: Decision) -> Decision:
+    """A finetune of the base, unless the base is the younger; any other decision as it is."""
+    before, by = case.dates.get(case.base, (None, None))
+    if decision.verdict != "finetune_of_base" or before is not False:
+        return decision
+    younger = f"Order: {case.base} is younger than {case.model} ({case.said_of_dates.get(case.base, by)}), so {case.model} does not start at it."
+    return Decision("inconclusive", [*decision.reasons[1:], younger, "Offer the base that both descend from."])
+
+
 def _order(case: Case, decision: Decision, parent: str) -> Order:
     said = [(entry, _by_weights(case.thresholds, entry, forward)) for entry, forward in _turned(case, decision, parent)]
     weights = next((word for word in (YOUNGER, BETWEEN, OLDER) if word in {word for _, word in said}), SILENT)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mergetrace import __version__
 from mergetrace.finding.base_choice import candidates, explained
+from mergetrace.finding.dates import ages, notes
 from mergetrace.finding.traces import Case, Decision
 from mergetrace.finding.verdict import ACCUSING, decide
 from mergetrace.merging.mergekit_yaml import mergekit_config
@@ -29,19 +30,23 @@ def compose(
     thresholds: Mapping[str, float],
     fetched: Sequence[Mapping[str, Any]] = (),
     layouts: Mapping[str, Mapping[str, Any]] | None = None,
+    stated: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Judge the suspect and every control by the same rules and state the finding.
 
     summary, plan: summary.json and plan.json; manifests: by model; scores: scores.csv or None where the probe is off.
     fetched: the records of the weight files that were fetched whole. layouts: what layout.json says of the audited models that were looked at.
+    stated: dates of publication that the auditor states, by model.
     """
     suspect, models = summary["suspect"], summary["models"]
+    published = {model: {"stated": (stated or {}).get(model), "hub": manifest.get("published")} for model, manifest in manifests.items()}
     findings = {}
     for model, numbers in models.items():
         # A control is judged beside the other controls; the suspect is no sibling of theirs to be measured against.
         others = {name: other for name, other in models.items() if name not in (model, suspect)}
         layout = (layouts or {}).get(model)
-        decision = decide(Case(model, summary["base"], numbers, others, thresholds, layout))
+        dated = ages(model, [*summary["donors"], summary["base"]], published)
+        decision = decide(Case(model, summary["base"], numbers, others, thresholds, layout, *dated))
         findings[model] = _finding(decision, numbers, summary["base"], thresholds, (layout or {}).get("layers", {})) | {"layout": _layout(layout)}
     finding = findings.pop(suspect)
     bases = candidates(summary, thresholds)
@@ -49,6 +54,7 @@ def compose(
         *explained(bases, suspect, thresholds),
         *_limits(summary, plan, scores, finding["verdict"] in ACCUSING),
         *(note for manifest in manifests.values() for note in manifest["notes"]),
+        *notes(published),
     ]
     declared = manifests[suspect]["declared"]
     return {
@@ -64,6 +70,7 @@ def compose(
             "elements": models[suspect]["elements_read"],
             **files_read(plan["mode"], manifests, fetched),
         },
+        "published": published,
         "declared": declared,
         "versions": {"mergetrace": __version__, **{package: version(package) for package in PACKAGES}},
     }

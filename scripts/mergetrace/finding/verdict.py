@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from mergetrace.finding.accusing import chosen_elements, finetune_of_donor, merge, merge_of_several_then_trained, merge_then_trained, other_merge
-from mergetrace.finding.order import in_order, orders
+from mergetrace.finding.order import from_an_older_base, in_order, orders
 from mergetrace.finding.traces import Case, Decision, lookalikes, rate_of, shared_step, told_apart
 from mergetrace.readable import decimal, rate
 
@@ -26,7 +26,7 @@ def decide(case: Case) -> Decision:
     if case.layout:
         lines = [*(f"Undone: {line}" for line in case.layout["undone"]), *(f"Not undone: {line}" for line in case.layout["not_undone"])]
         answer = replace(answer, reasons=[*answer.reasons, *lines])
-    decision = _checked(case, answer) if answer.verdict in ACCUSING else answer
+    decision = _checked(case, answer) if answer.verdict in ACCUSING else from_an_older_base(case, answer)
     found = orders(case, answer) if "turns" in case.summary else {}
     return replace(decision, order={parent: order.as_json() for parent, order in found.items()})
 
