@@ -14,17 +14,20 @@ Models = dict[str, dict[str, Any]]
 UNCLEAR = ("inconclusive",)
 INNOCENT = ("inconclusive", "finetune_of_base")
 GENTLE, HARD = 1e-5, 2e-4  # learning rates: below a bf16 step of the large weights, and above
+DATED = {"donor": "2026-01-01", "second": "2026-01-01", "suspect": "2026-06-01"}
+"""Of merges whose order their weights do not show."""
 TWO, THREE = ("donor", "second"), ("donor", "second", "third")
 
 
 @dataclass(frozen=True)
 class Case:
-    """One audit. `made` says how the suspect comes to be: {"model": name}, {"merge": mergekit configuration over names} or
-    {"experts": names}, each perhaps with "then", a training, and "hide", disguises.
+    """One audit. `made` says how the suspect comes to be: {"model": name}, {"merge": mergekit configuration over names}, {"experts": names} or
+    {"forged": function of forging.py, "of": names by parameter, "with": arguments}, each perhaps with "then", a training, and "hide", disguises.
+    `extra`: further models, made so one after the other. `published`: dates that are stated.
 
     `verdicts`: acceptable words, the best first. `named`: the parents a verdict that names any must name. `alphas`: shares of the donors, where
     one number exists. `families`: recipe families that are right, the honest ties included. `guilty`: made of at least two offered models.
-    `pure`: nothing after a deterministic merge.
+    `pure`: nothing after a deterministic merge. `excused`: a sentence with which an accusation is none, of what weights cannot show.
     """
 
     id: str
@@ -42,6 +45,8 @@ class Case:
     guilty: bool = False
     pure: bool = False
     extra: dict[str, dict[str, Any]] = field(default_factory=dict)
+    published: dict[str, str] = field(default_factory=dict)
+    excused: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """All fields, as plain JSON values."""

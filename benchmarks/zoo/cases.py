@@ -4,6 +4,7 @@ import random
 
 from case import Case
 from disguised import disguised_innocents, disguised_merges
+from framings import dated_merges, framings, undated_merges
 from innocents import copies, finetunes, siblings, wrong_questions
 from merges import linear_merges, other_merges, trained_merges
 
@@ -57,6 +58,7 @@ def family_cases(arch: str, seed: int) -> list[Case]:
     """The cases of one family: merges, merges with training on top, and at least as many that are not merges of what is offered."""
     rng = random.Random(f"{arch} {seed}")
     merges = [*linear_merges(rng), *other_merges(rng), *trained_merges(), *disguised_merges()]
-    drafts = [*merges, *siblings(), *finetunes(), *wrong_questions(rng), *copies(), *disguised_innocents()]
+    innocents = [*siblings(), *finetunes(), *wrong_questions(rng), *copies(), *disguised_innocents()]
+    drafts = [*merges, *dated_merges(), *innocents, *framings(), *undated_merges(merges)]
     kept = [draft for draft in drafts if (draft[0] in MOE if arch == "moe" else "experts renumbered" not in draft[0])]
     return [Case(id=f"{arch}-{seed}/{name}", arch=arch, seed=seed, **draft) for name, draft in kept]

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from case import Draft, innocent, linear, merged
+from case import DATED, Draft, innocent, linear, merged
 
 ORDERS = (("neurons_permuted",), ("heads_permuted",), ("scaled", 1.02))
 HIDDEN = (("hidden_permuted",), ("in_half",))
@@ -43,5 +43,5 @@ def disguised_innocents() -> list[Draft]:
 
 
 def _experts() -> dict[str, Any]:
-    verdicts = {"verdicts": ("other_merge", "merge"), "group": "disguised merge"}
+    verdicts = {"verdicts": ("other_merge", "merge"), "group": "disguised merge", "published": DATED}
     return merged({}, ("donor",), ("passthrough",), **verdicts) | {"made": {"experts": ("base", "donor", "donor", "base")}}

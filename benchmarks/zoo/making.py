@@ -8,6 +8,7 @@ from typing import Any
 import disguises
 import yaml
 from case import Case
+from forging import forge
 from realmerge import mergekit, mergekit_experts
 from safetensors.torch import load_file
 from trainer import Tensors, Training, trained, write
@@ -15,15 +16,30 @@ from trainer import Tensors, Training, trained, write
 
 def make(folder: Path, made: dict[str, Any], models: dict[str, Path], case: Case) -> Path:
     """Make one model as its case says (see case.Case.made); returns its folder."""
+    if "forged" in made:
+        return _forged(folder, made, models, case)
     source = _source(folder.with_name(folder.name + "-merged"), made, models)
     if "then" not in made and "hide" not in made:
         return source
-    tensors = {name: tensor for path in sorted(source.glob("*.safetensors")) for name, tensor in load_file(path).items()}
+    tensors = loaded(source)
     if "then" in made:
         how = Training(*made["then"])
         tensors = trained(case.arch, tensors, how, case.seed)
     write(folder, case.arch, hidden(tensors, made.get("hide", ())))
     return folder
+
+
+def _forged(folder: Path, made: dict[str, Any], models: dict[str, Path], case: Case) -> Path:
+    tensors = forge(made["forged"], {role: loaded(models[name]) for role, name in made["of"].items()}, made["with"])
+    if "then" in made:
+        tensors = trained(case.arch, tensors, Training(*made["then"]), case.seed)
+    write(folder, case.arch, {name: tensor.contiguous() for name, tensor in tensors.items()})
+    return folder
+
+
+def loaded(folder: Path) -> Tensors:
+    """All tensors of a model."""
+    return {name: tensor for path in sorted(folder.glob("*.safetensors")) for name, tensor in load_file(path).items()}
 
 
 def hidden(tensors: Tensors, hide: Sequence[Sequence[Any]]) -> Tensors:

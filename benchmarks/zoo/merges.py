@@ -3,7 +3,7 @@
 import random
 from typing import Any
 
-from case import GENTLE, HARD, THREE, TWO, Draft, config, linear, merged, weighted
+from case import DATED, GENTLE, HARD, THREE, TWO, Draft, config, linear, merged, weighted
 from trainer import Training
 
 LINEAR = ("linear", "task_arithmetic")
@@ -64,7 +64,8 @@ def other_merges(rng: random.Random) -> list[Draft]:
         return merged(made, tuple(models), families or (method,), donors=donors, pure=True, verdicts=("merge", "other_merge"))
 
     def dropped(method: str, models: dict[str, Any], *families: str, donors: tuple[str, ...] = ()) -> dict[str, Any]:
-        return merged(config(method, models, "base"), tuple(models), families, donors=donors, verdicts=("other_merge", "merge"))
+        made = config(method, models, "base")
+        return merged(made, tuple(models), families, donors=donors, verdicts=("other_merge", "merge"), published=DATED)
 
     def wide(models: dict[str, Any]) -> dict[str, Any]:
         return {name: {**settings, "epsilon": 0.1} for name, settings in models.items()}
@@ -96,11 +97,24 @@ def other_merges(rng: random.Random) -> list[Draft]:
         ("arcee_fusion", chosen("arcee_fusion", {"donor": {}}, "arcee_fusion", "selection")),
         (
             "passthrough, half and half",
-            merged(_layers(("base", 0, 2), ("donor", 2, 4)), ("donor",), ("passthrough", *LINEAR), pure=True, verdicts=("merge", "other_merge")),
+            merged(
+                _layers(("base", 0, 2), ("donor", 2, 4)),
+                ("donor",),
+                ("passthrough", *LINEAR),
+                pure=True,
+                verdicts=("merge", "other_merge"),
+                published=DATED,
+            ),
         ),
         (
             "passthrough, a layer repeated and one dropped",
-            merged(_layers(("donor", 0, 2), ("base", 1, 3)), ("donor",), ("passthrough",), verdicts=("merge", "other_merge", "inconclusive")),
+            merged(
+                _layers(("donor", 0, 2), ("base", 1, 3)),
+                ("donor",),
+                ("passthrough",),
+                verdicts=("merge", "other_merge", "inconclusive"),
+                published=DATED,
+            ),
         ),
     ]
 

@@ -175,7 +175,7 @@ def with_verdict(row: dict[str, Any], case: Case, limits: dict[str, Any]) -> dic
     if "error" in row:
         return row
     manifests = {model: {"source": {"repo": None}, "files": [], **manifest} for model, manifest in row["manifests"].items()}
-    return row | {"verdict": compose("zoo", row["summary"], PLAN, manifests, None, limits, layouts=row.get("layouts"))}
+    return row | {"verdict": compose("zoo", row["summary"], PLAN, manifests, None, limits, layouts=row.get("layouts"), stated=case.published)}
 
 
 def defaults() -> dict[str, Any]:
@@ -194,7 +194,7 @@ def code_state() -> str:
     scripts = ROOT / "scripts"
     files = closure([scripts / f"{stage}.py" for stage in MEASURING], scripts)
     measured = [thresholds()[key] for key in ("min_vote_elements", "replay_width", "min_bit_exact")]
-    code = b"".join(path.read_bytes() for path in sorted([*files, HERE / "trainer.py", HERE / "making.py"]))
+    code = b"".join(path.read_bytes() for path in sorted([*files, HERE / "trainer.py", HERE / "making.py", HERE / "forging.py"]))
     return hashlib.sha256(code + json.dumps(measured).encode()).hexdigest()[:16]
 
 

@@ -125,6 +125,8 @@ def false_accusations(row: Row) -> list[str]:
     if "error" in row:
         return []
     case, found = row["case"], row["verdict"]
+    if case["excused"] and any(case["excused"] in reason for reason in found["reasons"]):
+        return []
     wrong = [] if case["guilty"] or found["verdict"] not in ACCUSING or verdict_right(row) else [f"{found['verdict']} of an innocent"]
     wrong += [f"names {name}" for name in _named(found) if name not in case["named"]]
     return wrong + [f"control {name}: {control['verdict']}" for name, control in found["controls"].items() if control["verdict"] in ACCUSING]
