@@ -68,7 +68,7 @@ def _order(case: Case, decision: Decision, parent: str) -> Order:
         return Order(False, by, reverse, expected, weights)
     if weights == YOUNGER:  # whatever the dates say: no true parent comes back whole
         return Order(False if before is None else None, "reverse replay" if before is None else None, reverse, expected, weights)
-    if before is None and weights == OLDER:
+    if before is None and weights == OLDER and decision.rests_on:  # of models that nothing relates it says nothing
         return Order(True, "reverse replay", reverse, expected, weights)
     return Order(before, by, reverse, expected, weights)
 

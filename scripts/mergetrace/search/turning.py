@@ -12,7 +12,7 @@ from mergetrace.search.signatures import SLACK
 from mergetrace.sums.frames import Frame
 
 WORTH = 0.2  # of a recipe or a blend that gives back less, nothing is called
-ENOUGH = 1 << 22  # elements in all, of slices spread over the model: shares are known to .001 by then
+ENOUGH = 1 << 20  # elements in all, of slices spread over the model: shares are known to .001 by then
 
 
 def turns(frame: Frame, fits: pd.DataFrame, found: Mapping[str, Any]) -> dict[str, Reversal]:
