@@ -9,7 +9,7 @@ TORCH_CPU = $$(sed -n 's/^torch==.*/&+cpu/p' requirements-vllm.lock)
 # A file of tests stays in one worker: its fixtures train models.
 SIDE_BY_SIDE := --numprocesses logical --maxprocesses 8 --dist loadfile
 
-.PHONY: audit resume verify test test-real slurm-test vllm bench-zoo setup lint format lock config-docs clean
+.PHONY: audit resume verify test test-real slurm-test vllm bench-zoo bench-openworld setup lint format lock config-docs clean
 
 audit: setup ## Audit the demo (or another: make audit CONFIG=mine.yaml; on a cluster: PROFILE=config/slurm) and print the verdict
 	$(BIN)/snakemake $(if $(PROFILE),--workflow-profile $(PROFILE),--cores $(CORES)) $(if $(CONFIG),--configfile $(CONFIG))
@@ -39,6 +39,9 @@ vllm: $(VENV)-vllm/installed ## vLLM in .venv-vllm, for probe.backend vllm (VLLM
 
 bench-zoo: setup ## Hundreds of planted audits; writes benchmarks/zoo/README.md; interrupted, it goes on where it was
 	$(BIN)/python benchmarks/zoo/run.py
+
+bench-openworld: setup ## Folders as people publish them, audited and graded; writes benchmarks/openworld/README.md; goes on where it was
+	$(BIN)/python benchmarks/openworld/run.py
 
 setup: $(VENV)/installed
 
