@@ -117,7 +117,7 @@ def targets(rows: list[Row]) -> dict[str, tuple[str, bool]]:
 
 def verdict_right(row: Row) -> bool:
     """Whether the verdict is among the acceptable ones."""
-    return _verdict(row) in row["case"]["verdicts"]
+    return _verdict(row) in row["case"]["verdicts"] or _excused(row)
 
 
 def false_accusations(row: Row) -> list[str]:
@@ -125,11 +125,17 @@ def false_accusations(row: Row) -> list[str]:
     if "error" in row:
         return []
     case, found = row["case"], row["verdict"]
-    if case["excused"] and any(case["excused"] in reason for reason in found["reasons"]):
+    if _excused(row):
         return []
     wrong = [] if case["guilty"] or found["verdict"] not in ACCUSING or verdict_right(row) else [f"{found['verdict']} of an innocent"]
     wrong += [f"names {name}" for name in _named(found) if name not in case["named"]]
     return wrong + [f"control {name}: {control['verdict']}" for name, control in found["controls"].items() if control["verdict"] in ACCUSING]
+
+
+def _excused(row: Row) -> bool:
+    """Whether the finding says what weights cannot show, where they cannot."""
+    words = row["case"]["excused"]
+    return bool(words) and "error" not in row and any(words in reason for reason in row["verdict"]["reasons"])
 
 
 def parents_right(row: Row) -> bool:

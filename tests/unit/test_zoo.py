@@ -41,9 +41,9 @@ def test_a_changed_search_makes_measurements_stale_and_a_changed_rule_does_not()
 
 
 def row(group="sibling", guilty=False, verdict="inconclusive", named=(), planted=(), acceptable=("inconclusive",), controls=None):
-    case = {"id": "dense-5/x", "arch": "dense", "seed": 5, "group": group, "guilty": guilty, "verdicts": acceptable, "named": planted}
+    case = {"id": "dense-5/x", "arch": "dense", "seed": 5, "group": group, "guilty": guilty, "verdicts": acceptable, "named": planted, "excused": ""}
     found = {"verdict": verdict, "parents": {name: {"named": name in named} for name in ("donor", "decoy")}}
-    return {"case": case, "verdict": {**found, "controls": controls or {}}}
+    return {"case": case, "verdict": {**found, "controls": controls or {}, "reasons": []}}
 
 
 def test_who_is_falsely_accused():

@@ -87,8 +87,10 @@ def _turned(case: Case, decision: Decision, parent: str) -> list[tuple[Mapping[s
         strictly = exact["given_back"] / near["given_back"] if near["given_back"] else 0.0
         pairs = [(near, case.recipe["signature"]["survivors"]), (exact, strictly)]
     else:
-        turn = found.get("blend") if decision.rests_on == "blend" else None
-        pairs = [(one, one["given_back"]) for one in (turn or turns.get("recipe"),) if one]
+        blends = [found.get("blend") if decision.rests_on == "blend" else None, turns.get("recipe")]
+        usable = [turn for turn in blends if turn and parent in turn["parents"]]
+        best = max(usable, key=lambda turn: turn["given_back"] or 0.0, default=None)
+        pairs = [(best, best["given_back"] or 0.0)] if best else []
     return [(turn["parents"][parent], forward) for turn, forward in pairs if parent in turn["parents"]]
 
 
@@ -99,7 +101,7 @@ def _by_weights(limits: Mapping[str, Any], entry: Mapping[str, Any], forward: fl
         return SILENT
     if expected <= limits["max_expected_reverse"]:
         margin = min(limits["max_reverse_over_expected"], (1 - expected) / 2)
-        if reverse <= expected + margin:
+        if expected - limits["max_reverse_under_expected"] <= reverse <= expected + margin:
             return OLDER
         return YOUNGER if reverse >= 1 - margin else BETWEEN
     forged = entry["forged"]
@@ -128,7 +130,7 @@ def _stop(case: Case, decision: Decision, parent: str, order: Order) -> str | No
         return None
     if order.weights == BETWEEN:
         return (
-            f"Order: not established. Turned round, the recipe gives back more of {parent} than rounding leaves of a true parent, and less than all "
+            f"Order: not established. Turned round, the recipe gives back of {parent} neither what rounding leaves of a true parent nor all of it "
             f"({_shares(order)}): {parent} may have been made from {model}. {_would_settle(parent, model)}"
         )
     if parent == case.base or decision.verdict == "copy":
