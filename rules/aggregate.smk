@@ -2,7 +2,7 @@
 rule aggregate:
     input:
         script="scripts/aggregate.py",
-        library=library(fit="summaries mixture sampling_error estimators"),
+        library=library("scripts/aggregate.py"),
         fits=of_batches("results/{audit}/fits/{batch}.parquet"),
         deltas=of_batches("results/{audit}/deltas/{batch}.parquet") if config["mode"] == "sample" else [],
         recipes="results/{audit}/recipes.json",

@@ -2,8 +2,8 @@
 rule pack:
     input:
         script="scripts/bundle.py",
-        library=library("configuration", *VERIFIER, bundle="bundle bundled"),
-        verifier="scripts/verify.py",
+        library=library("scripts/bundle.py"),
+        verifier=["scripts/verify.py", *(f"scripts/mergetrace/{module}.py" for module in VERIFIER)],
         readme="scripts/templates/bundle.md",
         lock="requirements.lock",
         prompts=config["probe"]["prompts"] if config["probe"]["enabled"] else [],

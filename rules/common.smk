@@ -9,6 +9,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from mergetrace.bundle.bundled import FINDINGS, TABLES, VERIFIER
 from mergetrace.configuration import bases, check_sources, check_vllm, complete, load_schema, models_of, published, stated_dates
+from mergetrace.dependencies import Programs, others_than
 from mergetrace.errors import AuditError
 from mergetrace.files import write_json
 from mergetrace.leftovers import problems, started, unrecorded
@@ -24,6 +25,8 @@ os.environ.update(PATH=os.pathsep.join([os.path.dirname(sys.executable), *os.get
 os.environ[RUN] = mark(os.getpid(), Path.cwd())
 
 STANDINS = "results/stand-ins/"
+PROGRAMS = Programs(Path(workflow.basedir) / "scripts")
+TEMPLATES = sorted(map(str, Path("scripts/templates").iterdir()))  # of all pages: they share parts
 
 try:
     config = complete(config, load_schema(Path(workflow.basedir) / "config/config.schema.yaml"))
@@ -47,10 +50,9 @@ wildcard_constraints:
     number=r"\d{5}",
 
 
-def library(*modules, **folders):
-    """The library modules a stage's result depends on, by folder: editing one redoes that stage and what follows, nothing else."""
-    within = [f"{folder}/{module}" for folder, names in folders.items() for module in names.split()]
-    return [f"scripts/mergetrace/{module}.py" for module in [*modules, *within]]
+def library(script, but=()):
+    """The modules that can change what a script makes (see mergetrace.dependencies): editing one redoes that stage and what follows, nothing else."""
+    return [f"scripts/{module}" for module in PROGRAMS.behind(Path(script).stem, but)]
 
 
 def on_the_hub(model):

@@ -2,7 +2,7 @@
 rule coverage:
     input:
         script="scripts/curve.py",
-        library=library(numerics="rounding dtypes", sums="evidence", fit="curves"),
+        library=library("scripts/curve.py"),
         fits=of_batches("results/{audit}/fits/{batch}.parquet"),
         evidence=of_batches("results/{audit}/evidence/{batch}.safetensors"),
         summary="results/{audit}/summary.json",

@@ -2,7 +2,7 @@
 rule deltas:
     input:
         script="scripts/deltas.py",
-        library=library(numerics="dtypes", models="weights sampled sampling", sums="deltas gram gram_arrays gram_numba gram_torch frames evidence"),
+        library=library("scripts/deltas.py"),
         plan="results/{audit}/plan.parquet",
         weights=weight_files,
     output:

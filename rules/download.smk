@@ -3,7 +3,7 @@
 rule download:
     input:
         script="scripts/download.py",
-        library=library(models="sampled sampling fetched hub ranges"),
+        library=library("scripts/download.py"),
         plan="results/{audit}/plan.parquet",
         manifest="results/models/{model}/manifest.json",
     output:

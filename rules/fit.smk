@@ -2,7 +2,7 @@
 rule fit:
     input:
         script="scripts/fit.py",
-        library=library(numerics="rounding arithmetic dtypes", sums="evidence", merging="recipes", fit="fits estimators"),
+        library=library("scripts/fit.py"),
         plan="results/{audit}/plan.parquet",
         deltas="results/{audit}/deltas/{batch}.parquet",
         evidence="results/{audit}/evidence/{batch}.safetensors",

@@ -2,7 +2,7 @@
 rule gate:
     input:
         script="scripts/gate.py",
-        library=library("readable", finding="gate lineage wording"),
+        library=library("scripts/gate.py"),
         verdict="results/{audit}/verdict.json",
         manifests=of_audit("results/models/{model}/manifest.json"),
         report="results/{audit}/report.html",

@@ -3,10 +3,7 @@
 checkpoint layout:
     input:
         script="scripts/layout.py",
-        library=library(
-            models="pairing weights sampled sampling plan batches",
-            disguises="layout alignment glimpses placing moved_layers moved_experts permutations factors storing rearrange",
-        ),
+        library=library("scripts/layout.py"),
         manifests=of_audit("results/models/{model}/manifest.json"),
         tensors=of_audit("results/models/{model}/tensors.parquet"),
         named="results/{audit}/by_name.parquet",

@@ -24,7 +24,7 @@ rule pin:
 rule manifest:
     input:
         script="scripts/manifest.py",
-        library=library(numerics="dtypes", models="manifest safetensors_file strict_json hub ranges"),
+        library=library("scripts/manifest.py"),
         files=lambda wildcards: model_files(wildcards.model),
         pinned=lambda wildcards: "results/models/{model}/pinned.json" if on_the_hub(wildcards.model) else [],
     output:

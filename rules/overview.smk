@@ -2,8 +2,8 @@
 rule compare:
     input:
         script="scripts/compare.py",
-        library=library("readable", sums="evidence", finding="wording", report="revisions pages"),
-        templates=["scripts/templates/comparison.html.j2", "scripts/templates/style.css"],
+        library=library("scripts/compare.py"),
+        templates=TEMPLATES,
         findings=lambda wildcards: [
             f"results/{audit}/{name}"
             for audit in revisions(wildcards).values()
@@ -32,8 +32,8 @@ rule compare:
 rule index:
     input:
         script="scripts/index.py",
-        library=library("readable", finding="wording", report="overview pages"),
-        templates=["scripts/templates/index.html.j2", "scripts/templates/style.css"],
+        library=library("scripts/index.py"),
+        templates=TEMPLATES,
         reports=expand("results/{audit}/report.html", audit=AUDITS),
         comparisons=expand("results/comparisons/{comparison}.json", comparison=config["comparisons"]),
     output:

@@ -2,7 +2,7 @@
 rule plan:
     input:
         script="scripts/plan.py",
-        library=library(numerics="dtypes", models="plan batches pairing sampling streaming preflight"),
+        library=library("scripts/plan.py"),
         manifests=of_audit("results/models/{model}/manifest.json"),
         tensors=of_audit("results/models/{model}/tensors.parquet"),
     output:

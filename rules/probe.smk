@@ -1,15 +1,11 @@
 # Asking each model who it is, once for all audits: the model is loaded once and asked under every condition.
-ASKED_BY = {"transformers": "generation fitting spoken", "vllm": "vllm_offline fitting spoken", "endpoint": "endpoint"}
 MEMORY_TO_START = {"transformers": 2000, "vllm": 4000, "endpoint": 2000}  # MB
 
 
 rule ask:
     input:
         script="scripts/ask.py",
-        library=[
-            *library(probe="answers conditions reasoning prompts chat_template jinja_sandbox"),
-            *library(probe=ASKED_BY[config["probe"]["backend"]]),
-        ],
+        library=library("scripts/ask.py", but=others_than(config["probe"]["backend"])),
         template="results/models/{model}/template.json",
         prompts=config["probe"]["prompts"],
         model=lambda wildcards: model_files(wildcards.model),

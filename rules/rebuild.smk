@@ -2,7 +2,7 @@
 rule rebuild_suspect:
     input:
         script="scripts/rebuild.py",
-        library=library(models="weights sampled pairing", merging="rebuild") + RECIPES,
+        library=library("scripts/rebuild.py"),
         plan="results/{audit}/plan.parquet",
         unpaired="results/{audit}/unpaired.csv",
         tensors=lambda wildcards: f"results/models/{config['audits'][wildcards.audit]['suspect']}/tensors.parquet",

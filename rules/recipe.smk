@@ -1,16 +1,8 @@
-# What applying a recipe takes.
-RECIPES = library(numerics="tool_sums arithmetic dtypes", sums="evidence", merging="recipes settings formulas spheres selections facts")
-
-SEARCH = library(
-    numerics="simple rounding", models="pairing", merging="joining", search="recipe_search trial proposals choosing shares patterns signatures"
-)
-
-
 # The merge recipe that gives most of each audited model back, bit for bit, searched on the evidence of all layers.
 rule recipe:
     input:
         script="scripts/recipe.py",
-        library=RECIPES + SEARCH,
+        library=library("scripts/recipe.py"),
         fits=of_batches("results/{audit}/fits/{batch}.parquet"),
         evidence=of_batches("results/{audit}/evidence/{batch}.safetensors"),
     output:

@@ -2,7 +2,7 @@
 rule remainder:
     input:
         script="scripts/remainder.py",
-        library=library(numerics="rounding", models="pairing", merging="joining", fit="mixture", search="remainder lookalikes shares") + RECIPES,
+        library=library("scripts/remainder.py"),
         plan="results/{audit}/plan.parquet",
         fits=of_batches("results/{audit}/fits/{batch}.parquet"),
         evidence=of_batches("results/{audit}/evidence/{batch}.safetensors"),

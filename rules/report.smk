@@ -5,13 +5,8 @@ SHOWN = ("comparisons", "conduct", "strata", "reasoning", "watermarks")
 rule render:
     input:
         script="scripts/report.py",
-        library=library(
-            "readable",
-            probe="identity denials attributions answers",
-            finding="wording lineage",
-            report="report report_tables report_names side_by_side figures maps svg pages drilldown",
-        ),
-        templates=sorted(str(path) for path in Path("scripts/templates").iterdir()),
+        library=library("scripts/report.py"),
+        templates=TEMPLATES,
         schema="config/config.schema.yaml",
         licences="config/licences.yaml",
         error_rates=[path for path in ["config/error_rates.json"] if Path(path).is_file()],

@@ -5,7 +5,7 @@ COUNTED = ("comparisons", "conduct", "strata", "reasoning", "watermarks", "menti
 rule score:
     input:
         script="scripts/score.py",
-        library=library(probe="answers identity denials attributions intervals comparisons conduct breakdowns"),
+        library=library("scripts/score.py"),
         answers=lambda wildcards: expand(
             "results/probe/{model}/{condition}.jsonl", model=models_of(config["audits"][wildcards.audit]), condition=config["probe"]["conditions"]
         ),

@@ -10,7 +10,7 @@ TRAINED = {
 rule train_standin:
     input:
         script="scripts/train_standin.py",
-        library=library(standins="models dialogues phrases"),
+        library=library("scripts/train_standin.py"),
         base=lambda wildcards: [] if wildcards.standin == "qwen" else f"{STANDINS}qwen",
     output:
         folder=directory(f"{STANDINS}{{standin}}"),
@@ -36,7 +36,7 @@ rule train_standin:
 rule merge_standin:
     input:
         script="scripts/merge_standin.py",
-        library=library(standins="models merge"),
+        library=library("scripts/merge_standin.py"),
         base=f"{STANDINS}qwen",
         donor=f"{STANDINS}nex",
     output:

@@ -2,7 +2,7 @@
 rule template:
     input:
         script="scripts/template.py",
-        library=library(probe="chat_template template_files jinja_sandbox"),
+        library=library("scripts/template.py"),
         files="results/models/{model}/files",
     output:
         template="results/models/{model}/template.json",
@@ -23,7 +23,7 @@ rule template:
 rule mask:
     input:
         script="scripts/mask.py",
-        library=library(probe="masks identity denials attributions"),
+        library=library("scripts/mask.py"),
         templates=of_audit("results/models/{model}/template.json"),
         files=of_audit("results/models/{model}/files"),
     output:

@@ -2,13 +2,7 @@
 rule verdict:
     input:
         script="scripts/verdict.py",
-        library=library(
-            "readable",
-            models="reading",
-            merging="recipes settings mergekit_yaml",
-            search="remainder shares",
-            finding="verdict accusing traces base_choice wording receipt",
-        ),
+        library=library("scripts/verdict.py"),
         summary="results/{audit}/summary.json",
         plan="results/{audit}/plan.json",
         layout="results/{audit}/layout.json",

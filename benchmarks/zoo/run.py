@@ -5,7 +5,6 @@ The verdict itself is taken anew from the stored numbers every time: a changed r
 """
 
 import argparse
-import ast
 import contextlib
 import hashlib
 import json
@@ -30,6 +29,7 @@ from table import error_rates, write_readme  # noqa: E402
 
 from frontdoor import run, say  # noqa: E402
 from mergetrace.configuration import load_schema  # noqa: E402
+from mergetrace.dependencies import Programs  # noqa: E402
 from mergetrace.files import read_json, write_json  # noqa: E402
 from mergetrace.finding.receipt import compose  # noqa: E402
 from mergetrace.finding.verdict import ACCUSING  # noqa: E402
@@ -191,31 +191,16 @@ def thresholds() -> dict[str, Any]:
 
 def code_state() -> str:
     """A hash over what decides a measurement: the stages up to the summary with all they import, their thresholds, the making of models."""
-    scripts = ROOT / "scripts"
-    files = closure([scripts / f"{stage}.py" for stage in MEASURING], scripts)
     measured = [thresholds()[key] for key in ("min_vote_elements", "replay_width", "min_bit_exact")]
-    code = b"".join(path.read_bytes() for path in sorted([*files, HERE / "trainer.py", HERE / "making.py", HERE / "forging.py"]))
+    code = b"".join(path.read_bytes() for path in sorted([*measuring(), HERE / "trainer.py", HERE / "making.py", HERE / "forging.py"]))
     return hashlib.sha256(code + json.dumps(measured).encode()).hexdigest()[:16]
 
 
-def closure(files: list[Path], library: Path) -> set[Path]:
-    """The files and every module of `library` that they import, directly or not."""
-    found: set[Path] = set()
-    waiting = list(files)
-    while waiting:
-        path = waiting.pop()
-        if path in found:
-            continue
-        found.add(path)
-        for node in ast.walk(ast.parse(path.read_bytes())):
-            if isinstance(node, ast.ImportFrom) and node.module:
-                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-            elif isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            else:
-                continue
-            waiting += [own for name in names if (own := library / (name.replace(".", "/") + ".py")).is_file()]
-    return found
+def measuring() -> set[Path]:
+    """The programs of the stages up to the summary, and the modules that can change what they make."""
+    programs = Programs(ROOT / "scripts")
+    files = {file for stage in MEASURING for file in (f"{stage}.py", *programs.behind(stage))}
+    return {programs.folder / file for file in files}
 
 
 def _valid(row: dict[str, Any], case: Case, state: str | None) -> bool:

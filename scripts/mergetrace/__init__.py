@@ -8,6 +8,7 @@ imports from those above it only:
     readable           numbers and strangers' text as people read them
     configuration      the validated configuration
     owner              which Snakemake started a job
+    dependencies       which modules a program's result depends on
     leftovers          what an interrupted run leaves behind
 
 numerics: numbers as they are stored

@@ -105,6 +105,14 @@ def test_a_sample_from_the_hub_ends_as_one_from_local_folders_and_costs_what_was
     ranges = [(seen.repo, seen.name, *seen.range) for seen in hub.requests("storage") if seen.range[0]]
     assert len(set(ranges)) == len(ranges)
 
+    # A program that fetches otherwise makes the samples of what is here.
+    count, script, sample = len(hub.seen), workplace / "scripts/download.py", workplace / "results/x/samples/suspect.safetensors"
+    made = sample.stat().st_mtime_ns
+    script.write_text(script.read_text() + "\n# edited\n")
+    run_snakemake(workplace, "results/x/samples/suspect.safetensors", config=config, env=env)
+    assert sample.stat().st_mtime_ns > made
+    assert len(hub.seen) == count
+
     # Local folders, read in the same mode, give the same verdict from the same elements; of those alone the layout was looked at.
     local = {**config, "models": {name: {"path": str(tmp_path / name)} for name in NAMES}}
     local["sampling"] = {**config["sampling"], "alpha_se": 0.02}
