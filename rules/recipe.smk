@@ -20,8 +20,9 @@ rule recipe:
     params:
         roles=roles,
         width=config["verdict"]["replay_width"],
+        stayed=config["verdict"]["min_stayed"],
     message:
         "Searching the recipe of audit {wildcards.audit}"
     shell:
-        "python {input.script} {params.roles} --fits {input.fits} --evidence {input.evidence} --replay-width {params.width} "
+        "python {input.script} {params.roles} --fits {input.fits} --evidence {input.evidence} --replay-width {params.width} --min-stayed {params.stayed} "
         "--recipes {output.recipes} --slices {output.slices} 2> {log}"

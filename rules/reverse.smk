@@ -2,7 +2,7 @@
 rule reverse:
     input:
         script="scripts/reverse.py",
-        library=library(numerics="rounding", models="pairing", merging="joining", fit="summaries estimators", search="reversal turning") + RECIPES,
+        library=library("scripts/reverse.py"),
         fits=of_batches("results/{audit}/fits/{batch}.parquet"),
         evidence=of_batches("results/{audit}/evidence/{batch}.safetensors"),
         recipes="results/{audit}/recipes.json",

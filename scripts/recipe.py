@@ -25,13 +25,14 @@ def main() -> None:
     parser.add_argument("--fits", type=Path, nargs="+", required=True)
     parser.add_argument("--evidence", type=Path, nargs="+", required=True)
     parser.add_argument("--replay-width", type=float, required=True)
+    parser.add_argument("--min-stayed", type=float, required=True, help="share of elements at the base from which methods that choose are tried")
     parser.add_argument("--recipes", type=Path, required=True)
     parser.add_argument("--slices", type=Path, required=True)
     arguments = parser.parse_args()
 
     fits = pd.concat(map(pd.read_parquet, arguments.fits), ignore_index=True)
     by_frame = {frame: fits[(fits["model"] == frame.audited) & (fits["base"] == frame.base)] for frame in frames(arguments)}
-    searches = [start_search(frame, mine, arguments.replay_width) for frame, mine in by_frame.items()]
+    searches = [start_search(frame, mine, arguments.replay_width, arguments.min_stayed) for frame, mine in by_frame.items()]
     joiners = {search.frame: Joiner(search.frame, search.fits) for search in searches}
     for search in searches:
         search.start(joiners[search.frame].pieces(slices(arguments.evidence), set(search.pilot())))
@@ -45,7 +46,7 @@ def main() -> None:
     for result in results:
         best = result["best"]
         found = f"{best['method']}, {best['parameters']['weights']}: {best['bit_exact_rate']:.5%} bit-exact" if best else "nothing to replay"
-        say(f"{result['model']} on {result['base']}: {found} of {result['informative_elements']} informative elements, family {result['family']}")
+        say(f"{result['model']} on {result['base']}: {found} of {result['informative_elements']} informative elements")
 
 
 if __name__ == "__main__":

@@ -56,7 +56,8 @@ def audit(folder: Path, models: dict[str, Path], spec: dict[str, Any], **setting
         command("deltas", *roles, "--plan", plan, "--batch", batch, "--folders", *sources, *blocks, *seed, "--deltas", sums, "--evidence", kept)
         command("fit", *roles, "--plan", plan, "--deltas", sums, "--evidence", kept, *vote, *width, *seed, "--output", fitted)
     recipes, slices = folder / "recipes.json", folder / "recipe_slices.parquet"
-    command("recipe", *roles, "--fits", *fits, "--evidence", *evidence, *width, "--recipes", recipes, "--slices", slices)
+    stayed = ["--min-stayed", limits["min_stayed"]]
+    command("recipe", *roles, "--fits", *fits, "--evidence", *evidence, *width, *stayed, "--recipes", recipes, "--slices", slices)
     left = folder / "remainder.json"
     command("remainder", *roles, "--plan", plan, "--fits", *fits, "--evidence", *evidence, "--recipes", recipes, *width, *alike, "--output", left)
     turned = folder / "reverse.json"

@@ -191,7 +191,7 @@ def thresholds() -> dict[str, Any]:
 
 def code_state() -> str:
     """A hash over what decides a measurement: the stages up to the summary with all they import, their thresholds, the making of models."""
-    measured = [thresholds()[key] for key in ("min_vote_elements", "replay_width", "min_bit_exact")]
+    measured = [thresholds()[key] for key in ("min_vote_elements", "replay_width", "min_stayed", "min_bit_exact")]
     code = b"".join(path.read_bytes() for path in sorted([*measuring(), HERE / "trainer.py", HERE / "making.py", HERE / "forging.py"]))
     return hashlib.sha256(code + json.dumps(measured).encode()).hexdigest()[:16]
 

@@ -52,17 +52,18 @@ def test_a_joined_tensor_says_all_that_its_slices_said(parents, dtype, scales):
     assert np.array_equal(found.piece.audited.midpoints(), np.concatenate([one.midpoints() for one in own], axis=1))
 
 
-def named(parents, audited):
-    measured = signature(Trial(FRAME, [joined(parents, audited).piece], 0.5), ("donor",))
-    return measured["family"], measured["stayed"]
+def dropped(parents, audited):
+    """The share of elements at the base, of those that a dropping merge may have dropped, and the pattern of the others."""
+    measured = signature(Trial(FRAME, [joined(parents, audited).piece], 0.5, 0.02), ("donor",))
+    return measured["stayed"], measured["family"]
 
 
 def test_experts_taken_whole_from_one_parent_or_the_other_are_no_random_drop(parents):
     own = [one[name] for one, name in zip(parents, ("base", "donor", "donor", "base"), strict=True)]
-    assert named(parents, own) == (None, pytest.approx(0, abs=0.01))
+    assert dropped(parents, own)[0] == pytest.approx(0, abs=0.01)
 
 
 def test_a_random_drop_from_every_expert_is(parents):
     kept = np.random.default_rng(1).random((EXPERTS, SIZE)) < 0.5
     own = [bf16(np.where(keep, one["donor"].values(), one["base"].values())) for one, keep in zip(parents, kept, strict=True)]
-    assert named(parents, own) == ("dare", pytest.approx(0.5, abs=0.03))
+    assert dropped(parents, own) == (pytest.approx(0.5, abs=0.03), "dare")

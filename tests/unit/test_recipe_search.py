@@ -126,10 +126,10 @@ def test_random_drops_are_named_by_their_signature(method, dtype, search, parent
     config = {"merge_method": method, "base_model": parents["base"], "dtype": dtype, "out_dtype": "bfloat16"}
     config["models"] = [{"model": parents["first"], "parameters": {"weight": 0.6, "density": 0.5}}]
     found = search(mergekit(yaml.safe_dump(config), tmp_path / "merged"), ("first",))
-    assert found["family"] == method.split("_")[0]
     # A coin dropped half of the elements: which half, no recipe that decides by the numbers can know, so it is right for at most about half.
     assert found["best"]["bit_exact_rate"] < 0.5
     signature = found["signature"]
+    assert signature["family"] == method.split("_")[0]
     assert signature["density"] == pytest.approx(0.5, abs=0.03)
     assert signature["unscaled_weight"] == pytest.approx(0.6, abs=0.02)
     assert signature["survivors"] > 0.97
@@ -142,8 +142,8 @@ def test_two_random_drops_show_both_weights(search, parents, tmp_path):
     weights = {"first": 0.6, "second": 0.4}
     config["models"] = [{"model": parents[donor], "parameters": {"weight": weight, "density": 0.5}} for donor, weight in weights.items()]
     found = search(mergekit(yaml.safe_dump(config), tmp_path / "merged"), ("first", "second"))
-    assert found["family"] == "dropped"
-    assert found["signature"]["weights"] == {"first": pytest.approx(1.2, abs=0.03), "second": pytest.approx(0.8, abs=0.03)}
+    assert found["signature_of_two"]["family"] == "dropped"
+    assert found["signature_of_two"]["weights"] == {"first": pytest.approx(1.2, abs=0.03), "second": pytest.approx(0.8, abs=0.03)}
 
 
 INNOCENT = {
@@ -161,9 +161,9 @@ INNOCENT = {
 @pytest.mark.slow
 @pytest.mark.parametrize("donors", [("first",), ("first", "second")], ids=len)
 @pytest.mark.parametrize("case", INNOCENT)
-def test_nobody_innocent_has_a_recipe_or_a_family(case, donors, search, tmp_path):
+def test_nobody_innocent_has_a_recipe_or_is_called_a_merge_that_dropped(case, donors, search, tmp_path):
     found = search(write_qwen(tmp_path / "suspect", INNOCENT[case]), donors)
-    assert found["family"] is None
+    assert json.loads((tmp_path / "verdict.json").read_text())["verdict"] not in ("merge", "other_merge")
     assert found["best"] is None or found["best"]["bit_exact_rate"] < 0.5, found["best"]
 
 
@@ -173,7 +173,7 @@ def test_suspect_and_donor_exchanged_have_no_recipe_between_the_parents(parents,
     models = {"suspect": parents["first"], "base": parents["base"], "donor": swapped}
     audit(tmp_path, models, {"suspect": "suspect", "base": "base", "donors": ["donor"], "controls": []})
     found = json.loads((tmp_path / "recipes.json").read_text())[0]
-    assert found["family"] is None
+    assert json.loads((tmp_path / "verdict.json").read_text())["verdict"] not in ("merge", "other_merge")
     assert found["best"]["bit_exact_rate"] < 0.7
 
 

@@ -188,9 +188,37 @@ def test_a_random_drop_is_another_merge_without_a_weight():
     assert (decision.verdict, decision.named, decision.family) == ("other_merge", {"nex": None}, "dare")
 
 
-@pytest.mark.parametrize("weaker", [{"family": None}, {"survivors": 0.7}, {"survivors_shuffled": 0.6}, {"stayed": 0.001}, {"informative": 500}])
+@pytest.mark.parametrize("weaker", [{"survivors": 0.7}, {"survivors_shuffled": 0.6}, {"stayed": 0.001}, {"informative": 500}])
 def test_a_weak_signature_accuses_nobody(weaker):
     assert verdict(numbers(cos=0.7, rate=0.5, donor=DROPPED, mark={**MARK, **weaker})).verdict == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("measured", "looser"),
+    [
+        ({"survivors": 0.7}, {"min_survivors": 0.65}),
+        ({"survivors": 0.7, "survivors_shuffled": 0.4}, {"min_survivors": 0.65, "min_survivors_over_null": 0.25}),
+        ({"stayed": 0.005}, {"min_stayed": 0.004}),
+    ],
+)
+def test_a_limit_that_is_loosened_is_looser(measured, looser):
+    weak = numbers(cos=0.7, rate=0.5, donor=DROPPED, mark={**MARK, **measured})
+    assert verdict(weak).verdict == "inconclusive"
+    assert verdict(weak, thresholds={**THRESHOLDS, **looser}).verdict == "other_merge"
+
+
+def test_two_random_drops_are_seen_together_where_neither_is_alone():
+    summary = numbers(cos=0.7, rate=0.5, donor=DROPPED, mark={**MARK, "survivors": 0.6}, others={"ptr": entry(**DROPPED)})
+    assert verdict(summary, {}).verdict == "inconclusive"
+    summary["recipe"]["signature_of_two"] = {**MARK, "donors": ["nex", "ptr"], "family": "dropped"}
+    decision = verdict(summary, {})
+    assert (decision.verdict, decision.named, decision.family) == ("other_merge", {"nex": None, "ptr": None}, "dropped")
+
+
+def test_a_control_that_shows_two_drops_stops_the_accusation_too():
+    sibling = numbers()
+    sibling["recipe"]["signature_of_two"] = {**MARK, "survivors": 0.8}
+    assert verdict(numbers(cos=0.7, rate=0.5, donor=DROPPED, mark=MARK), {"sibling": sibling}).verdict == "inconclusive"
 
 
 def test_a_signature_with_elements_moved_that_should_not_have_accuses_nobody():

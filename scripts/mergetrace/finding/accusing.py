@@ -2,7 +2,19 @@
 
 from collections.abc import Mapping
 
-from mergetrace.finding.traces import Case, Decision, blended, moved_alone, rate_of, rates_beside, shuffled_chance, stands_out, traces_beside
+from mergetrace.finding.traces import (
+    Case,
+    Decision,
+    Summary,
+    blended,
+    moved_alone,
+    rate_of,
+    rates_beside,
+    shuffled_chance,
+    signatures,
+    stands_out,
+    traces_beside,
+)
 from mergetrace.finding.wording import left_over
 from mergetrace.readable import percent, rate
 
@@ -40,11 +52,15 @@ def merge(case: Case) -> Decision | None:
 
 def other_merge(case: Case) -> Decision | None:
     """Elements are exactly the base's, or the base plus a donor's change times one number, in the pattern of a method that chooses or drops."""
-    mark, limits = case.recipe["signature"], case.thresholds
-    if not mark or mark["family"] is None or mark["informative"] < limits["min_informative"] or mark["stayed"] < limits["min_stayed"]:
+    return next((decision for mark in signatures(case.summary) if (decision := _dropped(case, mark)) is not None), None)
+
+
+def _dropped(case: Case, mark: Summary) -> Decision | None:
+    """The same for the signature of one donor, or of two."""
+    limits, donors, survivors = case.thresholds, mark["donors"], mark["survivors"]
+    if mark["informative"] < limits["min_informative"] or mark["stayed"] < limits["min_stayed"]:
         return None
-    donors, survivors = mark["donors"], mark["survivors"]
-    others = {name: other["survivors"] for name, summary in case.controls.items() if (other := summary["recipe"]["signature"])}
+    others = {name: max(other["survivors"] for other in found) for name, summary in case.controls.items() if (found := signatures(summary))}
     beside = {"shuffled elements": mark["survivors_shuffled"], **{f"control {name}": share for name, share in others.items()}}
     if survivors < limits["min_survivors"] or max(beside.values()) > survivors - limits["min_survivors_over_null"]:
         return None
@@ -113,7 +129,9 @@ def merge_then_trained(case: Case) -> Decision | None:
             continue
         single = max(numbers["coverage_base"], numbers["coverage_donor"])
         alpha, spread = numbers["alpha_replay"], numbers["alpha_spread"]
-        if single > numbers["coverage"] / 2 or not smallest <= alpha <= 1 - smallest or spread > limits["max_alpha_spread"]:
+        if single > limits["max_single_of_blend"] * numbers["coverage"]:
+            continue
+        if not smallest <= alpha <= 1 - smallest or spread > limits["max_alpha_spread"]:
             continue
         reasons = [
             f"At {alpha:.3f} x {donor} and {1 - alpha:.3f} x {case.base}, {rate(numbers['coverage'])} of {numbers['informative']:,} informative "

@@ -7,13 +7,11 @@ the innocent too. Exactness is not faked: only the true base lets a recipe give 
 from collections.abc import Mapping
 from typing import Any
 
-from mergetrace.finding.traces import SHARED, Case, rate_of
+from mergetrace.finding.traces import Case, rate_of
 from mergetrace.finding.verdict import decide
 from mergetrace.readable import decimal, known, listing, rate
 
 Numbers = Mapping[str, Any]
-
-CLOSE = 1.1  # times the energy of the chosen base's change, below which the nearer of two bases is chosen by a hair
 
 
 def candidates(summary: Numbers, thresholds: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -62,12 +60,12 @@ def explained(found: Mapping[str, Numbers], suspect: str, limits: Mapping[str, A
         )
         innocent = "control_cos_fit" if known(entry["control_cos_fit"]) and known(own["control_cos_fit"]) else "cos_fit"
         there, here = entry[innocent], own[innocent]
-        if known(there) and known(here) and there >= SHARED and there > here:
+        if known(there) and known(here) and there >= limits["min_shared_step"] and there > here:
             whose = "a control's" if innocent == "control_cos_fit" else f"{suspect}'s"
             said.append(
                 f"That is the trap of a wrong base: there {whose} cos_fit is {decimal(there, digits=2)}, here {decimal(here, digits=2)}, because "
                 f"whatever descends from {chosen} shares the step from {base} to {chosen}, innocent or not."
             )
-        if known(entry["times"]) and not exact and entry["times"] < CLOSE:
+        if known(entry["times"]) and not exact and entry["times"] < limits["min_base_apart"]:
             said.append(f"{base} is nearly as close, so the choice between them is not certain.")
     return said

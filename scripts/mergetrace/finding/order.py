@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mergetrace.finding.traces import Case, Decision
+from mergetrace.finding.traces import Case, Decision, signatures
 from mergetrace.readable import listing, rate
 
 OLDER, YOUNGER, BETWEEN, SILENT = "older", "younger", "between", "silent"
@@ -85,7 +85,8 @@ def _turned(case: Case, decision: Decision, parent: str) -> list[tuple[Mapping[s
     if decision.rests_on == "drop" and "drop" in found:
         near, exact = found["drop"], found["exact drop"]
         strictly = exact["given_back"] / near["given_back"] if near["given_back"] else 0.0
-        pairs = [(near, case.recipe["signature"]["survivors"]), (exact, strictly)]
+        mark = next(mark for mark in signatures(case.summary) if set(mark["donors"]) == set(decision.named))
+        pairs = [(near, mark["survivors"]), (exact, strictly)]
     else:
         blends = [found.get("blend") if decision.rests_on == "blend" else None, turns.get("recipe")]
         usable = [turn for turn in blends if turn and parent in turn["parents"]]

@@ -4,9 +4,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-MIN_AGREE = 100  # elements; a share of fewer is noise
-SHARED = 0.5  # cos_fit: of siblings of another task .05 on the right base, .59 to .97 on a wrong one
-
 Summary = Mapping[str, Any]
 """One audited model of summary.json: the pooled numbers (summaries.pool) and `recipe` (recipe_search.Search.result)."""
 
@@ -57,6 +54,12 @@ def rate_of(summary: Summary) -> float | None:
     return best["bit_exact_rate"] if best else None
 
 
+def signatures(summary: Summary) -> list[Summary]:
+    """What a dropping merge of the strongest donor would have left, and of the two strongest, as far as it was measured."""
+    marks = (summary["recipe"].get(key) for key in ("signature", "signature_of_two"))
+    return [mark for mark in marks if mark is not None]
+
+
 def rates_beside(case: Case) -> dict[str, float]:
     """What the recipe search reaches for the controls."""
     return {f"control {name}": rate for name, summary in case.controls.items() if (rate := rate_of(summary)) is not None}
@@ -98,7 +101,7 @@ def shuffled_chance(case: Case, donor: str) -> float | None:
 def moved_alone(case: Case, donor: str) -> float | None:
     """The share moved of the elements on which donor and base agree: none in a merge of the two, some after training; None where too few agree."""
     numbers = case.summary["donors"][donor]
-    return numbers["moved_alone"] if numbers["parents_agree"] >= MIN_AGREE else None
+    return numbers["moved_alone"] if numbers["parents_agree"] >= case.thresholds["min_counted"] else None
 
 
 def lookalikes(case: Case, named: Collection[str]) -> dict[tuple[str, str], tuple[int, int]]:
@@ -126,9 +129,10 @@ def shared_step(case: Case) -> str | None:
     pairs = (case.summary.get("mixture") or {}).get("cosines", {})
     donors = [cosine for row in pairs.values() for cosine in row.values() if cosine is not None]
     controls = {name: summary["cos_fit"] for name, summary in case.controls.items() if summary["cos_fit"] is not None}
-    if controls and min(controls.values()) >= SHARED:
+    shared = case.thresholds["min_shared_step"]
+    if controls and min(controls.values()) >= shared:
         who = f"The controls move in the donors' direction too (cos_fit {', '.join(f'{cosine:.2f} for {name}' for name, cosine in controls.items())})"
-    elif not controls and donors and min(donors) >= SHARED:
+    elif not controls and donors and min(donors) >= shared:
         who = f"All donors move alike from {case.base} (cosine {min(donors):.2f} and more)"
     else:
         return None
@@ -140,4 +144,4 @@ def told_apart(case: Case, own: str, other: str, counts: tuple[int, int]) -> boo
     donors, (ours, theirs) = case.summary["donors"], counts
     if donors[own]["all_equal"] or donors[other]["all_equal"]:
         return donors[own]["all_equal"] and not donors[other]["all_equal"]
-    return ours >= max(MIN_AGREE, case.thresholds["min_told_apart"] * theirs)
+    return ours >= max(case.thresholds["min_counted"], case.thresholds["min_told_apart"] * theirs)

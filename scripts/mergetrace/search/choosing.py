@@ -17,17 +17,16 @@ from mergetrace.search.trial import Trial, narrow
 
 Array = NDArray[np.float64]
 
-MIN_STAYED = 0.02  # a method that chooses leaves at least this share of well separated elements at the base
 MIN_SHARED = 0.1  # a weight counts where at least this share of the moved elements agree on it
 MIN_TOP = 0.003  # a smaller share of large deltas left out is not seen
 
 
 def selections(trial: Trial, known: Known) -> list[Recipe]:
     """TIES and breadcrumbs of the strongest donor, of the two and of the three strongest; a fusion of two models, either the base."""
-    found = _fusions(trial, known) if stayed(trial, known.donors[:1]) >= MIN_STAYED else []
+    found = _fusions(trial, known) if stayed(trial, known.donors[:1]) >= trial.min_stayed else []
     for count in range(1, min(len(known.donors), 3) + 1):
         donors = known.donors[:count]
-        if stayed(trial, donors) < MIN_STAYED**count:
+        if stayed(trial, donors) < trial.min_stayed**count:
             continue
         weights = [survivors(trial, donor) for donor in donors]
         if all(weights):

@@ -36,10 +36,11 @@ class Search:
     frame: Frame
     fits: pd.DataFrame
     width: float
+    min_stayed: float
     known: Known
     recipes: list[Recipe] = field(default_factory=list)
     tried: int = 0
-    signature: dict[str, Any] | None = None
+    signatures: list[dict[str, Any] | None] = field(default_factory=lambda: [None, None])
     slice_ids: list[int] = field(default_factory=list)
     counts: list[list[Count]] = field(default_factory=list)
     delta: float = 0.0
@@ -53,7 +54,7 @@ class Search:
 
     def start(self, pieces: Iterable[Joined]) -> None:
         """Try recipes on the pilot and keep the finalists."""
-        trial = Trial(self.frame, _within(pieces, PILOT_ELEMENTS), self.width)
+        trial = Trial(self.frame, _within(pieces, PILOT_ELEMENTS), self.width, self.min_stayed)
         if not trial.pieces:
             return
         stack = stacked(self.fits, self.frame)
@@ -63,9 +64,7 @@ class Search:
             if trial.solved():
                 break
         self.tried = len(trial.rates) + bool(stack)
-        self.signature = signature(trial, self.known.donors[:1])
-        if len(self.known.donors) > 1 and (self.signature is None or self.signature["family"] is None):
-            self.signature = signature(trial, self.known.donors[:2]) or self.signature
+        self.signatures = [signature(trial, self.known.donors[:count]) if len(self.known.donors) >= count else None for count in (1, 2)]
         self.recipes = [stack] if stack else _finalists(trial)
 
     def add(self, joined: Joined) -> None:
@@ -92,7 +91,7 @@ class Search:
         return pd.DataFrame({"model": self.frame.audited, "base": self.frame.base, **columns})
 
     def result(self) -> dict[str, Any]:
-        """The search as JSON: the best recipe, the others, what cannot be told apart, the family of a dropping merge, how much was tried."""
+        """The search as JSON: the best recipe, the others, what cannot be told apart, how much was tried, the signatures of a dropping merge."""
         found = [{**as_json(recipe, self.frame.base), **self._total(recipe), "bit_exact_rate": share} for recipe, share in self.ranking()]
         alike = list(dict.fromkeys(entry["method"] for entry in found if _alike(found[0], entry)))
         return {
@@ -107,8 +106,8 @@ class Search:
             "alternatives": found[1:],
             "indistinguishable": alike if len(alike) > 1 else [],
             "tried": self.tried,
-            "family": self.signature["family"] if self.signature else None,
-            "signature": self.signature,
+            "signature": self.signatures[0],
+            "signature_of_two": self.signatures[1],
         }
 
     def _total(self, recipe: Recipe) -> dict[str, Any]:
@@ -116,8 +115,10 @@ class Search:
         return {"informative": count.informative, "residual_share": count.residual / self.delta if self.delta else None}
 
 
-def start_search(frame: Frame, fits: pd.DataFrame, width: float) -> Search:
+def start_search(frame: Frame, fits: pd.DataFrame, width: float, min_stayed: float) -> Search:
     """What the fits of one frame say: which donors show, the strongest's pooled interval, what is known of whole tensors.
+
+    width, min_stayed: the thresholds `replay_width` and `min_stayed` of the configuration.
 
     The strongest donor is the one of greatest share where several show, else the one whose replay covers most.
     """
@@ -134,7 +135,7 @@ def start_search(frame: Frame, fits: pd.DataFrame, width: float) -> Search:
     interval = (found.low, found.high) if found.informative else None
     offered = tuple(sorted(frame.donors, key=lambda donor: 0.0 if np.isnan(shares[donor]) else -abs(shares[donor])))
     known = Known(donors, tuple(0.5 if np.isnan(shares[donor]) else shares[donor] for donor in donors), interval, offered)
-    return Search(frame, fits, width, known)
+    return Search(frame, fits, width, min_stayed, known)
 
 
 def _alike(best: dict[str, Any], other: dict[str, Any]) -> bool:

@@ -18,21 +18,26 @@ from mergetrace.search.trial import Trial, narrow
 Array = NDArray[np.float64]
 
 BINS = 10
-MIN_MOVED = 200
+MIN_MOVED = 200  # elements of a piece; fewer measure nothing
 SLACK = 0.005  # of a change: narrow arithmetic takes several roundings to it
-MIN_STAYED = 0.02
-MIN_SURVIVORS = 0.8
-MIN_OVER_CHANCE = 0.4
+
+# By which pattern a choice is called. They name it and no more: whether anything was dropped at all is for the verdict to say.
+LEVEL = 0.06  # within which ten shares are one, or on one line: of 2,000 elements each they lie .035 apart by chance
+EVEN = 0.03  # of 1/2, within which a coin chose: by chance the auc of 20,000 elements strays .004
+SORTED = 0.97  # the auc where all smaller ones were dropped; less than 1 where deltas of one size were kept and dropped
+RISE = 0.01  # by how much more is kept of each tenth of the sizes where the chance grows with rank: by mergekit's default epsilon, .15, about .015
+LESS_AT_TOP, LESS_AT_BOTTOM = 0.05, 0.2  # by how much fewer of the largest and of the smallest are kept than between, where both were dropped
 
 
 def signature(trial: Trial, donors: tuple[str, ...]) -> dict[str, Any] | None:
-    """The family of a dropping merge and the numbers behind it, for the strongest donor; None where nothing could be measured.
+    """What a dropping merge of these donors would have left, the strongest donor first; None where nothing could be measured.
 
     stayed: share of well separated elements at the base's value, in slices where not all are. survivors: share of the others that one weight per
     slice explains, and the same with the donor's deltas shuffled; weight: of the survivors. kept_by_size: share kept in ten classes of |delta|,
     smallest first; auc: chance that a kept delta is larger than a dropped one. unscaled_weight: the weight before survivors were scaled to the sum
     of |delta| that all had, as DARE and DELLA do.
-    family: dare, della, ties, breadcrumbs, selection (another choice), or None: the signature is that of no dropping merge.
+    family: dare, della, ties, breadcrumbs, selection (another choice), of several donors `dropped`: the pattern of what was kept, whether or not
+    the numbers are those of a dropping merge.
     """
     found = [measured for piece in trial.pieces if (measured := _measure(trial, piece, donors)) is not None]
     if not found:
@@ -130,9 +135,7 @@ def _shuffled(low: Array, high: Array, deltas: list[Array], width: float, genera
     return _explained(low, high, elsewhere, _weights(low, high, elsewhere, width), width)
 
 
-def _family(numbers: dict[str, Any]) -> str | None:
-    if numbers["stayed"] < MIN_STAYED or numbers["survivors"] < max(MIN_SURVIVORS, numbers["survivors_shuffled"] + MIN_OVER_CHANCE):
-        return None
+def _family(numbers: dict[str, Any]) -> str:
     if len(numbers["donors"]) > 1:
         return "dropped"
     kept, auc = np.array(numbers["kept_by_size"]), numbers["auc"]
@@ -140,9 +143,9 @@ def _family(numbers: dict[str, Any]) -> str | None:
     slope, start = np.polyfit(classes, kept, 1)
     middle = kept[3:8].max()
     families = {
-        "dare": np.ptp(kept) < 0.06 and abs(auc - 0.5) < 0.03,
-        "ties": auc > 0.97,
-        "breadcrumbs": kept[-1] < middle - 0.05 and kept[0] < middle - 0.2,
-        "della": slope > 0.01 and np.abs(kept - (slope * classes + start)).max() < 0.06,
+        "dare": np.ptp(kept) < LEVEL and abs(auc - 0.5) < EVEN,
+        "ties": auc > SORTED,
+        "breadcrumbs": kept[-1] < middle - LESS_AT_TOP and kept[0] < middle - LESS_AT_BOTTOM,
+        "della": slope > RISE and np.abs(kept - (slope * classes + start)).max() < LEVEL,
     }
     return next((family for family, is_so in families.items() if is_so), "selection")

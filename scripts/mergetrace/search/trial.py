@@ -85,11 +85,16 @@ def narrow(piece: Piece, parents: Sequence[str], width: float) -> NDArray[np.boo
 
 @dataclass
 class Trial:
-    """The pilot: pieces of one frame, and the rate of every recipe tried so far on the few of them that make the screen."""
+    """The pilot: pieces of one frame, and the rate of every recipe tried so far on the few of them that make the screen.
+
+    width, min_stayed: `replay_width` and `min_stayed` of the configuration. min_stayed is the share of well separated elements at the base's
+    value, from which a method that chooses elements is tried.
+    """
 
     frame: Frame
     pieces: list[Piece]
     width: float
+    min_stayed: float
     rates: dict[Recipe, float] = field(default_factory=dict)
 
     @cached_property

@@ -20,16 +20,22 @@ def turns(frame: Frame, fits: pd.DataFrame, found: Mapping[str, Any]) -> dict[st
 
     fits: of the frame. found: its entry of recipes.json.
     """
-    best, mark = found["best"], found["signature"]
+    best = found["best"]
     turned = {"recipe": Reversal(from_json(best), frame.base)} if best and best["bit_exact_rate"] >= WORTH else {}
     for donor in frame.donors:
         alpha, coverage = replayed(fits, donor)
         if coverage >= WORTH:  # not where it is NaN
             turned[f"blend {donor}"] = Reversal(make("linear", {frame.base: 1 - alpha, donor: alpha}), frame.base)
-    for donor, weight in (mark["weights"] if mark and mark["family"] else {}).items():
+    for donor, weight in _dropped(found).items():
         drop = make("task_arithmetic", {donor: weight}, base=frame.base)
         turned |= {f"drop {donor}": Reversal(drop, frame.base, SLACK), f"exact drop {donor}": Reversal(drop, frame.base)}
     return turned
+
+
+def _dropped(found: Mapping[str, Any]) -> dict[str, float]:
+    """The weight of each donor whose changes may have been dropped here and there: on its own where that gives much back, else beside another's."""
+    marks = [mark for mark in (found["signature"], found["signature_of_two"]) if mark and mark["survivors"] >= WORTH]
+    return {donor: weight for mark in reversed(marks) for donor, weight in mark["weights"].items()}
 
 
 def spread(fits: pd.DataFrame) -> set[int]:
