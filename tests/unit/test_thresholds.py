@@ -10,6 +10,8 @@ import torch
 from inprocess import SCHEMA, audit
 from planting import finetuned, random_model, write_model
 
+from mergetrace.search import remainder, turning
+
 ROOT = Path(__file__).parents[2]
 LIBRARY = ROOT / "scripts/mergetrace"
 LIMITS = SCHEMA["properties"]["verdict"]["properties"]
@@ -61,6 +63,11 @@ def test_a_limit_of_the_configuration_is_written_nowhere_else():
     names = {name.upper() for name in LIMITS}
     for path in LIBRARY.rglob("*.py"):
         assert not names & set(re.findall(r"^([A-Z_]+)\b.* = ", path.read_text(), flags=re.MULTILINE)) - {"MIN_INFORMATIVE"}, path
+
+
+def test_the_search_goes_on_with_all_that_a_limit_may_be_loosened_to():
+    for module in (remainder, turning):
+        assert min(LIMITS[name]["minimum"] for name in ("min_trace", "min_survivors", "min_bit_exact")) >= module.WORTH
 
 
 BASE = random_model(0)
