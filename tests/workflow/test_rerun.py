@@ -61,7 +61,7 @@ def test_editing_fit_redoes_fit_and_what_follows_and_reads_no_weights(finished):
     text = script.read_text()
     script.write_text(text + "\n# edited\n")
     try:
-        assert would_run(finished) == {"fit", "recipe", "remainder", "aggregate", "coverage", "verdict", "render", "pack", "index", "all"}
+        assert would_run(finished) == {"fit", "recipe", "remainder", "reverse", "aggregate", "coverage", "verdict", "render", "pack", "index", "all"}
     finally:
         script.write_text(text)
 
