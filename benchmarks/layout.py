@@ -30,7 +30,7 @@ from mergetrace.disguises.glimpses import Glimpses  # noqa: E402
 from mergetrace.disguises.layout import find_layout  # noqa: E402
 from mergetrace.disguises.placing import Placing  # noqa: E402
 from mergetrace.models.manifest import tensor_table  # noqa: E402
-from mergetrace.models.pairing import views  # noqa: E402
+from mergetrace.models.views import views  # noqa: E402
 from mergetrace.models.weights import Weights  # noqa: E402
 
 DISGUISES = {

@@ -12,8 +12,10 @@ from mergetrace.disguises.layout import align, facts, find_layout
 from mergetrace.disguises.rearrange import rearranged_plan
 from mergetrace.files import read_json, whole, write_json, write_parquet
 from mergetrace.models.batches import batch_order, with_batches
-from mergetrace.models.pairing import views
-from mergetrace.models.plan import with_blocks
+from mergetrace.models.doubles import unequal
+from mergetrace.models.pairing import pair
+from mergetrace.models.plan import COLUMNS, cut_models, with_blocks
+from mergetrace.models.views import not_read
 from mergetrace.models.weights import Weights
 
 
@@ -36,11 +38,13 @@ def main() -> None:
 
     manifests = {manifest["model"]: manifest for manifest in map(read_json, arguments.manifests)}
     tables = dict(zip(manifests, map(pd.read_parquet, arguments.tensors), strict=True))
-    cut = {model: views(table, manifests[model]["config"]) for model, table in tables.items()}
-    found = {model: held for model, (held, _) in cut.items()}
+    cuts = cut_models(tables, manifests)
+    found = {model: own.views for model, own in cuts.items()}
+    left_out = {model: not_read(own) for model, own in cuts.items()}
     parents, layouts, aligned = [*arguments.bases, *arguments.donors], {}, {}
     if arguments.folders:
         with Weights(dict(arguments.folders)) as weights:
+            left_out = {model: own.left_out + unequal(own.doubles, weights, model) for model, own in cuts.items()}
             looks = {model: Glimpses(model, found[model], weights, arguments.seed) for model in found}
             aligned = align([looks[parent] for parent in parents])
             for model in (arguments.suspect, *arguments.controls):
@@ -52,17 +56,17 @@ def main() -> None:
     every = layouts | aligned
     if all(layout.plain() for layout in every.values()):
         plan = pd.read_parquet(arguments.named)
-        for source, target in ((arguments.named, arguments.plan), (arguments.named_unpaired, arguments.unpaired)):
-            with whole(target) as partial:
-                shutil.copyfile(source, partial)
+        with whole(arguments.plan) as partial:
+            shutil.copyfile(arguments.named, partial)
+        _, unpaired = pair(found, parents)
     else:
         pairs, unpaired = rearranged_plan(found, every, arguments.suspect, parents)
         drawn = with_blocks(pairs, arguments.mode, arguments.alpha_se, arguments.block_elements, arguments.seed)
         plan = with_batches(drawn, arguments.mode, arguments.block_elements, apart=False)
-        left_out = [{"model": model, **entry} for model, (_, skipped) in cut.items() for entry in skipped]
         write_parquet(arguments.plan, plan)
-        with whole(arguments.unpaired) as partial:
-            pd.DataFrame([*left_out, *unpaired], columns=["model", "tensor", "reason"]).to_csv(partial, index=False)
+    skipped = [{"model": model, **entry} for model, entries in left_out.items() for entry in entries]
+    with whole(arguments.unpaired) as partial:
+        pd.DataFrame([*skipped, *unpaired], columns=COLUMNS).to_csv(partial, index=False)
     write_json(arguments.facts, {"batches": batch_order(plan), "models": facts(layouts, aligned)})
 
 

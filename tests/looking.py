@@ -8,7 +8,7 @@ from realmerge import write_qwen
 from mergetrace.disguises.glimpses import Glimpses
 from mergetrace.disguises.layout import Layout, find_layout
 from mergetrace.models.manifest import tensor_table
-from mergetrace.models.pairing import views
+from mergetrace.models.views import views
 from mergetrace.models.weights import Weights
 
 

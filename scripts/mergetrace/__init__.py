@@ -25,6 +25,10 @@ models: models as files, in a folder or on the Hub
     hub, ranges        a pinned repository of the Hub, and its bytes by checked ranges
     fetched, sampled   the bytes of a model on the Hub that are here
     shards, streaming  whole files, resumed and their hash checked; in which order, and on how little disk
+    naming, prefixes   one name for a tensor, whatever its writer called it, and whatever stands before that
+    heads, tied        what a configuration says of attention heads; heads that are the embedding
+    views, doubles     a model's tensors cut into slices; what it holds twice
+    fused              q, k, v, gate and up cut out of one tensor, and rows in Mistral's own order
     pairing, plan      the same tensor found in every model
     batches            small layers that share a job
     preflight          what comparing will cost, and what differs already

@@ -24,7 +24,7 @@ from mergetrace.disguises.alignment import match_rows
 from mergetrace.disguises.glimpses import Glimpses
 from mergetrace.disguises.layout import align
 from mergetrace.models.manifest import tensor_table
-from mergetrace.models.pairing import views
+from mergetrace.models.views import views
 from mergetrace.models.weights import Weights
 
 BASE = qwen(0)

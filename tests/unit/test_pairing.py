@@ -4,8 +4,10 @@ import pandas as pd
 import pytest
 
 from mergetrace.errors import AuditError
-from mergetrace.models.pairing import canonical_name, component_of, layer_of, pair, views
+from mergetrace.models.naming import canonical_name, component_of, layer_of
+from mergetrace.models.pairing import pair
 from mergetrace.models.plan import pair_models
+from mergetrace.models.views import views
 
 WIDTH = {"BF16": 2, "F32": 4, "F8_E4M3": 1, "I64": 8}
 
@@ -132,7 +134,8 @@ def test_a_control_that_lacks_a_tensor_does_not_stop_the_suspect():
         "model.layers.0.a.weight": {"suspect", "control", "base", "donor"},
         "model.layers.0.b.weight": {"suspect", "base", "donor"},
     }
-    assert unpaired == [{"model": "control", "tensor": "model.layers.0.b.weight", "reason": "control has no such tensor"}]
+    name = "model.layers.0.b.weight"
+    assert unpaired == [{"model": "control", "tensor": name, "reason": "control has no such tensor", "source": name}]
 
 
 def test_undecoded_dtypes_and_ill_fitting_scales_are_left_out():

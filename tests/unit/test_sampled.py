@@ -12,12 +12,13 @@ from planting import random_model, write_model
 from mergetrace.errors import AuditError
 from mergetrace.models.batches import with_batches
 from mergetrace.models.manifest import describe, tensor_table
-from mergetrace.models.pairing import pair, views
+from mergetrace.models.pairing import pair
 from mergetrace.models.plan import with_blocks
 from mergetrace.models.preflight import Settings, costs, differences, lines, size
 from mergetrace.models.safetensors_file import read_header, read_model
 from mergetrace.models.sampled import write_sampled
 from mergetrace.models.sampling import PIECE, evidence_of, ranges_of
+from mergetrace.models.views import views
 from mergetrace.models.weights import Weights
 from mergetrace.numerics.dtypes import FORMATS
 

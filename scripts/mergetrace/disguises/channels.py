@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mergetrace.disguises.channel_scales import Scales, column_scales, ratios
 from mergetrace.disguises.glimpses import Glimpses, Key
 from mergetrace.disguises.placing import SAME, WRITES_HIDDEN, Placing, components
-from mergetrace.models.pairing import LAYER, component_of
+from mergetrace.models.naming import LAYER, component_of
 
 Array = NDArray[np.float64]
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mergetrace.models.pairing import View, component_of
+from mergetrace.models.naming import component_of
+from mergetrace.models.views import View
 from mergetrace.models.weights import Weights
 from mergetrace.numerics.dtypes import FORMATS
 from mergetrace.sums.evidence import Sample
@@ -31,7 +32,7 @@ class Glimpses:
 
     def __init__(self, name: str, views: Mapping[Key, View], weights: Weights, seed: int) -> None:
         self.name, self.views, self.weights, self.seed = name, dict(views), weights, seed
-        self.maps: dict[Key, dict[str, Any]] = {}
+        self.maps: dict[Key, dict[str, Any]] = self._given()
         self._runs: dict[Key, dict[int, Array]] = {}
         self._samples: dict[Key, Sample] = {}
 
@@ -47,11 +48,15 @@ class Glimpses:
         self.arrange(key, **{name: numbers * held.get(name, 1.0) for name, numbers in scales.items()})
 
     def forget_maps(self) -> None:
-        """Read everything as it lies in the file."""
+        """Read everything as its view says."""
         for key in self.maps:
             self._runs.pop(key, None)
             self._samples.pop(key, None)
-        self.maps.clear()
+        self.maps = self._given()
+
+    def found_maps(self) -> dict[Key, dict[str, Any]]:
+        """By slice how it is found to be read, of those that are not read as their view says."""
+        return {key: dict(maps) for key, maps in self.maps.items() if set(maps) != {"row_map"} or maps["row_map"] is not self.views[key].row_map}
 
     def rename(self, names: Mapping[Key, Key]) -> None:
         """Look slices up by another name from now on."""
@@ -122,6 +127,10 @@ class Glimpses:
         view = self._view(key)
         return self.weights.values(view, 0, view["rows"] * view["cols"]).astype(np.float32)
 
+    def _given(self) -> dict[Key, dict[str, Any]]:
+        """What the views say of their rows."""
+        return {key: {"row_map": view.row_map} for key, view in self.views.items() if view.row_map is not None}
+
     def _places(self, key: Key, rows: int, length: int) -> list[tuple[int, int]]:
         """(first, count) of RUNS runs, one in each of as many stretches."""
         elements = rows * self.views[key].cols
@@ -141,7 +150,7 @@ class Glimpses:
 
     @staticmethod
     def _tells(key: Key, view: View) -> bool:
-        return component_of(key[0]) != "norm" and not (key[0] == "lm_head.weight" and "embed" in view.source)
+        return component_of(key[0]) != "norm" and not view.borrowed
 
 
 def _spread_over(size: int, count: int) -> NDArray[np.int64]:

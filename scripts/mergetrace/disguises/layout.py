@@ -18,7 +18,7 @@ from mergetrace.disguises.permutations import find_hidden, find_permutations
 from mergetrace.disguises.placing import PRINT_ROWS, SAME, WRITES_HIDDEN, Placing, components
 from mergetrace.disguises.storing import find_factors, find_noise, find_through, visible_factors
 from mergetrace.disguises.vocabulary import find_vocabulary
-from mergetrace.models.pairing import LAYER
+from mergetrace.models.naming import LAYER
 
 LOOKED_FOR = {
     find_hidden: "an order or signs of the hidden dimensions",
@@ -87,7 +87,7 @@ def align(parents: Sequence[Glimpses]) -> dict[str, Layout]:
         if not undone or placing.kept or placing.in_place() < FEW:
             own.forget_maps()
             continue
-        found[own.name] = Layout(parents[0].name, placing.counterpart, {key: dict(maps) for key, maps in own.maps.items()}, undone=undone)
+        found[own.name] = Layout(parents[0].name, placing.counterpart, own.found_maps(), undone=undone)
         own.rename(placing.counterpart)
     return found
 
@@ -122,7 +122,7 @@ def _layers(layout: Layout) -> dict[int, int]:
 def _beside(placing: Placing) -> Layout:
     undone = [line for find in LOOKED_FOR for line in find(placing)]
     kin = placing.in_place()
-    maps = {key: dict(maps) for key, maps in placing.own.maps.items()}
+    maps = placing.own.found_maps()
     if kin < FEW:
         return Layout(placing.parent.name, not_undone=[*_rotation(placing), *split_experts(placing)], kin=kin)
     left = [key for key in placing.keys if placing.same_shape(key) is not None and placing.cosine(key) < SAME]

@@ -9,7 +9,7 @@ import numpy as np
 from mergetrace.disguises.alignment import Match, cosine, match_rows
 from mergetrace.disguises.glimpses import Array, Key
 from mergetrace.disguises.placing import MARGIN, SAME, WRITES_HIDDEN, Placing
-from mergetrace.models.pairing import component_of
+from mergetrace.models.naming import component_of
 
 PRINT_ROWS = 24
 MOST_SPLIT = 2  # experts whose neurons are looked for in a larger one

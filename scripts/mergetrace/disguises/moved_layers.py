@@ -7,7 +7,7 @@ import numpy as np
 from mergetrace.disguises.alignment import cosine
 from mergetrace.disguises.glimpses import Key
 from mergetrace.disguises.placing import MARGIN, SAME, WRITES_HIDDEN, Placing, ranges
-from mergetrace.models.pairing import LAYER
+from mergetrace.models.naming import LAYER
 
 Stems = Mapping[str, Key]
 

@@ -9,7 +9,7 @@ from mergetrace.disguises.alignment import Match, blocks_moved, match_rows
 from mergetrace.disguises.glimpses import FEATURES, MOST_ROWS, Key
 from mergetrace.disguises.placing import CLOSE, WRITES_HIDDEN, Placing, accepted
 from mergetrace.disguises.vocabulary import EMBEDDING
-from mergetrace.models.pairing import component_of
+from mergetrace.models.naming import component_of
 
 MOST_IN_VAIN = 32  # matrices looked at closely before a model of which none lies anywhere is given up
 
@@ -101,9 +101,13 @@ def _compose(placing: Placing, key: Key, what: str, match: Match) -> None:
 
 def _follow(placing: Placing) -> None:
     """What goes with a permuted matrix row by row: its bias, a router's corrections."""
+    moved = placing.own.found_maps()
     for key, view in placing.own.views.items():
-        found = placing.own.maps.get((key[0].rpartition(".")[0] + ".weight", key[1]), {})
-        if view.dimensions <= 1 and view.rows == len(found.get("row_map", ())):
+        matrix = key[0].rpartition(".")[0] + ".weight", key[1]
+        found = moved.get(matrix, {})
+        if view.dimensions > 1 or view.rows != len(found.get("row_map", ())):
+            continue
+        if (view.row_map is None) == (placing.own.views[matrix].row_map is None):  # else the two are counted from different rows
             placing.own.arrange(key, **{name: found[name] for name in ("row_map", "row_scale") if name in found})
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from mergetrace.disguises.alignment import Match, Order, cosine, likeness, print_of
 from mergetrace.disguises.glimpses import LENGTH, Array, Glimpses, Key
-from mergetrace.models.pairing import LAYER, component_of, layer_of
+from mergetrace.models.naming import LAYER, component_of, layer_of
 
 CLOSE = 0.9  # |cosine| at the same place below which a tensor is looked at closely
 SAME = 0.5  # |cosine|, or likeness of fingerprints, from which two tensors are one, changed

@@ -9,7 +9,8 @@ import pandas as pd
 
 from mergetrace.disguises.glimpses import Key
 from mergetrace.disguises.layout import Layout
-from mergetrace.models.pairing import View, pair
+from mergetrace.models.pairing import pair
+from mergetrace.models.views import View, label
 
 ARRAYS = ("row_map", "col_map", "row_scale", "col_scale")
 FORMATS = ("through", "stored_dtype")
@@ -38,7 +39,8 @@ def rearranged_plan(
             if (model in layouts and own_keys[model][key] in layouts[model].kept) or renamed[model][key].rows <= kept[key].max():
                 del renamed[model][key]
         used = set(own_keys[model].values())
-        aside += [{"model": model, "tensor": view.source, "reason": f"not in {suspect}"} for key, view in views.items() if key not in used]
+        unused = [view for key, view in views.items() if key not in used and not view.borrowed]
+        aside += [{"model": model, "tensor": label(view), "reason": f"not in {suspect}", "source": view.source} for view in unused]
     renamed = {
         model: {key: replace(view, rows=len(kept[key])) if key in kept else view for key, view in held.items()} for model, held in renamed.items()
     }
@@ -56,6 +58,8 @@ def _with_maps(plan: pd.DataFrame, layouts: Mapping[str, Layout], own_keys: Mapp
         return maps if kept is None or model == suspect else {**maps, "row_map": maps["row_map"][kept] if "row_map" in maps else kept}
 
     found = [maps_of(model, (tensor, number)) for model, tensor, number in zip(plan["model"], plan["tensor"], plan["slice"], strict=True)]
+    if "row_map" in plan:
+        found = [maps if rows is None else {"row_map": rows, **maps} for maps, rows in zip(found, plan["row_map"], strict=True)]
     columns = {name: pd.Series([_plain(maps.get(name)) for maps in found], dtype=object) for name in ARRAYS if any(name in maps for maps in found)}
     columns |= {name: [maps.get(name) or "" for maps in found] for name in FORMATS}
     dtypes = [maps.get("dtype", dtype) for maps, dtype in zip(found, plan["dtype"], strict=True)]

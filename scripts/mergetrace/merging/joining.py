@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mergetrace.merging.facts import Facts, gram_of_sums, last_dimension
 from mergetrace.merging.recipes import Piece
 from mergetrace.merging.settings import place
-from mergetrace.models.pairing import canonical_name
+from mergetrace.models.naming import canonical_name
 from mergetrace.numerics.dtypes import FORMATS
 from mergetrace.sums.evidence import Sample, joined
 from mergetrace.sums.frames import Frame

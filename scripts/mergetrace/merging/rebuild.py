@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from mergetrace.merging.facts import Facts, Streamed, gram_of, last_dimension
 from mergetrace.merging.recipes import METHODS, Piece, Recipe, codes_of, computed, undecided
 from mergetrace.merging.settings import place
-from mergetrace.models.pairing import canonical_name
 from mergetrace.models.weights import View, Weights, rearranged
 from mergetrace.numerics.dtypes import decode, encode
 from mergetrace.sums.evidence import Sample, joined
@@ -77,7 +76,7 @@ def units(
         if suspect not in members:
             continue
         own = members[suspect]
-        if own["tensor"] != "lm_head.weight" or canonical_name(own["source"]) == "lm_head.weight":  # a borrowed head is rebuilt as the embedding
+        if not own.get("borrowed"):  # a borrowed head is rebuilt as the embedding
             by_source.setdefault(own["source"], []).append(members)
     found, left_out = [], []
     for record in tensors.itertuples(index=False):

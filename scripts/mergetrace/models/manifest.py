@@ -15,6 +15,7 @@ from pyarrow.json import ParseOptions, ReadOptions, read_json
 
 from mergetrace.errors import AuditError
 from mergetrace.files import whole_folder
+from mergetrace.models.heads import head_facts
 from mergetrace.models.safetensors_file import Header, read_model
 from mergetrace.models.strict_json import parse_object
 
@@ -29,6 +30,7 @@ Model = list[tuple[str, Header]]
 # Small files worth keeping: they explain the model and carry the chat template. Names are ours, never the model's.
 SMALL_FILES = (
     "config.json",
+    "params.json",
     "generation_config.json",
     "tokenizer.json",
     "tokenizer_config.json",
@@ -142,12 +144,14 @@ def read_config(path: Path) -> dict[str, Any]:
     quantization = raw.get("quantization_config") if isinstance(raw.get("quantization_config"), dict) else {}
     architectures = raw.get("architectures")
     block = quantization.get("weight_block_size")
+    said = raw.get("tie_word_embeddings", text.get("tie_word_embeddings"))
     return {
         "architectures": [str(a) for a in architectures] if isinstance(architectures, list) else [],
         "model_type": str(raw["model_type"]) if "model_type" in raw else None,
         # transformers ties when either the outer or the text configuration says so
-        "tie_word_embeddings": bool(raw.get("tie_word_embeddings", text.get("tie_word_embeddings", False))),
+        "tie_word_embeddings": said if isinstance(said, bool) else None,
         "weight_block_size": block if _is_block_size(block) else None,
+        **head_facts({**raw, **text}, _read_json_object(path.with_name("params.json"))),
     }
 
 

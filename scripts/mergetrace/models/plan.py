@@ -1,13 +1,21 @@
 """What an audit will compare and what that will cost, from the manifests alone."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from mergetrace.errors import AuditError
-from mergetrace.models.pairing import pair, views
+from mergetrace.models.fused import with_common_rows
+from mergetrace.models.naming import LAYER, canonical_names, is_adapter
+from mergetrace.models.pairing import pair
+from mergetrace.models.prefixes import with_prefixes
 from mergetrace.models.sampling import allot
+from mergetrace.models.views import Cut, cut, not_read
+
+COLUMNS = ["model", "tensor", "reason", "source"]
+"""Of the table of what is not compared: `tensor` is the name for people, with the expert; `source` the name in the model's file."""
 
 
 def pair_models(
@@ -16,22 +24,28 @@ def pair_models(
     """Pair every model of an audit.
 
     tables: each model's tensors; manifests: each model's manifest; required: bases and donors.
-    Returns the plan (one row per slice and model) and what is not compared (model, tensor, reason).
-    Raises AuditError where the suspect shares no tensor with the parents.
+    Returns the plan (one row per slice and model) and what is not compared (see COLUMNS).
+    Raises AuditError where the suspect shares no tensor with the parents, or a model is an adapter alone.
     """
-    found, left_out = {}, []
-    for model, table in tables.items():
-        found[model], skipped = views(table, manifests[model]["config"])
-        left_out += [{"model": model, **entry} for entry in skipped]
-    plan, unpaired = pair(found, required)
-    not_compared = pd.DataFrame([*left_out, *unpaired], columns=["model", "tensor", "reason"])
+    cuts = cut_models(tables, manifests)
+    plan, unpaired = pair({model: own.views for model, own in cuts.items()}, required)
+    left_out = [{"model": model, **entry} for model, own in cuts.items() for entry in not_read(own)]
+    not_compared = pd.DataFrame([*left_out, *unpaired], columns=COLUMNS)
     if plan.empty or suspect not in set(plan["model"]):
-        kinds = "; ".join(f"{model}: {_kind(manifests[model])}" for model in (suspect, *required))
-        raise AuditError(
-            f"the suspect `{suspect}` and the offered parents have no tensor in common ({kinds}); "
-            f"offer parents of the same architecture\n{_example(not_compared, suspect)}"
-        )
+        raise AuditError(f"{_why_nothing(cuts, manifests, required, suspect)}\n{_example(not_compared, suspect)}")
     return plan, not_compared
+
+
+def cut_models(tables: Mapping[str, pd.DataFrame], manifests: Mapping[str, Mapping[str, Any]]) -> dict[str, Cut]:
+    """The views of every model of an audit, under names and in an order of rows that are those of all. Arguments as of pair_models."""
+    shapes = {model: {name: tuple(shape) for name, shape in zip(table["name"], table["shape"], strict=True)} for model, table in tables.items()}
+    known, unclear = with_prefixes({model: canonical_names(table["name"]) for model, table in tables.items()}, shapes)
+    for model, table in tables.items():
+        _refuse_adapter(model, table, known[model])
+    configs = {model: manifests[model]["config"] for model in tables}
+    cuts = {model: cut(table, configs[model], known[model], unclear.get(model)) for model, table in tables.items()}
+    with_common_rows(cuts, configs)
+    return cuts
 
 
 def with_blocks(plan: pd.DataFrame, mode: str, alpha_se: float, block_elements: int, seed: int) -> pd.DataFrame:
@@ -46,6 +60,31 @@ def with_blocks(plan: pd.DataFrame, mode: str, alpha_se: float, block_elements: 
     if mode == "full":
         blocks, weight = blocks.clip(lower=1), weight.clip(1, 1)
     return plan.assign(blocks=plan["slice_id"].map(blocks), weight=plan["slice_id"].map(weight))
+
+
+def _refuse_adapter(model: str, table: pd.DataFrame, names: Mapping[str, str]) -> None:
+    """AuditError where nothing of a model's layers is there but an adapter's change to them."""
+    parts = [name for name in names if is_adapter(name)]
+    if parts and not any(LAYER.match(canonical) for name, canonical in names.items() if not is_adapter(name)):
+        shard = table.loc[table["name"] == parts[0], "shard"].iloc[0]
+        raise AuditError(f"{model}: {shard}: this is a LoRA adapter; merge it into its base first (its tensors are such as {parts[0]!r})")
+
+
+def _why_nothing(cuts: Mapping[str, Cut], manifests: Mapping[str, Mapping[str, Any]], required: list[str], suspect: str) -> str:
+    """Why no tensor is compared, and what would help."""
+    held = {model: set(cuts[model].views) for model in (suspect, *required)}
+    empty = [model for model, keys in held.items() if not keys]
+    if empty:
+        return f"`{empty[0]}` holds no tensor that this program decodes; give the weights it was made from, as bf16, fp16, fp32 or fp8"
+    parents = set.intersection(*(held[model] for model in required))
+    kinds = "; ".join(f"{model}: {_kind(manifests[model])}" for model in held)
+    if not parents:
+        return f"the offered parents ({', '.join(required)}) have no tensor in common with each other ({kinds}); offer parents of one architecture"
+    both = parents & held[suspect]
+    what = f"the suspect `{suspect}` and the offered parents have no tensor in common ({kinds})"
+    if both:
+        return f"{what}: {len(both)} have the same names and other shapes; a model of another size is no parent of its weights, offer one of its size"
+    return f"{what}; offer parents of the same architecture"
 
 
 def _kind(manifest: dict[str, Any]) -> str:

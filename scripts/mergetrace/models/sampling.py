@@ -98,11 +98,20 @@ def ranges_of(views: pd.DataFrame, block_elements: int, seed: int) -> list[Range
     wanted = []
     for view in views[views["blocks"] > 0].to_dict("records"):
         width = FORMATS[view["dtype"]].width
-        blocks = evidence_of(view, block_elements, seed) * width
-        wanted += [(view["shard"], view["start"] + start, length) for start, length in blocks.tolist()]
+        blocks = evidence_of(view, block_elements, seed)
+        wanted += [(view["shard"], view["start"] + start * width, length * width) for start, length in _stored(view, blocks)]
         if view["scale_shard"]:
             wanted.append((view["scale_shard"], view["scale_start"], view["scale_rows"] * view["scale_cols"] * FORMATS[view["scale_dtype"]].width))
     return [(shard, first, min(PIECE, end - first)) for shard, start, end in _joined(wanted) for first in range(start, end, PIECE)]
+
+
+def _stored(view: Mapping[str, Any], blocks: np.ndarray) -> list[tuple[int, int]]:
+    """Where the elements of some blocks are stored, as (first, count): whole rows where the view's lie in another order."""
+    row_map, cols = view.get("row_map"), view["cols"]
+    if row_map is None:
+        return blocks.tolist()
+    rows = {int(row) for first, count in blocks.tolist() for row in row_map[first // cols : -(-(first + count) // cols)]}
+    return [(row * cols, cols) for row in sorted(rows)]
 
 
 def scrambled_van_der_corput(count: int, salt: np.uint64) -> NDArray[np.uint64]:
