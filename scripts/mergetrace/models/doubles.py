@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 BLOCK = 1 << 20  # elements compared at once
 HELD_TWICE = "the model holds this twice"
-# Model types whose published files hold all experts of a layer in one tensor; files of any other hold each expert by itself.
-FUSED_EXPERTS = ("llama4", "llama4_text", "gpt_oss", "qwen3_5_moe", "qwen3_5_moe_text", "qwen3_vl_moe", "qwen3_vl_moe_text", "dbrx")
+# Model types whose loaders look for all experts of a layer in one tensor. Of any other type save_pretrained writes each expert by itself, in
+# transformers 4 and 5 alike; a file with both forms is one that transformers 5.23 does not load and vLLM reads in the order it finds it.
+FUSED_EXPERTS = ("llama4", "llama4_text", "gpt_oss", "qwen3_vl_moe", "qwen3_vl_moe_text", "dbrx")
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def chosen_record(canonical: str, records: Sequence[Any], config: Mapping[str, A
 
 
 def chosen_form(views: Sequence["View"], config: Mapping[str, Any]) -> "View":
-    """Of one expert that stands both alone and in a fused tensor, the form that the architecture's published files have (see FUSED_EXPERTS)."""
+    """Of one expert that stands both alone and in a fused tensor, the form that the architecture's loaders look for (see FUSED_EXPERTS)."""
     if len(views) == 1:
         return views[0]
     fused = config.get("model_type") in FUSED_EXPERTS
@@ -106,10 +107,19 @@ def _by_tensor(doubles: Iterable[Double]) -> list[list[Double]]:
 def _entry(doubles: Sequence[Double], what: str) -> dict[str, str]:
     kept, other = doubles[0].kept, doubles[0].other
     if kept.source == other.source:
-        where = f"compared is the one in {kept.shard}, which loaders read last, not that in {other.shard}"
+        where = f"compared is what {kept.shard} holds, which loaders read last, not {other.shard}"
     elif is_fused(kept) != is_fused(other):
-        form = "the fused tensor" if is_fused(kept) else "each expert by itself"
-        where = f"compared is {form} ({kept.source}), the form of the architecture's published files"
+        where = f"compared {'are the fused experts' if is_fused(kept) else 'is each expert by itself'}, as its architecture's own files are"
     else:
-        where = f"compared is {kept.source}, the name that loaders of its architecture look for"
+        where = f"compared is what it names {_apart(kept.source, other.source)}"
     return {"tensor": other.source, "reason": f"{HELD_TWICE}: {where}; {what}", "source": other.source}
+
+
+def _apart(kept: str, other: str) -> str:
+    """How the first name begins where the two differ, without what many tensors have in common."""
+    mine, its = kept.split("."), other.split(".")
+    same = 0
+    while same < min(len(mine), len(its)) - 1 and mine[-1 - same] == its[-1 - same]:
+        same += 1
+    mine, its = (".".join(parts[: len(parts) - same]) for parts in (mine, its))
+    return f"`{mine or 'without a prefix'}`, not `{its or 'without a prefix'}`"

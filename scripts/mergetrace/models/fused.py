@@ -101,7 +101,7 @@ def _grouped(sizes: tuple[int, int, int, int]) -> list[Rows]:
     """The rows of q, k and v where each head of k and v follows the heads of q that share it."""
     q, k, v, head = sizes
     if not head:
-        raise AuditError("fused rows of q, k and v take turns head by head, and no configuration says how long a head is")
+        raise AuditError("fused rows of q, k and v take turns head by head, and the configurations do not say how long a head is")
     if k != v or k % head or q % k:
         raise AuditError(f"fused rows: {q}, {k} and {v} rows of q, k and v are no heads of {head}")
     turns = np.arange(q + k + v).reshape(k // head, q // k + 2, head)

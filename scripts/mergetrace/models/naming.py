@@ -8,6 +8,7 @@ architecture (`post_attention_layernorm` has three), puts interleaved and plain 
 import re
 from collections import defaultdict
 from collections.abc import Iterable
+from functools import lru_cache
 
 # What trainers and compilers put around a model, in front of a name and within it.
 WRAPPERS = re.compile(r"^(?:_orig_mod\.|module\.|_fsdp_wrapped_module\.|base_model\.model\.)+")
@@ -80,6 +81,7 @@ _OUTER = {
     " model.final_layernorm model.transformer.ln_f backbone.norm_f transformer.rms_norm lm_head.ln",
 }
 OUTER = {stem: canonical for canonical, stems in _OUTER.items() for stem in stems.split()}
+REMEMBERED = 1 << 18  # names: those of the models of one audit are mostly the same
 MOST_PARTS = 4  # of a tail or an outer name
 
 LAYER = re.compile(r"^model\.layers\.(\d{1,6})\.")
@@ -101,6 +103,7 @@ COMPONENTS = (
 )
 
 
+@lru_cache(REMEMBERED)
 def canonical_name(name: str) -> str:
     """The name that does not depend on the writer: one prefix for the language model, and Hugging Face's names of Llama's tensors."""
     plain = prefixed(name)
@@ -122,6 +125,7 @@ def canonical_names(names: Iterable[str]) -> dict[str, str]:
     return {name: prefixed(name) if canonical in unclear else canonical for name, canonical in found.items()}
 
 
+@lru_cache(REMEMBERED)
 def prefixed(name: str) -> str:
     """The name without what trainers put around it, with one prefix for the language model, and Mixtral's and Mistral's names of the MLP."""
     name = unwrapped(name)

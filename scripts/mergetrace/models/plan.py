@@ -8,7 +8,7 @@ import pandas as pd
 
 from mergetrace.errors import AuditError
 from mergetrace.models.fused import with_common_rows
-from mergetrace.models.naming import LAYER, canonical_names, is_adapter
+from mergetrace.models.naming import canonical_names, component_of, is_adapter
 from mergetrace.models.pairing import pair
 from mergetrace.models.prefixes import with_prefixes
 from mergetrace.models.sampling import allot
@@ -63,9 +63,10 @@ def with_blocks(plan: pd.DataFrame, mode: str, alpha_se: float, block_elements: 
 
 
 def _refuse_adapter(model: str, table: pd.DataFrame, names: Mapping[str, str]) -> None:
-    """AuditError where nothing of a model's layers is there but an adapter's change to them."""
+    """AuditError where nothing is there but an adapter, and what is saved with one: embedding, head, modules trained as a whole."""
     parts = [name for name in names if is_adapter(name)]
-    if parts and not any(LAYER.match(canonical) for name, canonical in names.items() if not is_adapter(name)):
+    rest = [name for name in names if name not in set(parts) and "modules_to_save" not in name]
+    if parts and all(component_of(names[name]) in ("embedding", "lm_head") for name in rest):
         shard = table.loc[table["name"] == parts[0], "shard"].iloc[0]
         raise AuditError(f"{model}: {shard}: this is a LoRA adapter; merge it into its base first (its tensors are such as {parts[0]!r})")
 
