@@ -156,6 +156,19 @@ def test_of_two_prefixes_a_multimodal_architecture_has_the_longer(tmp_path):
     assert set(unread) == set(layers(BASE, "model.layers"))
 
 
+def test_a_second_set_under_a_prefix_that_nobody_knows_is_named(tmp_path):
+    hidden = renamed(MERGE, ("^", "thinker."))
+    verdict, unread = audited(tmp_path, suspect=llama(5) | hidden)
+    assert verdict["verdict"] not in ("merge", "copy")
+    assert set(unread) == set(hidden)
+    assert all(reason.startswith("the model holds this twice: compared is what it names `") for reason in unread.values())
+
+
+def test_a_decoy_stack_of_the_same_shapes_is_not_guessed_around(tmp_path):
+    with pytest.raises(AuditError, match="which of its stacks of layers is the language model cannot be told"):
+        audited(tmp_path, suspect=renamed(MERGE, ("^", "x.")) | renamed(llama(5), ("^", "y.")))
+
+
 def test_adapters_beside_their_base_layers_are_named_and_not_applied(tmp_path):
     wrapped = renamed(MERGE, ("^", "base_model.model."), (r"(_proj)\.", r"\1.base_layer."))
     adapter = {f"base_model.model.model.layers.0.mlp.up_proj.lora_{part}.default.weight": torch.ones(8, 8) for part in "AB"}

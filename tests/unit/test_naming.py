@@ -141,7 +141,18 @@ def test_two_stacks_alike_are_left_out_with_the_reason():
     assert "`a.`, `b.`" in unclear["suspect"]["a.model.layers.0.self_attn.q_proj.weight"]
 
 
-def test_a_known_stack_is_left_alone_whatever_else_there_is():
+def test_a_second_stack_of_the_same_shapes_bears_the_first_one_s_names():
     names = [*PLAIN, *(f"old.{name}" for name in PLAIN)]
     found, _ = prefixes(base=PLAIN, suspect=names)
+    assert list(found["suspect"].values()) == [*PLAIN, *PLAIN]
+
+
+def test_a_second_stack_that_others_have_too_is_a_part_of_the_architecture():
+    names = [*PLAIN, *(f"aux.{name}" for name in PLAIN)]
+    found, _ = prefixes(base=names, suspect=names)
     assert list(found["suspect"].values()) == names
+
+
+def test_a_second_stack_of_other_shapes_is_none_of_the_first():
+    found, _ = prefixes(base=PLAIN, suspect=dict.fromkeys(PLAIN, (4, 4)) | {f"aux.{name}": (2, 2) for name in PLAIN})
+    assert found["suspect"]["aux.lm_head.weight"] == "aux.lm_head.weight"

@@ -90,6 +90,24 @@ def test_fused_rows_that_fit_nothing_are_left_out_with_the_reason(tmp_path, rows
     assert (name, "") not in cuts["odd"].views
 
 
+def test_heads_that_configurations_do_not_agree_on_are_not_taken_apart(tmp_path):
+    paths = {"plain": write_model(tmp_path / "plain", MODEL, CONFIG)}
+    paths["odd"] = write_model(tmp_path / "odd", grouped(MODEL), CONFIG | {"head_dim": 32, "num_attention_heads": 2, "num_key_value_heads": 1})
+    manifests = {name: {"config": read_config(path / "config.json")} for name, path in paths.items()}
+    cuts = cut_models({name: tensor_table(path) for name, path in paths.items()}, manifests)
+    reasons = {entry["reason"] for entry in cuts["odd"].left_out}
+    assert reasons == {"fused rows of q, k and v take turns head by head, and the models' configurations say heads of different lengths"}
+
+
+def test_a_head_that_is_the_embedding_s_bytes_is_one_with_it(tmp_path):
+    tied = CONFIG | {"tie_word_embeddings": True}
+    cuts, paths = cuts_of(tmp_path, tied, same=MODEL | {"lm_head.weight": MODEL["model.embed_tokens.weight"].clone()}, other=MODEL)
+    with Weights(paths) as weights:
+        listed = {model: unequal(own.doubles, weights, model) for model, own in cuts.items()}
+    assert not listed["same"]
+    assert [entry["source"] for entry in listed["other"]] == ["lm_head.weight"]
+
+
 def test_columns_that_hold_q_k_and_v_are_left_out(tmp_path):
     columns = renamed(fused(MODEL, "attn.c_attn", None), ("model.layers", "transformer.h"))
     columns = {name: tensor.T.contiguous() if "c_attn" in name else tensor for name, tensor in columns.items()}

@@ -25,10 +25,11 @@ FUSED_EXPERTS = ("llama4", "llama4_text", "gpt_oss", "qwen3_vl_moe", "qwen3_vl_m
 
 @dataclass(frozen=True)
 class Double:
-    """kept: the view that is compared. other: the one of the same slice that is not."""
+    """kept: the view that is compared. other: the one of the same slice that is not; why: the reason, where it is none of the rules here."""
 
     kept: "View"
     other: "View"
+    why: str = ""
 
 
 def chosen_record(canonical: str, records: Sequence[Any], config: Mapping[str, Any]) -> Any:
@@ -106,6 +107,8 @@ def _by_tensor(doubles: Iterable[Double]) -> list[list[Double]]:
 
 def _entry(doubles: Sequence[Double], what: str) -> dict[str, str]:
     kept, other = doubles[0].kept, doubles[0].other
+    if doubles[0].why:
+        return {"tensor": other.source, "reason": doubles[0].why, "source": other.source}
     if kept.source == other.source:
         where = f"compared is what {kept.shard} holds, which loaders read last, not {other.shard}"
     elif is_fused(kept) != is_fused(other):

@@ -73,7 +73,7 @@ def _cut_one(model: str, key: Key, view: View, parts: tuple[str, ...], cuts: Map
             rows = _halves(view)
         else:
             sizes = _sizes(model, view, names, cuts, configs)
-            rows = _grouped(sizes) if form == GROUPED_QKV else _plain(sizes)
+            rows = _grouped(sizes, configs) if form == GROUPED_QKV else _plain(sizes)
     except AuditError as error:
         label = {"tensor": view.source, "reason": str(error), "source": view.source}
         cuts[model].left_out.append(label)
@@ -97,9 +97,11 @@ def _plain(sizes: tuple[int, int, int, int]) -> list[Rows]:
     return np.split(np.arange(q + k + v), [q, q + k])
 
 
-def _grouped(sizes: tuple[int, int, int, int]) -> list[Rows]:
+def _grouped(sizes: tuple[int, int, int, int], configs: Mapping[str, Mapping[str, Any]]) -> list[Rows]:
     """The rows of q, k and v where each head of k and v follows the heads of q that share it."""
     q, k, v, head = sizes
+    if head and head != _any_head(configs):
+        raise AuditError("fused rows of q, k and v take turns head by head, and the models' configurations say heads of different lengths")
     if not head:
         raise AuditError("fused rows of q, k and v take turns head by head, and the configurations do not say how long a head is")
     if k != v or k % head or q % k:
@@ -133,16 +135,26 @@ def _part(view: View, rows: Rows) -> View:
 
 
 def _put_native_rows_back(cuts: Mapping[str, Cut], configs: Mapping[str, Mapping[str, Any]]) -> None:
-    """Give q and k of Mistral's own files the order of rows that others have, where an other holds them so."""
-    for model, own in cuts.items():
+    """Give q and k of Mistral's own files the order of rows that others have, where an other holds them so.
+
+    Where no length of a head is known, or several, the rows stay as they are: the layout looks for their order in the data.
+    """
+    head = _any_head(configs)
+    if not head or head % 2:
+        return
+    for own in cuts.values():
         for key, view in own.views.items():
-            if not NATIVE.match(unwrapped(view.source)):
+            if not _is_native(view) or view.rows % head:
                 continue
-            others = [other.views[key] for other in cuts.values() if key in other.views]
-            head = _heads(configs[model])[0] or _any_head(configs)
-            if head and head % 2 == 0 and view.rows % head == 0 and not all(NATIVE.match(unwrapped(other.source)) for other in others):
-                order = np.arange(view.rows).reshape(-1, head // 2, 2).transpose(0, 2, 1).reshape(-1)
-                own.views[key] = replace(view, row_map=order)
+            if all(_is_native(other.views[key]) for other in cuts.values() if key in other.views):
+                continue
+            order = np.arange(view.rows).reshape(-1, head // 2, 2).transpose(0, 2, 1).reshape(-1)
+            own.views[key] = replace(view, row_map=order)
+
+
+def _is_native(view: View) -> bool:
+    """Whether these are q's or k's rows in a file of Mistral's own."""
+    return bool(NATIVE.match(unwrapped(view.source)))
 
 
 def _heads(config: Mapping[str, Any]) -> tuple[int, int, int]:

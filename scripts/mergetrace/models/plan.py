@@ -10,7 +10,7 @@ from mergetrace.errors import AuditError
 from mergetrace.models.fused import with_common_rows
 from mergetrace.models.naming import canonical_names, component_of, is_adapter
 from mergetrace.models.pairing import pair
-from mergetrace.models.prefixes import with_prefixes
+from mergetrace.models.prefixes import SEVERAL, with_prefixes
 from mergetrace.models.sampling import allot
 from mergetrace.models.views import Cut, cut, not_read
 
@@ -85,6 +85,8 @@ def _why_nothing(cuts: Mapping[str, Cut], manifests: Mapping[str, Mapping[str, A
     what = f"the suspect `{suspect}` and the offered parents have no tensor in common ({kinds})"
     if both:
         return f"{what}: {len(both)} have the same names and other shapes; a model of another size is no parent of its weights, offer one of its size"
+    if any(entry["reason"].startswith(SEVERAL) for entry in cuts[suspect].left_out):
+        return f"{what}, and which of its stacks of layers is the language model cannot be told; give a folder that holds that one alone"
     return f"{what}; offer parents of the same architecture"
 
 

@@ -18,6 +18,7 @@ FOREIGN = re.compile(
     r"|projectors?|mm_\w+|code2wav|token2wav|encoder|mtp|draft\w*|eagle\w*|medusa\w*)(?=[._])",
     re.IGNORECASE,
 )
+SEVERAL = "its prefix is one of several"
 OUTER = ("model.embed_tokens.weight", "model.norm.weight", "lm_head.weight")
 
 Names = dict[str, str]
@@ -29,11 +30,12 @@ Shapes = Mapping[str, tuple[int, ...]]
 def with_prefixes(names: Mapping[str, Names], shapes: Mapping[str, Shapes]) -> tuple[dict[str, Names], dict[str, dict[str, str]]]:
     """The canonical names of all models, the language model's layers under `model.layers.` in those where another prefix was found for them.
 
-    names and shapes: by model. A model that has such layers by known names is left as it is. Returns the names, and by model the tensors
-    whose prefix could be that of several stacks, with the reason: what belongs together is not guessed.
+    names and shapes: by model. A model that has such layers by known names keeps them; a second stack of the same names and shapes that no other
+    model has gets those names too: it is held twice. Returns the names, and by model the tensors whose prefix could be that of several stacks,
+    with the reason: what belongs together is not guessed.
     """
     towers = {model: {} if _has_layers(own) else _towers(own) for model, own in names.items()}
-    found = dict(names)
+    found = {model: own if towers[model] else _with_seconds(model, names, shapes[model]) for model, own in names.items()}
     unclear: dict[str, dict[str, str]] = {}
     for model, held in towers.items():
         if len(held) == 1:
@@ -47,7 +49,7 @@ def with_prefixes(names: Mapping[str, Names], shapes: Mapping[str, Shapes]) -> t
             found[model] = _without(names[model], prefix)
             continue
         listed = ", ".join(f"`{one}`" for one in sorted(held))
-        reason = f"its prefix is one of several ({listed}) of which any could be the language model's"
+        reason = f"{SEVERAL} ({listed}) of which any could be the language model's"
         unclear[model] = {name: reason for members in held.values() for name in members}
     return found, unclear
 
@@ -93,6 +95,19 @@ def _without(names: Names, prefix: str) -> Names:
                 found[name] = rest
                 taken.add(rest)
                 break
+    return found
+
+
+def _with_seconds(model: str, names: Mapping[str, Names], shapes: Shapes) -> Names:
+    """A model's names, those of a second stack without its prefix."""
+    own = names[model]
+    elsewhere = {canonical for other, held in names.items() if other != model for canonical in held.values()}
+    first = {canonical: shapes[name] for name, canonical in own.items()}
+    found = dict(own)
+    for prefix, members in _towers({name: canonical for name, canonical in own.items() if not LAYER.match(canonical)}).items():
+        if not any(own[name] in elsewhere for name in members):
+            held = {name: canonical_name(own[name].removeprefix(prefix)) for name in own if own[name].startswith(prefix)}
+            found |= {name: rest for name, rest in held.items() if first.get(rest) == shapes[name]}
     return found
 
 

@@ -93,29 +93,13 @@ def cut(tensors: pd.DataFrame, config: Mapping[str, Any], names: Mapping[str, st
             bearers[names[record.name]].append(record)
         else:
             left_out.append(_left_out(record.name, reason))
-    chosen = {name: chosen_record(name, records, config) for name, records in bearers.items()}
-    found: dict[Key, list[View]] = defaultdict(list)
-    repeated: list[tuple[Key, View]] = []
-    for name, records in bearers.items():
-        if (match := SCALE.match(name)) and match.group(1) in bearers:
-            continue
-        for record in records:
-            beside = _beside(record, chosen, bearers)
-            try:
-                for view in _views_of(name, record, beside, config):
-                    key = view.tensor, view.slice
-                    if record is chosen[name]:
-                        found[key].append(view)
-                    else:
-                        repeated.append((key, view))
-            except AuditError as error:
-                left_out.append(_left_out(record.name, str(error)))
+    found, repeated = _all_views(bearers, config, left_out)
     single: dict[Key, View] = {}
     for key, held in found.items():
         single[key] = chosen_form(held, config)
         repeated += [(key, view) for view in held if view is not single[key]]
     doubles = [Double(single[key], view) for key, view in repeated if key in single]
-    left_out += _tie_head(single, config)
+    doubles += _tie_head(single, config)
     return Cut(single, left_out, doubles)
 
 
@@ -127,6 +111,33 @@ def not_read(own: Cut) -> list[dict[str, str]]:
 def label(view: View) -> str:
     """The view's name for people: the tensor's own, with the expert."""
     return f"{view.source}[{view.slice}]" if view.slice else view.source
+
+
+def _all_views(
+    bearers: Mapping[str, list[Any]], config: Mapping[str, Any], left_out: list[dict[str, str]]
+) -> tuple[dict[Key, list[View]], list[tuple[Key, View]]]:
+    """The views of the tensors that are taken, by key: an expert may stand alone and in a fused tensor; and those of tensors held again.
+
+    bearers: the records by canonical name. What cannot be read is added to `left_out` with the reason.
+    """
+    chosen = {name: chosen_record(name, records, config) for name, records in bearers.items()}
+    found: dict[Key, list[View]] = defaultdict(list)
+    repeated: list[tuple[Key, View]] = []
+    for name, records in bearers.items():
+        if (match := SCALE.match(name)) and match.group(1) in bearers:
+            continue
+        for record in records:
+            try:
+                own = list(_views_of(name, record, _beside(record, chosen, bearers), config))
+            except AuditError as error:
+                left_out.append(_left_out(record.name, str(error)))
+                continue
+            for view in own:
+                if record is chosen[name]:
+                    found[view.tensor, view.slice].append(view)
+                else:
+                    repeated.append(((view.tensor, view.slice), view))
+    return found, repeated
 
 
 def _left_out(source: str, reason: str) -> dict[str, str]:
@@ -156,8 +167,8 @@ def _views_of(name: str, record: Any, look: Look, config: Mapping[str, Any]) -> 
         yield view if scale is None else _with_scale(view, record, scale, config)
 
 
-def _tie_head(found: dict[Key, View], config: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Where the configuration ties the head to the embedding, let the embedding be the head, and leave out one that the file holds."""
+def _tie_head(found: dict[Key, View], config: Mapping[str, Any]) -> list[Double]:
+    """Where the configuration ties the head to the embedding, let the embedding be the head, beside one that the file may hold."""
     why = why_tied(config)
     if why is None or (EMBEDDING not in found and HEAD not in found):
         return []
@@ -166,7 +177,7 @@ def _tie_head(found: dict[Key, View], config: Mapping[str, Any]) -> list[dict[st
         found[EMBEDDING] = replace(own, tensor=EMBEDDING[0])
         own = None
     found[HEAD] = replace(found[EMBEDDING], tensor=HEAD[0], borrowed=True)
-    return [] if own is None else [_left_out(own.source, f"{UNUSED_HEAD} ({why})")]
+    return [] if own is None else [Double(found[EMBEDDING], own, f"{UNUSED_HEAD} ({why})")]
 
 
 def _whole_view(name: str, record: Any) -> View:
