@@ -7,7 +7,7 @@ import pytest
 import torch
 from inprocess import audit, rebuild
 from planting import blend, finetuned, write_model
-from writers import CONFIG, HEAD, HEADS, HIDDEN, LAYERS, PARAMS, fused, grouped, llama, native, renamed
+from spellings import CONFIG, HEAD, HEADS, HIDDEN, LAYERS, PARAMS, fused, grouped, llama, native, renamed
 
 from mergetrace.errors import AuditError
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from planting import write_model
 from safetensors.torch import save_file
-from writers import CONFIG, LAYERS, SHARED, fused, grouped, llama, native, renamed
+from spellings import CONFIG, LAYERS, SHARED, fused, grouped, llama, native, renamed
 
 from mergetrace.models.doubles import unequal
 from mergetrace.models.manifest import describe, read_config, tensor_table
