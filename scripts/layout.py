@@ -12,7 +12,7 @@ from mergetrace.disguises.layout import align, facts, find_layout
 from mergetrace.disguises.rearrange import rearranged_plan
 from mergetrace.files import read_json, whole, write_json, write_parquet
 from mergetrace.models.batches import batch_order, with_batches
-from mergetrace.models.doubles import unequal
+from mergetrace.models.doubles import looked_at
 from mergetrace.models.pairing import pair
 from mergetrace.models.plan import COLUMNS, cut_models, with_blocks
 from mergetrace.models.views import not_read
@@ -44,7 +44,11 @@ def main() -> None:
     parents, layouts, aligned = [*arguments.bases, *arguments.donors], {}, {}
     if arguments.folders:
         with Weights(dict(arguments.folders)) as weights:
-            left_out = {model: own.left_out + unequal(own.doubles, weights, model) for model, own in cuts.items()}
+            for model, own in cuts.items():
+                different, equal = looked_at(own.doubles, weights, model)
+                left_out[model] = own.left_out + different
+                if own.doubles:
+                    say(f"{model}: holds {len(different)} tensors twice that differ, {len(equal)} that are equal")
             looks = {model: Glimpses(model, found[model], weights, arguments.seed) for model in found}
             aligned = align([looks[parent] for parent in parents])
             for model in (arguments.suspect, *arguments.controls):

@@ -7,7 +7,7 @@ from planting import write_model
 from safetensors.torch import save_file
 from spellings import CONFIG, LAYERS, SHARED, fused, grouped, llama, native, renamed
 
-from mergetrace.models.doubles import unequal
+from mergetrace.models.doubles import looked_at
 from mergetrace.models.manifest import describe, read_config, tensor_table
 from mergetrace.models.plan import cut_models
 from mergetrace.models.safetensors_file import read_model
@@ -103,7 +103,7 @@ def test_a_head_that_is_the_embedding_s_bytes_is_one_with_it(tmp_path):
     tied = CONFIG | {"tie_word_embeddings": True}
     cuts, paths = cuts_of(tmp_path, tied, same=MODEL | {"lm_head.weight": MODEL["model.embed_tokens.weight"].clone()}, other=MODEL)
     with Weights(paths) as weights:
-        listed = {model: unequal(own.doubles, weights, model) for model, own in cuts.items()}
+        listed = {model: looked_at(own.doubles, weights, model)[0] for model, own in cuts.items()}
     assert not listed["same"]
     assert [entry["source"] for entry in listed["other"]] == ["lm_head.weight"]
 
@@ -123,7 +123,7 @@ def test_gate_above_up_that_cannot_be_halved_is_left_out(tmp_path):
 def test_a_model_with_fused_rows_and_rows_apart_names_the_second_set(tmp_path):
     cuts, paths = cuts_of(tmp_path, plain=MODEL, both=MODEL | fused(llama(5)))
     with Weights(paths) as weights:
-        listed = unequal(cuts["both"].doubles, weights, "both")
+        listed, _ = looked_at(cuts["both"].doubles, weights, "both")
     assert {entry["source"].rsplit(".", 2)[1] for entry in listed} == {"qkv_proj", "gate_up_proj"}
     assert all("the two differ" in entry["reason"] for entry in listed)
 
@@ -141,8 +141,9 @@ def test_a_tensor_in_two_shards_is_taken_from_the_last(tmp_path, again, listed):
     found = cut(pd.concat(rows), {})
     assert found.views[name, ""].shard == "b.safetensors"
     with Weights({"m": tmp_path}) as weights:
-        entries = unequal(found.doubles, weights, "m")
+        entries, equal = looked_at(found.doubles, weights, "m")
     assert len(entries) == listed
+    assert equal == (set() if listed else {(name, "a.safetensors")})
     assert all("compared is what b.safetensors holds" in entry["reason"] for entry in entries)
 
 

@@ -71,15 +71,19 @@ def unseen(doubles: Iterable[Double]) -> list[dict[str, str]]:
     return [_entry(pairs, "whether the two are equal was not looked at") for pairs in _by_tensor(doubles)]
 
 
-def unequal(doubles: Iterable[Double], weights: Weights, model: str) -> list[dict[str, str]]:
-    """The other ones that differ from what is compared, as {tensor, reason, source}: equal bytes are one tensor. Reads both."""
-    entries = []
+def looked_at(doubles: Iterable[Double], weights: Weights, model: str) -> tuple[list[dict[str, str]], set[tuple[str, str]]]:
+    """The other ones that differ from what is compared, as {tensor, reason, source}, and those of equal bytes, which are one with it, as
+    (source, shard). Reads both.
+    """
+    entries, equal = [], set()
     for pairs in _by_tensor(doubles):
         differing = sum(not _equal(double, weights, model) for double in pairs)
         if differing:
             what = "the two differ" if differing == len(pairs) else f"{differing} of {len(pairs)} slices differ"
             entries.append(_entry(pairs, what))
-    return entries
+        else:
+            equal.add((pairs[0].other.source, pairs[0].other.shard))
+    return entries, equal
 
 
 def _equal(double: Double, weights: Weights, model: str) -> bool:
