@@ -40,15 +40,15 @@ def main() -> None:
     tables = dict(zip(manifests, map(pd.read_parquet, arguments.tensors), strict=True))
     cuts = cut_models(tables, manifests)
     found = {model: own.views for model, own in cuts.items()}
-    left_out = {model: not_read(own) for model, own in cuts.items()}
+    left_out, equal = {model: not_read(own) for model, own in cuts.items()}, {}
     parents, layouts, aligned = [*arguments.bases, *arguments.donors], {}, {}
     if arguments.folders:
         with Weights(dict(arguments.folders)) as weights:
             for model, own in cuts.items():
-                different, equal = looked_at(own.doubles, weights, model)
+                different, equal[model] = looked_at(own.doubles, weights, model)
                 left_out[model] = own.left_out + different
                 if own.doubles:
-                    say(f"{model}: holds {len(different)} tensors twice that differ, {len(equal)} that are equal")
+                    say(f"{model}: holds {len(different)} tensors twice that differ, {len(equal[model])} that are equal")
             looks = {model: Glimpses(model, found[model], weights, arguments.seed) for model in found}
             aligned = align([looks[parent] for parent in parents])
             for model in (arguments.suspect, *arguments.controls):
@@ -69,8 +69,9 @@ def main() -> None:
         plan = with_batches(drawn, arguments.mode, arguments.block_elements, apart=False)
         write_parquet(arguments.plan, plan)
     skipped = [{"model": model, **entry} for model, entries in left_out.items() for entry in entries]
+    not_compared = pd.DataFrame([*skipped, *unpaired], columns=COLUMNS)
     with whole(arguments.unpaired) as partial:
-        pd.DataFrame([*skipped, *unpaired], columns=COLUMNS).to_csv(partial, index=False)
+        not_compared.to_csv(partial, index=False)
     write_json(arguments.facts, {"batches": batch_order(plan), "models": facts(layouts, aligned)})
 
 
