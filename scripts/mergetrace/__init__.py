@@ -19,8 +19,10 @@ numerics: numbers as they are stored
     simple             numbers a person would write
 
 models: models as files, in a folder or on the Hub
-    strict_json        JSON from strangers, bounded before it is parsed
+    strict_json        JSON from strangers, bounded before it is parsed: headers strictly, facts as loaders read them
     safetensors_file   a strict header parser
+    weight_files       which files of a folder are the model, whatever its index says
+    tool_traces        what a merging tool wrote beside the weights
     manifest           what a model holds
     hub, ranges        a pinned repository of the Hub, and its bytes by checked ranges
     fetched, sampled   the bytes of a model on the Hub that are here

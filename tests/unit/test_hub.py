@@ -81,10 +81,6 @@ WEIGHTS = save(random_model(0))
 HOSTILE = {
     "a shard that is a path": ({"index": {"a": "../../../etc/passwd.safetensors"}}, "is not the name of a"),
     "a shard with an absolute path": ({"index": {"a": "/etc/passwd.safetensors"}}, "is not the name of a"),
-    "a shard that is not listed": ({"index": {"a": "other.safetensors"}}, "beside an index of other files"),
-    "a tensor that is nowhere": ({"index": {"a": "model.safetensors"}}, "should be in"),
-    "an index that is a list": ({"raw": b"[]"}, "index.json"),
-    "a bomb of brackets": ({"raw": b'{"weight_map": ' + b"[" * 100_000}, "index.json"),
     "a header of an exabyte": ({"shard": header(1 << 60)}, "announces a header"),
     "a header longer than the file": ({"shard": header(500)}, "announces a header"),
     "a header that is a bomb": ({"shard": header(60, b'{"a":' * 12)}, "model.safetensors"),
@@ -106,6 +102,40 @@ def test_hostile_indexes_and_headers_are_refused_in_one_line_and_read_nothing_el
     assert "\n" not in str(refused.value)
     assert "etc" not in {seen.name.split("/")[0] for seen in hub.seen}
     assert sum(seen.sent for seen in hub.requests("storage")) <= 1 << 16
+
+
+ODD = {
+    "an index of shards that are not listed": ({"weight_map": {"a": "model-00001-of-00002.safetensors"}}, "names 1 file(s) that are not there"),
+    "a tensor that is nowhere": ({"weight_map": {"a": "model.safetensors"}}, "promises 1 tensor(s), 'a' first"),
+    "an index that is a list": ([], "was not used"),
+    "a shard in a sub folder": ({"weight_map": {"a": "sub/model.safetensors"}}, "1 shard(s) that are no *.safetensors file of the same folder"),
+}
+
+
+@pytest.mark.parametrize("what", ODD)
+def test_what_an_index_says_wrongly_is_a_note(hub, tmp_path, what):
+    index, said = ODD[what]
+    beside = {"adapter_model.safetensors": InMemory(b"x"), "original/consolidated.00.pth": InMemory(b"x"), "sub/model.safetensors": InMemory(b"x")}
+    hub.repos["o/m"].push({"model.safetensors.index.json": InMemory(json.dumps(index).encode()), "model.safetensors": InMemory(WEIGHTS), **beside})
+    pinned = pin("o/m", "main")
+    with open_reader(pinned.source, pinned.sizes, 4, QUICK) as reader:
+        found = read_remote_model(reader, pinned, tmp_path)
+    assert [shard for shard, _ in found] == ["model.safetensors"]
+    assert any(said in note for note in found.notes)
+    assert any("not compared ('adapter_model.safetensors' and 2 more)" in note for note in found.notes)
+
+
+def test_what_downloading_cannot_mend_is_not_said_to_be_mended_by_it(hub, tmp_path):
+    """A shard that was never published, and one that is a pointer or cut off on the Hub itself."""
+    whole, half = {"model-00001-of-00002.safetensors": InMemory(WEIGHTS)}, "model-00002-of-00002.safetensors"
+    cut = {half: InMemory(WEIGHTS[:-4])}
+    pointer = {half: InMemory(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n")}
+    for repo, files in (("a/missing", whole), ("a/cut", whole | cut), ("a/pointer", whole | pointer)):
+        hub.repos[repo] = Repo(files)
+        pinned = pin(repo, "main")
+        with open_reader(pinned.source, pinned.sizes, 4, QUICK) as reader, pytest.raises(AuditError, match="only its publisher can") as refused:
+            read_remote_model(reader, pinned, tmp_path)
+        assert "download" not in str(refused.value)
 
 
 def test_more_files_than_any_model_has_are_not_read(hub, monkeypatch):

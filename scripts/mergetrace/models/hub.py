@@ -15,14 +15,17 @@ from mergetrace import __version__
 from mergetrace.errors import AuditError
 from mergetrace.files import whole
 from mergetrace.models.ranges import HOW_TO_GET_IN, Patience, RangeReader
-from mergetrace.models.safetensors_file import INDEX_NAME, MAX_INDEX_BYTES, Header, assemble, header_length, parse_header
+from mergetrace.models.safetensors_file import Header, Model, assemble, header_length, parse_header
 from mergetrace.models.strict_json import shown
+from mergetrace.models.weight_files import INDEX_NAME, MAX_INDEX_BYTES
 
 MAX_FILES = 100_000
 MAX_SIZE = 1 << 50  # bytes of one file
 FIRST_READ = 1 << 16  # bytes of a shard: holds the header of most shards with fused experts
 MAX_HEADERS = 1 << 30  # bytes of all headers of a model together
 ATTEMPTS = 4
+BROKEN = "the file is so on the Hub; only its publisher can mend it, or another revision is whole"
+UNPUBLISHED = "the repository does not list them, so only its publisher can add them; name another revision if one has them"
 
 
 @dataclass(frozen=True)
@@ -150,30 +153,29 @@ def check_hash(data: bytes, file: RemoteFile, label: str) -> None:
         raise AuditError(f"{label}: its hash is {digest.hexdigest()}, the Hub lists {file.listed}; it was damaged on the way, run again")
 
 
-def read_remote_model(reader: RangeReader, pinned: Pinned, folder: Path) -> list[tuple[str, Header]]:
+def read_remote_model(reader: RangeReader, pinned: Pinned, folder: Path) -> Model:
     """The weight files and their headers (see safetensors_file.read_model), of which nothing but headers is fetched.
 
     folder: where the small files are, the shard index among them.
     """
-    place, index = pinned.place, None
+    index = None
     if INDEX_NAME in pinned.files:
-        if pinned.files[INDEX_NAME].size > MAX_INDEX_BYTES:
-            raise AuditError(f"{place}/{INDEX_NAME}: {pinned.files[INDEX_NAME].size} bytes is not a plausible index")
-        kept = folder / INDEX_NAME
-        index = kept.read_bytes() if kept.is_file() else reader.read(INDEX_NAME, 0, pinned.files[INDEX_NAME].size)
-    return assemble(sorted(pinned.files), index, lambda shards: _headers(reader, pinned, shards, place), place)
+        kept, wanted = folder / INDEX_NAME, min(pinned.files[INDEX_NAME].size, MAX_INDEX_BYTES + 1)
+        index = kept.read_bytes() if kept.is_file() else reader.read(INDEX_NAME, 0, wanted)
+    present = sorted(name for name in pinned.files if not name.startswith("."))
+    return assemble(present, index, lambda shards: _headers(reader, pinned, shards, pinned.place), pinned.place, UNPUBLISHED)
 
 
 def _headers(reader: RangeReader, pinned: Pinned, shards: list[str], place: str) -> list[Header]:
     sizes = pinned.sizes
     first = {name: data for (name, _, _), data in reader.read_many([(shard, 0, min(FIRST_READ, sizes[shard])) for shard in shards])}
-    ends = {shard: 8 + header_length(first[shard], sizes[shard], f"{place}/{shard}") for shard in shards}
+    ends = {shard: 8 + header_length(first[shard], sizes[shard], f"{place}/{shard}", BROKEN) for shard in shards}
     if sum(ends.values()) > MAX_HEADERS:
         raise AuditError(f"{place}: headers of {sum(ends.values())} bytes, more than any model needs; they are not read")
     missing = [(shard, len(first[shard]), end - len(first[shard])) for shard, end in ends.items() if end > len(first[shard])]
     for (name, _, _), data in reader.read_many(missing):
         first[name] += data
-    return [parse_header(first[shard], sizes[shard], f"{place}/{shard}") for shard in shards]
+    return [parse_header(first[shard], sizes[shard], f"{place}/{shard}", BROKEN) for shard in shards]
 
 
 def _is_hex(value: Any, length: int) -> bool:

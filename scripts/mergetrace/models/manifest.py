@@ -10,22 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import yaml
 from pyarrow.json import ParseOptions, ReadOptions, read_json
 
 from mergetrace.errors import AuditError
 from mergetrace.files import whole_folder
 from mergetrace.models.heads import head_facts
-from mergetrace.models.safetensors_file import Header, read_model
-from mergetrace.models.strict_json import parse_object
+from mergetrace.models.safetensors_file import Model, read_model
+from mergetrace.models.strict_json import lenient
+from mergetrace.models.tool_traces import CONFIGURATIONS, stranger_yaml, tool_traces
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from mergetrace.models.hub import Pinned
-
-Model = list[tuple[str, Header]]
-"""The weight files and their headers."""
 
 # Small files worth keeping: they explain the model and carry the chat template. Names are ours, never the model's.
 SMALL_FILES = (
@@ -46,9 +43,12 @@ SMALL_FILES = (
     "README.md",
     "LICENSE",
     "model.safetensors.index.json",
+    *CONFIGURATIONS,
 )
 MAX_SMALL_FILE = 64 * 2**20
 MAX_CARD_HEADER = 64 * 2**10
+MAX_CONFIG = 16 * 2**20
+MAX_CLAIM = 200  # characters of one claim or fact
 TENSORS = pa.schema(
     {"name": pa.string(), "shard": pa.string(), "dtype": pa.string(), "shape": pa.list_(pa.int64()), "start": pa.int64(), "end": pa.int64()}
 )
@@ -59,8 +59,11 @@ def copy_small_files(folder: Path, target: Path) -> None:
     with whole_folder(target) as partial:
         for name in SMALL_FILES:
             source = folder / name
-            if source.is_file() and source.stat().st_size <= MAX_SMALL_FILE:
-                shutil.copyfile(source, partial / name)
+            try:
+                if source.is_file() and source.stat().st_size <= MAX_SMALL_FILE:
+                    shutil.copyfile(source, partial / name)
+            except PermissionError:
+                raise AuditError(f"{source}: cannot be read: permission denied; make it readable or move it away") from None
 
 
 def tensor_table(folder: Path) -> "pd.DataFrame":
@@ -98,7 +101,8 @@ def describe(name: str, folder: Path, model: Model) -> dict[str, Any]:
     """
     shards = [{"name": file, "size": (folder / file).stat().st_size, "sha256": None} for file in shards_of(model)]
     source = {"path": str(folder), "repo": None, "commit": None}
-    return _manifest(name, source, shards, model, folder, loading_notes(name, os.listdir(folder), folder))
+    notes = _own_notes(name, model, folder)
+    return _manifest(name, source, shards, model, folder, notes + loading_notes(name, os.listdir(folder), folder))
 
 
 def describe_pinned(name: str, pinned: "Pinned", folder: Path, model: Model) -> dict[str, Any]:
@@ -107,7 +111,8 @@ def describe_pinned(name: str, pinned: "Pinned", folder: Path, model: Model) -> 
     Shards carry the sha256 that the Hub lists, which is checked only where a whole shard is read.
     """
     shards = [{"name": file, "size": pinned.files[file].size, "sha256": pinned.files[file].sha256} for file in shards_of(model)]
-    return _manifest(name, pinned.source, shards, model, folder, loading_notes(pinned.place, list(pinned.files), folder))
+    notes = _own_notes(pinned.place, model, folder)
+    return _manifest(name, pinned.source, shards, model, folder, notes + loading_notes(pinned.place, list(pinned.files), folder))
 
 
 def _manifest(name: str, source: dict[str, Any], shards: list[dict[str, Any]], model: Model, folder: Path, notes: list[str]) -> dict[str, Any]:
@@ -124,6 +129,13 @@ def _manifest(name: str, source: dict[str, Any], shards: list[dict[str, Any]], m
     }
 
 
+def _own_notes(place: str, model: Model, folder: Path) -> list[str]:
+    """What is odd about the files, and what a merging tool left among them, one sentence each."""
+    fault = _facts(folder / "config.json")[1]
+    clauses = [*model.notes, *([fault] if fault else []), *tool_traces(folder)]
+    return [f"{place}: {clause}." for clause in clauses]
+
+
 def loading_notes(place: str, present: Iterable[str], folder: Path) -> list[str]:
     """What would make a loader use other weights than the shards read here, one sentence each.
 
@@ -132,26 +144,26 @@ def loading_notes(place: str, present: Iterable[str], folder: Path) -> list[str]
     notes = []
     if "adapter_config.json" in present:
         notes.append(f"{place} also holds an adapter (adapter_config.json), which loaders may apply; it was not compared.")
-    if "transformers_weights" in _read_json_object(folder / "config.json"):
+    if "transformers_weights" in _facts(folder / "config.json")[0]:
         notes.append(f"{place}/config.json names other weights (`transformers_weights`), which were not compared.")
     return notes
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """The configuration facts pairing needs; a missing file gives empty facts, a broken one an AuditError."""
-    raw = _read_json_object(path)
+    """The configuration facts pairing needs; a file that is missing or cannot be read gives empty facts (see the manifest's notes)."""
+    raw, _ = _facts(path)
     text = raw.get("text_config") if isinstance(raw.get("text_config"), dict) else {}
     quantization = raw.get("quantization_config") if isinstance(raw.get("quantization_config"), dict) else {}
     architectures = raw.get("architectures")
     block = quantization.get("weight_block_size")
     said = raw.get("tie_word_embeddings", text.get("tie_word_embeddings"))
     return {
-        "architectures": [str(a) for a in architectures] if isinstance(architectures, list) else [],
-        "model_type": str(raw["model_type"]) if "model_type" in raw else None,
+        "architectures": [a[:MAX_CLAIM] for a in architectures[:10] if isinstance(a, str)] if isinstance(architectures, list) else [],
+        "model_type": raw["model_type"][:MAX_CLAIM] if isinstance(raw.get("model_type"), str) else None,
         # transformers ties when either the outer or the text configuration says so
         "tie_word_embeddings": said if isinstance(said, bool) else None,
         "weight_block_size": block if _is_block_size(block) else None,
-        **head_facts({**raw, **text}, _read_json_object(path.with_name("params.json"))),
+        **head_facts({**raw, **text}, _facts(path.with_name("params.json"))[0]),
     }
 
 
@@ -164,29 +176,34 @@ def read_card(path: Path) -> dict[str, Any]:
         text = handle.read(MAX_CARD_HEADER)
     if not text.startswith("---"):
         return claims
-    try:
-        header = yaml.safe_load(text[3:].split("\n---", 1)[0])
-    except (yaml.YAMLError, RecursionError, ValueError):
-        return claims
+    header = stranger_yaml(text[3:].split("\n---", 1)[0])
     if not isinstance(header, dict):
         return claims
     base_model = header.get("base_model")
     if isinstance(base_model, str):
-        claims["base_model"] = [base_model]
+        claims["base_model"] = [base_model[:MAX_CLAIM]]
     elif isinstance(base_model, list):
-        claims["base_model"] = [str(item) for item in base_model[:100]]
+        claims["base_model"] = [item[:MAX_CLAIM] for item in base_model[:100] if isinstance(item, str)] or None
     for claim, key in (("relation", "base_model_relation"), ("license", "license")):
         if isinstance(header.get(key), str):
-            claims[claim] = header[key]
+            claims[claim] = header[key][:MAX_CLAIM]
     return claims
 
 
-def _read_json_object(path: Path) -> dict[str, Any]:
+def _facts(path: Path) -> tuple[dict[str, Any], str | None]:
+    """What a configuration says, as loaders read it, and what is wrong with it. A file that is missing or broken says nothing."""
+    unknown = "architecture, tied embeddings and block sizes are taken as unsaid"
     if not path.is_file():
-        return {}
-    if path.stat().st_size > MAX_SMALL_FILE:
-        raise AuditError(f"{path}: {path.stat().st_size} bytes is not a plausible configuration; fetch the file again")
-    return parse_object(path.read_bytes(), path)
+        return {}, f"it holds no {path.name}: {unknown}"
+    if path.stat().st_size > MAX_CONFIG:
+        return {}, f"its {path.name} has {path.stat().st_size} bytes and was not read: {unknown}"
+    try:
+        value = lenient(path.read_bytes())
+    except ValueError as error:
+        return {}, f"its {path.name} was not used, {error}: {unknown}"
+    if not isinstance(value, dict):
+        return {}, f"its {path.name} holds no object: {unknown}"
+    return value, None
 
 
 def _is_block_size(value: Any) -> bool:

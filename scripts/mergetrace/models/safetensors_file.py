@@ -6,9 +6,8 @@ exactly one tensor. Tensor names are text and never become part of a path.
 """
 
 import os
-import re
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -16,13 +15,13 @@ from typing import Any, BinaryIO, NoReturn
 
 from mergetrace.errors import AuditError
 from mergetrace.models.strict_json import parse_object, shown
+from mergetrace.models.weight_files import INDEX_NAME, MAX_INDEX_BYTES, check_adapter, choose, differences, lacking, parse_index, repeated
 from mergetrace.numerics.dtypes import BITS
 
 MAX_HEADER_BYTES = 100_000_000  # the safetensors library's own bound
-MAX_INDEX_BYTES = 100_000_000
 MAX_DIMENSIONS = 64  # numpy's own bound
-INDEX_NAME = "model.safetensors.index.json"
-SINGLE_NAME = "model.safetensors"
+MAX_LISTED = 1000  # weight files of sub folders, which are named and never read
+AGAIN = "download it again"
 
 
 @dataclass(frozen=True)
@@ -46,39 +45,87 @@ class Header:
     file_size: int
 
 
-def read_model(folder: str | Path) -> list[tuple[str, Header]]:
+class Model(list[tuple[str, Header]]):
+    """The weight files of a model, sorted by name, with their headers; `notes`: what is odd about them, one clause each."""
+
+    def __init__(self, files: Iterable[tuple[str, Header]], notes: Iterable[str] = ()) -> None:
+        super().__init__(files)
+        self.notes = list(notes)
+
+
+def read_model(folder: str | Path) -> Model:
     """The weight files of a model folder, sorted by name, with their headers: [(file name, header), ...].
 
-    Which files: those `model.safetensors.index.json` names; without it `model.safetensors`; without that every *.safetensors.
-    Loaders prefer `model.safetensors` to the index, so a folder whose index names other files beside it is refused.
-    AuditError: no such folder, no safetensors, a missing shard, an index that disagrees with its shards, a bad header.
+    Which files: those `model.safetensors.index.json` names, as far as they are there (see weight_files.choose). A tensor that stands in two
+    of them is in the headers of both.
+    AuditError: no such folder, no safetensors, an adapter alone, a missing shard, a bad header, or `model.safetensors` beside an index of other
+    files that hold other tensors, of which some loaders read the one and some the other.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        _refuse(folder, "not a folder; give the folder that holds a model's *.safetensors files")
-    names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
-    present = [name for name in names if (folder / name).is_file()]
+    try:
+        if not folder.is_dir():
+            _refuse(folder, "not a folder; give the folder that holds a model's *.safetensors files")
+        names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
+        present = [name for name in names if (folder / name).is_file()]
+    except OSError as error:
+        _refuse(folder, f"cannot be read: {error.strerror}")
     index = _read_bounded(folder / INDEX_NAME) if INDEX_NAME in names else None
-    return assemble(present, index, lambda shards: [read_header(folder / shard) for shard in shards], folder)
+    unread = [name for name in names if name.endswith(".safetensors") and name not in present]
+    if unread and not any(name.endswith(".safetensors") for name in present):
+        kind = "a link to a file that is not there: finish the download" if (folder / unread[0]).is_symlink() else "not a regular file"
+        _refuse(folder / unread[0], kind)
+    return assemble([*present, *_deeper(folder)], index, lambda shards: [read_header(folder / shard) for shard in shards], folder)
 
 
-def assemble(present: list[str], index: bytes | None, headers: Callable[[list[str]], list[Header]], place: str | Path) -> list[tuple[str, Header]]:
+def assemble(
+    present: list[str], index: bytes | None, headers: Callable[[list[str]], list[Header]], place: str | Path, cure: str = "download them"
+) -> Model:
     """The weight files of a model, chosen and checked as in `read_model`, wherever they lie.
 
-    present: the names of its files. index: the bytes of its shard index, if it has one. headers: gives the headers of the shards asked for,
-    in their order. place: the model's name for messages.
+    present: the names of its files, of those in sub folders with their paths. index: the bytes of its shard index, if it has one. headers: gives
+    the headers of the shards asked for, in their order. place: the model's name for messages; cure: what helps where files are missing.
     """
-    weight_map = None if index is None else _parse_index(index, f"{place}/{INDEX_NAME}")
-    shards = _choose_shards(present, place) if weight_map is None else sorted(set(weight_map.values()))
-    if weight_map is not None and SINGLE_NAME in present and shards != [SINGLE_NAME]:
-        _refuse(place, f"holds {SINGLE_NAME} beside an index of other files, and loaders differ in which they read; move one of the two away")
-    if missing := sorted(set(shards).difference(present)):
-        _refuse(place, f"{len(missing)} of {len(shards)} weight files are missing, the first is {shown(missing[0])}; download them")
-    model = list(zip(shards, headers(shards), strict=True))
-    places = _places(model, place)
-    if weight_map is not None:
-        _check_index(weight_map, places, f"{place}/{INDEX_NAME}")
-    return model
+    weight_map, notes = ({}, []) if index is None else parse_index(index, place)
+    choice = choose(present, weight_map, place, cure)
+    model = list(zip(choice.shards, headers(choice.shards), strict=True))
+    if choice.twin:
+        model, said = _one_of_two(model, choice.twin, headers, place)
+        notes.append(said)
+    places: dict[str, list[str]] = {}
+    for shard, header in model:
+        for name in header.tensors:
+            places.setdefault(name, []).append(shard)
+    if choice.doubtful and any(name not in places for name, shard in weight_map.items() if shard in choice.doubtful):
+        lacking(place, choice.doubtful, len(choice.shards) + len(choice.doubtful), cure)
+    check_adapter(places, place)
+    agreed = differences(weight_map, places) if weight_map and not choice.twin else []
+    return Model(model, [*notes, *choice.notes, *agreed, *repeated(places)])
+
+
+def _one_of_two(
+    model: list[tuple[str, Header]], single: str, headers: Callable[[list[str]], list[Header]], place: str | Path
+) -> tuple[list[tuple[str, Header]], str]:
+    """The file that transformers prefers to an index, where both hold the same tensors; vLLM reads what the index names."""
+    whole = headers([single])[0]
+    held = {name: (tensor.dtype, tensor.shape) for _, header in model for name, tensor in header.tensors.items()}
+    own = {name: (tensor.dtype, tensor.shape) for name, tensor in whole.tensors.items()}
+    if own != held:
+        differing = sorted(name for name in own.keys() | held.keys() if own.get(name) != held.get(name))
+        what = f"and the two hold other tensors ({len(differing)} differ, {shown(differing[0])} first)"
+        _refuse(place, f"holds {single} beside an index of other files {what}; loaders differ in which they read: move one of the two away")
+    said = f"it holds the same tensors twice, in {single} and in {len(model)} file(s) that its index names; only {single} was compared"
+    return [(single, whole)], said
+
+
+def _deeper(folder: Path) -> list[str]:
+    """Weight files one or two folders down, with their paths, at most MAX_LISTED."""
+    found: list[str] = []
+    for pattern in ("*/*.safetensors", "*/*/*.safetensors"):
+        for path in folder.glob(pattern):
+            if len(found) == MAX_LISTED:
+                return found
+            found.append(path.relative_to(folder).as_posix())
+    return found
 
 
 def read_header(path: str | Path) -> Header:
@@ -90,36 +137,42 @@ def read_header(path: str | Path) -> Header:
         return parse_header(first + handle.read(header_length(first, size, path)), size, path)
 
 
-def header_length(first8: bytes, file_size: int, file: str | Path) -> int:
-    """The length N of the JSON, from the first 8 bytes of a file of `file_size` bytes; AuditError if no such header can be there."""
+def header_length(first8: bytes, file_size: int, file: str | Path, cure: str = AGAIN) -> int:
+    """The length N of the JSON, from the first 8 bytes of a file of `file_size` bytes; AuditError if no such header can be there.
+
+    cure: what helps where a file is broken.
+    """
     if min(file_size, len(first8)) < 8:
-        _refuse(file, f"only {file_size} bytes: not a safetensors file, or a broken download; download it again")
+        _refuse(file, f"only {file_size} bytes: not a safetensors file, or a broken download; {cure}")
     length = int.from_bytes(first8[:8], "little")
     longest = min(MAX_HEADER_BYTES, file_size - 8)
     if not 2 <= length <= longest:
-        what = f"announces a header of {length} bytes where 2 to {longest} can be: truncated, or not a safetensors file; download it again"
-        _refuse(file, _stranger(first8) or what)
+        what = f"announces a header of {length} bytes where 2 to {longest} can be: truncated, or not a safetensors file; {cure}"
+        _refuse(file, _stranger(first8, cure) or what)
     return length
 
 
-def parse_header(first_bytes: bytes, file_size: int, file: str | Path) -> Header:
-    """Check the header in the first 8 + N (or more) bytes of a file of `file_size` bytes; `file` is its name for messages.
+def parse_header(first_bytes: bytes, file_size: int, file: str | Path, cure: str = AGAIN) -> Header:
+    """Check the header in the first 8 + N (or more) bytes of a file of `file_size` bytes; `file` is its name for messages, `cure` what helps
+    where it is broken.
 
-    Accepted: white space after the JSON, tensors without elements, no tensors at all, any name that is text.
+    Accepted: white space after the JSON, tensors without elements, no tensors at all, metadata of null, any name that is text.
     Refused: whatever leaves a byte of the file unexplained, explains one twice, or could be read in two ways (see the tests).
     """
-    data_start = 8 + header_length(first_bytes, file_size, file)
+    data_start = 8 + header_length(first_bytes, file_size, file, cure)
     if len(first_bytes) < data_start:
         raise ValueError(f"{len(first_bytes)} bytes given of a header of {data_start}")
     if first_bytes[8:9] != b"{":
-        _refuse(file, _stranger(first_bytes) or "its header does not start with '{': not a safetensors file")
-    entries = parse_object(first_bytes[8:data_start], file)
-    metadata = entries.pop("__metadata__", {})
+        _refuse(file, _stranger(first_bytes, cure) or "its header does not start with '{': not a safetensors file")
+    entries = parse_object(first_bytes[8:data_start], file, cure)
+    metadata = entries.pop("__metadata__", None)
+    if metadata is None:
+        metadata = {}
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         _refuse(file, "its __metadata__ is not a mapping of text to text")
     tensors = [_tensor(name, entry, data_start, file) for name, entry in entries.items()]
     tensors.sort(key=lambda tensor: (tensor.start, tensor.end))
-    _check_cover(tensors, data_start, file_size, file)
+    _check_cover(tensors, data_start, file_size, file, cure)
     return Header({tensor.name: tensor for tensor in tensors}, metadata, data_start, file_size)
 
 
@@ -142,18 +195,23 @@ def _refuse(file: str | Path, what: str) -> NoReturn:
 
 
 _PICKLE = "a pickle (PyTorch .bin/.pt/.pth), which can run code when it is loaded and is never read here; convert it to safetensors"
+_POINTER = "a Git LFS pointer instead of the file"
+_PAGE = "a web page instead of the file"
 _STRANGERS = {
     b"PK\x03\x04": _PICKLE,
     **dict.fromkeys([b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"], _PICKLE),
     b"GGUF": "a GGUF file; the weights it was made from are needed, as safetensors",
-    b"version ": "a Git LFS pointer instead of the file; run `git lfs pull` in its folder",
-    b"<": "a web page instead of the file; download it again",
+    b"version ": _POINTER,
+    b"<": _PAGE,
 }
 
 
-def _stranger(first_bytes: bytes) -> str | None:
+def _stranger(first_bytes: bytes, cure: str) -> str | None:
     """What a file that is no safetensors file seems to be instead, and what to do."""
-    return next((what for magic, what in _STRANGERS.items() if first_bytes.startswith(magic)), None)
+    what = next((what for magic, what in _STRANGERS.items() if first_bytes.startswith(magic)), None)
+    if what == _POINTER and cure == AGAIN:
+        return f"{what}; run `git lfs pull` in its folder"
+    return f"{what}; {cure}" if what in (_POINTER, _PAGE) else what
 
 
 def _tensor(name: str, entry: Any, data_start: int, file: str | Path) -> TensorInfo:
@@ -185,7 +243,7 @@ def _are_counts(value: Any) -> bool:
     return isinstance(value, list) and all(type(item) is int and 0 <= item < 2**63 for item in value)
 
 
-def _check_cover(tensors: list[TensorInfo], data_start: int, file_size: int, file: str | Path) -> None:
+def _check_cover(tensors: list[TensorInfo], data_start: int, file_size: int, file: str | Path, cure: str) -> None:
     """Refuse unless the tensors, sorted by position, follow each other without overlap or hole from `data_start` to the end of the file."""
     covered = data_start
     for tensor in tensors:
@@ -194,60 +252,18 @@ def _check_cover(tensors: list[TensorInfo], data_start: int, file_size: int, fil
             _refuse(file, f"tensor {shown(tensor.name)} {fault}")
         covered = tensor.end
     if covered > file_size:
-        _refuse(file, f"truncated, {covered - file_size} of {covered} bytes are missing; download it again")
+        _refuse(file, f"truncated, {covered - file_size} of {covered} bytes are missing; {cure}")
     if covered < file_size:
-        _refuse(file, f"{file_size - covered} bytes after the last tensor belong to none; download it again")
+        _refuse(file, f"{file_size - covered} bytes after the last tensor belong to none; {cure}")
 
 
 def _read_bounded(index: Path) -> bytes:
-    with _opened(index) as handle:
-        return handle.read(MAX_INDEX_BYTES + 1)
-
-
-def _parse_index(raw: bytes, index: str) -> dict[str, str]:
-    """The index's map of tensor name to shard name. AuditError unless every shard is a plain file name."""
-    if len(raw) > MAX_INDEX_BYTES:
-        _refuse(index, f"more than {MAX_INDEX_BYTES} bytes")
-    weight_map = parse_object(raw, index).get("weight_map")
-    if not isinstance(weight_map, dict) or not weight_map or not all(isinstance(shard, str) for shard in weight_map.values()):
-        _refuse(index, "its weight_map is not a mapping of tensor names to file names")
-    for shard in set(weight_map.values()):
-        if not re.fullmatch(r"[^./\\\0][^/\\\0]*\.safetensors", shard) or len(shard.encode()) > 255:
-            _refuse(index, f"the shard {shown(shard)} is not the name of a *.safetensors file in the same folder")
-    return weight_map
-
-
-def _choose_shards(present: list[str], place: str | Path) -> list[str]:
-    """The weight files of a model without an index: shard 1 of 3 promises two more."""
-    if SINGLE_NAME in present:
-        return [SINGLE_NAME]
-    shards = [name for name in present if name.endswith(".safetensors")]
-    if not shards:
-        others = [name for name in present if name.endswith((".bin", ".pt", ".pth", ".ckpt", ".gguf"))]
-        found = f"only {shown(others[0])}, which is never read: pickles can run code, GGUF is a conversion" if others else "none"
-        _refuse(place, f"a model in safetensors is needed, found {found}; convert the model with save_pretrained, or give another folder")
-    numbered = [match for shard in shards if (match := re.fullmatch(r"(.+-)\d{5}(-of-(\d{5})\.safetensors)", shard))]
-    promised = {f"{match[1]}{number:05}{match[2]}" for match in numbered for number in range(1, int(match[3]) + 1)}
-    return sorted(promised.union(shards))
-
-
-def _places(model: list[tuple[str, Header]], place: str | Path) -> dict[str, str]:
-    """Where each tensor is: tensor name to shard. AuditError if one is in two shards."""
-    places: dict[str, str] = {}
-    for shard, header in model:
-        for name in header.tensors:
-            if name in places:
-                _refuse(place, f"tensor {shown(name)} is in {places[name]} and in {shard}; move the file away that is not of this model")
-            places[name] = shard
-    return places
-
-
-def _check_index(weight_map: dict[str, str], places: dict[str, str], index: str) -> None:
-    """Refuse an index that names a tensor which its shard lacks, or lacks a tensor which a shard holds."""
-    for name in sorted(weight_map.keys() | places.keys()):
-        promised, found = weight_map.get(name, "no file"), places.get(name, "no file")
-        if promised != found:
-            _refuse(index, f"tensor {shown(name)} should be in {promised} and is in {found}; download the model again")
+    """As much of an index as one may be long, and a byte; nothing where it cannot be read."""
+    try:
+        with _opened(index) as handle:
+            return handle.read(MAX_INDEX_BYTES + 1)
+    except (AuditError, OSError):
+        return b""
 
 
 def _opened(path: Path) -> BinaryIO:
