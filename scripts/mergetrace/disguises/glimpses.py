@@ -4,6 +4,7 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,8 @@ from numpy.typing import NDArray
 from mergetrace.models.naming import component_of
 from mergetrace.models.views import View
 from mergetrace.models.weights import Weights
-from mergetrace.numerics.dtypes import FORMATS
-from mergetrace.sums.evidence import Sample
+from mergetrace.numerics.dtypes import FORMATS, LIMIT, decode, encode
+from mergetrace.sums.evidence import Sample, only_usable
 
 Array = NDArray[np.float32]
 Key = tuple[str, str]
@@ -23,6 +24,7 @@ RUNS, EXPERT_RUNS, LENGTH = 8, 4, 32  # runs read of a matrix, of an expert's, a
 SAMPLE = 512  # elements of each run, where numbers are looked at one by one
 MOST_ROWS = 1 << 16  # a longer matrix is a vocabulary: its rows have names of their own, in the tokenizer
 FEATURES = 256  # columns that tell one row from another
+LARGEST = 2.0**50  # a million squares of such numbers are within float32
 _BLOCK = 1 << 22  # elements in memory at once
 _ANYWHERE = re.compile(r"layers\.\d+\.|\.experts(?=\.)|\.shared_experts?(?=\.)|\.weight$")
 
@@ -75,7 +77,7 @@ class Glimpses:
         held, rows = self._runs.setdefault(key, {}), rows or view["rows"]
         if rows not in held:
             read = [self.weights.values(view, place, length) for place, length in self._places(key, rows, LENGTH)[:: RUNS // count]]
-            held[rows] = np.concatenate(read).astype(np.float32)
+            held[rows] = _plain(np.concatenate(read))
         return held[rows]
 
     def sample(self, key: Key) -> Sample:
@@ -84,7 +86,7 @@ class Glimpses:
             view, places = self._view(key), self._places(key, self.views[key].rows, SAMPLE)
             raw = np.concatenate([self.weights.raw(view, *place) for place in places])
             scales = [self.weights.scales(view, *place) for place in places]
-            self._samples[key] = Sample(raw, view["dtype"], None if scales[0] is None else np.concatenate(scales), view.get("through"))
+            self._samples[key] = _sound(Sample(raw, view["dtype"], None if scales[0] is None else np.concatenate(scales), view.get("through")))
         return self._samples[key]
 
     def dtype(self) -> str:
@@ -99,20 +101,20 @@ class Glimpses:
         if not columns:
             raw = np.concatenate([self.weights.raw(view, int(row) * cols, cols) for row in places])
             scales = [self.weights.scales(view, int(row) * cols, cols) for row in places]
-            return Sample(raw, view["dtype"], None if scales[0] is None else np.concatenate(scales), view.get("through"))
+            return _sound(Sample(raw, view["dtype"], None if scales[0] is None else np.concatenate(scales), view.get("through")))
         raw, scales = [], []
         for row, many in self._row_blocks(rows, cols):
             raw.append(self.weights.raw(view, row * cols, many * cols).reshape(many, cols, width)[:, places])
             found = self.weights.scales(view, row * cols, many * cols)
             scales.append(None if found is None else found.reshape(many, cols)[:, places])
         turned = np.ascontiguousarray(np.concatenate(raw).transpose(1, 0, 2)).reshape(-1)
-        return Sample(turned, view["dtype"], None if scales[0] is None else np.concatenate(scales).T.reshape(-1), view.get("through"))
+        return _sound(Sample(turned, view["dtype"], None if scales[0] is None else np.concatenate(scales).T.reshape(-1), view.get("through")))
 
     def rows(self, key: Key, count: int) -> Array:
         """Some whole rows, spread evenly: float32 [rows, cols]."""
         view = self._view(key)
         places = _spread_over(view["rows"], count)
-        return np.stack([self.weights.values(view, int(row) * view["cols"], view["cols"]) for row in places]).astype(np.float32)
+        return _plain(np.stack([self.weights.values(view, int(row) * view["cols"], view["cols"]) for row in places]))
 
     def columns(self, key: Key, count: int = FEATURES) -> Array:
         """Some columns of all rows, spread evenly: float32 [rows, columns]."""
@@ -120,12 +122,12 @@ class Glimpses:
         rows, cols = view["rows"], view["cols"]
         places = _spread_over(cols, count)
         parts = [self.weights.values(view, row * cols, many * cols).reshape(-1, cols)[:, places] for row, many in self._row_blocks(rows, cols)]
-        return np.concatenate(parts).astype(np.float32)
+        return _plain(np.concatenate(parts))
 
     def vector(self, key: Key) -> Array:
         """A small tensor whole."""
         view = self._view(key)
-        return self.weights.values(view, 0, view["rows"] * view["cols"]).astype(np.float32)
+        return _plain(self.weights.values(view, 0, view["rows"] * view["cols"]))
 
     def _given(self) -> dict[Key, dict[str, Any]]:
         """What the views say of their rows."""
@@ -151,6 +153,20 @@ class Glimpses:
     @staticmethod
     def _tells(key: Key, view: View) -> bool:
         return component_of(key[0]) != "norm" and not view.borrowed
+
+
+def _plain(values: NDArray[np.float64]) -> Array:
+    """Numbers as float32, zeros in place of those that are no weights; what is beyond LARGEST is cut, so that no sum of products overflows."""
+    kept = np.where(np.abs(values) < LIMIT, values, 0.0)
+    return np.clip(kept, -LARGEST, LARGEST).astype(np.float32)
+
+
+def _sound(sample: Sample) -> Sample:
+    """The sample with zeros in place of what is no weight; of float64, which has no finer lattice, as float32."""
+    sample = only_usable({"": sample})[""]
+    if sample.dtype != "F64":
+        return sample
+    return replace(sample, raw=encode(decode(sample.raw, "F64"), "F32").view(np.uint8), dtype="F32")
 
 
 def _spread_over(size: int, count: int) -> NDArray[np.int64]:

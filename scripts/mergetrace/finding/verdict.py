@@ -69,6 +69,8 @@ def no_common_origin(case: Case) -> Decision | None:
     cosine, layout = case.summary["base_cos"], case.layout
     if cosine is None or cosine >= case.thresholds["min_base_cos"]:
         return None
+    if (rate_of(case.summary) or 0.0) >= case.thresholds["min_bit_exact"]:
+        return None  # what a recipe gives back has that origin: one huge weight is enough to turn a cosine
     apart = f"The weights of {case.model} and {case.base} show no common origin (cosine {cosine:.3f}, below {case.thresholds['min_base_cos']})."
     if layout is None:
         return Decision("inconclusive", [apart, "Nobody looked for disguises (permuted neurons, moved layers): only local models are looked at."])
@@ -103,7 +105,7 @@ def finetune_of_base(case: Case) -> Decision | None:
     """Close to the base, and nothing in the donors' direction."""
     summary, limits = case.summary, case.thresholds
     cos_fit, signs = summary["cos_fit"], [donor["same_sign"] for donor in summary["donors"].values()]
-    if any(donor["is_base"] for donor in summary["donors"].values()) or cos_fit is None or None in signs:
+    if any(donor["is_base"] for donor in summary["donors"].values()) or summary["base_cos"] is None or cos_fit is None or None in signs:
         return None
     if abs(cos_fit) >= limits["max_innocent_cos"] or max(signs) >= limits["max_innocent_same_sign"]:
         return None

@@ -47,7 +47,7 @@ def pool(fits: pd.DataFrame, donors: list[str], min_bit_exact: float = 1.0) -> d
         "cos_fit": number(cos_fit),
         "base_cos": number(cosine(sb, ss, total["bb"])),
         "equal_base": number(total["equal_base"] / total["n"]) if total["n"] else None,
-        "all_equal_base": bool((fits["equal_base"] == fits["n"]).all()),
+        "all_equal_base": _all_equal(fits, "equal_base"),
         "donors": {donor: _donor(voting, fits, donor, alpha[i]) for i, donor in enumerate(donors)},
         "informative": int(informative),
         "bit_exact_rate": number(exact / informative) if informative else None,
@@ -142,8 +142,8 @@ def _donor(voting: pd.DataFrame, fits: pd.DataFrame, donor: str, alpha: float) -
         "equal_donor": number((counts["equal_donor"] - agree + counts["moved_alone"]) / differ) if differ else None,
         "same_sign": number(same / both) if both else None,
         "only": {name.split(".", 2)[2]: int(voting[name].sum()) for name in voting.columns if name.startswith(f"only.{donor}.")},
-        "all_equal": bool((fits[f"equal_donor.{donor}"] == fits["n"]).all()),
-        "is_base": bool((fits[f"parents_agree.{donor}"] == fits["n"]).all()),
+        "all_equal": _all_equal(fits, f"equal_donor.{donor}"),
+        "is_base": _all_equal(fits, f"parents_agree.{donor}"),
     }
 
 
@@ -152,6 +152,11 @@ def replayed(fits: pd.DataFrame, donor: str) -> tuple[float, float]:
     voting = fits[fits["votes"]]
     informative = voting[f"informative.{donor}"]
     return _replay_spread(voting[f"replay.{donor}"], informative)[0], _mean(voting[f"coverage.{donor}"], informative)
+
+
+def _all_equal(fits: pd.DataFrame, count: str) -> bool:
+    """Whether a count of equal elements is that of all elements, of which there is one at least."""
+    return bool((fits[count] == fits["n"]).all() and fits["n"].sum() > 0)
 
 
 def _replay_spread(alphas: pd.Series, weights: pd.Series) -> tuple[float, float]:

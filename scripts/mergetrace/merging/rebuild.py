@@ -1,6 +1,7 @@
 """The recipe applied to the whole parents, tensor by tensor, and compared with the audited model's own bytes."""
 
 import hashlib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -70,18 +71,18 @@ def units(
 
     plan: plan.parquet; tensors: the model's own table; reasons: why a tensor was not compared, by its name.
     """
-    by_source: dict[str, list[Mapping[str, View]]] = {}
+    by_source: dict[tuple[str, str], list[Mapping[str, View]]] = {}
     for _, rows in plan[plan["model"].isin({suspect, *parents})].groupby("slice_id"):
         members = {view["model"]: view for view in rows.to_dict("records")}
         if suspect not in members:
             continue
         own = members[suspect]
         if not own.get("borrowed"):  # a borrowed head is rebuilt as the embedding
-            by_source.setdefault(own["source"], []).append(members)
+            by_source.setdefault((own["source"], own["shard"]), []).append(members)
     found, left_out = [], []
     for record in tensors.itertuples(index=False):
         elements = int(np.prod([int(size) for size in record.shape], dtype=np.int64))
-        parts = sorted(by_source.get(record.name, []), key=lambda members: members[suspect]["start"])
+        parts = sorted(by_source.get((record.name, record.shard), []), key=lambda members: members[suspect]["start"])
         if parts:
             about = parts[0][suspect]
             found.append(Unit(record.name, about["layer"], about["component"], record.dtype, elements, tuple(parts)))
@@ -149,7 +150,8 @@ def row(unit: Unit, outcome: Outcome) -> dict[str, Any]:
 
 
 def result(recipe: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], differences: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """rebuild.json of a rebuilt model. recipe: an entry of recipes.json; rows: of `row`; differences: tensor, index, suspect, rebuilt."""
+    """rebuild.json of a rebuilt model. recipe: an entry of recipes.json; rows: of `row`; differences: tensor, index, suspect, rebuilt, null where a
+    number is NaN or infinite."""
     table = pd.DataFrame(rows)
     statuses = table["status"].value_counts()
     elements, compared, exact, at_threshold = (int(table[column].sum()) for column in ("elements", "compared", "exact", "undecided"))
@@ -165,7 +167,7 @@ def result(recipe: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], differe
         "exact_rate": exact / compared if compared else None,
         "undecided": at_threshold,
         "remainder": METHODS[recipe["method"]].remainder if exact < compared else None,
-        "first_differences": list(differences[:MOST_DIFFERENCES]),
+        "first_differences": [{key: _json_number(value) for key, value in entry.items()} for entry in differences[:MOST_DIFFERENCES]],
     }
 
 
@@ -189,6 +191,11 @@ def why_not(when: str, mode: str, verdict: str, best: Mapping[str, Any] | None, 
             f"The verdict is `{verdict}`, which rests on no recipe that should give the suspect back; rebuild.enabled: always rebuilds all the same."
         )
     return None
+
+
+def _json_number(value: Any) -> Any:
+    """The value, None in place of what JSON has no number for."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _of(part: Mapping[str, View]) -> View:

@@ -152,9 +152,15 @@ def merge_of(recipe: Recipe, piece: Piece) -> Merge:
 
 
 def computed(recipe: Recipe, piece: Piece) -> Array:
-    """The merged elements in the dtype of the arithmetic, before they are stored: float64 [n]."""
+    """The merged elements in the dtype of the arithmetic, before they are stored: float64 [n].
+
+    All NaN where the formula divides by a sum or a norm that is zero: weights that cancel, a tensor of zeros.
+    """
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
-        return METHODS[recipe.method].formula(merge_of(recipe, piece))
+        try:
+            return METHODS[recipe.method].formula(merge_of(recipe, piece))
+        except ZeroDivisionError:
+            return np.full(len(next(iter(piece.values.values()))), np.nan)
 
 
 def _cast(recipe: Recipe, piece: Piece) -> Round:

@@ -53,6 +53,9 @@ FORMATS = {
 }
 """The dtypes that are decoded, by their safetensors name."""
 
+LIMIT = 2.0**128
+"""Numbers as large, which float32 cannot hold, are no weights: sums of their squares may overflow. They are left out as NaN and infinity are."""
+
 _BLOCK = 1 << 15  # elements: a block and its temporaries stay in the cache
 
 
@@ -70,6 +73,23 @@ def decode(raw: Raw, dtype: str, out: NDArray | None = None) -> NDArray:
     out = np.empty(codes.size) if out is None else out
     _fill(codes, partial(_values, dtype=dtype), out)
     return out
+
+
+def usable(raw: Raw, dtype: str, scales: Floats | None = None) -> NDArray[np.bool_]:
+    """Which stored numbers, multiplied by `scales` where there are any, are neither NaN nor LIMIT or more in size: bool [n]."""
+    if scales is not None:
+        with np.errstate(invalid="ignore", over="ignore"):
+            return np.abs(decode(raw, dtype) * scales) < LIMIT
+    form = FORMATS[dtype]
+    codes = _codes(raw, dtype)
+    sizes = codes & codes.dtype.type((1 << (8 * form.width - 1)) - 1)
+    return sizes < codes.dtype.type(_code_of_limit(dtype))
+
+
+@cache
+def _code_of_limit(dtype: str) -> int:
+    """The code of LIMIT, or of what follows the largest number in a format that does not reach it."""
+    return min(int(encode(np.array([LIMIT]), dtype)[0]), FORMATS[dtype].largest + 1)
 
 
 def neighbour_midpoints(raw: Raw, dtype: str) -> tuple[Floats, Floats]:

@@ -10,7 +10,7 @@ from itertools import combinations, permutations
 import numpy as np
 
 from mergetrace.merging import settings
-from mergetrace.merging.recipes import METHODS, Piece, Recipe, make, merge_of
+from mergetrace.merging.recipes import Piece, Recipe, computed, make
 from mergetrace.merging.settings import Setting, mapped
 from mergetrace.numerics.arithmetic import rounder
 from mergetrace.numerics.rounding import Replay, replay
@@ -76,8 +76,7 @@ def varying(trial: Trial, known: Known) -> list[Recipe]:
         return piece.values[base] + share * (piece.values[donor] - piece.values[base])
 
     def slerp_at(piece: Piece, share: float) -> np.ndarray:
-        merge = merge_of(make("slerp", {base: 1 - share, donor: share}), piece)
-        return METHODS["slerp"].formula(merge)
+        return computed(make("slerp", {base: 1 - share, donor: share}), piece)
 
     found = []
     for predict, methods in ((linear_at, ("linear", "task_arithmetic", "slerp")), (slerp_at, ("slerp",))):
@@ -99,20 +98,20 @@ def spheres(trial: Trial, known: Known) -> list[Recipe]:
     for one, other in [(base, donor) for donor in known.donors[:2]] + list(combinations(known.donors[:3], 2)):
 
         def predict(piece: Piece, t: float, one: str = one, other: str = other) -> np.ndarray:
-            return METHODS["slerp"].formula(merge_of(make("slerp", {one: 1 - t, other: t}), piece))
+            return computed(make("slerp", {one: 1 - t, other: t}), piece)
 
         swept = _pooled(trial.sweeps(predict, 0.5 if one != base else known.shares[0]))
         if swept is not None:
             for own, share in simple_weights([(swept.low - BENT, swept.high + BENT)], most=2):
                 found += [make(method, {one: own, other: share}) for method in ("slerp", "nuslerp", "multislerp")]
-        start = known.shares[0] if one == base else known.shares[1] / (known.shares[0] + known.shares[1]) if len(known.shares) > 1 else 0.5
+        start = known.shares[0] if one == base else _second_of_two(known.shares)
         for method, dtype in (("multislerp", "float32"), *((method, dtype) for method in ("nuslerp", "multislerp") for dtype in NARROW)):
             found.append(
                 _climbed(trial, start, lambda t, m=method, d=dtype, one=one, other=other: make(m, {one: round(1 - t, 6), other: t}, None, d))
             )
     if len(known.donors) > 1:
         one, other = known.donors[:2]
-        t = known.shares[1] / (known.shares[0] + known.shares[1])
+        t = _second_of_two(known.shares)
         for method in ("nuslerp", "multislerp"):
             for dtype in ("float32", *NARROW):
                 found.append(_climbed(trial, t, lambda t, m=method, d=dtype: make(m, {one: round(1 - t, 6), other: t}, base, d)))
@@ -182,11 +181,19 @@ def nearswaps(trial: Trial, known: Known) -> list[Recipe]:
     return found
 
 
+def _second_of_two(shares: Sequence[float]) -> float:
+    """The second donor's part of the first two shares; a half where there is one, or they cancel."""
+    both = sum(shares[:2])
+    return shares[1] / both if len(shares) > 1 and both else 0.5
+
+
 def _pair(base: str, donor: str, own: float, share: float) -> list[Recipe]:
     found = []
     for names in ((base, donor), (donor, base)):
         weights = {base: own, donor: share}
         found += [make("linear", {name: weights[name] for name in names}, fused=fused) for fused in (1, 0)]
+    if not own + share:
+        return found
     t = share / (own + share)
     return [
         *found,
@@ -203,6 +210,8 @@ def _several(base: str, donors: Sequence[str], weights: Sequence[float]) -> list
     orders = list(permutations(by_name)) if len(by_name) <= 3 else [tuple(by_name), tuple(reversed(by_name))]
     found = [make("linear", {name: by_name[name] for name in order}, fused=1) for order in orders]
     whole = sum(weights)
+    if not whole:
+        return found
     return [*found, make("task_arithmetic", {donor: weight / whole for donor, weight in zip(donors, weights[1:], strict=True)}, base)]
 
 
@@ -215,7 +224,7 @@ def _unnormalised(trial: Trial, known: Known) -> list[Recipe]:
             continue
         options = [_few(low, high) for low, high in allowed]
         weights = [choices[0] for choices in options]
-        if abs(sum(weights) - 1) < 1e-9:
+        if abs(sum(weights) - 1) < 1e-9 or not any(weights):
             continue
         names = (base, *donors)
         for order in (names, names[::-1]):

@@ -74,7 +74,7 @@ class Search:
         self.slice_ids += [slice_id for slice_id, _, _ in joined.parts]
         found = [compare_parts(recipe, piece, self.frame.base, self.width, ends) for recipe in self.recipes]
         self.counts += [[counts[i] for counts in found] for i in range(len(ends))]
-        self.delta += float(np.nansum((piece.audited_values - piece.values[self.frame.base]) ** 2))
+        self.delta += float(np.sum((piece.audited_values - piece.values[self.frame.base]) ** 2))
 
     def ranking(self) -> list[tuple[Recipe, float]]:
         """Finalists with their bit-exact rates over all informative elements, best first; of equals the simplest, first listed, wins."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mergetrace.merging.recipes import METHODS, Piece, Recipe, merge_of, shares_of, stored, undecided
+from mergetrace.merging.recipes import Piece, Recipe, computed, shares_of, stored, undecided
 from mergetrace.search.shares import extents, tightest
 from mergetrace.sums.frames import Frame
 
@@ -56,12 +56,13 @@ class Remainder:
         """Measure the slices that a piece is made of."""
         values, base = piece.audited_values, piece.values[self.frame.base]
         with np.errstate(all="ignore"):
-            merged = METHODS[self.recipe.method].formula(merge_of(self.recipe, piece))
+            merged = computed(self.recipe, piece)
             low, high = piece.audited.midpoints()
             room = ROOM * (high - low)
             known = np.isfinite(values) & np.isfinite(merged) & ~undecided(self.recipe, piece)
             beyond = known & ((merged < low - room) | (merged > high + room))
-            left = np.where(known, values - stored(merged, piece.audited), 0.0)
+            left = values - stored(merged, piece.audited)
+            left = np.where(known & np.isfinite(left), left, 0.0)  # what overflows as it is stored differs by no number
             moved = np.where(known, values - base, 0.0) ** 2
             reach = np.maximum(high - values, values - low)[known]
         self.halves.update(np.frexp(reach[np.isfinite(reach)])[1].tolist())  # up to 2^exponent

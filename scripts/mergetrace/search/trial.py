@@ -26,7 +26,7 @@ MIN_TELLING = 0.05  # the least share of confining elements that must be informa
 class Count:
     """confined: elements that confine a share; informative: those of them that could refute the recipe; exact: those it gives back.
 
-    residual: sum of squared differences over all elements.
+    residual: sum of squared differences over all elements but those for which the recipe gives no finite number.
     """
 
     confined: int
@@ -69,9 +69,9 @@ def compare_parts(recipe: Recipe, piece: Piece, base: str, width: float, parts: 
         for parent in recipe.parents:
             informative &= merged != piece.stored_parents[parent]
     exact = (piece.audited_values == merged) & informative
-    squares = (piece.audited_values - merged) ** 2
+    squares = np.where(np.isfinite(merged), piece.audited_values - merged, 0.0) ** 2
     return [
-        Count(int(confined[start:end].sum()), int(informative[start:end].sum()), int(exact[start:end].sum()), float(np.nansum(squares[start:end])))
+        Count(int(confined[start:end].sum()), int(informative[start:end].sum()), int(exact[start:end].sum()), float(squares[start:end].sum()))
         for start, end in parts
     ]
 

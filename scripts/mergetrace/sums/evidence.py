@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mergetrace.models.safetensors_file import read_header, read_into
 from mergetrace.models.weights import scaled
-from mergetrace.numerics.dtypes import FORMATS, decode, encode, interval_through, neighbour_midpoints
+from mergetrace.numerics.dtypes import FORMATS, decode, encode, interval_through, neighbour_midpoints, usable
 
 Array = NDArray[np.float64]
 
@@ -117,7 +117,29 @@ def read_evidence(path: Path, wanted: Container[int] | None = None) -> Iterator[
             scales = {name.removesuffix("/scales"): data.view("<f8") for name, (data, _) in raw.items() if name.endswith("/scales")}
             through = {name.removesuffix("/through"): dtype for name, (_, dtype) in raw.items() if name.endswith("/through")}
             models = [name for name in raw if name != "blocks" and "/" not in name]
-            yield slice_id, {model: Sample(*raw[model], scales.get(model), through.get(model)) for model in models}
+            yield slice_id, only_usable({model: Sample(*raw[model], scales.get(model), through.get(model)) for model in models})
+
+
+def only_usable(samples: Mapping[str, Sample]) -> dict[str, Sample]:
+    """The samples of a slice with zeros, in all models, in place of elements that are NaN, infinite or no weight in one of them (dtypes.usable).
+
+    The sums leave such elements out (see gram); zeros in all models say nothing for or against any recipe, and places stay what they are.
+    A scale of 0 gives way to 1 under a stored 0, which is the same number.
+    """
+    with np.errstate(invalid="ignore", over="ignore"):
+        sound = np.logical_and.reduce([usable(sample.raw, sample.dtype, sample.scales) for sample in samples.values()])
+    return {model: _blanked(sample, ~sound) for model, sample in samples.items()}
+
+
+def _blanked(sample: Sample, lost: NDArray[np.bool_]) -> Sample:
+    """The sample with zeros at the lost places, and where its scale is 0."""
+    if sample.scales is not None:
+        lost = lost | (sample.scales == 0)
+    if not lost.any():
+        return sample
+    raw = sample.raw.reshape(lost.size, -1).copy()
+    raw[lost] = 0
+    return replace(sample, raw=raw.reshape(-1), scales=None if sample.scales is None else np.where(lost, 1.0, sample.scales))
 
 
 def read_blocks(path: Path) -> dict[int, NDArray[np.int64]]:
@@ -135,5 +157,5 @@ def read_blocks(path: Path) -> dict[int, NDArray[np.int64]]:
 def _spec(dtype: str, array: NDArray) -> Any:
     from safetensors import TensorSpec  # noqa: PLC0415 - as above
 
-    shape = list(array.shape) if dtype in ("I64", "F64") else [array.size // FORMATS[dtype].width]
+    shape = [array.size // FORMATS[dtype].width] if array.dtype == np.uint8 else list(array.shape)
     return TensorSpec(dtype=WRITER_NAMES[dtype], shape=shape, data_ptr=array.ctypes.data, data_len=array.nbytes)

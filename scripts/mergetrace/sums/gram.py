@@ -2,7 +2,8 @@
 
 Per block of a slice, with u = audited - base, v_j = donor_j - base and b = base:
 the Gram matrix of [u, v_1..v_k, b], the rounding energy of the audited model, and exact counts of equal elements.
-Elements that are NaN or infinite in any model are counted in `nonfinite` and left out of everything else.
+Elements that are NaN or infinite in any model, or so large that they are no weight (dtypes.LIMIT), are counted in `nonfinite` and left out of
+everything else.
 
 Sums of float32 numbers and of scaled FP8 are float64 throughout. Those of narrower numbers (BF16, F16, FP8: at most 11 significant bits) are
 made in float32, which holds twice as many numbers in a register, in an order that is part of the definition. A piece is cut into groups of
@@ -26,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mergetrace.models.weights import scaled
-from mergetrace.numerics.dtypes import FORMATS, Format, ulp
+from mergetrace.numerics.dtypes import FORMATS, LIMIT, Format, ulp
 from mergetrace.sums import gram_arrays
 from mergetrace.sums.frames import Frame
 
@@ -41,6 +42,7 @@ LITTLE = 1 << 28  # bytes: the array formulas take 1.7 s for them; loading the c
 COUNTED = TRIO[TRIO.index("moved") :]
 """Elements that differ: audited from base, donor from base, either of them, audited from donor; and those that moved to opposite sides of base."""
 
+HUGE = LIMIT**2 / 16  # where one number reaches LIMIT, its square or that of a difference reaches this
 TINY = 2.0**-110  # a subnormal float32 product is at most 2^-150 off: 2^-40 of squares that are this large on average
 
 
@@ -131,7 +133,8 @@ def settled(frames: Sequence[Frame], sums: Sums, lengths: NDArray[np.int64], rea
 
 
 def _doubtful(sums: Sums, lengths: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Pieces whose sums are not finite (a NaN or an infinity makes a square one), or whose squares may be too small for float32: bool [pieces]."""
+    """Pieces whose sums are not finite (a NaN or an infinity makes a square one) or too large for numbers below LIMIT, or whose squares may be too
+    small for float32: bool [pieces]."""
     found, least = np.zeros(lengths.size, bool), lengths * TINY
     for values in sums.values():
         if values.ndim == 1:
@@ -139,14 +142,15 @@ def _doubtful(sums: Sums, lengths: NDArray[np.int64]) -> NDArray[np.bool_]:
             continue
         uu, _, bb, _, _, vv, rounding, moved, parents_differ, *_ = values.T
         found |= ~np.isfinite(values).all(axis=1) | (bb < least) | (rounding < least)
+        found |= (uu >= HUGE) | (bb >= HUGE) | (vv >= HUGE)
         found |= (uu < least) & (moved > 0) | (vv < least) & (parents_differ > 0)
     return found
 
 
 def _again(frames: Sequence[Frame], stored: Mapping[str, Stored]) -> Sums:
-    """The sums of one piece in float64, over the elements that are finite in every model."""
+    """The sums of one piece in float64, over the elements that can be weights in every model."""
     values = {name: gram_arrays.load(held.raw, held.dtype, held.scales).astype(np.float64) for name, held in stored.items()}
-    finite = np.logical_and.reduce([np.isfinite(value) for value in values.values()])
+    finite = np.logical_and.reduce([np.abs(value) < LIMIT for value in values.values()])
     edges = np.array([0, np.count_nonzero(finite)])
     kept = {name: held.chosen(finite) for name, held in stored.items()}
     sums = _sums(frames, kept, {name: value[finite] for name, value in values.items()}, edges, gram_arrays)
