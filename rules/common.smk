@@ -75,7 +75,13 @@ def model_files(model):
     if on_the_hub(model):
         return []
     path = Path(folder(model))
-    return [str(path)] if str(path).startswith(STANDINS) else sorted(str(file) for file in path.iterdir() if file.is_file())
+    if str(path).startswith(STANDINS):
+        return [str(path)]
+    try:
+        files = sorted(str(file) for file in path.iterdir() if file.is_file())
+    except OSError:
+        return []  # the job that reads the folder says what is wrong with it
+    return [file for file in files if not set(file) & set("{}\n")]  # which Snakemake takes for wildcards, or cannot write down
 
 
 def streamed(audit):
