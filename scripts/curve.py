@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from frontdoor import add_roles, frames, run, say
 from mergetrace.files import read_json, whole
 from mergetrace.fit.curves import Curve, grid
-from mergetrace.sums.evidence import read_evidence
+from mergetrace.sums.evidence import only_usable, read_evidence
 
 
 def main() -> None:
@@ -39,12 +39,12 @@ def main() -> None:
         for slice_id, samples in read_evidence(path):
             if slice_id not in voting:
                 continue
-            base = samples[summary["base"]].values()
             for frame in audited:
-                stored = samples[frame.audited].on_lattice()
+                own = only_usable(samples, frame.models)
+                stored, base = own[frame.audited].on_lattice(), own[frame.base].values()
                 if stored.dtype != "F64":
                     for donor in frame.donors:
-                        curves[frame.audited, donor].add(*stored.midpoints(), base, samples[donor].values())
+                        curves[frame.audited, donor].add(*stored.midpoints(), base, own[donor].values())
     with whole(arguments.output) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(["model", "donor", "alpha", "coverage", "shuffled"])

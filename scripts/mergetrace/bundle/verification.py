@@ -30,7 +30,7 @@ from mergetrace.merging.settings import place
 from mergetrace.probe.identity import mentions
 from mergetrace.search.trial import compare, total
 from mergetrace.sums import gram_arrays
-from mergetrace.sums.evidence import Sample, read_blocks, read_evidence
+from mergetrace.sums.evidence import Sample, only_usable, read_blocks, read_evidence
 from mergetrace.sums.frames import Frame
 from mergetrace.sums.gram import Stored, records, run_sums
 
@@ -126,6 +126,7 @@ class Bundle:
             part.check(f"{name}, from the sums").add(where, _number(row[name]), numbers[name])
         part.check("state of the slice").add(where, row["status"], numbers["status"])
         _from_evidence(part, where, frame, columns, samples, kept)
+        samples = only_usable(samples, frame.models)
         replayed = replay_slice(samples, frame, self.limits["replay_width"], self.seed)
         for name in FROM_EVIDENCE:
             part.check(f"{name}, from the evidence").add(where, _number(row[name]), replayed[name])

@@ -163,7 +163,7 @@ def _plain(values: NDArray[np.float64]) -> Array:
 
 def _sound(sample: Sample) -> Sample:
     """The sample with zeros in place of what is no weight; of float64, which has no finer lattice, as float32."""
-    sample = only_usable({"": sample})[""]
+    sample = only_usable({"": sample}, [""])[""]
     if sample.dtype != "F64":
         return sample
     return replace(sample, raw=encode(decode(sample.raw, "F64"), "F32").view(np.uint8), dtype="F32")

@@ -11,7 +11,7 @@ from mergetrace.fit.estimators import cosine, donor_sums, fit
 from mergetrace.merging.recipes import stored
 from mergetrace.numerics.arithmetic import to_float32
 from mergetrace.numerics.rounding import NOTHING, replay, replay_intervals, shuffled_coverage
-from mergetrace.sums.evidence import Sample
+from mergetrace.sums.evidence import Sample, only_usable
 from mergetrace.sums.frames import Frame
 
 KEYS = ("slice_id", "block", "model", "base")
@@ -53,6 +53,7 @@ def replay_slice(samples: Mapping[str, Sample], frame: Frame, width: float, seed
     between which that coverage lasts, `coverage`, and `alpha_expected` and `cos_expected`: what a pure merge at that weight would have shown on
     the same elements.
     """
+    samples = only_usable(samples, frame.models)
     audited = samples[frame.audited].on_lattice()
     base = samples[frame.base].values()
     values = {donor: samples[donor].values() for donor in frame.donors}

@@ -17,7 +17,7 @@ from mergetrace.merging.recipes import Piece
 from mergetrace.merging.settings import place
 from mergetrace.models.naming import canonical_name
 from mergetrace.numerics.dtypes import FORMATS
-from mergetrace.sums.evidence import Sample, joined
+from mergetrace.sums.evidence import Sample, joined, only_usable
 from mergetrace.sums.frames import Frame
 
 MOST_JOINED = 1 << 22  # elements of a tensor that is put together
@@ -53,10 +53,11 @@ class Joiner:
         tensors = {self._tensor_of[slice_id] for slice_id in wanted}
         held: dict[Tensor, dict[int, Samples]] = {}
         apart: dict[Tensor, Facts] = {}
-        for slice_id, samples in slices:
+        for slice_id, stored in slices:
             tensor = self._tensor_of.get(slice_id)
             if tensor not in tensors:
                 continue
+            samples = only_usable(stored, self.frame.models)
             if tensor in apart:
                 yield from self._alone(tensor, {slice_id: samples}, apart[tensor], wanted)
                 continue

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -117,18 +117,19 @@ def read_evidence(path: Path, wanted: Container[int] | None = None) -> Iterator[
             scales = {name.removesuffix("/scales"): data.view("<f8") for name, (data, _) in raw.items() if name.endswith("/scales")}
             through = {name.removesuffix("/through"): dtype for name, (_, dtype) in raw.items() if name.endswith("/through")}
             models = [name for name in raw if name != "blocks" and "/" not in name]
-            yield slice_id, only_usable({model: Sample(*raw[model], scales.get(model), through.get(model)) for model in models})
+            yield slice_id, {model: Sample(*raw[model], scales.get(model), through.get(model)) for model in models}
 
 
-def only_usable(samples: Mapping[str, Sample]) -> dict[str, Sample]:
-    """The samples of a slice with zeros, in all models, in place of elements that are NaN, infinite or no weight in one of them (dtypes.usable).
+def only_usable(samples: Mapping[str, Sample], models: Collection[str]) -> dict[str, Sample]:
+    """The models' samples of a slice with zeros, in all of them, in place of elements that are NaN, infinite or no weight in one (dtypes.usable).
 
-    The sums leave such elements out (see gram); zeros in all models say nothing for or against any recipe, and places stay what they are.
+    The sums of a frame leave such elements out (see gram); zeros in all its models say nothing for or against any recipe, and places stay what
+    they are.
     A scale of 0 gives way to 1 under a stored 0, which is the same number.
     """
-    with np.errstate(invalid="ignore", over="ignore"):
-        sound = np.logical_and.reduce([usable(sample.raw, sample.dtype, sample.scales) for sample in samples.values()])
-    return {model: _blanked(sample, ~sound) for model, sample in samples.items()}
+    own = {model: samples[model] for model in models}
+    sound = np.logical_and.reduce([usable(sample.raw, sample.dtype, sample.scales) for sample in own.values()])
+    return {model: _blanked(sample, ~sound) for model, sample in own.items()}
 
 
 def _blanked(sample: Sample, lost: NDArray[np.bool_]) -> Sample:

@@ -2,8 +2,8 @@
 
 Per block of a slice, with u = audited - base, v_j = donor_j - base and b = base:
 the Gram matrix of [u, v_1..v_k, b], the rounding energy of the audited model, and exact counts of equal elements.
-Elements that are NaN or infinite in any model, or so large that they are no weight (dtypes.LIMIT), are counted in `nonfinite` and left out of
-everything else.
+Elements that are NaN or infinite in any model of a frame, or so large that they are no weight (dtypes.LIMIT), are counted in `nonfinite` and
+left out of everything else there: what a control lacks is no loss to the suspect.
 
 Sums of float32 numbers and of scaled FP8 are float64 throughout. Those of narrower numbers (BF16, F16, FP8: at most 11 significant bits) are
 made in float32, which holds twice as many numbers in a register, in an order that is part of the definition. A piece is cut into groups of
@@ -20,6 +20,7 @@ to load and is some twenty times slower, gram_torch works on a GPU. `kernel_for`
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations, pairwise
 from typing import Any, Protocol
 
@@ -34,7 +35,8 @@ from mergetrace.sums.frames import Frame
 Array = NDArray[np.float64]
 Key = tuple[str, str, str]
 Sums = dict[tuple[str, ...], Array]
-"""By (audited, donor, base): float64 [pieces, 12], columns TRIO; by (donor, donor, base): float64 [pieces]; by (): nonfinite, float64 [pieces]."""
+"""By (audited, donor, base): float64 [pieces, 12], columns TRIO; by (donor, donor, base): float64 [pieces]. Once they are settled by (audited, donor,
+donor, base) instead, since what is left out differs between frames, and by (audited, base): nonfinite, float64 [pieces]."""
 
 TRIO = ("uu", "ub", "bb", "uv", "bv", "vv", "rounding", "moved", "parents_differ", "any_differs", "donor_differs", "opposite_sign")
 
@@ -124,19 +126,25 @@ def file_sums(
 
 
 def settled(frames: Sequence[Frame], sums: Sums, lengths: NDArray[np.int64], read: Callable[[int], Mapping[str, Stored]]) -> Sums:
-    """The sums, those of doubtful pieces made again in float64. lengths: of the pieces; read: gives the elements of one of them."""
-    sums = {**sums, (): np.zeros(lengths.size)}
-    for piece in np.flatnonzero(_doubtful(sums, lengths)).tolist():
-        for key, values in _again(frames, read(piece)).items():
-            sums[key][piece] = values[0]
-    return sums
+    """The sums frame by frame (see Sums), those of doubtful pieces made again in float64. lengths: of the pieces; read: gives the elements of one."""
+    parts = lru_cache(maxsize=1)(read)
+    found: Sums = {}
+    for frame in frames:
+        trios, crosses = _keys([frame])
+        own = {key: sums[key].copy() for key in (*trios, *crosses)}
+        own[frame.audited, frame.base] = np.zeros(lengths.size)
+        for piece in np.flatnonzero(_doubtful([own[key] for key in (*trios, *crosses)], lengths)).tolist():
+            for key, values in _again(frame, parts(piece)).items():
+                own[key][piece] = values[0]
+        found |= {(frame.audited, *key) if key in crosses else key: values for key, values in own.items()}
+    return found
 
 
-def _doubtful(sums: Sums, lengths: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _doubtful(sums: Sequence[Array], lengths: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Pieces whose sums are not finite (a NaN or an infinity makes a square one) or too large for numbers below LIMIT, or whose squares may be too
     small for float32: bool [pieces]."""
     found, least = np.zeros(lengths.size, bool), lengths * TINY
-    for values in sums.values():
+    for values in sums:
         if values.ndim == 1:
             found |= ~np.isfinite(values)
             continue
@@ -147,14 +155,15 @@ def _doubtful(sums: Sums, lengths: NDArray[np.int64]) -> NDArray[np.bool_]:
     return found
 
 
-def _again(frames: Sequence[Frame], stored: Mapping[str, Stored]) -> Sums:
-    """The sums of one piece in float64, over the elements that can be weights in every model."""
-    values = {name: gram_arrays.load(held.raw, held.dtype, held.scales).astype(np.float64) for name, held in stored.items()}
+def _again(frame: Frame, stored: Mapping[str, Stored]) -> Sums:
+    """The sums of one piece in float64, over the elements that can be weights in every model of the frame."""
+    own = {name: stored[name] for name in frame.models}
+    values = {name: gram_arrays.load(held.raw, held.dtype, held.scales).astype(np.float64) for name, held in own.items()}
     finite = np.logical_and.reduce([np.abs(value) < LIMIT for value in values.values()])
     edges = np.array([0, np.count_nonzero(finite)])
-    kept = {name: held.chosen(finite) for name, held in stored.items()}
-    sums = _sums(frames, kept, {name: value[finite] for name, value in values.items()}, edges, gram_arrays)
-    return {**sums, (): np.array([finite.size - edges[1]], np.float64)}
+    kept = {name: held.chosen(finite) for name, held in own.items()}
+    sums = _sums([frame], kept, {name: value[finite] for name, value in values.items()}, edges, gram_arrays)
+    return {**sums, (frame.audited, frame.base): np.array([finite.size - edges[1]], np.float64)}
 
 
 def _sums(frames: Sequence[Frame], stored: Mapping[str, Stored], numbers: Mapping[str, Any], edges: NDArray[np.int64], kernel: Kernel) -> Sums:
@@ -197,7 +206,7 @@ def records(frames: Sequence[Frame], sums: Sums, lengths: NDArray[np.int64]) -> 
 
 def _columns(frame: Frame, sums: Sums, lengths: NDArray[np.int64]) -> dict[str, list]:
     """What records says of one frame, by name, each with a value per block."""
-    skipped = sums[()].astype(np.int64)
+    skipped = sums[frame.audited, frame.base].astype(np.int64)
     n = lengths - skipped
     columns: dict[str, Any] = {"model": [frame.audited] * n.size, "base": [frame.base] * n.size, "block": range(n.size), "nonfinite": skipped, "n": n}
     for i, donor in enumerate(frame.donors):
@@ -206,7 +215,7 @@ def _columns(frame: Frame, sums: Sums, lengths: NDArray[np.int64]) -> dict[str, 
         if i == 0:
             columns |= {key: trio[key] for key in ("uu", "ub", "bb", "rounding")} | {"equal_base": n - counted["moved"]}
         columns |= {f"uv.{donor}": trio["uv"], f"bv.{donor}": trio["bv"], f"vv.{donor}.{donor}": trio["vv"]}
-        columns |= {f"vv.{donor}.{other}": sums[donor, other, frame.base] for other in frame.donors[i + 1 :]}
+        columns |= {f"vv.{donor}.{other}": sums[frame.audited, donor, other, frame.base] for other in frame.donors[i + 1 :]}
         columns |= {f"{key}.{donor}": counts for key, counts in _counts(counted, n).items()}
     return {name: values.tolist() if isinstance(values, np.ndarray) else list(values) for name, values in columns.items()}
 
