@@ -201,6 +201,14 @@ def test_a_folder_without_safetensors_says_what_helps(files, message, tmp_path):
         read_model(model(tmp_path, {}, others=files))
 
 
+@pytest.mark.parametrize("name", [b"m\xff.safetensors", b"MODEL.SAFETENSORS"])
+def test_a_name_that_no_loader_takes_says_what_helps(name, tmp_path):
+    os.rename(model(tmp_path, {"model": ["a"]}) / "model.safetensors", os.fsencode(tmp_path) + b"/" + name)
+    with pytest.raises(AuditError, match=r"is none that a loader takes for weights; rename it to model\.safetensors") as refusal:
+        read_model(tmp_path)
+    assert str(refusal.value).isprintable()
+
+
 def test_an_index_of_any_size_is_not_read_whole(tmp_path):
     model(tmp_path, {"model": ["a"]})
     with open(tmp_path / INDEX, "wb") as handle:

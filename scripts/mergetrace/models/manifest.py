@@ -158,8 +158,8 @@ def read_config(path: Path) -> dict[str, Any]:
     block = quantization.get("weight_block_size")
     said = raw.get("tie_word_embeddings", text.get("tie_word_embeddings"))
     return {
-        "architectures": [a[:MAX_CLAIM] for a in architectures[:10] if isinstance(a, str)] if isinstance(architectures, list) else [],
-        "model_type": raw["model_type"][:MAX_CLAIM] if isinstance(raw.get("model_type"), str) else None,
+        "architectures": [_text(a) for a in architectures[:10] if isinstance(a, str)] if isinstance(architectures, list) else [],
+        "model_type": _text(raw["model_type"]) if isinstance(raw.get("model_type"), str) else None,
         # transformers ties when either the outer or the text configuration says so
         "tie_word_embeddings": said if isinstance(said, bool) else None,
         "weight_block_size": block if _is_block_size(block) else None,
@@ -181,12 +181,12 @@ def read_card(path: Path) -> dict[str, Any]:
         return claims
     base_model = header.get("base_model")
     if isinstance(base_model, str):
-        claims["base_model"] = [base_model[:MAX_CLAIM]]
+        claims["base_model"] = [_text(base_model)]
     elif isinstance(base_model, list):
-        claims["base_model"] = [item[:MAX_CLAIM] for item in base_model[:100] if isinstance(item, str)] or None
+        claims["base_model"] = [_text(item) for item in base_model[:100] if isinstance(item, str)] or None
     for claim, key in (("relation", "base_model_relation"), ("license", "license")):
         if isinstance(header.get(key), str):
-            claims[claim] = header[key][:MAX_CLAIM]
+            claims[claim] = _text(header[key])
     return claims
 
 
@@ -204,6 +204,11 @@ def _facts(path: Path) -> tuple[dict[str, Any], str | None]:
     if not isinstance(value, dict):
         return {}, f"its {path.name} holds no object: {unknown}"
     return value, None
+
+
+def _text(claim: str) -> str:
+    """A claim as text that can be written down: cut, its lone surrogates replaced."""
+    return claim[:MAX_CLAIM].encode("utf-8", "replace").decode("utf-8")
 
 
 def _is_block_size(value: Any) -> bool:

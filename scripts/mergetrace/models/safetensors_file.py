@@ -208,7 +208,8 @@ _STRANGERS = {
 
 def _stranger(first_bytes: bytes, cure: str) -> str | None:
     """What a file that is no safetensors file seems to be instead, and what to do."""
-    what = next((what for magic, what in _STRANGERS.items() if first_bytes.startswith(magic)), None)
+    begin = first_bytes.lstrip() if first_bytes.lstrip().startswith(b"<") else first_bytes
+    what = next((what for magic, what in _STRANGERS.items() if begin.startswith(magic)), None)
     if what == _POINTER and cure == AGAIN:
         return f"{what}; run `git lfs pull` in its folder"
     return f"{what}; {cure}" if what in (_POINTER, _PAGE) else what

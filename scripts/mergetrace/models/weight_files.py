@@ -5,7 +5,7 @@ which tensors it holds. What the two say differently becomes a note of the findi
 """
 
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,8 +66,13 @@ def parse_index(raw: bytes, place: str | Path) -> tuple[dict[str, str], list[str
 
 
 def is_plain(name: str) -> bool:
-    """Whether this is the name of a safetensors file and of nothing else: no path, no hidden file, nothing too long to be a name."""
-    return bool(_PLAIN.fullmatch(name)) and len(name.encode(errors="replace")) <= 255
+    """Whether this is the name of a safetensors file and of nothing else: no path, no hidden file, text, and not too long to be a name."""
+    if not _PLAIN.fullmatch(name):
+        return False
+    try:
+        return len(name.encode()) <= 255
+    except UnicodeEncodeError:  # bytes that are no UTF-8, as Python holds them
+        return False
 
 
 def choose(names: Iterable[str], weight_map: Mapping[str, str], place: str | Path, cure: str) -> Choice:
@@ -196,8 +201,11 @@ def _refuse_none(names: list[str], place: str | Path) -> NoReturn:
     if adapters := [name for name in here if _ADAPTER.fullmatch(name) or name in ("adapter_model.bin", "adapter_config.json")]:
         _refuse(place, f"this is a LoRA adapter ({adapters[-1]}) without a model: {_ONE_FORMAT}")
     if deeper:
-        folders = Counter(name.rsplit("/", 1)[0] for name in deeper)
-        _refuse(place, f"holds no weights itself, its sub folder {shown(next(iter(folders)))} does; give that folder")
+        folders = [name.rsplit("/", 1)[0] for name in deeper]
+        best = next((folder for folder in folders if folder.startswith("snapshots/")), folders[0])  # of a cache of the Hub's
+        _refuse(place, f"holds no weights itself, its sub folder {shown(best)} does; give that folder")
+    if odd := [name for name in here if name.lower().endswith(".safetensors") and not name.startswith(".") and not _ADAPTER.fullmatch(name)]:
+        _refuse(place, f"the name {shown(odd[0])} is none that a loader takes for weights; rename it to {SINGLE_NAME}")
     wanted = "a model in safetensors is needed"
     if foreign := [name for name in here if name.endswith(_FOREIGN)]:
         if foreign[0].endswith(".gguf"):
