@@ -7,7 +7,7 @@ OPTIONAL = ("rebuild.json", "rebuild.csv")
 _VERIFIER = {
     "": "errors readable",
     "numerics": "dtypes rounding arithmetic tool_sums",
-    "models": "strict_json safetensors_file sampled weights",
+    "models": "strict_json weight_files safetensors_file sampled weights",
     "sums": "frames evidence gram gram_arrays",
     "merging": "facts formulas spheres selections settings recipes",
     "fit": "estimators fits",
@@ -20,4 +20,5 @@ VERIFIER = tuple(f"{folder}/{module}".lstrip("/") for folder, modules in _VERIFI
 """The library modules that verify.py imports; of other packages they need numpy alone."""
 
 CARD = ("README.md", "config.json", "generation_config.json", "chat_template.jinja", "chat_template.json", "tokenizer_config.json")
+CARD += ("mergekit_config.yml", "mergekit_moe_config.yml")
 MOST_CARD = 1 << 20  # bytes: a tokenizer_config.json may hold a vocabulary

@@ -68,7 +68,7 @@ def read_model(folder: str | Path) -> Model:
         names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
         present = [name for name in names if (folder / name).is_file()]
     except OSError as error:
-        _refuse(folder, f"cannot be read: {error.strerror}")
+        _refuse(folder, _unreadable(error))
     index = _read_bounded(folder / INDEX_NAME) if INDEX_NAME in names else None
     unread = [name for name in names if name.endswith(".safetensors") and name not in present]
     if unread and not any(name.endswith(".safetensors") for name in present):
@@ -186,7 +186,10 @@ def read_into(fd: int, offset: int, buffer: Any, file: str | Path = "a weight fi
     while done < len(view):
         count = os.preadv(fd, [view[done:]], offset + done)
         if count == 0:
-            _refuse(file, f"ends at byte {offset + done}, {len(view) - done} bytes too early: it changed while it was read; download it again")
+            _refuse(
+                file,
+                f"ends at byte {offset + done}, {len(view) - done} bytes too early: it changed since its header was read; run again once it is whole",
+            )
         done += count
 
 
@@ -272,5 +275,9 @@ def _opened(path: Path) -> BinaryIO:
         if stat.S_ISREG(os.stat(path).st_mode):
             return open(path, "rb")
     except OSError as error:
-        _refuse(path, f"cannot be read: {error.strerror}")
+        _refuse(path, _unreadable(error))
     _refuse(path, "not a regular file")
+
+
+def _unreadable(error: OSError) -> str:
+    return f"cannot be read: {error.strerror}{'; make it readable' if isinstance(error, PermissionError) else ''}"
