@@ -7,7 +7,8 @@ import pandas as pd
 
 from frontdoor import add_roles, frames, run, say
 from mergetrace.files import write_parquet
-from mergetrace.fit.fits import fit_slice, replay_slice, votes
+from mergetrace.fit.fits import fit_slice, replay_slice
+from mergetrace.models.voting import votes
 from mergetrace.sums.evidence import read_evidence
 
 IDENTITY = ("tensor", "slice", "layer", "component", "elements", "cols", "weight")

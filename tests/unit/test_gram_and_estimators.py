@@ -98,7 +98,19 @@ def plain(stored: dict[str, Stored], donors: tuple[str, ...], edges: np.ndarray)
             row |= {f"moved_alone.{donor}": ((u != 0) & (v == 0)).sum(), f"stayed_alone.{donor}": ((u == 0) & (v != 0)).sum()}
             row |= {f"same_sign.{donor}": (np.sign(u) * np.sign(v) > 0).sum(), f"both_moved.{donor}": ((u != 0) & (v != 0)).sum()}
         rows.append(row)
+    for key, parent in (("base", "base"), *((f"donor.{donor}", donor) for donor in donors)):
+        whole = is_rounded(audited, values["suspect"], values[parent])[finite].all()
+        for row in rows:
+            row[f"rounded_{key}"] = row["n"] if whole else row[f"equal_{key}"]
     return rows
+
+
+def is_rounded(audited: Stored, own: np.ndarray, parent: np.ndarray) -> np.ndarray:
+    """Whether each number is a parent's, divided by the scale where there is one, cut at the largest number, and rounded."""
+    scales = 1 if audited.scales is None else audited.scales
+    form = FORMATS[audited.dtype]
+    largest = decode(np.array([form.largest], form.codes).view(np.uint8), audited.dtype)[0]
+    return decode(encode(np.clip(parent / scales, -largest, largest), audited.dtype), audited.dtype) == own / scales
 
 
 def scale_of(key: str, row: dict[str, float]) -> float:

@@ -15,14 +15,9 @@ from mergetrace.sums.evidence import Sample, only_usable
 from mergetrace.sums.frames import Frame
 
 KEYS = ("slice_id", "block", "model", "base")
-COUNTS = ("n", "equal_base")
-DONOR_COUNTS = ("equal_donor", "parents_agree", "moved_alone", "stayed_alone", "same_sign", "both_moved")
+COUNTS = ("n", "equal_base", "rounded_base")
+DONOR_COUNTS = ("equal_donor", "rounded_donor", "parents_agree", "moved_alone", "stayed_alone", "same_sign", "both_moved")
 PURE = ("alpha_replay", "alpha_replay_low", "alpha_replay_high", "coverage", "alpha_expected", "cos_expected")
-
-
-def votes(component: str, dimensions: int, elements: int, min_vote_elements: int) -> bool:
-    """Whether a slice counts towards pooled numbers. A vector's few numbers follow their own rules (norms sit near 1, biases near 0)."""
-    return component != "norm" and dimensions > 1 and elements >= min_vote_elements
 
 
 def fit_slice(blocks: Mapping[str, ArrayLike], donors: tuple[str, ...]) -> dict[str, Any]:

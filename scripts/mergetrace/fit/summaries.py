@@ -48,6 +48,8 @@ def pool(fits: pd.DataFrame, donors: list[str], min_bit_exact: float = 1.0) -> d
         "base_cos": number(cosine(sb, ss, total["bb"])),
         "equal_base": number(total["equal_base"] / total["n"]) if total["n"] else None,
         "all_equal_base": _all_equal(fits, "equal_base"),
+        "all_rounded_base": _all_equal(fits, "rounded_base"),
+        "elements_voting": int(voting["elements"].sum()),
         "donors": {donor: _donor(voting, fits, donor, alpha[i]) for i, donor in enumerate(donors)},
         "informative": int(informative),
         "bit_exact_rate": number(exact / informative) if informative else None,
@@ -143,6 +145,7 @@ def _donor(voting: pd.DataFrame, fits: pd.DataFrame, donor: str, alpha: float) -
         "same_sign": number(same / both) if both else None,
         "only": {name.split(".", 2)[2]: int(voting[name].sum()) for name in voting.columns if name.startswith(f"only.{donor}.")},
         "all_equal": _all_equal(fits, f"equal_donor.{donor}"),
+        "all_rounded": _all_equal(fits, f"rounded_donor.{donor}"),
         "is_base": _all_equal(fits, f"parents_agree.{donor}"),
     }
 

@@ -31,12 +31,16 @@ from mergetrace.models.weights import scaled
 from mergetrace.numerics.dtypes import FORMATS, LIMIT, Format, ulp
 from mergetrace.sums import gram_arrays
 from mergetrace.sums.frames import Frame
+from mergetrace.sums.recast import differing
 
 Array = NDArray[np.float64]
 Key = tuple[str, str, str]
 Sums = dict[tuple[str, ...], Array]
-"""By (audited, donor, base): float64 [pieces, 12], columns TRIO; by (donor, donor, base): float64 [pieces]. Once they are settled by (audited, donor,
-donor, base) instead, since what is left out differs between frames, and by (audited, base): nonfinite, float64 [pieces]."""
+"""By (audited, donor, base): float64 [pieces, 12], columns TRIO; by (donor, donor, base): float64 [pieces]; by ("", audited, parent), where their
+formats differ: the elements that are not the parent's once it is rounded (see recast), float64 [pieces].
+
+Once they are settled what is left out differs between frames: then by (audited, donor, donor, base) and (audited, parent, base, ""), and by
+(audited, base): nonfinite, float64 [pieces]."""
 
 TRIO = ("uu", "ub", "bb", "uv", "bv", "vv", "rounding", "moved", "parents_differ", "any_differs", "donor_differs", "opposite_sign")
 
@@ -131,12 +135,15 @@ def settled(frames: Sequence[Frame], sums: Sums, lengths: NDArray[np.int64], rea
     found: Sums = {}
     for frame in frames:
         trios, crosses = _keys([frame])
-        own = {key: sums[key].copy() for key in (*trios, *crosses)}
+        recasts = [key for parent in (frame.base, *frame.donors) if (key := ("", frame.audited, parent)) in sums]
+        own = {key: sums[key].copy() for key in (*trios, *crosses, *recasts)}
         own[frame.audited, frame.base] = np.zeros(lengths.size)
         for piece in np.flatnonzero(_doubtful([own[key] for key in (*trios, *crosses)], lengths)).tolist():
             for key, values in _again(frame, parts(piece)).items():
                 own[key][piece] = values[0]
-        found |= {(frame.audited, *key) if key in crosses else key: values for key, values in own.items()}
+        own |= {(frame.audited, *key): own.pop(key) for key in crosses}
+        own |= {(frame.audited, parent, frame.base, ""): own.pop(("", audited, parent)) for _, audited, parent in recasts}
+        found |= own
     return found
 
 
@@ -177,6 +184,9 @@ def _sums(frames: Sequence[Frame], stored: Mapping[str, Stored], numbers: Mappin
         if audited.scales is not None:  # the spacing is that of the stored numbers, scaled
             spacing = scaled(ulp(audited.raw, audited.dtype), audited.scales)
             trio[:, 6] = [np.square(spacing[start:end]).sum() / 12 for start, end in pairwise(edges)]
+    for audited, parent in _pairs(frames):
+        if (apart := differing(stored[audited], stored[parent], numbers[audited], numbers[parent], edges)) is not None:
+            sums["", audited, parent] = apart
     return sums | {key: kernel.cross_sums(*(numbers[model] for model in key), edges) for key in crosses}
 
 
@@ -187,6 +197,11 @@ def _keys(frames: Sequence[Frame]) -> tuple[list[Key], list[Key]]:
     return list(dict.fromkeys(trios)), list(dict.fromkeys(crosses))
 
 
+def _pairs(frames: Sequence[Frame]) -> list[tuple[str, str]]:
+    """Every audited model with each of its parents."""
+    return list(dict.fromkeys((frame.audited, parent) for frame in frames for parent in (frame.base, *frame.donors)))
+
+
 def _energy(form: Format) -> float:
     """The energy of rounding to a spacing of one unit in the last place, for a binade of 1: its square over 12."""
     return 2.0 ** (-2 * form.fraction_bits) / 12
@@ -194,8 +209,10 @@ def _energy(form: Format) -> float:
 
 def records(frames: Sequence[Frame], sums: Sums, lengths: NDArray[np.int64]) -> Iterator[dict[str, object]]:
     """One flat record per block and frame: model, base, block, n, nonfinite, `uu`, `ub`, `bb`, `rounding`, `uv.{donor}`, `bv.{donor}`,
-    `vv.{donor}.{donor}` and the counts `equal_base`, `equal_donor.{donor}`, `parents_agree.{donor}`, `moved_alone.{donor}`,
-    `stayed_alone.{donor}`, `same_sign.{donor}`, `both_moved.{donor}`.
+    `vv.{donor}.{donor}` and the counts `equal_base`, `rounded_base` (all where the whole slice is the base's once that is rounded to the
+    audited model's format, else those that are equal),
+    `equal_donor.{donor}`, `rounded_donor.{donor}`, `parents_agree.{donor}`, `moved_alone.{donor}`, `stayed_alone.{donor}`, `same_sign.{donor}`,
+    `both_moved.{donor}`.
 
     sums: of whole blocks. lengths: int64 [blocks], in elements.
     """
@@ -214,10 +231,18 @@ def _columns(frame: Frame, sums: Sums, lengths: NDArray[np.int64]) -> dict[str, 
         counted = {key: trio[key].astype(np.int64) for key in COUNTED}
         if i == 0:
             columns |= {key: trio[key] for key in ("uu", "ub", "bb", "rounding")} | {"equal_base": n - counted["moved"]}
+            columns["rounded_base"] = _rounded(sums, frame, frame.base, n, columns["equal_base"])
         columns |= {f"uv.{donor}": trio["uv"], f"bv.{donor}": trio["bv"], f"vv.{donor}.{donor}": trio["vv"]}
         columns |= {f"vv.{donor}.{other}": sums[frame.audited, donor, other, frame.base] for other in frame.donors[i + 1 :]}
         columns |= {f"{key}.{donor}": counts for key, counts in _counts(counted, n).items()}
+        columns[f"rounded_donor.{donor}"] = _rounded(sums, frame, donor, n, columns[f"equal_donor.{donor}"])
     return {name: values.tolist() if isinstance(values, np.ndarray) else list(values) for name, values in columns.items()}
+
+
+def _rounded(sums: Sums, frame: Frame, parent: str, n: NDArray[np.int64], equal: NDArray[np.int64]) -> NDArray[np.int64]:
+    """All elements, where every one of the slice is the parent's once that is rounded; else those that are equal as they are."""
+    apart = sums.get((frame.audited, parent, frame.base, ""))
+    return n if apart is not None and not apart.any() else equal
 
 
 def _counts(counted: Mapping[str, NDArray[np.int64]], n: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
