@@ -12,6 +12,7 @@ from mergetrace.disguises.layout import align, facts, find_layout
 from mergetrace.disguises.rearrange import rearranged_plan
 from mergetrace.files import read_json, whole, write_json, write_parquet
 from mergetrace.models.batches import batch_order, with_batches
+from mergetrace.models.coverage import coverages
 from mergetrace.models.doubles import looked_at
 from mergetrace.models.pairing import pair
 from mergetrace.models.plan import COLUMNS, cut_models, with_blocks
@@ -72,7 +73,8 @@ def main() -> None:
     not_compared = pd.DataFrame([*skipped, *unpaired], columns=COLUMNS)
     with whole(arguments.unpaired) as partial:
         not_compared.to_csv(partial, index=False)
-    write_json(arguments.facts, {"batches": batch_order(plan), "models": facts(layouts, aligned)})
+    compared = coverages(tables, manifests, plan, not_compared, equal)
+    write_json(arguments.facts, {"batches": batch_order(plan), "models": facts(layouts, aligned), "compared": compared})
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from frontdoor import add_roles, run, say
 from mergetrace.errors import AuditError
 from mergetrace.files import read_json, whole, write_json, write_parquet
 from mergetrace.models.batches import layer_order, with_batches
+from mergetrace.models.coverage import coverages
 from mergetrace.models.plan import pair_models, with_blocks
 from mergetrace.models.preflight import Settings, costs, differences, lines, size
 from mergetrace.models.streaming import schedule
@@ -53,6 +54,7 @@ def main() -> None:
         "elements": int(slices["elements"].sum()),
         "not_compared": len(not_compared),
         "not_compared_reasons": {str(reason): int(number) for reason, number in not_compared["reason"].value_counts().head(20).items()},
+        "compared": coverages(tables, manifests, plan, not_compared),
         "models": {model: _about(manifest) for model, manifest in manifests.items()},
         "differences": differences(plan, manifests),
         "bandwidth_mbit": arguments.bandwidth_mbit,

@@ -30,9 +30,9 @@ def main() -> None:
 
         scores = pd.read_csv(arguments.scores)
     fetched = [read_json(record) for record in arguments.fetched]
-    plan, layout = read_json(arguments.plan), read_json(arguments.layout)["models"]
-    summary, stated = read_json(arguments.summary), dict(arguments.published)
-    verdict = compose(arguments.audit, summary, plan, manifests, scores, arguments.thresholds, fetched, layout, stated)
+    plan, layout = read_json(arguments.plan), read_json(arguments.layout)
+    summary, found = read_json(arguments.summary), (layout["models"], dict(arguments.published), layout["compared"])
+    verdict = compose(arguments.audit, summary, plan, manifests, scores, arguments.thresholds, fetched, *found)
     write_json(arguments.output, verdict)
     say(f"{arguments.audit}: {verdict['verdict']}")
 

@@ -23,6 +23,10 @@ AFTER = {"residual_share": 1e-9, "trained": False, "elements": 5000, "changed_sh
 AFTER |= {"smallest_seen": SEEN}
 DONOR = {"alpha_ols": 0.5712, "alpha_se": 0.0004, "cos": 0.99, "coverage": 0.99996, "coverage_base": 0.0, "coverage_shuffled": 0.01}
 DONOR |= {"informative": 5000, "same_sign": 1.0, "all_equal": False, "is_base": False}
+VISION = {"reason": "not in nex, qwen", "parameters": 10_000, "tensors": 2, "components": {"vision": 10_000}}
+COMPARED = {"parameters": 5_010_000, "compared": 5_000_000, "share": 5_000_000 / 5_010_000, "bytes": 10_020_000, "compared_bytes": 10_000_000}
+COMPARED |= {"bytes_share": 1000 / 1002, "cannot_vote": 640, "dtypes": {"BF16": 5_000_000}, "buffers": 1, "not_compared": [VISION]}
+ALL_COMPARED = COMPARED | {"parameters": 5_000_000, "share": 1.0, "bytes": 10_000_000, "bytes_share": 1.0, "not_compared": []}
 
 
 def finding(kind: str = "merge", named: bool = True, share: float | None = 0.429) -> dict:
@@ -40,6 +44,7 @@ def finding(kind: str = "merge", named: bool = True, share: float | None = 0.429
         "base": {"name": "qwen", "share": share},
         "recipe": recipe if exact else None,
         "after_merge": AFTER if exact else dict.fromkeys(AFTER),
+        "compared": {"rio": COMPARED, "qwen": ALL_COMPARED, "nex": ALL_COMPARED},
         "controls": {"tuiuti": control | {"base": {"name": "qwen", "share": 1.0}, "recipe": None}},
         "probe": {"rio": {"shipped": _tally(118, 1), "stripped": _tally(0, 119)}, "nex": {"shipped": _tally(0, 120), "stripped": _tally(0, 120)}},
         "read": {"mode": "full", "bytes": 10_000_000, "elements": 5_000_000, "full_hash_verified": False},

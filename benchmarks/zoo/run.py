@@ -151,13 +151,14 @@ def judge(job: tuple[Path, Case, str]) -> dict[str, Any]:
                 row["summary"]["models"] |= own["summary"]["models"]
                 row["manifests"] |= own["manifests"]
                 row["layouts"] |= own["layouts"]
+                row["compared"] = own["compared"] | row["compared"]
     except Exception:  # a case that fails is a miss, with its reason, and the others go on
         row["error"] = traceback.format_exc()
     return row | {"cpu_s": time.process_time() - started}
 
 
 def measured(work: Path, models: dict[str, Path], case: Case, suspect: str, controls: list[str]) -> dict[str, Any]:
-    """Audit one model: summary, manifests (notes, declared), layouts."""
+    """Audit one model: summary, manifests (notes, declared), layouts, how much of every model was compared."""
     from inprocess import audit  # noqa: PLC0415 - torch
 
     spec = {"suspect": suspect, "base": case.base, "donors": list(case.donors), "controls": controls}
@@ -166,7 +167,8 @@ def measured(work: Path, models: dict[str, Path], case: Case, suspect: str, cont
         audit(work, {model: models[model] for model in used}, spec)
     found = {name: read_json(work / f"{name}.json") for name in ("summary", "layout", *used)}
     manifests = {model: {key: found[model][key] for key in ("notes", "declared")} for model in used}
-    return {"summary": found["summary"], "manifests": manifests, "layouts": found["layout"]["models"]}
+    layout = found["layout"]
+    return {"summary": found["summary"], "manifests": manifests, "layouts": layout["models"], "compared": layout["compared"]}
 
 
 def with_verdict(row: dict[str, Any], case: Case, limits: dict[str, Any]) -> dict[str, Any]:
@@ -175,7 +177,8 @@ def with_verdict(row: dict[str, Any], case: Case, limits: dict[str, Any]) -> dic
     if "error" in row:
         return row
     manifests = {model: {"source": {"repo": None}, "files": [], **manifest} for model, manifest in row["manifests"].items()}
-    return row | {"verdict": compose("zoo", row["summary"], PLAN, manifests, None, limits, layouts=row.get("layouts"), stated=case.published)}
+    known = {"layouts": row.get("layouts"), "compared": row.get("compared"), "stated": case.published}
+    return row | {"verdict": compose("zoo", row["summary"], PLAN, manifests, None, limits, **known)}
 
 
 def defaults() -> dict[str, Any]:

@@ -32,6 +32,8 @@ models: models as files, in a folder or on the Hub
     views, doubles     a model's tensors cut into slices; what it holds twice
     fused              q, k, v, gate and up cut out of one tensor, and rows in Mistral's own order
     pairing, plan      the same tensor found in every model
+    voting             which slices count towards pooled numbers
+    coverage, unread   how much of every model is compared, in numbers; in words, with what would make the rest readable
     batches            small layers that share a job
     preflight          what comparing will cost, and what differs already
     sampling           which elements are read and which are kept
@@ -43,6 +45,7 @@ sums: weights read once
     gram               the sums every later number is made of
     gram_arrays, gram_numba, gram_torch   as formulas on arrays; compiled, faster than files are read; on a GPU
     compiling          what was compiled, kept on disk
+    recast             whether elements are a parent's, rounded to another format
     deltas             slices read once, the next run while this one is summed
     evidence           the kept sample
 
@@ -107,6 +110,7 @@ finding: numbers turned into words
     traces             what stands out of one audited model's numbers
     base_choice        which base candidate was chosen, and what another would have shown
     dates              when models were published, and which is the older
+    coverage           nobody is accused or acquitted on what was not read
     accusing, order, verdict  the rules: what accuses, whether the parents came first, which word
     wording            the verdict in plain words
     lineage            declared beside found, and what an honest card would say

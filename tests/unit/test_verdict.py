@@ -51,8 +51,73 @@ MARK = {"donors": ["nex"], "family": "dare", "informative": 50_000, "stayed": 0.
 SIBLING = numbers()
 
 
-def verdict(summary, controls=None, thresholds=THRESHOLDS):
-    return decide(Case("rio", "qwen", summary, {"sibling": SIBLING} if controls is None else controls, thresholds))
+def verdict(summary, controls=None, thresholds=THRESHOLDS, compared=None):
+    return decide(Case("rio", "qwen", summary, {"sibling": SIBLING} if controls is None else controls, thresholds, compared=compared))
+
+
+def coverage(share, of=1_000_000, **rest):
+    """How much of a model was compared; the rest is a vision tower."""
+    left = {"reason": "not in qwen", "parameters": round((1 - share) * of), "tensors": 3, "components": {"vision": round((1 - share) * of)}}
+    entry = {"parameters": of, "compared": round(share * of), "share": share, "not_compared": [left] if share < 1 else []}
+    return {**entry, "dtypes": {"BF16": of}, "beside": [], "held_twice": 0, **rest}
+
+
+@pytest.mark.parametrize(("given", "verdict_of_all"), [(MERGE, "merge"), ({}, "finetune_of_base"), ({"all_equal_base": True}, "copy")])
+def test_below_the_least_coverage_nobody_is_accused_or_acquitted(given, verdict_of_all):
+    whole = {"rio": coverage(1.0)}
+    assert verdict(numbers(**given), compared=whole).verdict == verdict_of_all
+    below = verdict(numbers(**given), compared={"rio": coverage(0.89)})
+    assert (below.verdict, below.named, below.family) == ("inconclusive", {}, "unread")
+    said = " ".join(below.reasons).replace("\u00a0", " ")
+    assert "89.0 % of rio's 1 M parameters were compared; not: vision tower 110,000 (not in qwen). Below 90.0 % (verdict.min_compared)" in said
+    assert "Offer parents that hold these tensors; they are not in qwen." in said
+    kinder = {**THRESHOLDS, "min_compared": 0.8}
+    expected = "inconclusive" if verdict_of_all == "copy" else verdict_of_all
+    assert verdict(numbers(**given), thresholds=kinder, compared={"rio": coverage(0.89)}).verdict == expected
+
+
+def test_elements_that_are_nan_count_as_not_compared():
+    lost = numbers(**MERGE, elements_read=1000, nonfinite=200)
+    decision = verdict(lost, compared={"rio": coverage(1.0)})
+    assert decision.verdict == "inconclusive"
+    assert "Less what is NaN or infinite it is 80.0" in decision.reasons[0]
+
+
+def test_a_copy_needs_every_weight_and_something_that_votes():
+    equal = numbers(all_equal_base=True)
+    missing = verdict(equal, compared={"rio": coverage(0.999)})
+    assert missing.verdict == "inconclusive"
+    assert missing.reasons[0].startswith("Every compared element of rio equals that of qwen, but 0.1")
+    assert verdict(numbers(all_equal_base=True, slices=0), compared={"rio": coverage(1.0)}).verdict == "inconclusive"
+    assert verdict(numbers(all_equal_base=True, slices=0)).verdict == "inconclusive"
+
+
+def test_a_copy_in_another_format_says_so_and_of_two_parents_names_none():
+    known = {"rio": coverage(1.0, dtypes={"F16": 1_000_000}), "nex": coverage(1.0)}
+    one = verdict(numbers(donor={"all_rounded": True}), compared=known)
+    assert (one.verdict, one.named, one.family) == ("copy", {"nex": 1.0}, "recast")
+    assert one.reasons[0].endswith("recast from BF16 to F16.")
+    both = verdict(numbers(donor={"all_rounded": True}, all_rounded_base=True), compared=known)
+    assert both.verdict == "inconclusive"
+    assert "cannot be told apart" in both.reasons[0]
+
+
+def test_what_is_held_twice_stands_in_an_accusation_and_forbids_an_acquittal_and_a_copy():
+    second = {"reason": "the model holds this twice", "parameters": 500_000, "tensors": 5, "components": {"mlp": 500_000}, "names": ["a", "b", "c"]}
+    twice = {"rio": coverage(1.0, beside=[second], held_twice=500_000)}
+    accused = verdict(numbers(**MERGE), compared=twice)
+    assert accused.verdict == "merge"
+    assert "Not judged: a, b, c and 2 more, 500,000 parameters (the model holds this twice)." in accused.reasons
+    acquitted = verdict(numbers(), compared=twice)
+    assert acquitted.verdict == "inconclusive"
+    assert "With what it holds a second time, and other numbers in it, it is 66.7" in acquitted.reasons[0]
+    assert verdict(numbers(all_equal_base=True), compared=twice).verdict == "inconclusive"
+
+
+def test_a_parent_of_which_little_was_compared_is_named_with_that():
+    decision = verdict(numbers(**MERGE), compared={"rio": coverage(1.0), "qwen": coverage(0.2), "nex": coverage(0.95)})
+    assert decision.verdict == "merge"
+    assert sum("itself only 20.0" in reason for reason in decision.reasons) == 1
 
 
 def test_a_reproduced_merge_names_its_donor():

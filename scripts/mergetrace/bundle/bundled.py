@@ -7,13 +7,13 @@ OPTIONAL = ("rebuild.json", "rebuild.csv")
 _VERIFIER = {
     "": "errors readable",
     "numerics": "dtypes rounding arithmetic tool_sums",
-    "models": "strict_json weight_files safetensors_file sampled weights",
-    "sums": "frames evidence gram gram_arrays",
+    "models": "strict_json weight_files safetensors_file sampled weights voting unread",
+    "sums": "frames evidence gram gram_arrays recast",
     "merging": "facts formulas spheres selections settings recipes",
     "fit": "estimators fits",
     "search": "trial",
     "probe": "denials attributions identity",
-    "finding": "traces accusing dates order verdict wording",
+    "finding": "traces accusing coverage dates order verdict wording",
     "bundle": "attestation checks verification",
 }
 VERIFIER = tuple(f"{folder}/{module}".lstrip("/") for folder, modules in _VERIFIER.items() for module in ["__init__", *modules.split()])

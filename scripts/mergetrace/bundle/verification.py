@@ -23,10 +23,11 @@ from mergetrace.finding.dates import ages
 from mergetrace.finding.traces import Case
 from mergetrace.finding.verdict import decide
 from mergetrace.fit.estimators import cosine, solve
-from mergetrace.fit.fits import KEYS, fit_slice, replay_slice, votes
+from mergetrace.fit.fits import KEYS, fit_slice, replay_slice
 from mergetrace.merging.facts import Facts, gram_of_sums, last_dimension
 from mergetrace.merging.recipes import METHODS, Piece, Recipe, from_json
 from mergetrace.merging.settings import place
+from mergetrace.models.voting import votes
 from mergetrace.probe.identity import mentions
 from mergetrace.search.trial import compare, total
 from mergetrace.sums import gram_arrays
@@ -53,7 +54,8 @@ class Bundle:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.verdict, self.summary, self.configuration = (_json(root / f"{name}.json") for name in ("verdict", "summary", "configuration"))
-        self.layouts = _json(root / "layout.json")["models"]
+        layout = _json(root / "layout.json")
+        self.layouts, self.compared = layout["models"], layout["compared"]
         self.limits, self.seed = self.configuration["verdict"], self.configuration["sampling"]["seed"]
         self.base, donors = self.summary["base"], tuple(self.summary["donors"])
         self.frames = [Frame(model, self.base, donors) for model in self.summary["models"]]
@@ -97,7 +99,7 @@ class Bundle:
             self._pool(model, numbers)
             others = {name: other for name, other in self.summary["models"].items() if name not in (model, self.summary["suspect"])}
             dated = ages(model, [*self.summary["donors"], self.base], self.verdict.get("published", {}))
-            decision = decide(Case(model, self.base, numbers, others, self.limits, self.layouts.get(model), *dated))
+            decision = decide(Case(model, self.base, numbers, others, self.limits, self.layouts.get(model), *dated, self.compared))
             told = self.verdict if model == self.summary["suspect"] else self.verdict["controls"][model]
             self.part.check("verdict, by the rules").add(model, told["verdict"], decision.verdict)
         self._answers()

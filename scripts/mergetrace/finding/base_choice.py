@@ -14,9 +14,11 @@ from mergetrace.readable import decimal, known, listing, rate
 Numbers = Mapping[str, Any]
 
 
-def candidates(summary: Numbers, thresholds: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def candidates(summary: Numbers, thresholds: Mapping[str, Any], compared: Mapping[str, Numbers] | None = None) -> dict[str, dict[str, Any]]:
     """By base candidate: `chosen`, `delta_energy` (sum of squared differences of the suspect), `times` (that over the chosen one's), `cos_fit`,
     `control_cos_fit` (the greatest of a control), `bit_exact_rate` of the best recipe, and the `verdict` that the rules would give with it.
+
+    compared: how much of every model was compared (see models.coverage).
     """
     found, suspect = {}, summary["suspect"]
     least = summary["bases"][summary["base"]]["delta_energy"]
@@ -32,7 +34,7 @@ def candidates(summary: Numbers, thresholds: Mapping[str, Any]) -> dict[str, dic
             "cos_fit": own["cos_fit"] if own else None,
             "control_cos_fit": max(cosines, default=None),
             "bit_exact_rate": rate_of(own) if own else None,
-            "verdict": decide(Case(suspect, base, own, others, thresholds)).verdict if own else None,
+            "verdict": decide(Case(suspect, base, own, others, thresholds, compared=compared)).verdict if own else None,
         }
     return found
 

@@ -31,12 +31,14 @@ def compose(
     fetched: Sequence[Mapping[str, Any]] = (),
     layouts: Mapping[str, Mapping[str, Any]] | None = None,
     stated: Mapping[str, str] | None = None,
+    compared: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """Judge the suspect and every control by the same rules and state the finding.
 
     summary, plan: summary.json and plan.json; manifests: by model; scores: scores.csv or None where the probe is off.
     fetched: the records of the weight files that were fetched whole. layouts: what layout.json says of the audited models that were looked at.
     stated: dates of publication that the auditor states, by model.
+    compared: how much of every model was compared (see models.coverage).
     """
     suspect, models = summary["suspect"], summary["models"]
     published = {model: {"stated": (stated or {}).get(model), "hub": manifest.get("published")} for model, manifest in manifests.items()}
@@ -46,10 +48,12 @@ def compose(
         others = {name: other for name, other in models.items() if name not in (model, suspect)}
         layout = (layouts or {}).get(model)
         dated = ages(model, [*summary["donors"], summary["base"]], published)
-        decision = decide(Case(model, summary["base"], numbers, others, thresholds, layout, *dated))
+        decision = decide(Case(model, summary["base"], numbers, others, thresholds, layout, *dated, compared))
         findings[model] = _finding(decision, numbers, summary["base"], thresholds, (layout or {}).get("layers", {})) | {"layout": _layout(layout)}
+        findings[model]["compared"] = _compared([model], compared, numbers)
     finding = findings.pop(suspect)
-    bases = candidates(summary, thresholds)
+    finding["compared"] = _compared([suspect, *summary["bases"], *summary["donors"]], compared, models[suspect])
+    bases = candidates(summary, thresholds, compared)
     finding["reasons"] += [
         *explained(bases, suspect, thresholds),
         *_limits(summary, plan, scores, finding["verdict"] in ACCUSING),
@@ -100,6 +104,13 @@ def _finding(decision: Decision, numbers: Mapping[str, Any], base: str, threshol
         "recipe": _recipe(recipe, {int(own): theirs for own, theirs in layers.items()}) if decision.verdict == "merge" else None,
         "after_merge": _after_merge(decision.verdict, recipe["best"], numbers["remainder"], thresholds["max_unexplained"]),
     }
+
+
+def _compared(wanted: Sequence[str], compared: Mapping[str, Mapping[str, Any]] | None, numbers: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """How much of these models was compared; what cannot vote is what was compared and lies in no slice that did. numbers: of the audited one."""
+    known, voting = compared or {}, numbers.get("elements_voting", 0)
+    found = {model: known[model] for model in wanted if model in known}
+    return {model: {**entry, "cannot_vote": max(entry["compared"] - voting, 0)} for model, entry in found.items()}
 
 
 def _after_merge(verdict: str, best: Mapping[str, Any] | None, left: Mapping[str, Any] | None, unexplained: float) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+ACCUSING = ("copy", "merge", "other_merge", "merge_then_trained", "finetune_of_donor")
 Summary = Mapping[str, Any]
 """One audited model of summary.json: the pooled numbers (summaries.pool) and `recipe` (recipe_search.Search.result)."""
 
@@ -14,6 +15,7 @@ class Case:
     lie (layout.facts; None where nobody looked).
 
     dates: by parent, whether its date is before the audited model's, and whose dates these are (see dates.earlier); said_of_dates: the same in words.
+    compared: how much of every model was compared (see models.coverage; None where it is not known).
     """
 
     model: str
@@ -24,6 +26,7 @@ class Case:
     layout: Mapping[str, Any] | None = None
     dates: Mapping[str, tuple[bool | None, str | None]] = field(default_factory=dict)
     said_of_dates: Mapping[str, str] = field(default_factory=dict)
+    compared: Mapping[str, Mapping[str, Any]] | None = None
 
     @property
     def recipe(self) -> Mapping[str, Any]:
@@ -139,9 +142,14 @@ def shared_step(case: Case) -> str | None:
     return f"{who}, as all that descends from another model than {case.base} would: {case.base} may be the wrong base. Offer other candidates."
 
 
+def equals(numbers: Mapping[str, Any]) -> bool:
+    """Whether every element equals this donor's, be it once that is rounded to the audited model's format."""
+    return numbers["all_equal"] or numbers.get("all_rounded", False)
+
+
 def told_apart(case: Case, own: str, other: str, counts: tuple[int, int]) -> bool:
     """Whether the elements say which of two donors that are alike it was. A copy of the one alone needs no further count."""
-    donors, (ours, theirs) = case.summary["donors"], counts
-    if donors[own]["all_equal"] or donors[other]["all_equal"]:
-        return donors[own]["all_equal"] and not donors[other]["all_equal"]
+    (ours, theirs), ones, others = counts, *(equals(case.summary["donors"][donor]) for donor in (own, other))
+    if ones or others:
+        return ones and not others
     return ours >= max(case.thresholds["min_counted"], case.thresholds["min_told_apart"] * theirs)

@@ -9,11 +9,10 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from mergetrace.finding.accusing import chosen_elements, finetune_of_donor, merge, merge_of_several_then_trained, merge_then_trained, other_merge
+from mergetrace.finding.coverage import enough_read, not_whole, recast, sampled
 from mergetrace.finding.order import from_an_older_base, in_order, orders
-from mergetrace.finding.traces import Case, Decision, lookalikes, rate_of, shared_step, told_apart
-from mergetrace.readable import decimal, rate
-
-ACCUSING = ("copy", "merge", "other_merge", "merge_then_trained", "finetune_of_donor")
+from mergetrace.finding.traces import ACCUSING, Case, Decision, equals, lookalikes, rate_of, shared_step, told_apart
+from mergetrace.readable import decimal, listing, rate
 
 
 def decide(case: Case) -> Decision:
@@ -23,6 +22,7 @@ def decide(case: Case) -> Decision:
     parent is named.
     """
     answer = next((decision for rule in RULES if (decision := rule(case)) is not None), _inconclusive(case))
+    answer = enough_read(case, answer)
     if case.layout:
         lines = [*(f"Undone: {line}" for line in case.layout["undone"]), *(f"Not undone: {line}" for line in case.layout["not_undone"])]
         answer = replace(answer, reasons=[*answer.reasons, *lines])
@@ -44,17 +44,42 @@ def _checked(case: Case, answer: Decision) -> Decision:
 
 
 def copy(case: Case) -> Decision | None:
-    """Every element of every compared tensor equals one parent's. Where numbers were rounded for it, they may have been trained a little."""
-    rounded = bool(case.layout and case.layout.get("rounded"))
-    after = "once it is rounded as said below: noise on a copy, or a breath of training."
-    if case.summary["all_equal_base"]:
-        found = f"Every compared element of {case.model} equals that of {case.base}"
-        return Decision("inconclusive", [f"{found} {after}"]) if rounded else Decision("copy", [f"{found}."], {}, 1.0)
-    for donor, numbers in case.summary["donors"].items():
-        if numbers["all_equal"]:
-            found = f"Every compared element of {case.model} equals that of {donor}"
-            return Decision("finetune_of_donor" if rounded else "copy", [f"{found} {after}" if rounded else f"{found}."], {donor: 1.0}, 0.0)
-    return None
+    """Every element of every tensor equals one parent's, be it once that is rounded to the format in which the audited model is stored.
+
+    Nothing of the audited model may be left out, and something that votes must be among it. Where numbers were rounded for the comparison, they
+    may have been trained a little.
+    """
+    equal = _equal_parents(case)
+    if not equal:
+        return None
+    parent, exact = equal[0]
+    after = "" if exact else f" once that is rounded to the format in which {case.model} is stored"
+    found = f"Every compared element of {case.model} equals that of {listing(parent for parent, _ in equal)}{after}"
+    if why := not_whole(case):
+        return Decision("inconclusive", [f"{found}, {why[0]}.", *why[1:]])
+    if not case.summary["slices"]:
+        return Decision("inconclusive", [f"{found}, but no tensor large enough to count is among them."])
+    if len(equal) > 1:
+        return Decision("inconclusive", [f"{found}: these parents cannot be told apart. Offer only one of them, or the numbers before rounding."])
+    named, base_share = ({}, 1.0) if parent == case.base else ({parent: 1.0}, 0.0)
+    if case.layout and case.layout.get("rounded"):
+        trained = f"{found} once it is rounded as said below: noise on a copy, or a breath of training."
+        return Decision("finetune_of_donor" if named else "inconclusive", [trained], named, base_share if named else None)
+    formats = recast(case, parent)
+    reasons = [f"{found}{f': recast {formats}' if formats else ''}.", *filter(None, [sampled(case)])]
+    family = None if exact and not formats else "recast"
+    return Decision("copy", reasons, named, base_share, family, rests_on="values")
+
+
+def _equal_parents(case: Case) -> list[tuple[str, bool]]:
+    """The parents whose elements the audited model holds, and whether exactly: the base, else the first donor, where any is equal as it is stored;
+    else every one that is equal once it is rounded."""
+    donors = case.summary["donors"]
+    exact = [case.base] if case.summary["all_equal_base"] else [donor for donor, numbers in donors.items() if numbers["all_equal"]]
+    if exact:
+        return [(exact[0], True)]
+    rounded = [case.base] if case.summary.get("all_rounded_base") else []
+    return [(parent, False) for parent in [*rounded, *(donor for donor, numbers in donors.items() if equals(numbers))]]
 
 
 def too_little(case: Case) -> Decision | None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mergetrace.models import unread
 from mergetrace.readable import count, interval, known, listing, percent, plural, rate
 
 Verdict = Mapping[str, Any]
@@ -95,6 +96,28 @@ def order(verdict: Verdict) -> str:
     return " ".join(said)
 
 
+def compared(verdict: Verdict) -> list[str]:
+    """How much of the suspect was compared, and of those parents of which not all was, in sentences; empty where it is not known."""
+    known_of = verdict.get("compared") or {}
+    own = known_of.get(verdict["suspect"])
+    if not own:
+        return []
+    verb = "were compared" if verdict["read"]["mode"] == "full" else "lie in tensors of which a sample was compared"
+    said = [unread.said(verdict["suspect"], own, verb)]
+    parts = [
+        f"{unread.share_of(entry)} of {model}'s {unread.amount(entry['parameters'])}"
+        for model, entry in known_of.items()
+        if model != verdict["suspect"] and not unread.whole(entry)
+    ]
+    return [*said, *([f"Of the parents: {listing(parts)}."] if parts else [])]
+
+
+def compared_share(verdict: Verdict) -> str:
+    """The share of the suspect's parameters that was compared."""
+    own = (verdict.get("compared") or {}).get(verdict["suspect"])
+    return unread.share_of(own) if own else "not known"
+
+
 def limits(verdict: Verdict, not_compared: int, offered_elements: int) -> list[str]:
     """What the finding does not say, in sentences.
 
@@ -105,7 +128,8 @@ def limits(verdict: Verdict, not_compared: int, offered_elements: int) -> list[s
         part = percent(read["elements"] / offered_elements) if offered_elements else "a part"
         said = [f"A sample was read, {count(read['elements'])} numbers or {part} of what could be compared; the rest is inferred."]
     else:
-        said = [f"All {count(read['elements'])} numbers that could be compared were read."]
+        said = [f"All {count(read['elements'])} numbers of what was compared were read."]
+    said = [*compared(verdict), *said]
     if not_compared:
         said.append(f"{plural(not_compared, 'tensor')} could not be compared and are listed below.")
     said.append("The verdict says how the weights came about, not who made them, when, or with what right." if verdict["verdict"] in ACCUSING else "")
@@ -185,7 +209,13 @@ def parent(verdict: Verdict, donor: str) -> str:
 
 def _copy(verdict: Verdict) -> tuple[str, str]:
     source = listing(named(verdict), verdict["base"]["name"])
-    return f"{verdict['suspect']} is a copy of {source}.", "Every number that was compared is the same in both."
+    sampled = "" if verdict["read"]["mode"] == "full" else " That rests on a sample."
+    if verdict.get("family") == "recast":
+        return (
+            f"{verdict['suspect']} is a copy of {source}, recast to another number format.",
+            f"Every number that was compared is the one in {source}, rounded once to the format in which {verdict['suspect']} is stored.{sampled}",
+        )
+    return f"{verdict['suspect']} is a copy of {source}.", f"Every number that was compared is the same in both.{sampled}"
 
 
 def _merge(verdict: Verdict) -> tuple[str, str]:
@@ -241,6 +271,11 @@ def _unrelated(verdict: Verdict) -> tuple[str, str]:
 
 def _inconclusive(verdict: Verdict) -> tuple[str, str]:
     offered = listing(verdict["parents"], word="or")
+    if verdict.get("family") == "unread":
+        return (
+            f"We cannot tell whether {verdict['suspect']} contains {offered}: too little of it was compared.",
+            "What was not read may be anything. This is no accusation and no acquittal; the reasons below say what would make it readable.",
+        )
     return (
         f"We cannot tell whether {verdict['suspect']} contains {offered}.",
         "What was measured fits more than one explanation, innocent ones among them. This is no accusation; "

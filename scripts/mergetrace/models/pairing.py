@@ -40,7 +40,9 @@ def pair(models: dict[str, dict[Key, View]], required: list[str]) -> tuple[pd.Da
             unpaired += [_entry(model, view, "holds no element") for model, view in members.items()]
             continue
         members = {model: view for model, view in members.items() if model not in {entry["model"] for entry in refused}}
-        if any(model not in members for model in required) or not any(model in members for model in optional):
+        lost = [model for model in required if model not in members] or [model for model in optional if model not in members]
+        if any(model in required for model in lost) or not any(model in members for model in optional):
+            unpaired += [_entry(model, view, f"another shape than in {', '.join(lost)}") for model, view in members.items()]
             continue
         absent = [model for model in optional if model not in holders[key]]
         unpaired += [_entry(model, models[required[0]][key], f"{model} has no such tensor") for model in absent]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from mergetrace.models import unread
 from mergetrace.models.sampling import ranges_of
 from mergetrace.numerics.dtypes import FORMATS
 from mergetrace.readable import count, listing
@@ -83,6 +84,8 @@ def lines(audit: str, summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     compared, left = count(summary["slices"]), count(summary["not_compared"])
     text = [(audit, f"{compared} slices in {len(summary['layers'])} layers will be compared, {left} tensors will not")]
     text += [("", f"{number} x {reason}") for reason, number in list(summary["not_compared_reasons"].items())[:3]]
+    for number, (model, coverage) in enumerate(summary.get("compared", {}).items()):
+        text.append(("" if number else "compared", unread.said(model, coverage, "will be compared")))
     text += [("models", f"{model}: {_model(entry)}") for model, entry in summary["models"].items()]
     text += [("differ", difference) for difference in summary["differences"]]
     for mode in ("sample", "full"):

@@ -25,6 +25,7 @@ def row(verdict: Mapping[str, Any], judged: float) -> Row:
         "parents": readable.listing([wording.parent(verdict, name) for name in names], "none named"),
         "base": verdict["base"]["name"],
         "mode": verdict["read"]["mode"],
+        "compared": wording.compared_share(verdict),
         "date": f"{datetime.fromtimestamp(judged, UTC):%Y-%m-%d}",
     }
 

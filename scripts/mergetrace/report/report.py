@@ -121,11 +121,20 @@ def _contents(inputs: Inputs) -> dict[str, Any]:
         "accusing": wording.ACCUSING,
         "layout": verdict.get("layout"),
         "models": [(model, role, inputs.manifests[model]) for model, role in roles.items() if model in inputs.manifests],
+        "compared": report_tables.compared(_compared(inputs)),
         "unpaired": unpaired,
         "unpaired_further": further,
         "not_finite": report_tables.not_finite(inputs.tensors),
         "thresholds": inputs.thresholds,
     }
+
+
+def _compared(inputs: Inputs) -> dict[str, Mapping[str, Any]]:
+    """The coverage of every model, that of the controls from their own findings."""
+    found = dict(inputs.verdict.get("compared") or {})
+    for control in inputs.verdict["controls"].values():
+        found |= control.get("compared") or {}
+    return found
 
 
 def _order(inputs: Inputs) -> list[str]:

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mergetrace.readable import count, decimal, interval, known, missing, percent, plus_minus, rate, visible
+from mergetrace.models import unread
+from mergetrace.readable import count, decimal, interval, known, missing, percent, plural, plus_minus, rate, visible
 
 WORST_SLICES = 10
 MOST_UNPAIRED = 40
@@ -110,6 +111,24 @@ def statuses(tensors: pd.DataFrame) -> list[tuple[str, str, str]]:
     """(status, slices, of them voting)."""
     by = tensors.groupby("status", dropna=False)["votes"].agg(["size", "sum"])
     return [(str(status), count(row["size"]), count(row["sum"])) for status, row in by.iterrows()]
+
+
+def compared(coverages: Mapping[str, Mapping[str, Any]]) -> list[Row]:
+    """How much of each model was compared, of its parameters and of its bytes, what of that cannot count, and what was not compared."""
+    return [
+        {
+            "model": model,
+            "parameters": unread.amount(entry["parameters"]),
+            "share": unread.share_of(entry),
+            "bytes": rate(entry["bytes_share"]),
+            "silent": unread.amount(entry["cannot_vote"]),
+            "not": [
+                f"{unread.parts(part)}: {unread.amount(part['parameters'])} in {plural(part['tensors'], 'tensor')}, {visible(part['reason'], 300)}"
+                for part in entry["not_compared"]
+            ],
+        }
+        for model, entry in coverages.items()
+    ]
 
 
 def unpaired(table: pd.DataFrame) -> tuple[list[Row], int]:

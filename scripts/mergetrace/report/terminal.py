@@ -4,20 +4,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mergetrace.finding.wording import CONDITIONS, controls, finding, named, order, parent
+from mergetrace.finding.wording import CONDITIONS, compared, controls, finding, named, order, parent
 from mergetrace.readable import count, listing, percent, rate
 
-MOST_CONDITIONS = 3  # keeps a finding within eleven lines
+MOST_CONDITIONS = 3  # keeps a finding within twelve lines
 
 
 def lines(verdict: Mapping[str, Any], report: Path) -> list[tuple[str, str]]:
-    """(label, text) of at most eleven lines: the verdict in words, parents, their order, recipe, controls, probe, where the report is."""
+    """(label, text) of at most twelve lines: the verdict in words, how much was compared, parents, their order, recipe, controls, probe, and
+    where the report is."""
     words = finding(verdict)
     base = verdict["base"]
     text = [
         (verdict["audit"], words.sentence),
         ("", words.explanation),
         ("verdict", f"{verdict['verdict']}; {count(verdict['read']['elements'])} numbers read ({verdict['read']['mode']} mode)"),
+        *([("compared", " ".join(compared(verdict)))] if compared(verdict) else []),
         (
             "parents",
             "; ".join([parent(verdict, donor) for donor in named(verdict)] + [_base(base)]) if named(verdict) else f"none named; {_base(base)}",
