@@ -225,6 +225,47 @@ def test_a_tied_head_is_not_counted_twice(judge, tmp_path):
     assert found["compared"]["suspect"]["parameters"] == found["compared"]["suspect"]["compared"] == 82_048
 
 
+def test_a_stale_head_that_a_tied_model_does_not_use_counts_nowhere(judge):
+    tied = {"tie_word_embeddings": True}
+    suspect = {**blend(BASE, DONOR, 0.571), "lm_head.weight": torch.zeros(512, 64, dtype=torch.bfloat16)}
+    found = judge(configs=dict.fromkeys((*PARENTS, "suspect"), tied), suspect=suspect)
+    assert found["verdict"] == "merge", found["reasons"]
+    assert found["compared"]["suspect"]["share"] == 1
+    assert any(reason.startswith("Not judged: lm_head.weight, 32,768 parameters") and "unused" in reason for reason in found["reasons"])
+
+
+def second_set(kept, other):
+    """A file with two language models in it, under two prefixes."""
+    renamed = {name.replace("model.", "model.language_model.", 1): tensor.clone() for name, tensor in other.items()}
+    return {**kept, **renamed}
+
+
+def test_a_merge_beside_a_second_set_of_weights_is_called_and_the_set_is_said(judge):
+    found = judge(suspect=second_set(blend(BASE, DONOR, 0.571), BASE))
+    assert found["verdict"] == "merge", found["reasons"]
+    assert any(reason.startswith("Not judged: ") and "twice" in reason for reason in found["reasons"])
+    assert found["compared"]["suspect"]["held_twice"] == 82_048
+
+
+@pytest.mark.parametrize("kept", [BASE, finetuned(BASE, 31)], ids=["a copy", "a finetune"])
+def test_beside_a_second_set_of_weights_nobody_is_acquitted_and_nothing_is_a_copy(judge, kept):
+    found = judge(suspect=second_set(kept, blend(BASE, DONOR, 0.571)))
+    assert_open(found, "twice")
+
+
+def test_a_second_set_that_is_the_same_counts_nothing(judge):
+    found = judge(suspect=second_set(DONOR, DONOR))
+    assert found["verdict"] == "copy", found["reasons"]
+    assert found["compared"]["suspect"]["parameters"] == 82_048
+
+
+def test_what_a_parent_holds_in_another_shape_is_said_of_the_suspect_too(judge):
+    narrow = {**DONOR, "model.layers.0.mlp.up_proj.weight": torch.zeros(256, 32, dtype=torch.bfloat16)}
+    found = judge(donor=narrow, suspect=finetuned(BASE, 31))
+    (entry,) = found["compared"]["suspect"]["not_compared"]
+    assert entry["reason"] == "another shape than in donor"
+
+
 def test_preflight_plan_and_finding_state_the_same_shares(judge, tmp_path, capsys):
     found = judge(suspect=packed(BASE))
     plan, layout = (json.loads((tmp_path / f"{name}.json").read_text())["compared"] for name in ("plan", "layout"))
