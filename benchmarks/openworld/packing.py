@@ -182,10 +182,8 @@ def fp8(tensors: Tensors, shape: str, suffix: str = ".weight_scale", dtype: torc
             scale = torch.exp2(torch.ceil(torch.log2(scale)))
         scale = scale.to(dtype)
         spread = scale.float().repeat_interleave(height, 0)[:rows].repeat_interleave(width, 1)[:, :cols]
-        stored = {"tensor": scale.reshape(()), "one": scale.reshape(1), "rows": scale.reshape(-1)}.get(shape, scale)
-        if shape == "block4":
-            stored = scale[:, None, :, None]
-        return {f"{stem}.weight": (weight / spread).to(torch.float8_e4m3fn), f"{stem}{suffix}": stored}
+        lasting = {"tensor": (), "one": (1,), "rows": (-1,), "block4": (len(scale), 1, -1, 1)}.get(shape, scale.shape)
+        return {f"{stem}.weight": (weight / spread).to(torch.float8_e4m3fn), f"{stem}{suffix}": scale.reshape(lasting)}
 
     return every(tensors, pack)
 
