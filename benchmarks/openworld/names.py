@@ -467,12 +467,30 @@ def _strangers() -> list[Case]:
             **{**kind, "right": ("inconclusive",), "says": (SHARE, UNREAD)},
         ),
         Case(
+            "names that mean nothing",
+            source="https://github.com/huggingface/transformers/issues/31093",
+            build=_blobs,
+            **{**kind, "right": (), "error": (r"no tensor|in common",), "never": ()},
+        ),
+        Case("a stranger, every norm ones in all models", source="https://github.com/sionic-ai/solar-vs-glm", build=_flat_norms, **kind),
+        Case(
             "tensor-parallel files that repeat every name",
             source="https://github.com/meta-llama/llama",
             build=_parallel,
             **{**kind, "right": ("inconclusive",), "error": (r"twice|is in .* and in|repeat|shape",)},
         ),
     ]
+
+
+def _blobs(world: World) -> Models:
+    return {"suspect": {f"blob.{number}": torch.zeros(7 + number, 13).bfloat16() for number in range(6)}}
+
+
+def _flat_norms(world: World) -> Models:
+    def flat(tensors: Tensors) -> Tensors:
+        return {name: torch.ones_like(tensor) if "norm" in name else tensor for name, tensor in tensors.items()}
+
+    return {"suspect": flat(world["stranger"]), **{name: flat(world[name]) for name in ("base", "donor", "sibling")}}
 
 
 def _strange_norms(world: World) -> Models:

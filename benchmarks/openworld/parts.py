@@ -23,7 +23,7 @@ TIED = {"tie_word_embeddings": True}
 
 def parts() -> list[Case]:
     """All cases of this topic."""
-    return [*_added(), *_missing(), *_frozen(), *_vocabulary(), *_heads(), *_depth(), *_edited(), *_relatives()]
+    return [*_added(), *_missing(), *_frozen(), *_vocabulary(), *_heads(), *_depth(), *_edited(), *_beside_children(), *_relatives()]
 
 
 def drawn(world: World, *shape: int, seed: int = 0) -> torch.Tensor:
@@ -374,6 +374,7 @@ def _heads() -> list[Case]:
         ),
         Case("a stale head of zeros on a merge", build=_stale(lambda world: torch.zeros_like, merge=True), says=said, **kind, **GUILTY),
         Case("a stale head that copies the embedding, nothing said of tying", build=_silent, **kind, **ACQUITTED),
+        Case("a stale head that copies the embedding on a merge, nothing said of tying", build=_silent_merge, **kind, **GUILTY),
         Case("untied from tied parents", build=_untied, **kind, **ACQUITTED),
         Case("tied from untied parents", build=_tied, **kind, **EITHER),
         Case("the base holds a stale head, the suspect none", build=_stale_base, **kind, **ACQUITTED),
@@ -400,6 +401,12 @@ def _silent(world: World) -> Models:
         **_tied_models(world),
         "suspect": Folder(tensors | {HEAD: tensors[EMBED]}, config='{"architectures": ["Gemma2ForCausalLM"], "model_type": "gemma2"}'),
     }
+
+
+def _silent_merge(world: World) -> Models:
+    tensors, gemma = world.blend(), '{"architectures": ["Gemma2ForCausalLM"], "model_type": "gemma2"}'
+    parents = {name: Folder(naming.without(world[name], "lm_head"), config=gemma) for name in ALL}
+    return {**parents, "suspect": Folder(tensors | {HEAD: tensors[EMBED]}, config=gemma)}
 
 
 def _untied(world: World) -> Models:
@@ -527,6 +534,33 @@ def _narrower(world: World) -> Tensors:
 def _goliath(world: World) -> Tensors:
     layers = _count(world["base"])
     return world["base"] | naming.only(world["donor"], rf"layers\.({'|'.join(map(str, range(layers // 2, layers)))})\.")
+
+
+def _beside_children() -> list[Case]:
+    """Originals beside what was made of them: the zoo has sixty such framings, here are the two plainest and a merge like them."""
+    kind = {"kind": "beside their children", "source": "", "right": ("inconclusive",), "says": (r"order|first",), "worlds": BOTH}
+    return [
+        Case("an original beside a child that left its attention frozen", build=_frozen_child, **kind),
+        Case("an original beside a forged donor", build=_forged_donor, **kind),
+        Case(
+            "attention of the base, MLPs of the donor, no dates",
+            build=_suspect(lambda world: world["base"] | naming.only(world["donor"], "mlp")),
+            **kind,
+        ),
+    ]
+
+
+def _frozen_child(world: World) -> Models:
+    original = world["base"] | naming.only(world["other"], "self_attn")
+    return {"suspect": original, "donor": world["second"] | naming.only(original, "self_attn")}
+
+
+def _forged_donor(world: World) -> Models:
+    base, original = world["base"], world["other"]
+    return {
+        "suspect": original,
+        "donor": {name: (b.double() + (original[name].double() - b.double()) / 0.571).to(b.dtype) for name, b in base.items()},
+    }
 
 
 def _edited() -> list[Case]:

@@ -7,7 +7,7 @@ import torch
 from planting import Tensors
 
 from openworld import naming, packing
-from openworld.case import Case, Models
+from openworld.case import INNOCENT, Case, Models
 from openworld.world import World
 
 PACKED = r"layers\.\d+\..*_proj\.weight$"
@@ -227,6 +227,24 @@ def _fp8() -> list[Case]:
             **{**kind, "worlds": ("experts",)},
         ),
         Case("scales that fit nothing", source="", build=_unfitting, **{**kind, "right": ("inconclusive",), "says": (r"scale",), "read": PACKED}),
+        Case(
+            "scales under a name that nobody knows",
+            source="",
+            build=_otherwise_scaled,
+            **{**kind, "right": ("inconclusive",), "says": (r"scale",), "read": PACKED},
+        ),
+        Case(
+            "every scale NaN",
+            source="https://github.com/vllm-project/vllm/pull/51946",
+            build=_nan_scales,
+            **{**kind, "right": ("inconclusive",), "read": None},
+        ),
+        Case(
+            "fused experts in FP8 without their scales",
+            source="",
+            build=_unscaled_experts,
+            **{**kind, "worlds": ("experts",), "right": INNOCENT, "read": None},
+        ),
         Case("a scale that is NaN", source="", build=_nan_scale, **{**kind, "read": None}),
     ]
 
@@ -243,6 +261,20 @@ def _kv_scales(world: World) -> Models:
 def _unfitting(world: World) -> Models:
     tensors = packing.fp8(world["other"], "one")
     return {"suspect": {name: torch.rand(3, 5) if name.endswith("_scale") else tensor for name, tensor in tensors.items()}}
+
+
+def _otherwise_scaled(world: World) -> Models:
+    return {"suspect": packing.fp8(world["other"], "block", suffix=".weight_other")}
+
+
+def _nan_scales(world: World) -> Models:
+    tensors = packing.fp8(world["other"], "one")
+    return {"suspect": {name: torch.full_like(tensor, torch.nan) if name.endswith("_scale") else tensor for name, tensor in tensors.items()}}
+
+
+def _unscaled_experts(world: World) -> Models:
+    tensors = naming.experts_fused(world["other"])
+    return {"suspect": {name: tensor.to(torch.float8_e4m3fn) if ".experts." in name else tensor for name, tensor in tensors.items()}}
 
 
 def _nan_scale(world: World) -> Models:
