@@ -10,6 +10,8 @@ from openworld.quantised import quantised
 from openworld.recipes import recipes
 from openworld.values import values
 
+TOPICS = {"quantised": quantised, "names": names, "parts": parts, "values": values, "folders": folders, "recipes": recipes}
+"""The cases of every topic, by the module that makes them."""
 TUNING, REPORTING = "tuning", "reporting"
 SEEDS = {
     "planted": {TUNING: 1, REPORTING: 2},
@@ -24,6 +26,7 @@ class Trial(NamedTuple):
     """One case in one world."""
 
     case: Case
+    topic: str
     world: str
     seed: int
 
@@ -40,9 +43,10 @@ class Trial(NamedTuple):
 
 def all_cases() -> list[Case]:
     """The cases of every topic."""
-    return [*quantised(), *names(), *parts(), *values(), *folders(), *recipes()]
+    return [case for cases in TOPICS.values() for case in cases()]
 
 
 def all_trials() -> list[Trial]:
     """Every case in every world that it is tried in, tuning seeds first."""
-    return [Trial(case, world, SEEDS[world][part]) for part in (TUNING, REPORTING) for case in all_cases() for world in case.worlds]
+    cases = [(case, topic) for topic, made in TOPICS.items() for case in made()]
+    return [Trial(case, topic, world, SEEDS[world][part]) for part in (TUNING, REPORTING) for case, topic in cases for world in case.worlds]

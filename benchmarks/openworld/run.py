@@ -23,15 +23,16 @@ ROOT = HERE.parents[1]
 sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests"), str(HERE.parent), str(HERE.parent / "zoo")]
 os.environ |= {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 
-from run import append, closure, stored  # noqa: E402 - the zoo's
+from run import append, stored  # noqa: E402 - the zoo's
 
 from frontdoor import run, say  # noqa: E402
 from mergetrace.configuration import load_schema  # noqa: E402
+from mergetrace.dependencies import Programs  # noqa: E402
 from mergetrace.errors import AuditError  # noqa: E402
 from mergetrace.files import read_json, write_json  # noqa: E402
-from openworld.case import Folder, Grade, grade  # noqa: E402
 from openworld.cases import Trial, all_trials  # noqa: E402
-from openworld.publishing import publish  # noqa: E402
+from openworld.grading import Grade, grade  # noqa: E402
+from openworld.publishing import Folder, publish  # noqa: E402
 from openworld.table import rates, write_readme  # noqa: E402
 from openworld.world import World, world  # noqa: E402
 
@@ -156,21 +157,23 @@ def trials_by_id() -> dict[str, Trial]:
 
 def state(trial: Trial) -> str:
     """A hash of the program and of everything that makes the case."""
-    return hashlib.sha256((program() + builders(trial.case.build.__module__)).encode()).hexdigest()[:16]
+    return hashlib.sha256((program() + builders(trial.topic)).encode()).hexdigest()[:16]
 
 
 @cache
 def program() -> str:
     """A hash of every module that any stage imports."""
-    scripts = ROOT / "scripts"
-    files = [*closure([scripts / f"{stage}.py" for stage in STAGES], scripts), ROOT / "config/config.schema.yaml", ROOT / "tests/inprocess.py"]
+    scripts = Programs(ROOT / "scripts")
+    behind = {ROOT / "scripts" / file for stage in STAGES for file in (f"{stage}.py", *scripts.behind(stage))}
+    files = [*behind, ROOT / "config/config.schema.yaml", ROOT / "tests/inprocess.py"]
     return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(files))).hexdigest()
 
 
 @cache
-def builders(module: str) -> str:
-    """A hash of the module that a case comes from, and of what it makes models with."""
-    files = closure([HERE.parent / (module.replace(".", "/") + ".py")], HERE.parent)
+def builders(topic: str) -> str:
+    """A hash of the module that a topic's cases come from, and of what it makes models with."""
+    benchmarks = Programs(HERE.parent)
+    files = [HERE.parent / file for file in benchmarks.closure([f"openworld/{topic}.py"])]
     others = [ROOT / "tests/planting.py", ROOT / "tests/realmerge.py", HERE.parent / "zoo/trainer.py"]
     return hashlib.sha256(b"".join(path.read_bytes() for path in sorted([*files, *others]))).hexdigest()
 

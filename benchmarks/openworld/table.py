@@ -7,8 +7,8 @@ from typing import Any
 
 from mergetrace.files import write_text
 from mergetrace.probe.intervals import wilson95
-from openworld.case import OUTCOMES, Grade
 from openworld.cases import REPORTING, TUNING, Trial
+from openworld.grading import OUTCOMES, Grade
 
 
 def write_readme(path: Path, trials: Mapping[str, Trial], grades: Mapping[str, Grade], rows: Mapping[str, Any], seconds: float) -> None:

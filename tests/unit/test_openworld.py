@@ -10,8 +10,9 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sys.path[:0] = [str(BENCHMARKS), str(BENCHMARKS / "zoo")]
 
 from openworld import run, table  # noqa: E402
-from openworld.case import Case, grade  # noqa: E402
+from openworld.case import Case  # noqa: E402
 from openworld.cases import REPORTING, TUNING, all_cases, all_trials  # noqa: E402
+from openworld.grading import grade  # noqa: E402
 from openworld.publishing import Folder, publish  # noqa: E402
 from openworld.world import GEOMETRIES, World  # noqa: E402
 
