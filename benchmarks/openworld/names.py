@@ -199,7 +199,7 @@ def _prefixes() -> list[Case]:
             "donor and noise under llm., base under model.",
             source=MINICPM,
             build=_minicpm,
-            **{**kind, "right": ("inconclusive",), "says": (r"noise",), "guilty": True},
+            **{**kind, "right": ("inconclusive",), "says": (r"noise|direction",), "guilty": True},
         ),
         Case("base, donor and suspect each under a prefix of their own", source=MINICPM, build=_three_prefixes, **kind, **ACQUITTED),
         Case(

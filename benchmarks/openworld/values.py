@@ -83,14 +83,14 @@ def _odd() -> list[Case]:
             **GUILTY,
         ),
         Case(
-            "one NaN in the control", build=lambda world: {"suspect": world["other"], "sibling": spoiled(world["sibling"], nan)}, **kind, **ACQUITTED
+            "one NaN in the control", build=lambda world: {"suspect": world["other"], "sibling": spoiled(world["sibling"], nan)}, **{**kind, "says": ()}, **ACQUITTED
         ),
         Case(
             "the donor with one infinity",
             build=_suspect(lambda world: spoiled(world["donor"], inf)),
-            **{**kind, **COPY, "right": ("inconclusive", "copy", "finetune_of_donor")},
+            **{**{**kind, "says": ()}, **COPY, "right": ("inconclusive", "copy", "finetune_of_donor")},
         ),
-        Case("f16 that overflowed, an innocent finetune", build=_suspect(_overflowed), **kind, **ACQUITTED),
+        Case("f16 that overflowed, an innocent finetune", build=_suspect(_overflowed), **{**kind, "says": ()}, **ACQUITTED),
         Case(
             "zeros in place of a tensor, an innocent finetune",
             build=_suspect(lambda world: spoiled(world["other"], 0.0, ...)),
