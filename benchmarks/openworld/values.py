@@ -83,12 +83,15 @@ def _odd() -> list[Case]:
             **GUILTY,
         ),
         Case(
-            "one NaN in the control", build=lambda world: {"suspect": world["other"], "sibling": spoiled(world["sibling"], nan)}, **{**kind, "says": ()}, **ACQUITTED
+            "one NaN in the control",
+            build=lambda world: {"suspect": world["other"], "sibling": spoiled(world["sibling"], nan)},
+            **{**kind, "says": ()},
+            **ACQUITTED,
         ),
         Case(
             "the donor with one infinity",
             build=_suspect(lambda world: spoiled(world["donor"], inf)),
-            **{**{**kind, "says": ()}, **COPY, "right": ("inconclusive", "copy", "finetune_of_donor")},
+            **{**kind, **COPY, "right": ("inconclusive", "copy", "finetune_of_donor")},
         ),
         Case("f16 that overflowed, an innocent finetune", build=_suspect(_overflowed), **{**kind, "says": ()}, **ACQUITTED),
         Case(
