@@ -1,58 +1,58 @@
-"""One open-world case: what is published, what is asked, which answers are right and what must never be said."""
+"""One case: the folders that are published, the answers that would be right, and what must never be said of them."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from world import World
+from planting import Tensors
 
-ACCUSING = ("copy", "merge", "other_merge", "merge_then_trained", "finetune_of_donor")
+from openworld.publishing import Folder
+from openworld.world import World
+
 INNOCENT = ("finetune_of_base", "inconclusive")
-OPEN = ("inconclusive",)
-Spec = dict[str, Any]
+
+Models = dict[str, Folder | Tensors]
 
 
 @dataclass(frozen=True)
 class Case:
-    """A case. make: writes the folders into a World and returns the audit (suspect, base, donors, controls) where it differs from the usual one.
+    """One audit of published folders.
 
-    kind: what it is an example of. source: where somebody published such a thing. verdicts: right answers. named: the donors that an accusing verdict
-    has to name. says: words of which each must stand in the finding's reasons. never: words that must not. error: instead of a verdict, words of the
-    message that refuses the folder. experts: of the world's models. published: dates. settings: further configuration.
+    - kind: what it is an example of; source: the public report that it was built after, or "" where it was thought up here.
+    - build: makes the folders by model's name; models that are offered and not among them are published plainly.
+    - right: verdicts that are right, the best first: with every pattern of `says` in the finding's sentences and, where the verdict accuses,
+      with exactly the parents `named`; for a `merge`, with the donor's share `alpha` where there is one.
+    - tolerated: patterns; an `inconclusive` whose sentences hold one of them gives a true reason.
+    - error: patterns that must all be in the message where a refusal (AuditError) is right. never: patterns that may stand nowhere.
+    - guilty: made of offered models.
+    - read: the share of the suspect's stored parameters that can be compared, or a pattern of those of the base's names that cannot.
+    - may_download: whether fetching files again is advice that helps.
     """
 
-    id: str
+    name: str
     kind: str
     source: str
-    make: Callable[[World], Spec | None]
-    verdicts: tuple[str, ...]
-    named: tuple[str, ...] = ()
+    build: Callable[[World], Models]
+    right: tuple[str, ...] = INNOCENT
     says: tuple[str, ...] = ()
-    never: tuple[str, ...] = ()
+    tolerated: tuple[str, ...] = ()
     error: tuple[str, ...] = ()
-    experts: int = 0
-    published: tuple[tuple[str, str], ...] = ()
+    never: tuple[str, ...] = ()
+    named: tuple[str, ...] = ()
+    guilty: bool = False
+    alpha: float | None = None
+    read: float | str | None = None
+    base: str = "base"
+    donors: tuple[str, ...] = ("donor",)
+    controls: tuple[str, ...] = ("sibling",)
+    published: Mapping[str, str] = field(default_factory=dict)
+    worlds: tuple[str, ...] = ("planted",)
+    may_download: bool = False
 
-    @property
-    def guilty(self) -> bool:
-        """Whether an accusing verdict is among the right ones."""
-        return bool(set(self.verdicts) & set(ACCUSING))
+    def spec(self) -> dict[str, Any]:
+        """The audit, as the configuration has it."""
+        return {"suspect": "suspect", "base": self.base, "donors": list(self.donors), "controls": list(self.controls)}
 
-
-class Cases:
-    """The cases of one kind, added by a decorator."""
-
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
-        self.all: list[Case] = []
-
-    def add(
-        self, source: str, verdicts: tuple[str, ...] = (), **rest: Any
-    ) -> Callable[[Callable[[World], Spec | None]], Callable[[World], Spec | None]]:
-        """Add a case whose function's name is its id."""
-
-        def keep(make: Callable[[World], Spec | None]) -> Callable[[World], Spec | None]:
-            self.all.append(Case(f"{self.kind}/{make.__name__.replace('_', ' ')}", self.kind, source, make, verdicts, **rest))
-            return make
-
-        return keep
+    def offered(self) -> list[str]:
+        """The models of the audit."""
+        return list(dict.fromkeys(["suspect", self.base, *self.donors, *self.controls]))

@@ -1,111 +1,86 @@
-"""How an answer is graded, and the page that says so."""
+"""What an answer is worth, beside the one that would be right."""
 
-from collections import Counter
-from collections.abc import Sequence
-from pathlib import Path
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from case import ACCUSING, Case
+from mergetrace.finding.verdict import ACCUSING
+from openworld.case import Case
 
-from mergetrace.files import write_text
-from mergetrace.probe.intervals import wilson95
-
-Row = dict[str, Any]
-GRADES = ("right", "tolerated", "wrong", "accusation", "traceback")
+OUTCOMES = ("right", "tolerated", "wrong", "accusation", "traceback")
+NOT_OF_A_WHOLE_FOLDER = r"download"
+"""Folders here are whole, as their publishers left them: nobody can mend them by fetching them again."""
 
 
-def grade(case: Case, row: Row) -> tuple[str, str]:
-    """(one of GRADES, why). row: `error` (a message), `traceback`, or `verdict`, `named`, `reasons`.
+@dataclass(frozen=True)
+class Grade:
+    """What an answer is worth (one of OUTCOMES), and what is wrong with it."""
 
-    tolerated: `inconclusive` where more could have been said. accusation: an accusing verdict, or a name, where none is right.
+    outcome: str
+    faults: tuple[str, ...] = ()
+
+
+def grade(case: Case, world: str, answer: Mapping[str, Any], share: float | None = None) -> Grade:
+    """Judge one answer: {"traceback": text}, {"error": message} or {"finding": of verdict.json}.
+
+    share: how much of the suspect can be compared, where the case says so.
     """
-    if "traceback" in row:
-        return "traceback", row["traceback"].strip().splitlines()[-1]
-    if "error" in row:
-        lacking = [word for word in case.error if word.casefold() not in row["error"].casefold()]
-        return ("right", "") if case.error and not lacking else ("wrong", f"refused: {row['error']}")
-    verdict, said = row["verdict"], " ".join(row["reasons"])
-    accused = verdict in ACCUSING and verdict not in case.verdicts
-    if (accused and not case.guilty) or set(row["named"]) - set(case.named) or row["controls"]:
-        return "accusation", f"{verdict}, names {', '.join(row['named']) or 'nobody'}; controls accused: {', '.join(row['controls']) or 'none'}"
-    spoken = [word for word in case.never if word in said]
-    if spoken:
-        return "wrong", f"{verdict}, and says {spoken[0]!r}"
-    if verdict not in case.verdicts or (verdict in ACCUSING and set(row["named"]) != set(case.named)):
-        why = f"{verdict}, names {', '.join(row['named']) or 'nobody'}: {row['reasons'][0] if row['reasons'] else ''}"
-        return ("tolerated" if verdict == "inconclusive" else "wrong"), why
-    lacking = [word for word in case.says if word.casefold() not in said.casefold()]
-    return ("wrong", f"{verdict}, and does not say {lacking[0]!r}") if lacking else ("right", "")
+    if "traceback" in answer:
+        return Grade("traceback", (answer["traceback"].strip().splitlines()[-1],))
+    text = answer["error"] if "error" in answer else " ".join(answer["finding"]["reasons"])
+    said = [f"says {match.group(0)!r}" for pattern in _never(case) if (match := re.search(pattern, text, re.I))]
+    if "error" in answer:
+        missing = [f"its message lacks {pattern!r}" for pattern in case.error if not re.search(pattern, text, re.I)]
+        faults = [*said, *(missing if case.error else ["refused"])]
+        return Grade("wrong", (*faults, text)) if faults else Grade("right")
+    finding = answer["finding"]
+    if accused := accusations(case, finding):
+        return Grade("accusation", (*accused, *said, *finding["reasons"][:1]))
+    return _of_finding(case, world, finding, text, [*said, *_coverage(finding, share)])
 
 
-def write_page(path: Path, graded: Sequence[tuple[Case, int, Row, str, str]], tuning: Sequence[int], reporting: Sequence[int]) -> None:
-    """The page of all cases: (case, seed, row, grade, why)."""
-    text = [
-        "# The open world",
-        "",
-        "Written by `make bench-openworld`; do not edit. Folders, as small as a test needs them, built after public reports of how people publish",
-        "models: other names, fused and packed weights, half-written indexes, infinities, strangers, and originals beside their own children. The",
-        "answer is planted. Nothing was copied from anywhere; the source of each kind stands beside it. Weights are random numbers and random",
-        "finetunes of them.",
-        f"Rules were mended on seeds {_list(tuning)}; seeds {_list(reporting)} only report.",
-        "",
-        "| | " + " | ".join(GRADES) + " | right | accused, of innocents |",
-        "|---|" + "---|" * (len(GRADES) + 2),
-        *(_line(name, [entry for entry in graded if entry[1] in seeds]) for name, seeds in (("reporting", reporting), ("tuning", tuning))),
-        "",
-        "*right*: the best answer, for the true reason. *tolerated*: `inconclusive` where more could have been said. *accusation*: an accusing",
-        "verdict or a name where none is right. Intervals are Wilson's, 95 %.",
-        "",
-        "## By kind",
-        "",
-        "| kind | cases | right | tolerated | wrong |",
-        "|---|---|---|---|---|",
-    ]
-    for kind in dict.fromkeys(case.kind for case, *_ in graded):
-        counts = Counter(grade for case, _, _, grade, _ in graded if case.kind == kind)
-        total, right, tolerated = sum(counts.values()), counts["right"], counts["tolerated"]
-        text.append(f"| {kind} | {total} | {right} | {tolerated} | {total - right - tolerated} |")
-    text += ["", "## Misses", ""]
-    misses = [f"- `{case.id}`, seed {seed}: {grade}. {why}" for case, seed, _, grade, why in graded if grade != "right"]
-    text += [*(misses or ["None."]), "", "## Cases", "", "| case | answer | source |", "|---|---|---|"]
-    seen = {case.id: (case, row) for case, _, row, _, _ in graded}
-    text += [f"| {case.id} | {_answer(row)} | {case.source} |" for case, row in seen.values()]
-    write_text(path, "\n".join([*text, ""]))
+def accusations(case: Case, finding: Mapping[str, Any]) -> list[str]:
+    """Everything in a finding that accuses wrongly: the suspect of what it is not, a model that is no parent, a control."""
+    verdict = finding["verdict"]
+    wrong = [f"{verdict} of an innocent"] if verdict in ACCUSING and not case.guilty and verdict not in case.right else []
+    wrong += [f"names {name}" for name, parent in finding["parents"].items() if parent["named"] and name not in case.named]
+    return wrong + [f"control {name}: {control['verdict']}" for name, control in finding["controls"].items() if control["verdict"] in ACCUSING]
 
 
-def rates(graded: Sequence[tuple[Case, int, Row, str, str]], seeds: Sequence[int]) -> dict[str, Any]:
-    """Of the reporting seeds: cases, right, innocents, accused, with Wilson's 95 % intervals."""
-    own = [entry for entry in graded if entry[1] in seeds]
-    innocents = [entry for entry in own if not entry[0].guilty]
-    right, accused = sum(entry[3] == "right" for entry in own), sum(entry[3] == "accusation" for entry in innocents)
-    return {
-        "cases": len(own),
-        "right": right,
-        "right_ci95": [round(end, 6) for end in wilson95(right, len(own))],
-        "innocents": len(innocents),
-        "accused": accused,
-        "accused_ci95": [round(end, 6) for end in wilson95(accused, len(innocents))],
-    }
+def rights(case: Case, world: str) -> tuple[str, ...]:
+    """The right verdicts. What a really trained innocent shows may lie beyond the limits of an acquittal, as in the zoo."""
+    return (*case.right, "inconclusive") if world == "trained" and not case.guilty and case.right[0] == "finetune_of_base" else case.right
 
 
-def _line(name: str, graded: Sequence[tuple[Case, int, Row, str, str]]) -> str:
-    counts = Counter(grade for *_, grade, _ in graded)
-    found = rates(graded, [entry[1] for entry in graded]) if graded else None
-    if not found:
-        return f"| {name} | " + " | ".join("" for _ in range(len(GRADES) + 2)) + " |"
-    low, high = found["right_ci95"]
-    most = found["accused_ci95"][1]
-    share = f"{found['right'] / found['cases']:.1%} [{low:.1%}, {high:.1%}]"
-    return (
-        f"| {name} seeds | "
-        + " | ".join(str(counts[grade]) for grade in GRADES)
-        + f" | {share} | {found['accused']} of {found['innocents']} (under {most:.1%}) |"
-    )
+def _of_finding(case: Case, world: str, finding: Mapping[str, Any], text: str, faults: list[str]) -> Grade:
+    verdict = finding["verdict"]
+    missing = [f"does not say {pattern!r}" for pattern in case.says if not re.search(pattern, text, re.I)]
+    named = {name for name, parent in finding["parents"].items() if parent["named"]}
+    if verdict in ACCUSING and case.named and named != set(case.named):
+        missing.append(f"names {', '.join(sorted(named)) or 'nobody'} instead of {', '.join(case.named)}")
+    alpha = finding["parents"].get("donor", {}).get("alpha")
+    if verdict == "merge" and case.alpha is not None and (alpha is None or abs(alpha - case.alpha) > 0.01):
+        missing.append(f"the donor's share is {alpha} instead of {case.alpha}")
+    if verdict in rights(case, world) and not faults and not missing:
+        return Grade("right")
+    if verdict not in rights(case, world):
+        expected = " or ".join(case.right) if case.right else "a refusal"
+        faults = [*faults, f"{verdict} instead of {expected}"]
+    excused = verdict == "inconclusive" and any(re.search(pattern, text, re.I) for pattern in case.tolerated)
+    said_wrongly = any(fault.startswith("says ") for fault in faults)
+    outcome = "tolerated" if excused and not said_wrongly else "wrong"
+    return Grade(outcome, (*faults, *missing, *finding["reasons"][:2]))
 
 
-def _list(seeds: Sequence[int]) -> str:
-    return " and ".join(map(str, seeds))
+def _coverage(finding: Mapping[str, Any], share: float | None) -> list[str]:
+    if share is None:
+        return []
+    stated = (finding.get("compared") or {}).get("suspect", {}).get("share")
+    if stated is None:
+        return ["does not state what share of the suspect was compared"]
+    return [] if abs(stated - share) <= 0.03 else [f"states that {stated:.1%} of the suspect was compared, and {share:.1%} can be"]
 
 
-def _answer(row: Row) -> str:
-    return "refused" if "error" in row else "traceback" if "traceback" in row else row["verdict"].replace("_", " ")
+def _never(case: Case) -> tuple[str, ...]:
+    return case.never if case.may_download else (*case.never, NOT_OF_A_WHOLE_FOLDER)

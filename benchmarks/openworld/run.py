@@ -1,121 +1,182 @@
-"""Audit folders as people publish them, grade the answers, and write the page and the rates that reports print.
+"""The open-world zoo: folders as people publish them, audited and graded. Writes benchmarks/openworld/README.md and the rates for reports.
 
-Interrupted, it goes on where it was. Exit 1 where an innocent is accused or an audit ends in a traceback.
+Resumable as the zoo is: a finished case is one line of results/openworld/cases.jsonl, valid as long as the program and what makes the case are the
+same; answers are graded anew every time. Ends with 1 where an innocent is accused or an audit dies of a traceback.
 """
 
 import argparse
 import contextlib
 import hashlib
-import json
 import multiprocessing
 import os
 import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests"), str(HERE)]
+sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests"), str(HERE.parent), str(HERE.parent / "zoo")]
+os.environ |= {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 
-import files  # noqa: E402
-import names  # noqa: E402
-import packed  # noqa: E402
-from case import Case  # noqa: E402
-from grading import grade, rates, write_page  # noqa: E402
-from world import World  # noqa: E402
+from run import append, stored  # noqa: E402 - the zoo's
 
 from frontdoor import run, say  # noqa: E402
+from mergetrace.configuration import load_schema  # noqa: E402
+from mergetrace.dependencies import Programs  # noqa: E402
 from mergetrace.errors import AuditError  # noqa: E402
 from mergetrace.files import read_json, write_json  # noqa: E402
-from mergetrace.finding.verdict import ACCUSING  # noqa: E402
+from openworld.cases import Trial, all_trials  # noqa: E402
+from openworld.grading import Grade, grade  # noqa: E402
+from openworld.publishing import Folder, publish  # noqa: E402
+from openworld.table import rates, write_readme  # noqa: E402
+from openworld.world import World, world  # noqa: E402
 
-KINDS = (packed.PACKED, packed.FP8, names.NAMES, names.TWICE, names.HEADS, files.FILES, files.NUMBERS)
-TUNING, REPORTING = (1,), (2, 3)
-"""Seeds: the program was mended on the first; the second only report."""
+STAGES = ("manifest", "plan", "layout", "deltas", "fit", "recipe", "remainder", "reverse", "aggregate", "verdict")
+MODELS = "results/zoo/models"  # families are the zoo's own
+RATES = ROOT / "config/error_rates.json"
 
 
-def all_cases() -> dict[str, Case]:
-    """Every case by its id."""
-    return {case.id: case for kind in KINDS for case in kind.all}
-
-
-def main() -> None:
+def main() -> int:
+    """Run what is not there, write the page, and say whether anybody was wronged."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--results", type=Path, default=ROOT / "results/openworld")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[*TUNING, *REPORTING])
-    parser.add_argument("--only", default="", help="run the cases whose id holds this text, and write no page")
+    parser.add_argument("--only", default="", help="run the cases whose id holds this text, print their grades, and write no page")
+    parser.add_argument("--part", default="", help="tuning or reporting: only these seeds, and no page")
+    parser.add_argument("--keep", action="store_true", help="keep answers of an earlier state of the code")
     arguments = parser.parse_args()
-    cases, log, state = all_cases(), arguments.results / "cases.jsonl", code_state()
-    wanted = [(name, seed) for seed in arguments.seeds for name in cases if arguments.only in name]
-    there = {key: row for key, row in stored(log).items() if row["code"] == state}
-    todo = [key for key in wanted if key not in there]
-    say(f"{len(wanted) - len(todo)} of {len(wanted)} answers are there, {len(todo)} to do")
-    log.parent.mkdir(parents=True, exist_ok=True)
+    log = arguments.results / "cases.jsonl"
+    trials = {trial.id: trial for trial in all_trials() if arguments.only in trial.id and arguments.part in trial.part}
+    rows = {name: row for name, row in stored(log).items() if name in trials and (arguments.keep or row["code"] == state(trials[name]))}
+    todo = [name for name in trials if name not in rows]
+    say(f"{len(rows)} of {len(trials)} cases are there, {len(todo)} to do")
+    for row in answered(todo, arguments.workers):
+        rows[row["case"]["id"]] = row
+        append(log, row)
+    grades = {name: judged(trials[name], rows[name]) for name in trials}
+    partial = bool(arguments.only or arguments.part)
+    if partial:
+        for name, found in grades.items():
+            print(f"{found.outcome:10} {name}" + "".join(f"\n             {fault}" for fault in found.faults))
+    else:
+        seconds = sum(row["cpu_s"] for row in rows.values())
+        write_readme(HERE / "README.md", trials, grades, rows, seconds)
+        write_json(RATES, {**(read_json(RATES) if RATES.exists() else {}), "openworld": rates(trials, grades)})
+        say(f"wrote {HERE / 'README.md'} and {RATES}")
+    wronged = [name for name, found in grades.items() if found.outcome in ("accusation", "traceback")]
+    for name in [] if partial else wronged:
+        say(f"{grades[name].outcome}: {name}: {grades[name].faults[0]}")
+    return 1 if wronged else 0
+
+
+def answered(todo: list[str], workers: int) -> Iterator[dict[str, Any]]:
+    """Make and audit every case; yields rows in the order they finish."""
     started = time.monotonic()
-    with multiprocessing.get_context("spawn").Pool(arguments.workers) as pool, open(log, "a", encoding="utf-8") as kept:
-        for count, (key, row) in enumerate(pool.imap_unordered(answer, todo), 1):
-            there[key] = row | {"case": key[0], "seed": key[1], "code": state}
-            kept.write("\n" + json.dumps(there[key]))  # a line that a kill cut off ends here
-            kept.flush()
+    worlds = {name.split("/", 1)[0] for name in todo}
+    if any(name.startswith("trained") for name in worlds):
+        say("training the families that are missing")
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        pool.map(prepare, sorted(name for name in worlds if name.startswith("trained")), chunksize=1)
+        for count, row in enumerate(pool.imap_unordered(answer, todo), 1):
             if count % 20 == 0:
-                say(f"{count} of {len(todo)}, {(time.monotonic() - started) / count:.1f} s each")
-    graded = [(cases[name], seed, there[name, seed], *grade(cases[name], there[name, seed])) for name, seed in wanted]
-    for case, seed, _, word, why in graded:
-        if word != "right":
-            say(f"{case.id}, seed {seed}: {word}. {why}")
-    found = rates(graded, arguments.seeds)
-    say(f"{found['right']} of {found['cases']} right, {found['accused']} of {found['innocents']} innocents accused")
-    if not arguments.only:
-        write_page(HERE / "README.md", graded, TUNING, REPORTING)
-        everywhere = read_json(ROOT / "config/error_rates.json")
-        write_json(ROOT / "config/error_rates.json", everywhere | {"open world": rates(graded, REPORTING)})
-    if any(word in ("accusation", "traceback") for *_, word, _ in graded):
-        sys.exit(1)
+                say(f"{count} of {len(todo)} cases, {(time.monotonic() - started) / count:.1f} s each")
+            yield row
 
 
-def answer(key: tuple[str, int]) -> tuple[tuple[str, int], dict[str, Any]]:
-    """Write the folders of one case and audit them."""
+def prepare(name: str) -> None:
+    """Train the members of one family that cases need."""
+    family, seed = name.rsplit("-", 1)
+    models = world(family, int(seed), ROOT / MODELS)
+    for model in ("base", "donor", "second", "sibling", "other", "twin", "stranger"):
+        models[model]
+
+
+def answer(name: str) -> dict[str, Any]:
+    """Publish the folders of one case, audit them, keep what came: a finding, a refusal or a traceback."""
+    trial = trials_by_id()[name]
+    started = time.process_time()
+    with tempfile.TemporaryDirectory(prefix="openworld-") as work:
+        came = ask(trial, Path(work), world(trial.world, trial.seed, ROOT / MODELS))
+    return {"case": {"id": name}, "code": state(trial), "answer": came, "cpu_s": time.process_time() - started}
+
+
+def ask(trial: Trial, work: Path, models: World) -> dict[str, Any]:
+    """The answer to one case (see case.grade). work: an empty folder. A case that cannot be made is a defect of ours and raises."""
     import torch  # noqa: PLC0415
     from inprocess import audit  # noqa: PLC0415 - torch
 
     torch.set_num_threads(1)
-    case, seed = all_cases()[key[0]], key[1]
-    torch.manual_seed(seed)
-    with tempfile.TemporaryDirectory(prefix="openworld-") as place, open(os.devnull, "w", encoding="utf-8") as nowhere:
-        world = World(Path(place), seed, case.experts)
-        spec = {"suspect": "suspect", "base": "base", "donors": ["donor"], "controls": ["sibling"], **(case.make(world) or {})}
-        settings = {"published": dict(case.published)} if case.published else {}
-        try:
-            with contextlib.redirect_stderr(nowhere):
-                found = audit(Path(place) / "audit", world.models, spec, **settings, verdict={"accuse_with": list(ACCUSING)[:4]})
-        except AuditError as error:
-            return key, {"error": str(error)}
-        except Exception:
-            return key, {"traceback": traceback.format_exc()}
-    accused = [name for name, control in found["controls"].items() if control["verdict"] in ACCUSING]
-    named = [name for name, parent in found["parents"].items() if parent["named"]]
-    return key, {"verdict": found["verdict"], "named": named, "reasons": found["reasons"], "controls": accused}
+    case = trial.case
+    built = case.build(models)
+    folders = {}
+    for model in case.offered():
+        made = built.get(model)
+        folder = made if isinstance(made, Folder) else Folder(models[model] if made is None else made)
+        folders[model] = publish(work / "models" / model, folder, models.config)
+    settings = {
+        "verdict": {"accuse_with": load_schema(ROOT / "config/config.schema.yaml")["properties"]["verdict"]["properties"]["accuse_with"]["default"]}
+    }
+    try:
+        with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stderr(nowhere):
+            finding = audit(work / "results", folders, case.spec(), published=dict(case.published), **settings)
+    except AuditError as error:
+        return {"error": str(error).replace(str(work), "")}
+    except Exception:
+        return {"traceback": traceback.format_exc().replace(str(work), "")}
+    parents = {name: {key: parent[key] for key in ("named", "alpha")} for name, parent in finding["parents"].items()}
+    controls = {name: {"verdict": control["verdict"]} for name, control in finding["controls"].items()}
+    return {
+        "finding": {
+            "verdict": finding["verdict"],
+            "reasons": finding["reasons"],
+            "compared": finding.get("compared"),
+            "parents": parents,
+            "controls": controls,
+        }
+    }
 
 
-def stored(log: Path) -> dict[tuple[str, int], dict[str, Any]]:
-    """The answers of an earlier run, the last of each."""
-    rows = {}
-    for line in log.read_text(encoding="utf-8").splitlines() if log.exists() else []:
-        with contextlib.suppress(json.JSONDecodeError):
-            row = json.loads(line)
-            rows[row["case"], row["seed"]] = row
-    return rows
+def judged(trial: Trial, row: dict[str, Any]) -> Grade:
+    """The grade of a stored answer."""
+    share = trial.case.read
+    if isinstance(share, str):
+        share = world(trial.world, trial.seed, ROOT / MODELS).share_without(share)
+    return grade(trial.case, trial.world, row["answer"], share)
 
 
-def code_state() -> str:
-    """A hash over the program and these cases."""
-    code = [*sorted((ROOT / "scripts").rglob("*.py")), *sorted(HERE.glob("*.py")), ROOT / "tests/inprocess.py", ROOT / "config/config.schema.yaml"]
-    return hashlib.sha256(b"".join(path.read_bytes() for path in code)).hexdigest()[:16]
+@cache
+def trials_by_id() -> dict[str, Trial]:
+    """All trials by their id."""
+    return {trial.id: trial for trial in all_trials()}
+
+
+def state(trial: Trial) -> str:
+    """A hash of the program and of everything that makes the case."""
+    return hashlib.sha256((program() + builders(trial.topic)).encode()).hexdigest()[:16]
+
+
+@cache
+def program() -> str:
+    """A hash of every module that any stage imports."""
+    scripts = Programs(ROOT / "scripts")
+    behind = {ROOT / "scripts" / file for stage in STAGES for file in (f"{stage}.py", *scripts.behind(stage))}
+    files = [*behind, ROOT / "config/config.schema.yaml", ROOT / "tests/inprocess.py"]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(files))).hexdigest()
+
+
+@cache
+def builders(topic: str) -> str:
+    """A hash of the module that a topic's cases come from, and of what it makes models with."""
+    benchmarks = Programs(HERE.parent)
+    files = [HERE.parent / file for file in benchmarks.closure([f"openworld/{topic}.py"])]
+    others = [ROOT / "tests/planting.py", ROOT / "tests/realmerge.py", HERE.parent / "zoo/trainer.py"]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted([*files, *others]))).hexdigest()
 
 
 if __name__ == "__main__":
-    run(main)
+    run(lambda: sys.exit(main()))

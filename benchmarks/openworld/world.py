@@ -1,135 +1,163 @@
-"""One small world for the open-world cases: a base, its finetunes and a stranger, and folders written as people publish them."""
+"""The models that the cases are made of: a base, its finetunes, a stranger; planted at random, or really trained by the zoo.
 
-import json
-import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+Every world has the same names: `base`, `donor`, `second`, `third` and `sibling` (the control), finetunes of the base each; `other`, the finetune
+that innocent suspects are; `twin`, a finetune that moves as the donor does; `stranger`, of another birth. All but `stranger` in a planted world
+are bf16 numbers, of which `exact` has the float32 numbers from before they were rounded.
+"""
+
+import functools
+import re
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from planting import Tensors, blend, finetuned
 
-Tensors = dict[str, torch.Tensor]
-
-LAYERS, HIDDEN, INNER, VOCABULARY, HEADS, KV_HEADS, EXPERTS = 4, 64, 128, 512, 4, 2, 4
-HEAD = HIDDEN // HEADS
-CONFIG = {
-    "architectures": ["LlamaForCausalLM"],
-    "model_type": "llama",
-    "hidden_size": HIDDEN,
-    "intermediate_size": INNER,
-    "num_hidden_layers": LAYERS,
-    "num_attention_heads": HEADS,
-    "num_key_value_heads": KV_HEADS,
-    "head_dim": HEAD,
-    "vocab_size": VOCABULARY,
-    "tie_word_embeddings": False,
-}
-ATTENTION = {"q_proj": (HIDDEN, HIDDEN), "k_proj": (KV_HEADS * HEAD, HIDDEN), "v_proj": (KV_HEADS * HEAD, HIDDEN), "o_proj": (HIDDEN, HIDDEN)}
-MLP = {"gate_proj": (INNER, HIDDEN), "up_proj": (INNER, HIDDEN), "down_proj": (HIDDEN, INNER)}
+ZOO = Path(__file__).parents[1] / "zoo"
+NAMES = ("base", "donor", "second", "third", "sibling", "other", "twin", "stranger")
+SHARE = 0.571
 
 
-def shapes(experts: int = 0) -> dict[str, tuple[int, ...]]:
-    """The tensors of a small Llama, or of a mixture of experts, by name."""
-    found: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (VOCABULARY, HIDDEN)}
-    for layer in range(LAYERS):
-        place = f"model.layers.{layer}"
-        found |= {f"{place}.self_attn.{name}.weight": shape for name, shape in ATTENTION.items()}
-        if experts:
-            found[f"{place}.mlp.gate.weight"] = (experts, HIDDEN)
-        for expert in range(experts):
-            found |= {f"{place}.mlp.experts.{expert}.{name}.weight": shape for name, shape in MLP.items()}
-        if not experts:
-            found |= {f"{place}.mlp.{name}.weight": shape for name, shape in MLP.items()}
-        found |= {f"{place}.{name}.weight": (HIDDEN,) for name in ("input_layernorm", "post_attention_layernorm")}
-    return found | {"model.norm.weight": (HIDDEN,), "lm_head.weight": (VOCABULARY, HIDDEN)}
+@dataclass(frozen=True)
+class Geometry:
+    """Sizes of a Llama, or of a mixture of experts where `experts` is given."""
 
-
-def born(seed: int, experts: int = 0, dtype: torch.dtype = torch.bfloat16) -> Tensors:
-    """A model with random weights of a plausible size."""
-    random = torch.Generator().manual_seed(seed)
-    noise = {name: torch.randn(shape, generator=random) * 0.02 for name, shape in shapes(experts).items()}
-    return {name: (tensor + 1 if "norm" in name else tensor).to(dtype) for name, tensor in noise.items()}
-
-
-def finetuned(model: Tensors, seed: int, size: float = 0.002, only: Callable[[str], bool] = lambda name: True) -> Tensors:
-    """The model plus independent changes of the tensors that `only` holds of."""
-    random = torch.Generator().manual_seed(seed)
-
-    def changed(name: str, tensor: torch.Tensor) -> torch.Tensor:
-        noise = torch.randn(tensor.shape, generator=random) * size
-        return (tensor.float() + noise).to(tensor.dtype) if only(name) else tensor
-
-    return {name: changed(name, tensor) for name, tensor in model.items()}
-
-
-def blended(base: Tensors, donor: Tensors, share: float = 0.571) -> Tensors:
-    """(1 - share) base + share donor, in float32 with one rounding at the end."""
-    return {name: ((1 - share) * tensor.float() + share * donor[name].float()).to(tensor.dtype) for name, tensor in base.items()}
-
-
-@dataclass
-class World:
-    """The models of one seed, and the folders written of them. `folder`: where."""
-
-    folder: Path
-    seed: int
+    vocabulary: int = 512
+    hidden: int = 96
+    heads: int = 6
+    kv_heads: int = 3
+    wide: int = 192
+    layers: int = 4
     experts: int = 0
-    models: dict[str, Path] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        start = 1000 * self.seed
-        self.base = born(start, self.experts)
-        self.donor, self.second, self.sibling, self.innocent = (finetuned(self.base, start + i) for i in range(1, 5))
-        self.stranger = born(start + 9, self.experts)
-        self.merge = blended(self.base, self.donor)
-
-    def random(self, tensor: torch.Tensor, dtype: torch.dtype, high: int = 256) -> torch.Tensor:
-        """Numbers like codes: random integers below `high` in the shape of `tensor`."""
-        generator = torch.Generator().manual_seed(self.seed + tensor.numel())
-        return torch.randint(0, high, tensor.shape, generator=generator).to(dtype)
-
-    def offer(
-        self,
-        name: str,
-        tensors: Tensors,
-        config: Mapping[str, Any] | None = None,
-        shards: Mapping[str, Tensors] | None = None,
-        files: Mapping[str, str | bytes] | None = None,
-        single: str | None = "model.safetensors",
-    ) -> None:
-        """Write a model's folder. config: beyond CONFIG, None leaves a key out. shards: weight files by name, instead of `single`. files: others."""
-        place = self.folder / "models" / name
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir(parents=True)
-        merged = {key: value for key, value in {**CONFIG, **(config or {})}.items() if value is not None}
-        (place / "config.json").write_text(json.dumps(merged))
-        for shard, held in (shards if shards is not None else {single: tensors} if single else {}).items():
-            (place / shard).parent.mkdir(exist_ok=True)
-            save_file({key: tensor.clone().contiguous() for key, tensor in held.items()}, place / shard)
-        for file, content in (files or {}).items():
-            (place / file).parent.mkdir(exist_ok=True)
-            (place / file).write_bytes(content if isinstance(content, bytes) else content.encode())
-        self.models[name] = place
-
-    def parents(self, change: Callable[[Tensors], Tensors] = lambda tensors: tensors, **written: Any) -> None:
-        """Offer base, donor and sibling, each changed alike."""
-        for name in ("base", "donor", "sibling"):
-            self.offer(name, change(getattr(self, name)), **written)
+    @property
+    def head(self) -> int:
+        """The length of one attention head."""
+        return self.hidden // self.heads
 
 
-def index(shards: Mapping[str, Tensors]) -> str:
-    """The index of these weight files."""
-    return json.dumps({"metadata": {}, "weight_map": {name: shard for shard, tensors in shards.items() for name in tensors}})
+GEOMETRIES = {
+    ("planted", 1): Geometry(),
+    ("planted", 2): Geometry(vocabulary=384, hidden=128, heads=8, kv_heads=4, wide=256, layers=3),
+    ("wide", 1): Geometry(hidden=256, heads=8, kv_heads=4, wide=384, layers=2),
+    ("wide", 2): Geometry(hidden=384, heads=6, kv_heads=3, wide=256, layers=2),
+    ("experts", 1): Geometry(wide=96, layers=3, experts=4),
+    ("experts", 2): Geometry(vocabulary=384, hidden=128, heads=8, kv_heads=4, wide=64, layers=2, experts=6),
+}
 
 
-def in_shards(tensors: Tensors, count: int = 2) -> dict[str, Tensors]:
-    """The tensors in so many files."""
-    names = list(tensors)
-    return {f"model-{i + 1:05}-of-{count:05}.safetensors": {name: tensors[name] for name in names[i::count]} for i in range(count)}
+class World:
+    """The models of one world by name; `config` is their config.json, `geometry` their sizes (None where they were trained)."""
+
+    def __init__(self, name: str, seed: int, cache: Path) -> None:
+        self.name, self.seed, self.cache = name, seed, cache
+        self.geometry = GEOMETRIES.get((name, seed))
+        self.config = _trained_config() if self.geometry is None else llama_config(self.geometry)
+
+    def __getitem__(self, model: str) -> Tensors:
+        """One model as bf16 numbers, by Hugging Face's names; a dictionary of one's own."""
+        return dict(self._stored(model))
+
+    def exact(self, model: str) -> Tensors:
+        """One model in float32, as it was before it was rounded to bf16; of trained ones only `donor` and `other` are kept."""
+        return dict(self._float(model))
+
+    def blend(self, alpha: float = SHARE, of: str = "base", into: str = "donor") -> Tensors:
+        """round((1 - alpha) of + alpha into)."""
+        return blend(self[of], self[into], alpha)
+
+    def share_without(self, pattern: str) -> float:
+        """The share of a model's parameters in tensors whose names do not match."""
+        sizes = {name: tensor.numel() for name, tensor in self._stored("base").items()}
+        return 1 - sum(size for name, size in sizes.items() if re.search(pattern, name)) / sum(sizes.values())
+
+    @functools.lru_cache(maxsize=16)  # noqa: B019 - a world lives as long as the process
+    def _stored(self, model: str) -> Tensors:
+        if self.geometry is None:
+            return _trained(self.cache, self.seed, model)
+        return {name: tensor.bfloat16() for name, tensor in self._float(model).items()}
+
+    @functools.lru_cache(maxsize=16)  # noqa: B019
+    def _float(self, model: str) -> Tensors:
+        if self.geometry is None:
+            return _trained(self.cache, self.seed, f"{model}-f32")
+        number = self.seed * 100 + NAMES.index(model)
+        if model == "base":
+            return random_llama(self.geometry, number)
+        if model == "stranger":
+            return random_llama(self.geometry, number)
+        base = {name: tensor.float() for name, tensor in self._stored("base").items()}
+        if model != "twin":
+            return finetuned(base, number)
+        own, donor = finetuned(base, number, 0.0016), self._stored("donor")
+        return {name: own[name] + 0.6 * (donor[name].float() - tensor) for name, tensor in base.items()}
 
 
-def renamed(tensors: Tensors, change: Callable[[str], str]) -> Tensors:
-    """The tensors under other names."""
-    return {change(name): tensor for name, tensor in tensors.items()}
+@functools.lru_cache(maxsize=2)
+def world(name: str, seed: int, cache: Path) -> World:
+    """A world, made once in a process. cache: where trained families lie."""
+    return World(name, seed, cache)
+
+
+def llama_shapes(geometry: Geometry) -> dict[str, tuple[int, ...]]:
+    """The tensors of a Llama (of a mixture of experts: Mixtral's content under Qwen's names), head not tied."""
+    hidden, keys = geometry.hidden, geometry.kv_heads * geometry.head
+    found: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (geometry.vocabulary, hidden)}
+    for layer in range(geometry.layers):
+        at = f"model.layers.{layer}."
+        found |= {at + f"self_attn.{part}_proj.weight": (rows, hidden) for part, rows in (("q", hidden), ("k", keys), ("v", keys), ("o", hidden))}
+        if geometry.experts:
+            found[at + "mlp.gate.weight"] = (geometry.experts, hidden)
+        mlps = [f"mlp.experts.{expert}." for expert in range(geometry.experts)] or ["mlp."]
+        for mlp in mlps:
+            found |= {at + mlp + f"{part}_proj.weight": (geometry.wide, hidden) for part in ("gate", "up")}
+            found[at + mlp + "down_proj.weight"] = (hidden, geometry.wide)
+        found |= {at + f"{norm}_layernorm.weight": (hidden,) for norm in ("input", "post_attention")}
+    return found | {"model.norm.weight": (hidden,), "lm_head.weight": (geometry.vocabulary, hidden)}
+
+
+def random_llama(geometry: Geometry, seed: int) -> Tensors:
+    """Random weights of a plausible size: sd 0.02, norms near 1; float32."""
+    generator = torch.Generator().manual_seed(seed)
+    noise = {name: torch.randn(shape, generator=generator) * 0.02 for name, shape in llama_shapes(geometry).items()}
+    return {name: tensor + 1 if "norm" in name else tensor for name, tensor in noise.items()}
+
+
+def llama_config(geometry: Geometry) -> dict[str, Any]:
+    """config.json of such a model, as transformers and mergekit read it."""
+    experts = {"num_local_experts": geometry.experts, "num_experts_per_tok": 2} if geometry.experts else {}
+    return {
+        "architectures": ["MixtralForCausalLM" if geometry.experts else "LlamaForCausalLM"],
+        "model_type": "mixtral" if geometry.experts else "llama",
+        "hidden_size": geometry.hidden,
+        "intermediate_size": geometry.wide,
+        "num_hidden_layers": geometry.layers,
+        "num_attention_heads": geometry.heads,
+        "num_key_value_heads": geometry.kv_heads,
+        "vocab_size": geometry.vocabulary,
+        "max_position_embeddings": 128,
+        "rms_norm_eps": 1e-6,
+        "tie_word_embeddings": False,
+        "torch_dtype": "bfloat16",
+        **experts,
+    }
+
+
+def _trained(cache: Path, seed: int, model: str) -> Tensors:
+    """A member of the zoo's family, trained now or taken from the disk."""
+    sys.path[:0] = [] if str(ZOO) in sys.path else [str(ZOO)]
+    from safetensors.torch import load_file  # noqa: PLC0415
+    from trainer import train_family  # noqa: PLC0415 - torch and transformers
+
+    name = model.replace("other", "sibling-b")
+    train_family(cache, "dense", seed, [name])
+    return load_file(cache / f"dense-{seed}" / name / "model.safetensors")
+
+
+def _trained_config() -> dict[str, Any]:
+    sys.path[:0] = [] if str(ZOO) in sys.path else [str(ZOO)]
+    from trainer import configuration  # noqa: PLC0415
+
+    return configuration("dense")

@@ -246,9 +246,12 @@ def test_rebuilt_and_error_rates_are_shown_where_there_are_any():
     rebuild = {"rebuilt": True, "identical": 30, "copied": 4, "differs": 1, "partial": 0, "not_rebuilt": 0, "tensors": 35}
     rebuild |= {"exact_rate": 0.9999, "compared": 1000, "remainder": None, "reason": None}
     rates = {"merge": {"innocents": 120, "false": 0, "ci95": [0.0, 0.031]}}
+    rates["openworld"] = {"innocents": 246, "false": 0, "ci95": [0.0, 0.0154], "cases": 321, "right": 310}
     text = Seen(render(inputs(rebuild=rebuild, error_rates=rates))).text
     assert "34 tensors come back with the suspect’s own sha256, of 35; 1 differs" in text
     assert "0.0 to 3.1" in text
+    assert "any, on folders as people publish them" in text
+    assert "0.0 to 1.5" in text
     assert "none are claimed" in Seen(render(inputs(rebuild={"rebuilt": False, "reason": "No recipe was found."}))).text
 
 

@@ -1,0 +1,1 @@
+"""Folders as people publish them: each made by code with a seed, audited, and graded against the answer that would be right."""

@@ -1,0 +1,52 @@
+"""Every case, and where it is tried."""
+
+from typing import NamedTuple
+
+from openworld.case import Case
+from openworld.folders import folders
+from openworld.names import names
+from openworld.parts import parts
+from openworld.quantised import quantised
+from openworld.recipes import recipes
+from openworld.values import values
+
+TOPICS = {"quantised": quantised, "names": names, "parts": parts, "values": values, "folders": folders, "recipes": recipes}
+"""The cases of every topic, by the module that makes them."""
+TUNING, REPORTING = "tuning", "reporting"
+SEEDS = {
+    "planted": {TUNING: 1, REPORTING: 2},
+    "wide": {TUNING: 1, REPORTING: 2},
+    "experts": {TUNING: 1, REPORTING: 2},
+    "trained": {TUNING: 2, REPORTING: 5},
+}
+"""Rules were fixed on the tuning seeds; the reporting ones are other weights of other sizes, or other trainings."""
+
+
+class Trial(NamedTuple):
+    """One case in one world."""
+
+    case: Case
+    topic: str
+    world: str
+    seed: int
+
+    @property
+    def id(self) -> str:
+        """Unique among all trials."""
+        return f"{self.world}-{self.seed}/{self.case.kind}: {self.case.name}"
+
+    @property
+    def part(self) -> str:
+        """TUNING or REPORTING."""
+        return next(part for part, seed in SEEDS[self.world].items() if seed == self.seed)
+
+
+def all_cases() -> list[Case]:
+    """The cases of every topic."""
+    return [case for cases in TOPICS.values() for case in cases()]
+
+
+def all_trials() -> list[Trial]:
+    """Every case in every world that it is tried in, tuning seeds first."""
+    cases = [(case, topic) for topic, made in TOPICS.items() for case in made()]
+    return [Trial(case, topic, world, SEEDS[world][part]) for part in (TUNING, REPORTING) for case, topic in cases for world in case.worlds]
