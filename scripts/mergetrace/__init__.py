@@ -6,6 +6,7 @@ imports from those above it only:
     errors             what can go wrong without being a defect
     files              outputs that appear whole or not at all
     readable           numbers and strangers' text as people read them
+    timestamps         days and moments, one way of writing them
     configuration      the validated configuration
     owner              which Snakemake started a job
     dependencies       which modules a program's result depends on
