@@ -35,7 +35,7 @@ def stated(value: Any, now: datetime | None = None) -> str:
 
 def written(moment: datetime) -> str:
     """An aware moment in UTC, to the second."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return moment.astimezone(UTC).replace(microsecond=0, tzinfo=None).isoformat() + "Z"
 
 
 def span(text: str) -> tuple[datetime, datetime]:
