@@ -19,7 +19,7 @@ def main() -> None:
     pinned = dated(pin(arguments.repo, arguments.revision))
     write_json(arguments.output, pinned.as_json())
     say(f"{pinned.repo}: {pinned.revision} is commit {pinned.commit}, {len(pinned.files)} files of {sum(pinned.sizes.values()) / 1e9:.3f} GB")
-    say(f"{pinned.repo}: {told(None, pinned.published) or 'the Hub says nothing of when it was published'}")
+    say(f"{pinned.repo}: published {told(None, pinned.published) or 'at a time of which the Hub says nothing'}")
     for remark in pinned.remarks:
         say(remark)
 

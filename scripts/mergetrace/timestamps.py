@@ -49,14 +49,14 @@ def span(text: str) -> tuple[datetime, datetime]:
 
 
 def told(day: str | None, hub: Mapping[str, str | None] | None) -> str:
-    """When a model was published, and who says so, in a few words; empty where nobody does.
+    """When a model was published, and who says so: `2026-05-01 (stated)`; empty where nobody does.
 
     day: the date that was stated. hub: what the Hub lists (a manifest's `published`).
     """
     listed = _listed(hub) if hub else ""
     if day:
-        return f"published {_readable(day)} (stated{'; Hub: ' + listed if listed else ''})"
-    return f"published {_readable(hub['first'])} (Hub: {listed})" if hub and hub["first"] else ""
+        return f"{day[:10]} (stated{'; Hub: ' + listed if listed else ''})"
+    return f"{hub['first'][:10]} (Hub: {listed})" if hub and hub["first"] else ""
 
 
 def _listed(hub: Mapping[str, str | None]) -> str:
@@ -64,12 +64,7 @@ def _listed(hub: Mapping[str, str | None]) -> str:
     words = {"first": "weights first", "last": "last changed"}
     if hub["first"] == hub["created"]:
         words = {"created": "repository made", "last": "weights last changed"}
-    return ", ".join(f"{word} {_readable(hub[key])}" for key, word in words.items() if hub[key])
-
-
-def _readable(text: str) -> str:
-    """A day; the time of a moment is for programs."""
-    return text[:10]
+    return ", ".join(f"{word} {hub[key][:10]}" for key, word in words.items() if hub[key])
 
 
 def _parsed(value: Any) -> date | datetime:

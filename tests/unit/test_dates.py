@@ -140,12 +140,12 @@ def test_nonsense_is_refused_in_one_short_line(value, why):
 
 
 def test_dates_in_words_say_who_says_so():
-    assert told("2026-05-01", None) == "published 2026-05-01 (stated)"
+    assert told("2026-05-01", None) == "2026-05-01 (stated)"
     assert told(None, None) == ""
     listed = hub(1, 3, created="2026-04-01T00:00:00Z")["hub"]
-    assert told(None, listed) == "published 2026-05-01 (Hub: weights first 2026-05-01, last changed 2026-05-03)"
-    assert told("2026-04-01", listed) == "published 2026-04-01 (stated; Hub: weights first 2026-05-01, last changed 2026-05-03)"
-    assert told(None, UNKNOWN_LAST["hub"]) == "published 2026-05-10 (Hub: repository made 2026-05-10)"
+    assert told(None, listed) == "2026-05-01 (Hub: weights first 2026-05-01, last changed 2026-05-03)"
+    assert told("2026-04-01", listed) == "2026-04-01 (stated; Hub: weights first 2026-05-01, last changed 2026-05-03)"
+    assert told(None, UNKNOWN_LAST["hub"]) == "2026-05-10 (Hub: repository made 2026-05-10)"
 
 
 def test_a_stated_date_stands_in_the_finding_as_stated(tmp_path):

@@ -15,7 +15,7 @@ from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_st
 
 from mergetrace import __version__
 from mergetrace.models.hub import Answer, Pinned, client, patiently
-from mergetrace.timestamps import span, written
+from mergetrace.timestamps import LOWEST, span, written
 
 MAX_TREES = 20  # of the oldest commits are searched for weights
 MAX_PAGES = 20  # of commits are fetched, 50 on each
@@ -23,8 +23,6 @@ MAX_WEIGHTS = 1000  # weight files whose last commit is asked for
 AT_A_TIME = 50  # of them in one request, as the Hub pages them
 NEARLY = timedelta(minutes=1)  # the first commit is made with the repository, and may be dated a moment before it
 BEGINS = timedelta(days=1)  # after the repository: a history that begins later has been written anew
-LOWEST = "2022-03-02T23:29:04Z"
-"""When the Hub began to keep the days on which repositories were made; older ones are all said to be of that day."""
 
 ENDINGS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".h5", ".msgpack")
 STATES = ("training_args", "optimizer", "scheduler", "rng_state", "scaler")
