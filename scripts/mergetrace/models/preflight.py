@@ -108,9 +108,8 @@ def _model(entry: Mapping[str, Any], stated: str | None) -> str:
     claims += [f"{name} {declared[name]}" for name in ("relation", "license") if declared[name]]
     access = "".join(f", {word}" for word in ("private", "gated") if entry.get(word))
     dates = told(stated, entry.get("published"))
-    return (
-        f"{where}, {size(entry['bytes'])}{access}{dates and ', published ' + dates}; its card claims {', '.join(claims) or 'nothing of its origin'}"
-    )
+    since = f", published {dates}" if dates else ""
+    return f"{where}, {size(entry['bytes'])}{access}{since}; its card claims {', '.join(claims) or 'nothing of its origin'}"
 
 
 def _cost(cost: Mapping[str, Any], bandwidth: float) -> str:
