@@ -1,12 +1,14 @@
 """Who was first: stated dates, the Hub's dates, and what follows from both. Nobody is called first whose dates touch the other's."""
 
+import json
 from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
 import yaml
-from inprocess import audit
+from inprocess import SCHEMA, audit, command
 from planting import blend, finetuned, random_model, write_model
 
+from mergetrace.configuration import complete
 from mergetrace.finding.dates import earlier, notes
 from mergetrace.timestamps import stated, told
 
@@ -160,4 +162,19 @@ def test_a_stated_date_stands_in_the_finding_as_stated(tmp_path):
         "base": {"stated": None, "hub": None},
         "donor": {"stated": "2026-05-01", "hub": None},
     }
-    assert earlier(found["published"]["donor"], found["published"]["suspect"]) == (True, "stated")
+    assert found["order"]["donor"]["by"] == "stated"
+
+    # The same models, had they come from the Hub: its dates stand in the manifests.
+    for name, day in (("donor", 1), ("suspect", 9)):
+        path = tmp_path / f"x/{name}.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "published": hub(day)["hub"]}))
+    files = {name: tmp_path / "x" / f"{name}.json" for name in ("summary", "plan", "layout")}
+    given = [part for name, path in files.items() for part in (f"--{name}", path)]
+    manifests = ["--manifests", *(tmp_path / "x" / f"{name}.json" for name in tensors)]
+    limits = complete({"models": {name: {"path": "x"} for name in tensors}, "audits": {"x": spec}}, SCHEMA)["verdict"]
+    judged = ["--thresholds", json.dumps(limits), "--output", tmp_path / "hub.json"]
+    command("verdict", "--audit", "x", *given, *manifests, *judged)
+    again = json.loads((tmp_path / "hub.json").read_text())
+    assert (again["order"]["donor"]["before"], again["order"]["donor"]["by"]) == (True, "hub")
+    assert again["published"]["donor"] == hub(1)
+    assert again["verdict"] == "merge"
