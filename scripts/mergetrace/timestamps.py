@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from mergetrace.readable import visible
-
 EARLIEST = date(2010, 1, 1)
 """Nobody published the weights of a language model before."""
 
@@ -79,4 +77,4 @@ def _parsed(value: Any) -> date | datetime:
 
 
 def _shown(value: Any) -> str:
-    return f"`{visible(' '.join(str(value).split())[:40])}`"
+    return f"`{repr(' '.join(str(value).split())[:40])[1:-1]}`"

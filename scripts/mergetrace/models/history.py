@@ -45,7 +45,8 @@ def dated(pinned: Pinned) -> Pinned:
     """`pinned` with `published` and what must be said of it. Asks a few times; what the Hub does not answer is missing, never an error."""
     if pinned.created is None:
         return replace(pinned, remarks=[f"{pinned.repo}: the Hub does not say when it was made, so its commits' dates are not used either."])
-    created, remarks = span(pinned.created)[0], []
+    made, remarks = written(datetime.fromisoformat(pinned.created)), []
+    created = span(made)[0]
     try:
         commits, whole = _history(pinned)
     except _UnknownError as why:
@@ -59,7 +60,7 @@ def dated(pinned: Pinned) -> Pinned:
             remarks.append(f"{pinned.repo}: when it first held weights is not known ({why}); they count from the day it was made, {_day(created)}.")
     last, remark = _last(pinned, commits, created)
     remarks += [remark] if remark else []
-    if pinned.created != LOWEST:
+    if made != LOWEST:
         early = min(first, last or first)
         if created - early > NEARLY:
             remarks.append(
@@ -68,7 +69,7 @@ def dated(pinned: Pinned) -> Pinned:
             )
         first = max(first, created)
     last = max(last, first, created) if last else None
-    published = {"first": written(first), "last": written(last) if last else None, "created": pinned.created}
+    published = {"first": written(first), "last": written(last) if last else None, "created": made}
     return replace(pinned, remarks=remarks, published=published)
 
 

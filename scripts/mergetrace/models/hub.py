@@ -18,7 +18,6 @@ from mergetrace.models.ranges import HOW_TO_GET_IN, Patience, RangeReader
 from mergetrace.models.safetensors_file import Header, Model, assemble, header_length, parse_header
 from mergetrace.models.strict_json import shown
 from mergetrace.models.weight_files import INDEX_NAME, MAX_INDEX_BYTES
-from mergetrace.timestamps import written
 
 MAX_FILES = 100_000
 MAX_SIZE = 1 << 50  # bytes of one file
@@ -148,7 +147,7 @@ def _checked(repo: str, revision: str, info: Any) -> Pinned:
             raise AuditError(f"{repo}@{revision}: the Hub lists {shown(str(name))} of {shown(str(size))} bytes, which cannot be")
         sha256 = lfs.sha256 if lfs is not None and _is_hex(lfs.sha256, 64) else None
         files[name] = RemoteFile(size, sha256, entry.blob_id if lfs is None and _is_hex(entry.blob_id, 40) else None)
-    created = written(info.created_at) if info.created_at else None
+    created = info.created_at.isoformat() if info.created_at else None
     return Pinned(repo, revision, commit, bool(info.private), bool(info.gated), files, created)
 
 
