@@ -97,7 +97,7 @@ onstart:
 
 
 onsuccess:
-    shell("python scripts/show.py results " + " ".join(AUDITS))
+    shell(" ".join(["python scripts/show.py results", *AUDITS, published_options(config["models"])]))
 
 
 # What went wrong in one line each, below all that Snakemake says of it.

@@ -145,10 +145,15 @@ def roles(wildcards):
     return f"--suspect {audit['suspect']} --bases {' '.join(bases(audit))} --donors {' '.join(audit['donors'])}{controls}"
 
 
-def dates(wildcards):
-    """The command-line options that state when the models of an audit were published."""
-    stated = stated_dates(config, models_of(config["audits"][wildcards.audit]))
+def published_options(models):
+    """The command-line options that state when these models were published."""
+    stated = stated_dates(config, models)
     return " ".join(["--published", *(f"{model}={shlex.quote(day)}" for model, day in stated.items())]) if stated else ""
+
+
+def dates(wildcards):
+    """The same of the models of an audit."""
+    return published_options(models_of(config["audits"][wildcards.audit]))
 
 
 def compared_models(wildcards):

@@ -13,7 +13,7 @@ rule pin:
     resources:
         mem_mb=growing(500),
     params:
-        source=lambda wildcards: config["models"][wildcards.model],
+        source=lambda wildcards: {key: value for key, value in config["models"][wildcards.model].items() if key != "published"},
     message:
         "Pinning {wildcards.model} to a commit"
     shell:

@@ -5,7 +5,9 @@ from pathlib import Path
 
 from frontdoor import run, say
 from mergetrace.files import write_json
+from mergetrace.models.history import dated
 from mergetrace.models.hub import pin
+from mergetrace.timestamps import told
 
 
 def main() -> None:
@@ -14,9 +16,12 @@ def main() -> None:
     parser.add_argument("--revision", required=True, help="branch, tag or commit")
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
-    pinned = pin(arguments.repo, arguments.revision)
+    pinned = dated(pin(arguments.repo, arguments.revision))
     write_json(arguments.output, pinned.as_json())
     say(f"{pinned.repo}: {pinned.revision} is commit {pinned.commit}, {len(pinned.files)} files of {sum(pinned.sizes.values()) / 1e9:.3f} GB")
+    say(f"{pinned.repo}: published {told(None, pinned.published) or 'at a time of which the Hub says nothing'}")
+    for remark in pinned.remarks:
+        say(remark)
 
 
 if __name__ == "__main__":

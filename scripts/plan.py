@@ -71,7 +71,8 @@ def main() -> None:
 
 
 def _about(manifest: dict[str, Any]) -> dict[str, Any]:
-    return {**manifest["source"], "bytes": manifest["tensor_bytes"], "tensors": manifest["tensors"], "declared": manifest["declared"]}
+    held = {"bytes": manifest["tensor_bytes"], "tensors": manifest["tensors"]}
+    return {**manifest["source"], **held, "declared": manifest["declared"], "published": manifest.get("published")}
 
 
 def _check_room(folder: Path, needed: int, audit: str) -> None:

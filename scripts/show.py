@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from frontdoor import run
+from frontdoor import key_value, run
 from mergetrace.files import read_json
 from mergetrace.models import preflight
 from mergetrace.readable import visible
@@ -18,6 +18,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("results", type=Path, help="folder of the results")
     parser.add_argument("audits", nargs="*", help="audits to show: the verdict, or the plan where there is none yet")
+    parser.add_argument("--published", type=key_value, nargs="*", default=[], help="NAME=DATE of every model whose date is stated")
     arguments = parser.parse_args()
 
     sys.stdout.reconfigure(errors="replace")
@@ -27,7 +28,7 @@ def main() -> None:
         if verdict.is_file():
             print("\n".join(["", *decorated(lines(read_json(verdict), verdict.with_name("report.html")), colour)]))
         elif plan.is_file():
-            print("\n".join(["", *decorated(preflight.lines(audit, read_json(plan)), colour)]))
+            print("\n".join(["", *decorated(preflight.lines(audit, read_json(plan), dict(arguments.published)), colour)]))
 
 
 def decorated(text: list[tuple[str, str]], colour: bool) -> list[str]:

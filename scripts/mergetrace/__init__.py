@@ -6,6 +6,7 @@ imports from those above it only:
     errors             what can go wrong without being a defect
     files              outputs that appear whole or not at all
     readable           numbers and strangers' text as people read them
+    timestamps         days and moments, one way of writing them
     configuration      the validated configuration
     owner              which Snakemake started a job
     dependencies       which modules a program's result depends on
@@ -25,6 +26,7 @@ models: models as files, in a folder or on the Hub
     tool_traces        what a merging tool wrote beside the weights
     manifest           what a model holds
     hub, ranges        a pinned repository of the Hub, and its bytes by checked ranges
+    history            since when it holds its weights
     fetched, sampled   the bytes of a model on the Hub that are here
     shards, streaming  whole files, resumed and their hash checked; in which order, and on how little disk
     naming, prefixes   one name for a tensor, whatever its writer called it, and whatever stands before that

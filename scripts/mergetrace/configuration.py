@@ -3,13 +3,13 @@
 import copy
 import difflib
 from collections.abc import Iterable, Iterator
-from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
+from mergetrace import timestamps
 from mergetrace.errors import AuditError
 from mergetrace.files import read_yaml
 from mergetrace.readable import shown_path
@@ -26,13 +26,11 @@ def complete(config: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     Raises AuditError naming the key, what was found and the nearest valid name.
     """
     config = copy.deepcopy(config)
-    _write_dates(config)
+    _write_dates(config.get("models"))
     errors = sorted(Draft202012Validator(schema).iter_errors(config), key=lambda error: (len(error.path), str(error.path)))
     if errors:
         raise AuditError(_explain(errors[0]))
     _fill_defaults(config, schema)
-    for name, model in config["models"].items():
-        _check_date(name, model.get("published"))
     for name, audit in config["audits"].items():
         _check_audit(name, audit, config["models"])
         _check_endpoints(name, audit, config["probe"])
@@ -161,26 +159,14 @@ def _check_audit(name: str, audit: dict[str, Any], models: dict[str, Any]) -> No
         raise AuditError(f"configuration: audits.{name}: `{min(twice)}` is both base and donor; give it one role")
 
 
-def _write_dates(config: dict[str, Any]) -> None:
-    """YAML makes dates of what looks like one: back to text."""
-    models = config.get("models")
-    for model in models.values() if isinstance(models, dict) else ():
-        if isinstance(model, dict) and isinstance(model.get("published"), date):
-            model["published"] = model["published"].isoformat()
-
-
-def _check_date(name: str, published: str | None) -> None:
-    """AuditError unless a stated date is a day (or a moment) that has been. Tomorrow's is taken: it may be tomorrow where it was written."""
-    if published is None:
-        return
-    where = f"configuration: models.{name}.published"
-    try:
-        moment = datetime.fromisoformat(published)
-    except ValueError:
-        raise AuditError(f"{where}: {published!r} is no date; write it as 2026-05-01") from None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    if moment > datetime.now(UTC) + timedelta(days=1):
-        raise AuditError(f"{where}: {published} lies in the future; give the day on which the weights were first published")
+def _write_dates(models: Any) -> None:
+    """Write every stated date in one way: YAML reads some as dates, others as text."""
+    for name, source in models.items() if isinstance(models, dict) else ():
+        if isinstance(source, dict) and "published" in source:
+            try:
+                source["published"] = timestamps.stated(source["published"])
+            except ValueError as error:
+                raise AuditError(f"configuration: models.{name}.published: {error}") from None
 
 
 def _check_comparisons(config: dict[str, Any]) -> None:

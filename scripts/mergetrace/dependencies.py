@@ -21,6 +21,7 @@ NO_RESULT_OF: Mapping[str, Mapping[str, str]] = {
     "plan": {
         "mergetrace/readable.py": "words a few lines of plan.json; its numbers stay, and for new words all weights would be read again",
         "mergetrace/models/unread.py": "words of what is printed before anything is read",
+        "mergetrace/timestamps.py": "words the lines of the log that say when models were published; plan.json has the manifests' dates",
     },
     "deltas": {"mergetrace/models/shards.py": "fetched the files, which their hashes vouch for; here it takes away their second names"},
 }

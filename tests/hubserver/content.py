@@ -3,6 +3,7 @@
 import hashlib
 import os
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
@@ -60,7 +61,8 @@ class Repo:
     """A repository: its files now, and what it held at earlier commits.
 
     private, gated: which tokens open it (None: everybody may read). renamed_to: requests are redirected there. announce: what the API says
-    instead of the truth, by file name: {"size": ..., "sha256": ...}.
+    instead of the truth, by file name: {"size": ..., "sha256": ...}. created: when the Hub made it; None where that is not said. dates: of
+    every commit, as whoever pushed it set them; by default each is an hour after the one before, and the first is made with the repository.
     """
 
     files: dict[str, Content]
@@ -71,16 +73,42 @@ class Repo:
     renamed_to: str | None = None
     announce: dict[str, dict] = field(default_factory=dict)
     history: dict[str, dict[str, Content]] = field(default_factory=dict)
+    created: str | None = "2026-06-14T00:00:00.000Z"
+    dates: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.push(self.files)
 
-    def push(self, files: dict[str, Content]) -> str:
-        """A new commit of these files; `main` moves to it."""
+    def push(self, files: dict[str, Content], date: str | None = None) -> str:
+        """A new commit of these files, of that date; `main` moves to it."""
         self.files = files
         self.commit = hashlib.sha1(f"{len(self.history)} {sorted(files)}".encode()).hexdigest()
-        self.history[self.commit] = files
+        start = datetime.fromisoformat(self.created or "2026-06-14T00:00:00.000Z")
+        usual = (start + timedelta(hours=len(self.history))).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+        self.history[self.commit], self.dates[self.commit] = files, date or usual
         return self.commit
+
+    def squash(self, date: str) -> str:
+        """One commit of what is there now, in place of the whole history."""
+        self.history.clear()
+        self.dates.clear()
+        return self.push(self.files, date)
+
+    def log(self, commit: str) -> list[dict]:
+        """The commits up to that one, newest first, as the API lists them."""
+        ids = list(self.history)
+        past = reversed(ids[: ids.index(commit) + 1])
+        return [{"id": i, "title": f"commit {ids.index(i)}", "message": "", "authors": [{"user": "tester"}], "date": self.dates[i]} for i in past]
+
+    def last_commit(self, commit: str, name: str) -> dict:
+        """The newest commit up to that one that changed a file, as the API says it."""
+        log = self.log(commit)
+        changed = next(
+            entry
+            for entry, before in zip(log, [*log[1:], None], strict=True)
+            if before is None or self.history[before["id"]].get(name) != self.history[entry["id"]][name]
+        )
+        return {key: changed[key] for key in ("id", "title", "date")}
 
     def at(self, revision: str) -> tuple[str, dict[str, Content]] | None:
         """The commit and the files of a revision; None for one that is not there."""

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 KINDS = (
+    "403",  # refused
+    "404",  # not offered here
     "429",  # too many requests, with Retry-After
     "500",
     "503",
@@ -29,6 +31,7 @@ KINDS = (
 class Fault:
     """One kind of fault: at `place` (api, resolve, storage), in the requests whose path or file holds `match`, `times` times after `skip`.
 
+    Of the API the path is owner/name/question: revision, commits, paths-info, tree.
     wait: seconds, of a 429's Retry-After.
     """
 

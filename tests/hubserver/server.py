@@ -35,9 +35,9 @@ class Seen:
 class Hub:
     """Serves `repos` (by owner/name) until the `with` block ends. `faults` may be filled at any time; `seen` lists every request."""
 
-    def __init__(self, repos: dict[str, Repo], latency: float = 0.0, rate: float = float("inf")) -> None:
-        """latency: seconds before every reply. rate: bytes per second of one connection."""
-        self.repos, self.latency, self.rate = repos, latency, rate
+    def __init__(self, repos: dict[str, Repo], latency: float = 0.0, rate: float = float("inf"), page: int = 50) -> None:
+        """latency: seconds before every reply. rate: bytes per second of one connection. page: entries of a list in one reply."""
+        self.repos, self.latency, self.rate, self.page = repos, latency, rate, page
         self.faults: list[Fault] = []
         self.seen: list[Seen] = []
         self.signed: dict[int, tuple[str, str, Content]] = {}  # serial -> repository, file name, content
@@ -133,9 +133,9 @@ class _Handler(socketserver.StreamRequestHandler):
             return self._json({"name": "tester", "type": "user"}, "whoami")
         repo = "/".join(parts[2:4] if api else parts[:2])
         rest = parts[4:] if api else parts[2:]
-        name = "/".join(rest[2:]) if not api else repo
+        name = "/".join([repo, *(rest[:1] or ["revision"])]) if api else "/".join(rest[2:])
         self._arrived("api" if api else "resolve", target, repo, name)
-        if self._struck(self.seen.place, repo + "/" + name):
+        if self._struck(self.seen.place, name if api else f"{repo}/{name}"):
             return None
         if (found := self._opened(repo, target)) is None:
             return None
@@ -162,13 +162,27 @@ class _Handler(socketserver.StreamRequestHandler):
         return found
 
     def _about(self, repo: str, found: Repo, commit: str, files: dict[str, Content], rest: list[str], query: dict, body: bytes) -> None:
+        if rest[:1] == ["commits"]:
+            return self._paged(found.log(commit), repo, rest, query)
         entries = [_entry(name, content, found.announce.get(name, {})) for name, content in files.items()]
         if rest[:1] in (["tree"], ["paths-info"]):
-            wanted = json.loads(body or b"{}").get("paths", files) if rest[0] == "paths-info" else files
-            return self._json([_leaf(entry) for entry in entries if entry["rfilename"] in wanted])
+            asked = parse_qs(body.decode()) if rest[0] == "paths-info" else {**query, "paths": list(files)}
+            leaves = [_leaf(entry) for entry in entries if entry["rfilename"] in asked.get("paths", [])]
+            if asked.get("expand") == ["true"]:
+                leaves = [{**leaf, "lastCommit": found.last_commit(commit, leaf["path"])} for leaf in leaves]
+            return self._paged(leaves, repo, rest, query) if rest[0] == "tree" else self._json(leaves)
         siblings = entries if query.get("blobs") else [{"rfilename": entry["rfilename"]} for entry in entries]
         about = {"_id": "0", "id": repo, "modelId": repo, "sha": commit, "siblings": siblings, "private": found.private}
-        return self._json({**about, "gated": "manual" if found.gated else False, "tags": [], "createdAt": "2026-06-14T00:00:00.000Z"})
+        made = {"createdAt": found.created} if found.created else {}
+        return self._json({**about, "gated": "manual" if found.gated else False, "tags": [], **made})
+
+    def _paged(self, entries: list[dict], repo: str, rest: list[str], query: dict) -> None:
+        """One page of a list; where the next one is stands in a Link header."""
+        start, end = int(query.get("cursor", ["0"])[0]), int(query.get("cursor", ["0"])[0]) + self.hub.page
+        place = f"{self.hub.endpoint}/api/models/{repo}/{'/'.join(rest)}"
+        more = "".join(f"&{key}={value[0]}" for key, value in query.items() if key != "cursor")
+        link = {"Link": f'<{place}?cursor={end}{more}>; rel="next"'} if end < len(entries) else {}
+        self._reply(200, json.dumps(entries[start:end]).encode(), {"Content-Type": "application/json", **link})
 
     def _resolve(self, repo: str, found: Repo, commit: str, files: dict[str, Content], name: str) -> None:
         if name not in files:
@@ -212,6 +226,8 @@ class _Handler(socketserver.StreamRequestHandler):
         self.fault = fault.kind if fault else None
         if self.fault == "429":
             self._reply(429, b"", {"Retry-After": str(fault.wait), "RateLimit": f'"resolvers";r=0;t={fault.wait}'})
+        elif self.fault in ("403", "404"):
+            self._reply(int(self.fault), b"not here")
         elif self.fault in ("500", "503"):
             self._reply(int(self.fault), b"busy")
         elif self.fault == "drop":

@@ -1,12 +1,13 @@
 """The configuration: every mistake is answered with the key and what to do."""
 
 import copy
+import json
 from pathlib import Path
 
 import pytest
 import yaml
 
-from mergetrace.configuration import check_vllm, complete, documented_keys, load_schema, models_of
+from mergetrace.configuration import check_vllm, complete, documented_keys, load_schema, models_of, published
 from mergetrace.errors import AuditError
 
 ROOT = Path(__file__).parents[2]
@@ -63,6 +64,9 @@ def test_shipped_configurations_are_valid(path):
         (lambda c: c["audits"]["demo"].update(base="nex"), "`nex` is both base and donor"),
         (lambda c: c["audits"]["demo"].update(base="rio"), "`rio` is audited and offered as a parent"),
         (lambda c: c["probe"].update(temperature=-1), "probe.temperature"),
+        (lambda c: c["models"]["rio"].update(published="soon"), "configuration: models.rio.published: `soon` is no date; give the day"),
+        (lambda c: c["models"]["rio"].update(published="2999-01-01"), "models.rio.published: `2999-01-01` lies in the future"),
+        (lambda c: c["models"]["rio"].update(publish="2026-01-01"), "unknown key `publish` at models.rio; did you mean `published`?"),
         (
             lambda c: c["verdict"].update(min_bit_exact="high") if "verdict" in c else c.update(verdict={"min_bit_exact": "high"}),
             "verdict.min_bit_exact",
@@ -79,6 +83,15 @@ def test_a_mistake_is_named(edit, message):
 def test_a_list_of_bases_is_accepted():
     config = edited(lambda c: c["audits"]["demo"].update(base=["qwen", "tuiuti"], controls=[]))
     assert models_of(complete(config, SCHEMA)["audits"]["demo"]) == ["rio", "qwen", "tuiuti", "nex"]
+
+
+def test_a_date_of_publication_is_kept_in_one_way_of_writing_and_can_be_published():
+    told = yaml.safe_load("{rio: {path: /data/rio, published: 2026-05-01}, qwen: {repo: o/qwen, published: 2026-02-01 10:00:00+02:00}}")
+    config = complete(edited(lambda c: c["models"].update(told)), SCHEMA)
+    assert config["models"]["rio"]["published"] == "2026-05-01"
+    assert config["models"]["qwen"]["published"] == "2026-02-01T08:00:00Z"
+    assert complete(config, SCHEMA) == config
+    assert json.loads(json.dumps(published(config, "demo", ["rio"])))["models"]["rio"]["published"] == "2026-05-01"
 
 
 def test_every_key_is_described_and_documented():

@@ -283,8 +283,11 @@ def day(text):
         (hub("2026-02-01"), hub("2026-01-01", "2026-05-01"), (None, None)),
         # commits carry the date that whoever pushed them wrote; the repository's own is the Hub's
         (hub("2020-01-01", created="2026-04-01"), hub("2026-03-01"), (False, "hub")),
-        # the Hub had the weights before the day that is stated
-        ({**hub("2026-01-01"), "stated": "2026-06-01"}, hub("2026-03-01"), (True, "hub")),
+        # the Hub had the weights before the day that is stated: it is believed of the audited model, and no parent is older than its accuser says
+        (hub("2026-01-15"), {**hub("2026-02-01"), "stated": "2026-01-01"}, (False, "stated")),
+        (hub("2026-03-01"), {**hub("2026-01-01"), "stated": "2026-06-01"}, (False, "hub")),
+        ({**hub("2026-01-01"), "stated": "2026-06-01"}, hub("2026-03-01"), (None, None)),
+        ({**hub("2026-01-01"), "stated": "2026-06-01"}, hub("2026-07-01"), (True, "stated")),
         ({**hub("2026-05-01"), "stated": "2026-01-01"}, hub("2026-03-01"), (True, "stated")),
         (day("2026-01-01T12:00:00+02:00"), day("2026-01-01T11:00:00"), (True, "stated")),
     ],

@@ -285,6 +285,15 @@ def test_a_local_folder_is_shown_by_its_name_only():
     assert ".../rio" in html
 
 
+def test_a_date_of_publication_says_who_says_so():
+    listed = {"first": "2026-05-03T10:00:00Z", "last": "2026-05-04T10:00:00Z", "created": "2026-05-01T10:00:00Z"}
+    dates = {"rio": {"stated": "2026-05-09", "hub": None}, "nex": {"stated": None, "hub": listed}, "qwen": {"stated": None, "hub": None}}
+    text = Seen(render(inputs(verdict=finding() | {"published": dates}))).text
+    assert "2026-05-09 (stated)" in text
+    assert "2026-05-03 (Hub: weights first 2026-05-03, last changed 2026-05-04)" in text
+    assert "not stated" in text
+
+
 def test_100000_slices_stay_a_small_page():
     given = inputs((60, 10, 165))
     assert len(given.tensors) > 100_000

@@ -128,6 +128,11 @@ def test_the_plan_is_said_in_a_few_lines():
     summary |= {"models": {"m": {**model, "declared": declared}}, "differences": ["stored as: m BF16, base F32"], "bandwidth_mbit": 100}
     said = dict(lines("x", {**summary, "cost": {"sample": cost, "full": {**cost, "hub_bytes": 2.4e12, "seconds": 192_000.0}}}))
     assert said["models"] == "m: o/m at 0123456789ab, 800 GB, gated; its card claims base model o/base, license mit"
+    summary["models"]["m"]["published"] = {key: f"2026-05-0{day}T10:00:00Z" for day, key in enumerate(("created", "first", "last"), 1)}
+    dated = {**summary, "cost": {"sample": cost, "full": cost}}
+    listed = "Hub: weights first 2026-05-02, last changed 2026-05-03); its card"
+    assert f"published 2026-05-02 ({listed}" in dict(lines("x", dated))["models"]
+    assert f"published 2026-04-30 (stated; {listed}" in dict(lines("x", dated, {"m": "2026-04-30"}))["models"]
     assert "300 MB in 30,000 requests (282 of the resolver, 0.5 minutes of its quota), 3 minutes at 100 Mbit/s" in said["sample"]
     assert said["sample"].startswith("chosen: 300 MB to read")
     assert "2.4 TB" in said["full"]

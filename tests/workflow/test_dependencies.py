@@ -170,6 +170,7 @@ def test_an_edit_of_any_module_behind_a_rule_is_a_reason_to_redo_it(where, reque
         ("search/trial", "recipe", {"deltas", "fit", "layout"}),
         ("sums/compiling", "deltas", {"layout"}),
         ("readable", "verdict", {"plan", "layout", "deltas", "recipe"}),
+        ("timestamps", "verdict", {"manifest", "plan", "layout", "deltas", "recipe"}),
         ("probe/spoken", "ask", {"template", "plan"}),
         ("report/svg", "render", {"verdict", "aggregate"}),
     ],

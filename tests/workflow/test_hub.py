@@ -47,7 +47,8 @@ def test_preflight_pins_and_reads_headers_only(hub, workplace):
     assert manifest["source"] == {"path": None, "repo": "o/suspect", "revision": "main", "commit": commit, "private": True, "gated": False}
     assert manifest["declared"] == {"base_model": ["o/base"], "relation": None, "license": "mit"}
     assert {file["name"]: file["sha256"] is not None for file in manifest["files"]}["model-00001-of-00002.safetensors"]
-    assert len(hub.requests("api")) == len(NAMES)
+    assert manifest["published"] == dict.fromkeys(("first", "last", "created"), "2026-06-14T00:00:00Z")
+    assert len(hub.requests("api")) == 4 * len(NAMES)  # what is there, its commits, what the oldest held, the weights' last commits
     assert not [path for path in workplace.rglob("*") if path.is_file() and TOKEN in path.read_text(errors="replace")]
 
     # The branch moves: a program that was edited is no reason to look again, asking for it is.
@@ -60,6 +61,22 @@ def test_preflight_pins_and_reads_headers_only(hub, workplace):
     run_snakemake(workplace, "preflight", "--forcerun", "pin", config=CONFIG, env=online(hub, workplace))
     again = json.loads((workplace / "results/models/suspect/manifest.json").read_text())
     assert again["source"]["commit"] == hub.repos["o/suspect"].commit != commit
+
+
+def test_dates_are_shown_before_anything_is_read_and_a_stated_one_pins_nothing_anew(hub, workplace):
+    env = online(hub, workplace)
+    run_snakemake(workplace, "preflight", config=CONFIG, env=env)
+    pinned = (workplace / "results/models/donor/pinned.json").read_bytes()
+    hub.repos["o/donor"].push(dict(hub.repos["o/donor"].files))
+    count = len(hub.seen)
+    config = {**CONFIG, "models": {**CONFIG["models"], "donor": {"repo": "o/donor", "published": "2026-05-01T01:00:00+02:00"}}}
+    run_snakemake(workplace, "preflight", config=config, env=env)
+    done = run_snakemake(workplace, "preflight", "--forcerun", "plan", config=config, env=env)
+    assert (workplace / "results/models/donor/pinned.json").read_bytes() == pinned
+    assert len(hub.seen) == count
+    said = " ".join((done.stdout + done.stderr).split())
+    assert "published 2026-04-30 (stated; Hub: repository made 2026-06-14, weights last changed 2026-06-14)" in said
+    assert "published 2026-06-14 (Hub: repository made 2026-06-14" in said
 
 
 def test_another_revision_is_resolved_again(hub, workplace):
@@ -118,7 +135,7 @@ def test_a_sample_from_the_hub_ends_as_one_from_local_folders_and_costs_what_was
     local["sampling"] = {**config["sampling"], "alpha_se": 0.02}
     run_snakemake(workplace, "results/x/verdict.json", config=local)
     again = json.loads((workplace / "results/x/verdict.json").read_text())
-    assert {**again, "layout": None} == {**verdict, "layout": None}
+    assert {**again, "layout": None, "published": None} == {**verdict, "layout": None, "published": None}
 
 
 def random_bytes(folder):

@@ -1,5 +1,7 @@
 """Run again: what is done stays done, what changed is redone, what was killed is finished, and the answer is the same bytes."""
 
+import datetime
+import json
 import os
 import re
 import shutil
@@ -40,8 +42,8 @@ def finished(tmp_path_factory):
     return workplace
 
 
-def would_run(workplace) -> set[str]:
-    done = run_snakemake(workplace, "--dry-run", config=CONFIG)
+def would_run(workplace, config=CONFIG) -> set[str]:
+    done = run_snakemake(workplace, "--dry-run", config=config)
     table = re.search(r"^job +count\n-+ +-+\n(.*?)^total", done.stdout + done.stderr, flags=re.M | re.S)
     return {line.split()[0] for line in table[1].splitlines()} if table else set()
 
@@ -64,6 +66,19 @@ def test_editing_fit_redoes_fit_and_what_follows_and_reads_no_weights(finished):
         assert would_run(finished) == {"fit", "recipe", "remainder", "reverse", "aggregate", "coverage", "verdict", "render", "pack", "index", "all"}
     finally:
         script.write_text(text)
+
+
+def test_stating_a_date_judges_anew_and_reads_nothing(finished):
+    dated = {"path": "models/donor", "published": datetime.date(2026, 5, 1)}
+    config = {**CONFIG, "models": {**CONFIG["models"], "donor": dated}}
+    assert would_run(finished, config) == {"verdict", "render", "pack", "index", "all"}
+    run_snakemake(finished, VERDICT, config=config)
+    found = json.loads((finished / VERDICT).read_text())
+    assert found["published"]["donor"] == {"stated": "2026-05-01", "hub": None}
+    done = run_snakemake(finished, config={**config, "models": {**config["models"], "donor": {**dated, "published": "May"}}}, check=False)
+    assert "models.donor.published: `May` is no date" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    run_snakemake(finished, config=CONFIG)
 
 
 def test_killed_while_reading_weights_the_next_run_ends_with_the_same_bytes(finished):

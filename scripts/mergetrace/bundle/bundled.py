@@ -5,7 +5,7 @@ TABLES = ("tensors", "controls", "layers", "components", "precision", "coverage"
 OPTIONAL = ("rebuild.json", "rebuild.csv")
 
 _VERIFIER = {
-    "": "errors readable",
+    "": "errors readable timestamps",
     "numerics": "dtypes rounding arithmetic tool_sums",
     "models": "strict_json weight_files safetensors_file sampled weights voting unread",
     "sums": "frames evidence gram gram_arrays recast",

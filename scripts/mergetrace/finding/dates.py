@@ -2,18 +2,21 @@
 
 The Hub gives a span: from the commit in which weight files first appeared to the last that changed one. A parent counts from the end of its span
 and the audited model from the start, so that neither a repository made early nor one that was tidied later turns the order round. The
-auditor may state a day instead; it is believed unless the Hub had the weights before it.
+auditor may state a day instead; it is believed unless the Hub had weights there before it. Then the Hub's span counts, but a parent is even so
+no older than its own accuser says: commits can be dated back, and a repository may have been private.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
-from mergetrace.readable import listing
+from mergetrace import timestamps
 
 Dates = Mapping[str, Any]
-"""Of one model: `stated` (an ISO date, with a time or without, or None) and `hub` (first, last, created, or None; see manifest)."""
+"""Of one model: `stated` (a date as timestamps writes it, or None) and `hub` (first, last, created, or None; see models.history)."""
+
+ALWAYS, NEVER = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -25,22 +28,27 @@ class Span:
     by: str
 
 
-def span(dates: Dates) -> Span | None:
-    """When a model was published; None where nobody says. A stated day is the whole of that day, in any time zone."""
+def span(dates: Dates, parent: bool = False) -> Span | None:
+    """When a model was published, as a parent or as the audited one; None where nobody says. A stated day is the whole of that day in UTC."""
     stated, hub = dates.get("stated"), dates.get("hub")
     if stated and not contradicted(dates):
-        return _stated(stated)
-    if not hub or not hub.get("first") or not hub.get("last"):
+        return Span(*timestamps.span(stated), "stated")
+    if not hub or not (hub.get("first") or hub.get("last")):
         return None
-    created = _moment(hub["created"]) if hub.get("created") else None
-    first, last = (max(_moment(hub[end]), created) if created else _moment(hub[end]) for end in ("first", "last"))
-    return Span(first, max(first, last), "hub")
+    created = timestamps.span(hub["created"])[0] if hub.get("created") else ALWAYS
+    first = timestamps.span(hub["first"])[0] if hub.get("first") else created
+    if hub.get("created") != timestamps.LOWEST:
+        first = max(first, created)
+    last = max(timestamps.span(hub["last"])[1], first, created) if hub.get("last") else NEVER
+    if parent and stated and timestamps.span(stated)[1] > last:
+        return Span(first, timestamps.span(stated)[1], "stated")
+    return Span(first, last, "hub")
 
 
 def contradicted(dates: Dates) -> bool:
-    """Whether the Hub had the weights before the day that was stated."""
+    """Whether the Hub had weights of the model before the day that was stated."""
     stated, hub = dates.get("stated"), dates.get("hub")
-    return bool(stated and hub and hub.get("last") and _moment(hub["last"]) < _stated(stated).first)
+    return bool(stated and hub and hub.get("first") and timestamps.span(hub["first"])[0] < timestamps.span(stated)[0])
 
 
 def earlier(parent: Dates, audited: Dates) -> tuple[bool | None, str | None]:
@@ -49,7 +57,7 @@ def earlier(parent: Dates, audited: Dates) -> tuple[bool | None, str | None]:
     True: its last change is before the other's first appearance. False: it appeared after the other's last change. None: not known, or the
     two spans overlap. by: `hub` where both dates are the Hub's, `stated` where one is the auditor's, None with None.
     """
-    ours, theirs = span(parent), span(audited)
+    ours, theirs = span(parent, parent=True), span(audited)
     if ours is None or theirs is None:
         return None, None
     by = "hub" if ours.by == theirs.by == "hub" else "stated"
@@ -66,8 +74,8 @@ def said(name: str, dates: Dates) -> str:
     if found.by == "stated":
         return f"{name} published {dates['stated']}, as stated by the auditor"
     first, last = (moment.date().isoformat() for moment in (found.first, found.last))
-    changed = "" if first == last else f", last changed {last}"
-    return f"{name} on the Hub since {first}{changed}"
+    changed = "" if first == last or found.last == NEVER else f", last changed {last}"
+    return f"{name} on the Hub since {first}{changed}" + (f" (stated: {dates['stated']})" if dates.get("stated") else "")
 
 
 def ages(audited: str, parents: Iterable[str], dates: Mapping[str, Dates]) -> tuple[dict[str, tuple[bool | None, str | None]], dict[str, str]]:
@@ -78,18 +86,16 @@ def ages(audited: str, parents: Iterable[str], dates: Mapping[str, Dates]) -> tu
 
 
 def notes(dates: Mapping[str, Dates]) -> list[str]:
-    """What is odd about the dates, a sentence each."""
-    odd = [name for name, entry in dates.items() if contradicted(entry)]
-    return [f"The date stated of {listing(odd)} is later than weights that the Hub already had; the Hub's date was used."] if odd else []
+    """What is odd about the stated dates, a sentence each."""
+    return [note for name, entry in dates.items() if (note := _odd(name, entry))]
 
 
-def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def _stated(text: str) -> Span:
-    if len(text) > len("2026-05-01"):
-        return Span(_moment(text), _moment(text), "stated")
-    start = datetime.combine(datetime.fromisoformat(text), time.min, UTC)
-    return Span(start, start + timedelta(days=1) - timedelta(seconds=1), "stated")
+def _odd(name: str, dates: Dates) -> str | None:
+    stated, hub = dates.get("stated"), dates.get("hub")
+    if not stated or not hub:
+        return None
+    if contradicted(dates):
+        return f"{name} is stated to be published on {stated[:10]}, but the Hub lists it from {hub['first'][:10]}: the Hub's dates were used."
+    if hub.get("last") and timestamps.span(stated)[1] < timestamps.span(hub["last"])[0]:
+        return f"{name} is stated to be published on {stated[:10]}; the weights that were read were last changed on the Hub on {hub['last'][:10]}."
+    return None

@@ -2,10 +2,10 @@
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from huggingface_hub import HfApi, constants
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, OfflineModeIsEnabled, RepositoryNotFoundError, RevisionNotFoundError
@@ -24,6 +24,7 @@ MAX_SIZE = 1 << 50  # bytes of one file
 FIRST_READ = 1 << 16  # bytes of a shard: holds the header of most shards with fused experts
 MAX_HEADERS = 1 << 30  # bytes of all headers of a model together
 ATTEMPTS = 4
+Answer = TypeVar("Answer")
 BROKEN = "the file is so on the Hub; only its publisher can mend it, or another revision is whole"
 UNPUBLISHED = "the repository does not list them, so only its publisher can add them; name another revision if one has them"
 
@@ -56,6 +57,9 @@ class Pinned:
     private: bool
     gated: bool
     files: Mapping[str, RemoteFile]
+    created: str | None = None  # when the repository was made, as the Hub says
+    published: Mapping[str, str | None] | None = None  # since when its weights are there (see history)
+    remarks: Sequence[str] = ()  # what must be said of that
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -78,36 +82,55 @@ class Pinned:
 
 def from_json(stated: Mapping[str, Any]) -> Pinned:
     """A repository as it was pinned."""
+    if "published" not in stated:  # by an older version of this program
+        stated = {**stated, "remarks": [f"{stated['repo']}: it was pinned before the Hub was asked for dates; `--forcerun pin` asks."]}
     return Pinned(**{**stated, "files": {name: RemoteFile(**file) for name, file in stated["files"].items()}})
 
 
 def pin(repo: str, revision: str) -> Pinned:
     """Resolve a revision to its commit and list the files there, with the user's own token and endpoint (huggingface_hub's usual places)."""
     label = f"{repo}@{revision}"
+    try:
+        info = patiently(lambda: client().model_info(repo, revision=revision, files_metadata=True, timeout=60))
+    except GatedRepoError:
+        raise AuditError(f"{label}: the repository is gated; {HOW_TO_GET_IN}") from None
+    except RevisionNotFoundError:
+        raise AuditError(f"{label}: the repository has no such revision; name a branch, a tag or a commit that is there") from None
+    except RepositoryNotFoundError:
+        raise AuditError(f"{label}: no such repository, or a private one; check the name, and {HOW_TO_GET_IN}") from None
+    except OfflineModeIsEnabled:
+        raise AuditError(f"{label}: HF_HUB_OFFLINE is set, and a model on the Hub needs the network; unset it, or give a local folder") from None
+    except HfHubHTTPError as error:
+        raise AuditError(f"{label}: the Hub answers with status {error.response.status_code}; run again later") from None
+    except Exception as error:  # its HTTP client's own errors, whichever client that is, and replies that are no JSON
+        why = " ".join(str(error).split())[:120] or type(error).__name__
+        raise AuditError(f"{label}: the Hub at {constants.ENDPOINT} cannot be reached or understood ({why}); is there a network?") from None
+    return _checked(repo, revision, info)
+
+
+def client() -> HfApi:
+    """The Hub's own client, with the user's token and endpoint."""
+    return HfApi(library_name="mergetrace", library_version=__version__)
+
+
+def patiently(ask: Callable[[], Answer]) -> Answer:
+    """What the Hub answers; it is asked again where it is busy or does not answer, and the last error goes on where that does not help."""
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            info = HfApi(library_name="mergetrace", library_version=__version__).model_info(repo, revision=revision, files_metadata=True, timeout=60)
-            break
-        except GatedRepoError:
-            raise AuditError(f"{label}: the repository is gated; {HOW_TO_GET_IN}") from None
-        except RevisionNotFoundError:
-            raise AuditError(f"{label}: the repository has no such revision; name a branch, a tag or a commit that is there") from None
-        except RepositoryNotFoundError:
-            raise AuditError(f"{label}: no such repository, or a private one; check the name, and {HOW_TO_GET_IN}") from None
+            return ask()
         except OfflineModeIsEnabled:
-            raise AuditError(f"{label}: HF_HUB_OFFLINE is set, and a model on the Hub needs the network; unset it, or give a local folder") from None
+            raise
         except HfHubHTTPError as error:
             status = error.response.status_code
             if attempt == ATTEMPTS or (status != 429 and status < 500):
-                raise AuditError(f"{label}: the Hub answers with status {status}; run again later") from None
+                raise
             asked = error.response.headers.get("retry-after", "")
             time.sleep(min(60.0, float(asked)) if asked.replace(".", "", 1).isdigit() else 2.0**attempt)
-        except Exception as error:  # its HTTP client's own errors, whichever client that is, and replies that are no JSON
+        except Exception:  # see pin
             if attempt == 2:
-                why = " ".join(str(error).split())[:120] or type(error).__name__
-                raise AuditError(f"{label}: the Hub at {constants.ENDPOINT} cannot be reached or understood ({why}); is there a network?") from None
+                raise
             time.sleep(1)
-    return _checked(repo, revision, info)
+    raise AssertionError("the last attempt returns or raises")
 
 
 def _checked(repo: str, revision: str, info: Any) -> Pinned:
@@ -124,7 +147,8 @@ def _checked(repo: str, revision: str, info: Any) -> Pinned:
             raise AuditError(f"{repo}@{revision}: the Hub lists {shown(str(name))} of {shown(str(size))} bytes, which cannot be")
         sha256 = lfs.sha256 if lfs is not None and _is_hex(lfs.sha256, 64) else None
         files[name] = RemoteFile(size, sha256, entry.blob_id if lfs is None and _is_hex(entry.blob_id, 40) else None)
-    return Pinned(repo, revision, commit, bool(info.private), bool(info.gated), files)
+    created = info.created_at.isoformat() if info.created_at else None
+    return Pinned(repo, revision, commit, bool(info.private), bool(info.gated), files, created)
 
 
 def open_reader(source: Mapping[str, Any], sizes: Mapping[str, int], connections: int, patience: Patience) -> RangeReader:

@@ -111,8 +111,8 @@ def describe_pinned(name: str, pinned: "Pinned", folder: Path, model: Model) -> 
     Shards carry the sha256 that the Hub lists, which is checked only where a whole shard is read.
     """
     shards = [{"name": file, "size": pinned.files[file].size, "sha256": pinned.files[file].sha256} for file in shards_of(model)]
-    notes = _own_notes(pinned.place, model, folder)
-    return _manifest(name, pinned.source, shards, model, folder, notes + loading_notes(pinned.place, list(pinned.files), folder))
+    notes = [*_own_notes(pinned.place, model, folder), *loading_notes(pinned.place, list(pinned.files), folder), *pinned.remarks]
+    return _manifest(name, pinned.source, shards, model, folder, notes) | {"published": pinned.published}
 
 
 def _manifest(name: str, source: dict[str, Any], shards: list[dict[str, Any]], model: Model, folder: Path, notes: list[str]) -> dict[str, Any]:
@@ -120,6 +120,7 @@ def _manifest(name: str, source: dict[str, Any], shards: list[dict[str, Any]], m
     return {
         "model": name,
         "source": source,
+        "published": None,
         "files": [{"name": file, "size": (folder / file).stat().st_size, "sha256": _sha256(folder / file)} for file in small] + shards,
         "tensors": sum(len(header.tensors) for _, header in model),
         "tensor_bytes": sum(tensor.end - tensor.start for _, header in model for tensor in header.tensors.values()),

@@ -11,6 +11,7 @@ from mergetrace.models import unread
 from mergetrace.models.sampling import ranges_of
 from mergetrace.numerics.dtypes import FORMATS
 from mergetrace.readable import count, listing
+from mergetrace.timestamps import told
 
 LATENCY = 0.1  # seconds from a request to its first byte, as assumed for the time; the rest is bandwidth
 RESOLVER_CALLS = 3000  # the Hub's quota per 5 minutes for those without a token; with one it is 5,000 and more
@@ -79,14 +80,14 @@ def differences(plan: pd.DataFrame, manifests: Mapping[str, Mapping[str, Any]]) 
     return said
 
 
-def lines(audit: str, summary: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """(label, text): the plan in a few lines for people. summary: plan.json."""
+def lines(audit: str, summary: Mapping[str, Any], stated: Mapping[str, str] | None = None) -> list[tuple[str, str]]:
+    """(label, text): the plan in a few lines for people. summary: plan.json. stated: dates of publication, by model."""
     compared, left = count(summary["slices"]), count(summary["not_compared"])
     text = [(audit, f"{compared} slices in {len(summary['layers'])} layers will be compared, {left} tensors will not")]
     text += [("", f"{number} x {reason}") for reason, number in list(summary["not_compared_reasons"].items())[:3]]
     for number, (model, coverage) in enumerate(summary.get("compared", {}).items()):
         text.append(("" if number else "compared", unread.said(model, coverage, "will be compared")))
-    text += [("models", f"{model}: {_model(entry)}") for model, entry in summary["models"].items()]
+    text += [("models", f"{model}: {_model(entry, (stated or {}).get(model))}") for model, entry in summary["models"].items()]
     text += [("differ", difference) for difference in summary["differences"]]
     for mode in ("sample", "full"):
         text.append((mode, "chosen: " * (mode == summary["mode"]) + _cost(summary["cost"][mode], summary["bandwidth_mbit"])))
@@ -103,13 +104,15 @@ def _whole(manifest: Mapping[str, Any], views: pd.DataFrame, piece: int) -> dict
     return _transfer(sum(sizes), sum(math.ceil(size / piece) for size in sizes), len(sizes))
 
 
-def _model(entry: Mapping[str, Any]) -> str:
+def _model(entry: Mapping[str, Any], stated: str | None) -> str:
     where = f"{entry['repo']} at {entry['commit'][:12]}" if entry["repo"] else entry["path"]
     declared = entry["declared"]
     claims = [f"base model {listing(declared['base_model'])}"] if declared["base_model"] else []
     claims += [f"{name} {declared[name]}" for name in ("relation", "license") if declared[name]]
     access = "".join(f", {word}" for word in ("private", "gated") if entry.get(word))
-    return f"{where}, {size(entry['bytes'])}{access}; its card claims {', '.join(claims) or 'nothing of its origin'}"
+    dates = told(stated, entry.get("published"))
+    since = f", published {dates}" if dates else ""
+    return f"{where}, {size(entry['bytes'])}{access}{since}; its card claims {', '.join(claims) or 'nothing of its origin'}"
 
 
 def _cost(cost: Mapping[str, Any], bandwidth: float) -> str:

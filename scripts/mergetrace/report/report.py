@@ -14,6 +14,7 @@ from mergetrace.report import figures, maps, report_names, report_tables, side_b
 from mergetrace.report.drilldown import encode
 from mergetrace.report.pages import render
 from mergetrace.report.svg import Picture
+from mergetrace.timestamps import told
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,7 @@ def _contents(inputs: Inputs) -> dict[str, Any]:
         "probe": _probe(inputs, roles),
         "declared": _declared(inputs),
         "source": _source,
+        "published": {model: told(dates["stated"], dates["hub"]) for model, dates in verdict.get("published", {}).items()},
         "packed": Markup(encode(inputs.tensors)),
         "experts": report_tables.expert_rows(maps.expert_cells(inputs.tensors, order)),
         "curves": report_tables.curve_rows(inputs.curves),
