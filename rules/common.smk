@@ -75,7 +75,9 @@ def model_files(model):
     if on_the_hub(model):
         return []
     path = Path(folder(model))
-    return [str(path)] if str(path).startswith(STANDINS) else sorted(str(file) for file in path.iterdir() if file.is_file())
+    if str(path).startswith(STANDINS):
+        return [str(path)]
+    return sorted(str(file) for file in [*path.iterdir(), *path.glob("additional_chat_templates/*.jinja")] if file.is_file())
 
 
 def streamed(audit):
@@ -155,6 +157,15 @@ def glimpsed(wildcards):
     """The models whose layout can be looked at: all of the audit where they are local folders, else none."""
     models = models_of(config["audits"][wildcards.audit])
     return [] if any(map(on_the_hub, models)) else models
+
+
+def identities_beside(model):
+    """The identities, with every spelling, that the audits of a model look for."""
+    audits = [audit for audit in config["audits"].values() if model in models_of(audit)]
+    together = {}
+    for name, spellings in [item for audit in audits for item in audit["identities"].items()]:
+        together[name] = list(dict.fromkeys([*together.get(name, []), *spellings]))
+    return together
 
 
 def of_audit(pattern):

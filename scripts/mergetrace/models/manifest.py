@@ -15,6 +15,7 @@ from pyarrow.json import ParseOptions, ReadOptions, read_json
 
 from mergetrace.errors import AuditError
 from mergetrace.files import whole_folder
+from mergetrace.models.further_templates import copy_templates
 from mergetrace.models.heads import head_facts
 from mergetrace.models.safetensors_file import Header, read_model
 from mergetrace.models.strict_json import parse_object
@@ -55,12 +56,13 @@ TENSORS = pa.schema(
 
 
 def copy_small_files(folder: Path, target: Path) -> None:
-    """Copy the known small files of a model folder to `target` (created). Larger ones than 64 MiB are left behind."""
+    """Copy the known small files of a model folder, and its further chat templates, to `target` (created). Larger ones than 64 MiB stay."""
     with whole_folder(target) as partial:
         for name in SMALL_FILES:
             source = folder / name
             if source.is_file() and source.stat().st_size <= MAX_SMALL_FILE:
                 shutil.copyfile(source, partial / name)
+        copy_templates(folder, partial)
 
 
 def tensor_table(folder: Path) -> "pd.DataFrame":

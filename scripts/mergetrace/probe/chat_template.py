@@ -24,9 +24,9 @@ from mergetrace.probe.conversations import (
     render_all,
     render_one,
 )
-from mergetrace.probe.frames import headers, is_header, is_markup, openings, states_identity, words
 from mergetrace.probe.jinja_sandbox import Rendered
 from mergetrace.probe.stripping import Cut, cut, edits, literals
+from mergetrace.probe.turns import headers, is_header, is_markup, openings, states_identity, words
 from mergetrace.probe.unprinted import unaccounted
 
 AROUND = 80  # characters shown on either side of an injected text

@@ -204,17 +204,14 @@ def _constant(node: Any, known: dict[str, str]) -> str:
         return node.data
     if isinstance(node, nodes.Name):
         return known.get(node.name, GAP)
-    if isinstance(node, nodes.Add):
-        return _constant(node.left, known) + _constant(node.right, known)
-    if isinstance(node, nodes.Concat):
-        return "".join(_constant(part, known) for part in node.nodes)
+    if isinstance(node, (nodes.Add, nodes.Concat)):
+        parts = node.nodes if isinstance(node, nodes.Concat) else (node.left, node.right)
+        return "".join(_constant(part, known) for part in parts)
     try:
         value = node.as_const(nodes.EvalContext(_environment()))
-        return value if isinstance(value, str) else GAP
     except Exception:  # not constant, or a constant that cannot be worked out
-        if isinstance(node, nodes.Filter) and node.node is not None:
-            return _constant(node.node, known)
-        return GAP
+        value = _constant(node.node, known) if isinstance(node, nodes.Filter) and node.node is not None else GAP
+    return value if isinstance(value, str) else GAP
 
 
 def _one_line(text: str) -> str:

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from mergetrace.probe.conversations import SYSTEM, USER, Chats, conversation
-from mergetrace.probe.frames import words
 from mergetrace.probe.jinja_sandbox import Rendered
 from mergetrace.probe.stripping import Cut
+from mergetrace.probe.turns import words
 
 MOST = 400  # messages tried
 MOST_FOUND = 20  # different texts told
@@ -52,7 +52,7 @@ def chats(tried: Sequence[str]) -> Chats:
 def found(tried: Sequence[str], shipped: Mapping[str, Rendered], rendered: Mapping[str, Rendered], frame: set[str]) -> Found:
     """What the template adds to conversations of one of these messages beyond what it adds to any.
 
-    shipped, rendered: the usual conversations and those of `chats`; frame: role headers, as mergetrace.probe.frames knows them.
+    shipped, rendered: the usual conversations and those of `chats`; frame: role headers, as mergetrace.probe.turns knows them.
     """
     texts: dict[tuple[str, str], list[tuple[str, str]]] = {}
     cuts: list[Cut] = []

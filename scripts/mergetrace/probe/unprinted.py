@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mergetrace.probe.frames import states_identity, words
 from mergetrace.probe.identity import mentions
 from mergetrace.probe.jinja_sandbox import GAP, Rendered, Source
+from mergetrace.probe.turns import states_identity, words
 
 MOST = 50  # texts told of one template
 MAX_TEXT = 1_000  # characters of one
