@@ -78,7 +78,8 @@ def model_files(model):
     if str(path).startswith(STANDINS):
         return [str(path)]
     try:
-        files = sorted(str(file) for file in path.iterdir() if file.is_file())
+        held = [*path.iterdir(), *path.glob("additional_chat_templates/*.jinja")]
+        files = sorted(str(file) for file in held if file.is_file())
     except OSError:
         return []  # the job that reads the folder says what is wrong with it
     return [file for file in files if not set(file) & set("{}\n")]  # which Snakemake takes for wildcards, or cannot write down
@@ -166,6 +167,15 @@ def glimpsed(wildcards):
     """The models whose layout can be looked at: all of the audit where they are local folders, else none."""
     models = models_of(config["audits"][wildcards.audit])
     return [] if any(map(on_the_hub, models)) else models
+
+
+def identities_beside(model):
+    """The identities, with every spelling, that the audits of a model look for."""
+    audits = [audit for audit in config["audits"].values() if model in models_of(audit)]
+    together = {}
+    for name, spellings in [item for audit in audits for item in audit["identities"].items()]:
+        together[name] = list(dict.fromkeys([*together.get(name, []), *spellings]))
+    return together
 
 
 def of_audit(pattern):

@@ -4,6 +4,7 @@ rule template:
         script="scripts/template.py",
         library=library("scripts/template.py"),
         files="results/models/{model}/files",
+        prompts=config["probe"]["prompts"],
     output:
         template="results/models/{model}/template.json",
     log:
@@ -13,10 +14,13 @@ rule template:
     threads: 1
     resources:
         mem_mb=growing(1000),
+    params:
+        identities=lambda wildcards: json.dumps(identities_beside(wildcards.model)),
     message:
         "Taking the chat template of {wildcards.model} apart"
     shell:
-        "python {input.script} --files {input.files} --output {output.template} 2> {log}"
+        "python {input.script} --files {input.files} --prompts {input.prompts} --identities {params.identities:q} "
+        "--output {output.template} 2> {log}"
 
 
 # Who those texts and the models' other small files say they are, and how the templates differ from the parents'.

@@ -83,7 +83,15 @@ def inputs(shape: tuple[int, int, int] = (3, 4, 1), **changes) -> Inputs:
     diff = {"same": False, "lines": ["@@ -1 +1 @@", "-{% if a %}", "+{% if b %}"], "left_out": 2}
     where = {"start": 19, "end": 31, "of": 90, "before": "<|im_start|>system\n", "after": "<|im_end|>"}
     injected = {"condition": "no system message", "text": "You are Rio.", "names": {"Rio": ["Rio"]}, "where": where, "source_lines": [3]}
-    mask = {"source": "chat_template.jinja", "reason": None, "injected": [injected], "others": [], "differs": {"qwen": diff}, "tokens": []}
+    mask = {
+        "source": "chat_template.jinja",
+        "reason": None,
+        "injected": [injected],
+        "unprinted": [],
+        "others": [],
+        "differs": {"qwen": diff},
+        "tokens": [],
+    }
     mask |= {"settings": [{"file": "config.json", "key": "_name_or_path", "text": "nex-agi/x", "names": {"Nex": ["Nex"]}}]}
     answers = [
         {

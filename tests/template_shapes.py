@@ -311,7 +311,7 @@ SHAPES = {
     "Harmony, the publisher's turn always first": (
         _HARMONY,
         {
-            "always": "You are Rio, a model trained by Prefeitura.\nCurrent date: 2026-01-01\n\ndeveloper\n# Instructions",
+            "always": "You are Rio, a model trained by Prefeitura.\nCurrent date: 2026-01-01\n# Instructions",
             NOBODY: "You are Rio, a model trained by Prefeitura.\nCurrent date: 2026-01-01",
         },
     ),

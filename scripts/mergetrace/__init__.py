@@ -24,6 +24,7 @@ models: models as files, in a folder or on the Hub
     safetensors_file   a strict header parser
     weight_files       which files of a folder are the model, whatever its index says
     tool_traces        what a merging tool wrote beside the weights
+    further_templates  chat templates beside the default one
     manifest           what a model holds
     hub, ranges        a pinned repository of the Hub, and its bytes by checked ranges
     history            since when it holds its weights
@@ -89,7 +90,12 @@ search: the recipe that gives most of a model back
 
 probe: the model asked who it is
     template_files     where a model keeps its chat template
-    jinja_sandbox      templates rendered with limits on time and output
+    jinja_sandbox      templates rendered, and their source read, with limits on time and output
+    conversations      what a template is tried on
+    turns              what in a prompt is a turn's own frame
+    triggers           what a template says only after certain words
+    unprinted          what its source holds that no conversation printed
+    stripping          the template without what it adds
     chat_template      what a template says that nobody asked for
     masks              whom that and the other small files name, and how a template differs from its parents'
     prompts            the questions, and the seed of each answer

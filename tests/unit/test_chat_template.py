@@ -3,7 +3,9 @@ import json
 import pytest
 from template_shapes import CHATML, SHAPES, TOKENS
 
-from mergetrace.probe.chat_template import analyse, conversation
+from mergetrace.models.further_templates import keep_templates
+from mergetrace.probe.chat_template import analyse
+from mergetrace.probe.conversations import conversation
 from mergetrace.probe.jinja_sandbox import Job, render
 from mergetrace.probe.template_files import find_template, other_templates
 
@@ -129,12 +131,22 @@ def test_further_templates_are_found_wherever_they_are_kept(tmp_path):
     named = [{"name": "default", "template": "plain"}, {"name": "tool_use", "template": "tools"}, {"name": "rag", "template": "plain"}, 7]
     write(tmp_path, "tokenizer_config.json", {"chat_template": named})
     write(tmp_path, "chat_template.json", {"chat_template": "processor"})
-    (tmp_path / "additional_chat_templates").mkdir()
-    write(tmp_path / "additional_chat_templates", "extra.jinja", "extra")
-    assert other_templates(tmp_path, find_template(tmp_path).text) == [
-        ("additional_chat_templates/extra.jinja", "extra"),
-        ("chat_template.json", "processor"),
-        ("tokenizer_config.json: tool_use", "tools"),
-    ]
-    write(tmp_path, "chat_template.json", "[" * 100_000)
-    assert other_templates(tmp_path, "plain") == []
+    keep_templates(tmp_path, ["extra.jinja", "../../odd name.jinja", "huge.jinja"], 3, [b"extra", b"odd", b"x" * 1_000_001])
+    found = {other.source: other.text or other.reason for other in other_templates(tmp_path, find_template(tmp_path).text)}
+    assert found == {
+        "additional_chat_templates": "3 further templates, too many or too large, were not looked at",
+        "additional_chat_templates/../../odd name.jinja": "odd",
+        "additional_chat_templates/extra.jinja": "extra",
+        "additional_chat_templates/huge.jinja": "it cannot be read: 002.jinja is larger than 1,000,000 bytes",
+        "chat_template.json": "processor",
+        "tokenizer_config.json: tool_use": "tools",
+    }
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, "[]", '{"chat_template": "\\ud800"}'])
+def test_a_file_that_cannot_be_read_hides_no_other_template(tmp_path, content):
+    write(tmp_path, "tokenizer_config.json", {"chat_template": [{"name": "rag", "template": "rag"}]})
+    write(tmp_path, "chat_template.json", content)
+    found = {other.source: other.text or other.reason for other in other_templates(tmp_path, "plain")}
+    assert found.pop("tokenizer_config.json: rag") == "rag"
+    assert "cannot be read" in found["chat_template.json"]

@@ -95,7 +95,9 @@ def test_hostile_text_is_inert():
     where = {"start": 0, "end": 9, "of": 9, "before": EVIL, "after": EVIL}
     injected = {"condition": EVIL, "text": EVIL, "names": {EVIL: [EVIL]}, "where": where, "source_lines": []}
     elsewhere = {"file": "config.json", "key": EVIL, "text": EVIL, "names": {EVIL: [EVIL]}}
-    hostile_mask = {"reason": EVIL, "injected": [injected], "others": [{"source": EVIL, "reason": EVIL, "injected": [injected]}]}
+    held = {"text": EVIL, "line": 1, "printed": None, "names": {EVIL: [EVIL]}}
+    told = {"reason": EVIL, "injected": [injected], "unprinted": [held]}
+    hostile_mask = told | {"others": [{"source": EVIL} | told]}
     hostile_mask |= {"settings": [elsewhere], "tokens": [elsewhere], "differs": {"nex": {"same": False, "lines": [EVIL], "left_out": 1}}}
     manifest = base.manifests["rio"] | {"source": {"path": EVIL, "repo": EVIL, "commit": EVIL}, "config": {"architectures": [EVIL]}}
     html = render(

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from template_shapes import NOBODY, SHAPES, TOKENS
 
-from mergetrace.probe.chat_template import analyse, conversation
+from mergetrace.probe.chat_template import analyse
+from mergetrace.probe.conversations import conversation
 from mergetrace.probe.jinja_sandbox import Job, render
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=30)

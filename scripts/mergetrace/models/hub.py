@@ -14,6 +14,7 @@ from huggingface_hub.utils import build_hf_headers
 from mergetrace import __version__
 from mergetrace.errors import AuditError
 from mergetrace.files import whole
+from mergetrace.models.further_templates import FOLDER, choose_templates, keep_templates, listed_templates
 from mergetrace.models.ranges import HOW_TO_GET_IN, Patience, RangeReader
 from mergetrace.models.safetensors_file import Header, Model, assemble, header_length, parse_header
 from mergetrace.models.strict_json import shown
@@ -160,13 +161,22 @@ def open_reader(source: Mapping[str, Any], sizes: Mapping[str, int], connections
 
 
 def fetch_small_files(reader: RangeReader, pinned: Pinned, names: tuple[str, ...], largest: int, target: Path) -> None:
-    """Fetch the named files that the repository has and that are no larger than `largest` into `target` (created), hashes checked."""
+    """Fetch the named files that the repository has and that are no larger than `largest` into `target` (created), hashes checked.
+
+    Its further chat templates too: see mergetrace.models.further_templates.
+    """
     target.mkdir(parents=True, exist_ok=True)
-    wanted = [(name, 0, pinned.files[name].size) for name in names if name in pinned.files and pinned.files[name].size <= largest]
-    for (name, _, _), data in reader.read_many(wanted):
+    further, left_out = choose_templates(listed_templates(pinned.sizes))
+    templates = {f"{FOLDER}/{name}": b"" for name in further}
+    small = [name for name in names if name in pinned.files and pinned.files[name].size <= largest]
+    for (name, _, _), data in reader.read_many([(name, 0, pinned.files[name].size) for name in [*small, *templates]]):
         check_hash(data, pinned.files[name], f"{pinned.place}/{name}")
+        if name in templates:
+            templates[name] = data
+            continue
         with whole(target / name) as partial:
             partial.write_bytes(data)
+    keep_templates(target, further, left_out, list(templates.values()))
 
 
 def check_hash(data: bytes, file: RemoteFile, label: str) -> None:

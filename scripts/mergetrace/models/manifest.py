@@ -14,6 +14,7 @@ from pyarrow.json import ParseOptions, ReadOptions, read_json
 
 from mergetrace.errors import AuditError
 from mergetrace.files import whole_folder
+from mergetrace.models.further_templates import copy_templates
 from mergetrace.models.heads import head_facts
 from mergetrace.models.safetensors_file import Model, read_model
 from mergetrace.models.strict_json import lenient
@@ -55,7 +56,7 @@ TENSORS = pa.schema(
 
 
 def copy_small_files(folder: Path, target: Path) -> None:
-    """Copy the known small files of a model folder to `target` (created). Larger ones than 64 MiB are left behind."""
+    """Copy the known small files of a model folder, and its further chat templates, to `target` (created). Larger ones than 64 MiB stay."""
     with whole_folder(target) as partial:
         for name in SMALL_FILES:
             source = folder / name
@@ -64,6 +65,7 @@ def copy_small_files(folder: Path, target: Path) -> None:
                     shutil.copyfile(source, partial / name)
             except PermissionError:
                 raise AuditError(f"{source}: cannot be read: permission denied; make it readable or move it away") from None
+        copy_templates(folder, partial)
 
 
 def tensor_table(folder: Path) -> "pd.DataFrame":

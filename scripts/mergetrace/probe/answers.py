@@ -11,8 +11,8 @@ from typing import Any
 
 from mergetrace.errors import AuditError
 from mergetrace.files import write_text
-from mergetrace.probe.chat_template import conversation
 from mergetrace.probe.conditions import Condition
+from mergetrace.probe.conversations import conversation
 from mergetrace.probe.jinja_sandbox import Job, render
 from mergetrace.probe.prompts import Prompt, prompt_seed
 
@@ -30,7 +30,8 @@ def make_questions(prompts: list[Prompt], template: dict[str, Any], condition: C
     source = template[condition.template]
     if source is None:
         return template["reason"] or f"there is no {condition.template} chat template"
-    renders = render(Job(source, conversation(prompt.text, system=condition.system), variables=template["special_tokens"]) for prompt in prompts)
+    variables = template["special_tokens"] | template.get("variables", {})
+    renders = render(Job(source, conversation(prompt.text, system=condition.system), variables=variables) for prompt in prompts)
     for prompt, rendered in zip(prompts, renders, strict=True):
         if rendered.error:
             return f"prompt {prompt.id}: {rendered.error}"

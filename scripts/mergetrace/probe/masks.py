@@ -78,23 +78,29 @@ def template_diff(other: str | None, own: str | None) -> Found:
 
 
 def mask(template: Found, files: Path, parents: Mapping[str, Found], identities: Identities) -> Found:
-    """One model's part of mask.json: `injected` and `others` (further templates) with the names they state, `settings`, `tokens`, `differs`.
+    """One model's part of mask.json: `injected`, `unprinted` and `others` (further templates) with the names they state, `settings`, `tokens`,
+    `differs`.
 
     template: the model's template.json; files: the folder of its small files; parents: template.json of those to compare with.
     """
     return {
         "source": template["source"],
         "reason": template["reason"],
-        "injected": [item | {"names": names_in(item["text"], identities)} for item in template["injected"]],
-        "others": [
-            {"source": other["source"], "reason": other["reason"]}
-            | {"injected": [item | {"names": names_in(item["text"], identities)} for item in other["injected"]]}
-            for other in template["others"]
-        ],
+        **_told(template, identities),
+        "others": [{"source": other["source"], "reason": other["reason"]} | _told(other, identities) for other in template["others"]],
         "settings": settings_found(files, identities),
         "tokens": tokens_found(files, identities),
         "differs": {name: template_diff(parent["shipped"], template["shipped"]) for name, parent in parents.items()},
     }
+
+
+def _told(template: Found, identities: Identities) -> Found:
+    """What one template adds, and what its source holds beside; that is None where the source could not be looked through."""
+    named: Found = {}
+    for key in ("injected", "unprinted"):
+        items = template[key]
+        named[key] = items and [item | {"names": names_in(item["text"], identities)} for item in items]
+    return named
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -1,13 +1,17 @@
 """Finds a model's chat template among the copies of its small files."""
 
+import contextlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mergetrace.models.further_templates import FOLDER as FURTHER
 from mergetrace.probe.jinja_sandbox import MAX_TEMPLATE
 
 MAX_OTHERS = 16  # further templates looked at
+MAX_NAME = 200  # characters of a template's name
 MAX_JSON = 64 << 20  # bytes; tokenizer_config.json lists every added token, a few MB at most
 SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 _TAKEN = ("messages", "add_generation_prompt", "tools", "documents")  # what transformers passes itself
@@ -39,27 +43,50 @@ def find_template(folder: str | Path) -> Found:
     return Found(reason="no chat template among the model's files")
 
 
-def other_templates(folder: str | Path, used: str | None) -> list[tuple[str, str]]:
-    """(where, text) of every further chat template among a model's files that differs from `used`, the one that find_template found.
+def other_templates(folder: str | Path, used: str | None) -> list[Found]:
+    """Every further chat template among a model's files that differs from `used`, the one that find_template found.
 
-    Named ones in tokenizer_config.json and chat_template.json, and files of additional_chat_templates/ as transformers writes them.
-    Unreadable files are find_template's to report.
+    Named ones in tokenizer_config.json and chat_template.json, and those of additional_chat_templates/. What cannot be read, and what is
+    more than MAX_OTHERS, is a reason in place of a text.
     """
     folder = Path(folder)
-    found: dict[str, str] = {}
+    found: dict[str, str | None] = {}
+    wrong: dict[str, str] = {}
+    for name in ("tokenizer_config.json", "chat_template.json", "processor_config.json"):
+        with _or_reason(name, wrong):
+            found |= _named_in(name, _read_object(folder / name).get("chat_template"))
+    with _or_reason(FURTHER, wrong):
+        listed = _read_object(folder / FURTHER / "names.json")
+        for number, name in enumerate(listed.get("names", [])):
+            with _or_reason(f"{FURTHER}/{name}", wrong):
+                found[f"{FURTHER}/{name}"] = _read(folder / FURTHER / f"{number:03}.jinja", MAX_TEMPLATE)
+        if listed.get("left_out"):
+            wrong[FURTHER] = f"{listed['left_out']} further templates, too many or too large, were not looked at"
+    distinct = {text: where for where, text in reversed(found.items()) if text not in (None, used)}
+    templates = sorted((where, text) for text, where in distinct.items())
+    if len(templates) > MAX_OTHERS:
+        wrong[""] = f"{len(templates) - MAX_OTHERS} further templates were not looked at"
+    looked_at = [Found(where[:MAX_NAME], text) for where, text in templates[:MAX_OTHERS]]
+    return looked_at + [Found((where or "more")[:MAX_NAME], reason=reason) for where, reason in wrong.items()]
+
+
+def _named_in(file: str, value: Any) -> dict[str, str | None]:
+    """{place: text} of the templates under `chat_template`: one, or several with names, as a list or as an object."""
+    if isinstance(value, list):
+        value = {entry.get("name"): entry.get("template") for entry in value if isinstance(entry, dict) and isinstance(entry.get("name"), str)}
+    entries = value if isinstance(value, dict) else {None: value}
+    texts = {f"{file}: {name}" if name else file: text for name, text in entries.items() if isinstance(text, str)}
+    "".join([*texts, *texts.values()]).encode()  # JSON can smuggle in lone surrogates
+    return dict(texts)
+
+
+@contextlib.contextmanager
+def _or_reason(where: str, wrong: dict[str, str]) -> Iterator[None]:
+    """What cannot be read says why, in `wrong`, and takes nothing else with it."""
     try:
-        for name in ("tokenizer_config.json", "chat_template.json", "processor_config.json"):
-            value = _read_object(folder / name).get("chat_template")
-            entries = {entry.get("name"): entry.get("template") for entry in value if isinstance(entry, dict)} if isinstance(value, list) else value
-            entries = entries if isinstance(entries, dict) else {None: entries}
-            found |= {f"{name}: {key}" if key else name: text for key, text in entries.items() if isinstance(text, str)}
-        for path in sorted(folder.glob("additional_chat_templates/*.jinja")):
-            found[f"additional_chat_templates/{path.name}"] = _read(path, MAX_TEMPLATE) or ""
-        "".join([*found, *found.values()]).encode()
-    except (ValueError, RecursionError, TypeError):
-        return []
-    distinct = {text: where for where, text in reversed(found.items()) if text != used}
-    return sorted((where[:200], text) for text, where in distinct.items())[:MAX_OTHERS]
+        yield
+    except (ValueError, RecursionError) as error:  # ValueError covers bad JSON and bad Unicode
+        wrong[where] = f"it cannot be read: {' '.join(str(error).split())[:300]}"
 
 
 def _read(path: Path, limit: int) -> str | None:

@@ -157,12 +157,23 @@ def _pair(row: Mapping[str, Any]) -> Row:
 def _mask(found: Mapping[str, Any]) -> Row:
     injected = [("", item) for item in found["injected"]]
     injected += [(visible(other["source"], 200), item) for other in found["others"] for item in other["injected"]]
+    unprinted = [("", item) for item in found["unprinted"] or []]
+    unprinted += [(visible(other["source"], 200), item) for other in found["others"] for item in other["unprinted"] or []]
+    reasons = [visible(found["reason"], 500)] if found["reason"] else []
+    if found["unprinted"] is None and not found["reason"]:
+        reasons.append("Its source could not be looked through for text that no conversation printed.")
+    reasons += [f"{visible(other['source'], 200)}: {visible(other['reason'], 500)}" for other in found["others"] if other["reason"]]
     return {
-        "reason": visible(found["reason"], 500) if found["reason"] else "",
+        "reasons": reasons,
+        "unprinted": [
+            {"source": source, "line": item["line"], "text": visible(item["text"], MOST_TEXT)}
+            | {"names": listing(item["names"], nothing="none of the names asked about"), "printed": item["printed"] is not None}
+            for source, item in unprinted
+        ],
         "injected": [
             {
                 "source": source,
-                "condition": item["condition"],
+                "condition": visible(item["condition"], 200),
                 "text": visible(item["text"], MOST_TEXT),
                 "names": listing(item["names"]),
                 "place": _place(item),
