@@ -27,6 +27,9 @@ models: models as files, in a folder or on the Hub
     hub, ranges        a pinned repository of the Hub, and its bytes by checked ranges
     fetched, sampled   the bytes of a model on the Hub that are here
     shards, streaming  whole files, resumed and their hash checked; in which order, and on how little disk
+    quantization       what a configuration says of quantised weights
+    scales             the scales of FP8 weights, and which numbers each belongs to
+    packed             weights that are packed codes and no numbers: left out, and how many they stand for
     naming, prefixes   one name for a tensor, whatever its writer called it, and whatever stands before that
     heads, tied        what a configuration says of attention heads; heads that are the embedding
     views, doubles     a model's tensors cut into slices; what it holds twice

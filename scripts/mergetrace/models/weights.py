@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mergetrace.errors import AuditError
 from mergetrace.models.safetensors_file import read_into
 from mergetrace.models.sampled import Sampled
-from mergetrace.numerics.dtypes import FORMATS, block_scales, decode, encode
+from mergetrace.numerics.dtypes import BITS, FORMATS, block_scales, decode, decode_scales, encode
 
 Array = NDArray[np.float64]
 View = Mapping[str, Any]
@@ -113,11 +113,11 @@ class Weights:
         if not view["scale_shard"]:
             return None
         scale = self._scale_matrix(*(view[key] for key in ("model", "scale_shard", "scale_dtype", "scale_start", "scale_rows", "scale_cols")))
-        block = view["block_rows"], view["block_cols"]
+        block, skip = (view["block_rows"], view["block_cols"]), view["scale_skip"]
         if not rearranged(view):
-            return block_scales(scale, view["rows"], view["cols"], first, count, block)
+            return block_scales(scale, view["rows"] + skip, view["cols"], first + skip * view["cols"], count, block)
         rows, cols = _places(view, first, count)
-        return scale[np.ix_(rows // block[0], cols // block[1])].reshape(-1)[first % view["cols"] :][:count]
+        return scale[np.ix_((rows + skip) // block[0], cols // block[1])].reshape(-1)[first % view["cols"] :][:count]
 
     def _rounded(self, view: View, first: int, count: int, out: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
         """Stored numbers rounded to the view's own dtype."""
@@ -171,8 +171,8 @@ class Weights:
 
     @lru_cache(maxsize=64)  # noqa: B019 - lives as long as the job
     def _scale_matrix(self, model: str, shard: str, dtype: str, start: int, rows: int, cols: int) -> Array:
-        raw = self._bytes(model, shard, start, rows * cols * FORMATS[dtype].width)
-        return decode(raw, dtype).reshape(rows, cols)
+        raw = self._bytes(model, shard, start, rows * cols * BITS[dtype] // 8)
+        return decode_scales(raw, dtype).reshape(rows, cols)
 
 
 def scaled(values: Array, scales: Array | None) -> Array:
