@@ -35,6 +35,7 @@ models: models as files, in a folder or on the Hub
     views, doubles     a model's tensors cut into slices; what it holds twice
     fused              q, k, v, gate and up cut out of one tensor, and rows in Mistral's own order
     pairing, plan      the same tensor found in every model
+    packed_bytes       whether what is not decoded is the same bytes in two models
     batches            small layers that share a job
     preflight          what comparing will cost, and what differs already
     sampling           which elements are read and which are kept
@@ -112,6 +113,7 @@ finding: numbers turned into words
     dates              when models were published, and which is the older
     accusing, order, verdict  the rules: what accuses, whether the parents came first, which word
     wording            the verdict in plain words
+    undecoded          what is known of the bytes that were not decoded
     lineage            declared beside found, and what an honest card would say
     receipt            the finding as JSON
     gate               when a finding fails a run

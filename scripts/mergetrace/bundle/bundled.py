@@ -1,6 +1,6 @@
 """What an evidence bundle holds, by name: for the code that packs it and for the rule that waits for it."""
 
-FINDINGS = ("verdict.json", "summary.json", "recipes.json", "remainder.json", "plan.json", "layout.json", "report.html")
+FINDINGS = ("verdict.json", "summary.json", "recipes.json", "remainder.json", "plan.json", "layout.json", "packed.json", "report.html")
 TABLES = ("tensors", "controls", "layers", "components", "precision", "coverage", "unpaired")
 OPTIONAL = ("rebuild.json", "rebuild.csv")
 

@@ -9,6 +9,7 @@ from mergetrace import __version__
 from mergetrace.finding.base_choice import candidates, explained
 from mergetrace.finding.dates import ages, notes
 from mergetrace.finding.traces import Case, Decision
+from mergetrace.finding.undecoded import said_of
 from mergetrace.finding.verdict import ACCUSING, decide
 from mergetrace.merging.mergekit_yaml import mergekit_config
 from mergetrace.merging.recipes import from_json
@@ -31,12 +32,14 @@ def compose(
     fetched: Sequence[Mapping[str, Any]] = (),
     layouts: Mapping[str, Mapping[str, Any]] | None = None,
     stated: Mapping[str, str] | None = None,
+    packed: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Judge the suspect and every control by the same rules and state the finding.
 
     summary, plan: summary.json and plan.json; manifests: by model; scores: scores.csv or None where the probe is off.
     fetched: the records of the weight files that were fetched whole. layouts: what layout.json says of the audited models that were looked at.
     stated: dates of publication that the auditor states, by model.
+    packed: packed.json, what is known of bytes that were not decoded.
     """
     suspect, models = summary["suspect"], summary["models"]
     published = {model: {"stated": (stated or {}).get(model), "hub": manifest.get("published")} for model, manifest in manifests.items()}
@@ -48,6 +51,8 @@ def compose(
         dated = ages(model, [*summary["donors"], summary["base"]], published)
         decision = decide(Case(model, summary["base"], numbers, others, thresholds, layout, *dated))
         findings[model] = _finding(decision, numbers, summary["base"], thresholds, (layout or {}).get("layers", {})) | {"layout": _layout(layout)}
+    for model, own in findings.items():
+        own["reasons"] += said_of(packed, model)
     finding = findings.pop(suspect)
     bases = candidates(summary, thresholds)
     finding["reasons"] += [

@@ -22,9 +22,12 @@ CODES = re.compile(
 )
 """How the names of packed codes end; what is before is their module."""
 
+JOINED = re.compile(r"_(blocks|scales?|scale_inv|scale_2|bias|weight_scale|weight_scale_2|packed|qweight|qzeros)$")
+"""What lies in a module that is no module of its own: `gate_up_proj_scales`."""
+
 COMPANION = re.compile(
     r"(?:[._]scale_inv|[._]weight_(?:scales?|scale_2|shape|g_idx|zero_point|global_scale|format)|[._](?:qzeros|g_idx|qscale_weight|scale_weight)"
-    r"|\.q_(?:scale|scale_max|groups|group_map|perm|invperm)|absmax|quant_map|quant_state\.\w{1,64}|\.(?:SCB|suh|svh|SU|SV|mcg|mul1|codebooks?)"
+    r"|\.q_(?:scale|scale_max|groups|group_map|perm|invperm)|absmax|quant_map|quant_state\.\w{1,64}|\.(?:scales|SCB|suh|svh|SU|SV|mcg|mul1|codebooks?|nbits)"
     r"|\.weight\._(?:scale|shift))$"
 )
 """What goes with scaled or packed weights and stands for none of its own."""
@@ -119,8 +122,8 @@ def sort_out(records: Mapping[str, Any], config: Mapping[str, Any]) -> Sorted:
         if len(others) == 1:
             scale_of[name] = others[0]
         else:
-            aside[name] = f"{' and '.join(other.rpartition('.')[2] for other in others)} may both be its scale"
-            aside |= dict.fromkeys(others, "one of two scales of one weight")
+            aside[name] = f"{len(others)} tensors may be its scale"
+            aside |= dict.fromkeys(others, "one of several scales of one weight")
     used = set(scale_of.values())
     quantised = bool(facts or packed or scales)
     doubtful = quantised or any(SCALE_LIKE.search(name) or record.dtype == EXPONENTS for name, record in records.items())
@@ -186,10 +189,13 @@ def _by_module(records: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     """By module what lies directly in it, by the rest of the name: `weight.absmax` and `gate_up_proj_scales` lie one step further in."""
     found: dict[str, dict[str, str]] = {}
     for name in records:
-        for cut in re.finditer(r"\.weight\.|_(?=blocks$|scales?$|scale_inv$|bias$|weight_scale(?:_2)?$|packed$|qweight$|scale_2$|qzeros$)", name):
-            found.setdefault(name[: cut.start()], {})[name[cut.start() + 1 :]] = name
         module, _, leaf = name.rpartition(".")
         found.setdefault(module, {})[leaf] = name
+        module, inner, leaf = name.rpartition(".weight.")
+        if inner:
+            found.setdefault(module, {})["weight." + leaf] = name
+        if cut := JOINED.search(name):
+            found.setdefault(name[: cut.start()], {})[cut[1]] = name
     return found
 
 

@@ -20,12 +20,13 @@ def quantization(raw: Mapping[str, Any], beside: Mapping[str, Any] | None = None
     if said is None:
         return None
     groups = list(_groups(said))
+    method = _method(said)
+    formats = (said.get(key) for key in ("fmt", "format", "quant_algo", "qformat_weight"))
     facts = {
-        "method": _method(said),
+        "method": method,
         "bits": _bits(said, groups),
-        "format": _text(said.get("fmt")) or _text(said.get("format")) or _text(said.get("quant_algo")) or _text(said.get("qformat_weight")),
-        "scale_format": _text(said.get("scale_fmt"))
-        or ("ue8m0" if "mxfp8" in f"{said.get('quant_algo')}{said.get('quant_method')}".lower() else None),
+        "format": next((text for text in map(_text, formats) if text), None),
+        "scale_format": _text(said.get("scale_fmt")) or ("ue8m0" if "mxfp8" in (method or "") else None),
         "experts": _text(raw.get("expert_dtype")) or _text(said.get("expert_dtype")),
         "block": _block(said, groups),
     }
@@ -48,7 +49,7 @@ def _groups(said: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def _method(said: Mapping[str, Any]) -> str | None:
-    method = _text(said.get("quant_method")) or _text(said.get("quant_algo")) or _text(said.get("qformat_weight"))
+    method = next((text for key in ("quant_algo", "quant_method", "qformat_weight") if (text := _text(said.get(key)))), None)
     if method is None and "bits" in said and "group_size" in said:
         return "mlx"  # writes these two and no method
     return method
@@ -91,7 +92,7 @@ def is_block_size(value: Any) -> bool:
 
 
 def _is_bits(value: Any) -> bool:
-    return type(value) in (int, float) and 0 < value <= 16
+    return type(value) in (int, float) and 1 <= value <= 16
 
 
 def _text(value: Any) -> str | None:
