@@ -7,7 +7,7 @@ OPTIONAL = ("rebuild.json", "rebuild.csv")
 _VERIFIER = {
     "": "errors readable",
     "numerics": "dtypes rounding arithmetic tool_sums",
-    "models": "strict_json weight_files safetensors_file sampled weights",
+    "models": "strict_json weight_files safetensors_file sampled scales weights",
     "sums": "frames evidence gram gram_arrays",
     "merging": "facts formulas spheres selections settings recipes",
     "fit": "estimators fits",

@@ -13,8 +13,10 @@ from typing import Any
 from mergetrace.models.scales import SCALED, scale_names, scale_tensors
 from mergetrace.numerics.dtypes import BITS, EXPONENTS, is_decoded
 
-INTEGERS = ("U8", "I8", "U16", "I16", "U32", "I32", "F4", "F6_E2M3", "F6_E3M2")
-"""What codes are packed in. I64 and BOOL hold positions, shapes and masks."""
+INTEGERS = ("U8", "I8", "U16", "I16", "U32", "I32")
+SHORT_FLOATS = ("F4", "F6_E2M3", "F6_E3M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ")
+CODED = (*INTEGERS, *SHORT_FLOATS)
+"""What codes are stored as, those of numbers that are not decoded too. I64 and BOOL hold positions, shapes and masks."""
 
 CODES = re.compile(
     r"(\.qweight|_qweight|\.weight_packed|_packed|_blocks|\.q_weight|\.W_q|\.trellis|\.codes|\.Qidxs|\.B|\.weight\._data|\.weight\._packed"
@@ -43,6 +45,8 @@ ACTIVATIONS = re.compile(
 
 SCALE_LIKE = re.compile(r"scale(?:s|_inv|_weight)?$", re.IGNORECASE)
 """What may be the scale of something."""
+
+LEFT_OVER = re.compile(r"\.weight_scale(?:_inv)?$")
 
 METHODS = {
     "gptq": "by GPTQ",
@@ -153,7 +157,7 @@ def stands_for(name: str, dtype: str, shape: Sequence[int], config: Mapping[str,
     if name.endswith("_scales") and dtype in ("U8", EXPONENTS):
         return 0
     codes = CODES.search(name)
-    if dtype not in INTEGERS or BITS[dtype] < 8 or not (codes or facts):
+    if dtype not in INTEGERS or not (codes or facts):
         return size
     return int(size * BITS[dtype] / _bits(name, codes[1] if codes else "", dtype, facts))
 
@@ -177,7 +181,7 @@ def _packed(records: Mapping[str, Any], facts: Mapping[str, Any]) -> tuple[dict[
 def _codes(records: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     """(module, how its name ends, name) of every tensor that may hold packed codes."""
     for name, record in records.items():
-        if record.dtype not in INTEGERS:
+        if record.dtype not in CODED:
             continue
         if found := CODES.search(name):
             yield name[: found.start()], found[1], name
@@ -203,6 +207,8 @@ def _how(
     name: str, codes: str, record: Any, leaves: Mapping[str, str], records: Mapping[str, Any], facts: Mapping[str, Any]
 ) -> tuple[str | None, float]:
     """How a tensor is packed and in how many bits; None for integers of which nothing says that they stand for weights."""
+    if record.dtype in SHORT_FLOATS:
+        return f"as {record.dtype}", BITS[record.dtype]
     own = {leaf for leaf in leaves if leaves[leaf] != name}
     said = METHODS.get(facts.get("method") or "")
     for number, (ending, beside, dtypes, how, bits) in enumerate(SIGNS):
@@ -230,5 +236,5 @@ def _bits(name: str, codes: str, dtype: str, facts: Mapping[str, Any]) -> float:
 
 def _left_over(name: str, records: Mapping[str, Any]) -> bool:
     """Whether a tensor is called as the scale of a weight that needs none: loaders leave it alone."""
-    weight = re.sub(r"\.weight_scale(?:_inv)?$", ".weight", name)
-    return weight != name and weight in records
+    weight = LEFT_OVER.sub(".weight", name)
+    return weight != name and weight in records and records[weight].dtype not in SCALED

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mergetrace.models.packed import INTEGERS, sort_out
+from mergetrace.models.packed import CODED, sort_out
 from mergetrace.models.pairing import canonical_name, component_of
 from mergetrace.models.safetensors_file import read_into
 from mergetrace.models.scales import SCALED
@@ -27,7 +27,7 @@ def undecoded(records: Sequence[Any], config: Mapping[str, Any]) -> Undecoded:
     found = {}
     for name in kinds.aside:
         record = own[name]
-        if name in kinds.packed or record.dtype in (*INTEGERS, *SCALED):
+        if name in kinds.packed or record.dtype in (*CODED, *SCALED):
             found[canonical_name(name)] = (record, kinds.packed.get(name, f"as {record.dtype}"))
     return found
 

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 SCALED = ("F8_E4M3", "F8_E5M2")
 BLOCK = (128, 128)  # of DeepSeek-V3 and those after it, where the configuration says nothing
 MX_GROUP = 32  # the OCP Microscaling formats (MX) v1.0: one E8M0 exponent per 32 numbers of a row
-TWICE = "gate_up|w13|w1w3"  # what holds two matrices of one size, and may have a scale for each
+TWICE = ("gate_up", "w13", "w1w3")  # what holds two matrices of one size, and may have a scale for each
+FEWEST = 8  # weights that share a scale within a row or a block: a scale for each would be no quantisation
+SMALL = 1 << 18  # scales of one view that are read at once and kept; of more only those that are needed
 _OF_WEIGHT = ("_scale_inv", "_scale", ".scale", "_scales")
 _OF_MODULE = (".scale", ".scale_inv", ".scales", ".scale_weight", ".qscale_weight", ".weight_scale", ".weight_scale_inv")
 _OF_FUSED = ("_weight_scale", "_weight_scale_inv")
@@ -65,6 +67,8 @@ def with_scale(view: "View", record: Any, scale: Any, config: Mapping[str, Any])
     view: rows of a tensor, one after another as they are stored; record, scale: the tensor's and its scale's rows of the manifest's table.
     config: the manifest's configuration facts. Raises AuditError where the scale does not fit: then no number of the tensor can be told.
     """
+    if not view.rows * view.cols:
+        return view
     shape, own = ([int(size) for size in one.shape] for one in (scale, record))
     matrices, rows, cols = _matrices(own)
     stacked = matrices > 1 or len(own) == 3
@@ -98,9 +102,24 @@ def with_scale(view: "View", record: Any, scale: Any, config: Mapping[str, Any])
     )
 
 
-def stored_bytes(view: Mapping[str, Any]) -> int:
-    """How many bytes the scales of a view take in their file."""
-    return view["scale_rows"] * view["scale_cols"] * BITS[view["scale_dtype"]] // 8
+def read_whole(view: Mapping[str, Any]) -> bool:
+    """Whether all scales of a view are read whatever is read of it: where they are few, and where its rows lie in any order."""
+    return view["scale_rows"] * view["scale_cols"] <= SMALL or view.get("row_map") is not None
+
+
+def rows_of_scales(view: Mapping[str, Any], first: int, count: int) -> tuple[int, int]:
+    """The first row of scales, and how many, that elements first..first+count of a view need."""
+    if read_whole(view):
+        return 0, view["scale_rows"]
+    start = (first // view["cols"] + view["scale_skip"]) // view["block_rows"]
+    end = ((first + count - 1) // view["cols"] + view["scale_skip"]) // view["block_rows"]
+    return start, end - start + 1
+
+
+def bytes_of_scales(view: Mapping[str, Any], start: int, rows: int) -> tuple[int, int]:
+    """Where some rows of a view's scales lie in their file: (first byte, bytes)."""
+    row = view["scale_cols"] * BITS[view["scale_dtype"]] // 8
+    return view["scale_start"] + start * row, rows * row
 
 
 def _matrices(shape: Sequence[int]) -> tuple[int, int, int]:
@@ -133,7 +152,7 @@ def _as_matrix(shape: Sequence[int], rows: int, cols: int, name: str) -> list[tu
     if math.prod(shape) == 1:
         return [(1, 1)]
     if len(shape) == 1:
-        twice = shape[0] == 2 and rows % 2 == 0 and any(part in name for part in TWICE.split("|"))
+        twice = shape[0] == 2 and rows % 2 == 0 and any(part in name for part in TWICE)
         if shape[0] == rows or twice:
             return [(shape[0], 1)]
         return [(1, cols)] if shape[0] == cols else []
@@ -155,6 +174,8 @@ def _block(scale_rows: int, scale_cols: int, rows: int, cols: int, config: Mappi
     if not scale_rows or not scale_cols or rows % scale_rows or cols % scale_cols:
         return None
     high, wide = rows // scale_rows, cols // scale_cols
+    if high * wide < FEWEST and high != rows and wide != cols:
+        return None
     return (high, wide) if high in (1, rows) or wide in (1, cols) or high == wide else None
 
 
