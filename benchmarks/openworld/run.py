@@ -18,7 +18,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests"), str(HERE)]
+sys.path[:0] = [str(HERE), str(ROOT / "scripts"), str(ROOT / "tests")]  # scripts and tests have modules of the same names
 
 import files  # noqa: E402
 import names  # noqa: E402
