@@ -3,7 +3,7 @@
 rule packed:
     input:
         script="scripts/packed.py",
-        library=library(numerics="dtypes", models="packed_bytes packed scales pairing safetensors_file"),
+        library=library("scripts/packed.py"),
         manifests=of_audit("results/models/{model}/manifest.json"),
         tensors=of_audit("results/models/{model}/tensors.parquet"),
         weights=lambda wildcards: [file for model in models_of(config["audits"][wildcards.audit]) for file in model_files(model)],

@@ -6,6 +6,7 @@ code is no number, and neither are its scales a weight. How many weights they st
 
 import math
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -129,8 +130,8 @@ def sort_out(records: Mapping[str, Any], config: Mapping[str, Any]) -> Sorted:
             aside[name] = f"{len(others)} tensors may be its scale"
             aside |= dict.fromkeys(others, "one of several scales of one weight")
     used = set(scale_of.values())
-    quantised = bool(facts or packed or scales)
-    doubtful = quantised or any(SCALE_LIKE.search(name) or record.dtype == EXPONENTS for name, record in records.items())
+    quantised = bool(facts or packed or scales) or any(record.dtype == EXPONENTS for record in records.values())
+    scale_like = sorted(filter(SCALE_LIKE.search, records))
     for name, record in records.items():
         if name in aside or name in used or name in scale_of:
             continue
@@ -138,8 +139,10 @@ def sort_out(records: Mapping[str, Any], config: Mapping[str, Any]) -> Sorted:
             aside[name] = f"dtype {record.dtype} holds no weights this program decodes"
         elif quantised and ACTIVATIONS.search(name):
             aside[name] = "a scale of activations or of the cache, no weight"
-        elif record.dtype in SCALED and doubtful:
+        elif record.dtype in SCALED and quantised:
             aside[name] = f"stored as {record.dtype} in a quantised model, and no scale of its own was found"
+        elif record.dtype in SCALED and _starts_one(name.removesuffix(".weight"), scale_like):
+            aside[name] = f"stored as {record.dtype}, with what may be its scale under a name that is not known, so that no scale was found"
         elif _left_over(name, records):
             aside[name] = "the scale of a weight that is stored without one"
     return Sorted(scale_of, aside, packed)
@@ -232,6 +235,12 @@ def _bits(name: str, codes: str, dtype: str, facts: Mapping[str, Any]) -> float:
         return 2
     usual = next((bits for ending, _, dtypes, _, bits in SIGNS if ending == codes and dtype in dtypes), 8 if dtype == "I8" else 4)
     return usual if codes == "_blocks" else facts.get("bits") or usual
+
+
+def _starts_one(start: str, names: list[str]) -> bool:
+    """Whether one of these names, which are sorted, starts so."""
+    place = bisect_left(names, start)
+    return place < len(names) and names[place].startswith(start)
 
 
 def _left_over(name: str, records: Mapping[str, Any]) -> bool:

@@ -96,4 +96,4 @@ def _is_bits(value: Any) -> bool:
 
 
 def _text(value: Any) -> str | None:
-    return value[:MOST].lower() if isinstance(value, str) and value else None
+    return value[:MOST].lower().encode("utf-8", "replace").decode() if isinstance(value, str) and value else None
