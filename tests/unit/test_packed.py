@@ -9,8 +9,10 @@ from inprocess import audit
 from planting import blend, finetuned, random_model, write_model
 from quantising import E4M3, E8M0
 
+from mergetrace.finding.undecoded import said_of
 from mergetrace.models.manifest import read_config, tensor_table
 from mergetrace.models.packed import stands_for
+from mergetrace.models.packed_bytes import compared, undecoded
 from mergetrace.models.pairing import views
 
 MODULE = "model.layers.0.self_attn.q_proj"
@@ -230,3 +232,21 @@ def test_an_audit_with_nothing_packed_says_nothing_of_it(tmp_path):
     found, packed = judged(tmp_path, {"suspect": blend(BASE, DONOR, 0.571), "base": BASE, "donor": DONOR})
     assert packed == []
     assert found["verdict"] == "merge"
+
+
+def rows(folder):
+    return [*tensor_table(folder).itertuples(index=False)]
+
+
+def test_models_on_the_hub_are_compared_by_the_hashes_of_whole_files(tmp_path):
+    model = with_experts({}, codes(2, 4, 2, 16, dtype=torch.uint8), codes(2, 4, 2, dtype=torch.uint8))
+    one, two = (write_model(tmp_path / name, model, shards=2) for name in ("one", "two"))
+    held = [undecoded(rows(folder), {}, {name: name for name in model}) for folder in (one, two)]
+    shards = sorted({record.shard for record in rows(one)})
+    mine, its = dict.fromkeys(shards, "a" * 64), {shards[0]: "a" * 64, shards[1]: "b" * 64}
+    found = compared(*held, [{"sha256": mine}, {"sha256": its}], whole=False)
+    assert (found["tensors"], found["equal"], found["different"]) == (2, 1, 0)
+    assert "hash" in found["reason"]
+    found = compared(*held, [{"sha256": mine}, {"folder": two}], whole=True)
+    assert (found["equal"], found["different"]) == (0, 0)
+    assert said_of([{"model": "suspect", "parent": "base", **found}], "suspect") == []
