@@ -9,6 +9,7 @@ import pandas as pd
 from frontdoor import add_roles, key_value, run, say
 from mergetrace.files import read_json, write_json
 from mergetrace.models.packed_bytes import compared, undecoded
+from mergetrace.models.plan import common_names
 
 
 def main() -> None:
@@ -22,9 +23,10 @@ def main() -> None:
     arguments = parser.parse_args()
 
     manifests = {manifest["model"]: manifest for manifest in map(read_json, arguments.manifests)}
-    tables = dict(zip(manifests, arguments.tensors, strict=True))
+    tables = dict(zip(manifests, map(pd.read_parquet, arguments.tensors), strict=True))
+    names, _ = common_names(tables)
     folders = dict(arguments.folders)
-    held = {model: undecoded([*pd.read_parquet(tables[model]).itertuples(index=False)], manifests[model]["config"]) for model in manifests}
+    held = {model: undecoded([*tables[model].itertuples(index=False)], manifests[model]["config"], names[model]) for model in manifests}
     entries = []
     for model in (arguments.suspect, *arguments.controls):
         for parent in dict.fromkeys((*arguments.bases, *arguments.donors)):

@@ -13,7 +13,7 @@ from mergetrace.finding.undecoded import said_of
 from mergetrace.models.manifest import read_config, tensor_table
 from mergetrace.models.packed import stands_for
 from mergetrace.models.packed_bytes import compared, undecoded
-from mergetrace.models.pairing import views
+from mergetrace.models.views import views
 
 MODULE = "model.layers.0.self_attn.q_proj"
 ROWS, COLS = 128, 64

@@ -11,7 +11,8 @@ from quantising import E4M3, E5M2, E8M0, in_fp8, meaning, model_in_fp8
 
 from mergetrace.models import scales as scales_module
 from mergetrace.models.manifest import read_config, tensor_table
-from mergetrace.models.pairing import views
+from mergetrace.models.plan import cut_models
+from mergetrace.models.views import views
 from mergetrace.models.weights import Weights
 
 NAME = "model.layers.0.self_attn.q_proj.weight"
@@ -263,3 +264,40 @@ def test_a_scale_that_is_none_leaves_its_numbers_out_and_stops_nothing(tmp_path,
     assert found["verdict"] != "copy"
     assert any("left out" in reason for reason in found["reasons"]) or where == "sibling"
     json.dumps(found, allow_nan=False)
+
+
+def read_beside(tmp_path, own, other, config):
+    """The numbers of a model's views as they are cut beside another model's, by canonical name."""
+    folders = {"own": write_model(tmp_path / "own", own, config), "other": write_model(tmp_path / "other", other, config)}
+    tables = {name: tensor_table(folder) for name, folder in folders.items()}
+    manifests = {name: {"model": name, "config": read_config(folder / "config.json")} for name, folder in folders.items()}
+    cut = cut_models(tables, manifests)["own"]
+    assert not cut.left_out
+    with Weights(folders) as weights:
+        return {key[0]: weights.values({**vars(view), "model": "own"}, 0, view.rows * view.cols) for key, view in cut.views.items()}
+
+
+HEADS = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 32, "hidden_size": 64}
+
+
+@pytest.mark.parametrize("layout", ["tensor", "row", "group", "block"])
+@pytest.mark.parametrize("many", [False, True])
+def test_fused_rows_that_are_cut_apart_keep_their_scales(tmp_path, monkeypatch, layout, many):
+    if many:
+        monkeypatch.setattr(scales_module, "SMALL", 0)
+    codes, scales = in_fp8(matrix(256, 64), layout)
+    place = "model.layers.0.self_attn."
+    apart = {f"{place}{name}_proj.weight": matrix(rows, 64) for name, rows in (("q", 128), ("k", 64), ("v", 64))}
+    found = read_beside(tmp_path, {f"{place}qkv_proj.weight": codes, f"{place}qkv_proj.weight_scale": scales}, apart, HEADS)
+    numbers = meaning(codes, scales, layout).numpy()
+    for name, first, last in (("q", 0, 128), ("k", 128, 192), ("v", 192, 256)):
+        assert (found[f"{place}{name}_proj.weight"] == numbers[first:last].reshape(-1)).all()
+
+
+@pytest.mark.parametrize("layout", ["tensor", "row", "block"])
+def test_rows_in_mistrals_own_order_keep_their_scales(tmp_path, layout):
+    codes, scales = in_fp8(matrix(128, 64), layout)
+    native = {"layers.0.attention.wq.weight": codes, "layers.0.attention.wq.qscale_weight": scales}
+    found = read_beside(tmp_path, native, {NAME: matrix(128, 64)}, HEADS)
+    turned = meaning(codes, scales, layout).view(4, 16, 2, 64).transpose(1, 2).reshape(128, 64)
+    assert (found[NAME] == turned.reshape(-1).numpy()).all()

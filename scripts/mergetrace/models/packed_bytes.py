@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mergetrace.models.naming import component_of
 from mergetrace.models.packed import CODED, sort_out
-from mergetrace.models.pairing import canonical_name, component_of
 from mergetrace.models.safetensors_file import read_into
 from mergetrace.models.scales import SCALED
 
@@ -20,15 +20,18 @@ Undecoded = Mapping[str, tuple[Any, str]]
 """By canonical name the tensor's row of the manifest's table, and how it is packed (`as MXFP4`)."""
 
 
-def undecoded(records: Sequence[Any], config: Mapping[str, Any]) -> Undecoded:
-    """The tensors of a model that are left out because of how they are stored. records: the rows of its manifest's table."""
+def undecoded(records: Sequence[Any], config: Mapping[str, Any], names: Mapping[str, str]) -> Undecoded:
+    """The tensors of a model that are left out because of how they are stored.
+
+    records: the rows of its manifest's table. config: the manifest's configuration facts. names: the canonical names by the model's own.
+    """
     own = {record.name: record for record in records}
     kinds = sort_out(own, config)
     found = {}
     for name in kinds.aside:
         record = own[name]
         if name in kinds.packed or record.dtype in (*CODED, *SCALED):
-            found[canonical_name(name)] = (record, kinds.packed.get(name, f"as {record.dtype}"))
+            found[names[name]] = (record, kinds.packed.get(name, f"as {record.dtype}"))
     return found
 
 

@@ -127,7 +127,8 @@ def _all_views(
 ) -> tuple[dict[Key, list[View]], list[tuple[Key, View]]]:
     """The views of the tensors that are taken, by key: an expert may stand alone and in a fused tensor; and those of tensors held again.
 
-    bearers: the records by canonical name. scale_of: gives a record's scale, None where it has none. What cannot be read is added to `left_out` with the reason.
+    bearers: the records by canonical name. scale_of: gives a record's scale, None where it has none. What cannot
+    be read is added to `left_out` with the reason.
     """
     chosen = {name: chosen_record(name, records, config) for name, records in bearers.items()}
     found: dict[Key, list[View]] = defaultdict(list)
