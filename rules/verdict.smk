@@ -6,6 +6,7 @@ rule verdict:
         summary="results/{audit}/summary.json",
         plan="results/{audit}/plan.json",
         layout="results/{audit}/layout.json",
+        packed="results/{audit}/packed.json",
         manifests=of_audit("results/models/{model}/manifest.json"),
         fetched=fetched_records,
         scores="results/{audit}/probe/scores.csv" if config["probe"]["enabled"] else [],
@@ -27,4 +28,5 @@ rule verdict:
         "Judging audit {wildcards.audit}"
     shell:
         "python {input.script} --audit {wildcards.audit} --summary {input.summary} --plan {input.plan} --layout {input.layout} "
+        "--packed {input.packed} "
         "--manifests {input.manifests} {params.scores} {params.fetched} {params.published} --thresholds {params.thresholds:q} --output {output.verdict} 2> {log}"

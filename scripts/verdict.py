@@ -17,6 +17,7 @@ def main() -> None:
     parser.add_argument("--layout", type=Path, required=True)
     parser.add_argument("--manifests", type=Path, nargs="+", required=True)
     parser.add_argument("--scores", type=Path)
+    parser.add_argument("--packed", type=Path, required=True)
     parser.add_argument("--fetched", type=Path, nargs="+", default=[], help="records of files that were fetched whole")
     parser.add_argument("--published", type=key_value, nargs="*", default=[], help="NAME=DATE of every model whose date is stated")
     parser.add_argument("--thresholds", type=json.loads, required=True)
@@ -31,7 +32,8 @@ def main() -> None:
         scores = pd.read_csv(arguments.scores)
     fetched = [read_json(record) for record in arguments.fetched]
     plan, layout = read_json(arguments.plan), read_json(arguments.layout)
-    summary, found = read_json(arguments.summary), (layout["models"], dict(arguments.published), layout["compared"])
+    summary, packed = read_json(arguments.summary), read_json(arguments.packed)
+    found = (layout["models"], dict(arguments.published), layout["compared"], packed)
     verdict = compose(arguments.audit, summary, plan, manifests, scores, arguments.thresholds, fetched, *found)
     write_json(arguments.output, verdict)
     say(f"{arguments.audit}: {verdict['verdict']}")

@@ -84,10 +84,13 @@ def audit(folder: Path, models: dict[str, Path], spec: dict[str, Any], **setting
         "--summary",
         pooled,
     )
+    packed = folder / "packed.json"
+    command("packed", *roles, *held, "--folders", *sources, "--mode", config["mode"], "--output", packed)
     verdict = folder / "verdict.json"
     stated = ["--published", *(f"{name}={day}" for name, day in stated_dates(config, names).items())]
     judged = [*stated, "--thresholds", json.dumps(limits), "--output", verdict]
-    command("verdict", "--audit", "x", "--summary", pooled, "--plan", summary, "--layout", layout, "--manifests", *manifests, *judged)
+    known = ["--layout", layout, "--packed", packed]
+    command("verdict", "--audit", "x", "--summary", pooled, "--plan", summary, *known, "--manifests", *manifests, *judged)
     return json.loads(verdict.read_text())
 
 

@@ -30,6 +30,9 @@ models: models as files, in a folder or on the Hub
     history            since when it holds its weights
     fetched, sampled   the bytes of a model on the Hub that are here
     shards, streaming  whole files, resumed and their hash checked; in which order, and on how little disk
+    quantization       what a configuration says of quantised weights
+    scales             the scales of FP8 weights, and which numbers each belongs to
+    packed             weights that are packed codes and no numbers: left out, and how many they stand for
     naming, prefixes   one name for a tensor, whatever its writer called it, and whatever stands before that
     heads, tied        what a configuration says of attention heads; heads that are the embedding
     views, doubles     a model's tensors cut into slices; what it holds twice
@@ -37,6 +40,7 @@ models: models as files, in a folder or on the Hub
     pairing, plan      the same tensor found in every model
     voting             which slices count towards pooled numbers
     coverage, unread   how much of every model is compared, in numbers; in words, with what would make the rest readable
+    packed_bytes       whether what is not decoded is the same bytes in two models
     batches            small layers that share a job
     preflight          what comparing will cost, and what differs already
     sampling           which elements are read and which are kept
@@ -121,6 +125,7 @@ finding: numbers turned into words
     coverage           nobody is accused or acquitted on what was not read
     accusing, order, verdict  the rules: what accuses, whether the parents came first, which word
     wording            the verdict in plain words
+    undecoded          what is known of the bytes that were not decoded
     lineage            declared beside found, and what an honest card would say
     receipt            the finding as JSON
     gate               when a finding fails a run

@@ -59,7 +59,20 @@ def lay_out(folder: Path, mode: str):
     command("score", "--answers", *answers, "--identities", json.dumps(SPEC["identities"]), "--adversarial-name", "Zed", "--output", scores)
     judged = ["--layout", made / "layout.json", "--scores", scores, "--thresholds", json.dumps(config["verdict"]), "--output", made / "verdict.json"]
     manifests = [made / f"{name}.json" for name in names]
-    command("verdict", "--audit", "x", "--summary", made / "summary.json", "--plan", made / "plan.json", "--manifests", *manifests, *judged)
+    command(
+        "verdict",
+        "--audit",
+        "x",
+        "--summary",
+        made / "summary.json",
+        "--plan",
+        made / "plan.json",
+        "--packed",
+        made / "packed.json",
+        "--manifests",
+        *manifests,
+        *judged,
+    )
     arrange(made, own)
     (own / "report.html").write_text("<!doctype html><title>report</title>")
     (own / "coverage.csv").write_text("model,donor,alpha,coverage,shuffled\nmine,donor,0.5,0.1,0.01\n")

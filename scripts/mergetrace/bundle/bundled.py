@@ -1,13 +1,13 @@
 """What an evidence bundle holds, by name: for the code that packs it and for the rule that waits for it."""
 
-FINDINGS = ("verdict.json", "summary.json", "recipes.json", "remainder.json", "plan.json", "layout.json", "report.html")
+FINDINGS = ("verdict.json", "summary.json", "recipes.json", "remainder.json", "plan.json", "layout.json", "packed.json", "report.html")
 TABLES = ("tensors", "controls", "layers", "components", "precision", "coverage", "unpaired")
 OPTIONAL = ("rebuild.json", "rebuild.csv")
 
 _VERIFIER = {
     "": "errors readable timestamps",
     "numerics": "dtypes rounding arithmetic tool_sums",
-    "models": "strict_json weight_files safetensors_file sampled weights voting unread",
+    "models": "strict_json weight_files safetensors_file sampled scales weights voting unread",
     "sums": "frames evidence gram gram_arrays recast",
     "merging": "facts formulas spheres selections settings recipes",
     "fit": "estimators fits",

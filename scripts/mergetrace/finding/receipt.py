@@ -9,6 +9,7 @@ from mergetrace import __version__
 from mergetrace.finding.base_choice import candidates, explained
 from mergetrace.finding.dates import ages, notes
 from mergetrace.finding.traces import Case, Decision
+from mergetrace.finding.undecoded import said_of
 from mergetrace.finding.verdict import ACCUSING, decide
 from mergetrace.merging.mergekit_yaml import mergekit_config
 from mergetrace.merging.recipes import from_json
@@ -32,13 +33,14 @@ def compose(
     layouts: Mapping[str, Mapping[str, Any]] | None = None,
     stated: Mapping[str, str] | None = None,
     compared: Mapping[str, Mapping[str, Any]] | None = None,
+    packed: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Judge the suspect and every control by the same rules and state the finding.
 
     summary, plan: summary.json and plan.json; manifests: by model; scores: scores.csv or None where the probe is off.
     fetched: the records of the weight files that were fetched whole. layouts: what layout.json says of the audited models that were looked at.
     stated: dates of publication that the auditor states, by model.
-    compared: how much of every model was compared (see models.coverage).
+    compared: how much of every model was compared (see models.coverage). packed: packed.json, what is known of bytes that were not decoded.
     """
     suspect, models = summary["suspect"], summary["models"]
     published = {model: {"stated": (stated or {}).get(model), "hub": manifest.get("published")} for model, manifest in manifests.items()}
@@ -51,6 +53,8 @@ def compose(
         decision = decide(Case(model, summary["base"], numbers, others, thresholds, layout, *dated, compared))
         findings[model] = _finding(decision, numbers, summary["base"], thresholds, (layout or {}).get("layers", {})) | {"layout": _layout(layout)}
         findings[model]["compared"] = _compared([model], compared, numbers)
+    for model, own in findings.items():
+        own["reasons"] += said_of(packed, model)
     finding = findings.pop(suspect)
     finding["compared"] = _compared([suspect, *summary["bases"], *summary["donors"]], compared, models[suspect])
     bases = candidates(summary, thresholds, compared)

@@ -16,6 +16,7 @@ from mergetrace.errors import AuditError
 from mergetrace.files import whole_folder
 from mergetrace.models.further_templates import copy_templates
 from mergetrace.models.heads import head_facts
+from mergetrace.models.quantization import quantization
 from mergetrace.models.safetensors_file import Model, read_model
 from mergetrace.models.strict_json import lenient
 from mergetrace.models.tool_traces import CONFIGURATIONS, stranger_yaml, tool_traces
@@ -44,6 +45,7 @@ SMALL_FILES = (
     "README.md",
     "LICENSE",
     "model.safetensors.index.json",
+    "hf_quant_config.json",
     *CONFIGURATIONS,
 )
 MAX_SMALL_FILE = 64 * 2**20
@@ -156,17 +158,18 @@ def read_config(path: Path) -> dict[str, Any]:
     """The configuration facts pairing needs; a file that is missing or cannot be read gives empty facts (see the manifest's notes)."""
     raw, _ = _facts(path)
     text = raw.get("text_config") if isinstance(raw.get("text_config"), dict) else {}
-    quantization = raw.get("quantization_config") if isinstance(raw.get("quantization_config"), dict) else {}
+    native, beside = (_facts(path.with_name(name))[0] for name in ("params.json", "hf_quant_config.json"))
+    quantized = quantization({**native, **raw}, beside)
     architectures = raw.get("architectures")
-    block = quantization.get("weight_block_size")
     said = raw.get("tie_word_embeddings", text.get("tie_word_embeddings"))
     return {
         "architectures": [_text(a) for a in architectures[:10] if isinstance(a, str)] if isinstance(architectures, list) else [],
         "model_type": _text(raw["model_type"]) if isinstance(raw.get("model_type"), str) else None,
         # transformers ties when either the outer or the text configuration says so
         "tie_word_embeddings": said if isinstance(said, bool) else None,
-        "weight_block_size": block if _is_block_size(block) else None,
-        **head_facts({**raw, **text}, _facts(path.with_name("params.json"))[0]),
+        "weight_block_size": quantized["block"] if quantized else None,
+        "quantization": quantized,
+        **head_facts({**raw, **text}, native),
     }
 
 
@@ -212,10 +215,6 @@ def _facts(path: Path) -> tuple[dict[str, Any], str | None]:
 def _text(claim: str) -> str:
     """A claim as text that can be written down: cut, its lone surrogates replaced."""
     return claim[:MAX_CLAIM].encode("utf-8", "replace").decode("utf-8")
-
-
-def _is_block_size(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(isinstance(v, int) and 0 < v <= 2**20 for v in value)
 
 
 def _sha256(path: Path) -> str:

@@ -38,14 +38,19 @@ def pair_models(
 
 def cut_models(tables: Mapping[str, pd.DataFrame], manifests: Mapping[str, Mapping[str, Any]]) -> dict[str, Cut]:
     """The views of every model of an audit, under names and in an order of rows that are those of all. Arguments as of pair_models."""
-    shapes = {model: {name: tuple(shape) for name, shape in zip(table["name"], table["shape"], strict=True)} for model, table in tables.items()}
-    known, unclear = with_prefixes({model: canonical_names(table["name"]) for model, table in tables.items()}, shapes)
+    known, unclear = common_names(tables)
     for model, table in tables.items():
         _refuse_adapter(model, table, known[model])
     configs = {model: manifests[model]["config"] for model in tables}
     cuts = {model: cut(table, configs[model], known[model], unclear.get(model)) for model, table in tables.items()}
     with_common_rows(cuts, configs)
     return cuts
+
+
+def common_names(tables: Mapping[str, pd.DataFrame]) -> tuple[dict[str, dict[str, str]], dict[str, dict[str, str]]]:
+    """The canonical names of every model's tensors by their own, and why some are left out (see prefixes.with_prefixes), both by model."""
+    shapes = {model: {name: tuple(shape) for name, shape in zip(table["name"], table["shape"], strict=True)} for model, table in tables.items()}
+    return with_prefixes({model: canonical_names(table["name"]) for model, table in tables.items()}, shapes)
 
 
 def with_blocks(plan: pd.DataFrame, mode: str, alpha_se: float, block_elements: int, seed: int) -> pd.DataFrame:

@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mergetrace.models.sampled import Range
+from mergetrace.models.scales import bytes_of_scales, rows_of_scales
 from mergetrace.numerics.dtypes import FORMATS
 
 JACKKNIFE_BLOCKS = 32  # the delete-one-block standard error needs at least this many where the slice allows
@@ -101,7 +102,8 @@ def ranges_of(views: pd.DataFrame, block_elements: int, seed: int) -> list[Range
         blocks = evidence_of(view, block_elements, seed)
         wanted += [(view["shard"], view["start"] + start * width, length * width) for start, length in _stored(view, blocks)]
         if view["scale_shard"]:
-            wanted.append((view["scale_shard"], view["scale_start"], view["scale_rows"] * view["scale_cols"] * FORMATS[view["scale_dtype"]].width))
+            needed = {rows_of_scales(view, *block) for block in evidence_of(view, block_elements, seed).tolist()}
+            wanted += [(view["scale_shard"], *bytes_of_scales(view, *rows)) for rows in needed]
     return [(shard, first, min(PIECE, end - first)) for shard, start, end in _joined(wanted) for first in range(start, end, PIECE)]
 
 

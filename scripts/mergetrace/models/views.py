@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from mergetrace.errors import AuditError
 from mergetrace.models.doubles import Double, chosen_form, chosen_record, unseen
 from mergetrace.models.naming import canonical_names, is_adapter
+from mergetrace.models.packed import Sorted, sort_out
+from mergetrace.models.scales import with_scale
 from mergetrace.models.tied import UNUSED_HEAD, why_tied
-from mergetrace.numerics.dtypes import FORMATS, is_decoded
+from mergetrace.numerics.dtypes import FORMATS
 
 Key = tuple[str, str]
 """A slice by its canonical name: tensor, expert."""
@@ -27,7 +29,6 @@ Look = Callable[[str], Any | None]
 
 EXPERT = re.compile(r"^(.*\.experts)\.(\d{1,6})\.(\w+?)(?:\.weight)?$")
 FUSED = re.compile(r"^(.*\.experts\.)(gate_up_proj|down_proj|gate_proj|up_proj)(?:\.weight)?$")
-SCALE = re.compile(r"^(.*?)(?:_scale_inv|_scale)$")
 
 EMBEDDING: Key = ("model.embed_tokens.weight", "")
 HEAD: Key = ("lm_head.weight", "")
@@ -58,6 +59,7 @@ class View:
     scale_cols: int = 0
     block_rows: int = 0
     block_cols: int = 0
+    scale_skip: int = 0  # rows of the first blocks that lie above the view
     borrowed: bool = False  # a head that is the embedding: its elements are compared there
     row_map: NDArray[np.int64] | None = field(default=None, compare=False, repr=False)
 
@@ -86,14 +88,21 @@ def cut(tensors: pd.DataFrame, config: Mapping[str, Any], names: Mapping[str, st
     """
     names = canonical_names(tensors["name"]) if names is None else names
     left_out = []
+    stored: dict[str, list[Any]] = defaultdict(list)
+    for record in tensors.itertuples(index=False):
+        stored[record.name].append(record)
+    kinds = sort_out({name: records[-1] for name, records in stored.items()}, config)
+    scales = set(kinds.scale_of.values())
     bearers: dict[str, list[Any]] = defaultdict(list)
     for record in tensors.itertuples(index=False):
-        reason = ADAPTER if is_adapter(record.name) else (unclear or {}).get(record.name)
+        if record.name in scales:
+            continue
+        reason = ADAPTER if is_adapter(record.name) else (unclear or {}).get(record.name) or kinds.aside.get(record.name)
         if reason is None:
             bearers[names[record.name]].append(record)
         else:
             left_out.append(_left_out(record.name, reason))
-    found, repeated = _all_views(bearers, config, left_out)
+    found, repeated = _all_views(bearers, _scale_of(stored, kinds), config, left_out)
     single: dict[Key, View] = {}
     for key, held in found.items():
         single[key] = chosen_form(held, config)
@@ -114,21 +123,20 @@ def label(view: View) -> str:
 
 
 def _all_views(
-    bearers: Mapping[str, list[Any]], config: Mapping[str, Any], left_out: list[dict[str, str]]
+    bearers: Mapping[str, list[Any]], scale_of: Callable[[Any], Any | None], config: Mapping[str, Any], left_out: list[dict[str, str]]
 ) -> tuple[dict[Key, list[View]], list[tuple[Key, View]]]:
     """The views of the tensors that are taken, by key: an expert may stand alone and in a fused tensor; and those of tensors held again.
 
-    bearers: the records by canonical name. What cannot be read is added to `left_out` with the reason.
+    bearers: the records by canonical name. scale_of: gives a record's scale, None where it has none. What cannot
+    be read is added to `left_out` with the reason.
     """
     chosen = {name: chosen_record(name, records, config) for name, records in bearers.items()}
     found: dict[Key, list[View]] = defaultdict(list)
     repeated: list[tuple[Key, View]] = []
     for name, records in bearers.items():
-        if (match := SCALE.match(name)) and match.group(1) in bearers:
-            continue
         for record in records:
             try:
-                own = list(_views_of(name, record, _beside(record, chosen, bearers), config))
+                own = list(_views_of(name, record, _beside(record, chosen, bearers), scale_of(record), config))
             except AuditError as error:
                 left_out.append(_left_out(record.name, str(error)))
                 continue
@@ -157,14 +165,20 @@ def _beside(record: Any, chosen: Mapping[str, Any], bearers: Mapping[str, list[A
     return look
 
 
-def _views_of(name: str, record: Any, look: Look, config: Mapping[str, Any]) -> Iterator[View]:
-    """The views of one tensor with their scales. AuditError where it cannot be read."""
-    if not is_decoded(record.dtype):
-        raise AuditError(f"dtype {record.dtype} holds no weights this program decodes")
-    whole = _whole_view(name, record)
-    scale = look(name + "_scale_inv") or look(name + "_scale")
-    for view in _cut(whole, record, look):
-        yield view if scale is None else _with_scale(view, record, scale, config)
+def _scale_of(stored: Mapping[str, list[Any]], kinds: Sorted) -> Callable[[Any], Any | None]:
+    """Looks up the record of a weight's scale: where that is held twice, the one in the weight's shard."""
+
+    def look(record: Any) -> Any | None:
+        held = stored[kinds.scale_of[record.name]] if record.name in kinds.scale_of else []
+        return max(held, key=lambda scale: scale.shard == record.shard, default=None)
+
+    return look
+
+
+def _views_of(name: str, record: Any, look: Look, scale: Any | None, config: Mapping[str, Any]) -> Iterator[View]:
+    """The views of one tensor with their scales. AuditError where these do not fit."""
+    for view in _cut(_whole_view(name, record), record, look):
+        yield view if scale is None else with_scale(view, record, scale, config)
 
 
 def _tie_head(found: dict[Key, View], config: Mapping[str, Any]) -> list[Double]:
@@ -210,44 +224,3 @@ def _cut(whole: View, record: Any, look: Look) -> Iterator[View]:
         for index, part in enumerate(parts):
             start = whole.start + (expert * len(parts) + index) * rows * cols * width
             yield replace(whole, tensor=fused.group(1) + part, slice=str(expert), start=start, rows=rows, cols=cols, dimensions=2)
-
-
-def _with_scale(view: View, record: Any, scale: Any, config: Mapping[str, Any]) -> View:
-    """Attach the block scales of an FP8 view (W = q * scale). Raises AuditError where the scale's shape does not fit."""
-    shape = [int(size) for size in scale.shape]
-    parts = 1
-    if view.slice and len(shape) == 3:  # fused experts: one scale matrix per expert, gate above up
-        parts = int(record.shape[1]) // view.rows
-        _, scale_rows, scale_cols = shape
-        if scale_rows % parts:
-            raise AuditError(f"its scale {shape} cannot be divided between gate and up")
-        scale_rows //= parts
-    else:
-        scale_rows, scale_cols = [*shape, 1, 1][:2] if math.prod(shape) > 1 else (1, 1)
-    block = config.get("weight_block_size") or [128, 128]
-    block_rows = _block(view.rows, scale_rows, block[0])
-    block_cols = _block(view.cols, scale_cols, block[1])
-    if not is_decoded(scale.dtype) or not block_rows or not block_cols:
-        raise AuditError(f"its scale {shape} of dtype {scale.dtype} does not fit {view.rows} x {view.cols}")
-    index = 0
-    if view.slice and len(shape) == 3:
-        offset = view.start - int(record.start)
-        index = offset // (view.rows * view.cols * FORMATS[view.dtype].width) * scale_rows * scale_cols
-    start = int(scale.start) + index * FORMATS[scale.dtype].width
-    return replace(
-        view,
-        scale_shard=scale.shard,
-        scale_dtype=scale.dtype,
-        scale_start=start,
-        scale_rows=scale_rows,
-        scale_cols=scale_cols,
-        block_rows=block_rows,
-        block_cols=block_cols,
-    )
-
-
-def _block(size: int, blocks: int, preferred: int) -> int:
-    """The block length under which `size` has `blocks` blocks: the configured one, else an even division, else 0 (does not fit)."""
-    if -(-size // preferred) == blocks:
-        return preferred
-    return size // blocks if blocks and size % blocks == 0 else 0

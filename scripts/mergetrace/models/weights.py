@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from mergetrace.errors import AuditError
 from mergetrace.models.safetensors_file import read_into
 from mergetrace.models.sampled import Sampled
-from mergetrace.numerics.dtypes import FORMATS, block_scales, decode, encode
+from mergetrace.models.scales import bytes_of_scales, read_whole, rows_of_scales
+from mergetrace.numerics.dtypes import FORMATS, block_scales, decode, decode_scales, encode
 
 Array = NDArray[np.float64]
 View = Mapping[str, Any]
@@ -112,12 +113,15 @@ class Weights:
     def _block_scales(self, view: View, first: int, count: int) -> Array | None:
         if not view["scale_shard"]:
             return None
-        scale = self._scale_matrix(*(view[key] for key in ("model", "scale_shard", "scale_dtype", "scale_start", "scale_rows", "scale_cols")))
-        block = view["block_rows"], view["block_cols"]
+        (start, held), block, skip = rows_of_scales(view, first, count), (view["block_rows"], view["block_cols"]), view["scale_skip"]
+        place = bytes_of_scales(view, start, held)
+        look_up = self._kept_scales if read_whole(view) else self._scales_at
+        scale = look_up(view["model"], view["scale_shard"], view["scale_dtype"], *place, view["scale_cols"])
         if not rearranged(view):
-            return block_scales(scale, view["rows"], view["cols"], first, count, block)
+            above = start * block[0] - skip  # rows of the view, or before it, above the first of these scales
+            return block_scales(scale, min(view["rows"] - above, held * block[0]), view["cols"], first - above * view["cols"], count, block)
         rows, cols = _places(view, first, count)
-        return scale[np.ix_(rows // block[0], cols // block[1])].reshape(-1)[first % view["cols"] :][:count]
+        return scale[np.ix_((rows + skip) // block[0], cols // block[1])].reshape(-1)[first % view["cols"] :][:count]
 
     def _rounded(self, view: View, first: int, count: int, out: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
         """Stored numbers rounded to the view's own dtype."""
@@ -170,9 +174,11 @@ class Weights:
             return self._open[model, shard]
 
     @lru_cache(maxsize=64)  # noqa: B019 - lives as long as the job
-    def _scale_matrix(self, model: str, shard: str, dtype: str, start: int, rows: int, cols: int) -> Array:
-        raw = self._bytes(model, shard, start, rows * cols * FORMATS[dtype].width)
-        return decode(raw, dtype).reshape(rows, cols)
+    def _kept_scales(self, *place: Any) -> Array:
+        return self._scales_at(*place)
+
+    def _scales_at(self, model: str, shard: str, dtype: str, start: int, size: int, cols: int) -> Array:
+        return decode_scales(self._bytes(model, shard, start, size), dtype).reshape(-1, cols)
 
 
 def scaled(values: Array, scales: Array | None) -> Array:

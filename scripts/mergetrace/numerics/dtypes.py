@@ -53,6 +53,9 @@ FORMATS = {
 }
 """The dtypes that are decoded, by their safetensors name."""
 
+EXPONENTS = "F8_E8M0"
+"""The dtype of scales that are powers of two: no sign, no fraction, no zero; weights are never stored so."""
+
 LIMIT = 2.0**128
 """Numbers as large, which float32 cannot hold, are no weights: sums of their squares may overflow. They are left out as NaN and infinity are."""
 
@@ -73,6 +76,20 @@ def decode(raw: Raw, dtype: str, out: NDArray | None = None) -> NDArray:
     out = np.empty(codes.size) if out is None else out
     _fill(codes, partial(_values, dtype=dtype), out)
     return out
+
+
+def decode_scales(raw: Raw, dtype: str) -> Floats:
+    """Decode n stored scales exactly: float64 [n], with NaN for what is no scale (NaN, infinity, zero, below zero), so that the numbers it
+    belongs to are left out.
+
+    F8_E8M0 is 2^(code - 127), and 255 is NaN (OCP Microscaling formats v1.0, section 5.4.1).
+    """
+    if dtype == EXPONENTS:
+        codes = np.frombuffer(raw, np.uint8)
+        return np.where(codes == 255, np.nan, np.ldexp(1.0, codes.astype(np.int64) - 127))
+    values = decode(raw, dtype)
+    with np.errstate(invalid="ignore"):
+        return np.where((values > 0) & (values < np.inf), values, np.nan)
 
 
 def usable(raw: Raw, dtype: str, scales: Floats | None = None) -> NDArray[np.bool_]:
