@@ -20,9 +20,11 @@ WORDING = ("wording", "lineage", "gate")  # what was decided, in words: they see
 NUMBERS = {
     "accusing": {2: "how many donors are several, or digits that are shown", 12: "digits that are kept of a share"},
     "base_choice": {2: "how many candidates are several, or digits that are shown"},
+    "dates": {10: "the characters of a day in a date"},
     "order": {2: "the middle between two shares"},
     "receipt": {1.96: "standard errors on either side of a 95 % interval", 3: "names that are listed before it says how many more"},
     "traces": {2: "a square"},
+    "undecoded": {2: "the word after the first"},
 }
 """The numbers besides 0 and 1 that the rules may hold: none of them is a limit."""
 
