@@ -287,6 +287,8 @@ def test_preflight_plan_and_finding_state_the_same_shares(judge, tmp_path, capsy
         ("gpt_neox.layers.0.attention.bias", "U8", [1, 1, 2048, 2048], True),
         ("vision_tower.embeddings.position_ids", "I64", [1, 577], True),
         ("bn1.num_batches_tracked", "I64", [], True),
+        ("model.layers.0.self_attn.k_proj.k_scale", "F32", [], True),
+        ("model.layers.0.mlp.down_proj.input_scale", "BF16", [1], True),
         ("model.layers.0.self_attn.bias", "BF16", [4096], False),
         ("model.layers.0.self_attn.q_proj.bias", "BF16", [4096], False),
         ("model.layers.0.mlp.gate.e_score_correction_bias", "F32", [256], False),
@@ -296,6 +298,13 @@ def test_preflight_plan_and_finding_state_the_same_shares(judge, tmp_path, capsy
 )
 def test_buffers_are_told_from_weights(name, dtype, shape, expected):
     assert is_buffer(name, dtype, shape) == expected
+
+
+def test_scales_are_no_weights_of_their_own(judge):
+    found = judge(**{name: quantised(model) for name, model in PARENTS.items()}, suspect=quantised(DONOR))
+    assert found["verdict"] == "copy", found["reasons"]
+    own = found["compared"]["suspect"]
+    assert (own["parameters"], own["share"], own["buffers"]) == (82_048, 1, 5)
 
 
 def test_parts_of_one_tensor_add_up_and_what_is_compared_twice_counts_once(tmp_path):

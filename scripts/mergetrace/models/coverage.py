@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mergetrace.models.naming import canonical_name, component_of
 from mergetrace.models.packed import stands_for
@@ -33,6 +34,8 @@ numbers, of which no one knows for every loader that it is not used)."""
 BUFFER = re.compile(
     r"(?:rotary_(?:pos_)?emb\w*|rope)\.(?:original_)?(?:inv_freq|cos_cached|sin_cached|freqs_cis)$|(?:^|\.)(?:inv_freq|freqs_cis|position_ids|masked_bias)$"
 )
+MEASURED = re.compile(r"[._](?:input|output|act|activation|kv|kv_cache|k|v|q|prob|attn_output)_(?:scale|zero_point|amax)$")
+BESIDE = re.compile(r"\bno weight$|^goes with weights|^the scale of a weight|\bscales of one weight$")
 MASK = re.compile(r"\.(?:attn|attention|self_attn|self_attention)\.bias$")
 COUNTERS = ("BOOL", "I64", "U64", "I16", "U16", "I32", "U32")
 FEW = 64  # elements: integers that count something
@@ -82,57 +85,101 @@ def coverage(
 
     `cannot_vote` counts what is a norm, a bias or another vector; which matrices are too small is for the fits to say.
     """
-    done, silent = _compared(plan)
+    compared, silent = _compared(plan)
+    scales = _scales(plan)
     reasons = dict(zip(not_compared["source"], not_compared["reason"], strict=True))
-    total = read = mute = size = read_size = buffers = twice = 0
-    dtypes: dict[str, int] = defaultdict(int)
-    left: dict[str, list[Part]] = defaultdict(list)
-    beside: dict[str, list[Part]] = defaultdict(list)
+    tally = _Tally()
     for record in tensors.itertuples(index=False):
-        name, shape = record.name, [int(length) for length in record.shape]
-        reason = str(reasons.get(name, ""))
-        parameters = stands_for(name, record.dtype, shape, config)
-        place = name, record.shard
-        if is_buffer(name, record.dtype, shape):
-            buffers += 1
+        place, shape = (record.name, record.shard), [int(length) for length in record.shape]
+        reason = str(reasons.get(record.name, ""))
+        parameters = stands_for(record.name, record.dtype, shape, config)
+        if is_buffer(record.name, record.dtype, shape) or BESIDE.search(reason) or _any_within(scales.get(record.shard), record):
+            tally.buffers += 1
+        elif place in compared:
+            tally.weight(record, parameters, compared[place], silent[place], reason)
+        elif place in equal:
             continue
-        if not parameters or (place not in done and place in equal):
-            continue
-        component = component_of(canonical_name(name))
-        if place not in done and (UNUSED.search(reason) or TWICE.search(reason)):
-            beside[reason].append((name, component, parameters))
-            twice += 0 if UNUSED.search(reason) else parameters
-            continue
-        compared = min(parameters, done.get(place, 0))
-        stored = int(record.end) - int(record.start)
-        total, read, size = total + parameters, read + compared, size + stored
-        read_size += stored * compared // parameters
-        mute += min(compared, silent.get(place, 0))
+        elif UNUSED.search(reason) or TWICE.search(reason):
+            tally.aside(record, parameters, reason)
+        else:
+            tally.weight(record, parameters, 0, 0, reason)
+    return tally.result()
+
+
+class _Tally:
+    """What was counted so far of one model."""
+
+    def __init__(self) -> None:
+        self.parameters = self.compared = self.silent = self.bytes = self.compared_bytes = self.buffers = self.twice = 0
+        self.dtypes: dict[str, int] = defaultdict(int)
+        self.left: dict[str, list[Part]] = defaultdict(list)
+        self.beside: dict[str, list[Part]] = defaultdict(list)
+
+    def weight(self, record: Any, parameters: int, compared: int, silent: int, reason: str) -> None:
+        """Count a stored tensor of which so many elements were compared, and so many of these can never vote."""
+        if not parameters:
+            return
+        compared, stored = min(parameters, compared), int(record.end) - int(record.start)
+        self.parameters += parameters
+        self.compared += compared
+        self.silent += min(compared, silent)
+        self.bytes += stored
+        self.compared_bytes += stored * compared // parameters
         if compared:
-            dtypes[record.dtype] += compared
+            self.dtypes[record.dtype] += compared
         if compared < parameters:
-            why = ROWS if compared else _kind(reason)
-            left[why].append((name, component, parameters - compared))
-    return {
-        "parameters": total,
-        "compared": read,
-        "share": read / total if total else 0.0,
-        "bytes": size,
-        "compared_bytes": read_size,
-        "bytes_share": read_size / size if size else 0.0,
-        "cannot_vote": mute,
-        "dtypes": dict(sorted(dtypes.items(), key=lambda item: -item[1])),
-        "buffers": buffers,
-        "not_compared": _by_reason(left),
-        "beside": [entry | {"names": [name for name, _, _ in beside[entry["reason"]][:MOST_NAMES]]} for entry in _by_reason(beside, len(beside))],
-        "held_twice": twice,
-    }
+            why = _kind(reason) if reason or not compared else ROWS
+            self.left[why].append(_part(record.name, parameters - compared))
+
+    def aside(self, record: Any, parameters: int, reason: str) -> None:
+        """Count a stored tensor that is not used, or of which another form is."""
+        self.beside[reason].append(_part(record.name, parameters))
+        self.twice += 0 if UNUSED.search(reason) else parameters
+
+    def result(self) -> Coverage:
+        """All of it."""
+        beside = _by_reason(self.beside, len(self.beside))
+        return {
+            "parameters": self.parameters,
+            "compared": self.compared,
+            "share": self.compared / self.parameters if self.parameters else 0.0,
+            "bytes": self.bytes,
+            "compared_bytes": self.compared_bytes,
+            "bytes_share": self.compared_bytes / self.bytes if self.bytes else 0.0,
+            "cannot_vote": self.silent,
+            "dtypes": dict(sorted(self.dtypes.items(), key=lambda item: -item[1])),
+            "buffers": self.buffers,
+            "not_compared": _by_reason(self.left),
+            "beside": [entry | {"names": [name for name, _, _ in self.beside[entry["reason"]][:MOST_NAMES]]} for entry in beside],
+            "held_twice": self.twice,
+        }
+
+
+def _part(name: str, parameters: int) -> Part:
+    return name, component_of(canonical_name(name)), parameters
+
+
+def _scales(plan: "pd.DataFrame") -> dict[str, NDArray[np.int64]]:
+    """Where the scales lie that were read with what was compared: by file their first bytes, ascending."""
+    if "scale_shard" not in plan:
+        return {}
+    used = plan.loc[plan["scale_shard"] != "", ["scale_shard", "scale_start"]]
+    return {shard: np.unique(starts.to_numpy(np.int64)) for shard, starts in used.groupby("scale_shard")["scale_start"]}
+
+
+def _any_within(starts: NDArray[np.int64] | None, record: Any) -> bool:
+    """Whether one of these bytes lies in a stored tensor."""
+    if starts is None:
+        return False
+    first, end = np.searchsorted(starts, [int(record.start), int(record.end)])
+    return bool(end > first)
 
 
 def is_buffer(name: str, dtype: str, shape: list[int]) -> bool:
-    """Whether a tensor is computed or counts something: inverse frequencies, positions, causal masks, counters. By its name and its shape."""
+    """Whether a tensor is computed or counts something: inverse frequencies, positions, causal masks, measured scales of
+    activations, counters. By its name and its shape."""
     size = math.prod(shape)
-    if dtype == "BOOL" or (BUFFER.search(name) and size <= MOST):
+    if dtype == "BOOL" or (BUFFER.search(name) and size <= MOST) or (MEASURED.search(name) and size <= FEW):
         return True
     if MASK.search(name):
         return dtype == "U8" or (len(shape) == 4 and shape[:2] == [1, 1] and shape[2] == shape[3])
