@@ -105,7 +105,7 @@ def _follow(placing: Placing) -> None:
     for key, view in placing.own.views.items():
         matrix = key[0].rpartition(".")[0] + ".weight", key[1]
         found = moved.get(matrix, {})
-        if view.dimensions > 1 or view.rows != len(found.get("row_map", ())):
+        if not found or view.dimensions > 1 or view.rows != len(found.get("row_map", ())):
             continue
         if (view.row_map is None) == (placing.own.views[matrix].row_map is None):  # else the two are counted from different rows
             placing.own.arrange(key, **{name: found[name] for name in ("row_map", "row_scale") if name in found})
