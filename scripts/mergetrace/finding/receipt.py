@@ -189,7 +189,7 @@ def _limits(summary: Mapping[str, Any], plan: Mapping[str, Any], scores: "pd.Dat
     if suspect["nonfinite"]:
         named = suspect["nonfinite_tensors"]
         more = f" and {len(named) - 3} more tensors" if len(named) > 3 else ""
-        what = f"are NaN or infinite in {summary['suspect']} or a parent, or too large to be weights, and were left out"
+        what = f"are NaN or infinite in {summary['suspect']} or a parent, too large to be weights, or under a scale that is none, and were left out"
         limits.append(f"{suspect['nonfinite']:,} elements of {', '.join(named[:3])}{more} {what}.")
     if len(summary["models"]) == 1 and not accused:
         limits.append("No control was given: how near to these limits an innocent sibling of these models comes was not measured.")
