@@ -134,8 +134,8 @@ def _stop(case: Case, decision: Decision, parent: str, order: Order) -> str | No
             f"Order: not established. Turned round, the recipe gives back of {parent} neither what rounding leaves of a true parent nor all of it "
             f"({_shares(order)}): {parent} may have been made from {model}. {_would_settle(parent, model)}"
         )
-    if parent == case.base or decision.verdict == "copy":
-        return None
+    if decision.verdict == "copy" or (parent == case.base and decision.rests_on != "drop"):
+        return None  # of a base that enters with next to nothing nothing can come back; a drop of half of a change takes the base minus once
     return f"Order: not established. {_stories(case, decision, parent, order)} {_would_settle(parent, model)}"
 
 
@@ -158,6 +158,9 @@ def _standing(case: Case, decision: Decision, found: Mapping[str, Order]) -> lis
         said.append(
             f"Order: which of {case.model} and {case.base} was first is not known; {case.base} is taken for the older because it was offered as base."
         )
+    base = found[case.base]
+    if decision.named and decision.verdict != "copy" and base.by not in ("hub", "stated") and base.weights == OLDER:
+        said.append(f"Nor is it established of {case.base} by dates: it comes back by {_shares(base)}, and may have been drawn so as well.")
     return said
 
 
