@@ -214,6 +214,27 @@ def test_a_base_that_was_forged_for_a_drop_scaled_by_two_accuses_nobody(judge, s
 
 
 @pytest.mark.slow
+def test_a_first_step_of_equal_size_that_a_child_went_on_with_accuses_nobody(judge):
+    random = torch.Generator().manual_seed(1)
+    signs = {name: torch.randn(tensor.shape, generator=random).sign() for name, tensor in BASE.items()}
+    further = {name: 1 + 3 * torch.rand(tensor.shape, generator=random) for name, tensor in BASE.items()}
+    original = {name: (tensor.float() + 0.002 * signs[name]).bfloat16() for name, tensor in BASE.items()}
+    found = judge(original, donor={name: (tensor.float() + 0.002 * signs[name] * further[name]).bfloat16() for name, tensor in BASE.items()})
+    assert (found["verdict"], named(found)) == ("inconclusive", []), found["reasons"]
+    assert "Two stories fit" in order_said(found)
+
+
+@pytest.mark.slow
+def test_the_largest_changes_of_a_child_accuse_nobody(judge):
+    random = torch.Generator().manual_seed(3)
+    changes = {name: (ORIGINAL[name].float() - tensor.float()).abs() for name, tensor in BASE.items()}
+    original = {name: torch.where(change >= change.flatten().quantile(0.6), ORIGINAL[name], BASE[name]) for name, change in changes.items()}
+    small = {name: (tensor.float() + 0.0003 * torch.randn(tensor.shape, generator=random)).bfloat16() for name, tensor in BASE.items()}
+    found = judge(original, donor={name: torch.where(original[name] != BASE[name], original[name], small[name]) for name in BASE})
+    assert (found["verdict"], named(found)) == ("inconclusive", []), found["reasons"]
+
+
+@pytest.mark.slow
 def test_a_drop_scaled_by_two_is_called_without_dates(judge):
     random = torch.Generator().manual_seed(5)
     merged = {
