@@ -94,6 +94,35 @@ def test_beyond_a_weight_of_one_the_recipe_itself_tells():
     assert found["given_back"] == 1
 
 
+def dropped_onto(base, donor, weight, kept, dtype="BF16"):
+    return stored(np.where(kept, base + weight * (donor - base), base), dtype)
+
+
+@pytest.mark.parametrize("size", [0.0005, 0.002, 0.008])
+def test_a_base_taken_minus_once_comes_back_whole_only_where_it_was_made_from_the_suspect(size):
+    random, recipe = np.random.default_rng(1), make("task_arithmetic", {"donor0": 2.0}, base="base")
+    root, kept = stored(random.normal(0, 0.02, 100_000)), random.random(100_000) < 0.5
+    victim, donor = (stored(root.values() + random.normal(0, size, 100_000)) for _ in range(2))
+    forged = stored(np.where(kept, 2 * donor.values() - victim.values(), victim.values()))
+    made = turned(recipe, victim, {"base": forged, "donor0": donor})["parents"]["base"]
+    assert made["elements"] > 5000
+    assert made["reverse"] > 0.99 > made["expected"] + 0.3
+    merged = dropped_onto(root.values(), donor.values(), 2, kept)
+    true = turned(recipe, merged, {"base": root, "donor0": donor})["parents"]["base"]
+    assert true["elements"] > 5000
+    assert true["reverse"] == pytest.approx(true["expected"], abs=0.02)
+
+
+def test_of_a_suspect_stored_in_finer_steps_a_base_taken_minus_once_is_told_by_the_recipe():
+    random, samples, recipe = np.random.default_rng(1), parents(), make("task_arithmetic", {"donor0": 2.0}, base="base")
+    base, donor = (sample.values() for sample in samples.values())
+    merged = dropped_onto(base, donor, 2, random.random(base.size) < 0.5, "F32")
+    found = turned(recipe, merged, samples)
+    assert found["given_back"] > 0.99
+    assert found["parents"]["base"]["expected"] > 0.98
+    assert found["parents"]["base"]["forged"] < 0.1
+
+
 def test_so_it_does_of_a_suspect_stored_in_finer_steps():
     samples, recipe = parents(), RECIPES["linear"]
     merged = stored(decoded_merge(recipe, piece(stored(samples["base"].values(), "F32"), samples)), "F32")
@@ -169,6 +198,62 @@ def test_a_base_that_was_forged_accuses_nobody(judge):
     base = {name: ((ORIGINAL[name].double() - 0.6 * OTHER[name].double()) / 0.4).bfloat16() for name in BASE}
     found = judge(ORIGINAL, base=base, donor=OTHER)
     assert (found["verdict"], named(found)) == ("inconclusive", []), found["reasons"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [0.0005, 0.005])
+def test_a_base_that_was_forged_for_a_drop_scaled_by_two_accuses_nobody(judge, size):
+    random = torch.Generator().manual_seed(21)
+    original, donor = finetuned(BASE, 1, size), finetuned(BASE, 2, size)
+    kept = {name: torch.rand(tensor.shape, generator=random) < 0.5 for name, tensor in BASE.items()}
+    turned_round = {name: (2 * donor[name].double() - original[name].double()).bfloat16() for name in BASE}
+    base = {name: torch.where(kept[name], turned_round[name], original[name]) for name in BASE}
+    found = judge(original, base=base, donor=donor)
+    assert found["verdict"] in ("inconclusive", "finetune_of_base"), found["reasons"]
+    assert named(found) == []
+
+
+@pytest.mark.slow
+def test_a_first_step_of_equal_size_that_a_child_went_on_with_accuses_nobody(judge):
+    random = torch.Generator().manual_seed(1)
+    signs = {name: torch.randn(tensor.shape, generator=random).sign() for name, tensor in BASE.items()}
+    further = {name: 1 + 3 * torch.rand(tensor.shape, generator=random) for name, tensor in BASE.items()}
+    original = {name: (tensor.float() + 0.002 * signs[name]).bfloat16() for name, tensor in BASE.items()}
+    found = judge(original, donor={name: (tensor.float() + 0.002 * signs[name] * further[name]).bfloat16() for name, tensor in BASE.items()})
+    assert (found["verdict"], named(found)) == ("inconclusive", []), found["reasons"]
+    assert "Two stories fit" in order_said(found)
+
+
+@pytest.mark.slow
+def test_the_largest_changes_of_a_child_accuse_nobody(judge):
+    random = torch.Generator().manual_seed(3)
+    changes = {name: (ORIGINAL[name].float() - tensor.float()).abs() for name, tensor in BASE.items()}
+    original = {name: torch.where(change >= change.flatten().quantile(0.6), ORIGINAL[name], BASE[name]) for name, change in changes.items()}
+    small = {name: (tensor.float() + 0.0003 * torch.randn(tensor.shape, generator=random)).bfloat16() for name, tensor in BASE.items()}
+    found = judge(original, donor={name: torch.where(original[name] != BASE[name], original[name], small[name]) for name in BASE})
+    assert (found["verdict"], named(found)) == ("inconclusive", []), found["reasons"]
+
+
+@pytest.mark.slow
+def test_a_drop_scaled_by_two_is_called_without_dates(judge):
+    random = torch.Generator().manual_seed(5)
+    merged = {
+        name: (tensor.float() + 2 * (ORIGINAL[name].float() - tensor.float()) * (torch.rand(tensor.shape, generator=random) < 0.5)).bfloat16()
+        for name, tensor in BASE.items()
+    }
+    found = judge(merged, donor=ORIGINAL)
+    assert (found["verdict"], named(found)) == ("other_merge", ["donor"]), found["reasons"]
+    assert found["order"]["base"]["before"] is True
+    assert "Order: not established by dates" in order_said(found)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("dtype", "share"), [(torch.bfloat16, 0.571), (torch.float16, 0.3), (torch.float16, 0.571)])
+def test_a_true_merge_summed_in_the_dtype_of_its_models_is_called_without_dates(judge, dtype, share):
+    base = random_model(0, torch.float32)
+    base, donor = ({name: tensor.to(dtype) for name, tensor in model.items()} for model in (base, finetuned(base, 1)))
+    found = judge({name: tensor * (1 - share) + donor[name] * share for name, tensor in base.items()}, base=base, donor=donor)
+    assert (found["verdict"], named(found)) == ("merge", ["donor"]), found["reasons"]
 
 
 ATTENTION_ONLY = {name: ORIGINAL[name] if "self_attn" in name else BASE[name] for name in BASE}

@@ -96,14 +96,17 @@ def _turned(case: Case, decision: Decision, parent: str) -> list[tuple[Mapping[s
 
 
 def _by_weights(limits: Mapping[str, Any], entry: Mapping[str, Any], forward: float) -> str:
-    """What the share that comes back says; SILENT where a true and a made parent would look alike, or too little was tested."""
+    """What the share that comes back says; SILENT where a true and a made parent would look alike, or too little was tested.
+
+    They do where elements were chosen and hardly any taken whole (nearswap by a step smaller than all changes): of the others only signs are known.
+    """
     reverse, expected = entry["reverse"], entry["expected"]
     if reverse is None or expected is None or entry["elements"] < limits["min_informative"]:
         return SILENT
     if expected <= limits["max_expected_reverse"]:
         margin = min(limits["max_reverse_over_expected"], (1 - expected) / 2)
         if expected - limits["max_reverse_under_expected"] <= reverse <= expected + margin:
-            return OLDER
+            return SILENT if entry["kind"] == "chosen" and expected < limits["min_stayed"] else OLDER
         return YOUNGER if reverse >= 1 - margin else BETWEEN
     forged = entry["forged"]
     if forged is not None and forward >= forged + limits["min_over_forged"]:
@@ -134,8 +137,8 @@ def _stop(case: Case, decision: Decision, parent: str, order: Order) -> str | No
             f"Order: not established. Turned round, the recipe gives back of {parent} neither what rounding leaves of a true parent nor all of it "
             f"({_shares(order)}): {parent} may have been made from {model}. {_would_settle(parent, model)}"
         )
-    if parent == case.base or decision.verdict == "copy":
-        return None
+    if decision.verdict == "copy" or (parent == case.base and decision.rests_on != "drop"):
+        return None  # of a base that enters with next to nothing nothing can come back; a drop of half of a change takes the base minus once
     return f"Order: not established. {_stories(case, decision, parent, order)} {_would_settle(parent, model)}"
 
 
@@ -156,8 +159,12 @@ def _standing(case: Case, decision: Decision, found: Mapping[str, Order]) -> lis
     said = [_stands(case, decision, donor, found[donor]) for donor in decision.named]
     if decision.verdict == "copy" and not decision.named and found[case.base].before is None:
         said.append(
-            f"Order: which of {case.model} and {case.base} was first is not known; {case.base} is taken for the older because it was offered as base."
+            f"Order: not established. Which of {case.model} and {case.base} was first is not known; {case.base} is taken for the older "
+            "because it was offered as base."
         )
+    base = found[case.base]
+    if decision.named and decision.verdict != "copy" and base.by not in ("hub", "stated") and base.weights == OLDER:
+        said.append(f"Nor is it established of {case.base} by dates: it comes back by {_shares(base)}, and may have been drawn so as well.")
     return said
 
 
@@ -166,7 +173,8 @@ def _stands(case: Case, decision: Decision, donor: str, order: Order) -> str:
     if order.before and order.by != "reverse replay":
         return f"Order: {donor} is older than {model} ({case.said_of_dates.get(donor, order.by)})."
     if decision.verdict == "copy":
-        return f"Order: which of {model} and {donor} was first is not known; two equal models do not say it. {_would_settle(donor, model)}"
+        unknown = f"Order: not established. Which of {model} and {donor} was first is not known; equal numbers do not say it."
+        return f"{unknown} {_would_settle(donor, model)}"
     return (
         f"Order: not established by dates. By its weights {donor} is the older: computed from {model} in the plain way it would come back whole from "
         f"{model}, and it does by {_shares(order)}. That is no proof: of a donor drawn at random among the numbers whose blend rounds to {model}, "

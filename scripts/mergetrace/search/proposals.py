@@ -132,7 +132,9 @@ def fixed(trial: Trial, known: Known) -> list[Recipe]:
 
 
 def native(trial: Trial, known: Known) -> list[Recipe]:
-    """Task arithmetic and averages with every operation rounded to bf16: short decimals near the shares, one coordinate after the other."""
+    """Task arithmetic and averages with every operation rounded to bf16, of an audited f16 model to f16 too: short decimals near the shares, one
+    coordinate after the other.
+    """
     base, found = trial.frame.base, []
     for donors in _subsets(known.donors, least=1):
         shares = known.shares[: len(donors)]
@@ -140,7 +142,7 @@ def native(trial: Trial, known: Known) -> list[Recipe]:
         if not all(options):
             continue
         start = [min(choices, key=lambda choice, share=share: abs(choice - share)) for choices, share in zip(options, shares, strict=True)]
-        for dtype in NARROW:
+        for dtype in (*NARROW, "float16") if trial.pieces[0].audited.dtype == "F16" else NARROW:
 
             def added(*weights: float, donors: tuple[str, ...] = donors, dtype: str = dtype) -> Recipe:
                 return make("task_arithmetic", dict(zip(donors, weights, strict=True)), base, dtype)
@@ -149,11 +151,24 @@ def native(trial: Trial, known: Known) -> list[Recipe]:
                 own = {base: round(1 - sum(weights), 6), **dict(zip(donors, weights, strict=True))}
                 return make("linear", {name: weight for name, weight in own.items() if weight}, None, dtype, weights_rounded=rounded)
 
-            found.append(trial.climb(added, options, start))
-            best = trial.climb(averaged, options, start)
-            weights = [settings.single(weight) for name, weight in zip(best.models, best.weights, strict=True) if name != base]
-            found += [best, averaged(*weights, rounded=0)]
+            def unrounded(*weights: float, averaged: Callable[..., Recipe] = averaged) -> Recipe:
+                return averaged(*weights, rounded=0)
+
+            coarse = [trial.climb(added, options, start), trial.climb(averaged, options, start)]
+            weights = [settings.single(weight) for name, weight in zip(coarse[1].models, coarse[1].weights, strict=True) if name != base]
+            found += [*coarse, _refined(trial, unrounded, weights)]
+            if dtype == "float16":
+                own = [settings.single(weight) for weight in coarse[0].weights]
+                found += [_refined(trial, added, own), _refined(trial, averaged, weights)]
     return found
+
+
+def _refined(trial: Trial, build: Callable[..., Recipe], weights: Sequence[float]) -> Recipe:
+    """The best of the decimals that round to the same bf16 numbers as these weights, or nearly: what they are where nothing rounds them."""
+    found = build(*weights)
+    if trial.rate(found) < HOPEFUL:
+        return found
+    return trial.climb(build, [near(weight, 0.004) for weight in weights], weights)
 
 
 def nearswaps(trial: Trial, known: Known) -> list[Recipe]:

@@ -26,6 +26,7 @@ Mask = NDArray[np.bool_]
 
 MIN_WEIGHT = 0.02  # of a parent that enters with less nothing could come back
 MAX_WEIGHT = 0.985  # between this and its reciprocal rounding hides hardly anything, and both ways look alike
+UNLIKE = 0.75  # of the coarser of two steps: bf16's and f16's double at every power of two, so unlike steps of one format differ by 2
 MISFIT = 1e-6  # of the numbers' size: how far a float32 blend strays from the straight line that it is
 GROWTH = 1 / 16  # of a change: enlarging it by so much shows how much of it a method takes, and crosses few thresholds
 ROOM = 1e-3  # of half a step: a float32 weight is not quite the one that was meant, and a parent may lie exactly half a step away
@@ -113,7 +114,11 @@ class Reversal:
         forgeable, forged = self._forged(piece, parent, before, taken, sample, generator)
         changed = exact & (piece.values[parent] != self._beside(piece, parent))
         moved = np.isfinite(other) & np.isfinite(remade)
-        part = (np.abs(taken) >= MIN_WEIGHT) & ((np.abs(taken) <= MAX_WEIGHT) | (np.abs(taken) >= 1 / MAX_WEIGHT))
+        part = (np.abs(taken) <= MAX_WEIGHT) | (np.abs(taken) >= 1 / MAX_WEIGHT)
+        if line is not None:  # of a parent taken minus once the steps tell where they differ; one taken once is there as it is
+            reach, own = -taken * step, _gap(piece.audited)
+            part |= (taken < 0) & ((reach <= UNLIKE * own) | (own <= UNLIKE * reach))
+        part &= np.abs(taken) >= MIN_WEIGHT
         kinds = [(self.blended, changed & part)]
         if line is None and self.recipe.method != "passthrough":
             kinds.append((self.chosen, changed))
