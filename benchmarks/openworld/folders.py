@@ -7,7 +7,7 @@ from typing import Any
 from planting import Tensors
 
 from openworld.case import Case, Folder, Models
-from openworld.names import ACQUITTED, GUILTY
+from openworld.shared import ACQUITTED, GUILTY, merge, other
 from openworld.world import World
 
 HUB_4725 = "https://github.com/huggingface/huggingface_hub/issues/4725"
@@ -22,16 +22,6 @@ Index = dict[str, Any]
 def folders() -> list[Case]:
     """All cases of this topic."""
     return [*_configurations(), *_indexes(), *_files(), *_traces()]
-
-
-def other(world: World) -> Tensors:
-    """An innocent finetune."""
-    return world["other"]
-
-
-def merge(world: World) -> Tensors:
-    """A blend of base and donor."""
-    return world.blend()
 
 
 def made(make: Callable[[World], Tensors] = other, model: str = "suspect", **folder: Any) -> Callable[[World], Models]:
