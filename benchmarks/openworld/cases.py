@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from openworld.case import Case
+from openworld.configurations import configurations
 from openworld.folders import folders
 from openworld.heads import heads
 from openworld.names import names
@@ -23,6 +24,7 @@ TOPICS = {
     "heads": heads,
     "relatives": relatives,
     "values": values,
+    "configurations": configurations,
     "folders": folders,
     "recipes": recipes,
 }

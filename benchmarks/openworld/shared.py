@@ -7,6 +7,7 @@ import torch
 from planting import Tensors
 
 from openworld.case import INNOCENT, Models
+from openworld.publishing import Folder
 from openworld.world import Geometry, World
 
 BOTH = ("planted", "trained")
@@ -63,3 +64,13 @@ def drawn(world: World, *shape: int, seed: int = 0) -> torch.Tensor:
 def hidden_size(world: World) -> int:
     """The length of an embedding."""
     return world["base"][EMBED].shape[1]
+
+
+def made(make: Callable[[World], Tensors] = other, model: str = "suspect", **folder: Any) -> Callable[[World], Models]:
+    """The suspect in a plain folder, and one model in an odd one."""
+
+    def build(world: World) -> Models:
+        weights = {"suspect": make(world)} | ({model: world[model]} if model != "suspect" else {})
+        return {**weights, model: Folder(weights[model], **folder)}
+
+    return build
