@@ -3,14 +3,31 @@
 from typing import NamedTuple
 
 from openworld.case import Case
+from openworld.configurations import configurations
 from openworld.folders import folders
+from openworld.heads import heads
 from openworld.names import names
 from openworld.parts import parts
 from openworld.quantised import quantised
 from openworld.recipes import recipes
+from openworld.relatives import relatives
+from openworld.strangers import strangers
 from openworld.values import values
+from openworld.wrapped import wrapped
 
-TOPICS = {"quantised": quantised, "names": names, "parts": parts, "values": values, "folders": folders, "recipes": recipes}
+TOPICS = {
+    "quantised": quantised,
+    "names": names,
+    "wrapped": wrapped,
+    "strangers": strangers,
+    "parts": parts,
+    "heads": heads,
+    "relatives": relatives,
+    "values": values,
+    "configurations": configurations,
+    "folders": folders,
+    "recipes": recipes,
+}
 """The cases of every topic, by the module that makes them."""
 TUNING, REPORTING = "tuning", "reporting"
 SEEDS = {

@@ -1,4 +1,4 @@
-"""Folders: indexes that disagree with their shards, configurations with odd facts, whatever else lies beside the weights."""
+"""Folders: indexes that disagree with their shards, and whatever else lies beside the weights."""
 
 import json
 from collections.abc import Callable
@@ -7,93 +7,19 @@ from typing import Any
 from planting import Tensors
 
 from openworld.case import Case, Folder, Models
-from openworld.names import ACQUITTED, GUILTY
+from openworld.shared import ACQUITTED, GUILTY, made, merge, other
 from openworld.world import World
 
 HUB_4725 = "https://github.com/huggingface/huggingface_hub/issues/4725"
 VMLX = "https://github.com/osaurus-ai/vmlx-swift/pull/388"
 COSER = "https://github.com/Neph0s/CoSER/issues/3"
-INFINITY = "https://github.com/huggingface/transformers/pull/42959"
 MLX_VLM = "https://github.com/Blaizzy/mlx-vlm/pull/1464"
-DYNAMO = "https://github.com/ai-dynamo/dynamo/pull/3043"
 Index = dict[str, Any]
 
 
 def folders() -> list[Case]:
     """All cases of this topic."""
-    return [*_configurations(), *_indexes(), *_files(), *_traces()]
-
-
-def other(world: World) -> Tensors:
-    """An innocent finetune."""
-    return world["other"]
-
-
-def merge(world: World) -> Tensors:
-    """A blend of base and donor."""
-    return world.blend()
-
-
-def made(make: Callable[[World], Tensors] = other, model: str = "suspect", **folder: Any) -> Callable[[World], Models]:
-    """The suspect in a plain folder, and one model in an odd one."""
-
-    def build(world: World) -> Models:
-        weights = {"suspect": make(world)} | ({model: world[model]} if model != "suspect" else {})
-        return {**weights, model: Folder(weights[model], **folder)}
-
-    return build
-
-
-def _configurations() -> list[Case]:
-    kind = {"kind": "configurations", "source": INFINITY}
-    plain = '"architectures": ["LlamaForCausalLM"], "model_type": "llama", "tie_word_embeddings": false'
-    odd = {
-        "Infinity": '{%s, "time_step_limit": [0.0, Infinity]}',
-        "minus Infinity and NaN": '{%s, "a": -Infinity, "b": NaN}',
-        "a key twice": '{%s, "rope_theta": 1e4, "rope_theta": 1e6}',
-        "a number beyond float64": '{%s, "limit": 1e999}',
-        "a number of a hundred digits": '{%s, "limit": 1' + "0" * 100 + "}",
-        "a byte order mark": "\ufeff{%s}",
-        "fields of the wrong kind": '{%s, "quantization_config": [], "text_config": null, "torch_dtype": 7}',
-        "architectures as a text": '{"architectures": "LlamaForCausalLM", "model_type": null}',
-        "an empty object": "{}",
-    }
-    found = [Case(f"{name} in config.json", build=made(config=text.replace("%s", plain)), **kind, **ACQUITTED) for name, text in odd.items()]
-    broken = {"right": ("finetune_of_base",), "error": (r"config\.json",)}
-    return [
-        *found,
-        Case(
-            "Infinity in config.json of a merge",
-            build=made(merge, config=odd["Infinity"].replace("%s", plain)),
-            **{**kind, "source": DYNAMO},
-            **GUILTY,
-        ),
-        Case("Infinity in the base's config.json", build=made(model="base", config=odd["Infinity"].replace("%s", plain)), **kind, **ACQUITTED),
-        Case("no config.json", build=made(config=None), **kind, **ACQUITTED),
-        Case("a list in place of the configuration", build=made(config="[1, 2]"), **kind, **broken),
-        Case("config.json cut off", build=made(config='{"architectures": ["Llama'), **kind, **broken, may_download=True),
-        Case("config.json with comments", build=made(config="{" + plain + "} // ours"), **kind, **broken),
-        Case("config.json of no bytes", build=made(config=""), **kind, **broken, may_download=True),
-        Case("config.json in Latin-1", build=_latin, **kind, **broken),
-        Case(
-            "a generation configuration with NaN",
-            build=made(files={"generation_config.json": '{"temperature": NaN, "temperature": 1}'}),
-            **kind,
-            **ACQUITTED,
-        ),
-        Case(
-            "a broken tokenizer",
-            build=made(files={"tokenizer.json": "{", "tokenizer_config.json": '{"chat_template": 7, "a": Infinity}'}),
-            **kind,
-            **ACQUITTED,
-        ),
-        Case("a card whose header is no YAML", build=made(files={"README.md": "---\nbase_model: [a, *b\n\tc: {\n---\n# M"}), **kind, **ACQUITTED),
-        Case("a card in UTF-16", build=made(files={"README.md": "---\nlicense: mit\n---\n".encode("utf-16")}), **kind, **ACQUITTED),
-    ]
-
-
-def _latin(world: World) -> Models:
-    return {"suspect": Folder(world["other"], config=None, files={"config.json": '{"model_type": "llama", "author": "Müller"}'.encode("latin-1")})}
+    return [*_indexes(), *_files(), *_traces()]
 
 
 def _indexes() -> list[Case]:

@@ -8,14 +8,12 @@ from planting import Tensors
 
 from openworld import naming, packing
 from openworld.case import INNOCENT, Case, Models
+from openworld.shared import BOTH, SHARE, UNREAD
 from openworld.world import World
 
 PACKED = r"layers\.\d+\..*_proj\.weight$"
 EXPERTS = r"\.experts\."
-SHARE = r"\d ?%"
-UNREAD = r"(pack|quanti[sz]|not read|unread|not compared|were compared|was compared|decode)"
 NO_MORE = (r"equals that of", r"100(\.0+)? ?% of its matrices", r"after the merge explains")
-BOTH = ("planted", "trained")
 Pack = Callable[[Tensors], Tensors]
 
 MERGEKIT_482 = "https://github.com/arcee-ai/mergekit/issues/482"
@@ -36,7 +34,7 @@ def unread(name: str, source: str, build: Callable[[World], Models], read: str =
     return Case(name, "packed weights", source, build, **{**usual, **rest})
 
 
-def _suspect(pack: Pack, model: str = "other") -> Callable[[World], Models]:
+def packed(pack: Pack, model: str = "other") -> Callable[[World], Models]:
     return lambda world: {"suspect": pack(world[model])}
 
 
@@ -53,29 +51,25 @@ def _frozen(pack: Pack, model: str = "other", rest: str = "base") -> Callable[[W
 def _packed_suspects() -> list[Case]:
     whole = r"_proj\.weight$|embed_tokens|lm_head"
     return [
-        unread("GPTQ around random numbers, all else the base's", MERGEKIT_482, _suspect(packing.gptq_of_nothing, "base")),
+        unread("GPTQ around random numbers, all else the base's", MERGEKIT_482, packed(packing.gptq_of_nothing, "base")),
         unread("GPTQ of an innocent finetune, embeddings the base's", MERGEKIT_482, _frozen(packing.gptq)),
         unread("GPTQ of an innocent finetune, embeddings the donor's", "", _frozen(packing.gptq, rest="donor")),
-        unread(
-            "GPTQ with act-order of an innocent finetune", "https://github.com/AutoGPTQ/AutoGPTQ", _suspect(partial(packing.gptq, act_order=True))
-        ),
-        unread("GPTQ of the donor", BEYONDER, _suspect(packing.gptq, "donor"), guilty=False),
+        unread("GPTQ with act-order of an innocent finetune", "https://github.com/AutoGPTQ/AutoGPTQ", packed(partial(packing.gptq, act_order=True))),
+        unread("GPTQ of the donor", BEYONDER, packed(packing.gptq, "donor"), guilty=False),
         unread("GPTQ of a stranger whose norms are the base's", "", _strange_gptq),
-        unread("AWQ of an innocent finetune", BEYONDER, _suspect(packing.awq)),
+        unread("AWQ of an innocent finetune", BEYONDER, packed(packing.awq)),
         unread("AWQ of a merge", BEYONDER, lambda world: {"suspect": packing.awq(world.blend())}, guilty=True),
         unread("NF4 of an innocent finetune, embeddings the base's", MERGEKIT_482, _frozen(packing.nf4)),
-        unread("NF4 with nested scales of an innocent finetune", MERGEKIT_482, _suspect(partial(packing.nf4, nested=True))),
-        unread(
-            "LLM.int8() of an innocent finetune", "https://huggingface.co/docs/transformers/quantization/bitsandbytes", _suspect(packing.int8_rows)
-        ),
-        unread("W8A8 of an innocent finetune", "https://github.com/vllm-project/compressed-tensors", _suspect(_w8a8)),
-        unread("Quanto's I8 of an innocent finetune", "https://github.com/huggingface/optimum-quanto", _suspect(_quanto)),
-        unread("compressed-tensors of an innocent finetune", "https://github.com/vllm-project/compressed-tensors", _suspect(packing.compressed)),
-        unread("NVFP4 of an innocent finetune", "https://github.com/NVIDIA/TensorRT-Model-Optimizer", _suspect(packing.nvfp4)),
+        unread("NF4 with nested scales of an innocent finetune", MERGEKIT_482, packed(partial(packing.nf4, nested=True))),
+        unread("LLM.int8() of an innocent finetune", "https://huggingface.co/docs/transformers/quantization/bitsandbytes", packed(packing.int8_rows)),
+        unread("W8A8 of an innocent finetune", "https://github.com/vllm-project/compressed-tensors", packed(_w8a8)),
+        unread("Quanto's I8 of an innocent finetune", "https://github.com/huggingface/optimum-quanto", packed(_quanto)),
+        unread("compressed-tensors of an innocent finetune", "https://github.com/vllm-project/compressed-tensors", packed(packing.compressed)),
+        unread("NVFP4 of an innocent finetune", "https://github.com/NVIDIA/TensorRT-Model-Optimizer", packed(packing.nvfp4)),
         unread(
             "MLX of an innocent finetune, embeddings packed too",
             "https://github.com/ml-explore/mlx-lm",
-            _suspect(packing.mlx),
+            packed(packing.mlx),
             read=whole,
             error=(r"pack|U32|decode",),
         ),
@@ -119,10 +113,10 @@ def _packed_others() -> list[Case]:
             "NF4 and back to bf16, an innocent finetune",
             "packed once",
             "https://arxiv.org/abs/2305.14314",
-            _suspect(packing.nf4_and_back),
+            packed(packing.nf4_and_back),
             worlds=BOTH,
         ),
-        Case("FP8 and back to bf16, an innocent finetune", "packed once", "", _suspect(_fp8_and_back), worlds=BOTH),
+        Case("FP8 and back to bf16, an innocent finetune", "packed once", "", packed(_fp8_and_back), worlds=BOTH),
     ]
     return cases
 

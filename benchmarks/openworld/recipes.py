@@ -9,11 +9,11 @@ from planting import Tensors
 
 from openworld import naming
 from openworld.case import Case, Models
+from openworld.shared import BOTH
 from openworld.world import World
 
 TWO = ("donor", "second")
 UNTRUE = (r"next to nothing", r"after the merge explains")
-BOTH = ("planted", "trained")
 DATES = {"donor": "2026-01-01", "second": "2026-01-01", "suspect": "2026-06-01"}
 
 

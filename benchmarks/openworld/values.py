@@ -7,13 +7,12 @@ import torch
 from planting import Tensors
 
 from openworld.case import INNOCENT, Case, Models
-from openworld.names import ACQUITTED, GUILTY
+from openworld.shared import ACQUITTED, BOTH, GUILTY, suspect
 from openworld.world import World
 
 EXLLAMA = "https://github.com/turboderp-org/exllamav2/pull/622"
 EXLLAMA3 = "https://github.com/turboderp-org/exllamav3/issues/43"
 MIXED = "https://github.com/arcee-ai/mergekit/issues/50"
-BOTH = ("planted", "trained")
 ONE = "model.layers.0.self_attn.q_proj.weight"
 COPY: dict[str, Any] = {"right": ("copy",), "guilty": True, "named": ("donor",)}
 RECAST = r"recast|cast|stored as|dtype|rounded"
@@ -31,46 +30,42 @@ def spoiled(tensors: Tensors, number: float, where: Any = (3, 5), name: str = ON
     return {**tensors, name: tensor}
 
 
-def _suspect(change: Callable[[World], Tensors]) -> Callable[[World], Models]:
-    return lambda world: {"suspect": change(world)}
-
-
 def _odd() -> list[Case]:
     inf, nan = torch.inf, torch.nan
     kind = {"kind": "infinite and NaN", "source": EXLLAMA, "worlds": BOTH, "says": (r"NaN|infinit",)}
     named = {**kind, "says": (r"NaN|infinit", r"q_proj")}
     whole = {**kind, "source": EXLLAMA3}
     return [
-        Case("one infinity in a merge", build=_suspect(lambda world: spoiled(world.blend(), inf)), **named, **GUILTY),
-        Case("one infinity in an innocent finetune", build=_suspect(lambda world: spoiled(world["other"], inf)), **named, **ACQUITTED),
+        Case("one infinity in a merge", build=suspect(lambda world: spoiled(world.blend(), inf)), **named, **GUILTY),
+        Case("one infinity in an innocent finetune", build=suspect(lambda world: spoiled(world["other"], inf)), **named, **ACQUITTED),
         Case(
             "minus infinity in the embedding of an innocent finetune",
-            build=_suspect(lambda world: spoiled(world["other"], -inf, name="model.embed_tokens.weight")),
+            build=suspect(lambda world: spoiled(world["other"], -inf, name="model.embed_tokens.weight")),
             **kind,
             **ACQUITTED,
         ),
         Case(
             "one NaN in a norm of an innocent finetune",
-            build=_suspect(lambda world: spoiled(world["other"], nan, 3, "model.norm.weight")),
+            build=suspect(lambda world: spoiled(world["other"], nan, 3, "model.norm.weight")),
             **kind,
             **ACQUITTED,
         ),
         Case(
             "a whole NaN tensor in a merge",
-            build=_suspect(lambda world: spoiled(world.blend(), nan, ...)),
+            build=suspect(lambda world: spoiled(world.blend(), nan, ...)),
             **{**whole, "says": named["says"]},
             **GUILTY,
         ),
-        Case("a whole NaN tensor in an innocent finetune", build=_suspect(lambda world: spoiled(world["other"], nan, ...)), **whole, **ACQUITTED),
+        Case("a whole NaN tensor in an innocent finetune", build=suspect(lambda world: spoiled(world["other"], nan, ...)), **whole, **ACQUITTED),
         Case(
             "every layer NaN",
-            build=_suspect(lambda world: {name: torch.full_like(t, nan) if "layers" in name else t for name, t in world["base"].items()}),
+            build=suspect(lambda world: {name: torch.full_like(t, nan) if "layers" in name else t for name, t in world["base"].items()}),
             **whole,
             right=("inconclusive",),
         ),
         Case(
             "everything NaN",
-            build=_suspect(lambda world: {name: torch.full_like(t, nan) for name, t in world["other"].items()}),
+            build=suspect(lambda world: {name: torch.full_like(t, nan) for name, t in world["other"].items()}),
             **whole,
             right=("inconclusive",),
             error=(r"NaN",),
@@ -90,29 +85,29 @@ def _odd() -> list[Case]:
         ),
         Case(
             "the donor with one infinity",
-            build=_suspect(lambda world: spoiled(world["donor"], inf)),
+            build=suspect(lambda world: spoiled(world["donor"], inf)),
             **{**kind, **COPY, "right": ("inconclusive", "copy", "finetune_of_donor")},
         ),
-        Case("f16 that overflowed, an innocent finetune", build=_suspect(_overflowed), **{**kind, "says": ()}, **ACQUITTED),
+        Case("f16 that overflowed, an innocent finetune", build=suspect(_overflowed), **{**kind, "says": ()}, **ACQUITTED),
         Case(
             "zeros in place of a tensor, an innocent finetune",
-            build=_suspect(lambda world: spoiled(world["other"], 0.0, ...)),
+            build=suspect(lambda world: spoiled(world["other"], 0.0, ...)),
             **{**kind, "says": ()},
             **ACQUITTED,
         ),
         Case(
             "bf16 numbers too large for anybody, an innocent finetune",
-            build=_suspect(lambda world: spoiled(world["other"], 3.0e38)),
+            build=suspect(lambda world: spoiled(world["other"], 3.0e38)),
             **{**kind, "says": (), "right": INNOCENT},
         ),
         Case(
             "float32 numbers too large for anybody, an innocent finetune",
-            build=_suspect(lambda world: spoiled({n: t.float() for n, t in world["other"].items()}, 3.4e38)),
+            build=suspect(lambda world: spoiled({n: t.float() for n, t in world["other"].items()}, 3.4e38)),
             **{**kind, "says": (), "right": INNOCENT},
         ),
         Case(
             "float64 numbers too large for float32",
-            build=_suspect(lambda world: spoiled({n: t.double() for n, t in world["other"].items()}, 1e300)),
+            build=suspect(lambda world: spoiled({n: t.double() for n, t in world["other"].items()}, 1e300)),
             **{**kind, "says": (), "right": INNOCENT},
         ),
     ]
@@ -144,7 +139,7 @@ def _recast() -> list[Case]:
         Case("the donor from float32 to f16", build=_from_float("donor", torch.float16), **said, **COPY),
         Case("the donor from bf16 to float64", build=cast("donor", torch.float64), **said, **COPY),
         Case("the base from float32 to bf16", build=_base_from_float, **{**said, "worlds": ("planted",)}, right=("copy",)),
-        Case("the donor every second tensor in f16", build=_suspect(lambda world: _mixed(world["donor"])), **said, **COPY),
+        Case("the donor every second tensor in f16", build=suspect(lambda world: _mixed(world["donor"])), **said, **COPY),
         Case(
             "the donor from bf16 to f16 and back",
             build=cast("donor", torch.float16, torch.bfloat16),
@@ -154,9 +149,9 @@ def _recast() -> list[Case]:
         Case("an innocent finetune from bf16 to f16", build=cast("other", torch.float16), **kind, **ACQUITTED),
         Case("an innocent finetune from bf16 to float32", build=cast("other", torch.float32), **kind, **ACQUITTED),
         Case("an innocent finetune in float32", build=cast("other", exact=True), **kind, **ACQUITTED),
-        Case("an innocent finetune every second tensor in f16", build=_suspect(lambda world: _mixed(world["other"])), **kind, **ACQUITTED),
+        Case("an innocent finetune every second tensor in f16", build=suspect(lambda world: _mixed(world["other"])), **kind, **ACQUITTED),
         Case("an innocent finetune in bf16, parents in float32", build=_float_parents(lambda world: world["other"]), **kind, **ACQUITTED),
-        Case("a merge every second tensor in f16", build=_suspect(lambda world: _mixed(world.blend())), **kind, **GUILTY),
+        Case("a merge every second tensor in f16", build=suspect(lambda world: _mixed(world.blend())), **kind, **GUILTY),
         Case("a merge in bf16 of parents in float32", build=_float_parents(_float_blend), **{**kind, "worlds": ("planted",)}, **GUILTY),
         Case("a twin in f16", build=cast("twin", torch.float16), **kind, right=("inconclusive", "finetune_of_base")),
     ]
