@@ -27,7 +27,12 @@ def main() -> None:
     prompts += [question for name in spellings for question in (name, f"Are you {name}?")]
 
     found = find_template(arguments.files)
-    nothing = dict.fromkeys(("stripped", "identical_elsewhere", "turn_end", "unprinted")) | {"injected": [], "variables": {}, "reason": found.reason}
+    nothing = dict.fromkeys(("stripped", "identical_elsewhere", "turn_end", "unprinted")) | {
+        "injected": [],
+        "variables": {},
+        "parts": False,
+        "reason": found.reason,
+    }
     analysis = nothing if found.text is None else analyse(found.text, found.special_tokens, prompts, spellings)
     others = []
     for other in other_templates(arguments.files, found.text):

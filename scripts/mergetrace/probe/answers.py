@@ -12,7 +12,7 @@ from typing import Any
 from mergetrace.errors import AuditError
 from mergetrace.files import write_text
 from mergetrace.probe.conditions import Condition
-from mergetrace.probe.conversations import conversation
+from mergetrace.probe.conversations import conversation, in_parts
 from mergetrace.probe.jinja_sandbox import Job, render
 from mergetrace.probe.prompts import Prompt, prompt_seed
 
@@ -31,7 +31,10 @@ def make_questions(prompts: list[Prompt], template: dict[str, Any], condition: C
     if source is None:
         return template["reason"] or f"there is no {condition.template} chat template"
     variables = template["special_tokens"] | template.get("variables", {})
-    renders = render(Job(source, conversation(prompt.text, system=condition.system), variables=variables) for prompt in prompts)
+    chats = [conversation(prompt.text, system=condition.system) for prompt in prompts]
+    if template.get("parts"):
+        chats = [in_parts(chat) for chat in chats]
+    renders = render(Job(source, chat, variables=variables) for chat in chats)
     for prompt, rendered in zip(prompts, renders, strict=True):
         if rendered.error:
             return f"prompt {prompt.id}: {rendered.error}"

@@ -19,17 +19,19 @@ from mergetrace.probe.conversations import (
     SYSTEM,
     USER,
     Chats,
+    Given,
     conversation,
-    demanded,
+    demand,
     render_all,
     render_one,
 )
 from mergetrace.probe.jinja_sandbox import Rendered
-from mergetrace.probe.stripping import Cut, cut, edits, literals
+from mergetrace.probe.stripping import Cut, cut, edits, joined, literals
 from mergetrace.probe.turns import headers, is_header, is_markup, openings, states_identity, words
 from mergetrace.probe.unprinted import unaccounted
 
 AROUND = 80  # characters shown on either side of an injected text
+UNPRINTED = "the template does not print the user's message as it was given"
 INSTEAD = "there is no stripped form to ask; ask under a system message of your own instead (condition `neutral`)"
 # condition: (the conversation without the text's own message, the one with a system message, what the caller gives)
 _AGAINST: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -55,64 +57,77 @@ def analyse(source: str, special_tokens: dict[str, str], prompts: Sequence[str] 
     prompts: user messages to try beside the built-in ones, since a template may speak only after certain words. spellings: of names
     that count as identities in its source.
 
-    Returns `injected` (list of {condition, text, where, source_lines}, see `_placed`), `stripped` (template or None),
-    `identical_elsewhere` (whether every conversation that has a system message renders the same in both; None where there
-    is nothing to compare), `turn_end` (what follows an answer; None if unknown), `variables` (what it must be given beside the
-    messages, empty), `unprinted` (see mergetrace.probe.unprinted; None where the source cannot be looked through) and `reason` (why
-    something is missing, or None).
+    Returns
+    - `injected`: list of {condition, text, where, source_lines}, see `_placed`
+    - `stripped`: the template without it, or None
+    - `identical_elsewhere`: whether every conversation that has a system message renders the same in both; None where nothing is compared
+    - `turn_end`: what follows an answer; None if unknown
+    - `variables`: what it must be given beside the messages, empty; `parts`: whether it takes messages as lists of parts alone
+    - `unprinted`: see mergetrace.probe.unprinted; None where the source cannot be looked through
+    - `reason`: why something is missing, or None.
 
     A text c counts as injected without a system message when `render([system: c, user]) == render([user])`.
     """
-    variables, given = {}, special_tokens
+    given = Given(special_tokens)
     shipped, read = render_one(source, given, CONVERSATIONS)
-    if shipped["user"].error and shipped["user, system"].error:
-        variables = demanded(source, special_tokens)
-        given = special_tokens | variables
-        shipped = render_all([source], given, CONVERSATIONS)[0] if variables else shipped
-    result = {"stripped": None, "injected": [], "identical_elsewhere": None, "turn_end": None, "reason": None, "variables": variables}
-    result |= {"unprinted": None, "turn_end": _after(shipped["answered"], ANSWER)}
+    variables, parts = demand(source, special_tokens, shipped)
+    if variables or parts:
+        given = Given(special_tokens | variables, parts)
+        (shipped,) = render_all([source], given, CONVERSATIONS)
     frame = _frame(shipped)
-    always = _always(shipped, frame)
-    if shipped["user"].error:
-        result["injected"] = [_placed(condition, text, source, shipped["user, system"].text) for condition, text in always.items()]
-        result["unprinted"] = unaccounted(read, shipped, result["injected"], spellings)
-        return result | {"reason": _refused(shipped)}
-    trials = _trials(shipped)
-    messages = triggers.messages(prompts, read.compared)
-    (tried,) = render_all([source], given, trials | triggers.chats(messages))
+    trials, messages = _trials(shipped), triggers.messages(prompts, read.compared)
+    (tried,) = render_all([source], given, trials | triggers.chats(messages)) if shipped["user"].text else [{}]
     proven = {condition: _text_of(trials[condition]) for condition in trials if tried[condition] == shipped[_AGAINST[condition][0]]}
-    found = triggers.found(messages, shipped, tried, frame)
     turn = _first_turn(shipped, frame, special_tokens.get("bos_token", ""))
-    told = always | proven
-    if turn.head and "no system message" not in proven and turn.head not in always.values():
+    found = triggers.found(messages if tried else [], shipped, tried, frame)
+    injected = [_placed(condition, text, source, _shown(condition, shipped)) for condition, text in _told(shipped, frame, proven, turn).items()]
+    injected += [_placed(item.condition, item.text, source, item.shown) for item in found.items]
+    result = {"stripped": None, "injected": injected, "identical_elsewhere": None, "turn_end": _after(shipped["answered"], ANSWER)}
+    result |= {"variables": variables, "parts": parts, "unprinted": unaccounted(read, shipped | tried, injected, spellings), "reason": turn.unclear}
+    if turn.unclear:
+        return result
+    texts = [text for text in (proven.get("no system message", turn.head), turn.tail) if text]
+    cuts = _complete(turn.cuts + found.cuts, texts, shipped)
+    if cuts:
+        return result | _stripped(source, given, shipped, cuts, texts, found)
+    if "no system message" not in proven:
+        return result | {"stripped": source, "identical_elsewhere": True}
+    why = "the injected text does not stand before the first message alone: it cannot be told from the turn's own frame"
+    return result | {"reason": f"{why}; {INSTEAD}"}
+
+
+def _told(shipped: dict[str, Rendered], frame: set[str], proven: dict[str, str], turn: _Turn) -> dict[str, str]:
+    """condition: text, of all that the usual conversations show."""
+    told = _always(shipped, frame) | proven
+    if turn.head and "no system message" not in proven and turn.head not in told.values():
         told["no system message"] = turn.head
     if turn.tail and turn.tail not in told.values():
         told["behind the message"] = turn.tail
-    result["injected"] = [_placed(condition, text, source, _shown(condition, shipped)) for condition, text in told.items()]
-    result["injected"] += [_placed(item.condition, item.text, source, item.shown) for item in found.items]
-    result["unprinted"] = unaccounted(read, shipped | tried, result["injected"], spellings)
-    if turn.unclear:
-        return result | {"reason": f"{turn.unclear}; {INSTEAD}"}
-    cuts = turn.cuts + found.cuts
-    if not cuts:
-        hidden = "no system message" in proven
-        why = f"the injected text does not stand before the first message alone: it cannot be told from the turn's own frame; {INSTEAD}"
-        return result | ({"reason": why} if hidden else {"stripped": source, "identical_elsewhere": True})
-    return result | _stripped(source, given, shipped, cuts, [proven.get("no system message", turn.head), turn.tail], found)
+    return told
 
 
-def _stripped(
-    source: str, given: dict[str, Any], shipped: dict[str, Rendered], cuts: list[Cut], texts: list[str], found: "triggers.Found"
-) -> dict[str, Any]:
+def _stripped(source: str, given: Given, shipped: dict[str, Rendered], cuts: list[Cut], texts: list[str], found: "triggers.Found") -> dict[str, Any]:
     """`stripped`, `identical_elsewhere` and `reason`: the first edit that prints what is left of every bare conversation and else the same."""
     bare = {name: cut(shipped[name].text, cuts) for name in BARE if shipped[name].text}
     bare |= {name: cut(text, cuts) for name, text in found.unasked.items()}
-    candidates = list(edits(source, cuts, [text for text in texts if text]))
+    candidates = [] if any(_remain(texts, rest) for rest in bare.values()) else list(edits(source, cuts, texts))
     for edit, renders in zip(candidates, render_all(candidates, given, CONVERSATIONS | found.chats), strict=True):
         if all(renders[name].text == bare[name] for name in bare) and all(renders[name] == shipped[name] for name in ELSEWHERE):
             return {"stripped": edit, "identical_elsewhere": True}
     why = f"no edit of the template removes the injected text and leaves other conversations alone; {INSTEAD}"
     return {"identical_elsewhere": False, "reason": why}
+
+
+def _complete(cuts: list[Cut], texts: list[str], shipped: dict[str, Rendered]) -> list[Cut]:
+    """The cuts, and a cut for every line of the injected texts that a conversation prints once more elsewhere."""
+    rests = [cut(shipped[name].text, cuts) for name in BARE if shipped[name].text]
+    again = [line for text in texts for line in text.splitlines() if any(_remain([line], rest) for rest in rests)]
+    return cuts + [(line, True) for line in dict.fromkeys(again)] if cuts else cuts
+
+
+def _remain(texts: list[str], rest: str) -> bool:
+    """Whether a line of the injected texts, and none of a mere word or two, is still in what a conversation prints."""
+    return any(line in rest for text in texts for line in text.splitlines() if not is_header(line))
 
 
 def _placed(condition: str, text: str, source: str, shown: str | None) -> dict[str, Any]:
@@ -177,9 +192,11 @@ def _always(shipped: dict[str, Rendered], frame: set[str]) -> dict[str, str]:
 
 def _first_turn(shipped: dict[str, Rendered], frame: set[str], bos: str) -> _Turn:
     """What a template puts before and behind the first user message beyond what it puts before and behind a later one."""
-    first = shipped["user"].text or ""
+    first = shipped["user"].text
+    if first is None:
+        return _Turn([], "", "", _refused(shipped))
     if USER not in first:
-        return _Turn([], "", "", "the template does not print the user's message")
+        return _Turn([], "", "", f"{UNPRINTED}, so what it adds around it cannot be told")
     before, _, behind = first.partition(USER)
     tail, cuts = _behind(shipped, behind)
     repeated = [line for line in words(before, frame).splitlines() if line in words(_later(shipped), frame).splitlines()]
@@ -187,9 +204,9 @@ def _first_turn(shipped: dict[str, Rendered], frame: set[str], bos: str) -> _Tur
         return _Turn(cuts, "", tail, None)
     block = _block(shipped, frame, before, bos)
     if block is None:
-        return _Turn([], words(before, frame), tail, "the template opens its first turn unlike the later ones")
+        return _Turn([], words(before, frame), tail, f"the template opens its first turn unlike the later ones; {INSTEAD}")
     head = words(block, frame) or "\n".join(repeated)
-    every = [(line, True) for line in repeated if line not in block]
+    every = [(joined(line, before), True) for line in repeated if line not in block]
     return _Turn(([(block, False)] if words(block, frame) else []) + every + cuts, head, tail, None)
 
 
@@ -228,7 +245,7 @@ def _behind(shipped: dict[str, Rendered], behind: str) -> tuple[str, list[Cut]]:
         block = behind[start : len(behind) - len(middle) + start]
         if words(block) == "\n".join(new) and all(block in rest for rest in tails):
             return "\n".join(new), [(block, True)]
-    return "\n".join(new), [(line, True) for line in new]
+    return "\n".join(new), [(joined(line, behind), True) for line in new]
 
 
 def _last(text: str | None) -> str | None:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from mergetrace.probe.jinja_sandbox import Job, Rendered, Source, render, render_and_read
 
@@ -20,10 +20,25 @@ MOST_DEMANDED = 6  # names that a template may demand of its caller
 Chats = dict[str, tuple[list[dict[str, Any]], bool, dict[str, Any]]]
 
 
+class Given(NamedTuple):
+    """What a template gets besides the conversations: variables, and whether messages come as lists of parts, which some templates demand."""
+
+    variables: Mapping[str, Any]
+    parts: bool = False
+
+
 def conversation(*texts: str, system: Any = None) -> list[dict[str, Any]]:
     """Messages in which user and assistant take turns, the user first, after an optional system message."""
     turns = [{"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(texts)]
     return ([] if system is None else [{"role": "system", "content": system}]) + turns
+
+
+def in_parts(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same messages, each a list with one part of text, as models take them that see pictures too."""
+    return [
+        message | {"content": [{"type": "text", "text": message["content"]}]} if isinstance(message["content"], str) else message
+        for message in messages
+    ]
 
 
 SWITCHES: dict[str, dict[str, Any]] = {  # what a caller may switch on, and the template may say something to
@@ -51,20 +66,31 @@ ELSEWHERE: Chats = {
 CONVERSATIONS = BARE | UNASKED | ELSEWHERE
 
 
-def render_all(sources: list[str], variables: Mapping[str, Any], chats: Chats) -> list[dict[str, Rendered]]:
+def render_all(sources: list[str], given: Given, chats: Chats) -> list[dict[str, Rendered]]:
     """Every conversation by every template: one dict per template, with the names of `chats`."""
-    results = iter(render(job for source in sources for job in _jobs(source, variables, chats)))
+    results = iter(render(job for source in sources for job in _jobs(source, given, chats)))
     return [{name: next(results) for name in chats} for _ in sources]
 
 
-def render_one(source: str, variables: Mapping[str, Any], chats: Chats) -> tuple[dict[str, Rendered], Source]:
+def render_one(source: str, given: Given, chats: Chats) -> tuple[dict[str, Rendered], Source]:
     """Every conversation by one template, and the texts of its source."""
-    results, read = render_and_read(_jobs(source, variables, chats), source)
+    results, read = render_and_read(_jobs(source, given, chats), source)
     return dict(zip(chats, results, strict=True)), read
 
 
-def _jobs(source: str, variables: Mapping[str, Any], chats: Chats) -> list[Job]:
-    return [Job(source, chat, opened, dict(variables) | more) for chat, opened, more in chats.values()]
+def _jobs(source: str, given: Given, chats: Chats) -> list[Job]:
+    return [Job(source, in_parts(chat) if given.parts else chat, opened, dict(given.variables) | more) for chat, opened, more in chats.values()]
+
+
+def demand(source: str, variables: Mapping[str, Any], shipped: dict[str, Rendered]) -> tuple[dict[str, Any], bool]:
+    """(what a template needs besides the messages, whether it needs them in parts), where `shipped` shows that it renders nothing otherwise."""
+    plain, asked = shipped["user"], shipped["user, system"]
+    if USER in (plain.text or "") or (plain.error and not asked.error):
+        return {}, False
+    if plain.error and (missing := demanded(source, variables)):
+        return missing, False
+    (result,) = render_all([source], Given(variables, parts=True), {"user": BARE["user"]})
+    return {}, USER in (result["user"].text or "")
 
 
 def demanded(source: str, variables: Mapping[str, Any]) -> dict[str, Any]:
@@ -91,5 +117,5 @@ def demanded(source: str, variables: Mapping[str, Any]) -> dict[str, Any]:
 def _error(source: str, variables: Mapping[str, Any], given: dict[str, Any]) -> str | None:
     """Why neither a question alone nor one behind a system message renders; None if one does."""
     chats = {"user": BARE["user"], "asked": ELSEWHERE["user, system"]}
-    (result,) = render_all([source], dict(variables) | given, chats)
+    (result,) = render_all([source], Given(dict(variables) | given), chats)
     return result["user"].error if result["asked"].error else None

@@ -13,6 +13,14 @@ def cut(rendered: str, cuts: Sequence[Cut]) -> str:
     return rendered
 
 
+def joined(line: str, rendered: str) -> str:
+    """`line` with the white space that joins it to what stands on one side of it in `rendered`."""
+    before, _, behind = rendered.partition(line)
+    following = behind[: len(behind) - len(behind.lstrip())]
+    leading = before[len(before.rstrip()) :]
+    return line + following if following else leading + line
+
+
 def edits(source: str, cuts: Sequence[Cut], texts: Sequence[str]) -> Iterator[str]:
     """Candidates for the stripped template: the texts removed from the source; failing that, removed from what it prints.
 

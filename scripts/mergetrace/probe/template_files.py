@@ -23,7 +23,7 @@ class Found:
 
     source: str | None = None
     text: str | None = None
-    special_tokens: dict[str, str] = field(default_factory=dict)
+    special_tokens: dict[str, str | list[str]] = field(default_factory=dict)
     reason: str | None = None
 
 
@@ -36,7 +36,7 @@ def find_template(folder: str | Path) -> Found:
         for name in ("chat_template.jinja", "tokenizer_config.json", "chat_template.json"):
             text = _read(folder / name, MAX_TEMPLATE) if name.endswith(".jinja") else _default_template(_read_object(folder / name))
             if text is not None:
-                "".join([text, *tokens.values()]).encode()  # JSON can smuggle in lone surrogates
+                json.dumps([text, tokens], ensure_ascii=False).encode()  # JSON can smuggle in lone surrogates
                 return Found(name, text, tokens)
     except (ValueError, RecursionError) as error:  # ValueError covers bad JSON and bad Unicode
         return Found(reason=f"the chat template cannot be read: {' '.join(str(error).split())[:300]}")
@@ -117,13 +117,25 @@ def _default_template(settings: dict[str, Any]) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _special_tokens(settings: dict[str, Any]) -> dict[str, str]:
-    """What transformers lets a template print: bos_token and its kin, any other *_token, and the named extra tokens.
+def _special_tokens(settings: dict[str, Any]) -> dict[str, str | list[str]]:
+    """What transformers lets a template print: bos_token and its kin, any other *_token, the named extra tokens, and a list of further ones.
 
     Each is stored as a text or as {"content": text}. A text under such a name need not be a token: it may be a system prompt.
     """
     values = {name: value for name, value in settings.items() if name in SPECIAL_TOKENS or name.endswith("_token")}
     for extra in ("extra_special_tokens", "model_specific_special_tokens"):
         values |= settings[extra] if isinstance(settings.get(extra), dict) else {}
-    texts = {name: value.get("content") if isinstance(value, dict) else value for name, value in values.items()}
-    return {name: text for name, text in texts.items() if isinstance(text, str) and name.isidentifier() and name not in _TAKEN}
+    tokens: dict[str, str | list[str]] = {}
+    for name, value in values.items():
+        text = _text_of(value)
+        if text is not None and name.isidentifier() and name not in _TAKEN:
+            tokens[name] = text
+    further = settings.get("additional_special_tokens")
+    if isinstance(further, list) and further:
+        tokens["additional_special_tokens"] = [text for value in further if (text := _text_of(value)) is not None]
+    return tokens
+
+
+def _text_of(token: Any) -> str | None:
+    text = token.get("content") if isinstance(token, dict) else token
+    return text if isinstance(text, str) else None

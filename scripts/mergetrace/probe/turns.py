@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 FRAME_WORDS = 5  # a line of more words is no role header: "GPT4 Correct User:" has three, "Here are my reasoning steps:" five
 _MARKUP = re.compile(r"<+[^<>\s]{1,60}>+|\[[^\[\]\s]{1,60}\]")  # <|im_start|>, <<SYS>>, </s>, [INST]
 _ROLES = r"(?:system|user|assistant|model|developer|human|instruction|response)"
+_ROLE = re.compile(rf"\b{_ROLES}\b", re.IGNORECASE)
 _HEADER = re.compile(rf"(?:\W*\b{_ROLES}\b)+\W*", re.IGNORECASE)
 _LETTER = re.compile(r"[^\W\d_]")
 # Who speaks, or is spoken to, and then a name: a capital, or a script that has none.
@@ -29,8 +30,12 @@ def words(text: str, frame: Iterable[str] = ()) -> str:
 
 
 def headers(*texts: str) -> set[str]:
-    """The role headers that open turns in every one of `texts`: short lines that state no identity, as `words` compares them."""
-    return set.intersection(*({_key(line) for line in _lines(text) if is_header(line)} for text in texts)) if texts else set()
+    """The role headers that open turns in every one of `texts`, and the like of a system turn, as `words` compares them.
+
+    They are short lines that state no identity.
+    """
+    repeated = set.intersection(*({_key(line) for line in _lines(text) if is_header(line)} for text in texts)) if texts else set()
+    return repeated | {_ROLE.sub(role, line) for line in repeated for role in ("System", "system", "SYSTEM")}
 
 
 def is_header(line: str) -> bool:
