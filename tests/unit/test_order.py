@@ -10,6 +10,7 @@ from planting import blend, finetuned, random_model, write_model
 
 from mergetrace.configuration import complete, stated_dates
 from mergetrace.errors import AuditError
+from mergetrace.finding import wording
 from mergetrace.finding.dates import earlier
 from mergetrace.merging.facts import Facts, gram_of
 from mergetrace.merging.recipes import Piece, decoded_merge, make
@@ -396,3 +397,30 @@ def test_a_stated_date_that_cannot_be_is_refused_with_its_key(stated, what):
     with pytest.raises(AuditError, match=what) as caught:
         complete({"models": models, "audits": {"x": {"suspect": "one", "base": "base", "donors": ["donor"]}}}, SCHEMA)
     assert "models.one.published" in str(caught.value)
+
+
+def finding(before, by, kind="merge", share=0.571):
+    return {
+        "verdict": kind,
+        "suspect": "rio",
+        "family": None,
+        "base": {"name": "qwen", "share": 1 - share},
+        "parents": {"nex": {"named": True, "alpha": share}},
+        "order": {"nex": {"before": before, "by": by, "reverse": None, "expected": None}},
+        "read": {"mode": "full"},
+        "recipe": None,
+    }
+
+
+def test_the_first_screen_says_who_was_first_or_what_would_establish_it():
+    assert wording.order(finding(True, "hub")) == "nex came before rio, by the dates of the Hub."
+    assert wording.order(finding(True, "stated")) == "nex came before rio, by dates that the auditor stated."
+    by_weights = wording.order(finding(True, "reverse replay"))
+    assert "not established. It rests on the weights alone" in by_weights
+    assert "dates of first publication would establish it" in by_weights
+    assert "Equal weights do not say it" in wording.order(finding(None, None, "copy"))
+
+
+def test_two_equal_models_are_copies_of_one_another_until_a_date_says_which_was_first():
+    assert wording.finding(finding(None, None, "copy", 1.0)).sentence == "rio and nex are copies of one another."
+    assert wording.finding(finding(True, "hub", "copy", 1.0)).sentence == "rio is a copy of nex."

@@ -210,10 +210,16 @@ def parent(verdict: Verdict, donor: str) -> str:
 def _copy(verdict: Verdict) -> tuple[str, str]:
     source = listing(named(verdict), verdict["base"]["name"])
     sampled = "" if verdict["read"]["mode"] == "full" else " That rests on a sample."
+    unordered = [donor for donor in named(verdict) if (verdict.get("order") or {}).get(donor, {}).get("before") is None]
     if verdict.get("family") == "recast":
         return (
-            f"{verdict['suspect']} is a copy of {source}, recast to another number format.",
+            f"{verdict['suspect']} is {source}, recast to another number format.",
             f"Every number that was compared is the one in {source}, rounded once to the format in which {verdict['suspect']} is stored.{sampled}",
+        )
+    if unordered and verdict.get("order"):
+        return (
+            f"{verdict['suspect']} and {source} are copies of one another.",
+            f"Every number that was compared is the same in both.{sampled} Which of them was first is not known.",
         )
     return f"{verdict['suspect']} is a copy of {source}.", f"Every number that was compared is the same in both.{sampled}"
 
