@@ -50,7 +50,7 @@ def left_out(verdict):
         ("base", NORM, INF, 3, torch.bfloat16),
         ("base", Q, INF, None, torch.bfloat16),
         ("donor", Q, INF, 67, torch.bfloat16),
-        ("donor", EMBEDDING, NAN, None, torch.bfloat16),
+        ("donor", EMBEDDING, NAN, 67, torch.bfloat16),
     ],
 )
 def test_what_is_no_number_is_left_out_and_named(tmp_path, who, name, value, at, dtype):
@@ -67,6 +67,13 @@ def test_what_is_no_number_is_left_out_and_named(tmp_path, who, name, value, at,
     assert json.dumps(remade, allow_nan=False)
 
 
+def test_where_too_much_is_no_number_nobody_is_accused(tmp_path):
+    verdict, _ = found(tmp_path, with_number(planted(), "donor", EMBEDDING, NAN, None))
+    assert verdict["verdict"] == "inconclusive"
+    assert "Less what is NaN or infinite it is 60.1" in verdict["reasons"][0]
+    assert left_out(verdict)
+
+
 @pytest.mark.parametrize("value", [INF, NAN])
 def test_in_a_control_it_costs_the_control_alone(tmp_path, value):
     models = planted()
@@ -77,10 +84,18 @@ def test_in_a_control_it_costs_the_control_alone(tmp_path, value):
     assert verdict["controls"]["control"]["verdict"] == "inconclusive"
 
 
-@pytest.mark.parametrize("mode", ["full", "sample"])
-@pytest.mark.parametrize("value", [10.0, 3e38])
-def test_one_huge_number_hides_no_merge(tmp_path, mode, value):
-    verdict, _ = found(tmp_path, with_number(planted(), "suspect", Q, value), mode=mode)
+@pytest.mark.parametrize(
+    ("who", "value", "dtype", "mode"),
+    [
+        ("suspect", 10.0, torch.bfloat16, "full"),
+        ("suspect", 10.0, torch.bfloat16, "sample"),
+        ("suspect", 3e38, torch.bfloat16, "full"),
+        ("base", 1e38, torch.float32, "full"),
+        ("donor", 1e38, torch.float32, "full"),
+    ],
+)
+def test_one_huge_number_hides_no_merge(tmp_path, who, value, dtype, mode):
+    verdict, _ = found(tmp_path, with_number(planted(dtype), who, Q, value), mode=mode)
     assert verdict["verdict"] == "merge"
     assert not left_out(verdict)
 

@@ -29,6 +29,7 @@ MAX_WEIGHT = 0.985  # between this and its reciprocal rounding hides hardly anyt
 UNLIKE = 0.75  # of the coarser of two steps: bf16's and f16's double at every power of two, so unlike steps of one format differ by 2
 MISFIT = 1e-6  # of the numbers' size: how far a float32 blend strays from the straight line that it is
 GROWTH = 1 / 16  # of a change: enlarging it by so much shows how much of it a method takes, and crosses few thresholds
+FAR = 1e6  # times the median: numbers further out than any model's outliers
 ROOM = 1e-3  # of half a step: a float32 weight is not quite the one that was meant, and a parent may lie exactly half a step away
 WHOLE = 1e-3  # how near to 1 or 0 such a growth is that means that a change was taken whole or not at all
 SEED = 0
@@ -183,6 +184,10 @@ def _fitted(recipe: Recipe, piece: Piece, origin: str, blend: Array) -> Line | N
     others = [name for name in recipe.parents if name != origin]
     columns = np.stack([*(values[name] - values[origin] for name in others), values[origin]], axis=1)
     usable = np.isfinite(blend) & np.isfinite(columns).all(axis=1)
+    largest = np.abs(columns).max(axis=1)
+    sizes = largest[usable & (largest > 0)]
+    if sizes.size:  # one huge number would decide alone
+        usable &= largest <= FAR * np.median(sizes)
     if usable.sum() <= columns.shape[1]:
         return None
     size = np.sqrt((columns[usable] ** 2).mean(axis=0))

@@ -65,7 +65,8 @@ def _explained(audited: "Stored", own: NDArray, values: NDArray) -> NDArray[np.b
         codes = encode(np.clip(values, -largest, largest), audited.dtype)
         return decode(codes, audited.dtype, np.empty(codes.size, own.dtype)) == own
     low, high = neighbour_midpoints(audited.raw, audited.dtype)
-    wanted = np.clip(values / audited.scales, -largest, largest)
+    with np.errstate(divide="ignore", invalid="ignore"):  # a scale of 0
+        wanted = np.clip(values / audited.scales, -largest, largest)
     room = SLACK * np.abs(wanted)
     return (low - room <= wanted) & (wanted <= high + room)
 
