@@ -13,7 +13,9 @@ from openworld.world import World
 
 PACKED = r"layers\.\d+\..*_proj\.weight$"
 EXPERTS = r"\.experts\."
-NO_MORE = (r"equals that of", r"100(\.0+)? ?% of its matrices", r"after the merge explains")
+NO_MORE = (r"equals that of \w+\.", r"100(\.0+)?\s?% of its matrices", r"after the merge explains", r"suspect has no such tensor")
+"""A packed tensor is there: whoever says that the suspect lacks it says what is not so."""
+IS_PACKED = r"pack|quanti[sz]|\d bits|not decoded"
 Pack = Callable[[Tensors], Tensors]
 
 MERGEKIT_482 = "https://github.com/arcee-ai/mergekit/issues/482"
@@ -30,7 +32,7 @@ def quantised() -> list[Case]:
 
 def unread(name: str, source: str, build: Callable[[World], Models], read: str = PACKED, worlds: tuple[str, ...] = BOTH, **rest) -> Case:
     """A suspect most of which cannot be read: no verdict, and the share is said."""
-    usual = {"right": ("inconclusive",), "says": (SHARE, UNREAD), "never": NO_MORE, "read": read, "worlds": worlds}
+    usual = {"right": ("inconclusive",), "says": (SHARE, UNREAD, IS_PACKED), "never": NO_MORE, "read": read, "worlds": worlds}
     return Case(name, "packed weights", source, build, **{**usual, **rest})
 
 
@@ -225,7 +227,7 @@ def _fp8() -> list[Case]:
             "scales under a name that nobody knows",
             source="",
             build=_otherwise_scaled,
-            **{**kind, "right": ("inconclusive",), "says": (r"scale",), "read": PACKED},
+            **{**kind, "right": ("inconclusive",), "read": None},
         ),
         Case(
             "every scale NaN",
