@@ -5,7 +5,8 @@ system message, and what stands where the system message would stand is what the
 source is read for what no conversation printed (see `unprinted`).
 """
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from mergetrace.probe import triggers
@@ -27,7 +28,7 @@ from mergetrace.probe.conversations import (
 )
 from mergetrace.probe.jinja_sandbox import Rendered
 from mergetrace.probe.stripping import Cut, cut, edits, joined, literals
-from mergetrace.probe.turns import headers, is_header, is_markup, openings, states_identity, words
+from mergetrace.probe.turns import beginning, headers, is_header, is_markup, openings, words
 from mergetrace.probe.unprinted import unaccounted
 
 AROUND = 80  # characters shown on either side of an injected text
@@ -220,7 +221,7 @@ def _block(shipped: dict[str, Rendered], frame: set[str], before: str, bos: str)
             extra = before.removesuffix(opening)
             heading = opening.replace("user", "system")
             lead = extra.partition(heading)[0] if heading in extra and heading != opening else ""
-            return extra.removeprefix(lead if lead and is_markup(lead) else bos)
+            return extra.removeprefix(lead if lead and is_markup(lead) else beginning(extra, bos))
         lead, found, extra = before.partition(opening)  # the block is inside the user's turn: Llama 2, Mistral
         if found and not words(lead, frame):
             return extra
@@ -234,26 +235,28 @@ def _behind(shipped: dict[str, Rendered], behind: str) -> tuple[str, list[Cut]]:
     identity: "Here are my reasoning steps:".
     """
     middle = (shipped["several"].text or "").partition(USER)[2].partition(ANSWER)[0]
-    usual = set(words(middle).splitlines())
-    new = [line for line in words(behind).splitlines() if line not in usual or not is_header(line)]
-    if not new or not (states_identity("\n".join(new)) or any(not is_header(line) for line in new)):
+    usual = {line for line in words(middle).splitlines() if is_header(line)}
+    lines = [line for line in words(behind).splitlines() if line not in usual]
+    told = [number for number, line in enumerate(lines) if not is_header(line)]
+    if not told:
         return "", []
-    tails = [rest for name in BARE if (rest := _last(shipped[name].text)) is not None]
-    for start in range(min(len(middle), len(behind)) + 1):
-        if not (behind.startswith(middle[:start]) and behind.endswith(middle[start:])) or len(behind) <= len(middle):
-            continue
-        block = behind[start : len(behind) - len(middle) + start]
-        if words(block) == "\n".join(new) and all(block in rest for rest in tails):
-            return "\n".join(new), [(block, True)]
+    later = (shipped["several"].text or "").rpartition(AGAIN)[2]
+    for block in _blocks(behind, middle):
+        text = words(block)
+        if text and not any(line in behind.replace(block, "", 1) for line in text.splitlines()) and block in (later or behind):
+            return text, [(block, True)]
+    new = lines[told[0] : told[-1] + 1]
     return "\n".join(new), [(joined(line, behind), True) for line in new]
 
 
-def _last(text: str | None) -> str | None:
-    """What stands behind the last message of a bare conversation."""
-    if text is None:
-        return None
-    last = max((USER, ANSWER, AGAIN), key=text.rfind)
-    return text.rpartition(last)[2]
+def _blocks(behind: str, middle: str) -> Iterator[str]:
+    """What may be too much of `behind`, which stands behind the last message, where `middle` stands between a question and its answer."""
+    for frame in dict.fromkeys((middle, middle.rstrip())):
+        for size in range(len(os.path.commonprefix([behind, frame])) + 1):
+            rest = frame[size:]
+            place = behind.rfind(rest) if rest else len(behind)
+            if place > size:
+                yield behind[size:place]
 
 
 def _later(shipped: dict[str, Rendered]) -> str:

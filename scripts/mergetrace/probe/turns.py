@@ -8,6 +8,9 @@ _MARKUP = re.compile(r"<+[^<>\s]{1,60}>+|\[[^\[\]\s]{1,60}\]")  # <|im_start|>, 
 _ROLES = r"(?:system|user|assistant|model|developer|human|instruction|response)"
 _ROLE = re.compile(rf"\b{_ROLES}\b", re.IGNORECASE)
 _HEADER = re.compile(rf"(?:\W*\b{_ROLES}\b)+\W*", re.IGNORECASE)
+_BEGINNING = re.compile(
+    r"(?:<s>|\[gMASK\]|<sop>|<[^<>]{0,3}(?:bos|begin.?of.?(?:text|sentence)|start.?of.?text|endoftext)[^<>]{0,9}>)+", re.IGNORECASE
+)
 _LETTER = re.compile(r"[^\W\d_]")
 # Who speaks, or is spoken to, and then a name: a capital, or a script that has none.
 _NAME = r"[\"'“«*_ ]*(?:[A-ZÀ-ÖØ-Þ]|[^\W\d_a-zA-ZÀ-ÿ])"
@@ -76,11 +79,18 @@ def openings(texts: dict[str, str], before: str, answer: str, again: str, bos: s
     yield from _usable(common, closed)
 
 
+def beginning(text: str, bos: str) -> str:
+    """The tokens at the beginning of `text` that begin a conversation and no turn, known by their names where `bos` is none of them."""
+    if bos and text.startswith(bos):
+        return bos
+    found = _BEGINNING.match(text)
+    return found.group() if found else ""
+
+
 def _usable(opening: str, closed: set[str]) -> Iterator[str]:
-    """An opening, as it is and without the white space that joins it to the turn before; none that would close a turn instead."""
+    """An opening without the line breaks that join it to the turn before, as it is, and without any such space; none that closes a turn."""
     if opening.strip() and not any(opening.lstrip().startswith(token) for token in closed):
-        yield opening
-        yield opening.lstrip()
+        yield from dict.fromkeys((opening.lstrip("\n"), opening, opening.lstrip()))
 
 
 def _first(text: str) -> str:
