@@ -252,7 +252,7 @@ def _behind(shipped: dict[str, Rendered], behind: str) -> tuple[str, list[Cut]]:
 def _blocks(behind: str, middle: str) -> Iterator[str]:
     """What may be too much of `behind`, which stands behind the last message, where `middle` stands between a question and its answer."""
     for frame in dict.fromkeys((middle, middle.rstrip())):
-        for size in range(len(os.path.commonprefix([behind, frame])) + 1):
+        for size in range(len(os.path.commonprefix([behind, frame])) + 1):  # noqa: RUF071 - of characters, which is meant
             rest = frame[size:]
             place = behind.rfind(rest) if rest else len(behind)
             if place > size:
