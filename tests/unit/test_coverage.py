@@ -274,7 +274,7 @@ def test_preflight_plan_and_finding_state_the_same_shares(judge, tmp_path, capsy
         assert plan[model]["share"] == layout[model]["share"] == found["compared"][model]["share"]
     said = capsys.readouterr().err.replace("\u00a0", " ")
     assert "compared: suspect" not in said  # the share comes first
-    assert "compared: 40.1 % of suspect's 82,048 parameters will be compared; not: mlp and attention 49,152" in said
+    assert "compared: 40.1 % of suspect's 82,048 parameters pair by name; not: mlp and attention 49,152" in said
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ def enough_read(case: Case, decision: Decision) -> Decision:
     if decision.verdict not in ACCUSING:
         share = _with_what_is_held_twice(own, share)  # who is acquitted must not hide anything there
     if share >= limit:
-        known = aside if decision.verdict == "inconclusive" else [*_parents(case), *aside]
+        known = aside if decision.verdict == "inconclusive" else [*_parents(case, decision), *aside]
         return replace(decision, reasons=[*decision.reasons, *known])
     lines = [_too_little(case, share, limit), *unread.remedies(case.model, own)]
     if decision.verdict == "inconclusive":
@@ -93,11 +93,11 @@ def _too_little(case: Case, share: float, limit: float) -> str:
     return f"{found} Below {rate(limit)} (verdict.min_compared) nobody is accused and nobody acquitted."
 
 
-def _parents(case: Case) -> list[str]:
-    """What a reader must know of parents of which much less was compared than of the audited model."""
+def _parents(case: Case, decision: Decision) -> list[str]:
+    """What a reader must know of the parents that the decision is about, where much less of them was compared than of the audited model."""
     limit, known = case.thresholds["min_compared"], case.compared or {}
     return [
         f"Of {parent} itself only {unread.share_of(known[parent])} of the parameters were compared; the rest has no counterpart in {case.model}."
-        for parent in (case.base, *case.summary["donors"])
+        for parent in (case.base, *decision.named)
         if parent in known and known[parent]["share"] < limit
     ]

@@ -86,7 +86,7 @@ def lines(audit: str, summary: Mapping[str, Any], stated: Mapping[str, str] | No
     text = [(audit, f"{compared} slices in {len(summary['layers'])} layers will be compared, {left} tensors will not")]
     text += [("", f"{number} x {reason}") for reason, number in list(summary["not_compared_reasons"].items())[:3]]
     for number, (model, coverage) in enumerate(summary.get("compared", {}).items()):
-        text.append(("" if number else "compared", unread.said(model, coverage, "will be compared")))
+        text.append(("" if number else "compared", unread.said(model, coverage, "pair by name")))
     text += [("models", f"{model}: {_model(entry, (stated or {}).get(model))}") for model, entry in summary["models"].items()]
     text += [("differ", difference) for difference in summary["differences"]]
     for mode in ("sample", "full"):
