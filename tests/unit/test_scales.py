@@ -195,9 +195,8 @@ def test_codes_without_their_scale_are_never_read_as_numbers(tmp_path):
 
 def test_a_plain_cast_to_fp8_has_no_scale_and_needs_none(tmp_path):
     codes = matrix().to(E4M3)
-    values, reasons = read(
-        write_model(tmp_path / "model", {NAME: codes, MODULE + ".bias": torch.ones(300), "visual.blocks.0.layer_scale": torch.ones(64)})
-    )
+    others = {MODULE + ".bias": torch.ones(300), "visual.blocks.0.layer_scale": torch.ones(64)}
+    values, reasons = read(write_model(tmp_path / "model", {NAME: codes, **others}))
     assert not reasons
     assert (values == codes.double().reshape(-1).numpy()).all()
 
