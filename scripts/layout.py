@@ -15,7 +15,8 @@ from mergetrace.models.batches import batch_order, with_batches
 from mergetrace.models.coverage import coverages
 from mergetrace.models.doubles import looked_at
 from mergetrace.models.pairing import pair
-from mergetrace.models.plan import COLUMNS, cut_models, with_blocks
+from mergetrace.models.plan import COLUMNS, common_names, cut_models, with_blocks
+from mergetrace.models.unmet import with_true_reasons
 from mergetrace.models.views import not_read
 from mergetrace.models.weights import Weights
 
@@ -70,7 +71,7 @@ def main() -> None:
         plan = with_batches(drawn, arguments.mode, arguments.block_elements, apart=False)
         write_parquet(arguments.plan, plan)
     skipped = [{"model": model, **entry} for model, entries in left_out.items() for entry in entries]
-    not_compared = pd.DataFrame([*skipped, *unpaired], columns=COLUMNS)
+    not_compared = pd.DataFrame(with_true_reasons(skipped, unpaired, common_names(tables)[0]), columns=COLUMNS)
     with whole(arguments.unpaired) as partial:
         not_compared.to_csv(partial, index=False)
     compared = coverages(tables, manifests, plan, not_compared, equal)

@@ -36,7 +36,7 @@ from openworld.publishing import Folder, publish  # noqa: E402
 from openworld.table import rates, write_readme  # noqa: E402
 from openworld.world import World, world  # noqa: E402
 
-STAGES = ("manifest", "plan", "layout", "deltas", "fit", "recipe", "remainder", "reverse", "aggregate", "verdict")
+STAGES = ("manifest", "plan", "layout", "deltas", "fit", "recipe", "remainder", "reverse", "aggregate", "packed", "verdict")
 MODELS = "results/zoo/models"  # families are the zoo's own
 RATES = ROOT / "config/error_rates.json"
 

@@ -41,6 +41,7 @@ models: models as files, in a folder or on the Hub
     voting             which slices count towards pooled numbers
     coverage, unread   how much of every model is compared, in numbers; in words, with what would make the rest readable
     packed_bytes       whether what is not decoded is the same bytes in two models
+    unmet              why a tensor met no counterpart, where another model holds it unread
     batches            small layers that share a job
     preflight          what comparing will cost, and what differs already
     sampling           which elements are read and which are kept

@@ -13,6 +13,7 @@ from mergetrace.finding.undecoded import said_of
 from mergetrace.models.manifest import read_config, tensor_table
 from mergetrace.models.packed import stands_for
 from mergetrace.models.packed_bytes import compared, undecoded
+from mergetrace.models.plan import pair_models
 from mergetrace.models.views import views
 
 MODULE = "model.layers.0.self_attn.q_proj"
@@ -232,6 +233,22 @@ def test_an_audit_with_nothing_packed_says_nothing_of_it(tmp_path):
     found, packed = judged(tmp_path, {"suspect": blend(BASE, DONOR, 0.571), "base": BASE, "donor": DONOR})
     assert packed == []
     assert found["verdict"] == "merge"
+
+
+@pytest.mark.parametrize("form", [gptq, bnb4])
+@pytest.mark.parametrize("who", ["suspect", "donor"])
+def test_what_a_model_holds_packed_is_not_said_to_be_missing(tmp_path, form, who):
+    plain = {MODULE + ".weight": torch.rand(ROWS, COLS).half(), "model.norm.weight": torch.ones(COLS).half()}
+    packed = {f"{MODULE}.{leaf}": tensor for leaf, tensor in form().items() if leaf != "bias"} | {"model.norm.weight": torch.ones(COLS).half()}
+    folders = {name: write_model(tmp_path / name, packed if name == who else plain) for name in ("suspect", "base", "donor")}
+    tables = {name: tensor_table(folder) for name, folder in folders.items()}
+    manifests = {name: {"model": name, "config": read_config(folder / "config.json")} for name, folder in folders.items()}
+    _, found = pair_models(tables, manifests, ["base", "donor"], "suspect")
+    how = "by GPTQ" if form is gptq else "by bitsandbytes"
+    of = {model: set(entries["reason"]) for model, entries in found.groupby("model")}
+    assert of.pop(who) == {f"packed {how}, 4 bits; not decoded", f"goes with weights packed {how}; not compared"}
+    if who == "donor":
+        assert of == {key: {f"not read in donor: packed {how}, 4 bits; not decoded"} for key in ("suspect", "base")}
 
 
 def rows(folder):

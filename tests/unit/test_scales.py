@@ -183,6 +183,8 @@ def test_codes_without_their_scale_are_never_read_as_numbers(tmp_path):
             ({NAME: codes}, {"quantization_config": {"quant_method": "fp8"}}),
             ({NAME: codes, other: codes.clone(), other + "_scale_inv": scales}, {}),
             ({NAME: codes, NAME + "_wscale": scales}, {}),
+            ({NAME: codes, NAME + "_other": scales}, {}),
+            ({NAME: codes, MODULE + ".weight_multiplier": scales}, {}),
             ({NAME: codes, MODULE + ".exponents": scales.to(E8M0)}, {}),
         )
     ):
@@ -193,7 +195,8 @@ def test_codes_without_their_scale_are_never_read_as_numbers(tmp_path):
 
 def test_a_plain_cast_to_fp8_has_no_scale_and_needs_none(tmp_path):
     codes = matrix().to(E4M3)
-    values, reasons = read(write_model(tmp_path / "model", {NAME: codes, "visual.blocks.0.layer_scale": torch.ones(64)}))
+    others = {MODULE + ".bias": torch.ones(300), "visual.blocks.0.layer_scale": torch.ones(64)}
+    values, reasons = read(write_model(tmp_path / "model", {NAME: codes, **others}))
     assert not reasons
     assert (values == codes.double().reshape(-1).numpy()).all()
 

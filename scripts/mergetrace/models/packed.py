@@ -44,9 +44,6 @@ ACTIVATIONS = re.compile(
 )
 """Scales of activations and of the cache of keys and values: measured, not trained, and no part of a weight."""
 
-SCALE_LIKE = re.compile(r"scale(?:s|_inv|_weight)?$", re.IGNORECASE)
-"""What may be the scale of something."""
-
 LEFT_OVER = re.compile(r"\.weight_scale(?:_inv)?$")
 
 METHODS = {
@@ -131,7 +128,7 @@ def sort_out(records: Mapping[str, Any], config: Mapping[str, Any]) -> Sorted:
             aside |= dict.fromkeys(others, "one of several scales of one weight")
     used = set(scale_of.values())
     quantised = bool(facts or packed or scales) or any(record.dtype == EXPONENTS for record in records.values())
-    scale_like = sorted(filter(SCALE_LIKE.search, records))
+    names = sorted(records)
     for name, record in records.items():
         if name in aside or name in used or name in scale_of:
             continue
@@ -141,11 +138,19 @@ def sort_out(records: Mapping[str, Any], config: Mapping[str, Any]) -> Sorted:
             aside[name] = "a scale of activations or of the cache, no weight"
         elif record.dtype in SCALED and quantised:
             aside[name] = f"stored as {record.dtype} in a quantised model, and no scale of its own was found"
-        elif record.dtype in SCALED and _starts_one(name.removesuffix(".weight"), scale_like):
-            aside[name] = f"stored as {record.dtype}, with what may be its scale under a name that is not known, so that no scale was found"
+        elif record.dtype in SCALED and _has_company(name, names):
+            aside[name] = f"stored as {record.dtype} and no scale was found, but what may be one lies beside it"
         elif _left_over(name, records):
             aside[name] = "the scale of a weight that is stored without one"
     return Sorted(scale_of, aside, packed)
+
+
+def weight_of(name: str) -> str:
+    """What a weight is called whose packed codes have this name; another name as it is."""
+    codes = CODES.search(name)
+    if codes is None:
+        return name
+    return name[: codes.start()] + (".weight" if codes[1].startswith(".") else "")
 
 
 def stands_for(name: str, dtype: str, shape: Sequence[int], config: Mapping[str, Any]) -> int:
@@ -237,10 +242,17 @@ def _bits(name: str, codes: str, dtype: str, facts: Mapping[str, Any]) -> float:
     return usual if codes == "_blocks" else facts.get("bits") or usual
 
 
-def _starts_one(start: str, names: list[str]) -> bool:
-    """Whether one of these names, which are sorted, starts so."""
-    place = bisect_left(names, start)
-    return place < len(names) and names[place].startswith(start)
+def _has_company(name: str, names: Sequence[str]) -> bool:
+    """Whether anything but a bias lies beside a weight, in its module or under its own name and more. names: all of the model's, sorted."""
+    module = name.removesuffix(".weight")
+    for start in (module + ".", module + "_") if module == name else (module + ".", name + "_"):
+        for place in range(bisect_left(names, start), len(names)):
+            if not names[place].startswith(start):
+                break
+            leaf = names[place][len(start) :]
+            if leaf not in ("weight", "bias") and ("." not in leaf or leaf.startswith("weight.")):
+                return True
+    return False
 
 
 def _left_over(name: str, records: Mapping[str, Any]) -> bool:

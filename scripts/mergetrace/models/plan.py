@@ -12,6 +12,7 @@ from mergetrace.models.naming import canonical_names, component_of, is_adapter
 from mergetrace.models.pairing import pair
 from mergetrace.models.prefixes import SEVERAL, with_prefixes
 from mergetrace.models.sampling import allot
+from mergetrace.models.unmet import with_true_reasons
 from mergetrace.models.views import Cut, cut, not_read
 
 COLUMNS = ["model", "tensor", "reason", "source"]
@@ -30,7 +31,7 @@ def pair_models(
     cuts = cut_models(tables, manifests)
     plan, unpaired = pair({model: own.views for model, own in cuts.items()}, required)
     left_out = [{"model": model, **entry} for model, own in cuts.items() for entry in not_read(own)]
-    not_compared = pd.DataFrame([*left_out, *unpaired], columns=COLUMNS)
+    not_compared = pd.DataFrame(with_true_reasons(left_out, unpaired, common_names(tables)[0]), columns=COLUMNS)
     if plan.empty or suspect not in set(plan["model"]):
         raise AuditError(f"{_why_nothing(cuts, manifests, required, suspect)}\n{_example(not_compared, suspect)}")
     return plan, not_compared

@@ -86,6 +86,8 @@ def remedies(model: str, coverage: Coverage) -> list[str]:
 
 
 REMEDIES = (
+    (r"^not read in (\S+): (?:packed|dtype [IUF]\d)", "Offer the 16-bit original that {found} was packed from, if there is one."),
+    (r"^not read in (\S+): .*\bscales?\b", "A copy of {found} in 16 bits would do without these scales."),
     (r"^packed|^goes with weights packed|^dtype [IUF]\d", "Audit the 16-bit original that {model} was packed from, if there is one."),
     (r"\bscales?\b", "A copy of {model} in 16 bits would do without these scales."),
     (r"^not in (.+)$", "Offer parents that hold these tensors; they are not in {found}."),
