@@ -32,6 +32,7 @@ pytestmark = pytest.mark.slow
 
 BASE = qwen(0)
 DONOR = finetuned(BASE, 1)
+DONOR_FIRST = {"donor": "2026-01-01", "suspect": "2026-06-01"}  # tensors that are wholly one model's do not say it
 SIBLING = finetuned(BASE, 2)
 
 
@@ -56,13 +57,14 @@ def family(tmp_path_factory):
 
 @pytest.fixture
 def judge(tmp_path, family):
-    """judge(suspect=tensors or folder, and other tensors for sibling, donor or base) -> verdict.json"""
+    """judge(suspect=tensors or folder, and other tensors for sibling, donor or base; published=dates) -> verdict.json"""
 
-    def run(suspect, **others):
+    def run(suspect, published=None, **others):
         folders = {name: family[name] for name in ("base", "donor", "sibling")}
         folders |= {name: write_qwen(tmp_path / name, tensors) for name, tensors in others.items() if tensors is not None}
         folders["suspect"] = write_qwen(tmp_path / "suspect", suspect) if isinstance(suspect, dict) else suspect
-        return audit(tmp_path / "results", folders, {"suspect": "suspect", "base": "base", "donors": ["donor"], "controls": ["sibling"]})
+        spec = {"suspect": "suspect", "base": "base", "donors": ["donor"], "controls": ["sibling"]}
+        return audit(tmp_path / "results", folders, spec, published=published or {})
 
     return run
 
@@ -194,7 +196,8 @@ def test_slices_of_two_parents_moved_and_repeated_are_traced_to_them(tmp_path):
     slices = [("base", [0, 3]), ("donor", [1, 4]), ("base", [2, 5]), ("donor", [5, 6])]
     parts = [{"sources": [{"model": str(models[name]), "layer_range": layers}]} for name, layers in slices]
     models["suspect"] = mergekit({"merge_method": "passthrough", "slices": parts, "dtype": "bfloat16"}, tmp_path / "suspect")
-    found = audit(tmp_path / "results", models, {"suspect": "suspect", "base": "base", "donors": ["donor"], "controls": ["sibling"]})
+    spec = {"suspect": "suspect", "base": "base", "donors": ["donor"], "controls": ["sibling"]}
+    found = audit(tmp_path / "results", models, spec, published=DONOR_FIRST)
     assert (found["verdict"], found["family"]) == ("merge", "passthrough"), found["reasons"]
     assert found["parents"]["donor"]["named"]
     config = yaml.safe_load(found["recipe"]["mergekit_config"])
@@ -210,7 +213,7 @@ def test_layers_of_one_parent_repeated_are_a_copy(judge):
 
 
 def test_experts_made_of_dense_parents_are_traced_to_them(judge, family, tmp_path):
-    found = judge(mergekit_experts([family[name] for name in ("base", "donor", "donor", "base")], tmp_path / "suspect"))
+    found = judge(mergekit_experts([family[name] for name in ("base", "donor", "donor", "base")], tmp_path / "suspect"), published=DONOR_FIRST)
     assert (found["verdict"], found["family"]) == ("other_merge", "passthrough"), found["reasons"]
     assert found["parents"]["donor"]["named"]
     assert any("24 experts lie where a dense parent's MLP does (cosine 1.00)" in line for line in found["layout"]["undone"])
