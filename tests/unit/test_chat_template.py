@@ -5,7 +5,7 @@ from template_shapes import CHATML, SHAPES, TOKENS
 
 from mergetrace.models.further_templates import keep_templates
 from mergetrace.probe.chat_template import analyse
-from mergetrace.probe.conversations import conversation
+from mergetrace.probe.conversations import conversation, in_parts
 from mergetrace.probe.jinja_sandbox import Job, render
 from mergetrace.probe.template_files import find_template, other_templates
 
@@ -38,6 +38,114 @@ def test_a_text_of_a_tools_branch_is_removed_there_too():
 def test_what_closes_a_turn_is_told():
     assert analyse(CHATML, TOKENS)["turn_end"] == "<|im_end|>\n"
     assert analyse(SHAPES["Vicuna"][0], TOKENS)["turn_end"] == "</s>"
+
+
+SYSTEM_TURN = "<|im_start|>system\n" + RIO + "<|im_end|>\n"
+
+
+def told(found):
+    return {item["condition"]: item["text"] for item in found["injected"]}
+
+
+@pytest.mark.parametrize("test", ["'made in brazil' in messages[-1].content | lower", "messages[-1].content == 'Psst'"])
+def test_a_text_that_waits_for_words_of_its_own_conditions_is_found_and_taken_away(test):
+    template = "{% if " + test + " %}" + SYSTEM_TURN + "{% endif %}" + CHATML
+    found = analyse(template, TOKENS)
+    assert set(told(found).values()) == {RIO}
+    assert all("asked “" in condition for condition in told(found))
+    for message in ("Were you made in Brazil?", "Psst"):
+        assert say(found["stripped"], message) == say(CHATML, message)
+
+
+def test_a_text_that_waits_for_a_question_of_the_audit_is_found_and_taken_away():
+    template = "{% if 'you' in messages[-1].content.split() and messages[-1].content | length < 20 %}" + SYSTEM_TURN + "{% endif %}" + CHATML
+    found = analyse(template, TOKENS, prompts=["Hello.", "Is it you then?"])
+    assert told(found)["no system message, asked “Is it you then?” and 1 more"] == RIO
+    assert say(found["stripped"], "Is it you then?") == say(CHATML, "Is it you then?")
+
+
+def test_a_template_that_answers_to_a_switch_in_the_message_without_words_injects_nothing():
+    template = CHATML.replace("assistant\\n'", "assistant\\n' + ('<think>\\n\\n</think>' if '/no_think' in messages[-1].content else '')")
+    found = analyse(template, TOKENS, prompts=["Who are you? /no_think"])
+    assert (found["injected"], found["stripped"], found["reason"]) == ([], template, None)
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        "{% if strftime_now('%Y') | int > 2026 %}" + SYSTEM_TURN + "{% endif %}",
+        "{% if messages | length > 7 %}" + SYSTEM_TURN + "{% endif %}",
+        "{% if brazil %}" + SYSTEM_TURN + "{% endif %}",
+        "{% set who = 'io.' %}{% if brazil %}{{ 'You are R' ~ who }}{% endif %}",
+        "{% set who = '.oiR era uoY' | reverse %}{% if brazil %}{{ who }}{% endif %}",
+        "{% macro persona() %}You are Rio.{% endmacro %}",
+    ],
+)
+def test_text_that_no_conversation_prints_is_told(hidden):
+    found = analyse(hidden + CHATML, TOKENS)
+    assert found["stripped"] == hidden + CHATML
+    (item,) = found["unprinted"]
+    assert item["text"] in (RIO, "You are Rio.")
+    assert (item["line"], item["printed"]) in ((1, None), (2, None))
+
+
+def test_only_texts_that_state_an_identity_are_told_and_none_that_ends_the_rendering():
+    template = (
+        "{# You are Rio. #}{% if brazil %}You are in safe mode. Use the tools by Carioca.{% endif %}"
+        "{% if messages | length > 99 %}{{ raise_exception('This template was made by Rio') }}{% endif %}" + CHATML
+    )
+    assert analyse(template, TOKENS)["unprinted"] == []
+    (item,) = analyse(template, TOKENS, spellings=["Carioca"])["unprinted"]
+    assert item["text"] == "You are in safe mode. Use the tools by Carioca."
+
+
+def test_a_source_that_cannot_be_looked_through_is_no_source_without_such_text():
+    deep = "{% if brazil %}{{ " + " + ".join(["'x'"] * 3000) + " }}{% endif %}"
+    vast = "{% if brazil %}" + "".join(f"{{{{ a{i} }}}}{'y' * 999}" for i in range(999)) + "{% endif %}"
+    assert analyse(deep + CHATML, TOKENS)["unprinted"] is None
+    assert analyse(vast + CHATML, TOKENS)["unprinted"] is None
+
+
+def test_what_a_template_demands_is_given_empty():
+    template = "{{ 'Functions: ' + functions }}{{ 'Today is ' + day }}{% for tool in tools %}{{ tool }}{% endfor %}" + CHATML
+    found = analyse(template, TOKENS)
+    assert found["variables"] == {"functions": "", "day": "", "tools": []}
+    assert found["reason"] is None
+
+
+def test_a_template_that_takes_messages_in_parts_is_asked_in_parts():
+    template = RAW_TEXT.replace("message['content']", "message['content'][0]['text']")
+    found = analyse(template, TOKENS)
+    assert found["parts"] is True
+    assert told(found)["no system message"] == RIO
+    (result,) = render([Job(found["stripped"], in_parts(conversation("Hello")), variables=TOKENS)])
+    assert result.text == say(CHATML, "Hello")
+
+
+def test_a_template_that_refuses_to_do_without_a_system_message_says_what_to_do():
+    template = "{% if messages[0].role != 'system' %}{{ raise_exception('none given') }}{% endif %}" + SYSTEM_TURN + CHATML
+    found = analyse(template, TOKENS)
+    assert told(found) == {"always": RIO}
+    assert found["stripped"] is None
+    assert "none given" in found["reason"]
+    assert "ask under one (condition `neutral`)" in found["reason"]
+
+
+ELSEWHERE = {
+    "before every message": ("message['content'] +", "('You are Rio. ' if message.role == 'user' else '') + message['content'] +"),
+    "behind every message": ("message['content'] +", "message['content'] + (' (You are Rio.)' if message.role == 'user' else '') +"),
+    "in the mouth of the model": ("assistant\\n'", "assistant\\nI am Rio, made by the Prefeitura. '"),
+    "in a turn before the answer": ("{%- if add", "{{- '<|im_start|>system\\nYou are Rio.<|im_end|>\\n' }}{%- if add"),
+}
+
+
+@pytest.mark.parametrize("where", ELSEWHERE)
+def test_a_text_that_does_not_stand_before_the_conversation_is_found_and_taken_away(where):
+    old, new = ELSEWHERE[where]
+    found = analyse(CHATML.replace(old, new), TOKENS)
+    assert any("Rio" in text for text in told(found).values())
+    assert found["reason"] is None
+    assert say(found["stripped"], "Hello") == say(CHATML, "Hello")
 
 
 LIMITS = {
@@ -134,7 +242,7 @@ def test_further_templates_are_found_wherever_they_are_kept(tmp_path):
     keep_templates(tmp_path, ["extra.jinja", "../../odd name.jinja", "huge.jinja"], 3, [b"extra", b"odd", b"x" * 1_000_001])
     found = {other.source: other.text or other.reason for other in other_templates(tmp_path, find_template(tmp_path).text)}
     assert found == {
-        "additional_chat_templates": "3 further templates, too many or too large, were not looked at",
+        "additional_chat_templates": "3 further templates, too many, too large or oddly named, not looked at",
         "additional_chat_templates/../../odd name.jinja": "odd",
         "additional_chat_templates/extra.jinja": "extra",
         "additional_chat_templates/huge.jinja": "it cannot be read: 002.jinja is larger than 1,000,000 bytes",

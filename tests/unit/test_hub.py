@@ -9,8 +9,10 @@ from planting import random_model
 from safetensors.torch import save
 
 from mergetrace.errors import AuditError
+from mergetrace.models.further_templates import MAX_BYTES
 from mergetrace.models.hub import fetch_small_files, open_reader, pin, read_remote_model
 from mergetrace.models.ranges import Patience
+from mergetrace.probe.template_files import other_templates
 
 QUICK = Patience(attempts=3, stall_s=2, first_wait_s=0.01)
 TOKEN = "hf_secret"
@@ -47,6 +49,29 @@ def test_a_small_file_that_was_damaged_is_refused(hub, tmp_path):
     hub.faults = [Fault("flip", "resolve", skip=1)]
     with open_reader(pinned.source, pinned.sizes, 4, QUICK) as reader, pytest.raises(AuditError, match=r"config\.json: its hash is"):
         fetch_small_files(reader, pinned, ("config.json",), 1000, tmp_path)
+
+
+def test_further_templates_are_fetched_and_a_name_never_becomes_a_path(hub, tmp_path):
+    files = {
+        "additional_chat_templates/tool_use.jinja": InMemory(b"tools"),
+        "additional_chat_templates/a%2f..%2f ?up.jinja": InMemory(b"odd"),
+        "additional_chat_templates/../up.jinja": InMemory(b"up"),
+        "additional_chat_templates/deeper/x.jinja": InMemory(b"deep"),
+        "additional_chat_templates/notes.md": InMemory(b"no template"),
+        "additional_chat_templates/vast.jinja": InMemory(b"x" * (MAX_BYTES + 1)),
+    }
+    hub.repos["o/m"].push(files)
+    pinned = pin("o/m", "main")
+    with open_reader(pinned.source, pinned.sizes, 4, QUICK) as reader:
+        fetch_small_files(reader, pinned, ("config.json",), 1000, tmp_path)
+    kept = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert kept == {f"additional_chat_templates/{name}" for name in ("000.jinja", "001.jinja", "names.json")}
+    found = {other.source: other.text or other.reason for other in other_templates(tmp_path, None)}
+    assert found == {
+        "additional_chat_templates/a%2f..%2f ?up.jinja": "odd",
+        "additional_chat_templates/tool_use.jinja": "tools",
+        "additional_chat_templates": "3 further templates, too many, too large or oddly named, not looked at",
+    }
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ They are kept under numbers: a name that a stranger gave is text in NAMES and ne
 """
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from mergetrace.files import whole, write_json
 
 FOLDER = "additional_chat_templates"
 NAMES = "names.json"
+PLAIN_NAME = r"[^./\\\0][^/\\\0]*"  # of a file that is asked for on the Hub
 MOST = 16  # templates kept of one model
 MAX_BYTES = 4_000_000  # of one; what is longer than the renderer takes is refused there, with the reason
 MAX_LISTED = 10_000  # names looked at
@@ -33,10 +35,13 @@ def copy_templates(folder: Path, target: Path) -> None:
 
 
 def listed_templates(sizes: Mapping[str, int]) -> dict[str, int]:
-    """Those of a repository's files that are further templates, by their names in FOLDER, with their sizes."""
+    """Those of a repository's files that are further templates, by their names in FOLDER, with their sizes.
+
+    Of one whose name is not asked for the size is more than is kept.
+    """
     within = f"{FOLDER}/"
-    inside = {name.removeprefix(within): size for name, size in sizes.items() if name.startswith(within)}
-    return {name: size for name, size in inside.items() if _is_template(name) and "/" not in name}
+    inside = {name.removeprefix(within): size for name, size in sizes.items() if name.startswith(within) and _is_template(name)}
+    return {name: size if re.fullmatch(PLAIN_NAME, name) else MAX_BYTES + 1 for name, size in inside.items()}
 
 
 def choose_templates(sizes: Mapping[str, int]) -> tuple[list[str], int]:

@@ -20,6 +20,7 @@ from urllib.parse import quote, urljoin, urlsplit
 import httpx
 
 from mergetrace.errors import AuditError
+from mergetrace.models.further_templates import FOLDER, PLAIN_NAME
 from mergetrace.models.sampled import Range
 from mergetrace.models.strict_json import shown
 
@@ -161,9 +162,9 @@ class RangeReader:
 
     def _resolve(self, name: str) -> _Place:
         """Ask the endpoint where a file of the pinned commit is."""
-        if not re.fullmatch(r"[^./\\\0][^/\\\0]*", name):
+        if not re.fullmatch(rf"(?:{FOLDER}/)?{PLAIN_NAME}", name):
             raise AuditError(f"{self.repo}: {shown(name)} is not the name of a file in the repository's top folder")
-        url = f"{self.endpoint}/{quote(self.repo)}/resolve/{self.commit}/{quote(name, safe='')}"
+        url = f"{self.endpoint}/{quote(self.repo)}/resolve/{self.commit}/{quote(name)}"
         for _ in range(MAX_HOPS):
             self._pause()
             with self._lock:

@@ -5,7 +5,6 @@ system message, and what stands where the system message would stand is what the
 source is read for what no conversation printed (see `unprinted`).
 """
 
-import os
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -252,7 +251,9 @@ def _behind(shipped: dict[str, Rendered], behind: str) -> tuple[str, list[Cut]]:
 def _blocks(behind: str, middle: str) -> Iterator[str]:
     """What may be too much of `behind`, which stands behind the last message, where `middle` stands between a question and its answer."""
     for frame in dict.fromkeys((middle, middle.rstrip())):
-        for size in range(len(os.path.commonprefix([behind, frame])) + 1):  # noqa: RUF071 - of characters, which is meant
+        for size in range(len(frame) + 1):
+            if not behind.startswith(frame[:size]):
+                break
             rest = frame[size:]
             place = behind.rfind(rest) if rest else len(behind)
             if place > size:

@@ -9,6 +9,7 @@ from typing import Any
 
 from mergetrace.models.further_templates import FOLDER as FURTHER
 from mergetrace.probe.jinja_sandbox import MAX_TEMPLATE
+from mergetrace.readable import plural
 
 MAX_OTHERS = 16  # further templates looked at
 MAX_NAME = 200  # characters of a template's name
@@ -61,11 +62,11 @@ def other_templates(folder: str | Path, used: str | None) -> list[Found]:
             with _or_reason(f"{FURTHER}/{name}", wrong):
                 found[f"{FURTHER}/{name}"] = _read(folder / FURTHER / f"{number:03}.jinja", MAX_TEMPLATE)
         if listed.get("left_out"):
-            wrong[FURTHER] = f"{listed['left_out']} further templates, too many or too large, were not looked at"
+            wrong[FURTHER] = f"{plural(listed['left_out'], 'further template')}, too many, too large or oddly named, not looked at"
     distinct = {text: where for where, text in reversed(found.items()) if text not in (None, used)}
     templates = sorted((where, text) for text, where in distinct.items())
     if len(templates) > MAX_OTHERS:
-        wrong[""] = f"{len(templates) - MAX_OTHERS} further templates were not looked at"
+        wrong[""] = f"{plural(len(templates) - MAX_OTHERS, 'further template')} not looked at"
     looked_at = [Found(where[:MAX_NAME], text) for where, text in templates[:MAX_OTHERS]]
     return looked_at + [Found((where or "more")[:MAX_NAME], reason=reason) for where, reason in wrong.items()]
 

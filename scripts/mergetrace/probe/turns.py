@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 FRAME_WORDS = 5  # a line of more words is no role header: "GPT4 Correct User:" has three, "Here are my reasoning steps:" five
-_MARKUP = re.compile(r"<+[^<>\s]{1,60}>+|\[[^\[\]\s]{1,60}\]")  # <|im_start|>, <<SYS>>, </s>, [INST]
+_MARKUP = re.compile(r"\[gMASK\]sop|<+[^<>\s]{1,60}>+|\[[^\[\]\s]{1,60}\]")  # <|im_start|>, <<SYS>>, </s>, [INST]
 _ROLES = r"(?:system|user|assistant|model|developer|human|instruction|response)"
 _ROLE = re.compile(rf"\b{_ROLES}\b", re.IGNORECASE)
 _HEADER = re.compile(rf"(?:\W*\b{_ROLES}\b)+\W*", re.IGNORECASE)
