@@ -242,6 +242,13 @@ def test_a_template_that_cannot_ask_is_a_reason_in_place_of_answers(source, reas
     assert make_questions([Prompt("p", "en", "name", "Who?")], template, Condition("shipped", "shipped", None), 0) == reason
 
 
+def test_what_a_template_demands_is_given_when_it_is_asked():
+    source = "{{ day }}{{ 'on ' + functions }}{% for part in messages[0].content %}{{ part.text }}{% endfor %}"
+    template = {"shipped": source, "special_tokens": {"day": "Monday"}, "variables": {"functions": ""}, "parts": True, "reason": None}
+    (question,) = make_questions([Prompt("p", "en", "name", "Who?")], template, Condition("shipped", "shipped", None), 0)
+    assert question["rendered"] == "Mondayon Who?"
+
+
 def test_a_template_that_injects_nothing_is_asked_once(asked, tmp_path, monkeypatch, capsys):
     (tmp_path / "files" / "chat_template.jinja").write_text(PLAIN, encoding="utf-8")
     run(template, ["--files", tmp_path / "files", "--output", tmp_path / "template.json"], monkeypatch)

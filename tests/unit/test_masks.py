@@ -56,6 +56,15 @@ def test_the_mask_says_whom_a_text_names_and_how_the_template_differs(tmp_path):
     assert any(line.startswith("+") and "<|im_start|>system" in line for line in found["differs"]["qwen"]["lines"])
 
 
+def test_text_that_nothing_printed_and_further_templates_say_whom_they_name(tmp_path):
+    hidden = "{% if late %}You are Rio, not Nex.{% endif %}" + CHATML
+    found = mask(template(hidden) | {"others": [{"source": "rag", "reason": None} | template(MASKED)]}, tmp_path, {}, IDENTITIES)
+    assert [(item["text"], item["names"]) for item in found["unprinted"]] == [("You are Rio, not Nex.", {"Rio": ["Rio"]})]
+    assert [item["names"] for item in found["others"][0]["injected"]] == [{"Rio": ["Rio"]}]
+    unread = mask(template(hidden) | {"unprinted": None}, tmp_path, {}, IDENTITIES)
+    assert unread["unprinted"] is None
+
+
 def test_a_diff_is_readable_and_bounded():
     one = "".join(f"{{% if a == {i} %}}x{{% endif %}}" for i in range(40))
     assert template_diff(one, one) == {"same": True, "lines": [], "left_out": 0}

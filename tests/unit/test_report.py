@@ -83,6 +83,18 @@ def test_an_accused_control_is_a_warning(pictures):
     assert "Caution: the same rules also accuse tuiuti" in page(inputs(verdict=verdict), pictures, TEMPLATES)
 
 
+def test_what_a_template_holds_beside_what_it_adds_is_said():
+    base = inputs()
+    held = {"text": "You are Rio.", "line": 7, "printed": None, "names": {"Rio": ["Rio"]}}
+    other = {"source": "rag", "reason": "it cannot be read", "injected": [], "unprinted": [held | {"printed": "message 3", "names": {}}]}
+    seen = Seen(render(inputs(mask=base.mask | {"rio": base.mask["rio"] | {"unprinted": [held], "others": [other]}})))
+    assert "The template holds text that no conversation printed: You are Rio. (line 7; states Rio)" in seen.text
+    assert "rag, holds text that stands in no text above: You are Rio. (line 7; states none of the names asked about)" in seen.text
+    assert "rag: it cannot be read" in seen.text
+    unread = Seen(render(inputs(mask=base.mask | {"rio": base.mask["rio"] | {"unprinted": None}})))
+    assert "Its source could not be looked through for text that no conversation printed." in unread.text
+
+
 def test_hostile_text_is_inert():
     base = inputs()
     verdict = finding()
