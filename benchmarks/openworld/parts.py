@@ -190,7 +190,7 @@ def _missing() -> list[Case]:
             source="",
             build=lambda world: {"suspect": world["other"], **{name: naming.without(world[name], "lm_head") for name in PARENTS}},
             **{**kind, "worlds": ("planted",)},
-            **ACQUITTED,
+            **EITHER,
         ),
     ]
 
