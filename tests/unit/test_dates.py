@@ -168,7 +168,7 @@ def test_a_stated_date_stands_in_the_finding_as_stated(tmp_path):
     for name, day in (("donor", 1), ("suspect", 9)):
         path = tmp_path / f"x/{name}.json"
         path.write_text(json.dumps({**json.loads(path.read_text()), "published": hub(day)["hub"]}))
-    files = {name: tmp_path / "x" / f"{name}.json" for name in ("summary", "plan", "layout")}
+    files = {name: tmp_path / "x" / f"{name}.json" for name in ("summary", "plan", "layout", "packed")}
     given = [part for name, path in files.items() for part in (f"--{name}", path)]
     manifests = ["--manifests", *(tmp_path / "x" / f"{name}.json" for name in tensors)]
     limits = complete({"models": {name: {"path": "x"} for name in tensors}, "audits": {"x": spec}}, SCHEMA)["verdict"]

@@ -34,7 +34,8 @@ def judge(parents, tmp_path):
         folders = {name: parents[name] for name in MODELS} | {name: write_qwen(tmp_path / name, tensors) for name, tensors in others.items()}
         folders["suspect"] = write_qwen(tmp_path / "suspect", suspect) if isinstance(suspect, dict) else suspect
         spec = {"suspect": "suspect", "base": "base", "donors": list(donors), "controls": ["sibling"]}
-        return audit(tmp_path, {name: folders[name] for name in ("suspect", "base", "sibling", *donors)}, spec)
+        offered = {name: folders[name] for name in ("suspect", "base", "sibling", *donors)}
+        return audit(tmp_path, offered, spec, published={**dict.fromkeys(donors, "2026-01-01"), "suspect": "2026-06-01"})
 
     return run
 
@@ -68,7 +69,7 @@ def test_a_stack_is_given_back_and_its_slices_make_it_again(case, judge, parents
     found = judge(suspect, donors)
     assert (found["verdict"], found["family"], tuple(named(found))) == ("merge", "passthrough", donors), found["reasons"]
     assert found["recipe"]["bit_exact_rate"] == 1.0
-    assert any("Weights do not say which came first" in reason for reason in found["reasons"])
+    assert any("Order: donor is older than suspect" in reason for reason in found["reasons"])
     text = found["recipe"]["mergekit_config"]
     for name, folder in parents.items():
         text = text.replace(f"model: {name}\n", f"model: {folder}\n")

@@ -14,6 +14,7 @@ from mergetrace.finding.verdict import ACCUSING, decide
 from mergetrace.merging.mergekit_yaml import mergekit_config
 from mergetrace.merging.recipes import from_json
 from mergetrace.models.reading import files_read
+from mergetrace.models.views import ADAPTER
 from mergetrace.search.remainder import smallest_seen
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def compose(
     finding["reasons"] += [
         *explained(bases, suspect, thresholds),
         *_limits(summary, plan, scores, finding["verdict"] in ACCUSING),
+        *_adapters(suspect, compared),
         *(note for manifest in manifests.values() for note in manifest["notes"]),
         *notes(published),
     ]
@@ -200,6 +202,12 @@ def _limits(summary: Mapping[str, Any], plan: Mapping[str, Any], scores: "pd.Dat
     elif scores["reason"].notna().any():
         limits += sorted({f"Probe, {row.model} {row.condition}: {row.reason}" for row in scores[scores["reason"].notna()].itertuples()})
     return limits
+
+
+def _adapters(suspect: str, compared: Mapping[str, Mapping[str, Any]] | None) -> list[str]:
+    """That a model was compared without the adapters that its files hold beside it."""
+    entries = (compared or {}).get(suspect, {}).get("not_compared", ())
+    return [f"{suspect}, {entry['tensors']} tensors: {entry['reason']}." for entry in entries if entry["reason"] == ADAPTER]
 
 
 def _probe(scores: "pd.DataFrame") -> dict[str, Any]:

@@ -80,6 +80,24 @@ def blended(case: Case) -> dict[str, float | None] | None:
     return None if not named or beyond or max(alone) > case.thresholds["max_single_parent"] else named
 
 
+def why_no_merge(case: Case) -> str:
+    """What stands against a merge although a recipe gives the audited model back, as the end of a sentence."""
+    best, limits = case.recipe["best"], case.thresholds
+    shares = best["parameters"]["shares"] or {}
+    outside = {donor: share for donor, share in shares.items() if share is not None and (share < 0 or share > 1 - limits["min_share"])}
+    if outside:
+        amounts = ", ".join(f"{share:.6g} x {donor}" for donor, share in outside.items())
+        return f"it takes {amounts}, and a share that is not between 0 and {1 - limits['min_share']:g} is not judged yet"
+    if shares and all(share is None or abs(share) < limits["min_share"] for share in shares.values()):
+        return "the share of every donor is next to nothing"
+    alone = [case.summary["donors"][donor][key] or 0.0 for donor in case.summary["donors"] for key in ("coverage_base", "coverage_donor")]
+    if max(alone, default=0.0) > limits["max_single_parent"]:
+        return "one parent alone gives almost all of them"
+    if (case.summary["exact_share"] or 0.0) < limits["min_exact_slices"]:
+        return "some tensors are not given back"
+    return "shuffled elements or a control come too close"
+
+
 def stands_out(case: Case, donor: str, share: float | None) -> bool:
     """Whether a share of exact elements is far beyond the shuffled donor and every control, and the elements that should have stayed mostly did."""
     limits, numbers = case.thresholds, case.summary["donors"][donor]

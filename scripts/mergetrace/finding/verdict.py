@@ -11,7 +11,7 @@ from dataclasses import replace
 from mergetrace.finding.accusing import chosen_elements, finetune_of_donor, merge, merge_of_several_then_trained, merge_then_trained, other_merge
 from mergetrace.finding.coverage import enough_read, not_whole, recast, sampled
 from mergetrace.finding.order import from_an_older_base, in_order, orders
-from mergetrace.finding.traces import ACCUSING, Case, Decision, equals, lookalikes, rate_of, shared_step, told_apart
+from mergetrace.finding.traces import ACCUSING, Case, Decision, equals, lookalikes, rate_of, shared_step, told_apart, why_no_merge
 from mergetrace.readable import decimal, listing, rate
 
 
@@ -200,10 +200,7 @@ def _inconclusive(case: Case) -> Decision:
             "the differences are too few or too fine."
         )
     elif exact is not None and exact >= limits["min_bit_exact"]:
-        reasons.append(
-            f"A recipe gives back {rate(exact)} of {informative:,} informative elements, but that is no proof: one parent alone, shuffled elements "
-            "or a control come too close, or a parent's share is next to nothing."
-        )
+        reasons.append(f"A recipe gives back {rate(exact)} of {informative:,} informative elements, but no merge is called: {why_no_merge(case)}.")
     elif exact is not None:
         reasons.append(
             f"No exact trace: the best recipe gives back {rate(exact)} of {informative:,} informative elements, "
