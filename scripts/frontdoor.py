@@ -12,8 +12,15 @@ from mergetrace.sums.frames import Frame
 
 
 def say(text: str) -> None:
-    """Print one line of progress, with the time, to standard error (the rule's log)."""
-    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+    """Print one line of progress, with the time, to standard error (the rule's log).
+
+    Where there is no room for it the line is lost and nothing else: the output that finds no room either is the one to be named.
+    """
+    try:
+        print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
 
 
 def run(main: Callable[[], None]) -> None:

@@ -179,7 +179,7 @@ def test_ctrl_c(place, undisturbed):
 @pytest.mark.real
 def test_a_full_disk(disk, place, undisturbed):
     """Logs, Snakemake's own notes and results lie on it. What does not fit is named, what is there is whole, the rest is done when there is room."""
-    disk(1_200_000)  # of 3.5 MB; what plan.json asks for is there
+    disk(1_350_000)  # of 3.5 MB; what plan.json asks for is there
     done = run_snakemake(place, config=CONFIG, check=False)
     assert done.returncode == 1
     assert "mergetrace: the disk is full" in done.stdout
