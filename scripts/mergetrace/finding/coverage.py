@@ -59,6 +59,12 @@ def not_whole(case: Case) -> list[str]:
     return []
 
 
+def held_of(case: Case, parent: str) -> float:
+    """The share of a parent's parameters that the audited model has, 1 where it is not known."""
+    theirs = (case.compared or {}).get(parent)
+    return theirs["share"] if theirs else 1.0
+
+
 def sampled(case: Case) -> str:
     """What a copy rests on in a sample audit; empty where all was read."""
     own, read = own_coverage(case), case.summary.get("elements_read") or 0

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from mergetrace.finding.accusing import chosen_elements, finetune_of_donor, merge, merge_of_several_then_trained, merge_then_trained, other_merge
-from mergetrace.finding.coverage import enough_read, not_whole, recast, sampled
+from mergetrace.finding.coverage import enough_read, held_of, not_whole, recast, sampled
 from mergetrace.finding.order import from_an_older_base, in_order, orders
 from mergetrace.finding.traces import ACCUSING, Case, Decision, equals, lookalikes, rate_of, shared_step, told_apart, why_no_merge
 from mergetrace.readable import decimal, listing, rate
@@ -57,10 +57,8 @@ def copy(case: Case) -> Decision | None:
     found = f"Every compared element of {case.model} equals that of {listing(parent for parent, _ in equal)}{after}"
     if why := not_whole(case):
         return Decision("inconclusive", [f"{found}, {why[0]}.", *why[1:]])
-    if not case.summary["slices"]:
-        return Decision("inconclusive", [f"{found}, but no tensor large enough to count is among them."])
-    if len(equal) > 1:
-        return Decision("inconclusive", [f"{found}: these parents cannot be told apart. Offer only one of them, or the numbers before rounding."])
+    if against := _no_copy(case, [name for name, _ in equal]):
+        return Decision("inconclusive", [f"{found}{against}"])
     named, base_share = ({}, 1.0) if parent == case.base else ({parent: 1.0}, 0.0)
     if case.layout and case.layout.get("rounded"):
         trained = f"{found} once it is rounded as said below: noise on a copy, or a breath of training."
@@ -69,6 +67,17 @@ def copy(case: Case) -> Decision | None:
     reasons = [f"{found}{f': recast {formats}' if formats else ''}.", *filter(None, [sampled(case)])]
     family = None if exact and not formats else "recast"
     return Decision("copy", reasons, named, base_share, family, rests_on="values")
+
+
+def _no_copy(case: Case, parents: list[str]) -> str:
+    """Why a model that equals these parents in every weight is no copy, as the end of a sentence; empty where nothing stands against it."""
+    if not case.summary["slices"]:
+        return ", but no tensor large enough to count is among them."
+    if (held := held_of(case, parents[0])) < case.thresholds["min_compared"]:
+        return f", but it holds only {rate(held)} of {parents[0]}'s weights: a part is no copy."
+    if len(parents) > 1:
+        return ": these parents cannot be told apart. Offer only one of them, or the numbers before rounding."
+    return ""
 
 
 def _equal_parents(case: Case) -> list[tuple[str, bool]]:
