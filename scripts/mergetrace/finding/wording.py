@@ -232,7 +232,7 @@ def _merge(verdict: Verdict) -> tuple[str, str]:
         proof = f"The recipe below gives {rate(recipe['bit_exact_rate'])} of the weights that can tell recipes apart back bit for bit."
     return (
         f"{verdict['suspect']} is a blend: {of}.",
-        f"{proof} A model that was trained on its own, and that none of these was made from, does not come out like that.",
+        f"{proof} No model that was trained on its own comes out like that, unless these were made from it.",
     )
 
 
