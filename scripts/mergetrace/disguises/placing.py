@@ -62,8 +62,10 @@ class Placing:
         return thin[0], thin[1]
 
     def in_place(self) -> float:
-        """The share of the model's matrices that lie where the parent's do."""
-        return float(np.mean([self.cosine(key) >= SAME for key in self.keys])) if self.keys else 0.0
+        """The share of the model's matrices that lie where the parent's do. A tower that the parent has none of hides nothing of it."""
+        lacking = {"visual", "mtp"} - {layer_of(tensor) for tensor, _ in self.parent.judged()}
+        judged = [key for key in self.keys if layer_of(key[0]) not in lacking]
+        return float(np.mean([self.cosine(key) >= SAME for key in judged])) if judged else 0.0
 
     def print_likeness(self, key: Key, target: Key, rows: int = PRINT_ROWS) -> float:
         """How alike two matrices are whatever the order of their columns."""
