@@ -318,8 +318,8 @@ def test_parts_of_one_tensor_add_up_and_what_is_compared_twice_counts_once(tmp_p
 def test_a_part_of_a_parent_is_no_copy(tmp_path):
     base, donor = random_model(0), finetuned(random_model(0), 1)
     part = {name: tensor for name, tensor in base.items() if "embed" in name}
-    tensors = {"suspect": part, "base": base, "donor": donor}
+    tensors = {"suspect": part, "base": base, "donor": donor, "sibling": finetuned(base, 3)}
     folders = {name: write_model(tmp_path / "models" / name, held) for name, held in tensors.items()}
-    found = audit(tmp_path / "x", folders, {"suspect": "suspect", "base": "base", "donors": ["donor"]})
+    found = audit(tmp_path / "x", folders, {"suspect": "suspect", "base": "base", "donors": ["donor"], "controls": ["sibling"]})
     assert found["verdict"] == "inconclusive"
     assert "a part is no copy" in found["reasons"][0]
