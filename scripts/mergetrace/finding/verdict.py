@@ -74,7 +74,7 @@ def _no_copy(case: Case, parents: list[str]) -> str:
     if not case.summary["slices"]:
         return ", but no tensor large enough to count is among them."
     if (held := held_of(case, parents[0])) < case.thresholds["min_compared"]:
-        return f", but it holds only {rate(held)} of {parents[0]}'s weights: a part is no copy."
+        return f", but only {rate(held)} of {parents[0]}'s weights were compared with it: a part is no copy."
     if len(parents) > 1:
         return ": these parents cannot be told apart. Offer only one of them, or the numbers before rounding."
     return ""
