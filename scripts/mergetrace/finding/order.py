@@ -86,7 +86,7 @@ def _turned(case: Case, decision: Decision, parent: str) -> list[tuple[Mapping[s
         near, exact = found["drop"], found["exact drop"]
         strictly = exact["given_back"] / near["given_back"] if near["given_back"] else 0.0
         mark = next(mark for mark in signatures(case.summary) if set(mark["donors"]) == set(decision.named))
-        pairs = [(near, mark["survivors"]), (exact, strictly)]
+        pairs = [(near, mark["survivors"]), (exact, mark["survivors"] * strictly)]
     else:
         blends = [found.get("blend") if decision.rests_on == "blend" else None, turns.get("recipe")]
         usable = [turn for turn in blends if turn and parent in turn["parents"]]
