@@ -7,11 +7,11 @@ import pandas as pd
 
 from mergetrace.fit.summaries import replayed
 from mergetrace.merging.recipes import from_json, make
+from mergetrace.search.remainder import WORTH
 from mergetrace.search.reversal import Reversal
 from mergetrace.search.signatures import SLACK
 from mergetrace.sums.frames import Frame
 
-WORTH = 0.2  # of a recipe or a blend that gives back less, nothing is called
 ENOUGH = 1 << 20  # elements in all, of slices spread over the model: shares are known to .001 by then
 
 
