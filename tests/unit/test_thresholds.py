@@ -101,8 +101,9 @@ def test_a_limit_loosened_in_the_configuration_finds_the_merge_that_it_hid(suspe
     tensors = {"suspect": suspect, "base": BASE, "donor": DONOR, "sibling": finetuned(BASE, 3)}
     models = {name: write_model(tmp_path / "models" / name, model) for name, model in tensors.items()}
     spec = {"suspect": "suspect", "base": "base", "donors": ["donor"], "controls": ["sibling"]}
-    strict = audit(tmp_path / "strict", models, spec)
-    loose = audit(tmp_path / "loose", models, spec, verdict=limits)
+    dates = {"donor": "2026-01-01", "suspect": "2026-06-01"}  # of a loosened trace the weights do not say who was first
+    strict = audit(tmp_path / "strict", models, spec, published=dates)
+    loose = audit(tmp_path / "loose", models, spec, verdict=limits, published=dates)
     assert strict["family"] != "dare", strict["reasons"]
     assert (loose["verdict"], loose["family"]) == ("other_merge", "dare"), loose["reasons"]
     (before, after) = (json.loads((tmp_path / folder / "recipes.json").read_text())[0]["signature"] for folder in ("strict", "loose"))

@@ -60,9 +60,8 @@ def not_whole(case: Case) -> list[str]:
 
 
 def held_of(case: Case, parent: str) -> float:
-    """The audited model's parameters over a parent's, 1 at most; 1 where they are not known."""
-    own, theirs = own_coverage(case), (case.compared or {}).get(parent)
-    return min(1.0, own["compared"] / theirs["parameters"]) if own and theirs and theirs["parameters"] else 1.0
+    """The share of a parent's parameters that the audited model has; 1 where it is not known."""
+    return ((own_coverage(case) or {}).get("holds") or {}).get(parent, 1.0)
 
 
 def sampled(case: Case) -> str:

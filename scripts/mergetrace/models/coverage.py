@@ -29,7 +29,8 @@ Coverage = dict[str, Any]
 """parameters, compared, share, bytes, compared_bytes, bytes_share, cannot_vote, dtypes (parameters by dtype, of what is compared), buffers
 (tensors that are no weights), not_compared (a list of reason, parameters, tensors, components: parameters by component), beside (the same, and
 `names` of some tensors, of what is in the file and not used: it counts nowhere), held_twice (parameters of what is held a second time with other
-numbers, of which no one knows for every loader that it is not used)."""
+numbers, of which no one knows for every loader that it is not used), holds (by other model, the share of its parameters that met one of this
+model's: a part of a parent is no copy of it)."""
 
 BUFFER = re.compile(
     r"(?:rotary_(?:pos_)?emb\w*|rope)\.(?:original_)?(?:inv_freq|cos_cached|sin_cached|freqs_cis)$|(?:^|\.)(?:inv_freq|freqs_cis|position_ids|masked_bias)$"
@@ -62,7 +63,7 @@ def coverages(
     equal: by model the tensors that it holds a second time, byte for byte.
     """
     views, reasons = dict(list(plan.groupby("model"))), dict(list(not_compared.groupby("model")))
-    return {
+    found = {
         model: coverage(
             table,
             manifests[model]["config"],
@@ -72,6 +73,16 @@ def coverages(
         )
         for model, table in tables.items()
     }
+    for model, own in found.items():
+        met = views.get(model, plan.iloc[:0])["slice_id"]
+        own["holds"] = {other: _held(views[other], met, theirs["parameters"]) for other, theirs in found.items() if other != model and other in views}
+    return found
+
+
+def _held(views: "pd.DataFrame", met: "pd.Series", parameters: int) -> float:
+    """The share of a model's parameters that lie in one of the slices `met`, each counted once; a tied head meets another's own head."""
+    there = views[views["slice_id"].isin(met)].drop_duplicates(["source", "shard", "start"])
+    return min(1.0, float(there["elements"].sum()) / parameters) if parameters else 0.0
 
 
 def coverage(
