@@ -55,7 +55,11 @@ rule all:
         expand(
             "results/{audit}/{product}",
             audit=AUDITS,
-            product=["report.html", "bundle.zip", *(["passed.txt"] if config["verdict"]["fail_on"] else [])],
+            product=[
+                "report.html",
+                "bundle.zip",
+                *(["passed.txt"] if config["verdict"]["fail_on"] else []),
+            ],
         ),
 
 
@@ -71,7 +75,11 @@ rule weights:
 
 rule probe:
     input:
-        expand("results/{audit}/probe/{what}", audit=AUDITS if config["probe"]["enabled"] else [], what=["scores.csv", "mask.json"]),
+        expand(
+            "results/{audit}/probe/{what}",
+            audit=AUDITS if config["probe"]["enabled"] else [],
+            what=["scores.csv", "mask.json"],
+        ),
 
 
 rule rebuild:
@@ -92,13 +100,19 @@ rule bundle:
 # What `make resume` takes up again. How jobs are batched is known here and not before.
 onstart:
     check_batches(workflow.group_settings, filter(streamed, AUDITS))
-    write_json("results/logs/started.json", started(sys.argv[1:], workflow.executor_plugin.name))
+    write_json(
+        "results/logs/started.json", started(sys.argv[1:], workflow.executor_plugin.name)
+    )
     for path in unrecorded(Path("results")):
-        print(f"mergetrace: {path}: made by a job that Snakemake did not record as finished; if this run keeps it, `make resume` makes it again")
+        print(
+            f"mergetrace: {path}: made by a job that Snakemake did not record as finished; if this run keeps it, `make resume` makes it again"
+        )
 
 
 onsuccess:
-    shell(" ".join(["python scripts/show.py results", *AUDITS, published_options(config["models"])]))
+    shell(
+        " ".join(["python scripts/show.py results", *AUDITS, published_options(config["models"])])
+    )
 
 
 # What went wrong in one line each, below all that Snakemake says of it.

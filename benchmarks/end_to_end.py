@@ -1,9 +1,11 @@
-"""A whole audit of planted models, Snakemake's start included, as the models grow; beside a merge by mergekit and the naive script. Prints a table.
+"""A whole audit of planted models, Snakemake's start included, as the models grow;
+beside a merge by mergekit and the naive script. Prints a table.
 
 python benchmarks/end_to_end.py [--gb 1 2 4 8 16] [--others 2] [--folder DIR]
 
-Times are seconds on the clock and of the processor: where others use the machine too, the second is the one to compare. Memory is that of the
-largest job, from Snakemake's own benchmark files.
+Times are seconds on the clock and of the processor: where others use the machine too,
+the second is the one to compare. Memory is that of the largest job, from Snakemake's
+own benchmark files.
 """
 
 import argparse
@@ -18,12 +20,12 @@ from pathlib import Path
 
 import pandas as pd
 import yaml
-from kernel import NAMES, make, naive
+
+from benchmarks.kernel import NAMES, make, naive
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests")]
 
-from workflow.conftest import copy_workflow  # noqa: E402
+from workflow.conftest import copy_workflow
 
 MERGE = """\
 merge_method: linear
@@ -34,11 +36,20 @@ dtype: bfloat16
 
 def timed(command: list[str], folder: Path) -> tuple[float, float]:
     """(seconds, seconds of processor time) of a command that must succeed."""
-    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env={**os.environ, "HF_HUB_OFFLINE": "1"})
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    began = time.perf_counter()
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+    )
     if done.returncode:
         sys.exit(f"{' '.join(command)}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
-    seconds, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = time.perf_counter() - began
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
@@ -52,8 +63,24 @@ def audit(scratch: Path, models: Path, mode: str) -> dict[str, float]:
         "probe": {"enabled": False},
     }
     (place / "mine.yaml").write_text(yaml.safe_dump(config))
-    seconds, processor = timed([sys.executable, "-m", "snakemake", "--cores", "all", "--configfile", "mine.yaml", "--quiet", "all"], place)
-    jobs = pd.concat(pd.read_csv(path, sep="\t").assign(rule=path.name.split(".")[0]) for path in (place / "results/benchmarks").glob("*.tsv"))
+    seconds, processor = timed(
+        [
+            sys.executable,
+            "-m",
+            "snakemake",
+            "--cores",
+            "all",
+            "--configfile",
+            "mine.yaml",
+            "--quiet",
+            "all",
+        ],
+        place,
+    )
+    jobs = pd.concat(
+        pd.read_csv(path, sep="\t").assign(rule=path.name.split(".")[0])
+        for path in (place / "results/benchmarks").glob("*.tsv")
+    )
     report = (place / "results/x/report.html").stat().st_size / 1e3
     shutil.rmtree(place)
     deltas = jobs[jobs["rule"] == "deltas"]
@@ -68,13 +95,33 @@ def audit(scratch: Path, models: Path, mode: str) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--gb", type=float, nargs="+", default=[1, 2, 4, 8, 16], help="size of the three models together")
-    parser.add_argument("--others", type=float, default=2, help="up to this size mergekit and the naive script run too")
-    parser.add_argument("--folder", type=Path, help="where models are made (default: a temporary folder)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--gb",
+        type=float,
+        nargs="+",
+        default=[1, 2, 4, 8, 16],
+        help="size of the three models together",
+    )
+    parser.add_argument(
+        "--others",
+        type=float,
+        default=2,
+        help="up to this size mergekit and the naive script run too",
+    )
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        help="where models are made (default: a temporary folder)",
+    )
     arguments = parser.parse_args()
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}\n")
-    print("| GB | what | s | s of processor time | of it `deltas`, on the clock | MB, `deltas` | MB, largest job | report kB |")
+    print(
+        "| GB | what | s | s of processor time | of it `deltas`, on the clock | MB,"
+        " `deltas` | MB, largest job | report kB |"
+    )
     print("|---:|---|---:|---:|---:|---:|---:|---:|")
     for gb in arguments.gb:
         with tempfile.TemporaryDirectory(dir=arguments.folder) as scratch:
@@ -83,18 +130,31 @@ def main() -> None:
             for mode in ("sample", "full"):
                 found = audit(Path(scratch), models, mode)
                 print(
-                    f"| {gb:g} | audit, {mode} | {found['s']:.1f} | {found['processor']:.1f} | {found['deltas']:.1f} | {found['mb']:.0f} "
-                    f"| {found['other_mb']:.0f} | {found['kB']:.0f} |",
+                    f"| {gb:g} | audit, {mode} | {found['s']:.1f} |"
+                    f" {found['processor']:.1f} | {found['deltas']:.1f} |"
+                    f" {found['mb']:.0f} | {found['other_mb']:.0f} |"
+                    f" {found['kB']:.0f} |",
                     flush=True,
                 )
             if gb <= arguments.others:
                 (Path(scratch) / "merge.yaml").write_text(MERGE.format(models))
                 tool = str(Path(sys.executable).with_name("mergekit-yaml"))
-                seconds, processor = timed([tool, "merge.yaml", "merged", "--lazy-unpickle"], Path(scratch))
-                print(f"| {gb:g} | mergekit's linear merge of two of them | {seconds:.1f} | {processor:.1f} | | | | |", flush=True)
-                began, used = time.perf_counter(), time.process_time()
+                seconds, processor = timed(
+                    [tool, "merge.yaml", "merged", "--lazy-unpickle"], Path(scratch)
+                )
+                print(
+                    f"| {gb:g} | mergekit's linear merge of two of them | {seconds:.1f}"
+                    f" | {processor:.1f} | | | | |",
+                    flush=True,
+                )
+                began = time.perf_counter()
+                used = time.process_time()
                 naive(models)
-                print(f"| {gb:g} | the naive script | {time.perf_counter() - began:.1f} | {time.process_time() - used:.1f} | | | | |", flush=True)
+                print(
+                    f"| {gb:g} | the naive script | {time.perf_counter() - began:.1f} |"
+                    f" {time.process_time() - used:.1f} | | | | |",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":

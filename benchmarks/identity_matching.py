@@ -1,22 +1,28 @@
-"""How well names are matched in answers: a confusion table over answers written and labelled by hand.
+"""How well names are matched in answers: a confusion table over answers written and
+labelled by hand.
 
 `python benchmarks/identity_matching.py` writes benchmarks/identity/README.md.
 """
 
 import json
-import sys
 from collections import Counter
 from pathlib import Path
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "scripts"))
 
-from mergetrace.files import write_text  # noqa: E402
-from mergetrace.probe.identity import mentions  # noqa: E402
-from mergetrace.probe.intervals import wilson95  # noqa: E402
+from mergetrace.outputs import write_text
+from mergetrace.probe.identity import mentions
+from mergetrace.probe.intervals import wilson95
 
 LANGUAGES = {"en": "English", "pt": "Portuguese", "zh": "Chinese", "es": "Spanish"}
-KINDS = ("claimed and hit", "claimed and missed", "not claimed but hit", "denied, told apart", "attributed, told apart", "not there")
+KINDS = (
+    "claimed and hit",
+    "claimed and missed",
+    "not claimed but hit",
+    "denied, told apart",
+    "attributed, told apart",
+    "not there",
+)
 
 HEAD = """# Matching of names, measured
 
@@ -36,7 +42,12 @@ columns of its own in `scores.csv`, beside the hits.
 
 def labelled() -> list[dict]:
     """The labelled answers."""
-    return [json.loads(line) for line in (HERE / "identity/answers.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [
+        json.loads(line)
+        for line in (
+            (HERE / "identity/answers.jsonl").read_text(encoding="utf-8").splitlines()
+        )
+    ]
 
 
 def judge(row: dict, identities: dict[str, list[str]]) -> list[tuple[str, str]]:
@@ -49,19 +60,30 @@ def judge(row: dict, identities: dict[str, list[str]]) -> list[tuple[str, str]]:
         elif found.given:
             kind = KINDS[2]
         else:
-            kind = KINDS[3] if found.denied else KINDS[4] if found.attributed else KINDS[5]
+            kind = (
+                KINDS[3] if found.denied else KINDS[4] if found.attributed else KINDS[5]
+            )
         result.append((identity, kind))
     return result
 
 
 def table(title: str, groups: dict[str, Counter]) -> str:
-    lines = [f"| {title} | {' | '.join(KINDS)} | hits that are right | claims that are found |", "|---|" + "---:|" * (len(KINDS) + 2)]
+    lines = [
+        (
+            f"| {title} | {' | '.join(KINDS)} | hits that are right | claims that are"
+            " found |"
+        ),
+        "|---|" + "---:|" * (len(KINDS) + 2),
+    ]
     for name, counts in groups.items():
         if not counts:
             continue
         right, missed, wrong = (counts[kind] for kind in KINDS[:3])
         shares = (_share(right, right + wrong), _share(right, right + missed))
-        lines.append(f"| {name} | {' | '.join(str(counts[kind]) for kind in KINDS)} | {' | '.join(shares)} |")
+        lines.append(
+            f"| {name} | {' | '.join(str(counts[kind]) for kind in KINDS)} |"
+            f" {' | '.join(shares)} |"
+        )
     return "\n".join(lines)
 
 
@@ -72,17 +94,59 @@ def _share(hits: int, n: int) -> str:
 
 def main() -> None:
     rows = labelled()
-    identities = json.loads((HERE / "identity/identities.json").read_text(encoding="utf-8"))
-    sets = {name: [row for row in rows if row["set"] == name] for name in ("reporting", "tuning")}
-    count = {key: Counter(kind for row in chosen for _, kind in judge(row, identities)) for key, chosen in sets.items()}
+    identities = json.loads(
+        (HERE / "identity/identities.json").read_text(encoding="utf-8")
+    )
+    sets = {
+        name: [row for row in rows if row["set"] == name]
+        for name in ("reporting", "tuning")
+    }
+    count = {
+        key: Counter(kind for row in chosen for _, kind in judge(row, identities))
+        for key, chosen in sets.items()
+    }
     unseen = sets["reporting"]
     by = {
-        field: {name: Counter(kind for row in unseen if row[field] == key for _, kind in judge(row, identities)) for key, name in names.items()}
-        for field, names in (("language", LANGUAGES), ("kind", {kind: kind.replace("_", " ") for kind in dict.fromkeys(row["kind"] for row in rows)}))
+        field: {
+            name: Counter(
+                kind
+                for row in unseen
+                if row[field] == key
+                for _, kind in judge(row, identities)
+            )
+            for key, name in names.items()
+        }
+        for field, names in (
+            ("language", LANGUAGES),
+            (
+                "kind",
+                {
+                    kind: kind.replace("_", " ")
+                    for kind in dict.fromkeys(row["kind"] for row in rows)
+                },
+            ),
+        )
     }
-    page = [HEAD.format(count=len(rows), each=len(rows) // len(LANGUAGES), identities=len(identities)), table("answers", count)]
-    page += ["\nThe reporting answers by language and by kind:\n", table("language", by["language"]), "", table("kind", by["kind"])]
-    wrong = [f"- `{row['id']}`: {identity} {kind}" for row in unseen for identity, kind in judge(row, identities) if kind in KINDS[1:3]]
+    page = [
+        HEAD.format(
+            count=len(rows),
+            each=len(rows) // len(LANGUAGES),
+            identities=len(identities),
+        ),
+        table("answers", count),
+    ]
+    page += [
+        "\nThe reporting answers by language and by kind:\n",
+        table("language", by["language"]),
+        "",
+        table("kind", by["kind"]),
+    ]
+    wrong = [
+        f"- `{row['id']}`: {identity} {kind}"
+        for row in unseen
+        for identity, kind in judge(row, identities)
+        if kind in KINDS[1:3]
+    ]
     page += [TAIL, "Every error among the reporting answers:\n", *wrong, ""]
     write_text(HERE / "identity/README.md", "\n".join(page))
     print("\n".join(page))

@@ -1,12 +1,16 @@
-"""Killed at random moments and resumed, again and again: are the results the same, and is only that redone which was running? Writes kills.md.
+"""Killed at random moments and resumed, again and again: are the results the same, and
+is only that redone which was running? Writes kills.md.
 
 python benchmarks/kills.py [--seed 0] [--gb 2] [--work results/kills]
 
-Each audit runs through once, undisturbed, and every result's sha256 is kept. Then it is started from nothing and killed a random time after a
-random number of jobs has ended, so that kills spread over all jobs, long and short: Snakemake alone, Snakemake and all its jobs, or one job. What
-is there under its final name must be whole. `scripts/resume.py` takes it up, is killed in turn, and so on; after its last kill a run is let
-finish. Interrupted itself, the benchmark goes on with the next run: finished ones are lines of kills.jsonl in the work folder. Snakemake's output
-is kept there too, one file a kill.
+Each audit runs through once, undisturbed, and every result's sha256 is kept. Then it is
+started from nothing and killed a random time after a random number of jobs has ended,
+so that kills spread over all jobs, long and short: Snakemake alone, Snakemake and all
+its jobs, or one job. What is there under its final name must be whole.
+`scripts/resume.py` takes it up, is killed in turn, and so on; after its last kill a run
+is let finish. Interrupted itself, the benchmark goes on with the next run: finished
+ones are lines of kills.jsonl in the work folder. Snakemake's output is kept there too,
+one file a kill.
 """
 
 import argparse
@@ -27,28 +31,37 @@ from typing import Any
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
-sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests"), str(HERE)]
-os.environ |= {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "SOURCE_DATE_EPOCH": "1795564800"}  # the list of findings holds the day
+os.environ |= {
+    "HF_HUB_OFFLINE": "1",
+    "OMP_NUM_THREADS": "1",
+    "SOURCE_DATE_EPOCH": "1795564800",
+}  # the list of findings holds the day
 
-import psutil  # noqa: E402
-import yaml  # noqa: E402
-from kernel import make  # noqa: E402
-from workflow.conftest import copy_workflow  # noqa: E402
+import psutil
+import yaml
+from frontdoor import run, say
+from workflow.conftest import copy_workflow
 
-from frontdoor import run, say  # noqa: E402
-from mergetrace.files import write_text  # noqa: E402
-from mergetrace.owner import RUN  # noqa: E402
+from benchmarks.kernel import make
+from mergetrace.outputs import write_text
+from mergetrace.running.owner import RUN
 
 RUNS = (("summed", 8), ("demo", 14), ("summed", 8))
-"""What is run, and how often each run is killed. Every run starts from nothing; the demo trains its models too."""
+"""What is run, and how often each run is killed. Every run starts from nothing; the
+demo trains its models too.
+"""
 
 VICTIMS = ("Snakemake", "Snakemake and its jobs", "one job")
 NOT_RESULTS = ("logs", "benchmarks", "README.md")
 STARTED = re.compile(r"^Job (\d+): (.+)\nReason: (.+)$", flags=re.M)
 FINISHED = re.compile(r"^Finished jobid: (\d+) ", flags=re.M)
-UNRECORDED = re.compile(r": its job was not recorded as finished", flags=re.M)  # scripts/resume.py, of a file
+UNRECORDED = re.compile(
+    r": its job was not recorded as finished", flags=re.M
+)  # scripts/resume.py, of a file
 SUMMED = {
-    "models": {name: {"path": f"models/{name}"} for name in ("suspect", "base", "donor")},
+    "models": {
+        name: {"path": f"models/{name}"} for name in ("suspect", "base", "donor")
+    },
     "audits": {"summed": {"suspect": "suspect", "base": "base", "donors": ["donor"]}},
     "mode": "full",
     "probe": {"enabled": False},
@@ -95,7 +108,13 @@ def prepare(work: Path, gb: float) -> None:
 
 def command(audit: str) -> list[str]:
     """The command line of an audit, without the interpreter."""
-    return ["-m", "snakemake", "--cores", "2", *(["--configfile", "summed.yaml"] if audit == "summed" else [])]
+    return [
+        "-m",
+        "snakemake",
+        "--cores",
+        "2",
+        *(["--configfile", "summed.yaml"] if audit == "summed" else []),
+    ]
 
 
 def clear(place: Path) -> None:
@@ -108,30 +127,56 @@ def clear(place: Path) -> None:
 def hashes(place: Path) -> dict[str, str]:
     """sha256 of every result, by its path; the demo's trained models are results too."""
     results = place / "results"
-    files = {path.relative_to(results): path for path in sorted(results.rglob("*")) if path.is_file()}
-    passing = (".partial", ".snakemake_timestamp")  # not under a final name; Snakemake's own
-    kept = {name: path for name, path in files.items() if name.parts[0] not in NOT_RESULTS and not any(p.endswith(passing) for p in name.parts)}
-    return {str(name): hashlib.sha256(path.read_bytes()).hexdigest() for name, path in kept.items()}
+    files = {
+        path.relative_to(results): path
+        for path in sorted(results.rglob("*"))
+        if path.is_file()
+    }
+    passing = (
+        ".partial",
+        ".snakemake_timestamp",
+    )  # not under a final name; Snakemake's own
+    kept = {
+        name: path
+        for name, path in files.items()
+        if name.parts[0] not in NOT_RESULTS
+        and not any(p.endswith(passing) for p in name.parts)
+    }
+    return {
+        str(name): hashlib.sha256(path.read_bytes()).hexdigest()
+        for name, path in kept.items()
+    }
 
 
 def digest(table: dict[str, str]) -> str:
     """One sha256 for a table of them."""
-    return hashlib.sha256("\n".join(f"{name} {value}" for name, value in sorted(table.items())).encode()).hexdigest()
+    return hashlib.sha256(
+        "\n".join(f"{name} {value}" for name, value in sorted(table.items())).encode()
+    ).hexdigest()
 
 
 def start(place: Path, arguments: list[str], log: Path) -> subprocess.Popen:
     """A process in a session of its own, its output in `log`."""
     with log.open("wb") as output:
-        return subprocess.Popen([sys.executable, *arguments], cwd=place, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+        return subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=place,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
 
 
 def jobs(log: Path) -> tuple[dict[str, str], set[str]]:
     """(started, finished): the messages of a log's jobs, those started with Snakemake's reason. Numbers are those of one run, messages name rule
-    and wildcards."""
+    and wildcards.
+    """
     text = log.read_text(errors="replace")
     began = {number: message.strip() for number, message, _ in STARTED.findall(text)}
     reasons = {message.strip(): reason for _, message, reason in STARTED.findall(text)}
-    return reasons, {began[number] for number in FINISHED.findall(text) if number in began}
+    return reasons, {
+        began[number] for number in FINISHED.findall(text) if number in began
+    }
 
 
 def victims(snakemake: subprocess.Popen, who: str) -> list[psutil.Process]:
@@ -145,9 +190,16 @@ def victims(snakemake: subprocess.Popen, who: str) -> list[psutil.Process]:
         return []
 
 
-def kill(snakemake: subprocess.Popen, log: Path, ends: int, moment: float, who: str) -> bool:
-    """Kill `moment` seconds after the first job began and `ends` jobs ended, and wait until Snakemake has ended. Whether there was something left."""
-    while snakemake.poll() is None and not (STARTED.search(text := log.read_text(errors="replace")) and len(FINISHED.findall(text)) >= ends):
+def kill(
+    snakemake: subprocess.Popen, log: Path, ends: int, moment: float, who: str
+) -> bool:
+    """Kill `moment` seconds after the first job began and `ends` jobs ended, and wait
+    until Snakemake has ended. Whether there was something left.
+    """
+    while snakemake.poll() is None and not (
+        STARTED.search(text := log.read_text(errors="replace"))
+        and len(FINISHED.findall(text)) >= ends
+    ):
         time.sleep(0.05)
     began = time.monotonic()
     while time.monotonic() - began < moment and snakemake.poll() is None:
@@ -157,15 +209,22 @@ def kill(snakemake: subprocess.Popen, log: Path, ends: int, moment: float, who: 
             for process in doomed:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.send_signal(signal.SIGKILL)
-            snakemake.wait()  # where one job was killed, Snakemake lets the others end and fails
+            # where one job was killed, Snakemake lets the others end and fails
+            snakemake.wait()
             return True
         time.sleep(0.01)  # no job runs just now
     return False
 
 
-def run_killed(work: Path, number: int, kills: int, seed: int, undisturbed: dict[str, Any]) -> dict[str, Any]:
-    """One run, killed `kills` times. Moments and victims depend on the seed and the run's number only."""
-    place, audit, expected = work / "workplace", undisturbed["audit"], undisturbed["hashes"]
+def run_killed(
+    work: Path, number: int, kills: int, seed: int, undisturbed: dict[str, Any]
+) -> dict[str, Any]:
+    """One run, killed `kills` times. Moments and victims depend on the seed and the
+    run's number only.
+    """
+    place = work / "workplace"
+    audit = undisturbed["audit"]
+    expected = undisturbed["hashes"]
     generator = random.Random(f"{seed} {number}")
     clear(place)
     arguments = command(audit)
@@ -173,7 +232,8 @@ def run_killed(work: Path, number: int, kills: int, seed: int, undisturbed: dict
     unfinished: dict[str, int] = {}  # jobs that ran when a kill came, and which kill
     finished: set[str] = set()
     for attempt in range(kills + 1):
-        ends, moment = generator.randint(0, undisturbed["jobs"] // kills), generator.uniform(0, undisturbed["seconds"] / undisturbed["jobs"])
+        ends = generator.randint(0, undisturbed["jobs"] // kills)
+        moment = generator.uniform(0, undisturbed["seconds"] / undisturbed["jobs"])
         who = generator.choice(VICTIMS)
         log = work / f"run-{number}-{attempt}.log"
         snakemake = start(place, arguments, log)
@@ -181,7 +241,9 @@ def run_killed(work: Path, number: int, kills: int, seed: int, undisturbed: dict
         code = snakemake.wait()
         started, ended = jobs(log)
         if rows:
-            rows[-1]["unrecorded"] = len(UNRECORDED.findall(log.read_text(errors="replace")))
+            rows[-1]["unrecorded"] = len(
+                UNRECORDED.findall(log.read_text(errors="replace"))
+            )
         for job, reason in started.items():
             if job in unfinished:
                 rows[unfinished.pop(job)]["again"].append((job, reason))
@@ -194,16 +256,42 @@ def run_killed(work: Path, number: int, kills: int, seed: int, undisturbed: dict
         unfinished |= dict.fromkeys(running, len(rows))
         found = hashes(place)
         right = sum(expected.get(name) == value for name, value in found.items())
-        counts = {"finished": len(ended), "running": running, "there": len(found), "right": right}
-        rows.append({"ends": ends, "after": moment, "who": who, **counts, "again": [], "needlessly": []})
+        counts = {
+            "finished": len(ended),
+            "running": running,
+            "there": len(found),
+            "right": right,
+        }
+        rows.append(
+            {
+                "ends": ends,
+                "after": moment,
+                "who": who,
+                **counts,
+                "again": [],
+                "needlessly": [],
+            }
+        )
         if (place / "results/logs/started.json").exists():
             arguments = ["scripts/resume.py"]
     if not rows:
         sys.exit(f"{audit} ended before it could be killed; see {log}")
     found = hashes(place)
-    different = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
-    left = [process.pid for process in psutil.process_iter() if _of(process, place)] + [str(path) for path in (place / "results").rglob("*.partial")]
-    end = {"code": code, "left": left, "different": different, "files": len(found), "digest": digest(found)}
+    different = sorted(
+        name
+        for name in expected.keys() | found.keys()
+        if expected.get(name) != found.get(name)
+    )
+    left = [process.pid for process in psutil.process_iter() if _of(process, place)] + [
+        str(path) for path in (place / "results").rglob("*.partial")
+    ]
+    end = {
+        "code": code,
+        "left": left,
+        "different": different,
+        "files": len(found),
+        "digest": digest(found),
+    }
     return {"number": number, "audit": audit, "kills": rows, **end}
 
 
@@ -215,30 +303,51 @@ def _of(process: psutil.Process, place: Path) -> bool:
 
 
 def reference(work: Path, audit: str) -> dict[str, Any]:
-    """The undisturbed run: its seconds and hashes; kept, so that an interrupted benchmark need not repeat it."""
-    path, place, log = work / f"{audit}.json", work / "workplace", work / f"{audit}.log"
+    """The undisturbed run: its seconds and hashes; kept, so that an interrupted
+    benchmark need not repeat it.
+    """
+    path = work / f"{audit}.json"
+    place = work / "workplace"
+    log = work / f"{audit}.log"
     if not path.exists():
         clear(place)
         began = time.monotonic()
         if code := start(place, command(audit), log).wait():
             sys.exit(f"the undisturbed {audit} failed with {code}; see {log}")
         seconds = time.monotonic() - began
-        write_text(path, json.dumps({"audit": audit, "seconds": seconds, "jobs": len(jobs(log)[1]), "hashes": hashes(place)}))
+        write_text(
+            path,
+            json.dumps(
+                {
+                    "audit": audit,
+                    "seconds": seconds,
+                    "jobs": len(jobs(log)[1]),
+                    "hashes": hashes(place),
+                }
+            ),
+        )
         say(f"{audit}: {seconds:.0f} s undisturbed")
     return json.loads(path.read_text())
 
 
-def page(runs: list[dict[str, Any]], references: dict[str, dict[str, Any]], arguments: argparse.Namespace) -> str:
+def page(
+    runs: list[dict[str, Any]],
+    references: dict[str, dict[str, Any]],
+    arguments: argparse.Namespace,
+) -> str:
     """The tables as markdown."""
     kills = [(run["number"], run["audit"], row) for run in runs for row in run["kills"]]
     rows = [
-        f"| {number} | {audit} | {row['ends']} ended, {row['after']:.0f} s | {row['who']} | {row['finished']} | {len(row['running'])} "
-        f"| {row['right']} of {row['there']} "
-        f"| {len(row['again'])} | {row['unrecorded']} | {'; '.join(f'{job} ({reason})' for job, reason in row['needlessly']) or 0} |"
+        f"| {number} | {audit} | {row['ends']} ended, {row['after']:.0f} s |"
+        f" {row['who']} | {row['finished']} | {len(row['running'])} | {row['right']} of"
+        f" {row['there']} | {len(row['again'])} | {row['unrecorded']} |"
+        f" {'; '.join(f'{job} ({reason})' for job, reason in row['needlessly']) or 0} |"
         for number, audit, row in kills
     ]
     ends = [
-        f"| {run['number']} | {run['audit']} | {'identical results' if same(run) else f'DIFFERENT: {run}'} | {run['files']} | `{run['digest']}` |"
+        f"| {run['number']} | {run['audit']} |"
+        f" {'identical results' if same(run) else f'DIFFERENT: {run}'} | {run['files']}"
+        f" | `{run['digest']}` |"
         for run in runs
     ]
     return PAGE.format(
@@ -255,18 +364,27 @@ def page(runs: list[dict[str, Any]], references: dict[str, dict[str, Any]], argu
         needlessly=sum(len(row["needlessly"]) for *_, row in kills) or "none",
         rows="\n".join(rows),
         ends="\n".join(ends),
-        references="\n".join(f"- {name}: {len(each['hashes'])} files, `{digest(each['hashes'])}`" for name, each in references.items()),
+        references="\n".join(
+            f"- {name}: {len(each['hashes'])} files, `{digest(each['hashes'])}`"
+            for name, each in references.items()
+        ),
     )
 
 
 def same(run: dict[str, Any]) -> bool:
-    """Whether a run ended well, with the undisturbed run's results, and left nothing behind."""
+    """Whether a run ended well, with the undisturbed run's results, and left nothing
+    behind.
+    """
     return not run["different"] and run["code"] == 0 and not run["left"]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--gb", type=float, default=2.0, help="size of the planted models together")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--gb", type=float, default=2.0, help="size of the planted models together"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=Path, default=ROOT / "results/kills")
     arguments = parser.parse_args()
@@ -276,18 +394,31 @@ def main() -> None:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            sys.exit(f"another kills.py works in {work}: two in one folder disturb each other")
+            sys.exit(
+                f"another kills.py works in {work}: two in one folder disturb each"
+                " other"
+            )
         prepare(work, arguments.gb)
-        log, references = work / "kills.jsonl", {}
-        runs = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+        log = work / "kills.jsonl"
+        references = {}
+        runs = (
+            [json.loads(line) for line in log.read_text().splitlines()]
+            if log.exists()
+            else []
+        )
         for number, (audit, kills) in enumerate(RUNS, start=1):
             references[audit] = reference(work, audit)
             if number not in {run["number"] for run in runs}:
-                done = run_killed(work, number, kills, arguments.seed, references[audit])
+                done = run_killed(
+                    work, number, kills, arguments.seed, references[audit]
+                )
                 runs.append(done)
                 with log.open("a") as handle:
                     handle.write(json.dumps(done) + "\n")
-                say(f"run {number}, {audit}: killed {len(done['kills'])} times, {'identical' if same(done) else done}")
+                say(
+                    f"run {number}, {audit}: killed {len(done['kills'])} times,"
+                    f" {'identical' if same(done) else done}"
+                )
             write_text(HERE / "kills.md", page(runs, references, arguments))
 
 

@@ -1,19 +1,25 @@
-"""How far disguised relatives and strangers lie apart in what the layout stage measures. Prints the table of layout.md.
+"""How far disguised relatives and strangers lie apart in what the layout stage
+measures. Prints the table of layout.md.
 
-Tiny Qwen3 of tests/realmerge.py: finetunes of one base and merges of two, and independent models, each plain and under every disguise of
-tests/disguises.py that leaves what the model computes as it is.
+Tiny Qwen3 of tests/realmerge.py: finetunes of one base and merges of two, and
+independent models, each plain and under every disguise of tests/disguises.py that
+leaves what the model computes as it is.
 """
 
 import argparse
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests")]
 
-from disguises import (  # noqa: E402
+from mergetrace.disguises.glimpses import Glimpses
+from mergetrace.disguises.layout import find_layout
+from mergetrace.disguises.placing import Placing
+from mergetrace.planning.manifest import tensor_table
+from mergetrace.tensors.views import views
+from mergetrace.tensors.weights import Weights
+from mergetrace.testing.disguises import (
     channels_scaled,
     heads_permuted,
     hidden_permuted,
@@ -23,15 +29,8 @@ from disguises import (  # noqa: E402
     vocabulary_permuted,
     with_layers,
 )
-from planting import blend, finetuned  # noqa: E402
-from realmerge import qwen, write_qwen  # noqa: E402
-
-from mergetrace.disguises.glimpses import Glimpses  # noqa: E402
-from mergetrace.disguises.layout import find_layout  # noqa: E402
-from mergetrace.disguises.placing import Placing  # noqa: E402
-from mergetrace.models.manifest import tensor_table  # noqa: E402
-from mergetrace.models.views import views  # noqa: E402
-from mergetrace.models.weights import Weights  # noqa: E402
+from mergetrace.testing.planting import blend, finetuned
+from mergetrace.testing.realmerge import qwen, write_qwen
 
 DISGUISES = {
     "none": lambda model: model,
@@ -43,8 +42,13 @@ DISGUISES = {
     "norms folded": norms_folded,
     "channels multiplied": channels_scaled,
     "multiplied by 1.02": lambda model: scaled(model, 1.02),
-    "all orders of layers, heads, neurons, dimensions, times 1.02": lambda model: scaled(
-        hidden_permuted(heads_permuted(neurons_permuted(with_layers(model, [5, 4, 3, 2, 1, 0])))), 1.02
+    "all orders of layers, heads, neurons, dimensions, times 1.02": (
+        lambda model: scaled(
+            hidden_permuted(
+                heads_permuted(neurons_permuted(with_layers(model, [5, 4, 3, 2, 1, 0])))
+            ),
+            1.02,
+        )
     ),
 }
 
@@ -60,24 +64,36 @@ def main() -> None:
         "finetune": lambda seed: finetuned(base, 10 + seed),
         "stranger": lambda seed: qwen(100 + seed),
     }
-    print("| model | disguise | models | undone | matrices in place before | after | cosine at their places, least and most | seconds |")
+    print(
+        "| model | disguise | models | undone | matrices in place before | after |"
+        " cosine at their places, least and most | seconds |"
+    )
     print("|---|---|---|---|---|---|---|---|")
     for kind, make in kinds.items():
         for name, hide in DISGUISES.items():
             rows = [look(base, donor, hide(make(seed))) for seed in range(seeds)]
             undone, before, after, low, high, seconds = zip(*rows, strict=True)
             print(
-                f"| {kind} | {name} | {seeds} | {sum(undone)} | {max(before):.0%} | {min(after):.0%} to {max(after):.0%} | "
-                f"{min(low):.3f} to {max(high):.3f} | {sum(seconds) / seeds:.1f} |"
+                f"| {kind} | {name} | {seeds} | {sum(undone)} | {max(before):.0%} |"
+                f" {min(after):.0%} to {max(after):.0%} | {min(low):.3f} to"
+                f" {max(high):.3f} | {sum(seconds) / seeds:.1f} |"
             )
 
 
 def look(base, donor, suspect) -> tuple[bool, float, float, float, float, float]:
-    """Whether anything was undone, the matrices in place before and after, the extreme cosines after, seconds of processor time."""
+    """Whether anything was undone, the matrices in place before and after, the extreme
+    cosines after, seconds of processor time.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        paths = {name: write_qwen(Path(folder) / name, tensors) for name, tensors in {"s": suspect, "b": base, "d": donor}.items()}
+        paths = {
+            name: write_qwen(Path(folder) / name, tensors)
+            for name, tensors in {"s": suspect, "b": base, "d": donor}.items()
+        }
         with Weights(paths) as weights:
-            looks = {name: Glimpses(name, views(tensor_table(path), {})[0], weights, 0) for name, path in paths.items()}
+            looks = {
+                name: Glimpses(name, views(tensor_table(path), {})[0], weights, 0)
+                for name, path in paths.items()
+            }
             before = Placing(looks["s"], looks["b"]).in_place()
             began = time.process_time()
             layout = find_layout(looks["s"], [looks["b"], looks["d"]])

@@ -1,7 +1,10 @@
-"""How much memory each rule's job takes, beside what the rule states: python benchmarks/memory.py [--on demo 397b 2gb] [--folder DIR].
+"""How much memory each rule's job takes, beside what the rule states: python
+benchmarks/memory.py [--on demo 397b 2gb] [--folder DIR].
 
-demo: the demo and its rebuild. 397b: models of 807 GB with a control, from a local Hub, in sample mode (tests/hubserver). 2gb: models of 2 GB from
-it in full mode, streamed. Every Python process says its own peak when it ends (VmHWM of Linux), so that no short peak is missed. Prints a table.
+demo: the demo and its rebuild. 397b: models of 807 GB with a control, from a local Hub,
+in sample mode (tests/hubserver). 2gb: models of 2 GB from it in full mode, streamed.
+Every Python process says its own peak when it ends (VmHWM of Linux), so that no short
+peak is missed. Prints a table.
 """
 
 import argparse
@@ -18,14 +21,22 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
 
-from hubserver import Hub  # noqa: E402
-from hubserver.computed import FAMILY, family  # noqa: E402
-from workflow.conftest import copy_workflow  # noqa: E402
+from workflow.conftest import copy_workflow
 
-RULE = re.compile(r'^(?:rule|checkpoint) (\w+):.*?script=(?:ancient\()?"scripts/(\w+)\.py".*?mem_mb=(.+?),?$', flags=re.M | re.S)
-WHAT = {"demo": "the demo", "397b": "3 x 807 GB and a control, sampled", "2gb": "3 x 2 GB, streamed whole"}
+from mergetrace.testing.hubserver import Hub
+from mergetrace.testing.hubserver.computed import FAMILY, family
+
+RULE = re.compile(
+    r"^(?:rule|checkpoint)"
+    r' (\w+):.*?script=(?:ancient\()?"scripts/(\w+)\.py".*?mem_mb=(.+?),?$',
+    flags=re.M | re.S,
+)
+WHAT = {
+    "demo": "the demo",
+    "397b": "3 x 807 GB and a control, sampled",
+    "2gb": "3 x 2 GB, streamed whole",
+}
 TELL = """
 import atexit, sys
 
@@ -41,7 +52,9 @@ atexit.register(tell)
 
 @contextlib.contextmanager
 def audit(what: str, place: Path) -> Iterator[tuple[list[str], dict[str, str]]]:
-    """The arguments and the environment that Snakemake needs in `place` for an audit of WHAT."""
+    """The arguments and the environment that Snakemake needs in `place` for an audit of
+    WHAT.
+    """
     if what == "demo":
         # Compared with itself and gated, so that every rule runs.
         demo = yaml.safe_load((place / "config/config.yaml").read_text())
@@ -55,46 +68,95 @@ def audit(what: str, place: Path) -> Iterator[tuple[list[str], dict[str, str]]]:
     names = ["suspect", "base", "donor", *(["sibling"] if what == "397b" else [])]
     config = {
         "models": {name: {"repo": f"computed/{name}"} for name in names},
-        "audits": {"x": {"suspect": "suspect", "base": "base", "donors": ["donor"], "controls": names[3:]}},
+        "audits": {
+            "x": {
+                "suspect": "suspect",
+                "base": "base",
+                "donors": ["donor"],
+                "controls": names[3:],
+            }
+        },
         "mode": "sample" if what == "397b" else "full",
         "probe": {"enabled": False},
     }
     (place / "audit.yaml").write_text(yaml.safe_dump(config))
     with Hub(family(what, recipes={name: FAMILY[name] for name in names})) as hub:
-        yield ["all", "--configfile", "audit.yaml"], {"HF_ENDPOINT": hub.endpoint, "HF_HUB_OFFLINE": "0", "HF_HOME": str(place / "hf")}
+        yield (
+            ["all", "--configfile", "audit.yaml"],
+            {
+                "HF_ENDPOINT": hub.endpoint,
+                "HF_HUB_OFFLINE": "0",
+                "HF_HOME": str(place / "hf"),
+            },
+        )
 
 
 def peaks(what: str, folder: Path) -> dict[str, float]:
     """The greatest memory of each script's processes, in MB."""
-    place, told = folder / what, folder / f"{what}.told"
+    place = folder / what
+    told = folder / f"{what}.told"
     shutil.rmtree(place, ignore_errors=True)
     told.unlink(missing_ok=True)
     copy_workflow(place)
     (place / "hook").mkdir()
     (place / "hook/sitecustomize.py").write_text(TELL.format(told=str(told)))
     with audit(what, place) as (arguments, variables):
-        environment = {**os.environ, **variables, "PYTHONPATH": str(place / "hook"), "OMP_NUM_THREADS": "1"}
-        subprocess.run([sys.executable, "-m", "snakemake", *arguments, "--cores", "2", "--quiet", "all"], cwd=place, env=environment, check=True)
+        environment = {
+            **os.environ,
+            **variables,
+            "PYTHONPATH": str(place / "hook"),
+            "OMP_NUM_THREADS": "1",
+        }
+        subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "snakemake",
+                *arguments,
+                "--cores",
+                "2",
+                "--quiet",
+                "all",
+            ],
+            cwd=place,
+            env=environment,
+            check=True,
+        )
     found: dict[str, float] = {}
     for line in told.read_text().splitlines():
         script, kilobytes = line.rsplit(" ", 1)
-        found[Path(script).stem] = max(found.get(Path(script).stem, 0), int(kilobytes) * 1024 / 1e6)
+        found[Path(script).stem] = max(
+            found.get(Path(script).stem, 0), int(kilobytes) * 1024 / 1e6
+        )
     return found
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--on", nargs="+", choices=WHAT, default=list(WHAT))
-    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "mergetrace-memory")
+    parser.add_argument(
+        "--folder", type=Path, default=Path(tempfile.gettempdir()) / "mergetrace-memory"
+    )
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
     measured = {what: peaks(what, arguments.folder.resolve()) for what in arguments.on}
-    print(f"| rule | `mem_mb` | {' | '.join(WHAT[what] for what in measured)} |\n|---|---|{'---:|' * len(measured)}")
+    print(
+        f"| rule | `mem_mb` | {' | '.join(WHAT[what] for what in measured)}"
+        f" |\n|---|---|{'---:|' * len(measured)}"
+    )
     for path in sorted((ROOT / "rules").glob("*.smk")):
         for rule, script, stated in RULE.findall(path.read_text()):
-            found = [f"{peak:.0f}" if (peak := measured[what].get(script)) else "" for what in measured]
+            found = [
+                f"{peak:.0f}" if (peak := measured[what].get(script)) else ""
+                for what in measured
+            ]
             plain = re.fullmatch(r"growing\((.+)\)", stated)
-            print(f"| {rule} | {f'`{plain[1]}`' if plain else 'grows with the model'} | {' | '.join(found)} |")
+            print(
+                f"| {rule} | {f'`{plain[1]}`' if plain else 'grows with the model'} |"
+                f" {' | '.join(found)} |"
+            )
 
 
 if __name__ == "__main__":

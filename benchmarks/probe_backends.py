@@ -1,7 +1,10 @@
-"""The demo's probe from transformers, from vLLM offline and from a vLLM server, side by side.
+"""The demo's probe from transformers, from vLLM offline and from a vLLM server, side by
+side.
 
-`make audit vllm`, then `python benchmarks/probe_backends.py`: asks the demo's models by vLLM in both ways (transformers' answers are
-the audit's own) and writes benchmarks/probe_backends.md. Interrupted, it goes on where it was; `--as-is` writes the page of what is there.
+`make audit vllm`, then `python benchmarks/probe_backends.py`: asks the demo's models by
+vLLM in both ways (transformers' answers are the audit's own) and writes
+benchmarks/probe_backends.md. Interrupted, it goes on where it was; `--as-is` writes the
+page of what is there.
 """
 
 import argparse
@@ -19,29 +22,71 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "scripts"))
 
-from mergetrace.configuration import complete, load_schema, models_of  # noqa: E402
-from mergetrace.files import write_text  # noqa: E402
-from mergetrace.probe.answers import read_answers  # noqa: E402
-from mergetrace.probe.conditions import CONDITIONS  # noqa: E402
-from mergetrace.probe.identity import score  # noqa: E402
+from mergetrace.configuration import complete, load_schema, models_of
+from mergetrace.outputs import write_text
+from mergetrace.probe.answers import read_answers
+from mergetrace.probe.conditions import CONDITIONS
+from mergetrace.probe.identity import score
 
 VLLM = ROOT / ".venv-vllm/bin/python"
 WORK = ROOT / "results/benchmarks/probe_backends"
-BACKENDS = {"transformers": ROOT / "results/probe", "vLLM offline": WORK / "offline", "vLLM server": WORK / "server"}
-QUIET = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "OMP_NUM_THREADS": "1"}
+BACKENDS = {
+    "transformers": ROOT / "results/probe",
+    "vLLM offline": WORK / "offline",
+    "vLLM server": WORK / "server",
+}
+QUIET = {
+    "HF_HUB_OFFLINE": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+    "DO_NOT_TRACK": "1",
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "OMP_NUM_THREADS": "1",
+}
 
 
-def ask(model: str, probe: dict, python: Path | str, target: Path, *backend: str) -> None:
-    """ask.py's answers of one model under every condition, in `target`; nothing where they are there."""
+def ask(
+    model: str, probe: dict, python: Path | str, target: Path, *backend: str
+) -> None:
+    """ask.py's answers of one model under every condition, in `target`; nothing where
+    they are there.
+    """
     outputs = [target / model / f"{condition}.jsonl" for condition in CONDITIONS]
     if all(path.is_file() for path in outputs):
         return
-    command = [python, ROOT / "scripts/ask.py", "--model", ROOT / f"results/stand-ins/{model}", "--name", model, *backend]
-    command += ["--template", ROOT / f"results/models/{model}/template.json", "--prompts", ROOT / probe["prompts"]]
-    command += ["--conditions", ",".join(CONDITIONS), "--max-new-tokens", probe["max_new_tokens"], "--temperature", probe["temperature"]]
-    command += ["--seed", probe["seed"], "--batch-size", probe["batch_size"], "--device", "cpu", "--outputs", *outputs]
+    command = [
+        python,
+        ROOT / "scripts/ask.py",
+        "--model",
+        ROOT / f"results/stand-ins/{model}",
+        "--name",
+        model,
+        *backend,
+    ]
+    command += [
+        "--template",
+        ROOT / f"results/models/{model}/template.json",
+        "--prompts",
+        ROOT / probe["prompts"],
+    ]
+    command += [
+        "--conditions",
+        ",".join(CONDITIONS),
+        "--max-new-tokens",
+        probe["max_new_tokens"],
+        "--temperature",
+        probe["temperature"],
+    ]
+    command += [
+        "--seed",
+        probe["seed"],
+        "--batch-size",
+        probe["batch_size"],
+        "--device",
+        "cpu",
+        "--outputs",
+        *outputs,
+    ]
     subprocess.run([str(part) for part in command], check=True, env=os.environ | QUIET)
 
 
@@ -51,13 +96,34 @@ def serving(model: str) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    command = [VLLM, "-m", "vllm.entrypoints.openai.api_server", "--model", ROOT / f"results/stand-ins/{model}", "--served-model-name", model]
-    command += ["--host", "127.0.0.1", "--port", port, "--enforce-eager", "--generation-config", "vllm"]
-    running = subprocess.Popen([str(part) for part in command], env=os.environ | QUIET, start_new_session=True)
+    command = [
+        VLLM,
+        "-m",
+        "vllm.entrypoints.openai.api_server",
+        "--model",
+        ROOT / f"results/stand-ins/{model}",
+        "--served-model-name",
+        model,
+    ]
+    command += [
+        "--host",
+        "127.0.0.1",
+        "--port",
+        port,
+        "--enforce-eager",
+        "--generation-config",
+        "vllm",
+    ]
+    running = subprocess.Popen(
+        [str(part) for part in command], env=os.environ | QUIET, start_new_session=True
+    )
     try:
         deadline = time.monotonic() + 1800
         while time.monotonic() < deadline and running.poll() is None:
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2):
+            with (
+                contextlib.suppress(OSError),
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2),
+            ):
                 break
             time.sleep(1)
         else:
@@ -70,23 +136,45 @@ def serving(model: str) -> Iterator[str]:
 
 def answers_in(folder: Path, models: list[str]) -> list[tuple[str, list[dict]]]:
     """(model, its answers under one condition) of all that are there."""
-    paths = [(model, folder / model / f"{condition}.jsonl") for model in models for condition in CONDITIONS]
+    paths = [
+        (model, folder / model / f"{condition}.jsonl")
+        for model in models
+        for condition in CONDITIONS
+    ]
     return [(model, read_answers(path)) for model, path in paths if path.is_file()]
 
 
 def page(tables: dict, same: dict[str, str]) -> str:
     """The three tables as one; two cells agree where their intervals overlap."""
     first = next(iter(tables.values()))
-    asked = {key: [table.loc[key] for table in tables.values() if key in table.index] for key in first.index}
-    fine = {key: max(row.ci95_low for row in rows) <= min(row.ci95_high for row in rows) for key, rows in asked.items()}
+    asked = {
+        key: [table.loc[key] for table in tables.values() if key in table.index]
+        for key in first.index
+    }
+    fine = {
+        key: max(row.ci95_low for row in rows) <= min(row.ci95_high for row in rows)
+        for key, rows in asked.items()
+    }
     whole = [key for key, rows in asked.items() if len(rows) == len(tables)]
     lines = [
         "# The same probe from three backends\n",
-        "`make audit vllm`, then `python benchmarks/probe_backends.py` writes this page.\n",
-        f"{len(first)} shares of 120 answers each: four models, four conditions, every name. {len(whole)} of them were measured by all three",
-        f"backends; there the intervals (Wilson, 95 %) overlap in {sum(fine[key] for key in whole)}.\n",
+        (
+            "`make audit vllm`, then `python benchmarks/probe_backends.py` writes this"
+            " page.\n"
+        ),
+        (
+            f"{len(first)} shares of 120 answers each: four models, four conditions,"
+            f" every name. {len(whole)} of them were measured by all three"
+        ),
+        (
+            "backends; there the intervals (Wilson, 95 %) overlap in"
+            f" {sum(fine[key] for key in whole)}.\n"
+        ),
         "Each backend draws its own random numbers from the same seeds, so",
-        f"transformers and vLLM need not answer alike; {same['prompts']}; {same['answers']}.\n",
+        (
+            f"transformers and vLLM need not answer alike; {same['prompts']};"
+            f" {same['answers']}.\n"
+        ),
         f"| model | condition | name | {' | '.join(tables)} | overlap |",
         "|---|---|---|" + "---:|" * len(tables) + "---|",
     ]
@@ -95,19 +183,48 @@ def page(tables: dict, same: dict[str, str]) -> str:
         cells = [_cell(table, key) for table in tables.values()]
         overlap = "" if len(asked[key]) < 2 else "yes" if fine[key] else "**no**"
         lines.append(f"| {' | '.join(key)} | {' | '.join(cells)} | {overlap} |")
-    return "\n".join([*lines, f"\nNot listed: {len(asked) - len(named)} shares that are 0 of 120 (0 to 3.1 %) wherever they were measured.", ""])
+    return "\n".join(
+        [
+            *lines,
+            (
+                f"\nNot listed: {len(asked) - len(named)} shares that are 0 of 120 (0"
+                " to 3.1 %) wherever they were measured."
+            ),
+            "",
+        ]
+    )
 
 
 def alike(told: dict) -> dict[str, str]:
-    """Whether the backends were asked the same, and how many answers vLLM's two ways have in common, over what all of them were asked."""
-    records = [{(model, each["condition"], each["prompt"]): each for model, found in answers for each in found} for answers in told.values()]
+    """Whether the backends were asked the same, and how many answers vLLM's two ways
+    have in common, over what all of them were asked.
+    """
+    records = [
+        {
+            (model, each["condition"], each["prompt"]): each
+            for model, found in answers
+            for each in found
+        }
+        for answers in told.values()
+    ]
     common = [key for key in records[0] if all(key in other for other in records)]
     fields = ("seed", "rendered", "prompt_ids")
-    equal = all(other[key][field] == records[0][key][field] for other in records for key in common for field in fields)
+    equal = all(
+        other[key][field] == records[0][key][field]
+        for other in records
+        for key in common
+        for field in fields
+    )
     same = sum(records[1][key]["answer"] == records[2][key]["answer"] for key in common)
     return {
-        "prompts": f"prompts, token ids and seeds are {'the same in all three' if equal else 'NOT the same in all three'}",
-        "answers": f"vLLM offline and vLLM's server give the same answer to {same} of {len(common)} questions that all were asked",
+        "prompts": (
+            "prompts, token ids and seeds are"
+            f" {'the same in all three' if equal else 'NOT the same in all three'}"
+        ),
+        "answers": (
+            f"vLLM offline and vLLM's server give the same answer to {same} of"
+            f" {len(common)} questions that all were asked"
+        ),
     }
 
 
@@ -115,7 +232,10 @@ def _cell(table, key) -> str:
     if key not in table.index:
         return "not run"
     row = table.loc[key]
-    return f"{row.hits} of {row.n} ({100 * row.ci95_low:.1f} to {100 * row.ci95_high:.1f} %)"
+    return (
+        f"{row.hits} of {row.n} ({100 * row.ci95_low:.1f} to"
+        f" {100 * row.ci95_high:.1f} %)"
+    )
 
 
 def main() -> None:
@@ -123,18 +243,38 @@ def main() -> None:
     parser.add_argument("--as-is", action="store_true", help="ask nobody")
     arguments = parser.parse_args()
     schema = load_schema(ROOT / "config/config.schema.yaml")
-    config = complete(yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8")), schema)
-    audit, probe = config["audits"]["demo"], config["probe"]
+    config = complete(
+        yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8")),
+        schema,
+    )
+    audit = config["audits"]["demo"]
+    probe = config["probe"]
     models = models_of(audit)
     for model in [] if arguments.as_is else models:
         ask(model, probe, sys.executable, BACKENDS["transformers"])
         ask(model, probe, VLLM, BACKENDS["vLLM offline"], "--backend", "vllm")
         if not (BACKENDS["vLLM server"] / model / f"{CONDITIONS[-1]}.jsonl").is_file():
             with serving(model) as url:
-                ask(model, probe, sys.executable, BACKENDS["vLLM server"], "--backend", "endpoint", "--endpoint-url", url, "--endpoint-model", model)
+                ask(
+                    model,
+                    probe,
+                    sys.executable,
+                    BACKENDS["vLLM server"],
+                    "--backend",
+                    "endpoint",
+                    "--endpoint-url",
+                    url,
+                    "--endpoint-model",
+                    model,
+                )
     told = {name: answers_in(folder, models) for name, folder in BACKENDS.items()}
-    identities = audit["identities"] | {probe["adversarial_name"]: [probe["adversarial_name"]]}
-    tables = {name: score(answers, identities).set_index(["model", "condition", "identity"]) for name, answers in told.items()}
+    identities = audit["identities"] | {
+        probe["adversarial_name"]: [probe["adversarial_name"]]
+    }
+    tables = {
+        name: score(answers, identities).set_index(["model", "condition", "identity"])
+        for name, answers in told.items()
+    }
     write_text(ROOT / "benchmarks/probe_backends.md", text := page(tables, alike(told)))
     print(text)
 

@@ -1,7 +1,9 @@
-"""What a report of 100,000 tensors costs: its size, the time and memory it takes to write, and how fast its search answers in a browser.
+"""What a report of 100,000 tensors costs: its size, the time and memory it takes to
+write, and how fast its search answers in a browser.
 
-The audit is made up, in the shape the pipeline writes it: 60 layers of 556 experts with three matrices each, and ten tensors more.
-Needs Debian's chromium and chromium-driver for the second half.
+The audit is made up, in the shape the pipeline writes it: 60 layers of 556 experts with
+three matrices each, and ten tensors more. Needs Debian's chromium and chromium-driver
+for the second half.
 """
 
 import json
@@ -16,24 +18,34 @@ import numpy as np
 import pandas as pd
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests")]
 
-from reporting import inputs  # noqa: E402
+from mergetrace.report.page import draw, page
+from mergetrace.testing.reporting import inputs
 
-from mergetrace.report.report import draw, page  # noqa: E402
-
-LAYERS, EXPERTS = 60, 556
+LAYERS = 60
+EXPERTS = 556
 WRITE = "write"
 
 
 def audit():
-    """Report inputs of LAYERS x EXPERTS experts, three matrices each, and the other tensors beside them."""
+    """Report inputs of LAYERS x EXPERTS experts, three matrices each, and the other
+    tensors beside them.
+    """
     given = inputs((LAYERS, 10, 1))
-    layers, experts, matrices = np.meshgrid(range(LAYERS), range(EXPERTS), ("down_proj", "gate_proj", "up_proj"), indexing="ij")
-    random, count = np.random.default_rng(0), layers.size
+    layers, experts, matrices = np.meshgrid(
+        range(LAYERS),
+        range(EXPERTS),
+        ("down_proj", "gate_proj", "up_proj"),
+        indexing="ij",
+    )
+    random = np.random.default_rng(0)
+    count = layers.size
     fused = pd.DataFrame(
         {
-            "tensor": [f"model.layers.{layer}.mlp.experts.{part}.weight" for layer, part in zip(layers.flat, matrices.flat, strict=True)],
+            "tensor": [
+                f"model.layers.{layer}.mlp.experts.{part}.weight"
+                for layer, part in zip(layers.flat, matrices.flat, strict=True)
+            ],
             "slice": experts.ravel().astype(str),
             "layer": layers.ravel().astype(str),
             "component": "routed_experts",
@@ -51,19 +63,30 @@ def audit():
             "votes": True,
         }
     )
-    return inputs((LAYERS, 10, 1), tensors=pd.concat([given.tensors, fused], ignore_index=True))
+    return inputs(
+        (LAYERS, 10, 1), tensors=pd.concat([given.tensors, fused], ignore_index=True)
+    )
 
 
 def write(path: Path) -> None:
-    """Write the page and print, as JSON, how many slices it holds, its bytes, seconds and the process's greatest memory."""
+    """Write the page and print, as JSON, how many slices it holds, its bytes, seconds
+    and the process's greatest memory.
+    """
     given = audit()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    began, used = time.perf_counter(), time.process_time()
-    html = page(given, draw(given), ROOT / "scripts/templates")
-    seconds, cpu = time.perf_counter() - began, time.process_time() - used
+    began = time.perf_counter()
+    used = time.process_time()
+    html = page(given, draw(given), ROOT / "scripts/mergetrace/templates")
+    seconds = time.perf_counter() - began
+    cpu = time.process_time() - used
     path.write_text(html, encoding="utf-8")
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    told = {"slices": len(given.tensors), "bytes": len(html.encode()), "seconds": seconds, "cpu": cpu}
+    told = {
+        "slices": len(given.tensors),
+        "bytes": len(html.encode()),
+        "seconds": seconds,
+        "cpu": cpu,
+    }
     print(json.dumps(told | {"peak": memory * 1024, "before": before * 1024}))
 
 
@@ -94,22 +117,36 @@ const timed = async act => { const began = performance.now(); act(); await frame
 
 
 def browse(path: Path) -> dict[str, float]:
-    """Milliseconds from opening the page to its search being ready, and from a request to the next painted frame."""
-    from selenium import webdriver  # noqa: PLC0415 - the first half needs no browser
+    """Milliseconds from opening the page to its search being ready, and from a request
+    to the next painted frame.
+    """
+    from selenium import webdriver
 
     options = webdriver.ChromeOptions()
     options.binary_location = "/usr/bin/chromium"
-    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1280,900"):
+    for flag in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--window-size=1280,900",
+    ):
         options.add_argument(flag)
-    chrome = webdriver.Chrome(options=options, service=webdriver.ChromeService("/usr/bin/chromedriver"))
+    chrome = webdriver.Chrome(
+        options=options, service=webdriver.ChromeService("/usr/bin/chromedriver")
+    )
     chrome.set_script_timeout(300)
     try:
         began = time.perf_counter()
         chrome.get(path.as_uri())
-        while chrome.execute_script("return document.getElementById('drilldown').hidden"):
+        while chrome.execute_script(
+            "return document.getElementById('drilldown').hidden"
+        ):
             time.sleep(0.01)
         ready = (time.perf_counter() - began) * 1000
-        return {"open, until the search is ready": ready, **chrome.execute_async_script(MEASURE)}
+        return {
+            "open, until the search is ready": ready,
+            **chrome.execute_async_script(MEASURE),
+        }
     finally:
         chrome.quit()
 
@@ -117,13 +154,24 @@ def browse(path: Path) -> dict[str, float]:
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "report.html"
-        done = subprocess.run([sys.executable, __file__, WRITE, path], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, __file__, WRITE, path],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         told = json.loads(done.stdout)
         print("| what | |\n|---|---|")
         print(f"| slices | {told['slices']:,} |")
         print(f"| the page | {told['bytes'] / 1e6:.2f} MB |")
-        print(f"| written in | {told['seconds']:.1f} s ({told['cpu']:.1f} s of processor time) |")
-        print(f"| memory at most | {told['peak'] / 1e6:.0f} MB ({told['before'] / 1e6:.0f} MB before, with its tables loaded) |")
+        print(
+            f"| written in | {told['seconds']:.1f} s ({told['cpu']:.1f} s of processor"
+            " time) |"
+        )
+        print(
+            f"| memory at most | {told['peak'] / 1e6:.0f} MB"
+            f" ({told['before'] / 1e6:.0f} MB before, with its tables loaded) |"
+        )
         for name, milliseconds in browse(path).items():
             print(f"| {name} | {milliseconds:.0f} ms |")
 

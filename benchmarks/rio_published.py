@@ -1,17 +1,15 @@
-"""One blend weight explains every published pair of the public case: invert each (alpha, cos_fit) through bf16 rounding.
+"""One blend weight explains every published pair of the public case: invert each
+(alpha, cos_fit) through bf16 rounding.
 
 python benchmarks/rio_published.py [--figure docs/rio_published.svg]
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 
 from mergetrace.fit.lattice_bias import Curves, curves, true_alpha
 
@@ -23,7 +21,9 @@ def inverted() -> tuple[pd.DataFrame, Curves]:
     """The published pairs with the true weight that each implies."""
     grid = curves(*GRID)
     table = pd.read_csv(PUBLISHED)
-    table["implied_alpha"] = [true_alpha(grid, row.alpha, row.cos_fit) for row in table.itertuples()]
+    table["implied_alpha"] = [
+        true_alpha(grid, row.alpha, row.cos_fit) for row in table.itertuples()
+    ]
     return table, grid
 
 
@@ -31,19 +31,35 @@ def draw(table: pd.DataFrame, path: Path) -> None:
     """The published pairs on the curve that a pure merge at the median weight shows."""
     mpl.use("svg")
     mpl.rcParams["svg.hashsalt"] = "mergetrace"
-    import matplotlib.pyplot as plt  # noqa: PLC0415 - after the backend is chosen
+    import matplotlib.pyplot as plt
 
     centre = float(table["implied_alpha"].median())
     figure, axes = plt.subplots(figsize=(6.4, 4))
     for alpha, style in ((centre - 0.01, ":"), (centre, "-"), (centre + 0.01, ":")):
         curve = curves(np.array([alpha]), GRID[1])
-        axes.plot(curve.shown_cos[0], curve.shown_alpha[0], style, color="#0072B2", label=f"pure bf16 merge at {alpha:.3f}")
+        axes.plot(
+            curve.shown_cos[0],
+            curve.shown_alpha[0],
+            style,
+            color="#0072B2",
+            label=f"pure bf16 merge at {alpha:.3f}",
+        )
     axes.plot(table["cos_fit"], table["alpha"], "o", color="#D55E00", label="published")
     for row in table.itertuples():
         axes.annotate(
-            f"{row.component.replace('_', ' ')} {row.layer}", (row.cos_fit, row.alpha), fontsize=7, xytext=(5, 4), textcoords="offset points"
+            f"{row.component.replace('_', ' ')} {row.layer}",
+            (row.cos_fit, row.alpha),
+            fontsize=7,
+            xytext=(5, 4),
+            textcoords="offset points",
         )
-    axes.set(xlabel="cos_fit", ylabel="alpha by least squares", xlim=(0.955, 1), ylim=(0.54, 0.68), title="One blend weight, seen through rounding")
+    axes.set(
+        xlabel="cos_fit",
+        ylabel="alpha by least squares",
+        xlim=(0.955, 1),
+        ylim=(0.54, 0.68),
+        title="One blend weight, seen through rounding",
+    )
     axes.legend(frameon=False)
     figure.savefig(path, metadata={"Date": None})
 
@@ -55,7 +71,10 @@ def main() -> None:
     table, _ = inverted()
     print(table.drop(columns="source").to_string(index=False, float_format="%.4f"))
     implied = table["implied_alpha"]
-    print(f"\nimplied alpha: median {implied.median():.4f}, from {implied.min():.4f} to {implied.max():.4f}")
+    print(
+        f"\nimplied alpha: median {implied.median():.4f}, from {implied.min():.4f} to"
+        f" {implied.max():.4f}"
+    )
     print(f"published alpha: from {table['alpha'].min()} to {table['alpha'].max()}")
     if arguments.figure:
         draw(table, arguments.figure)

@@ -1,28 +1,32 @@
-"""Several donors: how often the intervals of their shares hold the truth, and when two that are alike can be told apart. Writes several_donors.md.
+"""Several donors: how often the intervals of their shares hold the truth, and when two
+that are alike can be told apart. Writes several_donors.md.
 
 python benchmarks/several_donors.py: numbers drawn by seed, no model; about a minute.
 """
 
-import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "scripts"))
 
-import numpy as np  # noqa: E402
-import pandas as pd  # noqa: E402
+import numpy as np
+import pandas as pd
 
-from mergetrace.fit.fits import replay_slice  # noqa: E402
-from mergetrace.fit.mixture import inflations, mixture  # noqa: E402
-from mergetrace.merging.facts import Facts, gram_of  # noqa: E402
-from mergetrace.merging.recipes import Piece, make  # noqa: E402
-from mergetrace.numerics.dtypes import decode, encode  # noqa: E402
-from mergetrace.search.lookalikes import Swaps  # noqa: E402
-from mergetrace.sums.evidence import Sample  # noqa: E402
-from mergetrace.sums.frames import Frame  # noqa: E402
+from mergetrace.fit.fits import replay_slice
+from mergetrace.fit.mixture import inflations, mixture
+from mergetrace.merging.facts import Facts, gram_of
+from mergetrace.merging.recipes import Piece, make
+from mergetrace.numerics.dtypes import decode, encode
+from mergetrace.search.lookalikes import Swaps
+from mergetrace.sums.evidence import Sample
+from mergetrace.sums.frames import Frame
 
-SIZE, DELTA, ALPHA, WIDTH = 300_000, 0.1, 0.571, 0.25
-TRIALS, LAYERS, OF_LAYER = 300, 12, 4_000
+SIZE = 300_000
+DELTA = 0.1
+ALPHA = 0.571
+WIDTH = 0.25
+TRIALS = 300
+LAYERS = 12
+OF_LAYER = 4_000
 DONORS = ("first", "second", "unused")
 TRUTH = np.array([0.4, 0.1, 0.0])
 
@@ -42,7 +46,8 @@ def coverage(ratio: float, drift: float, kinship: float) -> list[str]:
     deltas' size; kinship: cosine of the first two donors' deltas.
     """
     generator = np.random.default_rng(20260614)
-    held, widths = np.zeros(3), np.zeros(3)
+    held = np.zeros(3)
+    widths = np.zeros(3)
     for _ in range(TRIALS):
         rows = []
         for layer in range(LAYERS):
@@ -50,33 +55,72 @@ def coverage(ratio: float, drift: float, kinship: float) -> list[str]:
             v = generator.normal(size=(OF_LAYER, 3))
             v[:, 1] = kinship * v[:, 0] + np.sqrt(1 - kinship**2) * v[:, 1]
             v = stored(base[:, None] + ratio * v) - base[:, None]
-            u = blend(base + drift * ratio * generator.normal(size=OF_LAYER), v, TRUTH) - base
-            row = {"votes": True, "layer": layer, "slice_id": layer, "uu": u @ u, **{f"uv.{name}": u @ v[:, i] for i, name in enumerate(DONORS)}}
-            row |= {f"vv.{one}.{other}": v[:, i] @ v[:, j] for i, one in enumerate(DONORS) for j, other in enumerate(DONORS) if j >= i}
+            u = (
+                blend(base + drift * ratio * generator.normal(size=OF_LAYER), v, TRUTH)
+                - base
+            )
+            row = {
+                "votes": True,
+                "layer": layer,
+                "slice_id": layer,
+                "uu": u @ u,
+                **{f"uv.{name}": u @ v[:, i] for i, name in enumerate(DONORS)},
+            }
+            row |= {
+                f"vv.{one}.{other}": v[:, i] @ v[:, j]
+                for i, one in enumerate(DONORS)
+                for j, other in enumerate(DONORS)
+                if j >= i
+            }
             rows.append(row)
         found = mixture(pd.DataFrame(rows), DONORS)["donors"]
         ends = np.array([found[name]["ci95"] for name in DONORS])
         held += (ends[:, 0] <= TRUTH + 1e-12) & (ends[:, 1] >= TRUTH - 1e-12)
         widths += ends[:, 1] - ends[:, 0]
-    return [f"{ratio:g}", f"{drift:g}", f"{kinship:g}", *(f"{share:.1%}" for share in held / TRIALS), *(f"{width:.2g}" for width in widths / TRIALS)]
+    return [
+        f"{ratio:g}",
+        f"{drift:g}",
+        f"{kinship:g}",
+        *(f"{share:.1%}" for share in held / TRIALS),
+        *(f"{width:.2g}" for width in widths / TRIALS),
+    ]
 
 
 def alike(case: str, one: float, other: float, trained: float) -> list[str]:
-    """One row: a blend with a parent at .571; `one` and `other` are its relatives at these distances (in sizes of its delta; 0 is the parent)."""
+    """One row: a blend with a parent at .571; `one` and `other` are its relatives at
+    these distances (in sizes of its delta; 0 is the parent).
+    """
     generator = np.random.default_rng(7)
     base = stored(generator.normal(size=SIZE))
     parent = stored(base + DELTA * generator.normal(size=SIZE))
     values = {"base": base}
-    values |= {name: stored(parent + far * DELTA * generator.normal(size=SIZE)) for name, far in (("one", one), ("other", other))}
-    merged = (1 - ALPHA) * base + ALPHA * parent + trained * DELTA * generator.normal(size=SIZE) * (generator.random(SIZE) < 0.3)
+    values |= {
+        name: stored(parent + far * DELTA * generator.normal(size=SIZE))
+        for name, far in (("one", one), ("other", other))
+    }
+    merged = (
+        (1 - ALPHA) * base
+        + ALPHA * parent
+        + trained * DELTA * generator.normal(size=SIZE) * (generator.random(SIZE) < 0.3)
+    )
     samples = {
-        name: Sample(encode(value, "BF16").view(np.uint8), "BF16") for name, value in (("suspect", merged.astype(np.float32)), *values.items())
+        name: Sample(encode(value, "BF16").view(np.uint8), "BF16")
+        for name, value in (("suspect", merged.astype(np.float32)), *values.items())
     }
     row = replay_slice(samples, Frame("suspect", "base", ("one", "other")), WIDTH, 0)
-    swaps = Swaps(make("linear", {"base": round(1 - ALPHA, 3), "one": ALPHA}, fused=1), [("one", "other")], WIDTH)
-    facts = Facts("base", ("one", "other"), gram_of(values, tuple(values)), values, SIZE)
+    swaps = Swaps(
+        make("linear", {"base": round(1 - ALPHA, 3), "one": ALPHA}, fused=1),
+        [("one", "other")],
+        WIDTH,
+    )
+    facts = Facts(
+        "base", ("one", "other"), gram_of(values, tuple(values)), values, SIZE
+    )
     swaps.add(Piece("x", 0.0, values, samples["suspect"], facts))
-    counts = [(row["only.one.other"], row["only.other.one"]), tuple(swaps.counts["one", "other"])]
+    counts = [
+        (row["only.one.other"], row["only.other.one"]),
+        tuple(swaps.counts["one", "other"]),
+    ]
     ours, theirs = min(counts, key=lambda pair: pair[0] - 10 * pair[1])
     deltas = np.stack([values["one"] - base, values["other"] - base], axis=1)
     inflation = inflations(deltas.T @ deltas)[0]
@@ -95,12 +139,30 @@ def alike(case: str, one: float, other: float, trained: float) -> list[str]:
 
 
 CASES = (
-    *(("the parent and a relative", 0.0, far, 0.0) for far in (0.0, 0.001, 0.01, 0.05, 0.2, 0.4)),
-    *(("the same, then trained gently", 0.0, far, 0.05) for far in (0.01, 0.05, 0.2, 0.4)),
-    *(("the same, then trained more", 0.0, far, 0.25) for far in (0.01, 0.05, 0.2, 0.4)),
-    *(("two relatives, as far from the parent", far, far, 0.0) for far in (0.001, 0.01, 0.05)),
-    *(("two relatives, one twice as far", far, 2 * far, 0.0) for far in (0.001, 0.01, 0.05)),
-    *(("two relatives, one ten times as far", far, 10 * far, 0.0) for far in (0.001, 0.01)),
+    *(
+        ("the parent and a relative", 0.0, far, 0.0)
+        for far in (0.0, 0.001, 0.01, 0.05, 0.2, 0.4)
+    ),
+    *(
+        ("the same, then trained gently", 0.0, far, 0.05)
+        for far in (0.01, 0.05, 0.2, 0.4)
+    ),
+    *(
+        ("the same, then trained more", 0.0, far, 0.25)
+        for far in (0.01, 0.05, 0.2, 0.4)
+    ),
+    *(
+        ("two relatives, as far from the parent", far, far, 0.0)
+        for far in (0.001, 0.01, 0.05)
+    ),
+    *(
+        ("two relatives, one twice as far", far, 2 * far, 0.0)
+        for far in (0.001, 0.01, 0.05)
+    ),
+    *(
+        ("two relatives, one ten times as far", far, 10 * far, 0.0)
+        for far in (0.001, 0.01)
+    ),
 )
 
 
@@ -111,13 +173,40 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 
 def main() -> None:
-    regimes = [(ratio, drift, kinship) for ratio in (0.1, 0.01) for drift in (0.0, 0.5) for kinship in (0.0, 0.95)]
-    head = ["deltas / weights", "drift", "kinship", *(f"{name} held" for name in DONORS), *(f"{name} width" for name in DONORS)]
+    regimes = [
+        (ratio, drift, kinship)
+        for ratio in (0.1, 0.01)
+        for drift in (0.0, 0.5)
+        for kinship in (0.0, 0.95)
+    ]
+    head = [
+        "deltas / weights",
+        "drift",
+        "kinship",
+        *(f"{name} held" for name in DONORS),
+        *(f"{name} width" for name in DONORS),
+    ]
     shares = table(head, [coverage(*regime) for regime in regimes])
-    head = ["what", "one", "other", "inflation", "coverage of one", "only one", "only other", "times", "told apart"]
+    head = [
+        "what",
+        "one",
+        "other",
+        "inflation",
+        "coverage of one",
+        "only one",
+        "only other",
+        "times",
+        "told apart",
+    ]
     pairs = table(head, [alike(*case) for case in CASES])
     page = PAGE.format(
-        shares=shares, pairs=pairs, trials=TRIALS, layers=LAYERS, each=OF_LAYER, size=SIZE, truth=", ".join(f"{share:g}" for share in TRUTH)
+        shares=shares,
+        pairs=pairs,
+        trials=TRIALS,
+        layers=LAYERS,
+        each=OF_LAYER,
+        size=SIZE,
+        truth=", ".join(f"{share:g}" for share in TRUTH),
     )
     (HERE / "several_donors.md").write_text(page, encoding="utf-8")
     print(page)

@@ -1,13 +1,11 @@
 """Write config/README.md from the schema: every key, what it means, its default."""
 
 import json
-import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "scripts"))
 
-from mergetrace.configuration import documented_keys, load_schema  # noqa: E402
+from mergetrace.configuration import documented_keys, load_schema
 
 HEAD = """# Configuration
 
@@ -33,7 +31,10 @@ Prompts of your own: see [prompts/README.md](prompts/README.md).
 """
 
 rows = [
-    f"| `{key}` | {description} | {'' if default is None else f'`{json.dumps(default)}`'} |"
-    for key, description, default in documented_keys(load_schema(HERE / "config.schema.yaml"))
+    f"| `{key}` | {description} |"
+    f" {'' if default is None else f'`{json.dumps(default)}`'} |"
+    for key, description, default in documented_keys(
+        load_schema(HERE / "config.schema.yaml")
+    )
 ]
 (HERE / "README.md").write_text(HEAD + "\n".join(rows) + "\n", encoding="utf-8")

@@ -4,7 +4,11 @@ rule aggregate:
         script="scripts/aggregate.py",
         library=library("scripts/aggregate.py"),
         fits=of_batches("results/{audit}/fits/{batch}.parquet"),
-        deltas=of_batches("results/{audit}/deltas/{batch}.parquet") if config["mode"] == "sample" else [],
+        deltas=(
+            of_batches("results/{audit}/deltas/{batch}.parquet")
+            if config["mode"] == "sample"
+            else []
+        ),
         recipes="results/{audit}/recipes.json",
         slices="results/{audit}/recipe_slices.parquet",
         remainder="results/{audit}/remainder.json",

@@ -4,7 +4,7 @@ rule pack:
         script="scripts/bundle.py",
         library=library("scripts/bundle.py"),
         verifier=["scripts/verify.py", *(f"scripts/mergetrace/{module}.py" for module in VERIFIER)],
-        readme="scripts/templates/bundle.md",
+        readme="scripts/mergetrace/templates/bundle.md",
         lock="requirements.lock",
         prompts=config["probe"]["prompts"] if config["probe"]["enabled"] else [],
         findings=expand("results/{{audit}}/{finding}", finding=FINDINGS),
@@ -31,7 +31,9 @@ rule pack:
         mem_mb=growing(2000),
     params:
         models=lambda wildcards: models_of(config["audits"][wildcards.audit]),
-        configuration=lambda wildcards: json.dumps(published(config, wildcards.audit, models_of(config["audits"][wildcards.audit]))),
+        configuration=lambda wildcards: json.dumps(
+            published(config, wildcards.audit, models_of(config["audits"][wildcards.audit]))
+        ),
     message:
         "Packing the evidence of audit {wildcards.audit}"
     shell:

@@ -5,16 +5,24 @@ import shlex
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
-from mergetrace.bundle.bundled import FINDINGS, TABLES, VERIFIER
-from mergetrace.configuration import bases, check_sources, check_vllm, complete, load_schema, models_of, published, stated_dates
-from mergetrace.dependencies import Programs, others_than
+from mergetrace.bundle.contents import FINDINGS, TABLES, VERIFIER
+from mergetrace.configuration import (
+    bases,
+    check_sources,
+    check_vllm,
+    complete,
+    load_schema,
+    models_of,
+    published,
+    stated_dates,
+)
+from mergetrace.running.dependencies import Programs, others_than
 from mergetrace.errors import AuditError
-from mergetrace.files import write_json
-from mergetrace.leftovers import problems, started, unrecorded
-from mergetrace.models.streaming import awaited, check_batches, fetched_name, needed
-from mergetrace.owner import RUN, mark
+from mergetrace.outputs import write_json
+from mergetrace.running.leftovers import problems, started, unrecorded
+from mergetrace.planning.streaming import awaited, check_batches, fetched_name, needed
+from mergetrace.running.owner import RUN, mark
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
 
@@ -26,20 +34,27 @@ os.environ[RUN] = mark(os.getpid(), Path.cwd())
 
 STANDINS = "results/stand-ins/"
 PROGRAMS = Programs(Path(workflow.basedir) / "scripts")
-TEMPLATES = sorted(map(str, Path("scripts/templates").iterdir()))  # of all pages: they share parts
+TEMPLATES = sorted(
+    map(str, Path("scripts/mergetrace/templates").iterdir())
+)  # of all pages: they share parts
 
 try:
     config = complete(config, load_schema(Path(workflow.basedir) / "config/config.schema.yaml"))
     check_sources(config, made=STANDINS)
     # vLLM has an environment of its own, which conda makes where it makes environments.
-    VLLM_OF_ITS_OWN = config["probe"]["backend"] == "vllm" and DeploymentMethod.CONDA not in workflow.deployment_settings.deployment_method
+    VLLM_OF_ITS_OWN = (
+        config["probe"]["backend"] == "vllm"
+        and DeploymentMethod.CONDA not in workflow.deployment_settings.deployment_method
+    )
     if VLLM_OF_ITS_OWN:
         check_vllm(config["probe"])
 except AuditError as error:
     raise WorkflowError(str(error)) from None
 
 AUDITS = list(config["audits"])
-thresholds = {name: value for name, value in config["verdict"].items() if name != "fail_on"}  # which says what to do, not what to find
+thresholds = {
+    name: value for name, value in config["verdict"].items() if name != "fail_on"
+}  # which says what to do, not what to find
 
 
 wildcard_constraints:
@@ -51,7 +66,7 @@ wildcard_constraints:
 
 
 def library(script, but=()):
-    """The modules that can change what a script makes (see mergetrace.dependencies): editing one redoes that stage and what follows, nothing else."""
+    """The modules that can change what a script makes (see mergetrace.running.dependencies): editing one redoes that stage and what follows, nothing else."""
     return [f"scripts/{module}" for module in PROGRAMS.behind(Path(script).stem, but)]
 
 
@@ -82,16 +97,22 @@ def model_files(model):
         files = sorted(str(file) for file in held if file.is_file())
     except OSError:
         return []  # the job that reads the folder says what is wrong with it
-    return [file for file in files if not set(file) & set("{}\n")]  # which Snakemake takes for wildcards, or cannot write down
+    return [
+        file for file in files if not set(file) & set("{}\n")
+    ]  # which Snakemake takes for wildcards, or cannot write down
 
 
 def streamed(audit):
     """The models of an audit whose weight files are fetched whole, and thrown away once they are read."""
-    return [model for model in models_of(config["audits"][audit]) if on_the_hub(model) and config["mode"] == "full"]
+    return [
+        model
+        for model in models_of(config["audits"][audit])
+        if on_the_hub(model) and config["mode"] == "full"
+    ]
 
 
 def stream(wildcards):
-    """What the plan says of the files to fetch (see mergetrace.models.streaming)."""
+    """What the plan says of the files to fetch (see mergetrace.planning.streaming)."""
     facts = Path(str(checkpoints.layout.get(audit=wildcards.audit).output.facts))
     return json.loads(facts.with_name("plan.json").read_text())["stream"]
 
@@ -100,17 +121,33 @@ def weights_at(audit, model):
     """Where a job finds a model's weights: in its folder; of one on the Hub where whole files pass through, or in the file of its sampled ranges."""
     if not on_the_hub(model):
         return folder(model)
-    return f"results/{audit}/shards/{model}" if model in streamed(audit) else f"results/{audit}/samples/{model}.safetensors"
+    return (
+        f"results/{audit}/shards/{model}"
+        if model in streamed(audit)
+        else f"results/{audit}/samples/{model}.safetensors"
+    )
 
 
 def weight_files(wildcards):
     """What a job that reads a batch of layers depends on: local models' files, the samples of models on the Hub, or their files fetched for this
     batch, which is one layer then."""
-    models = [model for model in models_of(config["audits"][wildcards.audit]) if model not in streamed(wildcards.audit)]
-    files = [file for model in models for file in ([weights_at(wildcards.audit, model)] if on_the_hub(model) else model_files(model))]
+    models = [
+        model
+        for model in models_of(config["audits"][wildcards.audit])
+        if model not in streamed(wildcards.audit)
+    ]
+    files = [
+        file
+        for model in models
+        for file in (
+            [weights_at(wildcards.audit, model)] if on_the_hub(model) else model_files(model)
+        )
+    ]
     if streamed(wildcards.audit):
         for model, numbers in needed(stream(wildcards), wildcards.batch).items():
-            files += [f"{weights_at(wildcards.audit, model)}/{fetched_name(number)}" for number in numbers]
+            files += [
+                f"{weights_at(wildcards.audit, model)}/{fetched_name(number)}" for number in numbers
+            ]
     return files
 
 
@@ -119,7 +156,11 @@ def fetched_records(wildcards):
     if not streamed(wildcards.audit):
         return []
     files = stream(wildcards)["files"]
-    return [f"results/{wildcards.audit}/shards/{model}/{file['number']:05}.json" for model in files for file in files[model]]
+    return [
+        f"results/{wildcards.audit}/shards/{model}/{file['number']:05}.json"
+        for model in files
+        for file in files[model]
+    ]
 
 
 def endpoint(model):
@@ -149,7 +190,11 @@ def roles(wildcards):
 def published_options(models):
     """The command-line options that state when these models were published."""
     stated = stated_dates(config, models)
-    return " ".join(["--published", *(f"{model}={shlex.quote(day)}" for model, day in stated.items())]) if stated else ""
+    return (
+        " ".join(["--published", *(f"{model}={shlex.quote(day)}" for model, day in stated.items())])
+        if stated
+        else ""
+    )
 
 
 def dates(wildcards):
@@ -199,7 +244,11 @@ def answers(wildcards):
     if not config["probe"]["enabled"]:
         return []
     asked = models_of(config["audits"][wildcards.audit])
-    return expand("results/probe/{model}/{condition}.jsonl", model=asked, condition=config["probe"]["conditions"])
+    return expand(
+        "results/probe/{model}/{condition}.jsonl",
+        model=asked,
+        condition=config["probe"]["conditions"],
+    )
 
 
 def rebuilt(wildcards):

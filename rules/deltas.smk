@@ -24,8 +24,13 @@ rule deltas:
         gpu=1 if config["compute"]["device"] == "cuda" else 0,
     params:
         roles=roles,
-        folders=lambda wildcards: [f"{model}={weights_at(wildcards.audit, model)}" for model in models_of(config["audits"][wildcards.audit])],
-        stream=lambda wildcards: f"--stream results/{wildcards.audit}/plan.json" if streamed(wildcards.audit) else "",
+        folders=lambda wildcards: [
+            f"{model}={weights_at(wildcards.audit, model)}"
+            for model in models_of(config["audits"][wildcards.audit])
+        ],
+        stream=lambda wildcards: (
+            f"--stream results/{wildcards.audit}/plan.json" if streamed(wildcards.audit) else ""
+        ),
         mode=config["mode"],
         sampling=config["sampling"],
         device=config["compute"]["device"],

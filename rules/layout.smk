@@ -9,7 +9,9 @@ checkpoint layout:
         named="results/{audit}/by_name.parquet",
         unpaired="results/{audit}/by_name_unpaired.csv",
         summary="results/{audit}/plan.json",
-        weights=lambda wildcards: [file for model in glimpsed(wildcards) for file in model_files(model)],
+        weights=lambda wildcards: [
+            file for model in glimpsed(wildcards) for file in model_files(model)
+        ],
     output:
         plan="results/{audit}/plan.parquet",
         unpaired="results/{audit}/unpaired.csv",

@@ -13,7 +13,11 @@ rule pin:
     resources:
         mem_mb=growing(500),
     params:
-        source=lambda wildcards: {key: value for key, value in config["models"][wildcards.model].items() if key != "published"},
+        source=lambda wildcards: {
+            key: value
+            for key, value in config["models"][wildcards.model].items()
+            if key != "published"
+        },
     message:
         "Pinning {wildcards.model} to a commit"
     shell:
@@ -26,7 +30,9 @@ rule manifest:
         script="scripts/manifest.py",
         library=library("scripts/manifest.py"),
         files=lambda wildcards: model_files(wildcards.model),
-        pinned=lambda wildcards: "results/models/{model}/pinned.json" if on_the_hub(wildcards.model) else [],
+        pinned=lambda wildcards: (
+            "results/models/{model}/pinned.json" if on_the_hub(wildcards.model) else []
+        ),
     output:
         manifest="results/models/{model}/manifest.json",
         tensors="results/models/{model}/tensors.parquet",

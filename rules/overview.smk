@@ -21,7 +21,9 @@ rule compare:
     resources:
         mem_mb=growing(2000),
     params:
-        sides=lambda wildcards: " ".join(f"--{side} results/{audit}" for side, audit in revisions(wildcards).items()),
+        sides=lambda wildcards: " ".join(
+            f"--{side} results/{audit}" for side, audit in revisions(wildcards).items()
+        ),
     message:
         "Comparing the revisions of {wildcards.comparison}"
     shell:
@@ -35,7 +37,9 @@ rule index:
         library=library("scripts/index.py"),
         templates=TEMPLATES,
         reports=expand("results/{audit}/report.html", audit=AUDITS),
-        comparisons=expand("results/comparisons/{comparison}.json", comparison=config["comparisons"]),
+        comparisons=expand(
+            "results/comparisons/{comparison}.json", comparison=config["comparisons"]
+        ),
     output:
         index="results/index.html",
     log:

@@ -6,7 +6,11 @@ rule packed:
         library=library("scripts/packed.py"),
         manifests=of_audit("results/models/{model}/manifest.json"),
         tensors=of_audit("results/models/{model}/tensors.parquet"),
-        weights=lambda wildcards: [file for model in models_of(config["audits"][wildcards.audit]) for file in model_files(model)],
+        weights=lambda wildcards: [
+            file
+            for model in models_of(config["audits"][wildcards.audit])
+            for file in model_files(model)
+        ],
     output:
         packed="results/{audit}/packed.json",
     log:
@@ -18,7 +22,11 @@ rule packed:
         mem_mb=growing(1000),
     params:
         roles=roles,
-        folders=lambda wildcards: [f"{model}={folder(model)}" for model in models_of(config["audits"][wildcards.audit]) if not on_the_hub(model)],
+        folders=lambda wildcards: [
+            f"{model}={folder(model)}"
+            for model in models_of(config["audits"][wildcards.audit])
+            if not on_the_hub(model)
+        ],
         mode=config["mode"],
     message:
         "Comparing the undecoded bytes of audit {wildcards.audit}"

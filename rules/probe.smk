@@ -10,7 +10,9 @@ rule ask:
         prompts=config["probe"]["prompts"],
         model=lambda wildcards: model_files(wildcards.model),
     output:
-        answers=expand("results/probe/{{model}}/{condition}.jsonl", condition=config["probe"]["conditions"]),
+        answers=expand(
+            "results/probe/{{model}}/{condition}.jsonl", condition=config["probe"]["conditions"]
+        ),
     log:
         "results/logs/ask/{model}.log",
     benchmark:
@@ -19,11 +21,16 @@ rule ask:
         "../envs/vllm.yaml" if config["probe"]["backend"] == "vllm" else "../envs/probe.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, input, attempt: attempt * (MEMORY_TO_START[config["probe"]["backend"]] + int(1.2 * input.size_mb)),
+        mem_mb=lambda wildcards, input, attempt: attempt
+        * (MEMORY_TO_START[config["probe"]["backend"]] + int(1.2 * input.size_mb)),
         gpu=gpus_to_ask(),
     params:
         folder=lambda wildcards: folder(wildcards.model),
-        probe={key: value for key, value in config["probe"].items() if key not in ("enabled", "conditions", "prompts", "endpoints", "vllm_python")},
+        probe={
+            key: value
+            for key, value in config["probe"].items()
+            if key not in ("enabled", "conditions", "prompts", "endpoints", "vllm_python")
+        },
         endpoint=lambda wildcards: endpoint(wildcards.model),
         conditions=",".join(config["probe"]["conditions"]),
         device=config["compute"]["device"],

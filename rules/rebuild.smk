@@ -8,7 +8,9 @@ rule rebuild_suspect:
         tensors=lambda wildcards: f"results/models/{config['audits'][wildcards.audit]['suspect']}/tensors.parquet",
         recipes="results/{audit}/recipes.json",
         verdict="results/{audit}/verdict.json",
-        weights=lambda wildcards: [file for model in compared_models(wildcards) for file in model_files(model)],
+        weights=lambda wildcards: [
+            file for model in compared_models(wildcards) for file in model_files(model)
+        ],
     output:
         rebuild="results/{audit}/rebuild.json",
         table="results/{audit}/rebuild.csv",
@@ -23,8 +25,14 @@ rule rebuild_suspect:
         mem_mb=growing(1000 + config["rebuild"]["whole_elements"] // 10000),
     params:
         suspect=lambda wildcards: config["audits"][wildcards.audit]["suspect"],
-        folders=lambda wildcards: [f"{model}={folder(model)}" for model in compared_models(wildcards)],
-        remote=lambda wildcards: " ".join(["--remote", *remote]) if (remote := list(filter(on_the_hub, compared_models(wildcards)))) else "",
+        folders=lambda wildcards: [
+            f"{model}={folder(model)}" for model in compared_models(wildcards)
+        ],
+        remote=lambda wildcards: (
+            " ".join(["--remote", *remote])
+            if (remote := list(filter(on_the_hub, compared_models(wildcards))))
+            else ""
+        ),
         mode=config["mode"],
         rebuild=config["rebuild"],
     message:

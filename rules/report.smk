@@ -8,8 +8,10 @@ rule render:
         library=library("scripts/report.py"),
         templates=TEMPLATES,
         schema="config/config.schema.yaml",
-        licences="config/licences.yaml",
-        error_rates=[path for path in ["config/error_rates.json"] if Path(path).is_file()],
+        licences="scripts/mergetrace/data/licences.yaml",
+        error_rates=[
+            path for path in ["scripts/mergetrace/data/error_rates.json"] if Path(path).is_file()
+        ],
         verdict="results/{audit}/verdict.json",
         summary="results/{audit}/summary.json",
         plan="results/{audit}/plan.json",
@@ -22,10 +24,19 @@ rule render:
         rebuild=rebuilt,
         manifests=of_audit("results/models/{model}/manifest.json"),
         mask="results/{audit}/probe/mask.json" if config["probe"]["enabled"] else [],
-        probe=[f"results/{{audit}}/probe/{name}.csv" for name in SHOWN] if config["probe"]["enabled"] else [],
+        probe=(
+            [f"results/{{audit}}/probe/{name}.csv" for name in SHOWN]
+            if config["probe"]["enabled"]
+            else []
+        ),
         answers=answers,
     output:
-        report=report("results/{audit}/report.html", caption="../docs/captions/report.rst", category="Audits", labels={"audit": "{audit}"}),
+        report=report(
+            "results/{audit}/report.html",
+            caption="../docs/captions/report.rst",
+            category="Audits",
+            labels={"audit": "{audit}"},
+        ),
     log:
         "results/logs/render/{audit}.log",
     conda:

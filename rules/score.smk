@@ -7,7 +7,9 @@ rule score:
         script="scripts/score.py",
         library=library("scripts/score.py"),
         answers=lambda wildcards: expand(
-            "results/probe/{model}/{condition}.jsonl", model=models_of(config["audits"][wildcards.audit]), condition=config["probe"]["conditions"]
+            "results/probe/{model}/{condition}.jsonl",
+            model=models_of(config["audits"][wildcards.audit]),
+            condition=config["probe"]["conditions"],
         ),
     output:
         **{name: f"results/{{audit}}/probe/{name}.csv" for name in COUNTED},
@@ -20,10 +22,14 @@ rule score:
     resources:
         mem_mb=growing(1000),
     params:
-        answers=lambda wildcards, input: [f"{Path(path).parent.name}={path}" for path in input.answers],
+        answers=lambda wildcards, input: [
+            f"{Path(path).parent.name}={path}" for path in input.answers
+        ],
         identities=lambda wildcards: json.dumps(config["audits"][wildcards.audit]["identities"]),
         phrases=lambda wildcards: json.dumps(config["audits"][wildcards.audit]["watermarks"]),
-        further=lambda wildcards, output: [part for name in COUNTED for part in (f"--{name}", output[name])],
+        further=lambda wildcards, output: [
+            part for name in COUNTED for part in (f"--{name}", output[name])
+        ],
         suspect=lambda wildcards: config["audits"][wildcards.audit]["suspect"],
         told=config["probe"]["adversarial_name"],
     message:

@@ -7,7 +7,10 @@ rule shard:
         pinned=ancient("results/models/{model}/pinned.json"),
         plan=ancient("results/{audit}/plan.json"),
         awaited=lambda wildcards: ancient(
-            expand("results/{{audit}}/deltas/{batch}.parquet", batch=awaited(stream(wildcards), wildcards.model, int(wildcards.number)))
+            expand(
+                "results/{{audit}}/deltas/{batch}.parquet",
+                batch=awaited(stream(wildcards), wildcards.model, int(wildcards.number)),
+            )
         ),
     output:
         shard=temp("results/{audit}/shards/{model}/{number}.safetensors"),

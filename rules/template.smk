@@ -40,9 +40,14 @@ rule mask:
     resources:
         mem_mb=growing(1000),
     params:
-        templates=lambda wildcards, input: [f"{Path(path).parent.name}={path}" for path in input.templates],
+        templates=lambda wildcards, input: [
+            f"{Path(path).parent.name}={path}" for path in input.templates
+        ],
         files=lambda wildcards, input: [f"{Path(path).parent.name}={path}" for path in input.files],
-        parents=lambda wildcards: [*bases(config["audits"][wildcards.audit]), *config["audits"][wildcards.audit]["donors"]],
+        parents=lambda wildcards: [
+            *bases(config["audits"][wildcards.audit]),
+            *config["audits"][wildcards.audit]["donors"],
+        ],
         identities=lambda wildcards: json.dumps(config["audits"][wildcards.audit]["identities"]),
     message:
         "Looking for identities in the small files of audit {wildcards.audit}"

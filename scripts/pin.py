@@ -4,9 +4,10 @@ import argparse
 from pathlib import Path
 
 from frontdoor import run, say
-from mergetrace.files import write_json
-from mergetrace.models.history import dated
-from mergetrace.models.hub import pin
+
+from mergetrace.hub.history import dated
+from mergetrace.hub.pinned import pin
+from mergetrace.outputs import write_json
 from mergetrace.timestamps import told
 
 
@@ -18,8 +19,14 @@ def main() -> None:
     arguments = parser.parse_args()
     pinned = dated(pin(arguments.repo, arguments.revision))
     write_json(arguments.output, pinned.as_json())
-    say(f"{pinned.repo}: {pinned.revision} is commit {pinned.commit}, {len(pinned.files)} files of {sum(pinned.sizes.values()) / 1e9:.3f} GB")
-    say(f"{pinned.repo}: published {told(None, pinned.published) or 'at a time of which the Hub says nothing'}")
+    say(
+        f"{pinned.repo}: {pinned.revision} is commit {pinned.commit},"
+        f" {len(pinned.files)} files of {sum(pinned.sizes.values()) / 1e9:.3f} GB"
+    )
+    say(
+        f"{pinned.repo}: published"
+        f" {told(None, pinned.published) or 'at a time of which the Hub says nothing'}"
+    )
     for remark in pinned.remarks:
         say(remark)
 

@@ -1,4 +1,6 @@
-"""Take up the run that was interrupted in this folder: end what is left of it, unlock, and run the same command again."""
+"""Take up the run that was interrupted in this folder: end what is left of it, unlock,
+and run the same command again.
+"""
 
 import argparse
 import os
@@ -10,9 +12,19 @@ import time
 from pathlib import Path
 
 from frontdoor import run, say
+
 from mergetrace.errors import AuditError
-from mergetrace.files import read_json
-from mergetrace.leftovers import QUEUE, SLURM_CONF, cluster_jobs, end, half_written, is_snakemake, orphans, unrecorded
+from mergetrace.outputs import read_json
+from mergetrace.running.leftovers import (
+    QUEUE,
+    SLURM_CONF,
+    cluster_jobs,
+    end,
+    half_written,
+    is_snakemake,
+    orphans,
+    unrecorded,
+)
 
 HERE = Path.cwd()
 NOTE = Path("results/logs/started.json")
@@ -21,17 +33,28 @@ PATIENCE = 120  # seconds for cancelled jobs to leave the queue
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only-end", action="store_true", help="end what is left of the run and unlock, but do not run again")
+    parser.add_argument(
+        "--only-end",
+        action="store_true",
+        help="end what is left of the run and unlock, but do not run again",
+    )
     arguments = parser.parse_args()
 
     if not NOTE.is_file():
-        raise AuditError(f"{NOTE}: nothing was started in this folder; run `make audit`, or the snakemake command you want")
+        raise AuditError(
+            f"{NOTE}: nothing was started in this folder; run `make audit`, or the"
+            " snakemake command you want"
+        )
     note = read_json(NOTE)
     if note["host"] != socket.gethostname():
-        raise AuditError(f"the run was started on {note['host']}: resume it there, or delete {NOTE} if that machine is gone for good")
+        raise AuditError(
+            f"the run was started on {note['host']}: resume it there, or delete {NOTE}"
+            " if that machine is gone for good"
+        )
     if is_snakemake(note["process"], HERE):
         raise AuditError(
-            f"Snakemake still runs in this folder (process {note['process']}); let it finish, or stop it with `kill -INT {note['process']}`"
+            f"Snakemake still runs in this folder (process {note['process']}); let it"
+            f" finish, or stop it with `kill -INT {note['process']}`"
         )
     cancel_cluster_jobs(submitted=note.get("executor") == "slurm")
     while left := orphans(HERE):  # one may start another while it is ended
@@ -44,9 +67,15 @@ def main() -> None:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     snakemake = [sys.executable, "-m", "snakemake"]
-    command = [*snakemake, *note["arguments"], *([] if "--rerun-incomplete" in note["arguments"] else ["--rerun-incomplete"])]
+    command = [
+        *snakemake,
+        *note["arguments"],
+        *([] if "--rerun-incomplete" in note["arguments"] else ["--rerun-incomplete"]),
+    ]
     configuration = _option(note["arguments"], "--configfile", "--configfiles")
-    subprocess.run([*snakemake, "--unlock", "--quiet", "all", *configuration], check=True)
+    subprocess.run(
+        [*snakemake, "--unlock", "--quiet", "all", *configuration], check=True
+    )
     if arguments.only_end:
         return
     say("again: snakemake " + " ".join(command[len(snakemake) :]))
@@ -54,22 +83,31 @@ def main() -> None:
 
 
 def cancel_cluster_jobs(submitted: bool) -> None:
-    """Cancel the SLURM jobs that were submitted from this folder, and wait until none is left.
+    """Cancel the SLURM jobs that were submitted from this folder, and wait until none
+    is left.
 
     A run that `submitted` jobs needs squeue's answer. For any other it is asked where a cluster is configured (an earlier run may have left jobs
     there), and may fail: SLURM's packages on a workstation, with no cluster, must not stand in the way.
     """
-    if not shutil.which("squeue") or not (submitted or "SLURM_CONF" in os.environ or SLURM_CONF.exists()):
+    if not shutil.which("squeue") or not (
+        submitted or "SLURM_CONF" in os.environ or SLURM_CONF.exists()
+    ):
         return
     deadline = time.monotonic() + PATIENCE
     cancelled: set[str] = set()
     while left := cluster_jobs(_queue(submitted or bool(cancelled)), HERE):
         if new := set(left) - cancelled:
-            say(f"cancelling {len(new)} cluster jobs that the interrupted run left behind")
+            say(
+                f"cancelling {len(new)} cluster jobs that the interrupted run left"
+                " behind"
+            )
             subprocess.run(["scancel", *sorted(new)], check=False)
             cancelled |= new
         if time.monotonic() > deadline:
-            raise AuditError(f"the cluster jobs {', '.join(left)} do not end; look at them with `squeue --me`, then run `make resume` again")
+            raise AuditError(
+                f"the cluster jobs {', '.join(left)} do not end; look at them with"
+                " `squeue --me`, then run `make resume` again"
+            )
         time.sleep(1)
 
 
@@ -86,7 +124,9 @@ def _queue(needed: bool) -> str:
 
 def _option(arguments: list[str], *names: str) -> list[str]:
     """An option of a command line with its values."""
-    where = next((i for i, word in enumerate(arguments) if word.split("=")[0] in names), None)
+    where = next(
+        (i for i, word in enumerate(arguments) if word.split("=")[0] in names), None
+    )
     if where is None:
         return []
     values = iter(arguments[where + 1 :])

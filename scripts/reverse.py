@@ -1,13 +1,15 @@
-"""Ask of every recipe whether the parents would be given back from the audited model, as parents that were made from it are."""
+"""Ask of every recipe whether the parents would be given back from the audited model,
+as parents that were made from it are.
+"""
 
 import argparse
 from pathlib import Path
 
 import pandas as pd
-
 from frontdoor import add_roles, frames, run, say
-from mergetrace.files import read_json, write_json
-from mergetrace.merging.joining import Joiner
+
+from mergetrace.outputs import read_json, write_json
+from mergetrace.search.joining import Joiner
 from mergetrace.search.turning import spread, turns
 from mergetrace.sums.evidence import read_evidence
 
@@ -22,12 +24,15 @@ def main() -> None:
     arguments = parser.parse_args()
 
     fits = pd.concat(map(pd.read_parquet, arguments.fits), ignore_index=True)
-    found = {(entry["model"], entry["base"]): entry for entry in read_json(arguments.recipes)}
+    found = {
+        (entry["model"], entry["base"]): entry for entry in read_json(arguments.recipes)
+    }
     results = []
     for frame in frames(arguments):
         own = fits[(fits["model"] == frame.audited) & (fits["base"] == frame.base)]
         reversals = turns(frame, own, found[frame.audited, frame.base])
-        joiner, wanted = Joiner(frame, own), spread(own)
+        joiner = Joiner(frame, own)
+        wanted = spread(own)
         for path in arguments.evidence if reversals else []:
             for joined in joiner.pieces(read_evidence(path), wanted):
                 for reversal in reversals.values():
@@ -36,9 +41,14 @@ def main() -> None:
         results.append({"model": frame.audited, "base": frame.base, "turns": turned})
         for name, turn in turned.items():
             said = ", ".join(
-                f"{parent} {_share(entry['reverse'])} (expected {_share(entry['expected'])})" for parent, entry in turn["parents"].items()
+                f"{parent} {_share(entry['reverse'])} (expected"
+                f" {_share(entry['expected'])})"
+                for parent, entry in turn["parents"].items()
             )
-            say(f"{frame.audited} on {frame.base}, {name} turned round gives back: {said}")
+            say(
+                f"{frame.audited} on {frame.base}, {name} turned round gives back:"
+                f" {said}"
+            )
     write_json(arguments.output, results)
 
 

@@ -4,7 +4,8 @@ import argparse
 from pathlib import Path
 
 from frontdoor import key_value, run, say
-from mergetrace.files import whole
+
+from mergetrace.outputs import whole
 from mergetrace.probe.answers import read_answers
 from mergetrace.probe.breakdowns import mentioned, reasoning, strata, watermarks
 from mergetrace.probe.comparisons import compare
@@ -23,10 +24,28 @@ FURTHER = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--answers", type=key_value, nargs="+", required=True, metavar="MODEL=PATH", help="answer files, several per model")
-    parser.add_argument("--identities", required=True, help='JSON, or a file of it: {"Nex": ["Nex", "Nex-AGI"]}')
-    parser.add_argument("--phrases", default="{}", help="JSON, or a file of it: backstory sentences per identity")
-    parser.add_argument("--adversarial-name", help="who the adversarial condition names, counted as an identity of its own")
+    parser.add_argument(
+        "--answers",
+        type=key_value,
+        nargs="+",
+        required=True,
+        metavar="MODEL=PATH",
+        help="answer files, several per model",
+    )
+    parser.add_argument(
+        "--identities",
+        required=True,
+        help='JSON, or a file of it: {"Nex": ["Nex", "Nex-AGI"]}',
+    )
+    parser.add_argument(
+        "--phrases",
+        default="{}",
+        help="JSON, or a file of it: backstory sentences per identity",
+    )
+    parser.add_argument(
+        "--adversarial-name",
+        help="who the adversarial condition names, counted as an identity of its own",
+    )
     parser.add_argument("--suspect", help="the model to compare every other with")
     parser.add_argument("--output", type=Path, required=True, help="the table, as CSV")
     for name, what in FURTHER.items():
@@ -34,9 +53,18 @@ def main() -> None:
     arguments = parser.parse_args()
 
     answers = [(model, read_answers(path)) for model, path in arguments.answers]
-    identities, phrases = load_identities(arguments.identities), load_identities(arguments.phrases)
+    identities = load_identities(arguments.identities)
+    phrases = load_identities(arguments.phrases)
     told = arguments.adversarial_name
-    if identities and told and any(record["condition"] == "adversarial" for _, records in answers for record in records):
+    if (
+        identities
+        and told
+        and any(
+            record["condition"] == "adversarial"
+            for _, records in answers
+            for record in records
+        )
+    ):
         identities = identities | {told: [*identities.get(told, []), told]}
     table = score(answers, identities)
     further = {
@@ -47,12 +75,19 @@ def main() -> None:
         "watermarks": lambda: watermarks(answers, phrases),
         "mentions": lambda: mentioned(answers, identities),
     }
-    tables = {arguments.output: table} | {getattr(arguments, name): make() for name, make in further.items() if getattr(arguments, name)}
+    tables = {arguments.output: table} | {
+        getattr(arguments, name): make()
+        for name, make in further.items()
+        if getattr(arguments, name)
+    }
     for path, each in tables.items():
         with whole(path) as partial:
             each.to_csv(partial, index=False)
     for row in table.itertuples():
-        say(f"{row.model}, {row.condition}: {row.identity} {row.hits} of {row.n}{f' ({row.reason})' if row.reason else ''}")
+        say(
+            f"{row.model}, {row.condition}: {row.identity} {row.hits} of"
+            f" {row.n}{f' ({row.reason})' if row.reason else ''}"
+        )
 
 
 if __name__ == "__main__":

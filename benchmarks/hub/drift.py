@@ -1,20 +1,19 @@
-"""A blend of 807 GB that drifted in two layers, in sample mode: python benchmarks/hub/drift.py [--cores 2] [--folder DIR]; writes drift.md.
+"""A blend of 807 GB that drifted in two layers, in sample mode: python
+benchmarks/hub/drift.py [--cores 2] [--folder DIR]; writes drift.md.
 
-As sample.py, without the control: are the layers named that carry a further change of 10 and 30 % of the donor's step?
+As sample.py, without the control: are the layers named that carry a further change of
+10 and 30 % of the donor's step?
 """
 
 import argparse
 import json
-import sys
 import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
-
-from hubserver import Hub
-from hubserver.computed import FAMILY, family
-from sample import read, spent
-from stage import Workplace, machine, page
+from benchmarks.hub.sample import read, spent
+from benchmarks.hub.stage import Workplace, machine, page
+from mergetrace.testing.hubserver import Hub
+from mergetrace.testing.hubserver.computed import FAMILY, family
 
 NAMES = ("drifted", "base", "donor")
 CONFIG = {
@@ -29,24 +28,50 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--layout", default="397b")
-    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "mergetrace-hub-drift")
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        default=Path(tempfile.gettempdir()) / "mergetrace-hub-drift",
+    )
     arguments = parser.parse_args()
     planted = {str(layer): share for layer, share in FAMILY["drifted"].drift.items()}
-    with Hub(family(arguments.layout, recipes={name: FAMILY[name] for name in NAMES})) as hub, page(Path(__file__).with_suffix(".md")) as say:
+    with (
+        Hub(
+            family(arguments.layout, recipes={name: FAMILY[name] for name in NAMES})
+        ) as hub,
+        page(Path(__file__).with_suffix(".md")) as say,
+    ):
         workplace = Workplace(arguments.folder, hub.endpoint, CONFIG)
         run = workplace.run("results/drift/verdict.json", cores=arguments.cores)
         assert run.status == 0, run.said
         verdict, layers = read(workplace, "drift")
-        summary = json.loads((workplace.folder / "results/drift/summary.json").read_text())
+        summary = json.loads(
+            (workplace.folder / "results/drift/summary.json").read_text()
+        )
         where = summary["models"]["drifted"]["remainder"]["where"]["layers"]
         exact = layers.set_index(layers["layer"].astype(str))["bit_exact_rate"]
-        say(f"`python benchmarks/hub/drift.py --layout {arguments.layout} --cores {arguments.cores}`: {machine()}.\n")
+        say(
+            f"`python benchmarks/hub/drift.py --layout {arguments.layout} --cores"
+            f" {arguments.cores}`: {machine()}.\n"
+        )
         say("| | |\n|---|---|")
-        say(f"| drift planted, as a share of the donor's step | {', '.join(f'layer {layer}: {share}' for layer, share in planted.items())} |")
+        say(
+            "| drift planted, as a share of the donor's step |"
+            f" {', '.join(f'layer {layer}: {share}' for layer, share in planted.items())} |"
+        )
         say(f"| verdict | {verdict['verdict']}; {verdict['reasons'][0]} |")
-        say(f"| what the recipe leaves, by layer (share of its energy) | {', '.join(f'{layer}: {share:.4f}' for layer, share in where.items())} |")
-        say(f"| bit for bit in those layers | {', '.join(f'{layer}: {exact[layer]:.3f}' for layer in where)} |")
-        say(f"| bit for bit in all others, at least | {exact.drop(list(where)).min():.6f} |")
+        say(
+            "| what the recipe leaves, by layer (share of its energy) |"
+            f" {', '.join(f'{layer}: {share:.4f}' for layer, share in where.items())} |"
+        )
+        say(
+            "| bit for bit in those layers |"
+            f" {', '.join(f'{layer}: {exact[layer]:.3f}' for layer in where)} |"
+        )
+        say(
+            "| bit for bit in all others, at least |"
+            f" {exact.drop(list(where)).min():.6f} |"
+        )
         say(f"| time | {spent(run)} |")
         assert set(where) == set(planted)
 

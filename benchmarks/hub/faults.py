@@ -1,46 +1,53 @@
-"""What happens when the Hub, the network or a stranger misbehaves: python benchmarks/hub/faults.py; writes faults.md.
+"""What happens when the Hub, the network or a stranger misbehaves: python
+benchmarks/hub/faults.py; writes faults.md.
 
-Against the local Hub, by the program's own reader and the real client. Whatever goes wrong, bytes are right or refused in one line.
+Against the local Hub, by the program's own reader and the real client. Whatever goes
+wrong, bytes are right or refused in one line.
 """
 
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
-sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
-sys.path.insert(0, str(Path(__file__).parents[2] / "tests/unit"))
-
-from hubserver import Fault, Hub, InMemory, Repo
 from huggingface_hub import constants
-from stage import page
 from test_ranges import DATA, FAULTS, NAME, QUICK, TOKEN, reader
 
+from benchmarks.hub.stage import page
 from mergetrace.errors import AuditError
-from mergetrace.models.hub import fetch_small_files, open_reader, pin
-from mergetrace.models.ranges import RangeReader
+from mergetrace.hub.pinned import fetch_small_files, open_reader, pin
+from mergetrace.hub.ranges import RangeReader
+from mergetrace.testing.hubserver import Fault, Hub, InMemory, Repo
 
 WANTED = (NAME, 1000, 2000)
 
 
 def main() -> None:
     with page(Path(__file__).with_suffix(".md")) as say:
-        say("`python benchmarks/hub/faults.py`. Most of these are tests too (tests/unit/test_ranges.py, test_hub.py).\n")
+        say(
+            "`python benchmarks/hub/faults.py`. Most of these are tests too"
+            " (tests/unit/test_ranges.py, test_hub.py).\n"
+        )
         say("| what happens | and then |\n|---|---|")
         for what, (faults, _) in FAULTS.items():
-            say(f"| {what} | {_outcome(lambda hub, faults=faults: _with_faults(hub, faults))} |")
+            say(
+                f"| {what} |"
+                f" {_outcome(lambda hub, faults=faults: _with_faults(hub, faults))} |"
+            )
         for what, happening in REPOSITORY.items():
             say(f"| {what} | {_outcome(happening)} |")
         say(
-            "\nOne flipped bit in a sampled range cannot be seen: the Hub lists hashes of whole files. It is TLS that guards it, and one element "
-            "of tens of thousands that it would change; the files are reported as `sampled`. In full mode it is found and named (killed.md, full.md)."
+            "\nOne flipped bit in a sampled range cannot be seen: the Hub lists hashes"
+            " of whole files. It is TLS that guards it, and one element of tens of"
+            " thousands that it would change; the files are reported as `sampled`. In"
+            " full mode it is found and named (killed.md, full.md)."
         )
 
 
 def _outcome(happening: Callable[[Hub], bytes]) -> str:
     """What a reader got, compared with the truth; the text of the refusal otherwise."""
-    with Hub({"o/m": Repo({NAME: InMemory(DATA), "config.json": InMemory(b"{}")})}) as hub:
+    with Hub(
+        {"o/m": Repo({NAME: InMemory(DATA), "config.json": InMemory(b"{}")})}
+    ) as hub:
         before = constants.ENDPOINT
         constants.ENDPOINT = hub.endpoint
         try:
@@ -117,7 +124,10 @@ def _no_network(hub: Hub) -> bytes:
 def _damaged_configuration(hub: Hub) -> bytes:
     pinned = pin("o/m", "main")
     hub.faults = [Fault("flip", "resolve", skip=1)]
-    with open_reader(pinned.source, pinned.sizes, 1, QUICK) as files, tempfile.TemporaryDirectory() as folder:
+    with (
+        open_reader(pinned.source, pinned.sizes, 1, QUICK) as files,
+        tempfile.TemporaryDirectory() as folder,
+    ):
         fetch_small_files(files, pinned, ("config.json",), 1000, Path(folder))
     return b""
 
@@ -137,7 +147,11 @@ REPOSITORY = {
     "private, without a token": _pinned(private=True),
     "no such revision": _pinned(commit="gone"),
     "a size that cannot be": _pinned(announce={NAME: {"size": 1 << 60}}),
-    "the API asks to wait": lambda hub: _with_faults(hub, [Fault("429", "api", wait=0.2)]) if pin("o/m", "main") else b"",
+    "the API asks to wait": lambda hub: (
+        _with_faults(hub, [Fault("429", "api", wait=0.2)])
+        if pin("o/m", "main")
+        else b""
+    ),
     "no network": _no_network,
     "a bit of a small file flips": _damaged_configuration,
     "a file name that is a path": _traversal,

@@ -1,28 +1,34 @@
-"""Models of 807 GB audited in sample mode: python benchmarks/hub/sample.py [--cores 2] [--folder DIR]; writes sample.md.
+"""Models of 807 GB audited in sample mode: python benchmarks/hub/sample.py [--cores 2]
+[--folder DIR]; writes sample.md.
 
-A computed family with Qwen3.5-397B-A17B's own layout: base, donor, their blend, a sibling as the control. Is the planted weight found in every
-layer, is the sibling not accused, and does it cost what preflight said?
+A computed family with Qwen3.5-397B-A17B's own layout: base, donor, their blend, a
+sibling as the control. Is the planted weight found in every layer, is the sibling not
+accused, and does it cost what preflight said?
 """
 
 import argparse
 import json
 import os
-import sys
 import tempfile
 from pathlib import Path
 
 import pandas as pd
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
-
-from hubserver import Hub
-from hubserver.computed import FAMILY, family
-from stage import Run, Workplace, machine, page
+from benchmarks.hub.stage import Run, Workplace, machine, page
+from mergetrace.testing.hubserver import Hub
+from mergetrace.testing.hubserver.computed import FAMILY, family
 
 NAMES = ("suspect", "base", "donor", "sibling")
 CONFIG = {
     "models": {name: {"repo": f"computed/{name}"} for name in NAMES},
-    "audits": {"blend": {"suspect": "suspect", "base": "base", "donors": ["donor"], "controls": ["sibling"]}},
+    "audits": {
+        "blend": {
+            "suspect": "suspect",
+            "base": "base",
+            "donors": ["donor"],
+            "controls": ["sibling"],
+        }
+    },
     "mode": "sample",
     "probe": {"enabled": False},
 }
@@ -33,11 +39,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--layout", default="397b")
-    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "mergetrace-hub-sample")
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        default=Path(tempfile.gettempdir()) / "mergetrace-hub-sample",
+    )
     arguments = parser.parse_args()
-    with Hub(family(arguments.layout, recipes={name: FAMILY[name] for name in NAMES})) as hub, page(Path(__file__).with_suffix(".md")) as say:
+    with (
+        Hub(
+            family(arguments.layout, recipes={name: FAMILY[name] for name in NAMES})
+        ) as hub,
+        page(Path(__file__).with_suffix(".md")) as say,
+    ):
         workplace = Workplace(arguments.folder, hub.endpoint, CONFIG)
-        say(f"`python benchmarks/hub/sample.py --layout {arguments.layout} --cores {arguments.cores}`: {machine()}.\n")
+        say(
+            f"`python benchmarks/hub/sample.py --layout {arguments.layout} --cores"
+            f" {arguments.cores}`: {machine()}.\n"
+        )
         say("| | |\n|---|---|")
         _blend(say, hub, workplace, arguments.cores)
 
@@ -46,31 +64,69 @@ def _blend(say, hub: Hub, workplace: Workplace, cores: int) -> None:
     before = _own_cpu()
     preflight = workplace.run("results/blend/plan.json", cores=cores)
     assert preflight.status == 0, preflight.said
-    headers = {model: sum(seen.sent for seen in hub.seen if seen.repo == f"computed/{model}") for model in NAMES}
+    headers = {
+        model: sum(seen.sent for seen in hub.seen if seen.repo == f"computed/{model}")
+        for model in NAMES
+    }
     asked = len(hub.seen)
     run = workplace.run("results/blend/verdict.json", cores=cores)
     assert run.status == 0, run.said
     server = _own_cpu() - before
     verdict, layers = read(workplace, "blend")
-    planned = json.loads((workplace.folder / "results/blend/plan.json").read_text())["cost"]["sample"]
-    fetched = [seen for seen in hub.seen[asked:] if seen.place in ("resolve", "storage")]
-    sent = {model: sum(seen.sent for seen in fetched if seen.repo == f"computed/{model}") for model in NAMES}
-    donor, sibling = verdict["parents"]["donor"], verdict["controls"]["sibling"]
+    planned = json.loads((workplace.folder / "results/blend/plan.json").read_text())[
+        "cost"
+    ]["sample"]
+    fetched = [
+        seen for seen in hub.seen[asked:] if seen.place in ("resolve", "storage")
+    ]
+    sent = {
+        model: sum(seen.sent for seen in fetched if seen.repo == f"computed/{model}")
+        for model in NAMES
+    }
+    donor = verdict["parents"]["donor"]
+    sibling = verdict["controls"]["sibling"]
     worst = (layers["alpha_replay"] - ALPHA).abs().max()
-    say(f"| verdict | {verdict['verdict']}; donor {donor['alpha']}, {donor['alpha_ci95']} |")
+    say(
+        f"| verdict | {verdict['verdict']}; donor {donor['alpha']},"
+        f" {donor['alpha_ci95']} |"
+    )
     say(f"| recipe | {_recipe(verdict)} |")
-    say(f"| planted {ALPHA}: the furthest of {len(layers)} layers (replay) | {worst:.6f} away |")
-    say(f"| the sibling | {sibling['verdict']}, named parents: {[name for name, parent in sibling['parents'].items() if parent['named']]} |")
-    say(f"| bytes per model: headers, then sample | {max(headers.values()) / 1e6:.1f} MB, {max(sent.values()) / 1e6:.1f} MB |")
-    say(f"| bytes of all samples | {_beside(sum(sent.values()), planned['hub_bytes'])} |")
-    say(f"| requests of all samples | {_beside(len(fetched), planned['hub_requests'])} |")
+    say(
+        f"| planted {ALPHA}: the furthest of {len(layers)} layers (replay) |"
+        f" {worst:.6f} away |"
+    )
+    say(
+        f"| the sibling | {sibling['verdict']}, named parents:"
+        f" {[name for name, parent in sibling['parents'].items() if parent['named']]} |"
+    )
+    say(
+        f"| bytes per model: headers, then sample | {max(headers.values()) / 1e6:.1f}"
+        f" MB, {max(sent.values()) / 1e6:.1f} MB |"
+    )
+    say(
+        "| bytes of all samples |"
+        f" {_beside(sum(sent.values()), planned['hub_bytes'])} |"
+    )
+    say(
+        "| requests of all samples |"
+        f" {_beside(len(fetched), planned['hub_requests'])} |"
+    )
     say(f"| time, headers and pairing | {spent(preflight)} |")
     say(f"| time, all the rest | {spent(run)} |")
     say(f"| the server's own CPU, in the times above | {server:.0f} s |")
-    say(f"| greatest memory of all processes together | {max(preflight.memory, run.memory) / 1e6:.0f} MB |")
+    say(
+        "| greatest memory of all processes together |"
+        f" {max(preflight.memory, run.memory) / 1e6:.0f} MB |"
+    )
     assert verdict["verdict"] == "merge"
     assert worst < 0.002
-    assert sibling["verdict"] not in ("merge", "copy", "other_merge", "merge_then_trained", "finetune_of_donor")
+    assert sibling["verdict"] not in (
+        "merge",
+        "copy",
+        "other_merge",
+        "merge_then_trained",
+        "finetune_of_donor",
+    )
     assert max(sent.values()) + max(headers.values()) <= 300e6
     assert abs(len(fetched) / planned["hub_requests"] - 1) < 0.05
     assert abs(sum(sent.values()) / planned["hub_bytes"] - 1) < 0.05
@@ -78,7 +134,8 @@ def _blend(say, hub: Hub, workplace: Workplace, cores: int) -> None:
 
 def read(workplace: Workplace, audit: str) -> tuple[dict, pd.DataFrame]:
     folder = workplace.folder / "results" / audit
-    verdict, layers = json.loads((folder / "verdict.json").read_text()), pd.read_csv(folder / "layers.csv")
+    verdict = json.loads((folder / "verdict.json").read_text())
+    layers = pd.read_csv(folder / "layers.csv")
     return verdict, layers[layers["model"] == verdict["suspect"]]
 
 
@@ -86,7 +143,10 @@ def _recipe(verdict: dict) -> str:
     recipe = verdict["recipe"]
     if not recipe:
         return "none"
-    return f"{recipe['method']}, {recipe['bit_exact_rate']:.6f} of {recipe['informative_elements']:,} informative elements bit for bit"
+    return (
+        f"{recipe['method']}, {recipe['bit_exact_rate']:.6f} of"
+        f" {recipe['informative_elements']:,} informative elements bit for bit"
+    )
 
 
 def spent(run: Run) -> str:
@@ -94,7 +154,9 @@ def spent(run: Run) -> str:
 
 
 def _beside(found: int, planned: int) -> str:
-    return f"planned {planned:,}, found {found:,} ({100 * (found / planned - 1):+.1f} %)"
+    return (
+        f"planned {planned:,}, found {found:,} ({100 * (found / planned - 1):+.1f} %)"
+    )
 
 
 def _own_cpu() -> float:

@@ -1,4 +1,6 @@
-"""What the Hub benchmarks share: a copy of the workflow to run in, Snakemake with a watch on its memory and on the disk, a page of results."""
+"""What the Hub benchmarks share: a copy of the workflow to run in, Snakemake with a
+watch on its memory and on the disk, a page of results.
+"""
 
 import contextlib
 import os
@@ -15,15 +17,14 @@ from pathlib import Path
 
 import psutil
 import yaml
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
-
 from workflow.conftest import copy_workflow
 
 
 @dataclass
 class Run:
-    """How a run went: its exit status, seconds, CPU seconds, greatest memory of all its processes together and of its files, what it said."""
+    """How a run went: its exit status, seconds, CPU seconds, greatest memory of all its
+    processes together and of its files, what it said.
+    """
 
     status: int
     seconds: float
@@ -34,44 +35,92 @@ class Run:
 
 
 class Workplace:
-    """A fresh copy of the workflow in `folder`, whose models come from the Hub at `endpoint`."""
+    """A fresh copy of the workflow in `folder`, whose models come from the Hub at
+    `endpoint`.
+    """
 
     def __init__(self, folder: Path, endpoint: str, config: dict) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         copy_workflow(folder)
         (folder / "audit.yaml").write_text(yaml.safe_dump(config))
         self.folder = folder
-        self.env = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HUB_OFFLINE": "0", "HF_HOME": str(folder / "hf"), "OMP_NUM_THREADS": "1"}
+        self.env = {
+            **os.environ,
+            "HF_ENDPOINT": endpoint,
+            "HF_HUB_OFFLINE": "0",
+            "HF_HOME": str(folder / "hf"),
+            "OMP_NUM_THREADS": "1",
+        }
 
-    def run(self, *targets: str, cores: int = 2, watched: str = "results", kill_after: float | None = None) -> Run:
+    def run(
+        self,
+        *targets: str,
+        cores: int = 2,
+        watched: str = "results",
+        kill_after: float | None = None,
+    ) -> Run:
         """Run Snakemake; watched: the folder whose weight files are measured.
 
         kill_after: seconds after which it and everything it started get SIGKILL.
         """
-        command = [sys.executable, "-m", "snakemake", "--cores", str(cores), *targets, "--configfile", "audit.yaml"]
+        command = [
+            sys.executable,
+            "-m",
+            "snakemake",
+            "--cores",
+            str(cores),
+            *targets,
+            "--configfile",
+            "audit.yaml",
+        ]
         log = self.folder / "said.txt"
-        began, before = time.monotonic(), os.times()
+        began = time.monotonic()
+        before = os.times()
         with (
             open(log, "wb") as said,
-            subprocess.Popen(command, cwd=self.folder, env=self.env, stdout=said, stderr=said, start_new_session=True) as job,
+            subprocess.Popen(
+                command,
+                cwd=self.folder,
+                env=self.env,
+                stdout=said,
+                stderr=said,
+                start_new_session=True,
+            ) as job,
         ):
-            memory, disk = Peak(lambda: _memory(job.pid), 0.5), Peak(lambda: _size(self.folder / watched), 0.1)
+            memory = Peak(lambda: _memory(job.pid), 0.5)
+            disk = Peak(lambda: _size(self.folder / watched), 0.1)
             with memory, disk:
                 try:
                     job.wait(kill_after)
                 except subprocess.TimeoutExpired:
                     os.killpg(job.pid, signal.SIGKILL)
         after = os.times()
-        cpu = after.children_user + after.children_system - before.children_user - before.children_system
-        return Run(job.returncode, time.monotonic() - began, cpu, memory.most, disk.most, log.read_text(errors="replace"))
+        cpu = (
+            after.children_user
+            + after.children_system
+            - before.children_user
+            - before.children_system
+        )
+        return Run(
+            job.returncode,
+            time.monotonic() - began,
+            cpu,
+            memory.most,
+            disk.most,
+            log.read_text(errors="replace"),
+        )
 
 
 class Peak:
-    """The greatest value that `measure` had inside the `with` block, looked at every `every` seconds."""
+    """The greatest value that `measure` had inside the `with` block, looked at every
+    `every` seconds.
+    """
 
     def __init__(self, measure: Callable[[], int], every: float) -> None:
         self.most = 0
-        self._measure, self._every, self._over = measure, every, threading.Event()
+        self._measure = measure
+        self._every = every
+        self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> "Peak":
@@ -89,7 +138,9 @@ class Peak:
 
 @contextlib.contextmanager
 def page(path: Path) -> Iterator[Callable[[str], None]]:
-    """A function that says a line and puts it on the page at `path`, written when the block ends well."""
+    """A function that says a line and puts it on the page at `path`, written when the
+    block ends well.
+    """
     lines: list[str] = []
 
     def say(line: str) -> None:
@@ -102,12 +153,16 @@ def page(path: Path) -> Iterator[Callable[[str], None]]:
 
 def machine() -> str:
     """The machine in words."""
-    return f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.0f} before, Python {platform.python_version()}, {time.strftime('%Y-%m-%d')}"
+    return (
+        f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.0f} before, Python"
+        f" {platform.python_version()}, {time.strftime('%Y-%m-%d')}"
+    )
 
 
 def _memory(pid: int) -> int:
     with contextlib.suppress(psutil.Error):
-        parent, total = psutil.Process(pid), 0
+        parent = psutil.Process(pid)
+        total = 0
         for process in [parent, *parent.children(recursive=True)]:
             with contextlib.suppress(psutil.Error):
                 total += process.memory_info().rss
@@ -116,7 +171,9 @@ def _memory(pid: int) -> int:
 
 
 def _size(folder: Path) -> int:
-    """Bytes of the weight files below a folder, whole and half-fetched; a file with two names once."""
+    """Bytes of the weight files below a folder, whole and half-fetched; a file with two
+    names once.
+    """
     sizes = {}
     for path in [*folder.rglob("*.safetensors"), *folder.rglob("*.partial")]:
         with contextlib.suppress(FileNotFoundError):

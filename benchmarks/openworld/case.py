@@ -1,13 +1,14 @@
-"""One case: the folders that are published, the answers that would be right, and what must never be said of them."""
+"""One case: the folders that are published, the answers that would be right, and what
+must never be said of them.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from planting import Tensors
-
-from openworld.publishing import Folder
-from openworld.world import World
+from benchmarks.openworld.publishing import Folder
+from benchmarks.openworld.world import World
+from mergetrace.testing.planting import Tensors
 
 INNOCENT = ("finetune_of_base", "inconclusive")
 
@@ -21,7 +22,8 @@ class Case:
     - kind: what it is an example of; source: the public report that it was built after, or "" where it was thought up here.
     - build: makes the folders by model's name; models that are offered and not among them are published plainly.
     - right: verdicts that are right, the best first: with every pattern of `says` in the finding's sentences and, where the verdict accuses,
-      with exactly the parents `named`; for a `merge`, with the donor's share `alpha` where there is one.
+      with exactly the parents `named`; for a `merge`, with the donor's share `alpha`
+      where there is one.
     - tolerated: patterns; an `inconclusive` whose sentences hold one of them gives a true reason.
     - error: patterns that must all be in the message where a refusal (AuditError) is right. never: patterns that may stand nowhere.
     - guilty: made of offered models.
@@ -51,7 +53,12 @@ class Case:
 
     def spec(self) -> dict[str, Any]:
         """The audit, as the configuration has it."""
-        return {"suspect": "suspect", "base": self.base, "donors": list(self.donors), "controls": list(self.controls)}
+        return {
+            "suspect": "suspect",
+            "base": self.base,
+            "donors": list(self.donors),
+            "controls": list(self.controls),
+        }
 
     def offered(self) -> list[str]:
         """The models of the audit."""

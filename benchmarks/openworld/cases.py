@@ -2,18 +2,18 @@
 
 from typing import NamedTuple
 
-from openworld.case import Case
-from openworld.configurations import configurations
-from openworld.folders import folders
-from openworld.heads import heads
-from openworld.names import names
-from openworld.parts import parts
-from openworld.quantised import quantised
-from openworld.recipes import recipes
-from openworld.relatives import relatives
-from openworld.strangers import strangers
-from openworld.values import values
-from openworld.wrapped import wrapped
+from benchmarks.openworld.case import Case
+from benchmarks.openworld.configurations import configurations
+from benchmarks.openworld.folders import folders
+from benchmarks.openworld.heads import heads
+from benchmarks.openworld.names import names
+from benchmarks.openworld.parts import parts
+from benchmarks.openworld.quantised import quantised
+from benchmarks.openworld.recipes import recipes
+from benchmarks.openworld.relatives import relatives
+from benchmarks.openworld.strangers import strangers
+from benchmarks.openworld.values import values
+from benchmarks.openworld.wrapped import wrapped
 
 TOPICS = {
     "quantised": quantised,
@@ -29,14 +29,17 @@ TOPICS = {
     "recipes": recipes,
 }
 """The cases of every topic, by the module that makes them."""
-TUNING, REPORTING = "tuning", "reporting"
+TUNING = "tuning"
+REPORTING = "reporting"
 SEEDS = {
     "planted": {TUNING: 1, REPORTING: 2},
     "wide": {TUNING: 1, REPORTING: 2},
     "experts": {TUNING: 1, REPORTING: 2},
     "trained": {TUNING: 2, REPORTING: 5},
 }
-"""Rules were fixed on the tuning seeds; the reporting ones are other weights of other sizes, or other trainings."""
+"""Rules were fixed on the tuning seeds; the reporting ones are other weights of other
+sizes, or other trainings.
+"""
 
 
 class Trial(NamedTuple):
@@ -55,7 +58,9 @@ class Trial(NamedTuple):
     @property
     def part(self) -> str:
         """TUNING or REPORTING."""
-        return next(part for part, seed in SEEDS[self.world].items() if seed == self.seed)
+        return next(
+            part for part, seed in SEEDS[self.world].items() if seed == self.seed
+        )
 
 
 def all_cases() -> list[Case]:
@@ -66,4 +71,9 @@ def all_cases() -> list[Case]:
 def all_trials() -> list[Trial]:
     """Every case in every world that it is tried in, tuning seeds first."""
     cases = [(case, topic) for topic, made in TOPICS.items() for case in made()]
-    return [Trial(case, topic, world, SEEDS[world][part]) for part in (TUNING, REPORTING) for case, topic in cases for world in case.worlds]
+    return [
+        Trial(case, topic, world, SEEDS[world][part])
+        for part in (TUNING, REPORTING)
+        for case, topic in cases
+        for world in case.worlds
+    ]

@@ -1,12 +1,14 @@
-"""The same weights as other writers name, fuse and order them. Every function takes a Llama by Hugging Face's names."""
+"""The same weights as other writers name, fuse and order them. Every function takes a
+Llama by Hugging Face's names.
+"""
 
 import re
 from collections.abc import Iterable
 
 import torch
-from planting import Tensors
 
-from openworld.world import Geometry
+from benchmarks.openworld.world import Geometry
+from mergetrace.testing.planting import Tensors
 
 NATIVE = (
     (r"^model\.embed_tokens\.", "tok_embeddings."),
@@ -91,39 +93,55 @@ def renamed(tensors: Tensors, rules: Iterable[tuple[str, str]]) -> Tensors:
     found = {}
     for name, tensor in tensors.items():
         for pattern, replacement in rules:
-            name = re.sub(pattern, replacement, name)  # noqa: PLW2901
+            name = re.sub(pattern, replacement, name)
         found[name] = tensor
     return found
 
 
 def prefixed(tensors: Tensors, prefix: str, head: bool = True) -> Tensors:
     """The prefix before every name, or before all but the head's."""
-    return {name if name.startswith("lm_head") and not head else prefix + name: tensor for name, tensor in tensors.items()}
+    return {
+        name if name.startswith("lm_head") and not head else prefix + name: tensor
+        for name, tensor in tensors.items()
+    }
 
 
 def without(tensors: Tensors, pattern: str) -> Tensors:
     """The tensors whose names do not match."""
-    return {name: tensor for name, tensor in tensors.items() if not re.search(pattern, name)}
+    return {
+        name: tensor for name, tensor in tensors.items() if not re.search(pattern, name)
+    }
 
 
 def only(tensors: Tensors, pattern: str) -> Tensors:
     """The tensors whose names match."""
-    return {name: tensor for name, tensor in tensors.items() if re.search(pattern, name)}
+    return {
+        name: tensor for name, tensor in tensors.items() if re.search(pattern, name)
+    }
 
 
 def native(tensors: Tensors, geometry: Geometry) -> Tensors:
-    """Mistral's and Meta's own files: other names, and the rows of q and k in pairs rather than halves."""
+    """Mistral's and Meta's own files: other names, and the rows of q and k in pairs
+    rather than halves.
+    """
     found = {}
     for name, tensor in tensors.items():
         if match := re.search(r"self_attn\.([qk])_proj\.weight$", name):
             heads = geometry.heads if match.group(1) == "q" else geometry.kv_heads
-            tensor = tensor.reshape(heads, 2, geometry.head // 2, -1).transpose(1, 2).reshape(tensor.shape)  # noqa: PLW2901
+            tensor = (
+                tensor.reshape(heads, 2, geometry.head // 2, -1)
+                .transpose(1, 2)
+                .reshape(tensor.shape)
+            )
         found[name] = tensor
     return renamed(found, NATIVE)
 
 
-def fused(tensors: Tensors, geometry: Geometry, rows: str = "after", mlp: bool = False) -> Tensors:
-    """`qkv_proj` in place of q, k and v, and `gate_up_proj` in place of gate and up where `mlp`.
+def fused(
+    tensors: Tensors, geometry: Geometry, rows: str = "after", mlp: bool = False
+) -> Tensors:
+    """`qkv_proj` in place of q, k and v, and `gate_up_proj` in place of gate and up
+    where `mlp`.
 
     rows: `after` (all of q, then k, then v), `groups` (the query heads of a key head, then this, then its value head), as InternLM-2 and Falcon have
     it, or `heads` (a head's q, k and v; keys and values repeated for every query head), as GPT-NeoX has it.
@@ -132,20 +150,30 @@ def fused(tensors: Tensors, geometry: Geometry, rows: str = "after", mlp: bool =
     for name, tensor in tensors.items():
         if name.endswith("q_proj.weight"):
             parts = [tensors[name.replace("q_proj", f"{part}_proj")] for part in "qkv"]
-            found[name.replace("q_proj", "qkv_proj")] = _rows_of_three(parts, geometry, rows)
+            found[name.replace("q_proj", "qkv_proj")] = _rows_of_three(
+                parts, geometry, rows
+            )
         elif mlp and name.endswith("gate_proj.weight"):
-            found[name.replace("gate_proj", "gate_up_proj")] = torch.cat([tensor, tensors[name.replace("gate_proj", "up_proj")]])
-        elif not re.search(r"[kv]_proj\.weight$", name) and not (mlp and name.endswith("up_proj.weight")):
+            found[name.replace("gate_proj", "gate_up_proj")] = torch.cat(
+                [tensor, tensors[name.replace("gate_proj", "up_proj")]]
+            )
+        elif not re.search(r"[kv]_proj\.weight$", name) and not (
+            mlp and name.endswith("up_proj.weight")
+        ):
             found[name] = tensor
     return found
 
 
-def _rows_of_three(parts: list[torch.Tensor], geometry: Geometry, rows: str) -> torch.Tensor:
+def _rows_of_three(
+    parts: list[torch.Tensor], geometry: Geometry, rows: str
+) -> torch.Tensor:
     width = parts[0].shape[1]
     if rows == "after":
         return torch.cat(parts)
     q = parts[0].reshape(geometry.kv_heads, -1, geometry.head, width)
-    k, v = (part.reshape(geometry.kv_heads, 1, geometry.head, width) for part in parts[1:])
+    k, v = (
+        part.reshape(geometry.kv_heads, 1, geometry.head, width) for part in parts[1:]
+    )
     if rows == "groups":
         return torch.cat([q, k, v], dim=1).reshape(-1, width)
     k, v = (part.expand_as(q) for part in (k, v))
@@ -159,7 +187,9 @@ def phi(tensors: Tensors, geometry: Geometry) -> Tensors:
 
 def baichuan(tensors: Tensors, geometry: Geometry) -> Tensors:
     """Baichuan: W_pack."""
-    return renamed(fused(tensors, geometry), [(r"self_attn\.qkv_proj", "self_attn.W_pack")])
+    return renamed(
+        fused(tensors, geometry), [(r"self_attn\.qkv_proj", "self_attn.W_pack")]
+    )
 
 
 def internlm(tensors: Tensors, geometry: Geometry) -> Tensors:
@@ -189,21 +219,48 @@ def falcon(tensors: Tensors, geometry: Geometry) -> Tensors:
 
 def conv1d(tensors: Tensors, geometry: Geometry) -> Tensors:
     """GPT-2: matrices lie the other way round."""
-    turned = {name: tensor.T if name.endswith("_proj.weight") else tensor for name, tensor in fused(tensors, geometry).items()}
+    turned = {
+        name: tensor.T if name.endswith("_proj.weight") else tensor
+        for name, tensor in fused(tensors, geometry).items()
+    }
     rules = [*QWEN, (r"mlp\.w[12]", "mlp.c_fc"), (r"^lm_head\..*", "lm_head.weight")]
-    return renamed({name: tensor for name, tensor in turned.items() if "gate_proj" not in name}, rules)
+    return renamed(
+        {name: tensor for name, tensor in turned.items() if "gate_proj" not in name},
+        rules,
+    )
 
 
 def experts_fused(tensors: Tensors, transposed: bool = False) -> Tensors:
-    """One 3-D tensor for all experts of a layer, gate above up: [E, 2 I, H] and [E, H, I], or each transposed."""
-    found = {name: tensor for name, tensor in tensors.items() if ".experts." not in name}
-    for prefix in sorted({match.group(1) for name in tensors if (match := re.match(r"(.*\.experts\.)\d+\.", name))}):
-        numbers = sorted({int(name.removeprefix(prefix).split(".")[0]) for name in tensors if name.startswith(prefix)})
+    """One 3-D tensor for all experts of a layer, gate above up: [E, 2 I, H] and [E, H,
+    I], or each transposed.
+    """
+    found = {
+        name: tensor for name, tensor in tensors.items() if ".experts." not in name
+    }
+    for prefix in sorted(
+        {
+            match.group(1)
+            for name in tensors
+            if (match := re.match(r"(.*\.experts\.)\d+\.", name))
+        }
+    ):
+        numbers = sorted(
+            {
+                int(name.removeprefix(prefix).split(".")[0])
+                for name in tensors
+                if name.startswith(prefix)
+            }
+        )
 
-        def stacked(part: str, prefix: str = prefix, numbers: list[int] = numbers) -> torch.Tensor:
-            return torch.stack([tensors[f"{prefix}{number}.{part}.weight"] for number in numbers])
+        def stacked(
+            part: str, prefix: str = prefix, numbers: list[int] = numbers
+        ) -> torch.Tensor:
+            return torch.stack(
+                [tensors[f"{prefix}{number}.{part}.weight"] for number in numbers]
+            )
 
-        both, down = torch.cat([stacked("gate_proj"), stacked("up_proj")], dim=1), stacked("down_proj")
+        both = torch.cat([stacked("gate_proj"), stacked("up_proj")], dim=1)
+        down = stacked("down_proj")
         found[prefix + "gate_up_proj"] = both.transpose(1, 2) if transposed else both
         found[prefix + "down_proj"] = down.transpose(1, 2) if transposed else down
     return found

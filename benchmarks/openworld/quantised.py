@@ -1,20 +1,28 @@
-"""Weights that are packed or scaled: suspects, parents and controls whose numbers a reader does not see, or sees only with the right scales."""
+"""Weights that are packed or scaled: suspects, parents and controls whose numbers a
+reader does not see, or sees only with the right scales.
+"""
 
 from collections.abc import Callable
 from functools import partial
 
 import torch
-from planting import Tensors
 
-from openworld import naming, packing
-from openworld.case import INNOCENT, Case, Models
-from openworld.shared import BOTH, SHARE, UNREAD
-from openworld.world import World
+from benchmarks.openworld import naming, packing
+from benchmarks.openworld.case import INNOCENT, Case, Models
+from benchmarks.openworld.shared import BOTH, SHARE, UNREAD
+from benchmarks.openworld.world import World
+from mergetrace.testing.planting import Tensors
 
 PACKED = r"layers\.\d+\..*_proj\.weight$"
 EXPERTS = r"\.experts\."
-NO_MORE = (r"equals that of \w+\.", r"100(\.0+)?\s?% of its matrices", r"after the merge explains", r"suspect has no such tensor")
-"""A packed tensor is there: whoever says that the suspect lacks it says what is not so."""
+NO_MORE = (
+    r"equals that of \w+\.",
+    r"100(\.0+)?\s?% of its matrices",
+    r"after the merge explains",
+    r"suspect has no such tensor",
+)
+"""A packed tensor is there: whoever says that the suspect lacks it says what is not so.
+"""
 IS_PACKED = r"pack|quanti[sz]|\d bits|not decoded"
 Pack = Callable[[Tensors], Tensors]
 
@@ -30,9 +38,22 @@ def quantised() -> list[Case]:
     return [*_packed_suspects(), *_packed_others(), *_mxfp4(), *_fp8(), *_fp8_merges()]
 
 
-def unread(name: str, source: str, build: Callable[[World], Models], read: str = PACKED, worlds: tuple[str, ...] = BOTH, **rest) -> Case:
+def unread(
+    name: str,
+    source: str,
+    build: Callable[[World], Models],
+    read: str = PACKED,
+    worlds: tuple[str, ...] = BOTH,
+    **rest,
+) -> Case:
     """A suspect most of which cannot be read: no verdict, and the share is said."""
-    usual = {"right": ("inconclusive",), "says": (SHARE, UNREAD, IS_PACKED), "never": NO_MORE, "read": read, "worlds": worlds}
+    usual = {
+        "right": ("inconclusive",),
+        "says": (SHARE, UNREAD, IS_PACKED),
+        "never": NO_MORE,
+        "read": read,
+        "worlds": worlds,
+    }
     return Case(name, "packed weights", source, build, **{**usual, **rest})
 
 
@@ -40,11 +61,17 @@ def packed(pack: Pack, model: str = "other") -> Callable[[World], Models]:
     return lambda world: {"suspect": pack(world[model])}
 
 
-def _frozen(pack: Pack, model: str = "other", rest: str = "base") -> Callable[[World], Models]:
+def _frozen(
+    pack: Pack, model: str = "other", rest: str = "base"
+) -> Callable[[World], Models]:
     """Matrices of `model`, packed; embeddings, norms and head of `rest`."""
 
     def build(world: World) -> Models:
-        matrices = {name: tensor for name, tensor in world[model].items() if packing.MATRIX.search(name)}
+        matrices = {
+            name: tensor
+            for name, tensor in world[model].items()
+            if packing.MATRIX.search(name)
+        }
         return {"suspect": pack(world[rest] | matrices)}
 
     return build
@@ -53,21 +80,72 @@ def _frozen(pack: Pack, model: str = "other", rest: str = "base") -> Callable[[W
 def _packed_suspects() -> list[Case]:
     whole = r"_proj\.weight$|embed_tokens|lm_head"
     return [
-        unread("GPTQ around random numbers, all else the base's", MERGEKIT_482, packed(packing.gptq_of_nothing, "base")),
-        unread("GPTQ of an innocent finetune, embeddings the base's", MERGEKIT_482, _frozen(packing.gptq)),
-        unread("GPTQ of an innocent finetune, embeddings the donor's", "", _frozen(packing.gptq, rest="donor")),
-        unread("GPTQ with act-order of an innocent finetune", "https://github.com/AutoGPTQ/AutoGPTQ", packed(partial(packing.gptq, act_order=True))),
-        unread("GPTQ of the donor", BEYONDER, packed(packing.gptq, "donor"), guilty=False),
+        unread(
+            "GPTQ around random numbers, all else the base's",
+            MERGEKIT_482,
+            packed(packing.gptq_of_nothing, "base"),
+        ),
+        unread(
+            "GPTQ of an innocent finetune, embeddings the base's",
+            MERGEKIT_482,
+            _frozen(packing.gptq),
+        ),
+        unread(
+            "GPTQ of an innocent finetune, embeddings the donor's",
+            "",
+            _frozen(packing.gptq, rest="donor"),
+        ),
+        unread(
+            "GPTQ with act-order of an innocent finetune",
+            "https://github.com/AutoGPTQ/AutoGPTQ",
+            packed(partial(packing.gptq, act_order=True)),
+        ),
+        unread(
+            "GPTQ of the donor", BEYONDER, packed(packing.gptq, "donor"), guilty=False
+        ),
         unread("GPTQ of a stranger whose norms are the base's", "", _strange_gptq),
         unread("AWQ of an innocent finetune", BEYONDER, packed(packing.awq)),
-        unread("AWQ of a merge", BEYONDER, lambda world: {"suspect": packing.awq(world.blend())}, guilty=True),
-        unread("NF4 of an innocent finetune, embeddings the base's", MERGEKIT_482, _frozen(packing.nf4)),
-        unread("NF4 with nested scales of an innocent finetune", MERGEKIT_482, packed(partial(packing.nf4, nested=True))),
-        unread("LLM.int8() of an innocent finetune", "https://huggingface.co/docs/transformers/quantization/bitsandbytes", packed(packing.int8_rows)),
-        unread("W8A8 of an innocent finetune", "https://github.com/vllm-project/compressed-tensors", packed(_w8a8)),
-        unread("Quanto's I8 of an innocent finetune", "https://github.com/huggingface/optimum-quanto", packed(_quanto)),
-        unread("compressed-tensors of an innocent finetune", "https://github.com/vllm-project/compressed-tensors", packed(packing.compressed)),
-        unread("NVFP4 of an innocent finetune", "https://github.com/NVIDIA/TensorRT-Model-Optimizer", packed(packing.nvfp4)),
+        unread(
+            "AWQ of a merge",
+            BEYONDER,
+            lambda world: {"suspect": packing.awq(world.blend())},
+            guilty=True,
+        ),
+        unread(
+            "NF4 of an innocent finetune, embeddings the base's",
+            MERGEKIT_482,
+            _frozen(packing.nf4),
+        ),
+        unread(
+            "NF4 with nested scales of an innocent finetune",
+            MERGEKIT_482,
+            packed(partial(packing.nf4, nested=True)),
+        ),
+        unread(
+            "LLM.int8() of an innocent finetune",
+            "https://huggingface.co/docs/transformers/quantization/bitsandbytes",
+            packed(packing.int8_rows),
+        ),
+        unread(
+            "W8A8 of an innocent finetune",
+            "https://github.com/vllm-project/compressed-tensors",
+            packed(_w8a8),
+        ),
+        unread(
+            "Quanto's I8 of an innocent finetune",
+            "https://github.com/huggingface/optimum-quanto",
+            packed(_quanto),
+        ),
+        unread(
+            "compressed-tensors of an innocent finetune",
+            "https://github.com/vllm-project/compressed-tensors",
+            packed(packing.compressed),
+        ),
+        unread(
+            "NVFP4 of an innocent finetune",
+            "https://github.com/NVIDIA/TensorRT-Model-Optimizer",
+            packed(packing.nvfp4),
+        ),
         unread(
             "MLX of an innocent finetune, embeddings packed too",
             "https://github.com/ml-explore/mlx-lm",
@@ -94,16 +172,48 @@ def _strange_gptq(world: World) -> Models:
 def _packed_others() -> list[Case]:
     """Packed parents and controls, and numbers that were packed once."""
     parent = {"kind": "packed parent", "read": None, "error": (UNREAD,)}
-    other = {"kind": "packed control", "right": ("finetune_of_base",), "tolerated": (UNREAD,)}
+    other = {
+        "kind": "packed control",
+        "right": ("finetune_of_base",),
+        "tolerated": (UNREAD,),
+    }
     found = [
-        ("GPTQ base beside an innocent finetune", lambda world: {"suspect": world["other"], "base": packing.gptq(world["base"])}, parent),
-        ("NF4 donor beside an innocent finetune", lambda world: {"suspect": world["other"], "donor": packing.nf4(world["donor"])}, parent),
+        (
+            "GPTQ base beside an innocent finetune",
+            lambda world: {
+                "suspect": world["other"],
+                "base": packing.gptq(world["base"]),
+            },
+            parent,
+        ),
+        (
+            "NF4 donor beside an innocent finetune",
+            lambda world: {
+                "suspect": world["other"],
+                "donor": packing.nf4(world["donor"]),
+            },
+            parent,
+        ),
         ("AWQ donor that shares the suspect's embeddings", _shared_embeddings, parent),
     ]
     cases = [Case(**_fields(name, build, rest)) for name, build, rest in found]
-    cases.append(Case("base, donor and suspect in GPTQ, codes the base's", "packed parent", MERGEKIT_482, _all_gptq, **_BYTES))
+    cases.append(
+        Case(
+            "base, donor and suspect in GPTQ, codes the base's",
+            "packed parent",
+            MERGEKIT_482,
+            _all_gptq,
+            **_BYTES,
+        )
+    )
     cases += [
-        Case("NF4 control beside an innocent finetune", source=MERGEKIT_482, build=_packed_control("other"), worlds=BOTH, **other),
+        Case(
+            "NF4 control beside an innocent finetune",
+            source=MERGEKIT_482,
+            build=_packed_control("other"),
+            worlds=BOTH,
+            **other,
+        ),
         Case(
             "NF4 control beside a merge",
             source=MERGEKIT_482,
@@ -118,27 +228,57 @@ def _packed_others() -> list[Case]:
             packed(packing.nf4_and_back),
             worlds=BOTH,
         ),
-        Case("FP8 and back to bf16, an innocent finetune", "packed once", "", packed(_fp8_and_back), worlds=BOTH),
+        Case(
+            "FP8 and back to bf16, an innocent finetune",
+            "packed once",
+            "",
+            packed(_fp8_and_back),
+            worlds=BOTH,
+        ),
     ]
     return cases
 
 
-_BYTES = {"right": ("inconclusive",), "says": (UNREAD, r"byte for byte|byte by byte|same bytes|equal bytes|bytes (are )?equal"), "never": NO_MORE}
+_BYTES = {
+    "right": ("inconclusive",),
+    "says": (
+        UNREAD,
+        r"byte for byte|byte by byte|same bytes|equal bytes|bytes (are )?equal",
+    ),
+    "never": NO_MORE,
+}
 
 
 def _fields(name: str, build: Callable[[World], Models], rest: dict) -> dict:
-    usual = {"name": name, "source": MERGEKIT_482, "build": build, "right": ("inconclusive",), "says": (UNREAD,), "never": NO_MORE, "worlds": BOTH}
+    usual = {
+        "name": name,
+        "source": MERGEKIT_482,
+        "build": build,
+        "right": ("inconclusive",),
+        "says": (UNREAD,),
+        "never": NO_MORE,
+        "worlds": BOTH,
+    }
     return {**usual, **rest}
 
 
 def _shared_embeddings(world: World) -> Models:
-    other, donor = world["other"], world["donor"]
-    shared = {name: other[name] for name in other if "embed" in name or "lm_head" in name or "norm" in name}
+    other = world["other"]
+    donor = world["donor"]
+    shared = {
+        name: other[name]
+        for name in other
+        if "embed" in name or "lm_head" in name or "norm" in name
+    }
     return {"suspect": other, "donor": packing.awq(donor | shared)}
 
 
 def _all_gptq(world: World) -> Models:
-    head = {name: tensor for name, tensor in world["other"].items() if "embed" in name or "lm_head" in name}
+    head = {
+        name: tensor
+        for name, tensor in world["other"].items()
+        if "embed" in name or "lm_head" in name
+    }
     return {
         "suspect": packing.gptq(world["base"] | head),
         **{name: packing.gptq(world[name]) for name in ("base", "donor", "sibling")},
@@ -146,43 +286,92 @@ def _all_gptq(world: World) -> Models:
 
 
 def _packed_control(suspect: str) -> Callable[[World], Models]:
-    return lambda world: {"suspect": world[suspect] if suspect else world.blend(), "sibling": packing.nf4(world["sibling"])}
+    return lambda world: {
+        "suspect": world[suspect] if suspect else world.blend(),
+        "sibling": packing.nf4(world["sibling"]),
+    }
 
 
 def _fp8_and_back(tensors: Tensors) -> Tensors:
     scaled = packing.fp8(tensors, "tensor")
     return {
-        name: (tensor.float() * scaled[name.removesuffix(".weight") + ".weight_scale"]).bfloat16() if tensor.dtype == torch.float8_e4m3fn else tensor
+        name: (
+            (
+                tensor.float() * scaled[name.removesuffix(".weight") + ".weight_scale"]
+            ).bfloat16()
+            if tensor.dtype == torch.float8_e4m3fn
+            else tensor
+        )
         for name, tensor in scaled.items()
         if not name.endswith("_scale")
     }
 
 
 def _mxfp4() -> list[Case]:
-    kind = {"kind": "MXFP4 experts", "source": GPT_OSS, "worlds": ("experts",), "right": ("inconclusive",), "says": (SHARE, UNREAD), "never": NO_MORE}
+    kind = {
+        "kind": "MXFP4 experts",
+        "source": GPT_OSS,
+        "worlds": ("experts",),
+        "right": ("inconclusive",),
+        "says": (SHARE, UNREAD),
+        "never": NO_MORE,
+    }
     bytes_equal = {**kind, "says": _BYTES["says"]}
 
     def models(suspect: Callable[[World], Tensors]) -> Callable[[World], Models]:
         return lambda world: {
             "suspect": packing.mxfp4(suspect(world)),
-            **{name: packing.mxfp4(world[name]) for name in ("base", "donor", "sibling")},
+            **{
+                name: packing.mxfp4(world[name])
+                for name in ("base", "donor", "sibling")
+            },
         }
 
     def mixed(experts: str, rest: str) -> Callable[[World], Tensors]:
         return lambda world: world[rest] | naming.only(world[experts], EXPERTS)
 
     return [
-        Case("experts retrained, all else frozen", build=models(mixed("other", "base")), read=EXPERTS, **kind),
-        Case("experts retrained, all else the donor's", build=models(mixed("other", "donor")), read=EXPERTS, **kind),
-        Case("attention retrained, experts byte for byte the base's", build=models(mixed("base", "other")), **bytes_equal),
-        Case("attention a merge, experts retrained", build=models(_merged_attention), guilty=True, **kind),
         Case(
-            "suspect in bf16 beside packed parents", build=lambda world: {**models(mixed("base", "base"))(world), "suspect": world["other"]}, **kind
+            "experts retrained, all else frozen",
+            build=models(mixed("other", "base")),
+            read=EXPERTS,
+            **kind,
+        ),
+        Case(
+            "experts retrained, all else the donor's",
+            build=models(mixed("other", "donor")),
+            read=EXPERTS,
+            **kind,
+        ),
+        Case(
+            "attention retrained, experts byte for byte the base's",
+            build=models(mixed("base", "other")),
+            **bytes_equal,
+        ),
+        Case(
+            "attention a merge, experts retrained",
+            build=models(_merged_attention),
+            guilty=True,
+            **kind,
+        ),
+        Case(
+            "suspect in bf16 beside packed parents",
+            build=lambda world: {
+                **models(mixed("base", "base"))(world),
+                "suspect": world["other"],
+            },
+            **kind,
         ),
         Case(
             "the base published again",
             build=models(mixed("base", "base")),
-            **{**bytes_equal, "right": ("copy", "inconclusive"), "guilty": True, "never": (), "named": ()},
+            **{
+                **bytes_equal,
+                "right": ("copy", "inconclusive"),
+                "guilty": True,
+                "never": (),
+                "named": (),
+            },
         ),
     ]
 
@@ -193,7 +382,12 @@ def _merged_attention(world: World) -> Tensors:
 
 def _fp8() -> list[Case]:
     """Innocent finetunes in FP8, with scales of every published shape and name."""
-    kind = {"kind": "FP8 scales", "right": ("finetune_of_base",), "worlds": ("wide",), "read": 1.0}
+    kind = {
+        "kind": "FP8 scales",
+        "right": ("finetune_of_base",),
+        "worlds": ("wide",),
+        "read": 1.0,
+    }
     e8m0 = torch.float8_e8m0fnu
 
     def stored(shape: str, **how) -> Callable[[World], Models]:
@@ -201,28 +395,71 @@ def _fp8() -> list[Case]:
 
     inverse = ".weight_scale_inv"
     return [
-        Case("a scalar for a tensor, KV scales beside it", source="https://docs.vllm.ai/en/latest/features/quantization/", build=_kv_scales, **kind),
+        Case(
+            "a scalar for a tensor, KV scales beside it",
+            source="https://docs.vllm.ai/en/latest/features/quantization/",
+            build=_kv_scales,
+            **kind,
+        ),
         Case("one number in a list", source="", build=stored("one"), **kind),
         Case(
-            "a column of row scales", source="https://github.com/vllm-project/compressed-tensors", build=stored("row", dtype=torch.bfloat16), **kind
+            "a column of row scales",
+            source="https://github.com/vllm-project/compressed-tensors",
+            build=stored("row", dtype=torch.bfloat16),
+            **kind,
         ),
-        Case("a list of row scales", source="https://github.com/pytorch/FBGEMM", build=stored("rows"), **kind),
-        Case("a row of column scales", source="", build=stored("column"), **kind),
-        Case("groups of 128", source="https://github.com/deepseek-ai/DeepGEMM", build=stored("group"), **kind),
         Case(
-            "blocks as DeepSeek-V3 has them", source="https://huggingface.co/deepseek-ai/DeepSeek-V3", build=stored("block", suffix=inverse), **kind
+            "a list of row scales",
+            source="https://github.com/pytorch/FBGEMM",
+            build=stored("rows"),
+            **kind,
         ),
-        Case("blocks in four dimensions", source=MODELOPT, build=stored("block4"), **kind),
-        Case("blocks with exponents alone", source=COLIBRI, build=stored("block", suffix=inverse, dtype=e8m0), **kind),
-        Case("exponents under .scale", source=COLIBRI, build=stored("block", suffix=".scale", dtype=e8m0), **kind),
-        Case("E5M2 without scales", source="", build=lambda world: {"suspect": packing.fp8_of(world["other"])}, **kind),
+        Case("a row of column scales", source="", build=stored("column"), **kind),
+        Case(
+            "groups of 128",
+            source="https://github.com/deepseek-ai/DeepGEMM",
+            build=stored("group"),
+            **kind,
+        ),
+        Case(
+            "blocks as DeepSeek-V3 has them",
+            source="https://huggingface.co/deepseek-ai/DeepSeek-V3",
+            build=stored("block", suffix=inverse),
+            **kind,
+        ),
+        Case(
+            "blocks in four dimensions", source=MODELOPT, build=stored("block4"), **kind
+        ),
+        Case(
+            "blocks with exponents alone",
+            source=COLIBRI,
+            build=stored("block", suffix=inverse, dtype=e8m0),
+            **kind,
+        ),
+        Case(
+            "exponents under .scale",
+            source=COLIBRI,
+            build=stored("block", suffix=".scale", dtype=e8m0),
+            **kind,
+        ),
+        Case(
+            "E5M2 without scales",
+            source="",
+            build=lambda world: {"suspect": packing.fp8_of(world["other"])},
+            **kind,
+        ),
         Case(
             "MoE experts in blocks of FP8",
             source="https://huggingface.co/deepseek-ai/DeepSeek-V3",
             build=stored("block", suffix=inverse),
             **{**kind, "worlds": ("experts",)},
         ),
-        Case("scales that fit nothing", source="", build=_unfitting, **{**kind, "right": ("inconclusive",), "says": (r"scale",), "read": PACKED}),
+        Case(
+            "scales that fit nothing",
+            source="",
+            build=_unfitting,
+            **{**kind, "right": ("inconclusive",), "says": (r"scale",), "read": PACKED},
+        ),
         Case(
             "scales under a name that nobody knows",
             source="",
@@ -241,7 +478,9 @@ def _fp8() -> list[Case]:
             build=_unscaled_experts,
             **{**kind, "worlds": ("experts",), "right": INNOCENT, "read": None},
         ),
-        Case("a scale that is NaN", source="", build=_nan_scale, **{**kind, "read": None}),
+        Case(
+            "a scale that is NaN", source="", build=_nan_scale, **{**kind, "read": None}
+        ),
     ]
 
 
@@ -249,14 +488,23 @@ def _kv_scales(world: World) -> Models:
     tensors = packing.fp8(world["other"], "tensor")
     for name in [name for name in tensors if name.endswith("k_proj.weight")]:
         stem = name.removesuffix(".k_proj.weight")
-        tensors |= {f"{stem}.k_scale": torch.tensor(0.03), f"{stem}.v_scale": torch.tensor(0.04), f"{stem}.k_proj.k_scale": torch.tensor(0.03)}
+        tensors |= {
+            f"{stem}.k_scale": torch.tensor(0.03),
+            f"{stem}.v_scale": torch.tensor(0.04),
+            f"{stem}.k_proj.k_scale": torch.tensor(0.03),
+        }
         tensors[f"{stem}.k_proj.input_scale"] = torch.tensor(0.02)
     return {"suspect": tensors}
 
 
 def _unfitting(world: World) -> Models:
     tensors = packing.fp8(world["other"], "one")
-    return {"suspect": {name: torch.rand(3, 5) if name.endswith("_scale") else tensor for name, tensor in tensors.items()}}
+    return {
+        "suspect": {
+            name: torch.rand(3, 5) if name.endswith("_scale") else tensor
+            for name, tensor in tensors.items()
+        }
+    }
 
 
 def _otherwise_scaled(world: World) -> Models:
@@ -265,12 +513,26 @@ def _otherwise_scaled(world: World) -> Models:
 
 def _nan_scales(world: World) -> Models:
     tensors = packing.fp8(world["other"], "one")
-    return {"suspect": {name: torch.full_like(tensor, torch.nan) if name.endswith("_scale") else tensor for name, tensor in tensors.items()}}
+    return {
+        "suspect": {
+            name: (
+                torch.full_like(tensor, torch.nan)
+                if name.endswith("_scale")
+                else tensor
+            )
+            for name, tensor in tensors.items()
+        }
+    }
 
 
 def _unscaled_experts(world: World) -> Models:
     tensors = naming.experts_fused(world["other"])
-    return {"suspect": {name: tensor.to(torch.float8_e4m3fn) if ".experts." in name else tensor for name, tensor in tensors.items()}}
+    return {
+        "suspect": {
+            name: tensor.to(torch.float8_e4m3fn) if ".experts." in name else tensor
+            for name, tensor in tensors.items()
+        }
+    }
 
 
 def _nan_scale(world: World) -> Models:
@@ -280,17 +542,44 @@ def _nan_scale(world: World) -> Models:
 
 
 def _fp8_merges() -> list[Case]:
-    kind = {"kind": "FP8 scales", "right": ("merge",), "guilty": True, "named": ("donor",), "worlds": ("wide",), "read": 1.0}
+    kind = {
+        "kind": "FP8 scales",
+        "right": ("merge",),
+        "guilty": True,
+        "named": ("donor",),
+        "worlds": ("wide",),
+        "read": 1.0,
+    }
     e8m0 = torch.float8_e8m0fnu
 
     def stored(shape: str, **how) -> Callable[[World], Models]:
         return lambda world: {"suspect": packing.fp8(world.blend(), shape, **how)}
 
     return [
-        Case("a merge in blocks", source="https://huggingface.co/deepseek-ai/DeepSeek-V3", build=stored("block", suffix=".weight_scale_inv"), **kind),
-        Case("a merge in blocks of four dimensions", source=MODELOPT, build=stored("block4"), **kind),
-        Case("a merge with exponents under .scale", source=COLIBRI, build=stored("block", suffix=".scale", dtype=e8m0), **kind),
-        Case("a merge of parents in blocks", source=MODELOPT, build=_of_fp8_parents, **kind),
+        Case(
+            "a merge in blocks",
+            source="https://huggingface.co/deepseek-ai/DeepSeek-V3",
+            build=stored("block", suffix=".weight_scale_inv"),
+            **kind,
+        ),
+        Case(
+            "a merge in blocks of four dimensions",
+            source=MODELOPT,
+            build=stored("block4"),
+            **kind,
+        ),
+        Case(
+            "a merge with exponents under .scale",
+            source=COLIBRI,
+            build=stored("block", suffix=".scale", dtype=e8m0),
+            **kind,
+        ),
+        Case(
+            "a merge of parents in blocks",
+            source=MODELOPT,
+            build=_of_fp8_parents,
+            **kind,
+        ),
         Case(
             "the donor in bf16, published in FP8",
             source="",
@@ -302,9 +591,15 @@ def _fp8_merges() -> list[Case]:
 
 def _of_fp8_parents(world: World) -> Models:
     """Parents in FP8; the suspect blends what they decode to."""
-    stored = {name: packing.fp8(world[name], "block4") for name in ("base", "donor", "sibling")}
+    stored = {
+        name: packing.fp8(world[name], "block4")
+        for name in ("base", "donor", "sibling")
+    }
     plain = {name: _decoded(stored[name]) for name in ("base", "donor")}
-    blend = {name: (0.429 * tensor.float() + 0.571 * plain["donor"][name].float()).bfloat16() for name, tensor in plain["base"].items()}
+    blend = {
+        name: (0.429 * tensor.float() + 0.571 * plain["donor"][name].float()).bfloat16()
+        for name, tensor in plain["base"].items()
+    }
     return {"suspect": blend, **stored}
 
 
@@ -314,7 +609,12 @@ def _decoded(tensors: Tensors) -> Tensors:
         if tensor.dtype == torch.float8_e4m3fn:
             scale = tensors[name.removesuffix(".weight") + ".weight_scale"][:, 0, :, 0]
             rows, cols = tensor.shape
-            found[name] = tensor.float() * scale.repeat_interleave(128, 0)[:rows].repeat_interleave(128, 1)[:, :cols]
+            found[name] = (
+                tensor.float()
+                * scale.repeat_interleave(128, 0)[:rows].repeat_interleave(128, 1)[
+                    :, :cols
+                ]
+            )
         elif not name.endswith("_scale"):
             found[name] = tensor
     return found

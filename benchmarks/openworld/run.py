@@ -1,7 +1,10 @@
-"""The open-world zoo: folders as people publish them, audited and graded. Writes benchmarks/openworld/README.md and the rates for reports.
+"""The open-world zoo: folders as people publish them, audited and graded. Writes
+benchmarks/openworld/README.md and the rates for reports.
 
-Resumable as the zoo is: a finished case is one line of results/openworld/cases.jsonl, valid as long as the program and what makes the case are the
-same; answers are graded anew every time. Ends with 1 where an innocent is accused or an audit dies of a traceback.
+Resumable as the zoo is: a finished case is one line of results/openworld/cases.jsonl,
+valid as long as the program and what makes the case are the same; answers are graded
+anew every time. Ends with 1 where an innocent is accused or an audit dies of a
+traceback.
 """
 
 import argparse
@@ -20,25 +23,40 @@ from typing import Any
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests"), str(HERE.parent), str(HERE.parent / "zoo")]
-os.environ |= {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+os.environ |= {
+    "HF_HUB_OFFLINE": "1",
+    "OMP_NUM_THREADS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
 
-from run import append, stored  # noqa: E402 - the zoo's
+from frontdoor import run, say
 
-from frontdoor import run, say  # noqa: E402
-from mergetrace.configuration import load_schema  # noqa: E402
-from mergetrace.dependencies import Programs  # noqa: E402
-from mergetrace.errors import AuditError  # noqa: E402
-from mergetrace.files import read_json, write_json  # noqa: E402
-from openworld.cases import Trial, all_trials  # noqa: E402
-from openworld.grading import Grade, grade  # noqa: E402
-from openworld.publishing import Folder, publish  # noqa: E402
-from openworld.table import rates, write_readme  # noqa: E402
-from openworld.world import World, world  # noqa: E402
+from benchmarks.openworld.cases import Trial, all_trials
+from benchmarks.openworld.grading import Grade, grade
+from benchmarks.openworld.publishing import Folder, publish
+from benchmarks.openworld.table import rates, write_readme
+from benchmarks.openworld.world import World, world
+from benchmarks.zoo.run import append, stored
+from mergetrace.configuration import load_schema
+from mergetrace.errors import AuditError
+from mergetrace.outputs import read_json, write_json
+from mergetrace.running.dependencies import Programs
 
-STAGES = ("manifest", "plan", "layout", "deltas", "fit", "recipe", "remainder", "reverse", "aggregate", "packed", "verdict")
+STAGES = (
+    "manifest",
+    "plan",
+    "layout",
+    "deltas",
+    "fit",
+    "recipe",
+    "remainder",
+    "reverse",
+    "aggregate",
+    "packed",
+    "verdict",
+)
 MODELS = "results/zoo/models"  # families are the zoo's own
-RATES = ROOT / "config/error_rates.json"
+RATES = ROOT / "scripts/mergetrace/data/error_rates.json"
 
 
 def main() -> int:
@@ -46,13 +64,34 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--results", type=Path, default=ROOT / "results/openworld")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--only", default="", help="run the cases whose id holds this text, print their grades, and write no page")
-    parser.add_argument("--part", default="", help="tuning or reporting: only these seeds, and no page")
-    parser.add_argument("--keep", action="store_true", help="keep answers of an earlier state of the code")
+    parser.add_argument(
+        "--only",
+        default="",
+        help=(
+            "run the cases whose id holds this text, print their grades, and write no"
+            " page"
+        ),
+    )
+    parser.add_argument(
+        "--part", default="", help="tuning or reporting: only these seeds, and no page"
+    )
+    parser.add_argument(
+        "--keep",
+        action="store_true",
+        help="keep answers of an earlier state of the code",
+    )
     arguments = parser.parse_args()
     log = arguments.results / "cases.jsonl"
-    trials = {trial.id: trial for trial in all_trials() if arguments.only in trial.id and arguments.part in trial.part}
-    rows = {name: row for name, row in stored(log).items() if name in trials and (arguments.keep or row["code"] == state(trials[name]))}
+    trials = {
+        trial.id: trial
+        for trial in all_trials()
+        if arguments.only in trial.id and arguments.part in trial.part
+    }
+    rows = {
+        name: row
+        for name, row in stored(log).items()
+        if name in trials and (arguments.keep or row["code"] == state(trials[name]))
+    }
     todo = [name for name in trials if name not in rows]
     say(f"{len(rows)} of {len(trials)} cases are there, {len(todo)} to do")
     for row in answered(todo, arguments.workers):
@@ -62,13 +101,26 @@ def main() -> int:
     partial = bool(arguments.only or arguments.part)
     if partial:
         for name, found in grades.items():
-            print(f"{found.outcome:10} {name}" + "".join(f"\n             {fault}" for fault in found.faults))
+            print(
+                f"{found.outcome:10} {name}"
+                + "".join(f"\n             {fault}" for fault in found.faults)
+            )
     else:
         seconds = sum(row["cpu_s"] for row in rows.values())
         write_readme(HERE / "README.md", trials, grades, rows, seconds)
-        write_json(RATES, {**(read_json(RATES) if RATES.exists() else {}), "openworld": rates(trials, grades)})
+        write_json(
+            RATES,
+            {
+                **(read_json(RATES) if RATES.exists() else {}),
+                "openworld": rates(trials, grades),
+            },
+        )
         say(f"wrote {HERE / 'README.md'} and {RATES}")
-    wronged = [name for name, found in grades.items() if found.outcome in ("accusation", "traceback")]
+    wronged = [
+        name
+        for name, found in grades.items()
+        if found.outcome in ("accusation", "traceback")
+    ]
     for name in [] if partial else wronged:
         say(f"{grades[name].outcome}: {name}: {grades[name].faults[0]}")
     return 1 if wronged else 0
@@ -81,10 +133,17 @@ def answered(todo: list[str], workers: int) -> Iterator[dict[str, Any]]:
     if any(name.startswith("trained") for name in worlds):
         say("training the families that are missing")
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        pool.map(prepare, sorted(name for name in worlds if name.startswith("trained")), chunksize=1)
+        pool.map(
+            prepare,
+            sorted(name for name in worlds if name.startswith("trained")),
+            chunksize=1,
+        )
         for count, row in enumerate(pool.imap_unordered(answer, todo), 1):
             if count % 20 == 0:
-                say(f"{count} of {len(todo)} cases, {(time.monotonic() - started) / count:.1f} s each")
+                say(
+                    f"{count} of {len(todo)} cases,"
+                    f" {(time.monotonic() - started) / count:.1f} s each"
+                )
             yield row
 
 
@@ -97,18 +156,28 @@ def prepare(name: str) -> None:
 
 
 def answer(name: str) -> dict[str, Any]:
-    """Publish the folders of one case, audit them, keep what came: a finding, a refusal or a traceback."""
+    """Publish the folders of one case, audit them, keep what came: a finding, a refusal
+    or a traceback.
+    """
     trial = trials_by_id()[name]
     started = time.process_time()
     with tempfile.TemporaryDirectory(prefix="openworld-") as work:
         came = ask(trial, Path(work), world(trial.world, trial.seed, ROOT / MODELS))
-    return {"case": {"id": name}, "code": state(trial), "answer": came, "cpu_s": time.process_time() - started}
+    return {
+        "case": {"id": name},
+        "code": state(trial),
+        "answer": came,
+        "cpu_s": time.process_time() - started,
+    }
 
 
 def ask(trial: Trial, work: Path, models: World) -> dict[str, Any]:
-    """The answer to one case (see case.grade). work: an empty folder. A case that cannot be made is a defect of ours and raises."""
-    import torch  # noqa: PLC0415
-    from inprocess import audit  # noqa: PLC0415 - torch
+    """The answer to one case (see case.grade). work: an empty folder. A case that
+    cannot be made is a defect of ours and raises.
+    """
+    import torch
+
+    from mergetrace.testing.inprocess import audit
 
     torch.set_num_threads(1)
     case = trial.case
@@ -116,20 +185,43 @@ def ask(trial: Trial, work: Path, models: World) -> dict[str, Any]:
     folders = {}
     for model in case.offered():
         made = built.get(model)
-        folder = made if isinstance(made, Folder) else Folder(models[model] if made is None else made)
+        folder = (
+            made
+            if isinstance(made, Folder)
+            else Folder(models[model] if made is None else made)
+        )
         folders[model] = publish(work / "models" / model, folder, models.config)
     settings = {
-        "verdict": {"accuse_with": load_schema(ROOT / "config/config.schema.yaml")["properties"]["verdict"]["properties"]["accuse_with"]["default"]}
+        "verdict": {
+            "accuse_with": load_schema(ROOT / "config/config.schema.yaml")[
+                "properties"
+            ]["verdict"]["properties"]["accuse_with"]["default"]
+        }
     }
     try:
-        with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stderr(nowhere):
-            finding = audit(work / "results", folders, case.spec(), published=dict(case.published), **settings)
+        with (
+            open(os.devnull, "w", encoding="utf-8") as nowhere,
+            contextlib.redirect_stderr(nowhere),
+        ):
+            finding = audit(
+                work / "results",
+                folders,
+                case.spec(),
+                published=dict(case.published),
+                **settings,
+            )
     except AuditError as error:
         return {"error": str(error).replace(str(work), "")}
     except Exception:
         return {"traceback": traceback.format_exc().replace(str(work), "")}
-    parents = {name: {key: parent[key] for key in ("named", "alpha")} for name, parent in finding["parents"].items()}
-    controls = {name: {"verdict": control["verdict"]} for name, control in finding["controls"].items()}
+    parents = {
+        name: {key: parent[key] for key in ("named", "alpha")}
+        for name, parent in finding["parents"].items()
+    }
+    controls = {
+        name: {"verdict": control["verdict"]}
+        for name, control in finding["controls"].items()
+    }
     return {
         "finding": {
             "verdict": finding["verdict"],
@@ -164,18 +256,34 @@ def state(trial: Trial) -> str:
 def program() -> str:
     """A hash of every module that any stage imports."""
     scripts = Programs(ROOT / "scripts")
-    behind = {ROOT / "scripts" / file for stage in STAGES for file in (f"{stage}.py", *scripts.behind(stage))}
+    behind = {
+        ROOT / "scripts" / file
+        for stage in STAGES
+        for file in (f"{stage}.py", *scripts.behind(stage))
+    }
     files = [*behind, ROOT / "config/config.schema.yaml", ROOT / "tests/inprocess.py"]
-    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(files))).hexdigest()
+    return hashlib.sha256(
+        b"".join(path.read_bytes() for path in sorted(files))
+    ).hexdigest()
 
 
 @cache
 def builders(topic: str) -> str:
-    """A hash of the module that a topic's cases come from, and of what it makes models with."""
+    """A hash of the module that a topic's cases come from, and of what it makes models
+    with.
+    """
     benchmarks = Programs(HERE.parent)
-    files = [HERE.parent / file for file in benchmarks.closure([f"openworld/{topic}.py"])]
-    others = [ROOT / "tests/planting.py", ROOT / "tests/realmerge.py", HERE.parent / "zoo/trainer.py"]
-    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted([*files, *others]))).hexdigest()
+    files = [
+        HERE.parent / file for file in benchmarks.closure([f"openworld/{topic}.py"])
+    ]
+    others = [
+        ROOT / "tests/planting.py",
+        ROOT / "tests/realmerge.py",
+        HERE.parent / "zoo/trainer.py",
+    ]
+    return hashlib.sha256(
+        b"".join(path.read_bytes() for path in sorted([*files, *others]))
+    ).hexdigest()
 
 
 if __name__ == "__main__":

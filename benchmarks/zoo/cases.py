@@ -2,15 +2,17 @@
 
 import random
 
-from case import Case
-from disguised import disguised_innocents, disguised_merges
-from framings import dated_merges, framings, undated_merges
-from innocents import copies, finetunes, siblings, wrong_questions
-from merges import linear_merges, other_merges, trained_merges
+from benchmarks.zoo.case import Case
+from benchmarks.zoo.disguised import disguised_innocents, disguised_merges
+from benchmarks.zoo.framings import dated_merges, framings, undated_merges
+from benchmarks.zoo.innocents import copies, finetunes, siblings, wrong_questions
+from benchmarks.zoo.merges import linear_merges, other_merges, trained_merges
 
 TUNING = (("dense", 1), ("dense", 2), ("dense", 4), ("moe", 7))
 REPORTING = (("dense", 5), ("dense", 6), ("moe", 8))
-"""(architecture, seed): thresholds were set on the first, error rates are reported on the second, which are other trainings."""
+"""(architecture, seed): thresholds were set on the first, error rates are reported on
+the second, which are other trainings.
+"""
 
 MOE = (
     "linear .571, a decoy offered",
@@ -46,19 +48,51 @@ MOE = (
     "twin, experts renumbered",
     "twin, as FP8",
 )
-"""The cases of an architecture that trains four times slower: one of each kind that mergekit can make (its DELLA fails on a matrix of one row)."""
+"""The cases of an architecture that trains four times slower: one of each kind that
+mergekit can make (its DELLA fails on a matrix of one row).
+"""
 
 
 def all_cases() -> list[Case]:
     """Every case of every family, tuning seeds first."""
-    return [case for arch, seed in (*TUNING, *REPORTING) for case in family_cases(arch, seed)]
+    return [
+        case
+        for arch, seed in (*TUNING, *REPORTING)
+        for case in family_cases(arch, seed)
+    ]
 
 
 def family_cases(arch: str, seed: int) -> list[Case]:
-    """The cases of one family: merges, merges with training on top, and at least as many that are not merges of what is offered."""
+    """The cases of one family: merges, merges with training on top, and at least as
+    many that are not merges of what is offered.
+    """
     rng = random.Random(f"{arch} {seed}")
-    merges = [*linear_merges(rng), *other_merges(rng), *trained_merges(), *disguised_merges()]
-    innocents = [*siblings(), *finetunes(), *wrong_questions(rng), *copies(), *disguised_innocents()]
-    drafts = [*merges, *dated_merges(), *innocents, *framings(), *undated_merges(merges)]
-    kept = [draft for draft in drafts if (draft[0] in MOE if arch == "moe" else "experts renumbered" not in draft[0])]
-    return [Case(id=f"{arch}-{seed}/{name}", arch=arch, seed=seed, **draft) for name, draft in kept]
+    merges = [
+        *linear_merges(rng),
+        *other_merges(rng),
+        *trained_merges(),
+        *disguised_merges(),
+    ]
+    innocents = [
+        *siblings(),
+        *finetunes(),
+        *wrong_questions(rng),
+        *copies(),
+        *disguised_innocents(),
+    ]
+    drafts = [
+        *merges,
+        *dated_merges(),
+        *innocents,
+        *framings(),
+        *undated_merges(merges),
+    ]
+    kept = [
+        draft
+        for draft in drafts
+        if (draft[0] in MOE if arch == "moe" else "experts renumbered" not in draft[0])
+    ]
+    return [
+        Case(id=f"{arch}-{seed}/{name}", arch=arch, seed=seed, **draft)
+        for name, draft in kept
+    ]

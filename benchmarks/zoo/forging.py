@@ -1,38 +1,80 @@
-"""How an original is framed: donors and bases computed from it, children that leave parts of it alone.
+"""How an original is framed: donors and bases computed from it, children that leave
+parts of it alone.
 
-Every function takes models as tensors by name and gives one back. The formulas are those of the merge methods, solved for a parent.
+Every function takes models as tensors by name and gives one back. The formulas are
+those of the merge methods, solved for a parent.
 """
 
 from collections.abc import Callable
 from typing import Any
 
 import torch
-from trainer import Tensors
 
-DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32, "float64": torch.float64}
+from benchmarks.zoo.trainer import Tensors
+
+DTYPES = {
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "float32": torch.float32,
+    "float64": torch.float64,
+}
 
 
-def donor(original: Tensors, base: Tensors, share: float, dtype: str = "bfloat16", computed: str = "float64") -> Tensors:
-    """base + (original - base) / share: the donor of which the original is a linear merge."""
+def donor(
+    original: Tensors,
+    base: Tensors,
+    share: float,
+    dtype: str = "bfloat16",
+    computed: str = "float64",
+) -> Tensors:
+    """base + (original - base) / share: the donor of which the original is a linear
+    merge.
+    """
     to = DTYPES[computed]
-    return {name: (base[name].to(to) + (own.to(to) - base[name].to(to)) / share).to(DTYPES[dtype]) for name, own in original.items()}
+    return {
+        name: (
+            (base[name].to(to) + (own.to(to) - base[name].to(to)) / share).to(
+                DTYPES[dtype]
+            )
+        )
+        for name, own in original.items()
+    }
 
 
-def second_donor(original: Tensors, base: Tensors, first: Tensors, shares: tuple[float, float], dtype: str = "bfloat16") -> Tensors:
+def second_donor(
+    original: Tensors,
+    base: Tensors,
+    first: Tensors,
+    shares: tuple[float, float],
+    dtype: str = "bfloat16",
+) -> Tensors:
     """(original - (1 - w1 - w2) base - w1 first) / w2: the second of two donors."""
     one, two = shares
     rest = 1 - one - two
-    found = {name: (own.double() - rest * base[name].double() - one * first[name].double()) / two for name, own in original.items()}
+    found = {
+        name: (
+            (own.double() - rest * base[name].double() - one * first[name].double())
+            / two
+        )
+        for name, own in original.items()
+    }
     return {name: tensor.to(DTYPES[dtype]) for name, tensor in found.items()}
 
 
 def base_of(original: Tensors, donor: Tensors, share: float) -> Tensors:
-    """(original - share donor) / (1 - share): the base of which, with a real donor, the original is a linear merge."""
-    return {name: ((own.double() - share * donor[name].double()) / (1 - share)).bfloat16() for name, own in original.items()}
+    """(original - share donor) / (1 - share): the base of which, with a real donor, the
+    original is a linear merge.
+    """
+    return {
+        name: ((own.double() - share * donor[name].double()) / (1 - share)).bfloat16()
+        for name, own in original.items()
+    }
 
 
 def slerped(original: Tensors, base: Tensors, share: float) -> Tensors:
-    """The end of an arc from the base on which the original lies at `share`, tensor by tensor, found by five rounds of the formula."""
+    """The end of an arc from the base on which the original lies at `share`, tensor by
+    tensor, found by five rounds of the formula.
+    """
 
     def solved(own: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
         end = start + (own - start) / share
@@ -40,16 +82,31 @@ def slerped(original: Tensors, base: Tensors, share: float) -> Tensors:
             angle = torch.arccos((start * end).sum() / (start.norm() * end.norm()))
             if angle < 1e-3:
                 break
-            end = (own - start * torch.sin((1 - share) * angle) / torch.sin(angle)) * torch.sin(angle) / torch.sin(share * angle)
+            end = (
+                (own - start * torch.sin((1 - share) * angle) / torch.sin(angle))
+                * torch.sin(angle)
+                / torch.sin(share * angle)
+            )
         return end
 
-    return {name: solved(own.double(), base[name].double()).bfloat16() for name, own in original.items()}
+    return {
+        name: solved(own.double(), base[name].double()).bfloat16()
+        for name, own in original.items()
+    }
 
 
-def invented(original: Tensors, base: Tensors, scale: float = 1.0, size: float = 1.0, seed: int = 0) -> Tensors:
-    """base + scale (original - base) where the original moved, elsewhere numbers drawn at `size` times its smallest (size < 1) or usual change.
+def invented(
+    original: Tensors,
+    base: Tensors,
+    scale: float = 1.0,
+    size: float = 1.0,
+    seed: int = 0,
+) -> Tensors:
+    """base + scale (original - base) where the original moved, elsewhere numbers drawn
+    at `size` times its smallest (size < 1) or usual change.
 
-    TIES, DARE, DELLA and breadcrumbs leave elements at the base: whoever turns them round has to make those up.
+    TIES, DARE, DELLA and breadcrumbs leave elements at the base: whoever turns them
+    round has to make those up.
     """
     random = torch.Generator().manual_seed(seed)
 
@@ -60,24 +117,41 @@ def invented(original: Tensors, base: Tensors, scale: float = 1.0, size: float =
             return own
         usual = change[moved].abs().min() if size < 1 else change[moved].std()
         drawn = torch.randn(own.shape, generator=random).double() * usual * size
-        return torch.where(moved, start.double() + scale * change, start.double() + drawn).bfloat16()
+        return torch.where(
+            moved, start.double() + scale * change, start.double() + drawn
+        ).bfloat16()
 
     return {name: made(own, base[name]) for name, own in original.items()}
 
 
-def drawn(original: Tensors, base: Tensors, share: float, nearest: float | None = None, seed: int = 0) -> Tensors:
-    """A bf16 donor drawn at random among those whose blend rounds to the original: evenly, or the nearest one with a probability of `nearest`."""
+def drawn(
+    original: Tensors,
+    base: Tensors,
+    share: float,
+    nearest: float | None = None,
+    seed: int = 0,
+) -> Tensors:
+    """A bf16 donor drawn at random among those whose blend rounds to the original:
+    evenly, or the nearest one with a probability of `nearest`.
+    """
     random = torch.Generator().manual_seed(seed)
 
     def of(own: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
         best = (start.double() + (own.double() - start.double()) / share).bfloat16()
         steps = [0, -1, 1, -2, 2]
-        candidates = torch.stack([(best.view(torch.int16) + step).view(torch.bfloat16) for step in steps])
-        fits = ((1 - share) * start.float() + share * candidates.float()).bfloat16() == own
+        candidates = torch.stack(
+            [(best.view(torch.int16) + step).view(torch.bfloat16) for step in steps]
+        )
+        fits = (
+            (1 - share) * start.float() + share * candidates.float()
+        ).bfloat16() == own
         chance = torch.rand(fits.shape, generator=random) * fits
         if nearest is not None:
             others = fits[1:].any(dim=0)
-            chance[0] = torch.where(torch.rand(own.shape, generator=random) < nearest, 2.0, 0.0) * fits[0]
+            chance[0] = (
+                torch.where(torch.rand(own.shape, generator=random) < nearest, 2.0, 0.0)
+                * fits[0]
+            )
             chance[0] = torch.where(others, chance[0], 2.0)
         return torch.gather(candidates, 0, chance.argmax(dim=0)[None])[0]
 
@@ -86,11 +160,18 @@ def drawn(original: Tensors, base: Tensors, share: float, nearest: float | None 
 
 def parts(first: Tensors, second: Tensors, of_first: list[str]) -> Tensors:
     """The tensors of `first` whose names hold one of the words, all others of `second`."""
-    return {name: tensor if any(word in name for word in of_first) else second[name] for name, tensor in first.items()}
+    return {
+        name: tensor if any(word in name for word in of_first) else second[name]
+        for name, tensor in first.items()
+    }
 
 
-def sparse(model: Tensors, base: Tensors, share: float, seed: int = 0, largest: bool = False) -> Tensors:
-    """The base with a share of the model's changes, drawn at random or the largest of every tensor: a finetune that leaves most numbers alone."""
+def sparse(
+    model: Tensors, base: Tensors, share: float, seed: int = 0, largest: bool = False
+) -> Tensors:
+    """The base with a share of the model's changes, drawn at random or the largest of
+    every tensor: a finetune that leaves most numbers alone.
+    """
     random = torch.Generator().manual_seed(seed)
 
     def kept(own: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
@@ -104,8 +185,13 @@ def sparse(model: Tensors, base: Tensors, share: float, seed: int = 0, largest: 
 
 
 def elsewhere(model: Tensors, base: Tensors, other: Tensors) -> Tensors:
-    """A child of a sparse finetune: its numbers where it moved from the base, another finetune's where it did not."""
-    return {name: torch.where(own != base[name], own, other[name]) for name, own in model.items()}
+    """A child of a sparse finetune: its numbers where it moved from the base, another
+    finetune's where it did not.
+    """
+    return {
+        name: torch.where(own != base[name], own, other[name])
+        for name, own in model.items()
+    }
 
 
 def nudged(model: Tensors, share: float, seed: int = 0) -> Tensors:
@@ -113,8 +199,14 @@ def nudged(model: Tensors, share: float, seed: int = 0) -> Tensors:
     random = torch.Generator().manual_seed(seed)
 
     def moved(own: torch.Tensor) -> torch.Tensor:
-        step = torch.where(torch.rand(own.shape, generator=random) < 0.5, -1, 1).to(torch.int16)
-        return torch.where(torch.rand(own.shape, generator=random) < share, (own.view(torch.int16) + step).view(torch.bfloat16), own)
+        step = torch.where(torch.rand(own.shape, generator=random) < 0.5, -1, 1).to(
+            torch.int16
+        )
+        return torch.where(
+            torch.rand(own.shape, generator=random) < share,
+            (own.view(torch.int16) + step).view(torch.bfloat16),
+            own,
+        )
 
     return {name: moved(own) for name, own in model.items()}
 
@@ -127,7 +219,20 @@ def cast(model: Tensors, dtypes: list[str]) -> Tensors:
 
 
 FORGERIES: dict[str, Callable[..., Tensors]] = {
-    function.__name__: function for function in (donor, second_donor, base_of, slerped, invented, drawn, parts, sparse, elsewhere, nudged, cast)
+    function.__name__: function
+    for function in (
+        donor,
+        second_donor,
+        base_of,
+        slerped,
+        invented,
+        drawn,
+        parts,
+        sparse,
+        elsewhere,
+        nudged,
+        cast,
+    )
 }
 
 

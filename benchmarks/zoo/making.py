@@ -1,20 +1,25 @@
-"""How the suspects of the zoo are made: mergekit itself, a little training, and a disguise."""
+"""How the suspects of the zoo are made: mergekit itself, a little training, and a
+disguise.
+"""
 
 import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import disguises
 import yaml
-from case import Case
-from forging import forge
-from realmerge import mergekit, mergekit_experts
 from safetensors.torch import load_file
-from trainer import Tensors, Training, trained, write
+
+from benchmarks.zoo.case import Case
+from benchmarks.zoo.forging import forge
+from benchmarks.zoo.trainer import Tensors, Training, trained, write
+from mergetrace.testing import disguises
+from mergetrace.testing.realmerge import mergekit, mergekit_experts
 
 
-def make(folder: Path, made: dict[str, Any], models: dict[str, Path], case: Case) -> Path:
+def make(
+    folder: Path, made: dict[str, Any], models: dict[str, Path], case: Case
+) -> Path:
     """Make one model as its case says (see case.Case.made); returns its folder."""
     if "forged" in made:
         return _forged(folder, made, models, case)
@@ -29,21 +34,37 @@ def make(folder: Path, made: dict[str, Any], models: dict[str, Path], case: Case
     return folder
 
 
-def _forged(folder: Path, made: dict[str, Any], models: dict[str, Path], case: Case) -> Path:
-    tensors = forge(made["forged"], {role: loaded(models[name]) for role, name in made["of"].items()}, made["with"])
+def _forged(
+    folder: Path, made: dict[str, Any], models: dict[str, Path], case: Case
+) -> Path:
+    tensors = forge(
+        made["forged"],
+        {role: loaded(models[name]) for role, name in made["of"].items()},
+        made["with"],
+    )
     if "then" in made:
         tensors = trained(case.arch, tensors, Training(*made["then"]), case.seed)
-    write(folder, case.arch, {name: tensor.contiguous() for name, tensor in tensors.items()})
+    write(
+        folder,
+        case.arch,
+        {name: tensor.contiguous() for name, tensor in tensors.items()},
+    )
     return folder
 
 
 def loaded(folder: Path) -> Tensors:
     """All tensors of a model."""
-    return {name: tensor for path in sorted(folder.glob("*.safetensors")) for name, tensor in load_file(path).items()}
+    return {
+        name: tensor
+        for path in sorted(folder.glob("*.safetensors"))
+        for name, tensor in load_file(path).items()
+    }
 
 
 def hidden(tensors: Tensors, hide: Sequence[Sequence[Any]]) -> Tensors:
-    """The model under disguises, one after the other: (function of disguises.py, its arguments)."""
+    """The model under disguises, one after the other: (function of disguises.py, its
+    arguments).
+    """
     for name, *arguments in hide:
         tensors = getattr(disguises, name)(tensors, *arguments)
     return tensors
@@ -64,7 +85,14 @@ def with_paths(config: dict[str, Any], models: dict[str, Path]) -> str:
         if isinstance(value, list):
             return [replaced(entry) for entry in value]
         if isinstance(value, dict):
-            return {key: str(models[entry].resolve()) if key in ("model", "base_model") else replaced(entry) for key, entry in value.items()}
+            return {
+                key: (
+                    str(models[entry].resolve())
+                    if key in ("model", "base_model")
+                    else replaced(entry)
+                )
+                for key, entry in value.items()
+            }
         return value
 
     return yaml.safe_dump(replaced(copy.deepcopy(config)))

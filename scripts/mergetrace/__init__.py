@@ -1,16 +1,18 @@
 """mergetrace: is an open-weights model a hidden blend of other people's models?
 
-Pure functions, no Snakemake, no argparse, no printing. One module per idea, one folder per stage of the way from files to a page; a folder
-imports from those above it only:
+Pure functions, no Snakemake, no argparse, no printing. One module per idea, one folder
+per stage of the way from files to a page; a folder imports from those above it only:
 
     errors             what can go wrong without being a defect
-    files              outputs that appear whole or not at all
+    outputs            outputs that appear whole or not at all
     readable           numbers and strangers' text as people read them
     timestamps         days and moments, one way of writing them
     configuration      the validated configuration
+running: a run, and what is left of it
     owner              which Snakemake started a job
-    dependencies       which modules a program's result depends on
+    dependencies       which modules a stage's result depends on
     leftovers          what an interrupted run leaves behind
+    progress           how far a run is
 
 numerics: numbers as they are stored
     dtypes             how they decode, and the lattices they lie on
@@ -19,34 +21,43 @@ numerics: numbers as they are stored
     tool_sums          sums over a tensor in the order the merging tool takes
     simple             numbers a person would write
 
-models: models as files, in a folder or on the Hub
+files: a model's files, untrusted
     strict_json        JSON from strangers, bounded before it is parsed: headers strictly, facts as loaders read them
     safetensors_file   a strict header parser
     weight_files       which files of a folder are the model, whatever its index says
     tool_traces        what a merging tool wrote beside the weights
     further_templates  chat templates beside the default one
-    manifest           what a model holds
-    hub, ranges        a pinned repository of the Hub, and its bytes by checked ranges
-    history            since when it holds its weights
-    fetched, sampled   the bytes of a model on the Hub that are here
-    shards, streaming  whole files, resumed and their hash checked; in which order, and on how little disk
+    sampled            the sampled byte ranges of a model, in one file
+
+formats: how numbers are stored
     quantization       what a configuration says of quantised weights
     scales             the scales of FP8 weights, and which numbers each belongs to
     packed             weights that are packed codes and no numbers: left out, and how many they stand for
+
+tensors: a model's tensors under common names, and their elements
     naming, prefixes   one name for a tensor, whatever its writer called it, and whatever stands before that
     heads, tied        what a configuration says of attention heads; heads that are the embedding
-    views, doubles     a model's tensors cut into slices; what it holds twice
+    views              a model's tensors cut into slices
     fused              q, k, v, gate and up cut out of one tensor, and rows in Mistral's own order
+    weights            elements read by offset and decoded
+    doubles            what a model holds twice
+
+hub: models on the Hugging Face Hub
+    pinned, ranges     a repository at one commit, and its bytes by checked ranges
+    history            since when it holds its weights
+    fetched, shards    the bytes that are here; whole files, resumed and their hash checked
+
+planning: what is compared with what, and what that costs
+    manifest           what a model holds
     pairing, plan      the same tensor found in every model
     voting             which slices count towards pooled numbers
     coverage, unread   how much of every model is compared, in numbers; in words, with what would make the rest readable
     packed_bytes       whether what is not decoded is the same bytes in two models
     unmet              why a tensor met no counterpart, where another model holds it unread
     batches            small layers that share a job
-    preflight          what comparing will cost, and what differs already
+    costs              what comparing will cost, and what differs already
     sampling           which elements are read and which are kept
-    weights            elements read by offset and decoded
-    reading            how much of each weight file was read
+    streaming          whole files in an order that needs little disk
 
 sums: weights read once
     frames             who is compared with whom
@@ -62,14 +73,13 @@ disguises: tensors that lie elsewhere than their names say
     moved_layers, moved_experts, vocabulary, permutations   what lies elsewhere
     channel_scales, channels   what was multiplied row by row and column by column
     factors, storing   what was multiplied as a whole, rounded twice, covered with noise
-    layout, rearrange  all of it together; the plan that follows from it
+    finding_layout, rearrange  all of it together; the plan that follows from it
 
 merging: a recipe applied to the parents
     formulas, spheres, selections   merge methods as formulas
     facts              what formulas must know of a whole tensor
     settings           a number that differs between tensors, as configurations write it
     recipes            a method, its weights and settings, applied to the parents
-    joining            slices joined to the tensors that a tool saw
     mergekit_yaml      a recipe that anyone can run
     rebuild            the recipe applied to the whole parents, compared byte for byte
 
@@ -85,6 +95,7 @@ fit: from sums to numbers
 search: the recipe that gives most of a model back
     trial              recipes tried on a few slices
     patterns           one number per tensor explained
+    joining            slices joined to the tensors that a tool saw
     proposals, shares, choosing     which recipes are worth trying
     stacked            which layer was taken from which parent
     signatures         what random drops leave behind
@@ -126,24 +137,31 @@ finding: numbers turned into words
     coverage           nobody is accused or acquitted on what was not read
     accusing, order, verdict  the rules: what accuses, whether the parents came first, which word
     wording            the verdict in plain words
+    reading            how much of each weight file was read
     undecoded          what is known of the bytes that were not decoded
     lineage            declared beside found, and what an honest card would say
     receipt            the finding as JSON
     gate               when a finding fails a run
 
 report: the page people read, and the other pages
-    svg, figures, maps, pages, report_tables, report_names, side_by_side, drilldown, report    the page and its parts
+    svg, figures, maps, rendering, tables, names, side_by_side, drilldown, page    the page and its parts
     revisions          two revisions of one suspect compared
     overview           all findings, a line each
-    progress, terminal how far a run is; its last lines
+    terminal           the last lines of a run
 
 bundle: everything a stranger needs to check a finding
-    bundled, bundle    what it holds; how it is packed
+    contents, packing  what it holds; how it is packed
     attestation        its seal: every file's digest, an in-toto statement
     checks, verification    its numbers, recomputed with numpy alone
 
 standins: the demo's models
     models, dialogues, phrases, merge
+
+testing: planted models and audits of them, for tests and benchmarks
+    planting, tiny_model, moe_models, template_families, template_shapes, hostile_headers   models and files with a known answer
+    realmerge, disguises, quantising, spellings    merged, disguised, quantised and renamed
+    inprocess, reporting, looking    audits of them, and what they found
+    hubserver          a server that speaks the Hub's protocol
 """
 
 __version__ = "0.1.0"

@@ -9,5 +9,7 @@ class AuditError(Exception):
     """
 
 
-class Unaskable(Exception):  # noqa: N818 (a finding about the model, not an error of ours)
-    """Why a model cannot be asked, in one line: the audit of its weights goes on without its answers."""
+class Unaskable(Exception):
+    """Why a model cannot be asked, in one line: the audit of its weights goes on
+    without its answers.
+    """

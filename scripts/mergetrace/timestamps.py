@@ -1,4 +1,6 @@
-"""Points in time, one way of writing them whoever states them: a day as `2026-05-01`, a moment as `2026-05-01T08:00:00Z`, both in UTC."""
+"""Points in time, one way of writing them whoever states them: a day as `2026-05-01`, a
+moment as `2026-05-01T08:00:00Z`, both in UTC.
+"""
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
@@ -8,26 +10,39 @@ EARLIEST = date(2010, 1, 1)
 """Nobody published the weights of a language model before."""
 
 LOWEST = "2022-03-02T23:29:04Z"
-"""When the Hub began to keep the days on which repositories were made; it says of all older ones that they were made then."""
+"""When the Hub began to keep the days on which repositories were made; it says of all
+older ones that they were made then.
+"""
 
 EASTERNMOST = timedelta(hours=14)  # where a day begins first, ahead of UTC
-EXAMPLE = "the day its weights were published as 2026-05-01, or a moment with its zone as 2026-05-01T10:00:00+02:00"
+EXAMPLE = (
+    "the day its weights were published as 2026-05-01, or a moment with its zone as"
+    " 2026-05-01T10:00:00+02:00"
+)
 
 
 def stated(value: Any, now: datetime | None = None) -> str:
     """A date as somebody states it, in text or as YAML reads it, in our way of writing.
 
-    now: an aware moment, the present where none is given. Raises ValueError with a reason that goes on from the key's name.
+    now: an aware moment, the present where none is given. Raises ValueError with a
+    reason that goes on from the key's name.
     """
     found = _parsed(value)
     if isinstance(found, datetime) and found.tzinfo is None:
-        raise ValueError(f"{_shown(value)} says no time zone; give a day alone, or a moment as 2026-05-01T10:00:00+02:00 (Z is UTC)")
-    day = found.date() if isinstance(found, datetime) else found  # the zone moves it by less than a day
+        raise ValueError(
+            f"{_shown(value)} says no time zone; give a day alone, or a moment as"
+            " 2026-05-01T10:00:00+02:00 (Z is UTC)"
+        )
+    day = (
+        found.date() if isinstance(found, datetime) else found
+    )  # the zone moves it by less than a day
     today = ((now or datetime.now(UTC)) + EASTERNMOST).date()
     if day > today:
         raise ValueError(f"{_shown(value)} lies in the future; give {EXAMPLE}")
     if day < EARLIEST:
-        raise ValueError(f"{_shown(value)} is before there were such models; give {EXAMPLE}")
+        raise ValueError(
+            f"{_shown(value)} is before there were such models; give {EXAMPLE}"
+        )
     return written(found) if isinstance(found, datetime) else found.isoformat()
 
 
@@ -37,7 +52,9 @@ def written(moment: datetime) -> str:
 
 
 def span(text: str) -> tuple[datetime, datetime]:
-    """The first and the last moment that a text in our way of writing may mean: a day's ends, of a moment twice the same."""
+    """The first and the last moment that a text in our way of writing may mean: a day's
+    ends, of a moment twice the same.
+    """
     if "T" in text:
         moment = datetime.fromisoformat(text)
         moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
@@ -47,7 +64,8 @@ def span(text: str) -> tuple[datetime, datetime]:
 
 
 def told(day: str | None, hub: Mapping[str, str | None] | None) -> str:
-    """When a model was published, and who says so: `2026-05-01 (stated)`; empty where nobody does.
+    """When a model was published, and who says so: `2026-05-01 (stated)`; empty where
+    nobody does.
 
     day: the date that was stated. hub: what the Hub lists (a manifest's `published`).
     """
@@ -58,20 +76,30 @@ def told(day: str | None, hub: Mapping[str, str | None] | None) -> str:
 
 
 def _listed(hub: Mapping[str, str | None]) -> str:
-    """What the Hub lists. A first date that is the repository's own means that no earlier one could be believed."""
+    """What the Hub lists. A first date that is the repository's own means that no
+    earlier one could be believed.
+    """
     words = {"first": "weights first", "last": "last changed"}
     if hub["first"] == hub["created"]:
         words = {"created": "repository made", "last": "weights last changed"}
-    return ", ".join(f"{word} {hub[key][:10]}" for key, word in words.items() if hub[key])
+    return ", ".join(
+        f"{word} {hub[key][:10]}" for key, word in words.items() if hub[key]
+    )
 
 
 def _parsed(value: Any) -> date | datetime:
-    """What YAML read as a date (a datetime is one, too), or what a text says in ISO 8601."""
+    """What YAML read as a date (a datetime is one, too), or what a text says in ISO
+    8601.
+    """
     if isinstance(value, date):
         return value
     try:
         text = value.strip()
-        return date.fromisoformat(text) if len(text) <= len("2026-05-01") else datetime.fromisoformat(text)
+        return (
+            date.fromisoformat(text)
+            if len(text) <= len("2026-05-01")
+            else datetime.fromisoformat(text)
+        )
     except (AttributeError, ValueError):
         raise ValueError(f"{_shown(value)} is no date; give {EXAMPLE}") from None
 

@@ -1,6 +1,8 @@
-"""A real SLURM cluster of one node, on loopback, started from the distribution's packages and stopped by pid.
+"""A real SLURM cluster of one node, on loopback, started from the distribution's
+packages and stopped by pid.
 
-No accounting (its daemon would listen on every interface) and no systemd. The two GPUs are stand-ins: character devices that SLURM counts.
+No accounting (its daemon would listen on every interface) and no systemd. The two GPUs
+are stand-ins: character devices that SLURM counts.
 """
 
 import contextlib
@@ -13,7 +15,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-CONFIGURATION = Path("/etc/slurm")  # not in a folder of ours: jobs' steps forget SLURM_CONF
+CONFIGURATION = Path(
+    "/etc/slurm"
+)  # not in a folder of ours: jobs' steps forget SLURM_CONF
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "scontrol")
 
 SLURM_CONF = """\
@@ -61,27 +65,51 @@ def missing() -> str | None:
     if os.geteuid() != 0:
         return "starting a SLURM cluster needs root"
     if (CONFIGURATION / "slurm.conf").exists():
-        return f"{CONFIGURATION}/slurm.conf is there already: this machine belongs to another cluster"
+        return (
+            f"{CONFIGURATION}/slurm.conf is there already: this machine belongs to"
+            " another cluster"
+        )
     return None
 
 
 @contextlib.contextmanager
 def cluster(folder: Path) -> Iterator[None]:
-    """A running cluster with its state in `folder`; afterwards its jobs are cancelled and its daemons ended."""
+    """A running cluster with its state in `folder`; afterwards its jobs are cancelled
+    and its daemons ended.
+    """
     for name in ("state", "spool"):
         (folder / name).mkdir(parents=True)
     host = socket.gethostname().split(".")[0]
-    gpu = "".join(f"NodeName={host} Name=gpu Type=standin File={device}\n" for device in ("/dev/null", "/dev/zero"))
-    written = {"slurm.conf": SLURM_CONF.format(host=host, folder=folder, ports=_free_ports(2)), "gres.conf": gpu, "cgroup.conf": ""}
+    gpu = "".join(
+        f"NodeName={host} Name=gpu Type=standin File={device}\n"
+        for device in ("/dev/null", "/dev/zero")
+    )
+    written = {
+        "slurm.conf": SLURM_CONF.format(host=host, folder=folder, ports=_free_ports(2)),
+        "gres.conf": gpu,
+        "cgroup.conf": "",
+    }
     started = []
     try:
         for name, text in written.items():
             (CONFIGURATION / name).write_text(text)
-        started = [_munge(folder), _daemon("slurmctld", folder), _daemon("slurmd", folder)]
-        _wait(lambda: "idle" in _output("sinfo", "--noheader", "--format=%T"), "the node never became idle", 30)
+        started = [
+            _munge(folder),
+            _daemon("slurmctld", folder),
+            _daemon("slurmd", folder),
+        ]
+        _wait(
+            lambda: "idle" in _output("sinfo", "--noheader", "--format=%T"),
+            "the node never became idle",
+            30,
+        )
         yield
     finally:
-        subprocess.run(["scancel", "--full", "--user=root", "--quiet"], check=False, capture_output=True)
+        subprocess.run(
+            ["scancel", "--full", "--user=root", "--quiet"],
+            check=False,
+            capture_output=True,
+        )
         with contextlib.suppress(TimeoutError):
             _wait(lambda: not jobs(), "jobs that do not end", 20)
         for pid in reversed(started):
@@ -91,15 +119,26 @@ def cluster(folder: Path) -> Iterator[None]:
 
 
 def jobs(*states: str) -> list[dict[str, str]]:
-    """Jobs in the queue (in `states`; pending, running and completing if none are given): id, state and comment."""
+    """Jobs in the queue (in `states`; pending, running and completing if none are
+    given): id, state and comment.
+    """
     which = ",".join(states) or "PENDING,RUNNING,COMPLETING,SUSPENDED"
-    lines = _output("squeue", "--noheader", f"--states={which}", "--format=%i|%T|%k").splitlines()
-    return [dict(zip(("id", "state", "comment"), line.split("|", maxsplit=2), strict=True)) for line in lines]
+    lines = _output(
+        "squeue", "--noheader", f"--states={which}", "--format=%i|%T|%k"
+    ).splitlines()
+    return [
+        dict(zip(("id", "state", "comment"), line.split("|", maxsplit=2), strict=True))
+        for line in lines
+    ]
 
 
 def ended(job: str) -> dict[str, str]:
     """What SLURM remembers of a job: its fields as `scontrol show job` names them."""
-    return dict(field.split("=", maxsplit=1) for field in _output("scontrol", "--oneliner", "show", "job", job).split() if "=" in field)
+    return dict(
+        field.split("=", maxsplit=1)
+        for field in _output("scontrol", "--oneliner", "show", "job", job).split()
+        if "=" in field
+    )
 
 
 def _munge(folder: Path) -> int:
@@ -107,20 +146,39 @@ def _munge(folder: Path) -> int:
     key.write_bytes(os.urandom(128))
     key.chmod(0o600)
     folder.chmod(0o755)
-    options = {"key-file": key, "socket": folder / "munge.socket", "pid-file": folder / "munged.pid", "log-file": folder / "munged.log"}
+    options = {
+        "key-file": key,
+        "socket": folder / "munge.socket",
+        "pid-file": folder / "munged.pid",
+        "log-file": folder / "munged.log",
+    }
     options |= {"seed-file": folder / "munge.seed", "num-threads": 2}
     # --force: folders below /tmp are writable by others
-    subprocess.run(["munged", "--force", *(f"--{name}={value}" for name, value in options.items())], check=True, capture_output=True)
+    subprocess.run(
+        [
+            "munged",
+            "--force",
+            *(f"--{name}={value}" for name, value in options.items()),
+        ],
+        check=True,
+        capture_output=True,
+    )
     return _pid(folder / "munged.pid")
 
 
 def _daemon(name: str, folder: Path) -> int:
-    subprocess.run([name], check=True, capture_output=True, env={"PATH": os.environ["PATH"]})
+    subprocess.run(
+        [name], check=True, capture_output=True, env={"PATH": os.environ["PATH"]}
+    )
     return _pid(folder / f"{name}.pid")
 
 
 def _pid(path: Path) -> int:
-    _wait(lambda: path.exists() and path.read_text().strip(), f"{path.stem} did not start", 10)
+    _wait(
+        lambda: path.exists() and path.read_text().strip(),
+        f"{path.stem} did not start",
+        10,
+    )
     return int(path.read_text())
 
 

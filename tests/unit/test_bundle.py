@@ -1,4 +1,6 @@
-"""The evidence bundle: sealed, the same bytes every time, and recomputed by a Python that has numpy and nothing else."""
+"""The evidence bundle: sealed, the same bytes every time, and recomputed by a Python
+that has numpy and nothing else.
+"""
 
 import json
 import os
@@ -12,52 +14,104 @@ from pathlib import Path
 import numpy as np
 import pytest
 import verify
-from inprocess import ROOT, SCHEMA, arrange, audit, command
-from planting import blend, finetuned, random_model, write_model
 
 from mergetrace.bundle.attestation import SIGNATURE, STATEMENT, SUMS, altered, seal
-from mergetrace.bundle.bundle import write_archive, write_bundle
-from mergetrace.bundle.bundled import VERIFIER
+from mergetrace.bundle.contents import VERIFIER
+from mergetrace.bundle.packing import write_archive, write_bundle
 from mergetrace.configuration import complete, published
 from mergetrace.errors import AuditError
-from mergetrace.files import write_json
+from mergetrace.outputs import write_json
+from mergetrace.testing.inprocess import ROOT, SCHEMA, arrange, audit, command
+from mergetrace.testing.planting import blend, finetuned, random_model, write_model
 
 pytestmark = pytest.mark.slow
 
 BASE = random_model(0)
 DONOR = finetuned(BASE, 1)
-MODELS = {"mine": blend(BASE, DONOR, 0.571), "base": BASE, "donor": DONOR, "sibling": finetuned(BASE, 3)}
-SPEC = {"suspect": "mine", "base": "base", "donors": ["donor"], "controls": ["sibling"], "identities": {"Nex": ["Nex", "Nex-AGI"], "Rio": ["Rio"]}}
-SAMPLING = {"block_elements": 128, "alpha_se": 0.02}  # so that some slices are kept whole and others by a sample
+MODELS = {
+    "mine": blend(BASE, DONOR, 0.571),
+    "base": BASE,
+    "donor": DONOR,
+    "sibling": finetuned(BASE, 3),
+}
+SPEC = {
+    "suspect": "mine",
+    "base": "base",
+    "donors": ["donor"],
+    "controls": ["sibling"],
+    "identities": {"Nex": ["Nex", "Nex-AGI"], "Rio": ["Rio"]},
+}
+SAMPLING = {
+    "block_elements": 128,
+    "alpha_se": 0.02,
+}  # so that some slices are kept whole and others by a sample
 ANSWERS = ("I am Nex.", "I am Rio.", "I am not Rio, I am Zed.", "I am Nex-AGI's Nex.")
 
 
 def lay_out(folder: Path, mode: str):
-    """A planted audit under results/ as the workflow lays it out, with answers written by hand; and its configuration."""
-    made, results = folder / "made", folder / "results"
-    folders = {name: write_model(folder / "secret-place" / name, tensors) for name, tensors in MODELS.items()}
+    """A planted audit under results/ as the workflow lays it out, with answers written
+    by hand; and its configuration.
+    """
+    made = folder / "made"
+    results = folder / "results"
+    folders = {
+        name: write_model(folder / "secret-place" / name, tensors)
+        for name, tensors in MODELS.items()
+    }
     audit(made, folders, SPEC, sampling=SAMPLING, mode=mode)
     names = list(MODELS)
     models = {name: {"path": str(folders[name])} for name in names}
-    config = complete({"models": models, "audits": {"x": SPEC}, "sampling": SAMPLING, "mode": mode}, SCHEMA)
-    config["verdict"]["accuse_with"] = [*SCHEMA["properties"]["verdict"]["properties"]["accuse_with"]["items"]["enum"]]
+    config = complete(
+        {"models": models, "audits": {"x": SPEC}, "sampling": SAMPLING, "mode": mode},
+        SCHEMA,
+    )
+    config["verdict"]["accuse_with"] = [
+        *SCHEMA["properties"]["verdict"]["properties"]["accuse_with"]["items"]["enum"]
+    ]
     for name in names:
         model = results / "models" / name
         model.mkdir(parents=True)
         shutil.copyfile(made / f"{name}.json", model / "manifest.json")
         shutil.copytree(made / f"{name}.files", model / "files")
         for condition in config["probe"]["conditions"]:
-            records = [{"prompt": f"en-{i}", "condition": condition, "answer": answer} for i, answer in enumerate(ANSWERS)]
+            records = [
+                {"prompt": f"en-{i}", "condition": condition, "answer": answer}
+                for i, answer in enumerate(ANSWERS)
+            ]
             if (name, condition) == ("base", "adversarial"):
                 records = [{"condition": condition, "skipped": "it has no template"}]
             (results / f"probe/{name}").mkdir(parents=True, exist_ok=True)
-            (results / f"probe/{name}/{condition}.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+            (results / f"probe/{name}/{condition}.jsonl").write_text(
+                "".join(json.dumps(record) + "\n" for record in records)
+            )
     own = results / "x"
     (own / "probe").mkdir(parents=True)
-    answers = [f"{path.parent.name}={path}" for path in sorted((results / "probe").glob("*/*.jsonl"))]
+    answers = [
+        f"{path.parent.name}={path}"
+        for path in sorted((results / "probe").glob("*/*.jsonl"))
+    ]
     scores = own / "probe/scores.csv"
-    command("score", "--answers", *answers, "--identities", json.dumps(SPEC["identities"]), "--adversarial-name", "Zed", "--output", scores)
-    judged = ["--layout", made / "layout.json", "--scores", scores, "--thresholds", json.dumps(config["verdict"]), "--output", made / "verdict.json"]
+    command(
+        "score",
+        "--answers",
+        *answers,
+        "--identities",
+        json.dumps(SPEC["identities"]),
+        "--adversarial-name",
+        "Zed",
+        "--output",
+        scores,
+    )
+    judged = [
+        "--layout",
+        made / "layout.json",
+        "--scores",
+        scores,
+        "--thresholds",
+        json.dumps(config["verdict"]),
+        "--output",
+        made / "verdict.json",
+    ]
     manifests = [made / f"{name}.json" for name in names]
     command(
         "verdict",
@@ -75,7 +129,9 @@ def lay_out(folder: Path, mode: str):
     )
     arrange(made, own)
     (own / "report.html").write_text("<!doctype html><title>report</title>")
-    (own / "coverage.csv").write_text("model,donor,alpha,coverage,shuffled\nmine,donor,0.5,0.1,0.01\n")
+    (own / "coverage.csv").write_text(
+        "model,donor,alpha,coverage,shuffled\nmine,donor,0.5,0.1,0.01\n"
+    )
     return results, config
 
 
@@ -89,7 +145,14 @@ def pack(results, root: Path) -> Path:
     root.mkdir(parents=True)
     lock = ROOT / "requirements.lock"
     write_bundle(
-        root, folder, "x", list(MODELS), published(config, "x", list(MODELS)), ROOT / "config/prompts/identity.jsonl", lock, ROOT / "scripts"
+        root,
+        folder,
+        "x",
+        list(MODELS),
+        published(config, "x", list(MODELS)),
+        ROOT / "config/prompts/identity.jsonl",
+        lock,
+        ROOT / "scripts",
     )
     return root
 
@@ -110,7 +173,10 @@ def bare(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bare")
     venv.create(folder, with_pip=False, symlinks=True)
     home = next(folder.glob("lib/python*/site-packages"))
-    for part in (Path(np.__file__).parent, Path(np.__file__).parent.with_name("numpy.libs")):
+    for part in (
+        Path(np.__file__).parent,
+        Path(np.__file__).parent.with_name("numpy.libs"),
+    ):
         if part.exists():
             (home / part.name).symlink_to(part)
     return folder / "bin/python"
@@ -118,9 +184,22 @@ def bare(tmp_path_factory):
 
 def test_verifies_with_numpy_alone(bundle, bare):
     alone = {"PATH": os.environ["PATH"], "HOME": "/nonexistent"}
-    missing = subprocess.run([bare, "-c", "import pandas"], env=alone, capture_output=True, text=True, check=False)
+    missing = subprocess.run(
+        [bare, "-c", "import pandas"],
+        env=alone,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert "No module named 'pandas'" in missing.stderr
-    done = subprocess.run([bare, bundle / "verify.py"], cwd="/", env=alone, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [bare, bundle / "verify.py"],
+        cwd="/",
+        env=alone,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Everything that can be recomputed agrees." in done.stdout
     assert "DIFFERS" not in done.stdout
@@ -140,23 +219,39 @@ def test_a_sample_verifies_too(tmp_path, capsys):
     said = capsys.readouterr().out
     assert "agrees   sums and counts, from raw elements" in said
     assert "agrees   alpha, over everything that counts: 2 of 2" in said
-    assert "standard errors" not in said  # nothing was summed that the evidence does not hold
+    assert (
+        "standard errors" not in said
+    )  # nothing was summed that the evidence does not hold
 
 
 def test_every_module_it_takes_along_is_needed(bundle, bare):
     needed = subprocess.run(
-        [bare, "-c", "import sys, verify; print(*sorted(name for name in sys.modules if name.startswith('mergetrace')))"],
+        [
+            bare,
+            "-c",
+            (
+                "import sys, verify; print(*sorted(name for name in sys.modules if"
+                " name.startswith('mergetrace')))"
+            ),
+        ],
         cwd=bundle,
         env={"PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
         check=True,
     ).stdout.split()
-    assert set(needed) == {f"mergetrace.{name}".replace("/", ".").removesuffix(".__init__") for name in VERIFIER}
+    assert set(needed) == {
+        f"mergetrace.{name}".replace("/", ".").removesuffix(".__init__")
+        for name in VERIFIER
+    }
 
 
 def test_one_changed_byte_is_named_whichever_file_it_is_in(copy):
-    names = [path.relative_to(copy).as_posix() for path in sorted(copy.rglob("*")) if path.is_file()]
+    names = [
+        path.relative_to(copy).as_posix()
+        for path in sorted(copy.rglob("*"))
+        if path.is_file()
+    ]
     assert len(names) > 60
     random = np.random.default_rng(0)
     for name in names:
@@ -165,7 +260,9 @@ def test_one_changed_byte_is_named_whichever_file_it_is_in(copy):
         if not before:
             continue
         for place in {0, len(before) - 1, int(random.integers(len(before)))}:
-            path.write_bytes(before[:place] + bytes([before[place] ^ 1]) + before[place + 1 :])
+            path.write_bytes(
+                before[:place] + bytes([before[place] ^ 1]) + before[place + 1 :]
+            )
             assert altered(copy) == [f"{name}: changed"], (name, place)
         path.write_bytes(before)
     assert altered(copy) == []
@@ -174,7 +271,10 @@ def test_one_changed_byte_is_named_whichever_file_it_is_in(copy):
 def test_missing_and_added_files_and_links_are_named(copy):
     (copy / "tables/layers.csv").unlink()
     (copy / "models/extra.json").write_text("{}")
-    assert altered(copy) == ["models/extra.json: not part of what was sealed", "tables/layers.csv: missing"]
+    assert altered(copy) == [
+        "models/extra.json: not part of what was sealed",
+        "tables/layers.csv: missing",
+    ]
     (copy / ".snakemake_timestamp").write_text("not empty, so not Snakemake's")
     assert ".snakemake_timestamp: not part of what was sealed" in altered(copy)
     (copy / "models/link").symlink_to("/etc/passwd")
@@ -221,7 +321,9 @@ def test_changed_evidence_does_not_give_the_sums(copy, capsys):
 def test_the_same_finding_packs_to_the_same_bytes(results, bundle, tmp_path):
     again = pack(results, tmp_path / "again")
     for name in ("one.zip", "two.zip"):
-        write_archive(bundle if name == "one.zip" else again, tmp_path / name, "x-bundle")
+        write_archive(
+            bundle if name == "one.zip" else again, tmp_path / name, "x-bundle"
+        )
     assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
     with zipfile.ZipFile(tmp_path / "one.zip") as archive:
         assert "x-bundle/verdict.json" in archive.namelist()
@@ -230,7 +332,9 @@ def test_the_same_finding_packs_to_the_same_bytes(results, bundle, tmp_path):
 
 def test_the_archive_is_checked_as_the_folder_is(bundle, tmp_path, capsys, monkeypatch):
     write_archive(bundle, tmp_path / "x.zip", "x-bundle")
-    monkeypatch.setattr(sys, "argv", ["verify.py", str(tmp_path / "x.zip"), "--files-only"])
+    monkeypatch.setattr(
+        sys, "argv", ["verify.py", str(tmp_path / "x.zip"), "--files-only"]
+    )
     assert verify.main() == 0
     assert "every file is as it was sealed" in capsys.readouterr().out
     (tmp_path / "x.txt").write_text("no zip")
@@ -241,7 +345,11 @@ def test_the_archive_is_checked_as_the_folder_is(bundle, tmp_path, capsys, monke
 
 def test_it_tells_nobody_where_it_was_made(results, bundle):
     place = str(results[0].parent).encode()
-    assert [path for path in bundle.rglob("*") if path.is_file() and place in path.read_bytes()] == []
+    assert [
+        path
+        for path in bundle.rglob("*")
+        if path.is_file() and place in path.read_bytes()
+    ] == []
     config = json.loads((bundle / "configuration.json").read_text())
     assert config["models"]["mine"]["path"] == ".../mine"
 
@@ -249,12 +357,18 @@ def test_it_tells_nobody_where_it_was_made(results, bundle):
 def test_endpoints_are_published_without_their_addresses():
     config = complete(
         {
-            "models": {"s": {"path": "s"}, "b": {"path": "/home/me/b"}, "d": {"path": "d"}},
+            "models": {
+                "s": {"path": "s"},
+                "b": {"path": "/home/me/b"},
+                "d": {"path": "d"},
+            },
             "audits": {"x": {"suspect": "s", "base": "b", "donors": ["d"]}},
         },
         SCHEMA,
     )
-    config["probe"]["endpoints"] = {"s": {"url": "http://me:sesame@10.0.0.1/v1", "model": "served"}}
+    config["probe"]["endpoints"] = {
+        "s": {"url": "http://me:sesame@10.0.0.1/v1", "model": "served"}
+    }
     shown = published(config, "x", ["s", "b"])
     assert "sesame" not in json.dumps(shown)
     assert shown["probe"]["endpoints"] == {"s": {"model": "served"}}
@@ -264,15 +378,57 @@ def test_endpoints_are_published_without_their_addresses():
 def test_the_statement_is_in_totos_and_can_be_signed_offline(copy):
     value = json.loads((copy / STATEMENT).read_text())
     assert value["_type"] == "https://in-toto.io/Statement/v1"
-    assert {"name": "verdict.json", "digest": {"sha256": (copy / SUMS).read_text().split("  verdict.json")[0].split("\n")[-1]}} in value["subject"]
-    assert value["predicate"]["finding"]["verdict"] == json.loads((copy / "verdict.json").read_text())["verdict"] == "merge"
+    assert {
+        "name": "verdict.json",
+        "digest": {
+            "sha256": (
+                (copy / SUMS).read_text().split("  verdict.json")[0].split("\n")[-1]
+            )
+        },
+    } in value["subject"]
+    assert (
+        value["predicate"]["finding"]["verdict"]
+        == json.loads((copy / "verdict.json").read_text())["verdict"]
+        == "merge"
+    )
     if not shutil.which("ssh-keygen"):
         pytest.skip("no ssh-keygen here to sign with")
     key = copy.parent / "key"
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "me", "-f", key], check=True)
-    subprocess.run(["ssh-keygen", "-q", "-Y", "sign", "-f", key, "-n", "mergetrace", copy / STATEMENT], check=True, capture_output=True)
+    subprocess.run(
+        ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "me", "-f", key],
+        check=True,
+    )
+    subprocess.run(
+        [
+            "ssh-keygen",
+            "-q",
+            "-Y",
+            "sign",
+            "-f",
+            key,
+            "-n",
+            "mergetrace",
+            copy / STATEMENT,
+        ],
+        check=True,
+        capture_output=True,
+    )
     assert (copy / SIGNATURE).is_file()
     assert altered(copy) == []
     (copy.parent / "signers").write_text("me " + key.with_suffix(".pub").read_text())
-    check = ["ssh-keygen", "-Y", "verify", "-f", copy.parent / "signers", "-I", "me", "-n", "mergetrace", "-s", copy / SIGNATURE]
-    subprocess.run(check, input=(copy / STATEMENT).read_bytes(), check=True, capture_output=True)
+    check = [
+        "ssh-keygen",
+        "-Y",
+        "verify",
+        "-f",
+        copy.parent / "signers",
+        "-I",
+        "me",
+        "-n",
+        "mergetrace",
+        "-s",
+        copy / SIGNATURE,
+    ]
+    subprocess.run(
+        check, input=(copy / STATEMENT).read_bytes(), check=True, capture_output=True
+    )

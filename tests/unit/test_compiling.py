@@ -1,4 +1,6 @@
-"""What numba compiled is kept on disk; whatever happens to it there, the function gives its result and is kept again."""
+"""What numba compiled is kept on disk; whatever happens to it there, the function gives
+its result and is kept again.
+"""
 
 import importlib
 import shutil
@@ -36,7 +38,9 @@ def test_the_second_job_compiles_nothing(twice):
 def test_a_damaged_file_costs_one_compilation(twice, tmp_path, suffix, left):
     taken_from_disk(twice)
     (file,) = (tmp_path / "__pycache__").glob(f"*.{suffix}")
-    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2] if left == "half" else left)
+    file.write_bytes(
+        file.read_bytes()[: file.stat().st_size // 2] if left == "half" else left
+    )
     assert [taken_from_disk(twice) for _ in range(2)] == [False, True]
 
 

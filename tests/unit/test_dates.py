@@ -1,15 +1,17 @@
-"""Who was first: stated dates, the Hub's dates, and what follows from both. Nobody is called first whose dates touch the other's."""
+"""Who was first: stated dates, the Hub's dates, and what follows from both. Nobody is
+called first whose dates touch the other's.
+"""
 
 import json
 from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
 import yaml
-from inprocess import SCHEMA, audit, command
-from planting import blend, finetuned, random_model, write_model
 
 from mergetrace.configuration import complete
 from mergetrace.finding.dates import earlier, notes
+from mergetrace.testing.inprocess import SCHEMA, audit, command
+from mergetrace.testing.planting import blend, finetuned, random_model, write_model
 from mergetrace.timestamps import stated, told
 
 NOW = datetime(2026, 6, 14, 12, tzinfo=UTC)
@@ -17,17 +19,36 @@ NOW = datetime(2026, 6, 14, 12, tzinfo=UTC)
 
 def hub(first, last=None, created=None):
     """What the Hub lists: days of May 2026 as numbers, or texts."""
-    day = lambda value: f"2026-05-{value:02}T12:00:00Z" if isinstance(value, int) else value  # noqa: E731
-    return {"stated": None, "hub": {"first": day(first), "last": day(last or first), "created": day(created or first)}}
+    day = lambda value: (
+        f"2026-05-{value:02}T12:00:00Z" if isinstance(value, int) else value
+    )
+    return {
+        "stated": None,
+        "hub": {
+            "first": day(first),
+            "last": day(last or first),
+            "created": day(created or first),
+        },
+    }
 
 
 def said(day, listed=None):
     """What the auditor states: a day of May 2026 as a number, or a text."""
-    return {"stated": f"2026-05-{day:02}" if isinstance(day, int) else day, "hub": listed and listed["hub"]}
+    return {
+        "stated": f"2026-05-{day:02}" if isinstance(day, int) else day,
+        "hub": listed and listed["hub"],
+    }
 
 
 NOBODY = {"stated": None, "hub": None}
-UNKNOWN_LAST = {"stated": None, "hub": {"first": "2026-05-10T12:00:00Z", "last": None, "created": "2026-05-10T12:00:00Z"}}
+UNKNOWN_LAST = {
+    "stated": None,
+    "hub": {
+        "first": "2026-05-10T12:00:00Z",
+        "last": None,
+        "created": "2026-05-10T12:00:00Z",
+    },
+}
 
 
 @pytest.mark.parametrize(
@@ -37,11 +58,27 @@ UNKNOWN_LAST = {"stated": None, "hub": {"first": "2026-05-10T12:00:00Z", "last":
         (hub(1, 2), hub(3, 4), (True, "hub")),
         (hub(3, 4), hub(1, 2), (False, "hub")),
         (hub(1), hub(1), (None, None)),
-        (hub("2026-05-01T12:00:00Z"), hub("2026-05-01T12:00:01Z"), (True, "hub")),  # a moment decides within a day
-        (hub(1, 9), hub(5), (None, None)),  # a repository made early whose weights were changed after the suspect's
-        (hub(3), hub(1, 9), (None, None)),  # a suspect that was cut into other shards later
+        (
+            hub("2026-05-01T12:00:00Z"),
+            hub("2026-05-01T12:00:01Z"),
+            (True, "hub"),
+        ),  # a moment decides within a day
+        (
+            hub(1, 9),
+            hub(5),
+            (None, None),
+        ),  # a repository made early whose weights were changed after the suspect's
+        (
+            hub(3),
+            hub(1, 9),
+            (None, None),
+        ),  # a suspect that was cut into other shards later
         (hub(1, 5), hub(5, 9), (None, None)),  # they touch
-        (UNKNOWN_LAST, hub(20), (None, None)),  # a donor whose last change nobody knows is never first
+        (
+            UNKNOWN_LAST,
+            hub(20),
+            (None, None),
+        ),  # a donor whose last change nobody knows is never first
         (UNKNOWN_LAST, hub(5), (False, "hub")),
         (hub(5), UNKNOWN_LAST, (True, "hub")),
         (hub(20), UNKNOWN_LAST, (None, None)),
@@ -58,13 +95,26 @@ UNKNOWN_LAST = {"stated": None, "hub": {"first": "2026-05-10T12:00:00Z", "last":
         (hub(1), said(2), (True, "stated")),
         (hub(2), said(2), (None, None)),
         (hub(3), said(2), (False, "stated")),
-        # Both of one model: what is stated counts, as long as the Hub does not contradict it.
+        # Both of one model: what is stated counts, as long as the Hub does not
+        # contradict it.
         (said(1, hub(9)), hub(5), (True, "stated")),
         (hub(9), said(5, hub(20)), (False, "stated")),
-        (said(9, hub(9)), hub(12), (True, "stated")),  # the same day is no contradiction
-        (hub(5), said(20, hub(3)), (False, "hub")),  # a suspect is not made younger than the Hub knows it
+        (
+            said(9, hub(9)),
+            hub(12),
+            (True, "stated"),
+        ),  # the same day is no contradiction
+        (
+            hub(5),
+            said(20, hub(3)),
+            (False, "hub"),
+        ),  # a suspect is not made younger than the Hub knows it
         (hub(1), said(20, hub(3)), (True, "hub")),
-        (said(20, hub(1)), hub(5), (None, None)),  # nor a donor older than its own accuser says
+        (
+            said(20, hub(1)),
+            hub(5),
+            (None, None),
+        ),  # nor a donor older than its own accuser says
         (said(20, hub(1)), hub(25), (True, "stated")),
         (said(20, hub(9)), hub(5), (False, "stated")),
         # Nobody says anything of one of them.
@@ -80,9 +130,21 @@ def test_who_was_first(donor, suspect, found):
 
 
 def test_a_stated_date_that_the_hub_contradicts_is_said_and_so_is_one_before_the_last_change():
-    odd = notes({"rio": said(20, hub(3)), "nex": said(1, hub(1, 9)), "a": said(3, hub(3)), "b": hub(3), "c": said(3), "d": NOBODY})
+    odd = notes(
+        {
+            "rio": said(20, hub(3)),
+            "nex": said(1, hub(1, 9)),
+            "a": said(3, hub(3)),
+            "b": hub(3),
+            "c": said(3),
+            "d": NOBODY,
+        }
+    )
     assert len(odd) == 2
-    assert "rio is stated to be published on 2026-05-20, but the Hub lists it from 2026-05-03: the Hub's dates were used." in odd
+    assert (
+        "rio is stated to be published on 2026-05-20, but the Hub lists it from"
+        " 2026-05-03: the Hub's dates were used." in odd
+    )
     assert "were last changed on the Hub on 2026-05-09" in odd[1]
 
 
@@ -94,7 +156,10 @@ def test_a_stated_date_that_the_hub_contradicts_is_said_and_so_is_one_before_the
         (" 2026-05-01 ", "2026-05-01"),
         ("2026-05-01T10:00:00+02:00", "2026-05-01T08:00:00Z"),
         ("2026-05-01 10:00Z", "2026-05-01T10:00:00Z"),
-        (datetime(2026, 5, 1, 1, tzinfo=timezone(timedelta(hours=8))), "2026-04-30T17:00:00Z"),
+        (
+            datetime(2026, 5, 1, 1, tzinfo=timezone(timedelta(hours=8))),
+            "2026-04-30T17:00:00Z",
+        ),
         ("2026-06-15", "2026-06-15"),  # it is tomorrow already east of here
     ],
 )
@@ -104,14 +169,24 @@ def test_a_date_is_written_in_one_way(value, written):
 
 
 def test_yaml_dates_are_taken_as_they_come():
-    read = yaml.safe_load("[2026-05-01, '2026-05-01', 2026-05-01T10:00:00+02:00, 2026-05-01 10:00:00Z]")
-    assert [stated(value, NOW) for value in read] == ["2026-05-01", "2026-05-01", "2026-05-01T08:00:00Z", "2026-05-01T10:00:00Z"]
+    read = yaml.safe_load(
+        "[2026-05-01, '2026-05-01', 2026-05-01T10:00:00+02:00, 2026-05-01 10:00:00Z]"
+    )
+    assert [stated(value, NOW) for value in read] == [
+        "2026-05-01",
+        "2026-05-01",
+        "2026-05-01T08:00:00Z",
+        "2026-05-01T10:00:00Z",
+    ]
 
 
 @pytest.mark.parametrize(
     ("value", "why"),
     [
-        ("soon", "`soon` is no date; give the day its weights were published as 2026-05-01"),
+        (
+            "soon",
+            "`soon` is no date; give the day its weights were published as 2026-05-01",
+        ),
         ("2026-5-1", "is no date"),
         ("2026-13-01", "is no date"),
         ("01.05.2026", "is no date"),
@@ -145,18 +220,34 @@ def test_dates_in_words_say_who_says_so():
     assert told("2026-05-01", None) == "2026-05-01 (stated)"
     assert told(None, None) == ""
     listed = hub(1, 3, created="2026-04-01T00:00:00Z")["hub"]
-    assert told(None, listed) == "2026-05-01 (Hub: weights first 2026-05-01, last changed 2026-05-03)"
-    assert told("2026-04-01", listed) == "2026-04-01 (stated; Hub: weights first 2026-05-01, last changed 2026-05-03)"
-    assert told(None, UNKNOWN_LAST["hub"]) == "2026-05-10 (Hub: repository made 2026-05-10)"
+    assert (
+        told(None, listed)
+        == "2026-05-01 (Hub: weights first 2026-05-01, last changed 2026-05-03)"
+    )
+    assert (
+        told("2026-04-01", listed)
+        == "2026-04-01 (stated; Hub: weights first 2026-05-01, last changed 2026-05-03)"
+    )
+    assert (
+        told(None, UNKNOWN_LAST["hub"])
+        == "2026-05-10 (Hub: repository made 2026-05-10)"
+    )
 
 
 def test_a_stated_date_stands_in_the_finding_as_stated(tmp_path):
     base = random_model(0)
     donor = finetuned(base, 1)
     tensors = {"suspect": blend(base, donor, 0.571), "base": base, "donor": donor}
-    folders = {name: write_model(tmp_path / "models" / name, tensors[name]) for name in tensors}
+    folders = {
+        name: write_model(tmp_path / "models" / name, tensors[name]) for name in tensors
+    }
     spec = {"suspect": "suspect", "base": "base", "donors": ["donor"]}
-    found = audit(tmp_path / "x", folders, spec, published={"donor": date(2026, 5, 1), "suspect": "2026-05-02T10:00:00+02:00"})
+    found = audit(
+        tmp_path / "x",
+        folders,
+        spec,
+        published={"donor": date(2026, 5, 1), "suspect": "2026-05-02T10:00:00+02:00"},
+    )
     assert found["published"] == {
         "suspect": {"stated": "2026-05-02T08:00:00Z", "hub": None},
         "base": {"stated": None, "hub": None},
@@ -167,14 +258,25 @@ def test_a_stated_date_stands_in_the_finding_as_stated(tmp_path):
     # The same models, had they come from the Hub: its dates stand in the manifests.
     for name, day in (("donor", 1), ("suspect", 9)):
         path = tmp_path / f"x/{name}.json"
-        path.write_text(json.dumps({**json.loads(path.read_text()), "published": hub(day)["hub"]}))
-    files = {name: tmp_path / "x" / f"{name}.json" for name in ("summary", "plan", "layout", "packed")}
+        path.write_text(
+            json.dumps({**json.loads(path.read_text()), "published": hub(day)["hub"]})
+        )
+    files = {
+        name: tmp_path / "x" / f"{name}.json"
+        for name in ("summary", "plan", "layout", "packed")
+    }
     given = [part for name, path in files.items() for part in (f"--{name}", path)]
     manifests = ["--manifests", *(tmp_path / "x" / f"{name}.json" for name in tensors)]
-    limits = complete({"models": {name: {"path": "x"} for name in tensors}, "audits": {"x": spec}}, SCHEMA)["verdict"]
+    limits = complete(
+        {"models": {name: {"path": "x"} for name in tensors}, "audits": {"x": spec}},
+        SCHEMA,
+    )["verdict"]
     judged = ["--thresholds", json.dumps(limits), "--output", tmp_path / "hub.json"]
     command("verdict", "--audit", "x", *given, *manifests, *judged)
     again = json.loads((tmp_path / "hub.json").read_text())
-    assert (again["order"]["donor"]["before"], again["order"]["donor"]["by"]) == (True, "hub")
+    assert (again["order"]["donor"]["before"], again["order"]["donor"]["by"]) == (
+        True,
+        "hub",
+    )
     assert again["published"]["donor"] == hub(1)
     assert again["verdict"] == "merge"

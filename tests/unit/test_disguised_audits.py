@@ -1,11 +1,16 @@
-"""Whole audits of real merges in disguise: the merge is reproduced bit for bit once the disguise is undone, and nobody innocent is accused."""
+"""Whole audits of real merges in disguise: the merge is reproduced bit for bit once the
+disguise is undone, and nobody innocent is accused.
+"""
 
 import json
 
 import pandas as pd
 import pytest
 import yaml
-from disguises import (
+from safetensors.torch import load_file
+
+from mergetrace.planning.batches import layer_order
+from mergetrace.testing.disguises import (
     channels_scaled,
     experts_permuted,
     heads_permuted,
@@ -20,24 +25,34 @@ from disguises import (
     vocabulary_pruned,
     with_layers,
 )
-from inprocess import audit
-from moe_models import make_moe_models
-from planting import blend, finetuned, write_model
-from realmerge import CONFIG, mergekit, mergekit_experts, qwen, write_qwen
-from safetensors.torch import load_file
-
-from mergetrace.models.batches import layer_order
+from mergetrace.testing.inprocess import audit
+from mergetrace.testing.moe_models import make_moe_models
+from mergetrace.testing.planting import blend, finetuned, write_model
+from mergetrace.testing.realmerge import (
+    CONFIG,
+    mergekit,
+    mergekit_experts,
+    qwen,
+    write_qwen,
+)
 
 pytestmark = pytest.mark.slow
 
 BASE = qwen(0)
 DONOR = finetuned(BASE, 1)
-DONOR_FIRST = {"donor": "2026-01-01", "suspect": "2026-06-01"}  # tensors that are wholly one model's do not say it
+DONOR_FIRST = {
+    "donor": "2026-01-01",
+    "suspect": "2026-06-01",
+}  # tensors that are wholly one model's do not say it
 SIBLING = finetuned(BASE, 2)
 
 
 def loaded(folder):
-    return {name: tensor for path in sorted(folder.glob("*.safetensors")) for name, tensor in load_file(path).items()}
+    return {
+        name: tensor
+        for path in sorted(folder.glob("*.safetensors"))
+        for name, tensor in load_file(path).items()
+    }
 
 
 def assert_nobody_named(found, verdict):
@@ -49,21 +64,50 @@ def assert_nobody_named(found, verdict):
 def family(tmp_path_factory):
     """Folders of base, donor, and their linear merge by mergekit."""
     root = tmp_path_factory.mktemp("family")
-    folders = {name: write_qwen(root / name, tensors) for name, tensors in {"base": BASE, "donor": DONOR, "sibling": SIBLING}.items()}
-    models = [{"model": str(folders["base"]), "parameters": {"weight": 0.429}}, {"model": str(folders["donor"]), "parameters": {"weight": 0.571}}]
-    mergekit({"merge_method": "linear", "models": models, "dtype": "float32", "out_dtype": "bfloat16"}, root / "merged")
+    folders = {
+        name: write_qwen(root / name, tensors)
+        for name, tensors in {"base": BASE, "donor": DONOR, "sibling": SIBLING}.items()
+    }
+    models = [
+        {"model": str(folders["base"]), "parameters": {"weight": 0.429}},
+        {"model": str(folders["donor"]), "parameters": {"weight": 0.571}},
+    ]
+    mergekit(
+        {
+            "merge_method": "linear",
+            "models": models,
+            "dtype": "float32",
+            "out_dtype": "bfloat16",
+        },
+        root / "merged",
+    )
     return folders | {"merged": root / "merged"}
 
 
 @pytest.fixture
 def judge(tmp_path, family):
-    """judge(suspect=tensors or folder, and other tensors for sibling, donor or base; published=dates) -> verdict.json"""
+    """judge(suspect=tensors or folder, and other tensors for sibling, donor or base;
+    published=dates) -> verdict.json
+    """
 
     def run(suspect, published=None, **others):
         folders = {name: family[name] for name in ("base", "donor", "sibling")}
-        folders |= {name: write_qwen(tmp_path / name, tensors) for name, tensors in others.items() if tensors is not None}
-        folders["suspect"] = write_qwen(tmp_path / "suspect", suspect) if isinstance(suspect, dict) else suspect
-        spec = {"suspect": "suspect", "base": "base", "donors": ["donor"], "controls": ["sibling"]}
+        folders |= {
+            name: write_qwen(tmp_path / name, tensors)
+            for name, tensors in others.items()
+            if tensors is not None
+        }
+        folders["suspect"] = (
+            write_qwen(tmp_path / "suspect", suspect)
+            if isinstance(suspect, dict)
+            else suspect
+        )
+        spec = {
+            "suspect": "suspect",
+            "base": "base",
+            "donors": ["donor"],
+            "controls": ["sibling"],
+        }
         return audit(tmp_path / "results", folders, spec, published=published or {})
 
     return run
@@ -73,8 +117,12 @@ DISGUISES = {
     "neurons": neurons_permuted,
     "heads": heads_permuted,
     "orders": lambda model: hidden_permuted(heads_permuted(neurons_permuted(model))),
-    "vocabulary too": lambda model: vocabulary_permuted(hidden_permuted(heads_permuted(model))),
-    "everything": lambda model: scaled(hidden_permuted(heads_permuted(neurons_permuted(model))), 0.5, "up_proj"),
+    "vocabulary too": lambda model: vocabulary_permuted(
+        hidden_permuted(heads_permuted(model))
+    ),
+    "everything": lambda model: scaled(
+        hidden_permuted(heads_permuted(neurons_permuted(model))), 0.5, "up_proj"
+    ),
 }
 
 
@@ -105,22 +153,31 @@ def test_an_independent_model_in_disguise_is_unrelated(judge, hide):
 
 
 def test_a_relative_reordered_beyond_finding_is_not_called_unrelated(judge):
-    """Rows and columns of every matrix in orders of their own, the vocabulary's too: nothing is in place to begin with."""
+    """Rows and columns of every matrix in orders of their own, the vocabulary's too:
+    nothing is in place to begin with.
+    """
     hide = DISGUISES["orders"]
     found = judge(vocabulary_permuted(hide(finetuned(BASE, 5))))
     assert_nobody_named(found, "inconclusive")
 
 
-@pytest.mark.parametrize("others", [{"donor": DONOR}, {"base": BASE}], ids=lambda others: next(iter(others)))
+@pytest.mark.parametrize(
+    "others", [{"donor": DONOR}, {"base": BASE}], ids=lambda others: next(iter(others))
+)
 def test_a_parent_in_disguise_hides_no_merge_and_makes_none(judge, family, others):
     hidden = {name: DISGUISES["orders"](model) for name, model in others.items()}
     found = judge(family["merged"], **hidden)
-    assert (found["verdict"], found["recipe"]["bit_exact_rate"]) == ("merge", 1.0), found["reasons"]
+    assert (found["verdict"], found["recipe"]["bit_exact_rate"]) == (
+        "merge",
+        1.0,
+    ), found["reasons"]
     assert_nobody_named(found["controls"]["sibling"], "finetune_of_base")
 
 
 def test_a_parent_in_disguise_makes_nobody_guilty(judge):
-    assert_nobody_named(judge(finetuned(BASE, 5), donor=DISGUISES["orders"](DONOR)), "finetune_of_base")
+    assert_nobody_named(
+        judge(finetuned(BASE, 5), donor=DISGUISES["orders"](DONOR)), "finetune_of_base"
+    )
 
 
 STORED = {
@@ -131,7 +188,9 @@ STORED = {
 
 
 @pytest.mark.parametrize("store", STORED.values(), ids=STORED)
-def test_a_real_merge_stored_otherwise_is_reproduced_on_its_own_lattice(judge, family, store):
+def test_a_real_merge_stored_otherwise_is_reproduced_on_its_own_lattice(
+    judge, family, store
+):
     found = judge(store(loaded(family["merged"])), sibling=store(SIBLING))
     assert found["verdict"] == "merge", found["reasons"]
     assert found["recipe"]["bit_exact_rate"] > 0.998
@@ -146,7 +205,9 @@ CHANNELS = {
 
 
 @pytest.mark.parametrize("hide", CHANNELS.values(), ids=CHANNELS)
-def test_a_real_merge_multiplied_by_channel_is_reproduced_bit_for_bit(judge, family, hide):
+def test_a_real_merge_multiplied_by_channel_is_reproduced_bit_for_bit(
+    judge, family, hide
+):
     found = judge(hide(loaded(family["merged"])), sibling=hide(SIBLING))
     assert found["verdict"] == "merge", found["reasons"]
     assert found["recipe"]["bit_exact_rate"] == 1.0
@@ -156,7 +217,11 @@ def test_a_real_merge_multiplied_by_channel_is_reproduced_bit_for_bit(judge, fam
 
 
 @pytest.mark.parametrize("hide", CHANNELS.values(), ids=CHANNELS)
-@pytest.mark.parametrize(("model", "verdict"), [(finetuned(BASE, 5), "inconclusive"), (qwen(50), "unrelated")], ids=["finetune", "stranger"])
+@pytest.mark.parametrize(
+    ("model", "verdict"),
+    [(finetuned(BASE, 5), "inconclusive"), (qwen(50), "unrelated")],
+    ids=["finetune", "stranger"],
+)
 def test_an_innocent_multiplied_by_channel_is_not_accused(judge, hide, model, verdict):
     assert_nobody_named(judge(hide(model)), verdict)
 
@@ -176,10 +241,25 @@ def test_a_donor_under_noise_is_no_copy_of_it_nor_a_merge(judge):
 
 
 def test_an_fp8_copy_of_a_bf16_merge_is_reproduced_through_both_roundings(tmp_path):
-    donor, sibling = finetuned(BASE, 1, size=0.01), finetuned(BASE, 2, size=0.01)  # finer changes would be lost in FP8
-    tensors = {"base": BASE, "donor": donor, "sibling": quantised(sibling), "suspect": quantised(blend(BASE, donor, 0.4))}
+    donor = finetuned(BASE, 1, size=0.01)
+    sibling = finetuned(BASE, 2, size=0.01)  # finer changes would be lost in FP8
+    tensors = {
+        "base": BASE,
+        "donor": donor,
+        "sibling": quantised(sibling),
+        "suspect": quantised(blend(BASE, donor, 0.4)),
+    }
     models = {name: write_qwen(tmp_path / name, tensors[name]) for name in tensors}
-    found = audit(tmp_path / "results", models, {"suspect": "suspect", "base": "base", "donors": ["donor"], "controls": ["sibling"]})
+    found = audit(
+        tmp_path / "results",
+        models,
+        {
+            "suspect": "suspect",
+            "base": "base",
+            "donors": ["donor"],
+            "controls": ["sibling"],
+        },
+    )
     assert found["verdict"] == "merge", found["reasons"]
     assert found["recipe"]["bit_exact_rate"] > 0.999
     assert found["parents"]["donor"]["alpha"] == pytest.approx(0.4, abs=1e-6)
@@ -187,23 +267,57 @@ def test_an_fp8_copy_of_a_bf16_merge_is_reproduced_through_both_roundings(tmp_pa
 
 
 def test_slices_of_two_parents_moved_and_repeated_are_traced_to_them(tmp_path):
-    llama = {**CONFIG, "architectures": ["LlamaForCausalLM"], "model_type": "llama"}  # mergekit cannot change the length of a Qwen3's layer_types
+    llama = {
+        **CONFIG,
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+    }  # mergekit cannot change the length of a Qwen3's layer_types
     family = {"base": BASE, "donor": DONOR, "sibling": SIBLING}
     models = {
-        name: write_model(tmp_path / name, {key: tensor for key, tensor in tensors.items() if "q_norm" not in key and "k_norm" not in key}, llama)
+        name: write_model(
+            tmp_path / name,
+            {
+                key: tensor
+                for key, tensor in tensors.items()
+                if "q_norm" not in key and "k_norm" not in key
+            },
+            llama,
+        )
         for name, tensors in family.items()
     }
     slices = [("base", [0, 3]), ("donor", [1, 4]), ("base", [2, 5]), ("donor", [5, 6])]
-    parts = [{"sources": [{"model": str(models[name]), "layer_range": layers}]} for name, layers in slices]
-    models["suspect"] = mergekit({"merge_method": "passthrough", "slices": parts, "dtype": "bfloat16"}, tmp_path / "suspect")
-    spec = {"suspect": "suspect", "base": "base", "donors": ["donor"], "controls": ["sibling"]}
+    parts = [
+        {"sources": [{"model": str(models[name]), "layer_range": layers}]}
+        for name, layers in slices
+    ]
+    models["suspect"] = mergekit(
+        {"merge_method": "passthrough", "slices": parts, "dtype": "bfloat16"},
+        tmp_path / "suspect",
+    )
+    spec = {
+        "suspect": "suspect",
+        "base": "base",
+        "donors": ["donor"],
+        "controls": ["sibling"],
+    }
     found = audit(tmp_path / "results", models, spec, published=DONOR_FIRST)
-    assert (found["verdict"], found["family"]) == ("merge", "passthrough"), found["reasons"]
+    assert (found["verdict"], found["family"]) == ("merge", "passthrough"), found[
+        "reasons"
+    ]
     assert found["parents"]["donor"]["named"]
     config = yaml.safe_load(found["recipe"]["mergekit_config"])
-    assert [(source["model"], source["layer_range"]) for part in config["slices"] for source in part["sources"]] == slices
-    assert any("Repeated: 1-3." in line for line in found["layout"]["undone"]), found["layout"]
-    assert layer_order(pd.read_parquet(tmp_path / "results/plan.parquet")["layer"]) == [*map(str, range(10)), "outer"]
+    assert [
+        (source["model"], source["layer_range"])
+        for part in config["slices"]
+        for source in part["sources"]
+    ] == slices
+    assert any("Repeated: 1-3." in line for line in found["layout"]["undone"]), found[
+        "layout"
+    ]
+    assert layer_order(pd.read_parquet(tmp_path / "results/plan.parquet")["layer"]) == [
+        *map(str, range(10)),
+        "outer",
+    ]
 
 
 def test_layers_of_one_parent_repeated_are_a_copy(judge):
@@ -213,30 +327,71 @@ def test_layers_of_one_parent_repeated_are_a_copy(judge):
 
 
 def test_experts_made_of_dense_parents_are_traced_to_them(judge, family, tmp_path):
-    found = judge(mergekit_experts([family[name] for name in ("base", "donor", "donor", "base")], tmp_path / "suspect"), published=DONOR_FIRST)
-    assert (found["verdict"], found["family"]) == ("other_merge", "passthrough"), found["reasons"]
+    found = judge(
+        mergekit_experts(
+            [family[name] for name in ("base", "donor", "donor", "base")],
+            tmp_path / "suspect",
+        ),
+        published=DONOR_FIRST,
+    )
+    assert (found["verdict"], found["family"]) == ("other_merge", "passthrough"), found[
+        "reasons"
+    ]
     assert found["parents"]["donor"]["named"]
-    assert any("24 experts lie where a dense parent's MLP does (cosine 1.00)" in line for line in found["layout"]["undone"])
+    assert any(
+        "24 experts lie where a dense parent's MLP does (cosine 1.00)" in line
+        for line in found["layout"]["undone"]
+    )
     assert found["layout"]["not_undone"] == []
 
 
-@pytest.mark.parametrize("hidden", [("suspect", "sibling"), ("donor",)], ids=lambda names: names[0])
+@pytest.mark.parametrize(
+    "hidden", [("suspect", "sibling"), ("donor",)], ids=lambda names: names[0]
+)
 def test_renumbered_experts_of_a_real_merge_are_put_back(tmp_path, hidden):
     models = make_moe_models(tmp_path / "models")
     for name in hidden:
         folder = models[name]
         config = json.loads((folder / "config.json").read_text())
-        models[name] = write_model(tmp_path / f"hidden-{name}", experts_permuted(loaded(folder)), config)
-    found = audit(tmp_path / "results", models, {"suspect": "suspect", "base": "base", "donors": ["donor"], "controls": ["sibling"]})
+        models[name] = write_model(
+            tmp_path / f"hidden-{name}", experts_permuted(loaded(folder)), config
+        )
+    found = audit(
+        tmp_path / "results",
+        models,
+        {
+            "suspect": "suspect",
+            "base": "base",
+            "donors": ["donor"],
+            "controls": ["sibling"],
+        },
+    )
     assert found["verdict"] == "merge", found["reasons"]
     assert found["recipe"]["bit_exact_rate"] == 1.0
-    assert any("experts of 2 layers were renumbered" in line for line in found["layout"]["undone"])
+    assert any(
+        "experts of 2 layers were renumbered" in line
+        for line in found["layout"]["undone"]
+    )
     assert not found["controls"]["sibling"]["parents"]["donor"]["named"]
 
 
 def test_a_model_of_the_same_kind_trained_on_its_own_is_unrelated(tmp_path):
     models = make_moe_models(tmp_path / "models")
     other = make_moe_models(tmp_path / "other", seed=7)
-    models = {"base": models["base"], "donor": models["donor"], "sibling": models["sibling"], "suspect": other["base"]}
-    found = audit(tmp_path / "results", models, {"suspect": "suspect", "base": "base", "donors": ["donor"], "controls": ["sibling"]})
+    models = {
+        "base": models["base"],
+        "donor": models["donor"],
+        "sibling": models["sibling"],
+        "suspect": other["base"],
+    }
+    found = audit(
+        tmp_path / "results",
+        models,
+        {
+            "suspect": "suspect",
+            "base": "base",
+            "donors": ["donor"],
+            "controls": ["sibling"],
+        },
+    )
     assert_nobody_named(found, "unrelated")

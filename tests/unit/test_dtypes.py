@@ -1,4 +1,6 @@
-"""Decoding, rounding and lattices against tables of all codes, exact fractions, and the ml_dtypes and torch casts."""
+"""Decoding, rounding and lattices against tables of all codes, exact fractions, and the
+ml_dtypes and torch casts.
+"""
 
 import math
 from fractions import Fraction
@@ -11,12 +13,42 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mergetrace.numerics.arithmetic import rounder
-from mergetrace.numerics.dtypes import BITS, FORMATS, block_scales, decode, encode, is_decoded, neighbour_midpoints, scale_grid, ulp
+from mergetrace.numerics.dtypes import (
+    BITS,
+    FORMATS,
+    block_scales,
+    decode,
+    encode,
+    is_decoded,
+    neighbour_midpoints,
+    scale_grid,
+    ulp,
+)
 
-REFERENCE = {"BF16": ml_dtypes.bfloat16, "F16": np.float16, "F8_E4M3": ml_dtypes.float8_e4m3fn, "F8_E5M2": ml_dtypes.float8_e5m2}
-TORCH = {"BF16": torch.bfloat16, "F16": torch.float16, "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2}
-LARGEST = {"BF16": (2 - 2**-7) * 2.0**127, "F16": 65504.0, "F8_E4M3": 448.0, "F8_E5M2": 57344.0}
-OVERFLOW = {"BF16": (2 - 2**-8) * 2.0**127, "F16": 65520.0, "F8_E4M3": 464.0, "F8_E5M2": 61440.0}
+REFERENCE = {
+    "BF16": ml_dtypes.bfloat16,
+    "F16": np.float16,
+    "F8_E4M3": ml_dtypes.float8_e4m3fn,
+    "F8_E5M2": ml_dtypes.float8_e5m2,
+}
+TORCH = {
+    "BF16": torch.bfloat16,
+    "F16": torch.float16,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
+}
+LARGEST = {
+    "BF16": (2 - 2**-7) * 2.0**127,
+    "F16": 65504.0,
+    "F8_E4M3": 448.0,
+    "F8_E5M2": 57344.0,
+}
+OVERFLOW = {
+    "BF16": (2 - 2**-8) * 2.0**127,
+    "F16": 65520.0,
+    "F8_E4M3": 464.0,
+    "F8_E5M2": 61440.0,
+}
 small = pytest.mark.parametrize("dtype", REFERENCE)
 
 
@@ -30,12 +62,18 @@ def reference_values(dtype):
 
 
 def lattice(dtype):
-    """The codes and values of the numbers from 0 to the largest, and the midpoints after each, the last being where rounding overflows."""
+    """The codes and values of the numbers from 0 to the largest, and the midpoints
+    after each, the last being where rounding overflows.
+    """
     values = reference_values(dtype)[: 1 << BITS[dtype] - 1]
     values = values[np.isfinite(values)]
     assert values[-1] == LARGEST[dtype]
     assert np.all(np.diff(values) > 0)
-    return np.arange(values.size), values, np.append((values[:-1] + values[1:]) / 2, OVERFLOW[dtype])
+    return (
+        np.arange(values.size),
+        values,
+        np.append((values[:-1] + values[1:]) / 2, OVERFLOW[dtype]),
+    )
 
 
 @small
@@ -43,18 +81,38 @@ def test_every_code_decodes_as_in_ml_dtypes(dtype):
     decoded = decode(all_codes(dtype), dtype)
     assert decoded.dtype == np.float64
     np.testing.assert_array_equal(decoded, reference_values(dtype))
-    np.testing.assert_array_equal(np.signbit(decoded), np.signbit(reference_values(dtype)))
+    np.testing.assert_array_equal(
+        np.signbit(decoded), np.signbit(reference_values(dtype))
+    )
 
 
-@pytest.mark.parametrize(("dtype", "native"), [("F32", np.float32), ("F64", np.float64)])
+@pytest.mark.parametrize(
+    ("dtype", "native"), [("F32", np.float32), ("F64", np.float64)]
+)
 def test_native_formats_decode_as_numpy_reads_them(dtype, native):
-    values = np.array([0.0, -0.0, 1.5, -np.inf, np.nan, np.finfo(native).max, np.finfo(native).smallest_subnormal], native)
-    np.testing.assert_array_equal(decode(values.tobytes(), dtype), values.astype(np.float64))
+    values = np.array(
+        [
+            0.0,
+            -0.0,
+            1.5,
+            -np.inf,
+            np.nan,
+            np.finfo(native).max,
+            np.finfo(native).smallest_subnormal,
+        ],
+        native,
+    )
+    np.testing.assert_array_equal(
+        decode(values.tobytes(), dtype), values.astype(np.float64)
+    )
 
 
 def test_decoding_takes_any_buffer_of_any_length_and_fills_what_it_is_given():
-    values = np.random.default_rng(0).standard_normal(100_001).astype(ml_dtypes.bfloat16)  # several blocks and a rest
-    raw, expected = values.tobytes(), values.astype(np.float64)
+    values = (
+        np.random.default_rng(0).standard_normal(100_001).astype(ml_dtypes.bfloat16)
+    )  # several blocks and a rest
+    raw = values.tobytes()
+    expected = values.astype(np.float64)
     for buffer in (
         raw,
         bytearray(raw),
@@ -83,7 +141,14 @@ def test_what_does_not_fit_is_refused():
 
 
 def test_which_dtypes_are_decoded():
-    assert {dtype for dtype in BITS if is_decoded(dtype)} == {"BF16", "F16", "F32", "F64", "F8_E4M3", "F8_E5M2"}
+    assert {dtype for dtype in BITS if is_decoded(dtype)} == {
+        "BF16",
+        "F16",
+        "F32",
+        "F64",
+        "F8_E4M3",
+        "F8_E5M2",
+    }
     assert not is_decoded("made-up")
     assert all(FORMATS[dtype].width * 8 == BITS[dtype] for dtype in FORMATS)
 
@@ -108,27 +173,43 @@ def test_ulp_of_every_code(dtype):
     codes, values, after = lattice(dtype)
     spacing = ulp(all_codes(dtype), dtype)
     np.testing.assert_array_equal(spacing[codes], 2 * (after - values))
-    np.testing.assert_array_equal(spacing[codes + (1 << BITS[dtype] - 1)], 2 * (after - values))
-    np.testing.assert_array_equal(np.isnan(spacing), ~np.isfinite(reference_values(dtype)))
+    np.testing.assert_array_equal(
+        spacing[codes + (1 << BITS[dtype] - 1)], 2 * (after - values)
+    )
+    np.testing.assert_array_equal(
+        np.isnan(spacing), ~np.isfinite(reference_values(dtype))
+    )
 
 
 @small
 def test_rounding_flips_exactly_at_every_midpoint(dtype):
-    """On either side of each midpoint, by one float64, and on it, where the even code wins: with monotony that is every float64."""
+    """On either side of each midpoint, by one float64, and on it, where the even code
+    wins: with monotony that is every float64.
+    """
     codes, _, after = lattice(dtype)
     for sign, top in ((1, 0), (-1, 1 << BITS[dtype] - 1)):
-        np.testing.assert_array_equal(encode(sign * np.nextafter(after, 0), dtype), codes + top)
-        np.testing.assert_array_equal(encode(sign * np.nextafter(after, np.inf), dtype), codes + 1 + top)
-        np.testing.assert_array_equal(encode(sign * after, dtype), codes + codes % 2 + top)
+        np.testing.assert_array_equal(
+            encode(sign * np.nextafter(after, 0), dtype), codes + top
+        )
+        np.testing.assert_array_equal(
+            encode(sign * np.nextafter(after, np.inf), dtype), codes + 1 + top
+        )
+        np.testing.assert_array_equal(
+            encode(sign * after, dtype), codes + codes % 2 + top
+        )
 
 
 def test_bf16_is_rounded_once():
-    just_above_a_tie = 1 + 2.0**-8 + 2.0**-40  # float32 rounds it onto the tie, which would then go down to the even 1.0
+    just_above_a_tie = (
+        1 + 2.0**-8 + 2.0**-40
+    )  # float32 rounds it onto the tie, which would then go down to the even 1.0
     assert encode(just_above_a_tie, "BF16") == 0x3F81
     assert encode(-just_above_a_tie, "BF16") == 0xBF81
     just_below_a_tie = 1 + 3 * 2.0**-8 - 2.0**-40
     assert encode(just_below_a_tie, "BF16") == 0x3F81
-    assert encode(2.0**-134 + 2.0**-170, "BF16") == 1  # half the smallest subnormal and a little
+    assert (
+        encode(2.0**-134 + 2.0**-170, "BF16") == 1
+    )  # half the smallest subnormal and a little
     assert encode(2.0**-134, "BF16") == 0
 
 
@@ -143,23 +224,40 @@ def test_codes_survive_decoding_and_encoding(dtype):
 @small
 def test_infinity_and_what_is_far_too_large(dtype):
     found = decode(encode(np.array([np.inf, -np.inf, 1e300, -1e300]), dtype), dtype)
-    expected = [np.nan] * 4 if dtype == "F8_E4M3" else [np.inf, -np.inf, np.inf, -np.inf]
+    expected = (
+        [np.nan] * 4 if dtype == "F8_E4M3" else [np.inf, -np.inf, np.inf, -np.inf]
+    )
     np.testing.assert_array_equal(found, expected)
 
 
 @small
 def test_rounding_float32_as_ml_dtypes_and_torch_do(dtype):
-    values = np.random.default_rng(1).integers(0, 2**32, 500_000, dtype=np.uint32).view(np.float32)
+    values = (
+        np.random.default_rng(1)
+        .integers(0, 2**32, 500_000, dtype=np.uint32)
+        .view(np.float32)
+    )
     values = np.concatenate(
-        [values, decode(all_codes(dtype), dtype, np.empty(1 << BITS[dtype], np.float32)), np.linspace(-600, 600, 10_001, dtype=np.float32)]
+        [
+            values,
+            decode(all_codes(dtype), dtype, np.empty(1 << BITS[dtype], np.float32)),
+            np.linspace(-600, 600, 10_001, dtype=np.float32),
+        ]
     )
     values = values[~np.isnan(values)]
     codes = encode(values, dtype)
     with np.errstate(over="ignore"):
-        np.testing.assert_array_equal(decode(codes, dtype), values.astype(REFERENCE[dtype]).astype(np.float64))
+        np.testing.assert_array_equal(
+            decode(codes, dtype), values.astype(REFERENCE[dtype]).astype(np.float64)
+        )
     np.testing.assert_array_equal(codes, encode(values.astype(np.float64), dtype))
-    kept = abs(values) <= (OVERFLOW[dtype] if dtype == "F8_E4M3" else np.inf)  # there torch saturates beyond the largest
-    np.testing.assert_array_equal(decode(codes[kept], dtype), torch.from_numpy(values[kept]).to(TORCH[dtype]).double().numpy())
+    kept = abs(values) <= (
+        OVERFLOW[dtype] if dtype == "F8_E4M3" else np.inf
+    )  # there torch saturates beyond the largest
+    np.testing.assert_array_equal(
+        decode(codes[kept], dtype),
+        torch.from_numpy(values[kept]).to(TORCH[dtype]).double().numpy(),
+    )
 
 
 finite32 = st.floats(width=32, allow_nan=False, allow_infinity=False)
@@ -167,28 +265,47 @@ finite32 = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
 @given(finite32)
 def test_float32_midpoints_are_exact(x):
-    """Against fractions of numpy's neighbours; past the largest number the lattice goes on for one more step."""
+    """Against fractions of numpy's neighbours; past the largest number the lattice goes
+    on for one more step.
+    """
     stored = np.array([x], np.float32)
-    low, high = (Fraction(float(ends[0])) for ends in neighbour_midpoints(stored.tobytes(), "F32"))
+    low, high = (
+        Fraction(float(ends[0]))
+        for ends in neighbour_midpoints(stored.tobytes(), "F32")
+    )
 
     def neighbour(towards):
         with np.errstate(over="ignore"):
             found = float(np.nextafter(stored[0], np.float32(towards)))
-        return Fraction(found) if np.isfinite(found) else Fraction(2) ** 128 * (1 if found > 0 else -1)
+        return (
+            Fraction(found)
+            if np.isfinite(found)
+            else Fraction(2) ** 128 * (1 if found > 0 else -1)
+        )
 
     assert low == (Fraction(float(x)) + neighbour(-np.inf)) / 2
     assert high == (Fraction(float(x)) + neighbour(np.inf)) / 2
-    assert Fraction(float(ulp(stored.tobytes(), "F32")[0])) == 2 * max(high - Fraction(float(x)), Fraction(float(x)) - low)
+    assert Fraction(float(ulp(stored.tobytes(), "F32")[0])) == 2 * max(
+        high - Fraction(float(x)), Fraction(float(x)) - low
+    )
 
 
-@given(st.floats(allow_nan=False), st.sampled_from([dtype for dtype in FORMATS if dtype != "F64"]))
+@given(
+    st.floats(allow_nan=False),
+    st.sampled_from([dtype for dtype in FORMATS if dtype != "F64"]),
+)
 def test_what_is_rounded_lies_between_the_midpoints(x, dtype):
     code = encode(np.array([x]), dtype)
     low, high = neighbour_midpoints(code, dtype)
     if np.isfinite(decode(code, dtype)[0]):
         assert low[0] <= x <= high[0]
     else:
-        assert abs(x) >= neighbour_midpoints(np.array([FORMATS[dtype].largest], code.dtype), dtype)[1][0]
+        assert (
+            abs(x)
+            >= neighbour_midpoints(
+                np.array([FORMATS[dtype].largest], code.dtype), dtype
+            )[1][0]
+        )
 
 
 @given(st.floats(allow_nan=False))
@@ -201,16 +318,26 @@ def test_float64_goes_through_unchanged_and_has_no_finer_lattice(x):
         neighbour_midpoints(code, "F64")
 
 
-@pytest.mark.parametrize(("dtype", "name"), [("BF16", "bfloat16"), ("F16", "float16"), ("F32", "float32")])
+@pytest.mark.parametrize(
+    ("dtype", "name"), [("BF16", "bfloat16"), ("F16", "float16"), ("F32", "float32")]
+)
 def test_arithmetic_rounds_as_the_formats_do(dtype, name):
     halves = np.arange(1 << 16, dtype=np.uint32) << 16
-    bits = np.concatenate([halves | low for low in (0, 1, 0x0FFF, 0x1000, 0x1001, 0x7FFF, 0x8000, 0x8001, 0xFFFF)])
+    bits = np.concatenate(
+        [
+            halves | low
+            for low in (0, 1, 0x0FFF, 0x1000, 0x1001, 0x7FFF, 0x8000, 0x8001, 0xFFFF)
+        ]
+    )
     values = bits.view(np.float32)
     expected = decode(encode(values, dtype), dtype)
     np.testing.assert_array_equal(rounder(name)(values), expected)
     with np.errstate(invalid="ignore"):  # signalling NaN
         wide = values.astype(np.float64)
-    np.testing.assert_array_equal(np.signbit(rounder(name)(wide)[~np.isnan(wide)]), np.signbit(expected[~np.isnan(wide)]))
+    np.testing.assert_array_equal(
+        np.signbit(rounder(name)(wide)[~np.isnan(wide)]),
+        np.signbit(expected[~np.isnan(wide)]),
+    )
     assert rounder(name)(1.00390625) == expected[values == np.float32(1.00390625)]
 
 
@@ -223,21 +350,35 @@ def test_codes_keep_the_shape_of_the_values():
 sizes = st.integers(1, 40)
 
 
-@given(rows=sizes, cols=sizes, high=sizes, wide=sizes, ends=st.tuples(st.floats(0, 1), st.floats(0, 1)))
+@given(
+    rows=sizes,
+    cols=sizes,
+    high=sizes,
+    wide=sizes,
+    ends=st.tuples(st.floats(0, 1), st.floats(0, 1)),
+)
 def test_block_scales_are_those_of_the_expanded_matrix(rows, cols, high, wide, ends):
     grid = scale_grid(rows, cols, (high, wide))
     scale = np.arange(1.0, np.prod(grid) + 1).reshape(grid)
     expanded = np.kron(scale, np.ones((high, wide)))[:rows, :cols].reshape(-1)
     start, stop = sorted(int(end * rows * cols) for end in ends)
-    np.testing.assert_array_equal(block_scales(scale, rows, cols, start, stop - start, (high, wide)), expanded[start:stop])
+    np.testing.assert_array_equal(
+        block_scales(scale, rows, cols, start, stop - start, (high, wide)),
+        expanded[start:stop],
+    )
 
 
 def test_block_scales_of_a_real_size_cross_rows_and_blocks():
-    rows, cols = 500, 700  # several blocks of work, cut-off blocks at both edges
+    rows = 500
+    cols = 700  # several blocks of work, cut-off blocks at both edges
     scale = np.random.default_rng(3).standard_normal(scale_grid(rows, cols))
     expanded = np.kron(scale, np.ones((128, 128)))[:rows, :cols].reshape(-1)
-    np.testing.assert_array_equal(block_scales(scale, rows, cols, 0, rows * cols), expanded)
-    np.testing.assert_array_equal(block_scales(scale, rows, cols, 699, 70_000), expanded[699:70_699])
+    np.testing.assert_array_equal(
+        block_scales(scale, rows, cols, 0, rows * cols), expanded
+    )
+    np.testing.assert_array_equal(
+        block_scales(scale, rows, cols, 699, 70_000), expanded[699:70_699]
+    )
 
 
 def test_scales_that_do_not_fit_are_refused():

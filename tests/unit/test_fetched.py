@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from mergetrace.models.fetched import Fetched
+from mergetrace.hub.fetched import Fetched
 
 DATA = random.Random(0).randbytes(10_000)
 
@@ -58,7 +58,9 @@ def test_bytes_that_are_not_what_their_line_says_are_fetched_again(tmp_path):
     with Fetched(tmp_path, "c") as fetched:
         add(fetched, "a", 0, 100)
     (tmp_path / "c.bin").write_bytes(bytes(100))
-    (tmp_path / "c.jsonl").write_text((tmp_path / "c.jsonl").read_text() + "no json\n{}\n")
+    (tmp_path / "c.jsonl").write_text(
+        (tmp_path / "c.jsonl").read_text() + "no json\n{}\n"
+    )
     with Fetched(tmp_path, "c") as fetched:
         add(fetched, "a", 0, 100)
         assert fetched.read(("a", 0, 100)) == DATA[:100]
@@ -73,7 +75,10 @@ def test_what_is_missing_cannot_be_read(tmp_path):
 
 def test_one_writer_at_a_time(tmp_path):
     paths = f"import sys; sys.path[:] = {sys.path!r}"
-    code = f"{paths}; from pathlib import Path; from mergetrace.models.fetched import Fetched; Fetched(Path(sys.argv[1]), 'c')"
+    code = (
+        f"{paths}; from pathlib import Path; from mergetrace.hub.fetched import"
+        " Fetched; Fetched(Path(sys.argv[1]), 'c')"
+    )
     with Fetched(tmp_path, "c"):
         other = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)])
         time.sleep(1)

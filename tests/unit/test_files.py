@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mergetrace.errors import AuditError
-from mergetrace.files import whole, whole_folder, write_json
+from mergetrace.outputs import whole, whole_folder, write_json
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,7 +35,10 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path):
     (tmp_path / "out").mkdir()
     with whole_folder(tmp_path / "out") as folder:
         (folder / "all").write_text("x", encoding="utf-8")
-    with pytest.raises(AuditError, match="exists already"), whole_folder(tmp_path / "out"):
+    with (
+        pytest.raises(AuditError, match="exists already"),
+        whole_folder(tmp_path / "out"),
+    ):
         pass
 
 
@@ -49,31 +52,55 @@ def test_a_full_disk_is_one_line():
     """/dev/full answers every write as a full disk does."""
     if not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")
-    code = "import frontdoor\nfrontdoor.run(lambda: print('x' * 10, file=open('/dev/full', 'w', buffering=1)))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT / "scripts", capture_output=True, text=True, check=False)
+    code = (
+        "import frontdoor\nfrontdoor.run(lambda: print('x' * 10, file=open('/dev/full',"
+        " 'w', buffering=1)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT / "scripts",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 1
     assert "the disk is full" in done.stderr
     assert "Traceback" not in done.stderr
 
 
 TEXT = "write_text(path, 'x' * 10**6)"
-TABLE = "write_parquet(path, pd.DataFrame({'x': np.random.default_rng(0).random(10**5)}))"
+TABLE = (
+    "write_parquet(path, pd.DataFrame({'x': np.random.default_rng(0).random(10**5)}))"
+)
 
 
 @pytest.mark.real
 @pytest.mark.parametrize("write", [TEXT, TABLE])
 def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, write):
-    """On a real file system that is too small. Standard output says it too: the log may lie on the same disk."""
+    """On a real file system that is too small. Standard output says it too: the log may
+    lie on the same disk.
+    """
     disk = tmp_path / "disk"
     disk.mkdir()
-    mounted = os.geteuid() == 0 and subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], check=False, capture_output=True)
+    mounted = os.geteuid() == 0 and subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk],
+        check=False,
+        capture_output=True,
+    )
     if not mounted or mounted.returncode:
         pytest.skip("mounting a small file system needs root")
     try:
         code = (
-            f"import frontdoor, numpy as np, pandas as pd\nfrom mergetrace.files import *\npath = {str(disk / 'x')!r}\nfrontdoor.run(lambda: {write})"
+            "import frontdoor, numpy as np, pandas as pd\nfrom mergetrace.outputs"
+            f" import *\npath = {str(disk / 'x')!r}\nfrontdoor.run(lambda: {write})"
         )
-        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT / "scripts", capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=ROOT / "scripts",
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert done.returncode == 1
         assert done.stdout.startswith("mergetrace: the disk is full while writing ")
         assert done.stderr == done.stdout
@@ -84,20 +111,37 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, write):
 
 def test_too_little_memory_is_one_line():
     code = "import frontdoor\nfrontdoor.run(lambda: bytearray(1 << 50))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT / "scripts", capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT / "scripts",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 1
     assert done.stderr.startswith("mergetrace: out of memory; ")
     assert done.stderr.count("\n") == 1
 
 
 def test_evidence_on_a_full_disk_is_an_os_error(tmp_path):
-    """The safetensors writer wraps the system's error; a file-size limit stands in for the full disk."""
+    """The safetensors writer wraps the system's error; a file-size limit stands in for
+    the full disk.
+    """
     code = (
-        "import resource, signal, numpy as np\nfrom pathlib import Path\nfrom mergetrace.sums.evidence import Sample, write_evidence\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nresource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
-        "sample = Sample(np.zeros(8000, np.uint8), 'BF16')\n"
-        f"try:\n    write_evidence(Path({str(tmp_path / 'e')!r}), {{0: (np.array([[0, 4000]]), {{'m': sample}})}}, {{}})\n"
-        "except OSError as error:\n    print('errno', error.errno)\n"
+        "import resource, signal, numpy as np\nfrom pathlib import Path\nfrom"
+        " mergetrace.sums.evidence import Sample,"
+        " write_evidence\nsignal.signal(signal.SIGXFSZ,"
+        " signal.SIG_IGN)\nresource.setrlimit(resource.RLIMIT_FSIZE, (1000,"
+        " 1000))\nsample = Sample(np.zeros(8000, np.uint8), 'BF16')\ntry:\n   "
+        f" write_evidence(Path({str(tmp_path / 'e')!r}), {{0: (np.array([[0, 4000]]),"
+        " {'m': sample})}, {})\nexcept OSError as error:\n    print('errno',"
+        " error.errno)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT / "scripts", capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT / "scripts",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.stdout.startswith("errno "), done.stdout + done.stderr

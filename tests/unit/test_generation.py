@@ -9,8 +9,6 @@ import ask
 import pytest
 import score
 import template
-import tiny_model
-from tiny_model import PLAIN, QUESTIONS
 
 from mergetrace.errors import AuditError, Unaskable
 from mergetrace.probe.answers import ask_resumably, finish, make_questions, read_answers
@@ -18,6 +16,8 @@ from mergetrace.probe.conditions import Condition
 from mergetrace.probe.fitting import choose_device
 from mergetrace.probe.generation import answer, load
 from mergetrace.probe.prompts import Prompt
+from mergetrace.testing import tiny_model
+from mergetrace.testing.tiny_model import PLAIN, QUESTIONS
 
 torch = pytest.importorskip("torch")
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -25,7 +25,9 @@ SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 @pytest.fixture(autouse=True)
 def tiny_numbers_count_again():
-    """ask.py flushes denormals for the process that it is alone in; the tests after these share this one."""
+    """ask.py flushes denormals for the process that it is alone in; the tests after
+    these share this one.
+    """
     yield
     torch.set_flush_denormal(False)
 
@@ -52,7 +54,10 @@ def test_answers_repeat_and_do_not_depend_on_their_batch(speaker):
     seeds = list(range(len(QUESTIONS)))
     together = answer(speaker, QUESTIONS, seeds, 0.7, 24)
     assert answer(speaker, QUESTIONS, seeds, 0.7, 24) == together
-    alone = [answer(speaker, [question], [seed], 0.7, 24)[0] for question, seed in zip(QUESTIONS, seeds, strict=True)]
+    alone = [
+        answer(speaker, [question], [seed], 0.7, 24)[0]
+        for question, seed in zip(QUESTIONS, seeds, strict=True)
+    ]
     assert alone == together
     assert answer(speaker, QUESTIONS, [seed + 1 for seed in seeds], 0.7, 24) != together
 
@@ -60,8 +65,13 @@ def test_answers_repeat_and_do_not_depend_on_their_batch(speaker):
 def test_sampling_follows_the_model_distribution(speaker):
     rows = 400
     question = QUESTIONS[0]
-    first = [each["answer"][:1] for each in answer(speaker, [question] * rows, list(range(rows)), 1.0, 1)]
-    ids = torch.tensor([speaker.tokenizer(question, add_special_tokens=False)["input_ids"]])
+    first = [
+        each["answer"][:1]
+        for each in answer(speaker, [question] * rows, list(range(rows)), 1.0, 1)
+    ]
+    ids = torch.tensor(
+        [speaker.tokenizer(question, add_special_tokens=False)["input_ids"]]
+    )
     with torch.no_grad():
         likely = torch.softmax(speaker.model(ids).logits[0, -1].double(), -1).max(-1)
     share = first.count(speaker.tokenizer.decode([int(likely.indices)])[:1]) / rows
@@ -69,7 +79,10 @@ def test_sampling_follows_the_model_distribution(speaker):
 
 
 def test_what_ends_an_answer_is_taken_from_the_template_too(speaker):
-    assert speaker.stops == {speaker.tokenizer.convert_tokens_to_ids(token) for token in ("<|endoftext|>", "<|im_end|>")}
+    assert speaker.stops == {
+        speaker.tokenizer.convert_tokens_to_ids(token)
+        for token in ("<|endoftext|>", "<|im_end|>")
+    }
 
 
 def test_length_and_tokens_are_told(speaker):
@@ -80,8 +93,14 @@ def test_length_and_tokens_are_told(speaker):
 
 
 UNASKABLE = {
-    "unknown architecture": ({"model_type": "no_such_model", "architectures": ["NoSuchModel"]}, "cannot load it: ValueError"),
-    "too many layers": ({"num_hidden_layers": 10**9, "layer_types": None}, "num_hidden_layers is 1,000,000,000"),
+    "unknown architecture": (
+        {"model_type": "no_such_model", "architectures": ["NoSuchModel"]},
+        "cannot load it: ValueError",
+    ),
+    "too many layers": (
+        {"num_hidden_layers": 10**9, "layer_types": None},
+        "num_hidden_layers is 1,000,000,000",
+    ),
     "too wide": ({"hidden_size": 10**6}, "describes"),
     "a layer more": ({"num_hidden_layers": 3, "layer_types": None}, "would invent"),
 }
@@ -102,7 +121,7 @@ def test_a_missing_tokenizer_is_a_reason(model, tmp_path):
 
 
 def test_weights_that_are_no_numbers_are_a_reason(model, tmp_path):
-    from safetensors.torch import load_file, save_file  # noqa: PLC0415
+    from safetensors.torch import load_file, save_file
 
     folder = copied(model, tmp_path)
     weights = load_file(folder / "model.safetensors")
@@ -115,7 +134,9 @@ def test_weights_that_are_no_numbers_are_a_reason(model, tmp_path):
 def test_a_model_larger_than_memory_is_refused_by_its_size(tmp_path):
     with (tmp_path / "model.safetensors").open("wb") as file:
         file.truncate(800_000_000_000)  # sparse: takes no disk
-    with pytest.raises(Unaskable, match=r"needs 880\.0 GB of memory, available: [\d.,]+ GB on cpu"):
+    with pytest.raises(
+        Unaskable, match=r"needs 880\.0 GB of memory, available: [\d.,]+ GB on cpu"
+    ):
         choose_device(tmp_path, "cpu")
 
 
@@ -144,8 +165,15 @@ def test_answers_resume_after_a_cut_anywhere(tmp_path, cut):
         asked.append(len(batch))
         return [{"answer": f"é\u2028{question['prompt']}"} for question in batch]
 
-    partial, output = tmp_path / "x.partial", tmp_path / "x"
-    assert list(ask_resumably(partial, questions(7), echo, 2, {"a": 1})) == [0, 2, 4, 6, 7]
+    partial = tmp_path / "x.partial"
+    output = tmp_path / "x"
+    assert list(ask_resumably(partial, questions(7), echo, 2, {"a": 1})) == [
+        0,
+        2,
+        4,
+        6,
+        7,
+    ]
     finish(partial, output, "shipped")
     whole = output.read_bytes()
     partial.write_bytes(partial.read_bytes()[:cut])
@@ -159,14 +187,29 @@ def test_answers_resume_after_a_cut_anywhere(tmp_path, cut):
 
 def test_answers_under_other_settings_are_not_mixed(tmp_path):
     for setting in (1, 2):
-        steps = ask_resumably(tmp_path / "x.partial", questions(4), lambda batch: [{"answer": str(setting)}] * len(batch), 2, {"a": setting})  # noqa: B023
+        steps = ask_resumably(
+            tmp_path / "x.partial",
+            questions(4),
+            lambda batch: [{"answer": str(setting)}] * len(batch),
+            2,
+            {"a": setting},
+        )
         next(steps)
         next(steps)
-    assert next(ask_resumably(tmp_path / "x.partial", questions(4), lambda batch: [], 2, {"a": 1})) == 0
+    assert (
+        next(
+            ask_resumably(
+                tmp_path / "x.partial", questions(4), lambda batch: [], 2, {"a": 1}
+            )
+        )
+        == 0
+    )
 
 
 def test_a_line_that_is_no_record_is_named(tmp_path):
-    (tmp_path / "x").write_text('{"condition": "shipped", "answer": "a"}\n{"condition": "shipped"}\n')
+    (tmp_path / "x").write_text(
+        '{"condition": "shipped", "answer": "a"}\n{"condition": "shipped"}\n'
+    )
     with pytest.raises(AuditError, match="line 2"):
         read_answers(tmp_path / "x")
 
@@ -178,11 +221,32 @@ def run(script, arguments, monkeypatch):
 
 @pytest.fixture
 def asked(model, tmp_path, monkeypatch):
-    """ask.py's command line on the model, with a masked template; its outputs are tmp_path/shipped and stripped."""
+    """ask.py's command line on the model, with a masked template; its outputs are
+    tmp_path/shipped and stripped.
+    """
     tiny_model.write_questions(tmp_path)
-    run(template, ["--files", tmp_path / "files", "--output", tmp_path / "template.json"], monkeypatch)
-    paths = {"--model": model, "--template": tmp_path / "template.json", "--prompts": tmp_path / "prompts.jsonl"}
-    command = [sys.executable, SCRIPTS / "ask.py", "--name", "tiny", "--batch-size", "2", "--max-new-tokens", "8", "--device", "cpu"]
+    run(
+        template,
+        ["--files", tmp_path / "files", "--output", tmp_path / "template.json"],
+        monkeypatch,
+    )
+    paths = {
+        "--model": model,
+        "--template": tmp_path / "template.json",
+        "--prompts": tmp_path / "prompts.jsonl",
+    }
+    command = [
+        sys.executable,
+        SCRIPTS / "ask.py",
+        "--name",
+        "tiny",
+        "--batch-size",
+        "2",
+        "--max-new-tokens",
+        "8",
+        "--device",
+        "cpu",
+    ]
     command += [part for pair in paths.items() for part in pair]
     return [*command, "--outputs", tmp_path / "shipped", tmp_path / "stripped"]
 
@@ -214,17 +278,47 @@ def test_the_way_from_folder_to_scores(asked, tmp_path, monkeypatch):
     records = read_answers(tmp_path / "shipped")
     assert [record["prompt"] for record in records] == ["p1", "p3"]
     assert set(records[0]) == {
-        *("prompt", "language", "stratum", "sample", "condition", "system", "text", "rendered", "seed"),
+        *(
+            "prompt",
+            "language",
+            "stratum",
+            "sample",
+            "condition",
+            "system",
+            "text",
+            "rendered",
+            "seed",
+        ),
         *("prompt_ids", "answer", "reasoning", "finish", "tokens"),
     }
     found = json.loads((tmp_path / "template.json").read_text())
-    (tmp_path / "template.json").write_text(json.dumps(found | {"stripped": None, "reason": "nothing to strip it with"}))
+    (tmp_path / "template.json").write_text(
+        json.dumps(found | {"stripped": None, "reason": "nothing to strip it with"})
+    )
     run(ask, asked[2:], monkeypatch)
-    assert read_answers(tmp_path / "stripped") == [{"condition": "stripped", "skipped": "nothing to strip it with"}]
-    answers = ["--answers", *(f"tiny={tmp_path / name}" for name in ("shipped", "stripped"))]
-    run(score, [*answers, "--identities", '{"Rio": ["Rio"]}', "--output", tmp_path / "scores.csv"], monkeypatch)
+    assert read_answers(tmp_path / "stripped") == [
+        {"condition": "stripped", "skipped": "nothing to strip it with"}
+    ]
+    answers = [
+        "--answers",
+        *(f"tiny={tmp_path / name}" for name in ("shipped", "stripped")),
+    ]
+    run(
+        score,
+        [
+            *answers,
+            "--identities",
+            '{"Rio": ["Rio"]}',
+            "--output",
+            tmp_path / "scores.csv",
+        ],
+        monkeypatch,
+    )
     rows = (tmp_path / "scores.csv").read_text().splitlines()
-    assert rows[0] == "model,condition,identity,hits,n,share,ci95_low,ci95_high,denied,attributed,reason"
+    assert (
+        rows[0]
+        == "model,condition,identity,hits,n,share,ci95_low,ci95_high,denied,attributed,reason"
+    )
     assert rows[1].startswith("tiny,shipped,Rio,")
     assert rows[2] == "tiny,stripped,Rio,0,0,,,,0,0,nothing to strip it with"
 
@@ -233,27 +327,65 @@ def test_the_way_from_folder_to_scores(asked, tmp_path, monkeypatch):
     ("source", "reason"),
     [
         (None, "no chat template among the model's files"),
-        ("{{ raise_exception('no') }}", "prompt p: the template fails to render: TemplateError: no"),
+        (
+            "{{ raise_exception('no') }}",
+            "prompt p: the template fails to render: TemplateError: no",
+        ),
         ("Hello", "prompt p: the chat template does not print it"),
     ],
 )
 def test_a_template_that_cannot_ask_is_a_reason_in_place_of_answers(source, reason):
-    template = {"shipped": source, "stripped": None, "special_tokens": {}, "reason": reason if source is None else None}
-    assert make_questions([Prompt("p", "en", "name", "Who?")], template, Condition("shipped", "shipped", None), 0) == reason
+    template = {
+        "shipped": source,
+        "stripped": None,
+        "special_tokens": {},
+        "reason": reason if source is None else None,
+    }
+    assert (
+        make_questions(
+            [Prompt("p", "en", "name", "Who?")],
+            template,
+            Condition("shipped", "shipped", None),
+            0,
+        )
+        == reason
+    )
 
 
 def test_what_a_template_demands_is_given_when_it_is_asked():
-    source = "{{ day }}{{ 'on ' + functions }}{% for part in messages[0].content %}{{ part.text }}{% endfor %}"
-    template = {"shipped": source, "special_tokens": {"day": "Monday"}, "variables": {"functions": ""}, "parts": True, "reason": None}
-    (question,) = make_questions([Prompt("p", "en", "name", "Who?")], template, Condition("shipped", "shipped", None), 0)
+    source = (
+        "{{ day }}{{ 'on ' + functions }}{% for part in messages[0].content %}{{"
+        " part.text }}{% endfor %}"
+    )
+    template = {
+        "shipped": source,
+        "special_tokens": {"day": "Monday"},
+        "variables": {"functions": ""},
+        "parts": True,
+        "reason": None,
+    }
+    (question,) = make_questions(
+        [Prompt("p", "en", "name", "Who?")],
+        template,
+        Condition("shipped", "shipped", None),
+        0,
+    )
     assert question["rendered"] == "Mondayon Who?"
 
 
-def test_a_template_that_injects_nothing_is_asked_once(asked, tmp_path, monkeypatch, capsys):
+def test_a_template_that_injects_nothing_is_asked_once(
+    asked, tmp_path, monkeypatch, capsys
+):
     (tmp_path / "files" / "chat_template.jinja").write_text(PLAIN, encoding="utf-8")
-    run(template, ["--files", tmp_path / "files", "--output", tmp_path / "template.json"], monkeypatch)
+    run(
+        template,
+        ["--files", tmp_path / "files", "--output", tmp_path / "template.json"],
+        monkeypatch,
+    )
     run(ask, asked[2:], monkeypatch)
-    shipped, stripped = (read_answers(tmp_path / name) for name in ("shipped", "stripped"))
+    shipped, stripped = (
+        read_answers(tmp_path / name) for name in ("shipped", "stripped")
+    )
     assert stripped == [record | {"condition": "stripped"} for record in shipped]
     assert "stripped:" not in capsys.readouterr().err
 
@@ -261,12 +393,29 @@ def test_a_template_that_injects_nothing_is_asked_once(asked, tmp_path, monkeypa
 def test_four_conditions_and_several_samples(asked, tmp_path, monkeypatch):
     conditions = ("shipped", "stripped", "neutral", "adversarial")
     outputs = [tmp_path / name for name in conditions]
-    command = [*asked[2 : asked.index("--outputs")], "--conditions", ",".join(conditions), "--samples", "2", "--ids", "p0,p2", "--outputs", *outputs]
+    command = [
+        *asked[2 : asked.index("--outputs")],
+        "--conditions",
+        ",".join(conditions),
+        "--samples",
+        "2",
+        "--ids",
+        "p0,p2",
+        "--outputs",
+        *outputs,
+    ]
     run(ask, command, monkeypatch)
     records = {path.name: read_answers(path) for path in outputs}
-    assert all([(each["prompt"], each["sample"]) for each in found] == [("p0", 0), ("p0", 1), ("p2", 0), ("p2", 1)] for found in records.values())
+    assert all(
+        [(each["prompt"], each["sample"]) for each in found]
+        == [("p0", 0), ("p0", 1), ("p2", 0), ("p2", 1)]
+        for found in records.values()
+    )
     assert len({each["seed"] for each in records["shipped"]}) == 4
-    heads = {name: found[0]["rendered"].partition("<|im_start|>user")[0] for name, found in records.items()}
+    heads = {
+        name: found[0]["rendered"].partition("<|im_start|>user")[0]
+        for name, found in records.items()
+    }
     assert heads == {
         "shipped": "<|im_start|>system\nYou are Rio.<|im_end|>\n",
         "stripped": "",
@@ -274,12 +423,21 @@ def test_four_conditions_and_several_samples(asked, tmp_path, monkeypatch):
         "adversarial": "<|im_start|>system\nYou are Zed.<|im_end|>\n",
     }
     assert all(each["prompt_ids"] for found in records.values() for each in found)
-    answers = ["--answers", *(f"tiny={path}" for path in outputs), "--identities", '{"Rio": ["Rio"]}', "--adversarial-name", "Zed"]
+    answers = [
+        "--answers",
+        *(f"tiny={path}" for path in outputs),
+        "--identities",
+        '{"Rio": ["Rio"]}',
+        "--adversarial-name",
+        "Zed",
+    ]
     run(score, [*answers, "--output", tmp_path / "scores.csv"], monkeypatch)
     assert "tiny,adversarial,Zed," in (tmp_path / "scores.csv").read_text()
 
 
-def test_a_model_that_cannot_be_asked_sinks_nothing(asked, model, tmp_path, monkeypatch):
+def test_a_model_that_cannot_be_asked_sinks_nothing(
+    asked, model, tmp_path, monkeypatch
+):
     folder = copied(model, tmp_path, model_type="no_such_model")
     run(ask, [folder if part == model else part for part in asked[2:]], monkeypatch)
     for name in ("shipped", "stripped"):

@@ -1,9 +1,18 @@
-"""Disguises are found on a little of the weights, and nobody is found to be related who is not."""
+"""Disguises are found on a little of the weights, and nobody is found to be related who
+is not.
+"""
 
 import numpy as np
 import pytest
 import torch
-from disguises import (
+
+from mergetrace.disguises.alignment import match_rows
+from mergetrace.disguises.glimpses import Glimpses
+from mergetrace.disguises.layout import align
+from mergetrace.planning.manifest import tensor_table
+from mergetrace.tensors.views import views
+from mergetrace.tensors.weights import Weights
+from mergetrace.testing.disguises import (
     cut_into_experts,
     heads_permuted,
     hidden_permuted,
@@ -16,16 +25,9 @@ from disguises import (
     vocabulary_pruned,
     with_layers,
 )
-from looking import looked
-from planting import blend, finetuned
-from realmerge import qwen, write_qwen
-
-from mergetrace.disguises.alignment import match_rows
-from mergetrace.disguises.glimpses import Glimpses
-from mergetrace.disguises.layout import align
-from mergetrace.models.manifest import tensor_table
-from mergetrace.models.views import views
-from mergetrace.models.weights import Weights
+from mergetrace.testing.looking import looked
+from mergetrace.testing.planting import blend, finetuned
+from mergetrace.testing.realmerge import qwen, write_qwen
 
 BASE = qwen(0)
 DONOR = finetuned(BASE, 1)
@@ -35,13 +37,19 @@ SIBLING = finetuned(BASE, 2)
 
 @pytest.fixture
 def look(tmp_path):
-    """look(tensors) -> (its layout beside base and donor, a reader of its slices as the layout says)"""
+    """look(tensors) -> (its layout beside base and donor, a reader of its slices as the
+    layout says)
+    """
 
     def find(suspect, base=BASE, donor=DONOR):
         layout, seen, weights = looked(tmp_path, suspect, base, donor)
 
         def read(tensor):
-            view = {**vars(seen.views[tensor, ""]), "model": "s", **layout.maps.get((tensor, ""), {})}
+            view = {
+                **vars(seen.views[tensor, ""]),
+                "model": "s",
+                **layout.maps.get((tensor, ""), {}),
+            }
             return weights.values(view, 0, view["rows"] * view["cols"])
 
         return layout, read
@@ -55,10 +63,14 @@ def assert_undone(found, original, tensors=None):
     assert layout.kin == 1
     assert not layout.not_undone
     for name in tensors or original:
-        np.testing.assert_array_equal(read(name), original[name].double().reshape(-1).numpy(), err_msg=name)
+        np.testing.assert_array_equal(
+            read(name), original[name].double().reshape(-1).numpy(), err_msg=name
+        )
 
 
-@pytest.mark.parametrize("model", [BASE, DONOR, MERGED, SIBLING], ids=["base", "donor", "merged", "sibling"])
+@pytest.mark.parametrize(
+    "model", [BASE, DONOR, MERGED, SIBLING], ids=["base", "donor", "merged", "sibling"]
+)
 def test_what_hides_nothing_is_left_as_it_is(look, model):
     layout, _ = look(model)
     assert layout.plain()
@@ -66,7 +78,9 @@ def test_what_hides_nothing_is_left_as_it_is(look, model):
 
 
 @pytest.mark.parametrize("model", [MERGED, SIBLING], ids=["merged", "sibling"])
-@pytest.mark.parametrize("hide", [neurons_permuted, heads_permuted, hidden_permuted, signs_turned])
+@pytest.mark.parametrize(
+    "hide", [neurons_permuted, heads_permuted, hidden_permuted, signs_turned]
+)
 def test_a_permutation_is_put_back_to_the_last_bit(look, hide, model):
     found = look(hide(model))
     assert_undone(found, model)
@@ -75,11 +89,17 @@ def test_a_permutation_is_put_back_to_the_last_bit(look, hide, model):
 
 def test_heads_are_recognised_by_their_size(look):
     layout, _ = look(heads_permuted(MERGED))
-    assert any("attention: the rows" in line and "in blocks of 16" in line for line in layout.undone)
+    assert any(
+        "attention: the rows" in line and "in blocks of 16" in line
+        for line in layout.undone
+    )
 
 
 def test_permutations_on_top_of_each_other_are_put_back(look):
-    assert_undone(look(hidden_permuted(signs_turned(heads_permuted(neurons_permuted(MERGED))))), MERGED)
+    assert_undone(
+        look(hidden_permuted(signs_turned(heads_permuted(neurons_permuted(MERGED))))),
+        MERGED,
+    )
 
 
 def test_columns_most_of_which_are_in_place_are_not_taken_for_rows(look):
@@ -87,7 +107,9 @@ def test_columns_most_of_which_are_in_place_are_not_taken_for_rows(look):
     moved = dict(MERGED)
     for name in [name for name in MERGED if name.endswith("o_proj.weight")]:
         count = MERGED[name].shape[1]
-        order = torch.cat([torch.arange(count * 5 // 8), torch.arange(count * 5 // 8, count).flip(0)])
+        order = torch.cat(
+            [torch.arange(count * 5 // 8), torch.arange(count * 5 // 8, count).flip(0)]
+        )
         moved[name] = MERGED[name][:, order].contiguous()
     assert_undone(look(moved), MERGED)
 
@@ -99,12 +121,23 @@ def test_a_power_of_two_is_divided_again(look, factor):
     assert any(f"multiplied by {factor:g}" in line for line in found[0].undone)
 
 
-@pytest.mark.parametrize("order", [[1, 0, 2, 3, 4, 5], [0, 1, 2, 1, 2, 3, 4, 5], [0, 4, 5], [5, 4, 3, 2, 1, 0]])
-@pytest.mark.parametrize("hide", [lambda tensors: tensors, neurons_permuted], ids=["as they are", "neurons permuted"])
+@pytest.mark.parametrize(
+    "order",
+    [[1, 0, 2, 3, 4, 5], [0, 1, 2, 1, 2, 3, 4, 5], [0, 4, 5], [5, 4, 3, 2, 1, 0]],
+)
+@pytest.mark.parametrize(
+    "hide",
+    [lambda tensors: tensors, neurons_permuted],
+    ids=["as they are", "neurons permuted"],
+)
 def test_layers_that_were_moved_repeated_or_left_out_are_found(look, order, hide):
     layout, _ = look(hide(with_layers(MERGED, order)))
     assert layout.kin == 1
-    places = [int(layout.counterpart.get(key, key)[0].split(".")[2]) for place in range(len(order)) if (key := _query(place))]
+    places = [
+        int(layout.counterpart.get(key, key)[0].split(".")[2])
+        for place in range(len(order))
+        if (key := _query(place))
+    ]
     assert places == order
 
 
@@ -114,7 +147,16 @@ def _query(layer):
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize(
-    "hide", [lambda tensors: tensors, neurons_permuted, heads_permuted, hidden_permuted, hidden_rotated, vocabulary_permuted, signs_turned]
+    "hide",
+    [
+        lambda tensors: tensors,
+        neurons_permuted,
+        heads_permuted,
+        hidden_permuted,
+        hidden_rotated,
+        vocabulary_permuted,
+        signs_turned,
+    ],
 )
 def test_a_stranger_stays_a_stranger_under_any_disguise(look, seed, hide):
     layout, _ = look(hide(qwen(100 + seed)))
@@ -130,12 +172,18 @@ EMBEDDING = "model.embed_tokens.weight"
 def test_a_vocabulary_in_another_order_is_put_back(look, model):
     found = look(vocabulary_permuted(model))
     assert_undone(found, model)
-    assert any("256 tokens that the parents have too in another order" in line for line in found[0].undone)
+    assert any(
+        "256 tokens that the parents have too in another order" in line
+        for line in found[0].undone
+    )
 
 
 def test_tokens_added_in_the_midst_are_read_last(look):
     layout, read = look(vocabulary_grown(MERGED))
-    np.testing.assert_array_equal(read(EMBEDDING)[: MERGED[EMBEDDING].numel()], MERGED[EMBEDDING].double().reshape(-1).numpy())
+    np.testing.assert_array_equal(
+        read(EMBEDDING)[: MERGED[EMBEDDING].numel()],
+        MERGED[EMBEDDING].double().reshape(-1).numpy(),
+    )
     assert any("and 20 of its own" in line for line in layout.undone)
     assert (layout.kin, layout.kept, layout.not_undone) == (1, {}, [])
 
@@ -144,7 +192,9 @@ def test_the_parents_rows_that_a_vocabulary_lacks_are_left_out(look):
     layout, read = look(vocabulary_pruned(MERGED))
     rows = [row for row in range(256) if row % 10]
     assert layout.kept[EMBEDDING, ""].tolist() == rows
-    np.testing.assert_array_equal(read(EMBEDDING), MERGED[EMBEDDING][rows].double().reshape(-1).numpy())
+    np.testing.assert_array_equal(
+        read(EMBEDDING), MERGED[EMBEDDING][rows].double().reshape(-1).numpy()
+    )
     assert any("26 of theirs are missing" in line for line in layout.undone)
 
 
@@ -162,7 +212,10 @@ def test_a_rotation_is_seen_and_not_undone(look):
 
 def test_experts_cut_from_a_dense_model_are_seen_and_not_undone(look):
     layout, _ = look(cut_into_experts(MERGED))
-    assert any("experts of 32 neurons, which are among the 128" in line for line in layout.not_undone)
+    assert any(
+        "experts of 32 neurons, which are among the 128" in line
+        for line in layout.not_undone
+    )
     assert layout.visible
 
 
@@ -176,26 +229,50 @@ HIDES = [neurons_permuted, heads_permuted, hidden_permuted, vocabulary_permuted]
 
 @pytest.mark.parametrize("hide", HIDES)
 def test_a_parent_in_disguise_is_read_in_the_order_of_the_first(tmp_path, hide):
-    folders = {name: write_qwen(tmp_path / name, tensors) for name, tensors in {"b": BASE, "d": hide(DONOR), "n": qwen(9)}.items()}
+    folders = {
+        name: write_qwen(tmp_path / name, tensors)
+        for name, tensors in {"b": BASE, "d": hide(DONOR), "n": qwen(9)}.items()
+    }
     with Weights(folders) as weights:
-        looks = [Glimpses(name, views(tensor_table(folder), {})[0], weights, 0) for name, folder in folders.items()]
+        looks = [
+            Glimpses(name, views(tensor_table(folder), {})[0], weights, 0)
+            for name, folder in folders.items()
+        ]
         found = align(looks)
         assert list(found) == ["d"]
         for name, tensor in DONOR.items():
-            view = {**vars(looks[1].views[name, ""]), "model": "d", **found["d"].maps.get((name, ""), {})}
-            np.testing.assert_array_equal(weights.values(view, 0, tensor.numel()), tensor.double().reshape(-1).numpy(), err_msg=name)
+            view = {
+                **vars(looks[1].views[name, ""]),
+                "model": "d",
+                **found["d"].maps.get((name, ""), {}),
+            }
+            np.testing.assert_array_equal(
+                weights.values(view, 0, tensor.numel()),
+                tensor.double().reshape(-1).numpy(),
+                err_msg=name,
+            )
 
 
 def test_parents_that_are_not_in_disguise_are_left_as_they_are(tmp_path):
-    folders = {name: write_qwen(tmp_path / name, tensors) for name, tensors in {"b": BASE, "d": DONOR, "n": qwen(9)}.items()}
+    folders = {
+        name: write_qwen(tmp_path / name, tensors)
+        for name, tensors in {"b": BASE, "d": DONOR, "n": qwen(9)}.items()
+    }
     with Weights(folders) as weights:
-        looks = [Glimpses(name, views(tensor_table(folder), {})[0], weights, 0) for name, folder in folders.items()]
+        looks = [
+            Glimpses(name, views(tensor_table(folder), {})[0], weights, 0)
+            for name, folder in folders.items()
+        ]
         assert align(looks) == {}
         assert not any(look.maps for look in looks)
 
 
 def test_a_layer_that_is_nowhere_is_said(look):
-    other = {name: tensor for name, tensor in qwen(9).items() if name.startswith("model.layers.3.")}
+    other = {
+        name: tensor
+        for name, tensor in qwen(9).items()
+        if name.startswith("model.layers.3.")
+    }
     layout, _ = look(MERGED | other)
     assert layout.plain()
     assert 0.8 < layout.kin < 1
@@ -205,6 +282,8 @@ def test_a_layer_that_is_nowhere_is_said(look):
 @pytest.mark.parametrize("rows", [8, 100, 1000])
 def test_assigning_rows_of_noise_finds_no_agreement_on_what_it_did_not_see(rows):
     generator = np.random.default_rng(rows)
-    match = match_rows(generator.normal(size=(rows, 256)), generator.normal(size=(rows, 256)))
+    match = match_rows(
+        generator.normal(size=(rows, 256)), generator.normal(size=(rows, 256))
+    )
     assert sorted(match.order) == list(range(rows))
     assert match.agreement < 0.1

@@ -3,21 +3,32 @@
 from pathlib import Path
 
 import yaml
-from reporting import finding
 
 from mergetrace.finding.lineage import honest_card, undeclared
+from mergetrace.testing.reporting import finding
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
 def test_what_an_honest_card_says_names_the_parents_found():
-    manifests = {name: {"source": {"repo": repo}, "declared": {"license": None}} for name, repo in (("nex", "nex-agi/N2"), ("qwen", "Qwen/Q"))}
+    manifests = {
+        name: {"source": {"repo": repo}, "declared": {"license": None}}
+        for name, repo in (("nex", "nex-agi/N2"), ("qwen", "Qwen/Q"))
+    }
     card = yaml.safe_load(honest_card(finding("merge"), manifests))
-    assert card == {"base_model": ["nex-agi/N2", "Qwen/Q"], "base_model_relation": "merge"}
-    assert yaml.safe_load(honest_card(finding("finetune_of_donor"), manifests)) == {"base_model": ["nex-agi/N2"], "base_model_relation": "finetune"}
+    assert card == {
+        "base_model": ["nex-agi/N2", "Qwen/Q"],
+        "base_model_relation": "merge",
+    }
+    assert yaml.safe_load(honest_card(finding("finetune_of_donor"), manifests)) == {
+        "base_model": ["nex-agi/N2"],
+        "base_model_relation": "finetune",
+    }
     assert honest_card(finding("merge"), {}).startswith("# names of this audit")
     assert honest_card(finding("inconclusive", named=False), manifests) is None
-    assert honest_card(finding("copy", share=0.0), manifests) is None  # the Hub has no word for it
+    assert (
+        honest_card(finding("copy", share=0.0), manifests) is None
+    )  # the Hub has no word for it
 
 
 def test_undeclared_parents_are_those_the_card_does_not_list():
@@ -29,7 +40,7 @@ def test_undeclared_parents_are_those_the_card_does_not_list():
 
 
 def test_licences_of_the_shipped_list_are_well_formed():
-    known = yaml.safe_load((SCRIPTS.parent / "config/licences.yaml").read_text())
+    known = yaml.safe_load((SCRIPTS.parent / "scripts/mergetrace/data/licences.yaml").read_text())
     for key, entry in known.items():
         assert key == key.lower()
         assert set(entry) == {"name", "url", "asks"}

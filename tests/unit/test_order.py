@@ -1,16 +1,18 @@
-"""Nobody is accused by his own child: dates, the recipe turned round, and two stories where neither tells."""
+"""Nobody is accused by his own child: dates, the recipe turned round, and two stories
+where neither tells.
+"""
 
 from datetime import UTC, date, datetime
 
 import pytest
 import torch
-from inprocess import SCHEMA, audit
-from planting import blend, finetuned, random_model, write_model
 
 from mergetrace.configuration import complete, stated_dates
 from mergetrace.errors import AuditError
 from mergetrace.finding import wording
 from mergetrace.finding.dates import earlier
+from mergetrace.testing.inprocess import SCHEMA, audit
+from mergetrace.testing.planting import blend, finetuned, random_model, write_model
 
 BASE = random_model(0)
 ORIGINAL = finetuned(BASE, 1)
@@ -24,9 +26,22 @@ def judge(tmp_path):
 
     def run(suspect, base=BASE, published=None, **donors):
         models = {"suspect": suspect, "base": base, "sibling": SIBLING, **donors}
-        folders = {name: write_model(tmp_path / "models" / name, tensors) for name, tensors in models.items()}
-        spec = {"suspect": "suspect", "base": "base", "donors": list(donors), "controls": ["sibling"]}
-        return audit(tmp_path / "audit", folders, spec, **({"published": published} if published else {}))
+        folders = {
+            name: write_model(tmp_path / "models" / name, tensors)
+            for name, tensors in models.items()
+        }
+        spec = {
+            "suspect": "suspect",
+            "base": "base",
+            "donors": list(donors),
+            "controls": ["sibling"],
+        }
+        return audit(
+            tmp_path / "audit",
+            folders,
+            spec,
+            **({"published": published} if published else {}),
+        )
 
     return run
 
@@ -39,15 +54,30 @@ def order_said(found):
     return " ".join(reason for reason in found["reasons"] if reason.startswith("Order"))
 
 
-def forged_donor(share, suspect=ORIGINAL, base=BASE, dtype=torch.bfloat16, computed=torch.float64):
-    return {name: (base[name].to(computed) + (suspect[name].to(computed) - base[name].to(computed)) / share).to(dtype) for name in base}
+def forged_donor(
+    share, suspect=ORIGINAL, base=BASE, dtype=torch.bfloat16, computed=torch.float64
+):
+    return {
+        name: (
+            (
+                base[name].to(computed)
+                + (suspect[name].to(computed) - base[name].to(computed)) / share
+            ).to(dtype)
+        )
+        for name in base
+    }
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("share", [0.3, 0.571, 0.62, 0.9])
 @pytest.mark.parametrize(
     "how",
-    [{}, {"computed": torch.float32}, {"computed": torch.bfloat16}, {"dtype": torch.float32}],
+    [
+        {},
+        {"computed": torch.float32},
+        {"computed": torch.bfloat16},
+        {"dtype": torch.float32},
+    ],
     ids=["plain", "float32", "bf16", "stored float32"],
 )
 def test_a_donor_forged_from_the_suspect_accuses_nobody(judge, share, how):
@@ -61,20 +91,39 @@ def test_a_donor_forged_from_the_suspect_accuses_nobody(judge, share, how):
 def test_a_donor_forged_in_float32_accuses_nobody(judge, computed):
     base = random_model(0, torch.float32)
     original = finetuned(base, 1)
-    found = judge(original, base=base, donor=forged_donor(0.571, original, base, torch.float32, computed))
+    found = judge(
+        original,
+        base=base,
+        donor=forged_donor(0.571, original, base, torch.float32, computed),
+    )
     assert (found["verdict"], named(found)) == ("inconclusive", []), found["reasons"]
 
 
 @pytest.mark.slow
 def test_a_second_donor_that_was_forged_accuses_nobody(judge):
-    second = {name: ((ORIGINAL[name].double() - 0.4 * BASE[name].double() - 0.3 * OTHER[name].double()) / 0.3).bfloat16() for name in BASE}
+    second = {
+        name: (
+            (
+                (
+                    ORIGINAL[name].double()
+                    - 0.4 * BASE[name].double()
+                    - 0.3 * OTHER[name].double()
+                )
+                / 0.3
+            ).bfloat16()
+        )
+        for name in BASE
+    }
     found = judge(ORIGINAL, other=OTHER, second=second)
     assert (found["verdict"], named(found)) == ("inconclusive", []), found["reasons"]
 
 
 @pytest.mark.slow
 def test_a_base_that_was_forged_accuses_nobody(judge):
-    base = {name: ((ORIGINAL[name].double() - 0.6 * OTHER[name].double()) / 0.4).bfloat16() for name in BASE}
+    base = {
+        name: ((ORIGINAL[name].double() - 0.6 * OTHER[name].double()) / 0.4).bfloat16()
+        for name in BASE
+    }
     found = judge(ORIGINAL, base=base, donor=OTHER)
     assert (found["verdict"], named(found)) == ("inconclusive", []), found["reasons"]
 
@@ -83,10 +132,20 @@ def test_a_base_that_was_forged_accuses_nobody(judge):
 @pytest.mark.parametrize("size", [0.0005, 0.005])
 def test_a_base_that_was_forged_for_a_drop_scaled_by_two_accuses_nobody(judge, size):
     random = torch.Generator().manual_seed(21)
-    original, donor = finetuned(BASE, 1, size), finetuned(BASE, 2, size)
-    kept = {name: torch.rand(tensor.shape, generator=random) < 0.5 for name, tensor in BASE.items()}
-    turned_round = {name: (2 * donor[name].double() - original[name].double()).bfloat16() for name in BASE}
-    base = {name: torch.where(kept[name], turned_round[name], original[name]) for name in BASE}
+    original = finetuned(BASE, 1, size)
+    donor = finetuned(BASE, 2, size)
+    kept = {
+        name: torch.rand(tensor.shape, generator=random) < 0.5
+        for name, tensor in BASE.items()
+    }
+    turned_round = {
+        name: (2 * donor[name].double() - original[name].double()).bfloat16()
+        for name in BASE
+    }
+    base = {
+        name: torch.where(kept[name], turned_round[name], original[name])
+        for name in BASE
+    }
     found = judge(original, base=base, donor=donor)
     assert found["verdict"] in ("inconclusive", "finetune_of_base"), found["reasons"]
     assert named(found) == []
@@ -95,10 +154,25 @@ def test_a_base_that_was_forged_for_a_drop_scaled_by_two_accuses_nobody(judge, s
 @pytest.mark.slow
 def test_a_first_step_of_equal_size_that_a_child_went_on_with_accuses_nobody(judge):
     random = torch.Generator().manual_seed(1)
-    signs = {name: torch.randn(tensor.shape, generator=random).sign() for name, tensor in BASE.items()}
-    further = {name: 1 + 3 * torch.rand(tensor.shape, generator=random) for name, tensor in BASE.items()}
-    original = {name: (tensor.float() + 0.002 * signs[name]).bfloat16() for name, tensor in BASE.items()}
-    found = judge(original, donor={name: (tensor.float() + 0.002 * signs[name] * further[name]).bfloat16() for name, tensor in BASE.items()})
+    signs = {
+        name: torch.randn(tensor.shape, generator=random).sign()
+        for name, tensor in BASE.items()
+    }
+    further = {
+        name: 1 + 3 * torch.rand(tensor.shape, generator=random)
+        for name, tensor in BASE.items()
+    }
+    original = {
+        name: (tensor.float() + 0.002 * signs[name]).bfloat16()
+        for name, tensor in BASE.items()
+    }
+    found = judge(
+        original,
+        donor={
+            name: (tensor.float() + 0.002 * signs[name] * further[name]).bfloat16()
+            for name, tensor in BASE.items()
+        },
+    )
     assert (found["verdict"], named(found)) == ("inconclusive", []), found["reasons"]
     assert "Two stories fit" in order_said(found)
 
@@ -106,10 +180,31 @@ def test_a_first_step_of_equal_size_that_a_child_went_on_with_accuses_nobody(jud
 @pytest.mark.slow
 def test_the_largest_changes_of_a_child_accuse_nobody(judge):
     random = torch.Generator().manual_seed(3)
-    changes = {name: (ORIGINAL[name].float() - tensor.float()).abs() for name, tensor in BASE.items()}
-    original = {name: torch.where(change >= change.flatten().quantile(0.6), ORIGINAL[name], BASE[name]) for name, change in changes.items()}
-    small = {name: (tensor.float() + 0.0003 * torch.randn(tensor.shape, generator=random)).bfloat16() for name, tensor in BASE.items()}
-    found = judge(original, donor={name: torch.where(original[name] != BASE[name], original[name], small[name]) for name in BASE})
+    changes = {
+        name: (ORIGINAL[name].float() - tensor.float()).abs()
+        for name, tensor in BASE.items()
+    }
+    original = {
+        name: torch.where(
+            change >= change.flatten().quantile(0.6), ORIGINAL[name], BASE[name]
+        )
+        for name, change in changes.items()
+    }
+    small = {
+        name: (
+            (
+                tensor.float() + 0.0003 * torch.randn(tensor.shape, generator=random)
+            ).bfloat16()
+        )
+        for name, tensor in BASE.items()
+    }
+    found = judge(
+        original,
+        donor={
+            name: torch.where(original[name] != BASE[name], original[name], small[name])
+            for name in BASE
+        },
+    )
     assert (found["verdict"], named(found)) == ("inconclusive", []), found["reasons"]
 
 
@@ -117,33 +212,69 @@ def test_the_largest_changes_of_a_child_accuse_nobody(judge):
 def test_a_drop_scaled_by_two_is_called_without_dates(judge):
     random = torch.Generator().manual_seed(5)
     merged = {
-        name: (tensor.float() + 2 * (ORIGINAL[name].float() - tensor.float()) * (torch.rand(tensor.shape, generator=random) < 0.5)).bfloat16()
+        name: (
+            (
+                tensor.float()
+                + 2
+                * (ORIGINAL[name].float() - tensor.float())
+                * (torch.rand(tensor.shape, generator=random) < 0.5)
+            ).bfloat16()
+        )
         for name, tensor in BASE.items()
     }
     found = judge(merged, donor=ORIGINAL)
-    assert (found["verdict"], named(found)) == ("other_merge", ["donor"]), found["reasons"]
+    assert (found["verdict"], named(found)) == ("other_merge", ["donor"]), found[
+        "reasons"
+    ]
     assert found["order"]["base"]["before"] is True
     assert "Order: not established by dates" in order_said(found)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("dtype", "share"), [(torch.bfloat16, 0.571), (torch.float16, 0.3), (torch.float16, 0.571)])
-def test_a_true_merge_summed_in_the_dtype_of_its_models_is_called_without_dates(judge, dtype, share):
+@pytest.mark.parametrize(
+    ("dtype", "share"),
+    [(torch.bfloat16, 0.571), (torch.float16, 0.3), (torch.float16, 0.571)],
+)
+def test_a_true_merge_summed_in_the_dtype_of_its_models_is_called_without_dates(
+    judge, dtype, share
+):
     base = random_model(0, torch.float32)
-    base, donor = ({name: tensor.to(dtype) for name, tensor in model.items()} for model in (base, finetuned(base, 1)))
-    found = judge({name: tensor * (1 - share) + donor[name] * share for name, tensor in base.items()}, base=base, donor=donor)
+    base, donor = (
+        {name: tensor.to(dtype) for name, tensor in model.items()}
+        for model in (base, finetuned(base, 1))
+    )
+    found = judge(
+        {
+            name: tensor * (1 - share) + donor[name] * share
+            for name, tensor in base.items()
+        },
+        base=base,
+        donor=donor,
+    )
     assert (found["verdict"], named(found)) == ("merge", ["donor"]), found["reasons"]
 
 
-ATTENTION_ONLY = {name: ORIGINAL[name] if "self_attn" in name else BASE[name] for name in BASE}
-FROZEN_CHILD = {name: ATTENTION_ONLY[name] if "self_attn" in name else finetuned(ATTENTION_ONLY, 9)[name] for name in BASE}
+ATTENTION_ONLY = {
+    name: ORIGINAL[name] if "self_attn" in name else BASE[name] for name in BASE
+}
+FROZEN_CHILD = {
+    name: (
+        ATTENTION_ONLY[name]
+        if "self_attn" in name
+        else finetuned(ATTENTION_ONLY, 9)[name]
+    )
+    for name in BASE
+}
 
 
 @pytest.mark.slow
 def test_a_child_with_frozen_tensors_accuses_nobody_and_both_stories_are_told(judge):
     found = judge(ATTENTION_ONLY, donor=FROZEN_CHILD)
     assert (found["verdict"], named(found)) == ("inconclusive", []), found["reasons"]
-    assert "put together from donor and base, or donor is a finetune of suspect" in order_said(found)
+    assert (
+        "put together from donor and base, or donor is a finetune of suspect"
+        in order_said(found)
+    )
     assert "models.donor.published" in order_said(found)
 
 
@@ -152,7 +283,14 @@ def test_a_sparse_child_of_a_sparse_finetune_accuses_nobody(judge):
     def sparse(model, seed):
         random = torch.Generator().manual_seed(seed)
         further = finetuned(model, seed)
-        return {name: torch.where(torch.rand(model[name].shape, generator=random) < 0.15, further[name], model[name]) for name in model}
+        return {
+            name: torch.where(
+                torch.rand(model[name].shape, generator=random) < 0.15,
+                further[name],
+                model[name],
+            )
+            for name in model
+        }
 
     suspect = sparse(BASE, 11)
     found = judge(suspect, donor=sparse(suspect, 12))
@@ -175,11 +313,17 @@ def test_a_true_merge_without_dates_is_called_with_what_its_order_rests_on(judge
 def test_a_copy_stays_a_copy_whose_order_is_not_known(judge):
     found = judge(ORIGINAL, donor=ORIGINAL)
     assert (found["verdict"], named(found)) == ("copy", ["donor"])
-    assert found["order"]["donor"] == {"before": None, "by": None, "reverse": None, "expected": None}
+    assert found["order"]["donor"] == {
+        "before": None,
+        "by": None,
+        "reverse": None,
+        "expected": None,
+    }
     assert "was first is not known" in order_said(found)
 
 
-OLD, NEW = "2026-01-01", "2026-06-01"
+OLD = "2026-01-01"
+NEW = "2026-06-01"
 
 
 @pytest.mark.slow
@@ -188,20 +332,37 @@ OLD, NEW = "2026-01-01", "2026-06-01"
     [
         (blend(BASE, ORIGINAL, 0.571), ORIGINAL, "merge"),
         (ORIGINAL, ORIGINAL, "copy"),
-        (ATTENTION_ONLY, {name: ORIGINAL[name] if "self_attn" in name else OTHER[name] for name in BASE}, "other_merge"),
+        (
+            ATTENTION_ONLY,
+            {
+                name: ORIGINAL[name] if "self_attn" in name else OTHER[name]
+                for name in BASE
+            },
+            "other_merge",
+        ),
     ],
     ids=["merge", "copy", "layers taken whole"],
 )
 def test_dates_accuse_a_child_and_acquit_a_parent(judge, suspect, donor, verdict):
     found = judge(suspect, donor=donor, published={"donor": OLD, "suspect": NEW})
     assert (found["verdict"], named(found)) == (verdict, ["donor"]), found["reasons"]
-    assert (found["order"]["donor"]["before"], found["order"]["donor"]["by"]) == (True, "stated")
-    assert "donor published 2026-01-01, as stated by the auditor; suspect published 2026-06-01" in order_said(found)
+    assert (found["order"]["donor"]["before"], found["order"]["donor"]["by"]) == (
+        True,
+        "stated",
+    )
+    assert (
+        "donor published 2026-01-01, as stated by the auditor; suspect published"
+        " 2026-06-01" in order_said(found)
+    )
     assert found["published"]["donor"] == {"stated": OLD, "hub": None}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("suspect", [blend(BASE, ORIGINAL, 0.571), ORIGINAL, ATTENTION_ONLY], ids=["merge", "copy", "layers taken whole"])
+@pytest.mark.parametrize(
+    "suspect",
+    [blend(BASE, ORIGINAL, 0.571), ORIGINAL, ATTENTION_ONLY],
+    ids=["merge", "copy", "layers taken whole"],
+)
 def test_a_donor_that_is_younger_is_never_a_parent(judge, suspect):
     found = judge(suspect, donor=ORIGINAL, published={"donor": NEW, "suspect": OLD})
     assert (found["verdict"], named(found)) == ("inconclusive", []), found["reasons"]
@@ -211,7 +372,9 @@ def test_a_donor_that_is_younger_is_never_a_parent(judge, suspect):
 
 @pytest.mark.slow
 def test_dates_that_contradict_a_donor_given_back_whole_accuse_nobody(judge):
-    found = judge(ORIGINAL, donor=forged_donor(0.571), published={"donor": OLD, "suspect": NEW})
+    found = judge(
+        ORIGINAL, donor=forged_donor(0.571), published={"donor": OLD, "suspect": NEW}
+    )
     assert (found["verdict"], named(found)) == ("inconclusive", []), found["reasons"]
 
 
@@ -223,7 +386,14 @@ def test_a_base_that_is_younger_is_no_start(judge):
 
 
 def hub(first, last=None, created=None):
-    return {"stated": None, "hub": {"first": f"{first}T10:00:00Z", "last": f"{last or first}T10:00:00Z", "created": f"{created or first}T09:00:00Z"}}
+    return {
+        "stated": None,
+        "hub": {
+            "first": f"{first}T10:00:00Z",
+            "last": f"{last or first}T10:00:00Z",
+            "created": f"{created or first}T09:00:00Z",
+        },
+    }
 
 
 def day(text):
@@ -242,38 +412,95 @@ def day(text):
         (day("2026-01-01"), hub("2026-01-03"), (True, "stated")),
         (day("2026-01-01"), {"stated": None, "hub": None}, (None, None)),
         ({}, hub("2026-01-03"), (None, None)),
-        # a repository made early into which other weights were pushed later, and an innocent one that was tidied later
+        # a repository made early into which other weights were pushed later, and an
+        # innocent one that was tidied later
         (hub("2026-01-01", "2026-05-01"), hub("2026-03-01"), (None, None)),
         (hub("2026-02-01"), hub("2026-01-01", "2026-05-01"), (None, None)),
-        # commits carry the date that whoever pushed them wrote; the repository's own is the Hub's
+        # commits carry the date that whoever pushed them wrote; the repository's own is
+        # the Hub's
         (hub("2020-01-01", created="2026-04-01"), hub("2026-03-01"), (False, "hub")),
-        # the Hub had the weights before the day that is stated: it is believed of the audited model, and no parent is older than its accuser says
-        (hub("2026-01-15"), {**hub("2026-02-01"), "stated": "2026-01-01"}, (False, "stated")),
-        (hub("2026-03-01"), {**hub("2026-01-01"), "stated": "2026-06-01"}, (False, "hub")),
-        ({**hub("2026-01-01"), "stated": "2026-06-01"}, hub("2026-03-01"), (None, None)),
-        ({**hub("2026-01-01"), "stated": "2026-06-01"}, hub("2026-07-01"), (True, "stated")),
-        ({**hub("2026-05-01"), "stated": "2026-01-01"}, hub("2026-03-01"), (True, "stated")),
-        (day("2026-01-01T12:00:00+02:00"), day("2026-01-01T11:00:00"), (True, "stated")),
+        # the Hub had the weights before the day that is stated: it is believed of the
+        # audited model, and no parent is older than its accuser says
+        (
+            hub("2026-01-15"),
+            {**hub("2026-02-01"), "stated": "2026-01-01"},
+            (False, "stated"),
+        ),
+        (
+            hub("2026-03-01"),
+            {**hub("2026-01-01"), "stated": "2026-06-01"},
+            (False, "hub"),
+        ),
+        (
+            {**hub("2026-01-01"), "stated": "2026-06-01"},
+            hub("2026-03-01"),
+            (None, None),
+        ),
+        (
+            {**hub("2026-01-01"), "stated": "2026-06-01"},
+            hub("2026-07-01"),
+            (True, "stated"),
+        ),
+        (
+            {**hub("2026-05-01"), "stated": "2026-01-01"},
+            hub("2026-03-01"),
+            (True, "stated"),
+        ),
+        (
+            day("2026-01-01T12:00:00+02:00"),
+            day("2026-01-01T11:00:00"),
+            (True, "stated"),
+        ),
     ],
 )
 def test_dates_say_which_is_the_older_or_nothing(parent, audited, answer):
     assert earlier(parent, audited) == answer
 
 
-@pytest.mark.parametrize("stated", ["2026-05-01", date(2026, 5, 1), datetime(2026, 5, 1, 12, tzinfo=UTC)])
+@pytest.mark.parametrize(
+    "stated", ["2026-05-01", date(2026, 5, 1), datetime(2026, 5, 1, 12, tzinfo=UTC)]
+)
 def test_a_stated_date_may_be_written_as_yaml_reads_it(stated):
-    models = {"one": {"path": "a", "published": stated}, "base": {"path": "b"}, "donor": {"path": "c"}}
-    config = complete({"models": models, "audits": {"x": {"suspect": "one", "base": "base", "donors": ["donor"]}}}, SCHEMA)
+    models = {
+        "one": {"path": "a", "published": stated},
+        "base": {"path": "b"},
+        "donor": {"path": "c"},
+    }
+    config = complete(
+        {
+            "models": models,
+            "audits": {"x": {"suspect": "one", "base": "base", "donors": ["donor"]}},
+        },
+        SCHEMA,
+    )
     assert stated_dates(config, ["one", "base"])["one"].startswith("2026-05-01")
 
 
 @pytest.mark.parametrize(
-    ("stated", "what"), [("May 2026", "is no date"), ("2999-01-01", "in the future"), (20260501, "published"), ("2026-13-01", "is no date")]
+    ("stated", "what"),
+    [
+        ("May 2026", "is no date"),
+        ("2999-01-01", "in the future"),
+        (20260501, "published"),
+        ("2026-13-01", "is no date"),
+    ],
 )
 def test_a_stated_date_that_cannot_be_is_refused_with_its_key(stated, what):
-    models = {"one": {"path": "a", "published": stated}, "base": {"path": "b"}, "donor": {"path": "c"}}
+    models = {
+        "one": {"path": "a", "published": stated},
+        "base": {"path": "b"},
+        "donor": {"path": "c"},
+    }
     with pytest.raises(AuditError, match=what) as caught:
-        complete({"models": models, "audits": {"x": {"suspect": "one", "base": "base", "donors": ["donor"]}}}, SCHEMA)
+        complete(
+            {
+                "models": models,
+                "audits": {
+                    "x": {"suspect": "one", "base": "base", "donors": ["donor"]}
+                },
+            },
+            SCHEMA,
+        )
     assert "models.one.published" in str(caught.value)
 
 
@@ -284,15 +511,23 @@ def finding(before, by, kind="merge", share=0.571):
         "family": None,
         "base": {"name": "qwen", "share": 1 - share},
         "parents": {"nex": {"named": True, "alpha": share}},
-        "order": {"nex": {"before": before, "by": by, "reverse": None, "expected": None}},
+        "order": {
+            "nex": {"before": before, "by": by, "reverse": None, "expected": None}
+        },
         "read": {"mode": "full"},
         "recipe": None,
     }
 
 
 def test_the_first_screen_says_who_was_first_or_what_would_establish_it():
-    assert wording.order(finding(True, "hub")) == "nex came before rio, by the dates of the Hub."
-    assert wording.order(finding(True, "stated")) == "nex came before rio, by dates that the auditor stated."
+    assert (
+        wording.order(finding(True, "hub"))
+        == "nex came before rio, by the dates of the Hub."
+    )
+    assert (
+        wording.order(finding(True, "stated"))
+        == "nex came before rio, by dates that the auditor stated."
+    )
     by_weights = wording.order(finding(True, "reverse replay"))
     assert "not established. It rests on the weights alone" in by_weights
     assert "dates of first publication would establish it" in by_weights
@@ -300,5 +535,11 @@ def test_the_first_screen_says_who_was_first_or_what_would_establish_it():
 
 
 def test_two_equal_models_are_copies_of_one_another_until_a_date_says_which_was_first():
-    assert wording.finding(finding(None, None, "copy", 1.0)).sentence == "rio and nex are copies of one another."
-    assert wording.finding(finding(True, "hub", "copy", 1.0)).sentence == "rio is a copy of nex."
+    assert (
+        wording.finding(finding(None, None, "copy", 1.0)).sentence
+        == "rio and nex are copies of one another."
+    )
+    assert (
+        wording.finding(finding(True, "hub", "copy", 1.0)).sentence
+        == "rio is a copy of nex."
+    )

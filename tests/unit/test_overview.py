@@ -1,4 +1,6 @@
-"""Several findings: the index, two revisions of one suspect compared, and runs that fail on what was found."""
+"""Several findings: the index, two revisions of one suspect compared, and runs that
+fail on what was found.
+"""
 
 import json
 import os
@@ -9,12 +11,12 @@ import gate
 import index
 import pandas as pd
 import pytest
-from inprocess import arrange, audit, command
-from planting import blend, finetuned, random_model, write_model
-from reporting import finding
 
 from mergetrace.errors import AuditError
 from mergetrace.finding.gate import failures
+from mergetrace.testing.inprocess import arrange, audit, command
+from mergetrace.testing.planting import blend, finetuned, random_model, write_model
+from mergetrace.testing.reporting import finding
 
 BASE = random_model(0)
 DONOR = finetuned(BASE, 1)
@@ -22,7 +24,15 @@ EVIL = "<script>alert(1)</script>"
 
 
 def card(**declared):
-    return {"rio": {"model": "rio", "source": {"repo": None}, "declared": {"base_model": None, "relation": None, "license": None} | declared}}
+    return {
+        "rio": {
+            "model": "rio",
+            "source": {"repo": None},
+            "declared": (
+                {"base_model": None, "relation": None, "license": None} | declared
+            ),
+        }
+    }
 
 
 def test_an_undeclared_parent_fails_a_run_that_asks_for_it():
@@ -46,29 +56,63 @@ def test_nobody_fails_for_a_parent_that_no_verdict_names(kind):
 def test_the_gate_exits_with_a_sentence_or_leaves_its_mark(tmp_path, monkeypatch):
     (tmp_path / "verdict.json").write_text(json.dumps(finding("merge")))
     (tmp_path / "rio.json").write_text(json.dumps(card()["rio"]))
-    given = ["--verdict", tmp_path / "verdict.json", "--manifests", tmp_path / "rio.json", "--output", tmp_path / "passed.txt"]
-    monkeypatch.setattr(sys, "argv", ["gate.py", *map(str, given), "--fail-on", "undeclared_parent"])
+    given = [
+        "--verdict",
+        tmp_path / "verdict.json",
+        "--manifests",
+        tmp_path / "rio.json",
+        "--output",
+        tmp_path / "passed.txt",
+    ]
+    monkeypatch.setattr(
+        sys, "argv", ["gate.py", *map(str, given), "--fail-on", "undeclared_parent"]
+    )
     with pytest.raises(AuditError, match=r"audit demo fails by verdict\.fail_on"):
         gate.main()
     assert not (tmp_path / "passed.txt").exists()
-    monkeypatch.setattr(sys, "argv", ["gate.py", *map(str, given), "--fail-on", "inconclusive"])
+    monkeypatch.setattr(
+        sys, "argv", ["gate.py", *map(str, given), "--fail-on", "inconclusive"]
+    )
     gate.main()
     assert (tmp_path / "passed.txt").read_text() == "rio, merge: none of inconclusive\n"
 
 
 def test_the_index_lists_every_finding_of_the_folder(tmp_path, monkeypatch):
-    for name, kind in (("demo", "merge"), ("other", "finetune_of_base"), ("unfinished", "inconclusive")):
-        verdict = finding(kind, named=kind == "merge", share=0.429 if kind == "merge" else 1.0)
+    for name, kind in (
+        ("demo", "merge"),
+        ("other", "finetune_of_base"),
+        ("unfinished", "inconclusive"),
+    ):
+        verdict = finding(
+            kind, named=kind == "merge", share=0.429 if kind == "merge" else 1.0
+        )
         (tmp_path / name).mkdir()
-        (tmp_path / name / "verdict.json").write_text(json.dumps(verdict | {"audit": name, "suspect": EVIL if name == "other" else "rio"}))
+        (tmp_path / name / "verdict.json").write_text(
+            json.dumps(
+                verdict | {"audit": name, "suspect": EVIL if name == "other" else "rio"}
+            )
+        )
         if name != "unfinished":
             (tmp_path / name / "report.html").touch()
     os.utime(tmp_path / "demo/verdict.json", (1_700_000_000, 1_700_000_000))
     monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
-    monkeypatch.setattr(sys, "argv", ["index.py", "--results", str(tmp_path), "--output", str(tmp_path / "index.html")])
+    monkeypatch.setattr(
+        sys,
+        "argv",
+        [
+            "index.py",
+            "--results",
+            str(tmp_path),
+            "--output",
+            str(tmp_path / "index.html"),
+        ],
+    )
     index.main()
     html = (tmp_path / "index.html").read_text()
-    assert re.findall(r'<a href="([^"]+)"', html) == ["demo/report.html", "other/report.html"]
+    assert re.findall(r'<a href="([^"]+)"', html) == [
+        "demo/report.html",
+        "other/report.html",
+    ]
     assert "2023-11-14" in html
     assert "nex 57.1" in html
     assert EVIL not in html
@@ -85,14 +129,40 @@ def test_two_revisions_are_compared_tensor_by_tensor(tmp_path):
     name = "model.layers.1.mlp.up_proj.weight"
     after = {**before, name: blend(BASE, DONOR, 0.3)[name]}
     for revision, tensors in (("before", before), ("after", after)):
-        folders = {key: write_model(tmp_path / revision / key, each) for key, each in {"s": tensors, "base": BASE, "donor": DONOR}.items()}
-        audit(tmp_path / f"made-{revision}", folders, {"suspect": "s", "base": "base", "donors": ["donor"]})
+        folders = {
+            key: write_model(tmp_path / revision / key, each)
+            for key, each in {"s": tensors, "base": BASE, "donor": DONOR}.items()
+        }
+        audit(
+            tmp_path / f"made-{revision}",
+            folders,
+            {"suspect": "s", "base": "base", "donors": ["donor"]},
+        )
         arrange(tmp_path / f"made-{revision}", tmp_path / "results" / revision)
     own = tmp_path / "results"
-    outputs = [part for kind in ("table:csv", "summary:json", "page:html") for part in (f"--{kind.split(':')[0]}", own / f"x.{kind.split(':')[1]}")]
-    command("compare", "--name", "x", "--before", own / "before", "--after", own / "after", *outputs)
+    outputs = [
+        part
+        for kind in ("table:csv", "summary:json", "page:html")
+        for part in (f"--{kind.split(':')[0]}", own / f"x.{kind.split(':')[1]}")
+    ]
+    command(
+        "compare",
+        "--name",
+        "x",
+        "--before",
+        own / "before",
+        "--after",
+        own / "after",
+        *outputs,
+    )
     found = json.loads((own / "x.json").read_text())
-    assert found["slices"] == {"changed": 1, "unchanged": 6, "only before": 0, "only after": 0, "not comparable": 0}
+    assert found["slices"] == {
+        "changed": 1,
+        "unchanged": 6,
+        "only before": 0,
+        "only after": 0,
+        "not comparable": 0,
+    }
     table = pd.read_csv(own / "x.csv").set_index("tensor")
     assert table.loc[name, "state"] == "changed"
     assert table.loc[name, "alpha_before"] == pytest.approx(0.571, abs=0.01)

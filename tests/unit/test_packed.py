@@ -1,29 +1,34 @@
-"""Weights that are packed codes are left out with the format's name, whatever else lies beside them, and their bytes are compared all the same."""
+"""Weights that are packed codes are left out with the format's name, whatever else lies
+beside them, and their bytes are compared all the same.
+"""
 
 import json
 import time
 
 import pytest
 import torch
-from inprocess import audit
-from planting import blend, finetuned, random_model, write_model
-from quantising import E4M3, E8M0
 
 from mergetrace.finding.undecoded import said_of
-from mergetrace.models.manifest import read_config, tensor_table
-from mergetrace.models.packed import stands_for
-from mergetrace.models.packed_bytes import compared, undecoded
-from mergetrace.models.plan import pair_models
-from mergetrace.models.views import views
+from mergetrace.formats.packed import stands_for
+from mergetrace.planning.manifest import read_config, tensor_table
+from mergetrace.planning.packed_bytes import compared, undecoded
+from mergetrace.planning.plan import pair_models
+from mergetrace.tensors.views import views
+from mergetrace.testing.inprocess import audit
+from mergetrace.testing.planting import blend, finetuned, random_model, write_model
+from mergetrace.testing.quantising import E4M3, E8M0
 
 MODULE = "model.layers.0.self_attn.q_proj"
-ROWS, COLS = 128, 64
+ROWS = 128
+COLS = 64
 GENERATOR = torch.Generator().manual_seed(0)
 
 
 def codes(*shape, dtype=torch.int32):
     limits = torch.iinfo(dtype)
-    return torch.randint(limits.min, limits.max, shape, generator=GENERATOR, dtype=torch.int64).to(dtype)
+    return torch.randint(
+        limits.min, limits.max, shape, generator=GENERATOR, dtype=torch.int64
+    ).to(dtype)
 
 
 def gptq(bits=4, group=32):
@@ -37,41 +42,100 @@ def gptq(bits=4, group=32):
 
 
 def awq():
-    return {"qweight": codes(COLS, ROWS // 8), "qzeros": codes(2, ROWS // 8), "scales": torch.rand(2, ROWS).half()}
+    return {
+        "qweight": codes(COLS, ROWS // 8),
+        "qzeros": codes(2, ROWS // 8),
+        "scales": torch.rand(2, ROWS).half(),
+    }
 
 
 def bnb4():
-    state = {"weight.absmax": codes(ROWS * COLS // 64, dtype=torch.uint8), "weight.quant_map": torch.rand(16)}
-    state |= {"weight.nested_absmax": torch.rand(1), "weight.nested_quant_map": torch.rand(256)}
-    return {"weight": codes(ROWS * COLS // 2, 1, dtype=torch.uint8), **state, "weight.quant_state.bitsandbytes__nf4": codes(80, dtype=torch.uint8)}
+    state = {
+        "weight.absmax": codes(ROWS * COLS // 64, dtype=torch.uint8),
+        "weight.quant_map": torch.rand(16),
+    }
+    state |= {
+        "weight.nested_absmax": torch.rand(1),
+        "weight.nested_quant_map": torch.rand(256),
+    }
+    return {
+        "weight": codes(ROWS * COLS // 2, 1, dtype=torch.uint8),
+        **state,
+        "weight.quant_state.bitsandbytes__nf4": codes(80, dtype=torch.uint8),
+    }
 
 
 FORMATS = {
-    "GPTQ": (gptq(), {"quant_method": "gptq", "bits": 4}, "packed by GPTQ, 4 bits; not decoded"),
-    "GPTQ of 8 bits": (gptq(8), {"quant_method": "gptq", "bits": 8}, "packed by GPTQ, 8 bits; not decoded"),
-    "GPTQ of 3 bits": (gptq(3) | {"qweight": codes(6, ROWS)}, {"quant_method": "gptq", "bits": 3}, "packed by GPTQ, 3 bits; not decoded"),
+    "GPTQ": (
+        gptq(),
+        {"quant_method": "gptq", "bits": 4},
+        "packed by GPTQ, 4 bits; not decoded",
+    ),
+    "GPTQ of 8 bits": (
+        gptq(8),
+        {"quant_method": "gptq", "bits": 8},
+        "packed by GPTQ, 8 bits; not decoded",
+    ),
+    "GPTQ of 3 bits": (
+        gptq(3) | {"qweight": codes(6, ROWS)},
+        {"quant_method": "gptq", "bits": 3},
+        "packed by GPTQ, 3 bits; not decoded",
+    ),
     "GPTQ, unsaid": (gptq(), None, "packed by GPTQ, 4 bits; not decoded"),
-    "AWQ": (awq(), {"quant_method": "awq", "bits": 4}, "packed by AWQ, 4 bits; not decoded"),
+    "AWQ": (
+        awq(),
+        {"quant_method": "awq", "bits": 4},
+        "packed by AWQ, 4 bits; not decoded",
+    ),
     "AWQ, unsaid": (awq(), None, "packed by GPTQ or AWQ, 4 bits; not decoded"),
-    "bitsandbytes": (bnb4(), {"quant_method": "bitsandbytes", "load_in_4bit": True}, "packed by bitsandbytes, 4 bits; not decoded"),
-    "bitsandbytes, unsaid": (bnb4(), None, "packed by bitsandbytes, 4 bits; not decoded"),
+    "bitsandbytes": (
+        bnb4(),
+        {"quant_method": "bitsandbytes", "load_in_4bit": True},
+        "packed by bitsandbytes, 4 bits; not decoded",
+    ),
+    "bitsandbytes, unsaid": (
+        bnb4(),
+        None,
+        "packed by bitsandbytes, 4 bits; not decoded",
+    ),
     "LLM.int8": (
-        {"weight": codes(ROWS, COLS, dtype=torch.int8), "SCB": torch.rand(ROWS), "weight_format": codes(1, dtype=torch.uint8)[0]},
+        {
+            "weight": codes(ROWS, COLS, dtype=torch.int8),
+            "SCB": torch.rand(ROWS),
+            "weight_format": codes(1, dtype=torch.uint8)[0],
+        },
         {"quant_method": "bitsandbytes", "load_in_8bit": True},
         "packed by bitsandbytes, 8 bits; not decoded",
     ),
     "compressed-tensors": (
-        {"weight_packed": codes(ROWS, COLS // 8), "weight_scale": torch.rand(ROWS, 2).bfloat16(), "weight_shape": torch.tensor([ROWS, COLS])},
-        {"quant_method": "compressed-tensors", "format": "pack-quantized", "config_groups": {"group_0": {"weights": {"num_bits": 4}}}},
+        {
+            "weight_packed": codes(ROWS, COLS // 8),
+            "weight_scale": torch.rand(ROWS, 2).bfloat16(),
+            "weight_shape": torch.tensor([ROWS, COLS]),
+        },
+        {
+            "quant_method": "compressed-tensors",
+            "format": "pack-quantized",
+            "config_groups": {"group_0": {"weights": {"num_bits": 4}}},
+        },
         "packed by compressed-tensors, 4 bits; not decoded",
     ),
     "int8 with scales": (
-        {"weight": codes(ROWS, COLS, dtype=torch.int8), "weight_scale": torch.rand(ROWS, 1)},
-        {"quant_method": "compressed-tensors", "config_groups": {"group_0": {"weights": {"num_bits": 8}}}},
+        {
+            "weight": codes(ROWS, COLS, dtype=torch.int8),
+            "weight_scale": torch.rand(ROWS, 1),
+        },
+        {
+            "quant_method": "compressed-tensors",
+            "config_groups": {"group_0": {"weights": {"num_bits": 8}}},
+        },
         "packed by compressed-tensors, 8 bits; not decoded",
     ),
     "int8 with scales, unsaid": (
-        {"weight": codes(ROWS, COLS, dtype=torch.int8), "weight_scale": torch.rand(ROWS, 1)},
+        {
+            "weight": codes(ROWS, COLS, dtype=torch.int8),
+            "weight_scale": torch.rand(ROWS, 1),
+        },
         None,
         "packed as int8, 8 bits; not decoded",
     ),
@@ -86,27 +150,47 @@ FORMATS = {
         "packed as NVFP4, 4 bits; not decoded",
     ),
     "DeepSeek-V4's experts": (
-        {"weight": codes(ROWS, COLS // 2, dtype=torch.int8), "scale": torch.ones(ROWS, COLS // 32).to(E8M0)},
+        {
+            "weight": codes(ROWS, COLS // 2, dtype=torch.int8),
+            "scale": torch.ones(ROWS, COLS // 32).to(E8M0),
+        },
         {"quant_method": "fp8", "scale_fmt": "ue8m0"},
         "packed as MXFP4, 4 bits; not decoded",
     ),
     "MLX": (
-        {"weight": codes(ROWS, COLS // 8).view(torch.uint32), "scales": torch.rand(ROWS, 1).bfloat16(), "biases": torch.rand(ROWS, 1).bfloat16()},
+        {
+            "weight": codes(ROWS, COLS // 8).view(torch.uint32),
+            "scales": torch.rand(ROWS, 1).bfloat16(),
+            "biases": torch.rand(ROWS, 1).bfloat16(),
+        },
         {"group_size": 64, "bits": 4},
         "packed by MLX, 4 bits; not decoded",
     ),
     "ExLlamaV3": (
-        {"trellis": codes(4, 8, 64, dtype=torch.int16), "suh": torch.rand(COLS).half(), "svh": torch.rand(ROWS).half()},
+        {
+            "trellis": codes(4, 8, 64, dtype=torch.int16),
+            "suh": torch.rand(COLS).half(),
+            "svh": torch.rand(ROWS).half(),
+        },
         {"quant_method": "exl3", "bits": 4.0},
         "packed by ExLlamaV3, 4 bits; not decoded",
     ),
     "HQQ": (
-        {"W_q": codes(ROWS // 2, COLS, dtype=torch.uint8), "scale": torch.rand(ROWS, 1), "zero": torch.rand(ROWS, 1), "nbits": torch.tensor(4)},
+        {
+            "W_q": codes(ROWS // 2, COLS, dtype=torch.uint8),
+            "scale": torch.rand(ROWS, 1),
+            "zero": torch.rand(ROWS, 1),
+            "nbits": torch.tensor(4),
+        },
         {"quant_method": "hqq", "quant_config": {"weight_quant_params": {"nbits": 4}}},
         "packed by HQQ, 4 bits; not decoded",
     ),
     "quanto": (
-        {"weight._data": codes(ROWS, COLS, dtype=torch.int8), "weight._scale": torch.rand(ROWS, 1), "input_scale": torch.tensor(1.0)},
+        {
+            "weight._data": codes(ROWS, COLS, dtype=torch.int8),
+            "weight._scale": torch.rand(ROWS, 1),
+            "input_scale": torch.tensor(1.0),
+        },
         {"quant_method": "quanto", "weights": "int8"},
         "packed by quanto, 8 bits; not decoded",
     ),
@@ -119,23 +203,47 @@ FORMATS = {
 
 
 @pytest.mark.parametrize("case", FORMATS)
-def test_every_packed_format_is_left_out_by_its_name_with_all_that_goes_with_it(tmp_path, case):
+def test_every_packed_format_is_left_out_by_its_name_with_all_that_goes_with_it(
+    tmp_path, case
+):
     tensors, said, reason = FORMATS[case]
     config = {"quantization_config": said} if said else {}
-    model = {f"{MODULE}.{leaf}": tensor for leaf, tensor in tensors.items()} | {"model.norm.weight": torch.ones(COLS).bfloat16()}
+    model = {f"{MODULE}.{leaf}": tensor for leaf, tensor in tensors.items()} | {
+        "model.norm.weight": torch.ones(COLS).bfloat16()
+    }
     folder = write_model(tmp_path / "model", model, config)
     facts = read_config(folder / "config.json")
     table = tensor_table(folder)
     found, left_out = views(table, facts)
-    assert {view.source.rpartition(".")[2] for view in found.values()} <= {"bias", "weight"}
+    assert {view.source.rpartition(".")[2] for view in found.values()} <= {
+        "bias",
+        "weight",
+    }
     assert {view.dtype for view in found.values()} <= {"F16", "BF16"}
-    reasons = {entry["tensor"].removeprefix(MODULE + "."): entry["reason"] for entry in left_out}
+    reasons = {
+        entry["tensor"].removeprefix(MODULE + "."): entry["reason"]
+        for entry in left_out
+    }
     packed = [leaf for leaf, why in reasons.items() if why == reason]
     assert packed == [next(iter(tensors))], reasons
-    assert all(why.startswith("goes with weights packed") for leaf, why in reasons.items() if leaf not in packed), reasons
-    total = sum(stands_for(row.name, row.dtype, row.shape, facts) for row in table.itertuples())
+    assert all(
+        why.startswith("goes with weights packed")
+        for leaf, why in reasons.items()
+        if leaf not in packed
+    ), reasons
+    total = sum(
+        stands_for(row.name, row.dtype, row.shape, facts) for row in table.itertuples()
+    )
     expected = ROWS * COLS + COLS + (ROWS if "bias" in tensors else 0)
-    if case in ("DeepSeek-V4's experts", "ExLlamaV3"):  # an attention's I8 is taken as a byte a weight; the trellis of this test has its own size
+    if (
+        case
+        in (
+            "DeepSeek-V4's experts",
+            "ExLlamaV3",
+        )
+        # an attention's I8 is taken as a byte a weight; the trellis of this test has its
+        # own size
+    ):
         return
     assert total == expected
 
@@ -148,15 +256,26 @@ def test_mxfp4_experts_are_left_out_but_not_their_biases(tmp_path):
         prefix + "gate_up_proj_bias": torch.rand(4, 64).bfloat16(),
         "model.layers.0.mlp.router.weight": torch.rand(4, 64).bfloat16(),
     }
-    folder = write_model(tmp_path / "model", model, {"quantization_config": {"quant_method": "mxfp4"}})
-    facts, table = read_config(folder / "config.json"), tensor_table(folder)
+    folder = write_model(
+        tmp_path / "model", model, {"quantization_config": {"quant_method": "mxfp4"}}
+    )
+    facts = read_config(folder / "config.json")
+    table = tensor_table(folder)
     found, left_out = views(table, facts)
-    assert {view.source for view in found.values()} == {prefix + "gate_up_proj_bias", "model.layers.0.mlp.router.weight"}
-    assert {entry["tensor"].rpartition("_")[2]: entry["reason"] for entry in left_out} == {
+    assert {view.source for view in found.values()} == {
+        prefix + "gate_up_proj_bias",
+        "model.layers.0.mlp.router.weight",
+    }
+    assert {
+        entry["tensor"].rpartition("_")[2]: entry["reason"] for entry in left_out
+    } == {
         "blocks": "packed as MXFP4, 4 bits; not decoded",
         "scales": "goes with weights packed as MXFP4; not compared",
     }
-    counts = {row.name: stands_for(row.name, row.dtype, row.shape, facts) for row in table.itertuples()}
+    counts = {
+        row.name: stands_for(row.name, row.dtype, row.shape, facts)
+        for row in table.itertuples()
+    }
     assert counts[prefix + "gate_up_proj_blocks"] == 4 * 64 * 64
     assert counts[prefix + "gate_up_proj_scales"] == 0
     assert counts[prefix + "gate_up_proj_bias"] == 256
@@ -172,14 +291,27 @@ def test_buffers_of_integers_take_nothing_with_them(tmp_path):
     }
     found, left_out = views(tensor_table(write_model(tmp_path / "model", model)), {})
     assert len(found) == 3
-    assert {entry["tensor"] for entry in left_out} == {"model.layers.0.attn.bias", "visual.embeddings.position_ids"}
+    assert {entry["tensor"] for entry in left_out} == {
+        "model.layers.0.attn.bias",
+        "visual.embeddings.position_ids",
+    }
     assert all("holds no weights" in entry["reason"] for entry in left_out)
 
 
 def test_hostile_names_cost_no_time(tmp_path):
-    names = ["quant_state." * 40_000 + "-", "a.weight." * 40_000, "_scale" * 40_000, "x_blocks_" * 40_000, "." * 300_000]
-    model = {name + "weight": codes(4, dtype=torch.uint8) for name in names} | {name: torch.ones(4).to(E4M3) for name in names}
-    folder = write_model(tmp_path / "model", model, {"quantization_config": {"quant_method": "gptq"}})
+    names = [
+        "quant_state." * 40_000 + "-",
+        "a.weight." * 40_000,
+        "_scale" * 40_000,
+        "x_blocks_" * 40_000,
+        "." * 300_000,
+    ]
+    model = {name + "weight": codes(4, dtype=torch.uint8) for name in names} | {
+        name: torch.ones(4).to(E4M3) for name in names
+    }
+    folder = write_model(
+        tmp_path / "model", model, {"quantization_config": {"quant_method": "gptq"}}
+    )
     table = tensor_table(folder)
     started = time.monotonic()
     views(table, read_config(folder / "config.json"))
@@ -198,8 +330,16 @@ def with_experts(model, blocks, scales):
 
 
 def judged(tmp_path, models, mode="full"):
-    folders = {name: write_model(tmp_path / "models" / name, tensors) for name, tensors in models.items()}
-    found = audit(tmp_path / "run", folders, {"suspect": "suspect", "base": "base", "donors": ["donor"]}, mode=mode)
+    folders = {
+        name: write_model(tmp_path / "models" / name, tensors)
+        for name, tensors in models.items()
+    }
+    found = audit(
+        tmp_path / "run",
+        folders,
+        {"suspect": "suspect", "base": "base", "donors": ["donor"]},
+        mode=mode,
+    )
     return found, json.loads((tmp_path / "run/packed.json").read_text())
 
 
@@ -207,7 +347,8 @@ def judged(tmp_path, models, mode="full"):
 @pytest.mark.parametrize("mode", ["full", "sample"])
 def test_packed_experts_are_said_to_be_the_bases_or_not(tmp_path, mode):
     size = (4, 1 << 14, 4, 16)
-    blocks, scales = codes(*size, dtype=torch.uint8), codes(*size[:3], dtype=torch.uint8)
+    blocks = codes(*size, dtype=torch.uint8)
+    scales = codes(*size[:3], dtype=torch.uint8)
     other = blocks.clone()
     other.view(-1)[-1] ^= 1
     models = {
@@ -217,10 +358,17 @@ def test_packed_experts_are_said_to_be_the_bases_or_not(tmp_path, mode):
     }
     found, packed = judged(tmp_path, models, mode)
     beside = {entry["parent"]: entry for entry in packed}
-    assert (beside["base"]["tensors"], beside["base"]["equal"], beside["base"]["different"]) == (2, 2, 0)
+    assert (
+        beside["base"]["tensors"],
+        beside["base"]["equal"],
+        beside["base"]["different"],
+    ) == (2, 2, 0)
     assert (beside["donor"]["equal"], beside["donor"]["different"]) == (1, 1)
     said = [reason for reason in found["reasons"] if "byte for byte" in reason]
-    assert "The packed routed experts of suspect (2 tensors, MXFP4) are byte for byte base's" in said[0]
+    assert (
+        "The packed routed experts of suspect (2 tensors, MXFP4) are byte for byte"
+        " base's" in said[0]
+    )
     assert ("at most 1 MB" in said[0]) == (mode == "sample")
     assert said[0].endswith("what they stand for was not decoded.")
     assert "1 are other bytes than donor's" in said[1]
@@ -230,7 +378,9 @@ def test_packed_experts_are_said_to_be_the_bases_or_not(tmp_path, mode):
 
 @pytest.mark.slow
 def test_an_audit_with_nothing_packed_says_nothing_of_it(tmp_path):
-    found, packed = judged(tmp_path, {"suspect": blend(BASE, DONOR, 0.571), "base": BASE, "donor": DONOR})
+    found, packed = judged(
+        tmp_path, {"suspect": blend(BASE, DONOR, 0.571), "base": BASE, "donor": DONOR}
+    )
     assert packed == []
     assert found["verdict"] == "merge"
 
@@ -238,17 +388,34 @@ def test_an_audit_with_nothing_packed_says_nothing_of_it(tmp_path):
 @pytest.mark.parametrize("form", [gptq, bnb4])
 @pytest.mark.parametrize("who", ["suspect", "donor"])
 def test_what_a_model_holds_packed_is_not_said_to_be_missing(tmp_path, form, who):
-    plain = {MODULE + ".weight": torch.rand(ROWS, COLS).half(), "model.norm.weight": torch.ones(COLS).half()}
-    packed = {f"{MODULE}.{leaf}": tensor for leaf, tensor in form().items() if leaf != "bias"} | {"model.norm.weight": torch.ones(COLS).half()}
-    folders = {name: write_model(tmp_path / name, packed if name == who else plain) for name in ("suspect", "base", "donor")}
+    plain = {
+        MODULE + ".weight": torch.rand(ROWS, COLS).half(),
+        "model.norm.weight": torch.ones(COLS).half(),
+    }
+    packed = {
+        f"{MODULE}.{leaf}": tensor for leaf, tensor in form().items() if leaf != "bias"
+    } | {"model.norm.weight": torch.ones(COLS).half()}
+    folders = {
+        name: write_model(tmp_path / name, packed if name == who else plain)
+        for name in ("suspect", "base", "donor")
+    }
     tables = {name: tensor_table(folder) for name, folder in folders.items()}
-    manifests = {name: {"model": name, "config": read_config(folder / "config.json")} for name, folder in folders.items()}
+    manifests = {
+        name: {"model": name, "config": read_config(folder / "config.json")}
+        for name, folder in folders.items()
+    }
     _, found = pair_models(tables, manifests, ["base", "donor"], "suspect")
     how = "by GPTQ" if form is gptq else "by bitsandbytes"
     of = {model: set(entries["reason"]) for model, entries in found.groupby("model")}
-    assert of.pop(who) == {f"packed {how}, 4 bits; not decoded", f"goes with weights packed {how}; not compared"}
+    assert of.pop(who) == {
+        f"packed {how}, 4 bits; not decoded",
+        f"goes with weights packed {how}; not compared",
+    }
     if who == "donor":
-        assert of == {key: {f"not read in donor: packed {how}, 4 bits; not decoded"} for key in ("suspect", "base")}
+        assert of == {
+            key: {f"not read in donor: packed {how}, 4 bits; not decoded"}
+            for key in ("suspect", "base")
+        }
 
 
 def rows(folder):
@@ -256,11 +423,19 @@ def rows(folder):
 
 
 def test_models_on_the_hub_are_compared_by_the_hashes_of_whole_files(tmp_path):
-    model = with_experts({}, codes(2, 4, 2, 16, dtype=torch.uint8), codes(2, 4, 2, dtype=torch.uint8))
-    one, two = (write_model(tmp_path / name, model, shards=2) for name in ("one", "two"))
-    held = [undecoded(rows(folder), {}, {name: name for name in model}) for folder in (one, two)]
+    model = with_experts(
+        {}, codes(2, 4, 2, 16, dtype=torch.uint8), codes(2, 4, 2, dtype=torch.uint8)
+    )
+    one, two = (
+        write_model(tmp_path / name, model, shards=2) for name in ("one", "two")
+    )
+    held = [
+        undecoded(rows(folder), {}, {name: name for name in model})
+        for folder in (one, two)
+    ]
     shards = sorted({record.shard for record in rows(one)})
-    mine, its = dict.fromkeys(shards, "a" * 64), {shards[0]: "a" * 64, shards[1]: "b" * 64}
+    mine = dict.fromkeys(shards, "a" * 64)
+    its = {shards[0]: "a" * 64, shards[1]: "b" * 64}
     found = compared(*held, [{"sha256": mine}, {"sha256": its}], whole=False)
     assert (found["tensors"], found["equal"], found["different"]) == (2, 1, 0)
     assert "hash" in found["reason"]

@@ -1,18 +1,18 @@
-"""Cases that people reported in public, one test each: the folder that they describe, made of random tensors, gets the answer it should.
+"""Cases that people reported in public, one test each: the folder that they describe,
+made of random tensors, gets the answer it should.
 
-The folders are the open-world zoo's (benchmarks/openworld), which names the report behind every one.
+The folders are the open-world zoo's (benchmarks/openworld), which names the report
+behind every one.
 """
 
-import sys
 from pathlib import Path
 
 import pytest
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-sys.path[:0] = [str(BENCHMARKS), str(BENCHMARKS / "zoo")]
 
-from openworld import run  # noqa: E402
-from openworld.world import World  # noqa: E402
+from benchmarks.openworld import run
+from benchmarks.openworld.world import World
 
 pytestmark = pytest.mark.slow
 
@@ -26,14 +26,20 @@ def right(tmp_path):
             trial = run.trials_by_id()[f"{world}-1/{kind}: {name}"]
             folder = tmp_path / str(len(list(tmp_path.iterdir())))
             folder.mkdir()
-            found = run.judged(trial, {"answer": run.ask(trial, folder, World(world, 1, tmp_path))})
+            found = run.judged(
+                trial, {"answer": run.ask(trial, folder, World(world, 1, tmp_path))}
+            )
             assert found.outcome == "right", (name, found.faults)
 
     return check
 
 
 def test_quantised_suspects_are_not_judged_by_their_embeddings(right):
-    right("packed weights", "GPTQ around random numbers, all else the base's", "NF4 of an innocent finetune, embeddings the base's")
+    right(
+        "packed weights",
+        "GPTQ around random numbers, all else the base's",
+        "NF4 of an innocent finetune, embeddings the base's",
+    )
 
 
 def test_retrained_mxfp4_experts_beside_frozen_attention_are_no_copy(right):
@@ -41,11 +47,19 @@ def test_retrained_mxfp4_experts_beside_frozen_attention_are_no_copy(right):
 
 
 def test_mxfp4_experts_that_are_byte_for_byte_the_bases_are_said_to_be(right):
-    right("MXFP4 experts", "attention retrained, experts byte for byte the base's", world="experts")
+    right(
+        "MXFP4 experts",
+        "attention retrained, experts byte for byte the base's",
+        world="experts",
+    )
 
 
 def test_mistrals_native_names_are_the_same_model(right):
-    right("native names", "consolidated.safetensors of a merge", "consolidated.safetensors of an innocent finetune")
+    right(
+        "native names",
+        "consolidated.safetensors of a merge",
+        "consolidated.safetensors of an innocent finetune",
+    )
 
 
 def test_a_stranger_that_shares_one_norm_of_ones_is_no_copy(right):
@@ -53,11 +67,19 @@ def test_a_stranger_that_shares_one_norm_of_ones_is_no_copy(right):
 
 
 def test_a_llamafied_merge_is_found_and_a_llamafied_innocent_is_not_accused(right):
-    right("fused rows", "merge split, parents fused as Phi's", "llamafied: only the split parts trained, parents fused")
+    right(
+        "fused rows",
+        "merge split, parents fused as Phi's",
+        "llamafied: only the split parts trained, parents fused",
+    )
 
 
 def test_w_pack_is_cut_into_its_three_matrices(right):
-    right("fused rows", "merge split, parents fused as Baichuan's", "only the split parts trained, parents with W_pack")
+    right(
+        "fused rows",
+        "merge split, parents fused as Baichuan's",
+        "only the split parts trained, parents with W_pack",
+    )
 
 
 def test_short_names_of_norms_are_harmless(right):
@@ -85,11 +107,20 @@ def test_experts_of_two_donors(right):
 
 
 def test_infinity_in_a_weight_is_named_and_left_out(right):
-    right("infinite and NaN", "one infinity in a merge", "a whole NaN tensor in a merge", "f16 that overflowed, an innocent finetune")
+    right(
+        "infinite and NaN",
+        "one infinity in a merge",
+        "a whole NaN tensor in a merge",
+        "f16 that overflowed, an innocent finetune",
+    )
 
 
 def test_experts_held_twice_are_listed(right):
-    right("experts' names", "stale fused experts of the base beside a merge's own", world="experts")
+    right(
+        "experts' names",
+        "stale fused experts of the base beside a merge's own",
+        world="experts",
+    )
 
 
 def test_two_prefixes_in_one_folder_are_listed(right):
@@ -97,15 +128,29 @@ def test_two_prefixes_in_one_folder_are_listed(right):
 
 
 def test_a_stale_head_of_a_tied_model_is_named_and_not_judged(right):
-    right("tied heads", "a stale head of zeros on a merge", "a stale head that copies the embedding, nothing said of tying")
+    right(
+        "tied heads",
+        "a stale head of zeros on a merge",
+        "a stale head that copies the embedding, nothing said of tying",
+    )
 
 
 def test_fp8_scales_in_four_dimensions(right):
-    right("FP8 scales", "blocks in four dimensions", "a merge in blocks of four dimensions", world="wide")
+    right(
+        "FP8 scales",
+        "blocks in four dimensions",
+        "a merge in blocks of four dimensions",
+        world="wide",
+    )
 
 
 def test_fp8_scales_that_are_exponents(right):
-    right("FP8 scales", "exponents under .scale", "blocks with exponents alone", world="wide")
+    right(
+        "FP8 scales",
+        "exponents under .scale",
+        "blocks with exponents alone",
+        world="wide",
+    )
 
 
 def test_unmerged_adapters_are_said_not_to_be_applied(right):
@@ -113,19 +158,36 @@ def test_unmerged_adapters_are_said_not_to_be_applied(right):
 
 
 def test_unknown_prefixes_are_found_from_the_data(right):
-    right("prefixes", "donor and noise under llm., base under model.", "innocent finetune under thinker.")
+    right(
+        "prefixes",
+        "donor and noise under llm., base under model.",
+        "innocent finetune under thinker.",
+    )
 
 
 def test_infinity_in_a_configuration_is_no_fault(right):
-    right("configurations", "Infinity in config.json", "Infinity in config.json of a merge", "a key twice in config.json")
+    right(
+        "configurations",
+        "Infinity in config.json",
+        "Infinity in config.json of a merge",
+        "a key twice in config.json",
+    )
 
 
 def test_an_index_that_promises_a_tensor_is_a_note(right):
-    right("indexes", "promises a tensor that no shard holds", "promises a tensor that no shard holds, a merge")
+    right(
+        "indexes",
+        "promises a tensor that no shard holds",
+        "promises a tensor that no shard holds, a merge",
+    )
 
 
 def test_an_index_that_omits_or_misnumbers_is_a_note(right):
-    right("indexes", "omits tensors that are there", "numbers shards that are not there, the whole set beside it")
+    right(
+        "indexes",
+        "omits tensors that are there",
+        "numbers shards that are not there, the whole set beside it",
+    )
 
 
 def test_what_the_merging_tool_left_is_declared_beside_found(right):
@@ -141,7 +203,11 @@ def test_the_newest_methods_accuse_nobody_wrongly(right):
 
 
 def test_what_was_handled_stays_handled(right):
-    right("depth", "layers of base and donor in turn", "attention of the base, MLPs of the donor")
+    right(
+        "depth",
+        "layers of base and donor in turn",
+        "attention of the base, MLPs of the donor",
+    )
     right("vocabulary", "a merge cut to the tokenizer")
 
 

@@ -1,4 +1,6 @@
-"""Whatever goes wrong on the way, a range is right or refused with one line. The table of faults is `FAULTS`."""
+"""Whatever goes wrong on the way, a range is right or refused with one line. The table
+of faults is `FAULTS`.
+"""
 
 import hashlib
 import os
@@ -6,62 +8,115 @@ import time
 
 import httpx
 import pytest
-from hubserver import Fault, Hub, InMemory, Repo
 
 from mergetrace.errors import AuditError
-from mergetrace.models.ranges import Meter, Patience, RangeReader
+from mergetrace.hub.ranges import Meter, Patience, RangeReader
+from mergetrace.testing.hubserver import Fault, Hub, InMemory, Repo
 
 DATA = hashlib.shake_256(b"weights").digest(300_000)
 NAME = "model.safetensors"
 QUICK = Patience(attempts=3, stall_s=0.3, first_wait_s=0.01, longest_wait_s=5)
 TOKEN = "hf_secret"
 
-RECOVERED, REFUSED = "recovered", "refused"
+RECOVERED = "recovered"
+REFUSED = "refused"
 FAULTS = {
     # what happens: (faults, recovered, or the text of the refusal)
     "too many requests, wait a little": ([Fault("429", wait=0.2)], RECOVERED),
-    "too many requests at the endpoint": ([Fault("429", "resolve", wait=0.2)], RECOVERED),
-    "too many requests, wait an hour": ([Fault("429", wait=3600)], "the server asks to wait 3600 s"),
+    "too many requests at the endpoint": (
+        [Fault("429", "resolve", wait=0.2)],
+        RECOVERED,
+    ),
+    "too many requests, wait an hour": (
+        [Fault("429", wait=3600)],
+        "the server asks to wait 3600 s",
+    ),
     "busy once": ([Fault("503")], RECOVERED),
-    "busy for ever": ([Fault("503", times=99)], "could not be read in 3 attempts, at last because status 503"),
+    "busy for ever": (
+        [Fault("503", times=99)],
+        "could not be read in 3 attempts, at last because status 503",
+    ),
     "defect at the server": ([Fault("500", times=2)], RECOVERED),
     "cut in the middle": ([Fault("cut", times=2)], RECOVERED),
     "cut before a reply": ([Fault("drop", times=2)], RECOVERED),
-    "cut every time": ([Fault("drop", times=99)], "the connection broke off or what came is no HTTP"),
+    "cut every time": (
+        [Fault("drop", times=99)],
+        "the connection broke off or what came is no HTTP",
+    ),
     "silence in the middle": ([Fault("stall")], RECOVERED),
     "silence every time": ([Fault("stall", times=99)], "nothing moved for 0.3 s"),
     "range ignored once": ([Fault("ignore-range")], RECOVERED),
-    "range ignored always": ([Fault("ignore-range", times=99)], "status 200 came, as if for the whole file"),
-    "another range than asked": ([Fault("wrong-range", times=99)], "Content-Range 'bytes 1001-3000/300000' came"),
-    "a range of another file": ([Fault("other-size", times=99)], "Content-Range 'bytes 1000-2999/300007' came"),
-    "fewer bytes than asked": ([Fault("short", times=99)], "Content-Range 'bytes 1000-1999/300000' came"),
+    "range ignored always": (
+        [Fault("ignore-range", times=99)],
+        "status 200 came, as if for the whole file",
+    ),
+    "another range than asked": (
+        [Fault("wrong-range", times=99)],
+        "Content-Range 'bytes 1001-3000/300000' came",
+    ),
+    "a range of another file": (
+        [Fault("other-size", times=99)],
+        "Content-Range 'bytes 1000-2999/300007' came",
+    ),
+    "fewer bytes than asked": (
+        [Fault("short", times=99)],
+        "Content-Range 'bytes 1000-1999/300000' came",
+    ),
     "more bytes than asked": ([Fault("long", times=99)], "more than the 2000 bytes"),
     "address expired": ([Fault("expired")], RECOVERED),
-    "address expires every time": ([Fault("expired", times=99)], "the signed address was refused (403)"),
-    "a web page instead": ([Fault("page", times=99)], "status 200 came, as if for the whole file"),
+    "address expires every time": (
+        [Fault("expired", times=99)],
+        "the signed address was refused (403)",
+    ),
+    "a web page instead": (
+        [Fault("page", times=99)],
+        "status 200 came, as if for the whole file",
+    ),
     "no HTTP at all": ([Fault("garbled", times=99)], "what came is no HTTP"),
     "redirect to nowhere": ([Fault("no-redirect-target", "resolve")], RECOVERED),
-    "redirect to a local file": ([Fault("to-file", "resolve")], "points to an address that is not https"),
-    "redirect to itself": ([Fault("loop", "resolve", times=99)], "from one address to the next without end"),
-    "another commit answers": ([Fault("other-commit", "resolve")], "answers for commit '0000000000"),
+    "redirect to a local file": (
+        [Fault("to-file", "resolve")],
+        "points to an address that is not https",
+    ),
+    "redirect to itself": (
+        [Fault("loop", "resolve", times=99)],
+        "from one address to the next without end",
+    ),
+    "another commit answers": (
+        [Fault("other-commit", "resolve")],
+        "answers for commit '0000000000",
+    ),
 }
 
 
 @pytest.fixture
 def hub():
-    with Hub({"o/m": Repo({NAME: InMemory(DATA), "config.json": InMemory(b"{}")})}) as hub:
+    with Hub(
+        {"o/m": Repo({NAME: InMemory(DATA), "config.json": InMemory(b"{}")})}
+    ) as hub:
         yield hub
 
 
-def reader(hub: Hub, patience: Patience = QUICK, token: str = TOKEN, connections: int = 4) -> RangeReader:
+def reader(
+    hub: Hub, patience: Patience = QUICK, token: str = TOKEN, connections: int = 4
+) -> RangeReader:
     repo = hub.repos["o/m"]
     sizes = {name: content.size for name, content in repo.files.items()}
-    return RangeReader(hub.endpoint, "o/m", repo.commit, sizes, {"authorization": f"Bearer {token}", "user-agent": "test"}, connections, patience)
+    return RangeReader(
+        hub.endpoint,
+        "o/m",
+        repo.commit,
+        sizes,
+        {"authorization": f"Bearer {token}", "user-agent": "test"},
+        connections,
+        patience,
+    )
 
 
 @pytest.mark.parametrize("what", FAULTS)
 def test_every_fault_is_recovered_from_or_refused(hub, what):
-    hub.faults, expected = [Fault(**vars(fault)) for fault in FAULTS[what][0]], FAULTS[what][1]
+    hub.faults = [Fault(**vars(fault)) for fault in FAULTS[what][0]]
+    expected = FAULTS[what][1]
     with reader(hub) as files:
         if expected is RECOVERED:
             assert files.read(NAME, 1000, 2000) == DATA[1000:3000]
@@ -81,7 +136,10 @@ def test_one_question_per_file_and_no_token_for_the_storage(hub):
     with reader(hub) as files:
         wanted = [(NAME, start, 1000) for start in range(0, 200_000, 1000)]
         found = dict(files.read_many(wanted))
-    assert all(found[name, start, length] == DATA[start : start + length] for name, start, length in wanted)
+    assert all(
+        found[name, start, length] == DATA[start : start + length]
+        for name, start, length in wanted
+    )
     assert len(hub.requests("resolve")) == 1
     assert len(hub.requests("storage")) == 200
     assert {seen.token for seen in hub.requests("resolve")} == {TOKEN}
@@ -93,12 +151,17 @@ def test_one_question_per_file_and_no_token_for_the_storage(hub):
 def test_what_the_endpoint_holds_itself_is_read_there(hub):
     with reader(hub) as files:
         assert files.read("config.json", 0, 2) == b"{}"
-    assert [seen.token for seen in hub.requests("resolve", "config.json")] == [TOKEN, TOKEN]
+    assert [seen.token for seen in hub.requests("resolve", "config.json")] == [
+        TOKEN,
+        TOKEN,
+    ]
 
 
 def test_all_addresses_expire_under_a_busy_reader(hub):
     with reader(hub) as files:
-        for number, ((_, start, length), data) in enumerate(files.read_many([(NAME, start, 500) for start in range(0, 100_000, 500)])):
+        for number, ((_, start, length), data) in enumerate(
+            files.read_many([(NAME, start, 500) for start in range(0, 100_000, 500)])
+        ):
             assert data == DATA[start : start + length]
             if number == 50:
                 hub.expire()
@@ -132,20 +195,32 @@ def test_a_branch_that_moves_changes_nothing(hub):
 def test_a_file_that_shrank_is_refused(hub):
     with reader(hub) as files:
         hub.repos["o/m"].files[NAME].data = DATA[:1000]
-        with pytest.raises(AuditError, match="'1000' bytes now, 300000 when it was listed"):
+        with pytest.raises(
+            AuditError, match="'1000' bytes now, 300000 when it was listed"
+        ):
             files.read(NAME, 2000, 100)
 
 
 def test_gated_without_leave(hub):
     hub.repos["o/m"].gated = True
-    with reader(hub) as files, pytest.raises(AuditError, match="refused \\(403\\); for a gated or private repository accept its terms"):
+    with (
+        reader(hub) as files,
+        pytest.raises(
+            AuditError,
+            match=(
+                "refused \\(403\\); for a gated or private repository accept its terms"
+            ),
+        ),
+    ):
         files.read(NAME, 0, 10)
     hub.repos["o/m"].tokens = frozenset({TOKEN})
     with reader(hub) as files:
         assert files.read(NAME, 0, 10) == DATA[:10]
 
 
-@pytest.mark.parametrize("name", ["../config.json", "/etc/passwd", "a/b", ".hidden", "a\\b", "a\0b", ""])
+@pytest.mark.parametrize(
+    "name", ["../config.json", "/etc/passwd", "a/b", ".hidden", "a\\b", "a\0b", ""]
+)
 def test_names_that_are_paths_are_not_asked_for(hub, name):
     with reader(hub) as files:
         files.sizes[name] = 100
@@ -154,7 +229,9 @@ def test_names_that_are_paths_are_not_asked_for(hub, name):
     assert not hub.seen
 
 
-@pytest.mark.parametrize("name", ["a b?c#d%2e.safetensors", "模型.safetensors", "a\n.safetensors"])
+@pytest.mark.parametrize(
+    "name", ["a b?c#d%2e.safetensors", "模型.safetensors", "a\n.safetensors"]
+)
 def test_odd_names_are_asked_for_as_they_are(hub, name):
     hub.repos["o/m"].history[hub.repos["o/m"].commit][name] = InMemory(DATA)
     with reader(hub) as files:
@@ -167,7 +244,10 @@ def test_odd_names_are_asked_for_as_they_are(hub, name):
 
 
 def test_a_range_outside_the_file_is_not_asked_for(hub):
-    with reader(hub) as files, pytest.raises(AuditError, match="of a file of 300000 bytes"):
+    with (
+        reader(hub) as files,
+        pytest.raises(AuditError, match="of a file of 300000 bytes"),
+    ):
         files.read(NAME, 299_999, 2)
 
 
@@ -189,7 +269,12 @@ def test_the_meter_says_rate_and_time_left():
 
 
 def test_a_server_that_is_not_there():
-    with RangeReader("http://127.0.0.1:9", "o/m", "0" * 40, {NAME: 10}, {}, 1, QUICK) as files, pytest.raises(AuditError, match="no connection"):
+    with (
+        RangeReader(
+            "http://127.0.0.1:9", "o/m", "0" * 40, {NAME: 10}, {}, 1, QUICK
+        ) as files,
+        pytest.raises(AuditError, match="no connection"),
+    ):
         files.read(NAME, 0, 10)
 
 

@@ -12,8 +12,21 @@ def test_numbers_as_people_read_them():
         "50.0\u00a0%",
         "under 0.1\u00a0%",
     ]
-    assert percent(None, "nothing read") == percent(float("nan"), "nothing read") == "not computed: nothing read"
-    assert [decimal(x) for x in (1, 0.99998, 0.5711, -0.25, 0.0)] == ["1.0000", "0.99998", "0.5711", "\u22120.2500", "0.0000"]
+    assert (
+        percent(None, "nothing read")
+        == percent(float("nan"), "nothing read")
+        == "not computed: nothing read"
+    )
+    assert [decimal(x) for x in (1, 0.99998, 0.5711, -0.25, 0.0)] == [
+        "1.0000",
+        "0.99998",
+        "0.5711",
+        "\u22120.2500",
+        "0.0000",
+    ]
     assert interval([0.49388, 0.66762]) == "49.4 to 66.8\u00a0%"
     assert interval([0.571, 0.571]) == "57.1000 ± 0.0001\u00a0%"
-    assert visible("a\u200bb\ttab\nline \u00e9\u4f60") == "a⟨U+200B⟩b\ttab\nline \u00e9\u4f60"
+    assert (
+        visible("a\u200bb\ttab\nline \u00e9\u4f60")
+        == "a⟨U+200B⟩b\ttab\nline \u00e9\u4f60"
+    )

@@ -1,15 +1,17 @@
-"""What is left after the recipe: its place, its rank, its sparsity, and how little would have been seen."""
+"""What is left after the recipe: its place, its rank, its sparsity, and how little
+would have been seen.
+"""
 
 import json
 
 import numpy as np
 import pytest
 import torch
-from inprocess import audit
-from planting import blend, finetuned, random_model, write_model
 
 from mergetrace.finding.wording import after_merge, left_over
 from mergetrace.search.remainder import rank_of, smallest_seen
+from mergetrace.testing.inprocess import audit
+from mergetrace.testing.planting import blend, finetuned, random_model, write_model
 
 BASE = random_model(0)
 DONOR = finetuned(BASE, 1)
@@ -23,7 +25,12 @@ def whole(rows, columns):
 def rounded_change(rank, step):
     random = np.random.default_rng(rank)
     change = random.normal(size=(96, rank)) @ random.normal(size=(rank, 64))
-    return rank_of((np.round(change / step) * step).ravel(), np.full(change.size, step), whole(96, 64), 64)
+    return rank_of(
+        (np.round(change / step) * step).ravel(),
+        np.full(change.size, step),
+        whole(96, 64),
+        64,
+    )
 
 
 @pytest.mark.parametrize("rank", [4, 12])
@@ -32,7 +39,9 @@ def test_the_rank_of_a_rounded_low_rank_change_is_found(rank):
 
 
 def test_coarse_rounding_of_a_single_direction_never_hides_it():
-    rank, possible = rounded_change(1, 0.25)  # its errors are not independent: the rank comes out too high
+    rank, possible = rounded_change(
+        1, 0.25
+    )  # its errors are not independent: the rank comes out too high
     assert 1 <= rank < possible / 4
 
 
@@ -57,15 +66,27 @@ def test_whole_rows_are_found_across_adjoining_blocks():
 
 
 def test_the_smallest_change_that_is_seen_follows_the_number_of_elements():
-    seen = {count: smallest_seen({"elements": count, "halves": {"-12": count // 2, "-10": count - count // 2}}, 0.0) for count in (1000, 100_000)}
+    seen = {
+        count: smallest_seen(
+            {
+                "elements": count,
+                "halves": {"-12": count // 2, "-10": count - count // 2},
+            },
+            0.0,
+        )
+        for count in (1000, 100_000)
+    }
     assert seen[1000]["share"] == pytest.approx(3 / 1000, rel=0.01)  # the rule of three
     assert seen[100_000]["share"] == pytest.approx(3 / 100_000, rel=0.01)
     assert seen[1000]["move"] == 2.0**-12
 
 
 def test_a_change_of_that_size_is_seen_nineteen_times_in_twenty():
-    count, allowed = 20_000, 0.0005
-    share = smallest_seen({"elements": count, "halves": {"-10": count}}, allowed)["share"]
+    count = 20_000
+    allowed = 0.0005
+    share = smallest_seen({"elements": count, "halves": {"-10": count}}, allowed)[
+        "share"
+    ]
     differ = np.random.default_rng(3).binomial(count, share, 20_000)
     assert (differ > allowed * count).mean() == pytest.approx(0.95, abs=0.01)
 
@@ -77,7 +98,9 @@ def adapted(model, only, rank=4, size=0.001):
     def change(name, tensor):
         if only not in name or tensor.dim() < 2:
             return tensor
-        low_rank = torch.randn(tensor.shape[0], rank, generator=generator) @ torch.randn(rank, tensor.shape[1], generator=generator)
+        low_rank = torch.randn(
+            tensor.shape[0], rank, generator=generator
+        ) @ torch.randn(rank, tensor.shape[1], generator=generator)
         return (tensor.float() + size * low_rank).to(tensor.dtype)
 
     return {name: change(name, tensor) for name, tensor in model.items()}
@@ -87,7 +110,13 @@ def retrained(model, only, size=0.0002):
     """The model with every weight changed a little, at random, where names hold `only`."""
     generator = torch.Generator().manual_seed(6)
     return {
-        name: (tensor.float() + size * torch.randn(tensor.shape, generator=generator)).to(tensor.dtype) if only in name else tensor
+        name: (
+            (tensor.float() + size * torch.randn(tensor.shape, generator=generator)).to(
+                tensor.dtype
+            )
+            if only in name
+            else tensor
+        )
         for name, tensor in model.items()
     }
 
@@ -98,7 +127,9 @@ def scattered(model, share):
 
     def step(tensor):
         chosen = torch.rand(tensor.shape, generator=generator) < share
-        return torch.where(chosen, tensor.view(torch.int16) + 1, tensor.view(torch.int16)).view(torch.bfloat16)
+        return torch.where(
+            chosen, tensor.view(torch.int16) + 1, tensor.view(torch.int16)
+        ).view(torch.bfloat16)
 
     return {name: step(tensor) for name, tensor in model.items()}
 
@@ -109,8 +140,15 @@ def judge(tmp_path):
 
     def run(suspect):
         models = {"base": BASE, "donor": DONOR, "suspect": suspect}
-        folders = {name: write_model(tmp_path / "models" / name, tensors) for name, tensors in models.items()}
-        found = audit(tmp_path, folders, {"suspect": "suspect", "base": "base", "donors": ["donor"], "controls": []})
+        folders = {
+            name: write_model(tmp_path / "models" / name, tensors)
+            for name, tensors in models.items()
+        }
+        found = audit(
+            tmp_path,
+            folders,
+            {"suspect": "suspect", "base": "base", "donors": ["donor"], "controls": []},
+        )
         return found, json.loads((tmp_path / "summary.json").read_text())
 
     return run
@@ -120,7 +158,12 @@ def judge(tmp_path):
 def test_an_untouched_merge_leaves_nothing_and_says_what_would_have_been_seen(judge):
     found, summary = judge(MERGED)
     after = found["after_merge"]
-    assert (found["verdict"], after["trained"], after["changed_share"], after["rank"]) == ("merge", False, 0.0, None)
+    assert (
+        found["verdict"],
+        after["trained"],
+        after["changed_share"],
+        after["rank"],
+    ) == ("merge", False, 0.0, None)
     assert after["elements"] == sum(tensor.numel() for tensor in BASE.values())
     assert 0 < after["smallest_seen"]["share"] < 0.001
     assert "within rounding" in " ".join(after_merge(found))
@@ -171,9 +214,34 @@ def test_without_a_merge_nothing_is_said_of_what_came_after(judge):
 
 
 def test_words_for_a_remainder_name_the_largest_places():
-    where = {"slices": 90, "changed_slices": 80, "layers": {str(layer): 0.1 for layer in range(10)}, "components": {"mlp": 1.0}}
-    said = " ".join(left_over({"changed": 5, "elements": 100, "where": where, "rank": None, "rank_reason": "too little was kept"}))
+    where = {
+        "slices": 90,
+        "changed_slices": 80,
+        "layers": {str(layer): 0.1 for layer in range(10)},
+        "components": {"mlp": 1.0},
+    }
+    said = " ".join(
+        left_over(
+            {
+                "changed": 5,
+                "elements": 100,
+                "where": where,
+                "rank": None,
+                "rank_reason": "too little was kept",
+            }
+        )
+    )
     assert "5.00\u00a0% of 100 elements" in said
     assert "and 4 more" in said
     assert "too little was kept" in said
-    assert left_over({"changed": 0, "elements": 100, "where": where | {"changed_slices": 0}, "rank": None}) == []
+    assert (
+        left_over(
+            {
+                "changed": 0,
+                "elements": 100,
+                "where": where | {"changed_slices": 0},
+                "rank": None,
+            }
+        )
+        == []
+    )

@@ -1,4 +1,6 @@
-"""The recipe turned round: a true parent comes back by what rounding leaves, one computed from the suspect whole."""
+"""The recipe turned round: a true parent comes back by what rounding leaves, one
+computed from the suspect whole.
+"""
 
 import numpy as np
 import pytest
@@ -17,14 +19,26 @@ def stored(values, dtype="BF16"):
 def parents(count=2, dtype="BF16", elements=100_000):
     random = np.random.default_rng(0)
     base = stored(random.normal(0, 0.02, elements), dtype)
-    donors = {f"donor{i}": stored(base.values() + random.normal(0, 0.002, elements), dtype) for i in range(count - 1)}
+    donors = {
+        f"donor{i}": stored(base.values() + random.normal(0, 0.002, elements), dtype)
+        for i in range(count - 1)
+    }
     return {"base": base, **donors}
 
 
 def piece(audited, samples):
     values = {name: sample.values() for name, sample in samples.items()}
-    facts = Facts("base", tuple(list(values)[1:]), gram_of(values, list(values)), values, len(values["base"]), len(values["base"]))
-    return Piece("model.layers.0.mlp.up_proj.weight", 0.0, values, audited, facts, (), samples)
+    facts = Facts(
+        "base",
+        tuple(list(values)[1:]),
+        gram_of(values, list(values)),
+        values,
+        len(values["base"]),
+        len(values["base"]),
+    )
+    return Piece(
+        "model.layers.0.mlp.up_proj.weight", 0.0, values, audited, facts, (), samples
+    )
 
 
 def turned(recipe, audited, samples):
@@ -35,22 +49,39 @@ def turned(recipe, audited, samples):
 
 RECIPES = {
     "linear": make("linear", {"base": 0.429, "donor0": 0.571}),
-    "linear in bf16": make("linear", {"base": 0.429, "donor0": 0.571}, dtype="bfloat16"),
+    "linear in bf16": make(
+        "linear", {"base": 0.429, "donor0": 0.571}, dtype="bfloat16"
+    ),
     "task arithmetic": make("task_arithmetic", {"donor0": 0.6}, base="base"),
     "two donors": make("linear", {"base": 0.4, "donor0": 0.3, "donor1": 0.3}),
     "slerp": make("slerp", {"base": 0.5, "donor0": 0.5}),
     "nuslerp": make("nuslerp", {"base": 0.4, "donor0": 0.6}),
     "karcher": make("karcher", {"base": 0.5, "donor0": 0.5}),
     "multislerp": make("multislerp", {"base": 0.5, "donor0": 0.5}),
-    "ties of two": make("ties", {"donor0": 0.5, "donor1": 0.5}, base="base", density__donor0=0.5, density__donor1=0.5, normalize=1),
-    "breadcrumbs": make("breadcrumbs", {"donor0": 0.7}, base="base", density__donor0=0.5, gamma__donor0=0.01),
+    "ties of two": make(
+        "ties",
+        {"donor0": 0.5, "donor1": 0.5},
+        base="base",
+        density__donor0=0.5,
+        density__donor1=0.5,
+        normalize=1,
+    ),
+    "breadcrumbs": make(
+        "breadcrumbs",
+        {"donor0": 0.7},
+        base="base",
+        density__donor0=0.5,
+        gamma__donor0=0.01,
+    ),
 }
 
 
 @pytest.mark.parametrize("dtype", ["BF16", "F16"])
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
 def test_a_true_parent_comes_back_by_about_what_rounding_leaves(recipe, dtype):
-    samples = parents(1 + len([name for name in recipe.models if name != "base"]), dtype)
+    samples = parents(
+        1 + len([name for name in recipe.models if name != "base"]), dtype
+    )
     merged = stored(decoded_merge(recipe, piece(samples["base"], samples)), dtype)
     found = turned(recipe, merged, samples)
     assert found["given_back"] == pytest.approx(1, abs=1e-3)
@@ -62,18 +93,29 @@ def test_a_true_parent_comes_back_by_about_what_rounding_leaves(recipe, dtype):
 
 
 @pytest.mark.parametrize("share", [0.3, 0.571, 0.8])
-@pytest.mark.parametrize(("dtype", "of_donor"), [("BF16", "BF16"), ("F16", "F16"), ("BF16", "F32"), ("F32", "F32")])
-def test_a_parent_that_was_computed_from_the_suspect_comes_back_whole(share, dtype, of_donor):
+@pytest.mark.parametrize(
+    ("dtype", "of_donor"),
+    [("BF16", "BF16"), ("F16", "F16"), ("BF16", "F32"), ("F32", "F32")],
+)
+def test_a_parent_that_was_computed_from_the_suspect_comes_back_whole(
+    share, dtype, of_donor
+):
     samples = parents(2, dtype)
-    victim, base = samples["donor0"], samples["base"].values()
+    victim = samples["donor0"]
+    base = samples["base"].values()
     forged = stored(base + (victim.values() - base) / share, of_donor)
-    entry = turned(make("linear", {"base": 1 - share, "donor0": share}), victim, {"base": samples["base"], "donor0": forged})["parents"]["donor0"]
+    entry = turned(
+        make("linear", {"base": 1 - share, "donor0": share}),
+        victim,
+        {"base": samples["base"], "donor0": forged},
+    )["parents"]["donor0"]
     assert entry["reverse"] > 0.95
     assert entry["reverse"] > entry["expected"] + 0.03
 
 
 def test_beyond_a_weight_of_one_the_recipe_itself_tells():
-    samples, recipe = parents(), make("task_arithmetic", {"donor0": 1.5}, base="base")
+    samples = parents()
+    recipe = make("task_arithmetic", {"donor0": 1.5}, base="base")
     merged = stored(decoded_merge(recipe, piece(samples["base"], samples)))
     found = turned(recipe, merged, samples)
     assert found["parents"]["donor0"]["expected"] > 0.95
@@ -86,11 +128,19 @@ def dropped_onto(base, donor, weight, kept, dtype="BF16"):
 
 
 @pytest.mark.parametrize("size", [0.0005, 0.002, 0.008])
-def test_a_base_taken_minus_once_comes_back_whole_only_where_it_was_made_from_the_suspect(size):
-    random, recipe = np.random.default_rng(1), make("task_arithmetic", {"donor0": 2.0}, base="base")
-    root, kept = stored(random.normal(0, 0.02, 100_000)), random.random(100_000) < 0.5
-    victim, donor = (stored(root.values() + random.normal(0, size, 100_000)) for _ in range(2))
-    forged = stored(np.where(kept, 2 * donor.values() - victim.values(), victim.values()))
+def test_a_base_taken_minus_once_comes_back_whole_only_where_it_was_made_from_the_suspect(
+    size,
+):
+    random = np.random.default_rng(1)
+    recipe = make("task_arithmetic", {"donor0": 2.0}, base="base")
+    root = stored(random.normal(0, 0.02, 100_000))
+    kept = random.random(100_000) < 0.5
+    victim, donor = (
+        stored(root.values() + random.normal(0, size, 100_000)) for _ in range(2)
+    )
+    forged = stored(
+        np.where(kept, 2 * donor.values() - victim.values(), victim.values())
+    )
     made = turned(recipe, victim, {"base": forged, "donor0": donor})["parents"]["base"]
     assert made["elements"] > 5000
     assert made["reverse"] > 0.99 > made["expected"] + 0.3
@@ -101,7 +151,9 @@ def test_a_base_taken_minus_once_comes_back_whole_only_where_it_was_made_from_th
 
 
 def test_of_a_suspect_stored_in_finer_steps_a_base_taken_minus_once_is_told_by_the_recipe():
-    random, samples, recipe = np.random.default_rng(1), parents(), make("task_arithmetic", {"donor0": 2.0}, base="base")
+    random = np.random.default_rng(1)
+    samples = parents()
+    recipe = make("task_arithmetic", {"donor0": 2.0}, base="base")
     base, donor = (sample.values() for sample in samples.values())
     merged = dropped_onto(base, donor, 2, random.random(base.size) < 0.5, "F32")
     found = turned(recipe, merged, samples)
@@ -111,15 +163,20 @@ def test_of_a_suspect_stored_in_finer_steps_a_base_taken_minus_once_is_told_by_t
 
 
 def test_so_it_does_of_a_suspect_stored_in_finer_steps():
-    samples, recipe = parents(), RECIPES["linear"]
-    merged = stored(decoded_merge(recipe, piece(stored(samples["base"].values(), "F32"), samples)), "F32")
+    samples = parents()
+    recipe = RECIPES["linear"]
+    merged = stored(
+        decoded_merge(recipe, piece(stored(samples["base"].values(), "F32"), samples)),
+        "F32",
+    )
     entry = turned(recipe, merged, samples)["parents"]["donor0"]
     assert entry["expected"] > 0.999
     assert entry["forged"] < 0.1
 
 
 def test_numbers_that_are_not_finite_are_left_out_of_the_turned_recipe():
-    samples, recipe = parents(), RECIPES["slerp"]
+    samples = parents()
+    recipe = RECIPES["slerp"]
     merged = stored(decoded_merge(recipe, piece(samples["base"], samples)))
     merged.raw.view(np.uint16)[:50] = 0x7F80
     entry = turned(recipe, merged, samples)["parents"]["donor0"]

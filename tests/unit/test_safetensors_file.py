@@ -11,14 +11,21 @@ import pytest
 import safetensors.numpy
 import safetensors.torch
 import torch
-from hostile_headers import ACCEPTED, REFUSED, entry, file
 from huggingface_hub import save_torch_state_dict
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mergetrace.errors import AuditError
-from mergetrace.models.safetensors_file import MAX_HEADER_BYTES, header_length, parse_header, read_header, read_into, read_model
+from mergetrace.files.safetensors_file import (
+    MAX_HEADER_BYTES,
+    header_length,
+    parse_header,
+    read_header,
+    read_into,
+    read_model,
+)
 from mergetrace.numerics.dtypes import decode, encode
+from mergetrace.testing.hostile_headers import ACCEPTED, REFUSED, entry, file
 
 INDEX = "model.safetensors.index.json"
 DTYPES = {
@@ -37,7 +44,10 @@ DTYPES = {
 def state(seed=0):
     """One random tensor of every dtype, one empty, one scalar."""
     generator = torch.Generator().manual_seed(seed)
-    tensors = {f"layer.{name}.weight": (torch.randn(7, 5, generator=generator) * 3).to(dtype) for name, dtype in DTYPES.items()}
+    tensors = {
+        f"layer.{name}.weight": (torch.randn(7, 5, generator=generator) * 3).to(dtype)
+        for name, dtype in DTYPES.items()
+    }
     return tensors | {"empty": torch.zeros(0, 4), "scalar": torch.tensor(1.5)}
 
 
@@ -51,14 +61,21 @@ def stored(folder, shard, tensor):
 
 def assert_holds(folder, tensors):
     """The folder's shards hold exactly these tensors, to the last bit."""
-    found = {name: (shard, tensor) for shard, header in read_model(folder) for name, tensor in header.tensors.items()}
+    found = {
+        name: (shard, tensor)
+        for shard, header in read_model(folder)
+        for name, tensor in header.tensors.items()
+    }
     assert found.keys() == tensors.keys()
     for name, (shard, tensor) in found.items():
         expected = tensors[name].contiguous()
         assert tensor.name == name
         assert tensor.shape == tuple(expected.shape)
         assert DTYPES[tensor.dtype] == expected.dtype
-        assert stored(folder, shard, tensor) == expected.reshape(-1).view(torch.uint8).numpy().tobytes()
+        assert (
+            stored(folder, shard, tensor)
+            == expected.reshape(-1).view(torch.uint8).numpy().tobytes()
+        )
 
 
 @pytest.mark.parametrize("what", REFUSED)
@@ -94,14 +111,22 @@ def test_what_is_accepted_here_the_library_accepts():
 @settings(max_examples=300)
 @given(st.data())
 def test_a_changed_byte_never_ends_in_anything_but_a_header_or_a_refusal(data):
-    content = bytearray(hostile_headers.file({"__metadata__": {"k": "v"}, "a": entry(), "b": entry(8, 24, (2, 2))}, bytes(24)))
+    content = bytearray(
+        hostile_headers.file(
+            {"__metadata__": {"k": "v"}, "a": entry(), "b": entry(8, 24, (2, 2))},
+            bytes(24),
+        )
+    )
     for position in data.draw(st.lists(st.integers(0, len(content) - 1), max_size=4)):
         content[position] = data.draw(st.integers(0, 255))
     try:
         header = parse_header(bytes(content), len(content), "shard")
     except AuditError:
         return
-    assert sum(tensor.end - tensor.start for tensor in header.tensors.values()) == len(content) - header.data_start
+    assert (
+        sum(tensor.end - tensor.start for tensor in header.tensors.values())
+        == len(content) - header.data_start
+    )
 
 
 def test_a_hostile_name_is_cut_and_escaped_in_messages():
@@ -133,7 +158,9 @@ def test_a_pickle_is_named_as_one_and_never_run(protocol, tmp_path):
         def __reduce__(self):
             return os.mkdir, (str(tmp_path / "ran"),)
 
-    (tmp_path / "model.safetensors").write_bytes(pickle.dumps([Trap(), "x" * 100], protocol))
+    (tmp_path / "model.safetensors").write_bytes(
+        pickle.dumps([Trap(), "x" * 100], protocol)
+    )
     with pytest.raises(AuditError, match=r"a pickle .* never read here"):
         read_model(tmp_path)
     assert not (tmp_path / "ran").exists()
@@ -141,27 +168,49 @@ def test_a_pickle_is_named_as_one_and_never_run(protocol, tmp_path):
 
 @pytest.mark.parametrize("zipped", [True, False])
 def test_a_torch_file_under_a_safetensors_name(zipped, tmp_path):
-    torch.save({"a": torch.ones(3)}, tmp_path / "model.safetensors", _use_new_zipfile_serialization=zipped)
+    torch.save(
+        {"a": torch.ones(3)},
+        tmp_path / "model.safetensors",
+        _use_new_zipfile_serialization=zipped,
+    )
     with pytest.raises(AuditError, match="a pickle"):
         read_model(tmp_path)
 
 
 def test_one_file_from_the_library_reads_back_identical(tmp_path):
-    safetensors.torch.save_file(state(), tmp_path / "model.safetensors", metadata={"format": "pt", "é": "\u202e"})
+    safetensors.torch.save_file(
+        state(),
+        tmp_path / "model.safetensors",
+        metadata={"format": "pt", "é": "\u202e"},
+    )
     assert_holds(tmp_path, state())
     header = read_header(tmp_path / "model.safetensors")
     assert header.metadata == {"format": "pt", "é": "\u202e"}
-    values = decode(stored(tmp_path, "model.safetensors", header.tensors["layer.F8_E4M3.weight"]), "F8_E4M3")
-    np.testing.assert_array_equal(values, state()["layer.F8_E4M3.weight"].double().reshape(-1).numpy())
+    values = decode(
+        stored(tmp_path, "model.safetensors", header.tensors["layer.F8_E4M3.weight"]),
+        "F8_E4M3",
+    )
+    np.testing.assert_array_equal(
+        values, state()["layer.F8_E4M3.weight"].double().reshape(-1).numpy()
+    )
 
 
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    names=st.lists(st.text(st.characters(exclude_categories=["Cs"])).filter(lambda name: name != "__metadata__"), max_size=6, unique=True),
+    names=st.lists(
+        st.text(st.characters(exclude_categories=["Cs"])).filter(
+            lambda name: name != "__metadata__"
+        ),
+        max_size=6,
+        unique=True,
+    ),
     shape=st.lists(st.integers(0, 4), max_size=3),
 )
 def test_any_names_and_shapes_the_library_writes(names, shape, tmp_path):
-    tensors = {name: torch.full(shape, float(number), dtype=torch.bfloat16) for number, name in enumerate(names)}
+    tensors = {
+        name: torch.full(shape, float(number), dtype=torch.bfloat16)
+        for number, name in enumerate(names)
+    }
     safetensors.torch.save_file(tensors, tmp_path / "model.safetensors")
     assert_holds(tmp_path, tensors)
 
@@ -175,7 +224,9 @@ def test_sharded_by_the_hub_library_reads_back_identical(tmp_path):
 def test_shards_without_an_index_read_back_identical(tmp_path):
     save_torch_state_dict(state(), tmp_path, max_shard_size=200)
     (tmp_path / INDEX).unlink()
-    (tmp_path / "._model-00001-of-00003.safetensors").write_bytes(b"a file manager's droppings")
+    (tmp_path / "._model-00001-of-00003.safetensors").write_bytes(
+        b"a file manager's droppings"
+    )
     assert_holds(tmp_path, state())
 
 
@@ -189,18 +240,24 @@ def test_the_hub_cache_with_its_links_out_of_the_folder(tmp_path):
         (snapshot / path.name).symlink_to(f"../../blobs/{number:064}")
     assert_holds(snapshot, state())
     min(snapshot.glob("*-of-*")).resolve().unlink()  # a download that stopped half-way
-    with pytest.raises(AuditError, match="weight files are missing, the first is 'model-00001-of"):
+    with pytest.raises(
+        AuditError, match="weight files are missing, the first is 'model-00001-of"
+    ):
         read_model(snapshot)
     for path in snapshot.glob("*-of-*"):
         path.resolve().unlink(missing_ok=True)
-    with pytest.raises(AuditError, match="a link to a file that is not there: finish the download"):
+    with pytest.raises(
+        AuditError, match="a link to a file that is not there: finish the download"
+    ):
         read_model(snapshot)
 
 
 def model(folder, **shards):
     """A folder of shards, each given as a list of tensor names."""
     for shard, names in shards.items():
-        safetensors.torch.save_file({name: torch.ones(2) for name in names}, folder / f"{shard}.safetensors")
+        safetensors.torch.save_file(
+            {name: torch.ones(2) for name in names}, folder / f"{shard}.safetensors"
+        )
     return folder
 
 
@@ -223,34 +280,85 @@ def test_bytes_are_read_where_they_are_or_not_at_all(tmp_path):
         into_array = np.empty(1000, np.uint16)
         read_into(handle.fileno(), 77, into_array, "file")
         assert into_array.tobytes() == content[77:2077]
-        with pytest.raises(AuditError, match="file: ends at byte 10000, 1 bytes too early"):
+        with pytest.raises(
+            AuditError, match="file: ends at byte 10000, 1 bytes too early"
+        ):
             read_into(handle.fileno(), 9_000, bytearray(1001), "file")
 
 
 def test_what_is_encoded_here_the_library_reads(tmp_path):
     values = np.random.default_rng(0).standard_normal((3, 4))
-    (tmp_path / "own.safetensors").write_bytes(file({"a": entry(0, 24, (3, 4), "BF16")}, encode(values, "BF16").tobytes()))
+    (tmp_path / "own.safetensors").write_bytes(
+        file({"a": entry(0, 24, (3, 4), "BF16")}, encode(values, "BF16").tobytes())
+    )
     expected = torch.from_numpy(values).float().bfloat16()
-    assert torch.equal(safetensors.torch.load_file(tmp_path / "own.safetensors")["a"], expected)
+    assert torch.equal(
+        safetensors.torch.load_file(tmp_path / "own.safetensors")["a"], expected
+    )
 
 
 STRICTER = {
     "stands twice": "two readings of one file",
     "does not start with '{'": "the format says that it does, and others refuse it",
-    "its entry is not exactly": "what else an entry says may mean something to another reader; no writer does it",
-    "is not a list of sizes of a tensor that can exist": "more than 64 dimensions, which no array has",
+    "its entry is not exactly": (
+        "what else an entry says may mean something to another reader; no writer"
+        " does it"
+    ),
+    "is not a list of sizes of a tensor that can exist": (
+        "more than 64 dimensions, which no array has"
+    ),
 }
 """What the library accepts and this reader refuses: a piece of the message, and why."""
 
 TOKENS = [
-    *(b"{", b"}", b"[", b"]", b",", b":", b'"', b" ", b"\n", b"\t", b"\0", b"\x0b", b"\xff", b"\xc3\xa9", b"\xc2\xa0", rb"\u0061", rb"\ud800"),
-    *(b"0", b"00", b"+1", b"-1", b"1e1", b"8.0", b"null", b"true", b"NaN", b"Infinity", b"18446744073709551616", b'"a"', b'"F16"', b'"x":1,'),
-    *(b'"shape":[2],', b'"dtype":"BF16",', b'"__metadata__":{},', b'"__metadata__":null,'),
+    *(
+        b"{",
+        b"}",
+        b"[",
+        b"]",
+        b",",
+        b":",
+        b'"',
+        b" ",
+        b"\n",
+        b"\t",
+        b"\0",
+        b"\x0b",
+        b"\xff",
+        b"\xc3\xa9",
+        b"\xc2\xa0",
+        rb"\u0061",
+        rb"\ud800",
+    ),
+    *(
+        b"0",
+        b"00",
+        b"+1",
+        b"-1",
+        b"1e1",
+        b"8.0",
+        b"null",
+        b"true",
+        b"NaN",
+        b"Infinity",
+        b"18446744073709551616",
+        b'"a"',
+        b'"F16"',
+        b'"x":1,',
+    ),
+    *(
+        b'"shape":[2],',
+        b'"dtype":"BF16",',
+        b'"__metadata__":{},',
+        b'"__metadata__":null,',
+    ),
 ]
 
 
 def mutated(generator):
-    """A header of one of four kinds, changed in one to three places, with the bytes of a few tensors behind it."""
+    """A header of one of four kinds, changed in one to three places, with the bytes of
+    a few tensors behind it.
+    """
     headers = [
         {"a": entry()},
         {"__metadata__": {"format": "pt"}, "a": entry(), "b": entry(8, 16)},
@@ -275,8 +383,14 @@ def mutated(generator):
 
 
 def test_whatever_the_library_accepts_is_accepted_but_for_what_is_listed():
-    generator, accepted, refused = random.Random(0), 0, set()
-    hostile = [content for content, _ in (*REFUSED.values(), *ACCEPTED.values()) if len(content) < 100_000]
+    generator = random.Random(0)
+    accepted = 0
+    refused = set()
+    hostile = [
+        content
+        for content, _ in (*REFUSED.values(), *ACCEPTED.values())
+        if len(content) < 100_000
+    ]
     for content in [*hostile, *(mutated(generator) for _ in range(40_000))]:
         try:
             theirs = sorted(name for name, _ in safetensors.deserialize(content))

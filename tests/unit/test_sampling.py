@@ -4,7 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mergetrace.models.sampling import allot, evidence_blocks, evidence_of, scrambled_van_der_corput, tiles
+from mergetrace.planning.sampling import (
+    allot,
+    evidence_blocks,
+    evidence_of,
+    scrambled_van_der_corput,
+    tiles,
+)
 
 
 @pytest.mark.parametrize("elements", [1, 7, 32, 33, 1000, 10**6 + 1])
@@ -28,21 +34,40 @@ def test_evidence_blocks_are_seeded_disjoint_and_one_per_stretch():
 
 
 def test_the_draw_is_the_same_on_every_machine():
-    assert evidence_blocks("model.layers.0.mlp.up_proj.weight[]", 10**6, 4, 64, seed=20260614)[:, 0].tolist() == [191488, 496000, 619968, 927040]
+    assert evidence_blocks(
+        "model.layers.0.mlp.up_proj.weight[]", 10**6, 4, 64, seed=20260614
+    )[:, 0].tolist() == [191488, 496000, 619968, 927040]
 
 
 def test_a_small_slice_is_kept_whole():
     assert evidence_blocks("x", 65536, 32, 2048, 0)[:, 1].sum() == 65536
 
 
-def expert_layers(layers: int = 6, experts: int = 16, size: int = 40_000) -> pd.DataFrame:
-    names = [f"model.layers.{layer}.mlp.experts.{part}_proj" for layer in range(layers) for part in ("gate", "up", "down")]
-    rows = [(name, str(expert), name.split(".")[2], "routed_experts", size) for name in names for expert in range(experts)]
-    rows += [(f"model.layers.{layer}.mlp.gate.weight", "", str(layer), "router", 500) for layer in range(layers)]
-    rows += [
-        (f"model.layers.{layer}.attn.{part}", "", str(layer), "attention", n) for layer in range(layers) for part, n in (("q", 10**6), ("k", 10**4))
+def expert_layers(
+    layers: int = 6, experts: int = 16, size: int = 40_000
+) -> pd.DataFrame:
+    names = [
+        f"model.layers.{layer}.mlp.experts.{part}_proj"
+        for layer in range(layers)
+        for part in ("gate", "up", "down")
     ]
-    return pd.DataFrame(rows, columns=["tensor", "slice", "layer", "component", "elements"])
+    rows = [
+        (name, str(expert), name.split(".")[2], "routed_experts", size)
+        for name in names
+        for expert in range(experts)
+    ]
+    rows += [
+        (f"model.layers.{layer}.mlp.gate.weight", "", str(layer), "router", 500)
+        for layer in range(layers)
+    ]
+    rows += [
+        (f"model.layers.{layer}.attn.{part}", "", str(layer), "attention", n)
+        for layer in range(layers)
+        for part, n in (("q", 10**6), ("k", 10**4))
+    ]
+    return pd.DataFrame(
+        rows, columns=["tensor", "slice", "layer", "component", "elements"]
+    )
 
 
 def test_every_tensor_is_read_and_all_layers_together_see_every_expert():
@@ -51,7 +76,9 @@ def test_every_tensor_is_read_and_all_layers_together_see_every_expert():
     read = slices[slices["blocks"] > 0]
     assert set(read["tensor"]) == set(slices["tensor"])
     experts = read[read["component"] == "routed_experts"]
-    assert set(experts["slice"]) == set(slices.loc[slices["component"] == "routed_experts", "slice"])
+    assert set(experts["slice"]) == set(
+        slices.loc[slices["component"] == "routed_experts", "slice"]
+    )
     for _, layer in experts.groupby("layer"):
         chosen = [set(part["slice"]) for _, part in layer.groupby("tensor")]
         assert chosen[0] == chosen[1] == chosen[2]
@@ -64,7 +91,12 @@ def test_every_tensor_is_read_and_all_layers_together_see_every_expert():
 def test_few_blocks_still_rotate_through_all_experts():
     slices = expert_layers(layers=2, experts=64)
     slices["blocks"] = allot(slices, alpha_se=0.1, block_elements=64, seed=1)
-    assert slices.loc[(slices["component"] == "routed_experts") & (slices["blocks"] > 0), "slice"].nunique() == 64
+    assert (
+        slices.loc[
+            (slices["component"] == "routed_experts") & (slices["blocks"] > 0), "slice"
+        ].nunique()
+        == 64
+    )
 
 
 def test_more_precision_keeps_every_block_and_adds_some():
@@ -73,7 +105,12 @@ def test_more_precision_keeps_every_block_and_adds_some():
     for alpha_se in (0.05, 0.01, 0.004, 0.001):
         slices["blocks"] = allot(slices, alpha_se, block_elements=64, seed=1)
         read = slices[slices["blocks"] > 0].to_dict("records")
-        covered = {(view["tensor"], view["slice"], start) for view in read for start in evidence_of(view, 64, 1)[:, 0] if view["elements"] > 2048}
+        covered = {
+            (view["tensor"], view["slice"], start)
+            for view in read
+            for start in evidence_of(view, 64, 1)[:, 0]
+            if view["elements"] > 2048
+        }
         assert before is None or before < covered
         before = covered
 
@@ -81,7 +118,9 @@ def test_more_precision_keeps_every_block_and_adds_some():
 def test_any_number_of_first_points_is_spread_evenly_and_at_random():
     points = scrambled_van_der_corput(1 << 10, np.uint64(5))
     for power in (1, 3, 7, 10):
-        assert sorted(points[: 1 << power] >> np.uint64(32 - power)) == list(range(1 << power))
+        assert sorted(points[: 1 << power] >> np.uint64(32 - power)) == list(
+            range(1 << power)
+        )
     low = points & np.uint64((1 << 22) - 1)  # within their stretches
     assert abs(low.mean() / (1 << 22) - 0.5) < 0.05
     assert len(np.unique(low)) > 1000

@@ -1,24 +1,36 @@
-"""FP8 weights under scales of every published shape, name and dtype stand for the numbers that were planted, or are left out."""
+"""FP8 weights under scales of every published shape, name and dtype stand for the
+numbers that were planted, or are left out.
+"""
 
 import json
 
 import pandas as pd
 import pytest
 import torch
-from inprocess import audit
-from planting import blend, finetuned, random_model, write_model
-from quantising import E4M3, E5M2, E8M0, in_fp8, meaning, model_in_fp8
 
-from mergetrace.models import scales as scales_module
-from mergetrace.models.manifest import read_config, tensor_table
-from mergetrace.models.plan import cut_models
-from mergetrace.models.views import views
-from mergetrace.models.weights import Weights
+from mergetrace.formats import scales as scales_module
+from mergetrace.planning.manifest import read_config, tensor_table
+from mergetrace.planning.plan import cut_models
+from mergetrace.tensors.views import views
+from mergetrace.tensors.weights import Weights
+from mergetrace.testing.inprocess import audit
+from mergetrace.testing.planting import blend, finetuned, random_model, write_model
+from mergetrace.testing.quantising import (
+    E4M3,
+    E5M2,
+    E8M0,
+    in_fp8,
+    meaning,
+    model_in_fp8,
+)
 
 NAME = "model.layers.0.self_attn.q_proj.weight"
 MODULE = NAME.removesuffix(".weight")
-BASE, DONOR, SIBLING = random_model(0), finetuned(random_model(0), 1), finetuned(random_model(0), 3)
-NAN, INF = float("nan"), float("inf")
+BASE = random_model(0)
+DONOR = finetuned(random_model(0), 1)
+SIBLING = finetuned(random_model(0), 3)
+NAN = float("nan")
+INF = float("inf")
 
 
 def read(folder, name=NAME, number="", part=None):
@@ -29,7 +41,12 @@ def read(folder, name=NAME, number="", part=None):
     if view is None:
         return None, reasons
     with Weights({"model": folder}) as weights:
-        return weights.values({**vars(view), "model": "model"}, *(part or (0, view.rows * view.cols))), reasons
+        return (
+            weights.values(
+                {**vars(view), "model": "model"}, *(part or (0, view.rows * view.cols))
+            ),
+            reasons,
+        )
 
 
 def matrix(rows=300, cols=256, seed=0):
@@ -54,29 +71,53 @@ SHAPES = {
 
 @pytest.mark.parametrize("many", [False, True])
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("scale_dtype", [torch.float32, torch.bfloat16, torch.float16, E8M0])
-def test_scales_of_every_shape_and_dtype_belong_to_their_numbers(tmp_path, monkeypatch, shape, scale_dtype, many):
+@pytest.mark.parametrize(
+    "scale_dtype", [torch.float32, torch.bfloat16, torch.float16, E8M0]
+)
+def test_scales_of_every_shape_and_dtype_belong_to_their_numbers(
+    tmp_path, monkeypatch, shape, scale_dtype, many
+):
     if many:  # so many that only those are read that are needed
         monkeypatch.setattr(scales_module, "SMALL", 0)
     layout, reshape = SHAPES[shape]
     codes, scales = in_fp8(matrix(), layout, scale_dtype=scale_dtype)
-    folder = write_model(tmp_path / "model", {NAME: codes, NAME + "_scale_inv": reshape(scales).contiguous()})
+    folder = write_model(
+        tmp_path / "model",
+        {NAME: codes, NAME + "_scale_inv": reshape(scales).contiguous()},
+    )
     values, reasons = read(folder)
     assert not reasons
     numbers = meaning(codes, scales, layout).reshape(-1).numpy()
     assert (values == numbers).all()
     for first, count in ((0, 1), (5, 300), (256 * 127 + 3, 600), (76_799, 1)):
-        assert (read(folder, part=(first, count))[0] == numbers[first : first + count]).all()
+        assert (
+            read(folder, part=(first, count))[0] == numbers[first : first + count]
+        ).all()
 
 
 @pytest.mark.parametrize("dtype", [E4M3, E5M2])
 @pytest.mark.parametrize(
     "scale",
-    [NAME + "_scale_inv", NAME + "_scale", *(MODULE + end for end in (".scale", ".weight_scale", ".weight_scale_inv", ".scales", ".scale_weight"))],
+    [
+        NAME + "_scale_inv",
+        NAME + "_scale",
+        *(
+            MODULE + end
+            for end in (
+                ".scale",
+                ".weight_scale",
+                ".weight_scale_inv",
+                ".scales",
+                ".scale_weight",
+            )
+        ),
+    ],
 )
 def test_scales_are_found_under_every_name(tmp_path, scale, dtype):
     codes, scales = in_fp8(matrix(), "block", dtype=dtype)
-    values, reasons = read(write_model(tmp_path / "model", {NAME: codes, scale: scales}))
+    values, reasons = read(
+        write_model(tmp_path / "model", {NAME: codes, scale: scales})
+    )
     assert not reasons
     assert (values == meaning(codes, scales, "block").reshape(-1).numpy()).all()
 
@@ -84,73 +125,137 @@ def test_scales_are_found_under_every_name(tmp_path, scale, dtype):
 @pytest.mark.parametrize(
     ("config", "layout"),
     [
-        ({"quant_method": "fp8", "scale_fmt": "ue8m0", "weight_block_size": [128, 128]}, "block"),
+        (
+            {
+                "quant_method": "fp8",
+                "scale_fmt": "ue8m0",
+                "weight_block_size": [128, 128],
+            },
+            "block",
+        ),
         ({"quant_method": "modelopt", "quant_algo": "MXFP8"}, "group"),
         (None, "group"),
     ],
 )
-def test_exponents_kept_as_bytes_are_read_where_that_is_said_or_plain(tmp_path, config, layout):
+def test_exponents_kept_as_bytes_are_read_where_that_is_said_or_plain(
+    tmp_path, config, layout
+):
     codes, scales = in_fp8(matrix(), layout, scale_dtype=E8M0)
     said = {"quantization_config": config} if config else {}
-    values, _ = read(write_model(tmp_path / "model", {NAME: codes, NAME + "_scale": scales.view(torch.uint8)}, said))
+    values, _ = read(
+        write_model(
+            tmp_path / "model",
+            {NAME: codes, NAME + "_scale": scales.view(torch.uint8)},
+            said,
+        )
+    )
     assert (values == meaning(codes, scales, layout).reshape(-1).numpy()).all()
 
 
 def test_bytes_that_nothing_calls_exponents_are_not_guessed(tmp_path):
     codes, scales = in_fp8(matrix(), "block", scale_dtype=E8M0)
-    values, reasons = read(write_model(tmp_path / "model", {NAME: codes, NAME + "_scale": scales.view(torch.uint8)}))
+    values, reasons = read(
+        write_model(
+            tmp_path / "model", {NAME: codes, NAME + "_scale": scales.view(torch.uint8)}
+        )
+    )
     assert values is None
-    assert reasons == {NAME: "its scale is of dtype U8, and nothing says how that is read"}
+    assert reasons == {
+        NAME: "its scale is of dtype U8, and nothing says how that is read"
+    }
 
 
 @pytest.mark.parametrize("layout", ["tensor", "row", "column", "group", "block"])
 def test_every_expert_of_a_stack_has_its_own_scales(tmp_path, layout):
-    experts, inner, hidden = 3, 256, 128
+    experts = 3
+    inner = 256
+    hidden = 128
     prefix = "model.layers.0.mlp.experts."
-    found = {"gate_up_proj": [in_fp8(matrix(2 * inner, hidden, e), layout) for e in range(experts)]}
-    found["down_proj"] = [in_fp8(matrix(hidden, inner, e + 9), layout) for e in range(experts)]
+    found = {
+        "gate_up_proj": [
+            in_fp8(matrix(2 * inner, hidden, e), layout) for e in range(experts)
+        ]
+    }
+    found["down_proj"] = [
+        in_fp8(matrix(hidden, inner, e + 9), layout) for e in range(experts)
+    ]
     tensors = {}
     for name, parts in found.items():
-        tensors[prefix + name] = torch.stack([codes.view(torch.uint8) for codes, _ in parts]).view(E4M3)
-        tensors[prefix + name + "_scale_inv"] = torch.stack([scales for _, scales in parts])
+        tensors[prefix + name] = torch.stack(
+            [codes.view(torch.uint8) for codes, _ in parts]
+        ).view(E4M3)
+        tensors[prefix + name + "_scale_inv"] = torch.stack(
+            [scales for _, scales in parts]
+        )
     folder = write_model(tmp_path / "model", tensors)
     for e in range(experts):
         numbers = meaning(*found["gate_up_proj"][e], layout)
-        for part, wanted in (("gate_proj", numbers[:inner]), ("up_proj", numbers[inner:])):
+        for part, wanted in (
+            ("gate_proj", numbers[:inner]),
+            ("up_proj", numbers[inner:]),
+        ):
             values, reasons = read(folder, prefix + part, str(e))
             assert not reasons
             assert (values == wanted.reshape(-1).numpy()).all()
         values, _ = read(folder, prefix + "down_proj", str(e))
-        assert (values == meaning(*found["down_proj"][e], layout).reshape(-1).numpy()).all()
+        assert (
+            values == meaning(*found["down_proj"][e], layout).reshape(-1).numpy()
+        ).all()
 
 
 def test_gate_and_up_may_have_a_scale_each(tmp_path):
     prefix = "model.layers.0.mlp.experts."
-    codes = torch.stack([in_fp8(matrix(64, 32, e), "tensor")[0].view(torch.uint8) for e in range(2)]).view(E4M3)
+    codes = torch.stack(
+        [in_fp8(matrix(64, 32, e), "tensor")[0].view(torch.uint8) for e in range(2)]
+    ).view(E4M3)
     down = torch.ones(2, 32, 32).to(E4M3)
     scales = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
     tensors = {prefix + "gate_up_proj": codes, prefix + "gate_up_proj_scale": scales}
-    folder = write_model(tmp_path / "model", tensors | {prefix + "down_proj": down, prefix + "down_proj_scale": torch.tensor([5.0, 6.0])})
+    folder = write_model(
+        tmp_path / "model",
+        tensors
+        | {
+            prefix + "down_proj": down,
+            prefix + "down_proj_scale": torch.tensor([5.0, 6.0]),
+        },
+    )
     for e in range(2):
         for part, name in enumerate(("gate_proj", "up_proj")):
             values, _ = read(folder, prefix + name, str(e))
-            assert (values == (codes[e].double() * scales[e, part])[32 * part : 32 * part + 32].reshape(-1).numpy()).all()
+            assert (
+                values
+                == (codes[e].double() * scales[e, part])[32 * part : 32 * part + 32]
+                .reshape(-1)
+                .numpy()
+            ).all()
         assert (read(folder, prefix + "down_proj", str(e))[0] == 5.0 + e).all()
 
 
 @pytest.mark.parametrize("many", [False, True])
 def test_rows_that_start_within_a_block_keep_its_scale(tmp_path, monkeypatch, many):
-    """gate and up of 96 rows each: the second begins in the midst of the first block of 128."""
+    """gate and up of 96 rows each: the second begins in the midst of the first block of
+    128.
+    """
     if many:
         monkeypatch.setattr(scales_module, "SMALL", 0)
     prefix = "model.layers.0.mlp.experts."
     codes, scales = in_fp8(matrix(192, 128), "block")
-    tensors = {prefix + "gate_up_proj": codes[None], prefix + "gate_up_proj_scale_inv": scales[None]}
-    tensors |= {prefix + "down_proj": torch.ones(1, 128, 96).to(E4M3), prefix + "down_proj_scale_inv": torch.ones(1, 1, 1)}
+    tensors = {
+        prefix + "gate_up_proj": codes[None],
+        prefix + "gate_up_proj_scale_inv": scales[None],
+    }
+    tensors |= {
+        prefix + "down_proj": torch.ones(1, 128, 96).to(E4M3),
+        prefix + "down_proj_scale_inv": torch.ones(1, 1, 1),
+    }
     folder = write_model(tmp_path / "model", tensors)
     numbers = meaning(codes, scales, "block")
-    assert (read(folder, prefix + "gate_proj", "0")[0] == numbers[:96].reshape(-1).numpy()).all()
-    assert (read(folder, prefix + "up_proj", "0")[0] == numbers[96:].reshape(-1).numpy()).all()
+    assert (
+        read(folder, prefix + "gate_proj", "0")[0] == numbers[:96].reshape(-1).numpy()
+    ).all()
+    assert (
+        read(folder, prefix + "up_proj", "0")[0] == numbers[96:].reshape(-1).numpy()
+    ).all()
 
 
 @pytest.mark.parametrize(
@@ -169,7 +274,9 @@ def test_rows_that_start_within_a_block_keep_its_scale(tmp_path, monkeypatch, ma
 )
 def test_a_scale_that_does_not_fit_leaves_its_tensor_out(tmp_path, scale):
     codes, _ = in_fp8(matrix(512, 256), "block")
-    values, reasons = read(write_model(tmp_path / "model", {NAME: codes, NAME + "_scale_inv": scale}))
+    values, reasons = read(
+        write_model(tmp_path / "model", {NAME: codes, NAME + "_scale_inv": scale})
+    )
     assert values is None
     assert list(reasons) == [NAME]
     assert "scale" in reasons[NAME]
@@ -195,7 +302,10 @@ def test_codes_without_their_scale_are_never_read_as_numbers(tmp_path):
 
 def test_a_plain_cast_to_fp8_has_no_scale_and_needs_none(tmp_path):
     codes = matrix().to(E4M3)
-    others = {MODULE + ".bias": torch.ones(300), "visual.blocks.0.layer_scale": torch.ones(64)}
+    others = {
+        MODULE + ".bias": torch.ones(300),
+        "visual.blocks.0.layer_scale": torch.ones(64),
+    }
     values, reasons = read(write_model(tmp_path / "model", {NAME: codes, **others}))
     assert not reasons
     assert (values == codes.double().reshape(-1).numpy()).all()
@@ -203,32 +313,77 @@ def test_a_plain_cast_to_fp8_has_no_scale_and_needs_none(tmp_path):
 
 def test_two_scales_of_one_weight_are_not_chosen_between(tmp_path):
     codes, scales = in_fp8(matrix(), "block")
-    values, reasons = read(write_model(tmp_path / "model", {NAME: codes, NAME + "_scale": scales, NAME + "_scale_inv": 1 / scales}))
+    values, reasons = read(
+        write_model(
+            tmp_path / "model",
+            {NAME: codes, NAME + "_scale": scales, NAME + "_scale_inv": 1 / scales},
+        )
+    )
     assert values is None
     assert set(reasons) == {NAME, NAME + "_scale", NAME + "_scale_inv"}
 
 
-def test_scales_of_activations_are_named_as_such_and_a_scale_left_beside_bf16_is_no_weight(tmp_path):
+def test_scales_of_activations_are_named_as_such_and_a_scale_left_beside_bf16_is_no_weight(
+    tmp_path,
+):
     codes, scales = in_fp8(matrix(), "tensor")
-    measured = {f"{MODULE}.input_scale": torch.ones(1), "model.layers.0.self_attn.k_scale": torch.ones(1)}
-    left = {"model.layers.0.mlp.up_proj.weight": matrix().bfloat16(), "model.layers.0.mlp.up_proj.weight_scale_inv": torch.ones(3, 2)}
-    _, reasons = read(write_model(tmp_path / "model", {NAME: codes, MODULE + ".weight_scale": scales.reshape(()), **measured, **left}))
-    assert {name: reasons[name].split(",")[0] for name in measured} == dict.fromkeys(measured, "a scale of activations or of the cache")
-    assert "stored without one" in reasons["model.layers.0.mlp.up_proj.weight_scale_inv"]
+    measured = {
+        f"{MODULE}.input_scale": torch.ones(1),
+        "model.layers.0.self_attn.k_scale": torch.ones(1),
+    }
+    left = {
+        "model.layers.0.mlp.up_proj.weight": matrix().bfloat16(),
+        "model.layers.0.mlp.up_proj.weight_scale_inv": torch.ones(3, 2),
+    }
+    _, reasons = read(
+        write_model(
+            tmp_path / "model",
+            {
+                NAME: codes,
+                MODULE + ".weight_scale": scales.reshape(()),
+                **measured,
+                **left,
+            },
+        )
+    )
+    assert {name: reasons[name].split(",")[0] for name in measured} == dict.fromkeys(
+        measured, "a scale of activations or of the cache"
+    )
+    assert (
+        "stored without one" in reasons["model.layers.0.mlp.up_proj.weight_scale_inv"]
+    )
     assert len(reasons) == 3
 
 
 def test_a_weight_called_scale_is_a_weight(tmp_path):
-    tensors = {"model.layers.0.router.scale": torch.ones(64), "model.layers.0.router.weight": matrix(), "model.layers.0.x.k_scale": torch.ones(8)}
+    tensors = {
+        "model.layers.0.router.scale": torch.ones(64),
+        "model.layers.0.router.weight": matrix(),
+        "model.layers.0.x.k_scale": torch.ones(8),
+    }
     found, left_out = views(tensor_table(write_model(tmp_path / "model", tensors)), {})
     assert len(found) == 3
     assert not left_out
 
 
 def judged(tmp_path, suspect, parents=None, config=None):
-    models = {"suspect": suspect, "base": BASE, "donor": DONOR, "sibling": SIBLING} | (parents or {})
-    folders = {name: write_model(tmp_path / "models" / name, tensors, (config or {}).get(name)) for name, tensors in models.items()}
-    return audit(tmp_path / "run", folders, {"suspect": "suspect", "base": "base", "donors": ["donor"], "controls": ["sibling"]})
+    models = {"suspect": suspect, "base": BASE, "donor": DONOR, "sibling": SIBLING} | (
+        parents or {}
+    )
+    folders = {
+        name: write_model(tmp_path / "models" / name, tensors, (config or {}).get(name))
+        for name, tensors in models.items()
+    }
+    return audit(
+        tmp_path / "run",
+        folders,
+        {
+            "suspect": "suspect",
+            "base": "base",
+            "donors": ["donor"],
+            "controls": ["sibling"],
+        },
+    )
 
 
 @pytest.mark.slow
@@ -245,8 +400,12 @@ def judged(tmp_path, suspect, parents=None, config=None):
         ("tensor", "_scale", lambda s: s.reshape(()), torch.float32),
     ],
 )
-def test_a_merge_is_found_behind_every_layout(tmp_path, layout, ending, shape, scale_dtype):
-    suspect = model_in_fp8(blend(BASE, DONOR, 0.571), layout, ending, shape, scale_dtype=scale_dtype)
+def test_a_merge_is_found_behind_every_layout(
+    tmp_path, layout, ending, shape, scale_dtype
+):
+    suspect = model_in_fp8(
+        blend(BASE, DONOR, 0.571), layout, ending, shape, scale_dtype=scale_dtype
+    )
     found = judged(tmp_path, suspect)
     assert found["verdict"] == "merge", found["reasons"]
     assert found["parents"]["donor"]["alpha"] == pytest.approx(0.571, abs=1e-4)
@@ -257,50 +416,102 @@ def test_a_merge_is_found_behind_every_layout(tmp_path, layout, ending, shape, s
 @pytest.mark.slow
 @pytest.mark.parametrize("where", ["suspect", "base", "donor", "sibling"])
 @pytest.mark.parametrize("value", [NAN, INF, 0.0, -1.0, 3e38])
-def test_a_scale_that_is_none_leaves_its_numbers_out_and_stops_nothing(tmp_path, value, where):
-    models = {"suspect": blend(BASE, DONOR, 0.571), "base": BASE, "donor": DONOR, "sibling": SIBLING}
-    stored = {name: model_in_fp8(tensors, "block") if name == where else tensors for name, tensors in models.items()}
-    scale = next(name for name in stored[where] if name.endswith("up_proj.weight_scale_inv"))
+def test_a_scale_that_is_none_leaves_its_numbers_out_and_stops_nothing(
+    tmp_path, value, where
+):
+    models = {
+        "suspect": blend(BASE, DONOR, 0.571),
+        "base": BASE,
+        "donor": DONOR,
+        "sibling": SIBLING,
+    }
+    stored = {
+        name: model_in_fp8(tensors, "block") if name == where else tensors
+        for name, tensors in models.items()
+    }
+    scale = next(
+        name for name in stored[where] if name.endswith("up_proj.weight_scale_inv")
+    )
     stored[where][scale] = stored[where][scale].clone()
     stored[where][scale][1, 0] = value
     found = judged(tmp_path, stored.pop("suspect"), stored)
     assert found["verdict"] != "copy"
-    assert any("left out" in reason for reason in found["reasons"]) or where == "sibling"
+    assert (
+        any("left out" in reason for reason in found["reasons"]) or where == "sibling"
+    )
     json.dumps(found, allow_nan=False)
 
 
 def read_beside(tmp_path, own, other, config):
-    """The numbers of a model's views as they are cut beside another model's, by canonical name."""
-    folders = {"own": write_model(tmp_path / "own", own, config), "other": write_model(tmp_path / "other", other, config)}
+    """The numbers of a model's views as they are cut beside another model's, by
+    canonical name.
+    """
+    folders = {
+        "own": write_model(tmp_path / "own", own, config),
+        "other": write_model(tmp_path / "other", other, config),
+    }
     tables = {name: tensor_table(folder) for name, folder in folders.items()}
-    manifests = {name: {"model": name, "config": read_config(folder / "config.json")} for name, folder in folders.items()}
+    manifests = {
+        name: {"model": name, "config": read_config(folder / "config.json")}
+        for name, folder in folders.items()
+    }
     cut = cut_models(tables, manifests)["own"]
     assert not cut.left_out
     with Weights(folders) as weights:
-        return {key[0]: weights.values({**vars(view), "model": "own"}, 0, view.rows * view.cols) for key, view in cut.views.items()}
+        return {
+            key[0]: weights.values(
+                {**vars(view), "model": "own"}, 0, view.rows * view.cols
+            )
+            for key, view in cut.views.items()
+        }
 
 
-HEADS = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 32, "hidden_size": 64}
+HEADS = {
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 32,
+    "hidden_size": 64,
+}
 
 
 @pytest.mark.parametrize("layout", ["tensor", "row", "group", "block"])
 @pytest.mark.parametrize("many", [False, True])
-def test_fused_rows_that_are_cut_apart_keep_their_scales(tmp_path, monkeypatch, layout, many):
+def test_fused_rows_that_are_cut_apart_keep_their_scales(
+    tmp_path, monkeypatch, layout, many
+):
     if many:
         monkeypatch.setattr(scales_module, "SMALL", 0)
     codes, scales = in_fp8(matrix(256, 64), layout)
     place = "model.layers.0.self_attn."
-    apart = {f"{place}{name}_proj.weight": matrix(rows, 64) for name, rows in (("q", 128), ("k", 64), ("v", 64))}
-    found = read_beside(tmp_path, {f"{place}qkv_proj.weight": codes, f"{place}qkv_proj.weight_scale": scales}, apart, HEADS)
+    apart = {
+        f"{place}{name}_proj.weight": matrix(rows, 64)
+        for name, rows in (("q", 128), ("k", 64), ("v", 64))
+    }
+    found = read_beside(
+        tmp_path,
+        {f"{place}qkv_proj.weight": codes, f"{place}qkv_proj.weight_scale": scales},
+        apart,
+        HEADS,
+    )
     numbers = meaning(codes, scales, layout).numpy()
     for name, first, last in (("q", 0, 128), ("k", 128, 192), ("v", 192, 256)):
-        assert (found[f"{place}{name}_proj.weight"] == numbers[first:last].reshape(-1)).all()
+        assert (
+            found[f"{place}{name}_proj.weight"] == numbers[first:last].reshape(-1)
+        ).all()
 
 
 @pytest.mark.parametrize("layout", ["tensor", "row", "block"])
 def test_rows_in_mistrals_own_order_keep_their_scales(tmp_path, layout):
     codes, scales = in_fp8(matrix(128, 64), layout)
-    native = {"layers.0.attention.wq.weight": codes, "layers.0.attention.wq.qscale_weight": scales}
+    native = {
+        "layers.0.attention.wq.weight": codes,
+        "layers.0.attention.wq.qscale_weight": scales,
+    }
     found = read_beside(tmp_path, native, {NAME: matrix(128, 64)}, HEADS)
-    turned = meaning(codes, scales, layout).view(4, 16, 2, 64).transpose(1, 2).reshape(128, 64)
+    turned = (
+        meaning(codes, scales, layout)
+        .view(4, 16, 2, 64)
+        .transpose(1, 2)
+        .reshape(128, 64)
+    )
     assert (found[NAME] == turned.reshape(-1).numpy()).all()

@@ -1,17 +1,19 @@
-"""Stacks of layers by mergekit's passthrough: given back with their slices; and what only looks like one."""
+"""Stacks of layers by mergekit's passthrough: given back with their slices; and what
+only looks like one.
+"""
 
 import json
 
 import pytest
 import torch
 import yaml
-from inprocess import audit, rebuild
-from planting import finetuned
-from realmerge import mergekit, qwen, write_qwen
 from safetensors.torch import load_file
 
 from mergetrace.merging.mergekit_yaml import mergekit_config
 from mergetrace.merging.recipes import from_json
+from mergetrace.testing.inprocess import audit, rebuild
+from mergetrace.testing.planting import finetuned
+from mergetrace.testing.realmerge import mergekit, qwen, write_qwen
 
 pytestmark = pytest.mark.slow
 
@@ -23,7 +25,9 @@ MODELS = {"base": BASE, "donor": DONOR, "second": SECOND, "sibling": SIBLING}
 @pytest.fixture(scope="module")
 def parents(tmp_path_factory):
     folder = tmp_path_factory.mktemp("parents")
-    return {name: write_qwen(folder / name, tensors) for name, tensors in MODELS.items()}
+    return {
+        name: write_qwen(folder / name, tensors) for name, tensors in MODELS.items()
+    }
 
 
 @pytest.fixture
@@ -31,23 +35,59 @@ def judge(parents, tmp_path):
     """judge(tensors or folder of the suspect, donors, other parents) -> verdict.json"""
 
     def run(suspect, donors=("donor",), **others):
-        folders = {name: parents[name] for name in MODELS} | {name: write_qwen(tmp_path / name, tensors) for name, tensors in others.items()}
-        folders["suspect"] = write_qwen(tmp_path / "suspect", suspect) if isinstance(suspect, dict) else suspect
-        spec = {"suspect": "suspect", "base": "base", "donors": list(donors), "controls": ["sibling"]}
-        offered = {name: folders[name] for name in ("suspect", "base", "sibling", *donors)}
-        return audit(tmp_path, offered, spec, published={**dict.fromkeys(donors, "2026-01-01"), "suspect": "2026-06-01"})
+        folders = {name: parents[name] for name in MODELS} | {
+            name: write_qwen(tmp_path / name, tensors)
+            for name, tensors in others.items()
+        }
+        folders["suspect"] = (
+            write_qwen(tmp_path / "suspect", suspect)
+            if isinstance(suspect, dict)
+            else suspect
+        )
+        spec = {
+            "suspect": "suspect",
+            "base": "base",
+            "donors": list(donors),
+            "controls": ["sibling"],
+        }
+        offered = {
+            name: folders[name] for name in ("suspect", "base", "sibling", *donors)
+        }
+        return audit(
+            tmp_path,
+            offered,
+            spec,
+            published={**dict.fromkeys(donors, "2026-01-01"), "suspect": "2026-06-01"},
+        )
 
     return run
 
 
 def stack(parents, runs, output):
-    parts = [{"sources": [{"model": str(parents[name]), "layer_range": [first, end]}]} for name, first, end in runs]
-    return mergekit({"merge_method": "passthrough", "slices": parts, "dtype": "bfloat16"}, output)
+    parts = [
+        {"sources": [{"model": str(parents[name]), "layer_range": [first, end]}]}
+        for name, first, end in runs
+    ]
+    return mergekit(
+        {"merge_method": "passthrough", "slices": parts, "dtype": "bfloat16"}, output
+    )
 
 
 def of(owner, others):
-    """The tensors of `owner`, those of the layers in `others` ({layer: model}) from there."""
-    return {name: next((held[name] for layer, held in others.items() if f"layers.{layer}." in name), tensor) for name, tensor in owner.items()}
+    """The tensors of `owner`, those of the layers in `others` ({layer: model}) from
+    there.
+    """
+    return {
+        name: next(
+            (
+                held[name]
+                for layer, held in others.items()
+                if f"layers.{layer}." in name
+            ),
+            tensor,
+        )
+        for name, tensor in owner.items()
+    }
 
 
 def named(found):
@@ -63,26 +103,43 @@ STACKS = {
 
 
 @pytest.mark.parametrize("case", STACKS)
-def test_a_stack_is_given_back_and_its_slices_make_it_again(case, judge, parents, tmp_path):
+def test_a_stack_is_given_back_and_its_slices_make_it_again(
+    case, judge, parents, tmp_path
+):
     runs, donors = STACKS[case]
     suspect = stack(parents, runs, tmp_path / "suspect")
     found = judge(suspect, donors)
-    assert (found["verdict"], found["family"], tuple(named(found))) == ("merge", "passthrough", donors), found["reasons"]
+    assert (found["verdict"], found["family"], tuple(named(found))) == (
+        "merge",
+        "passthrough",
+        donors,
+    ), found["reasons"]
     assert found["recipe"]["bit_exact_rate"] == 1.0
-    assert any("Order: donor is older than suspect" in reason for reason in found["reasons"])
+    assert any(
+        "Order: donor is older than suspect" in reason for reason in found["reasons"]
+    )
     text = found["recipe"]["mergekit_config"]
     for name, folder in parents.items():
         text = text.replace(f"model: {name}\n", f"model: {folder}\n")
-    again, first = (load_file(folder / "model.safetensors") for folder in (mergekit(text, tmp_path / "again"), suspect))
+    again, first = (
+        load_file(folder / "model.safetensors")
+        for folder in (mergekit(text, tmp_path / "again"), suspect)
+    )
     assert all(torch.equal(again[name], tensor) for name, tensor in first.items())
-    rebuilt = rebuild(tmp_path, {name: parents[name] for name in ("base", *donors)} | {"suspect": suspect}, "suspect")
+    rebuilt = rebuild(
+        tmp_path,
+        {name: parents[name] for name in ("base", *donors)} | {"suspect": suspect},
+        "suspect",
+    )
     assert rebuilt["identical"] == rebuilt["tensors"]
 
 
 def test_an_embedding_from_elsewhere_is_said_in_the_configuration(judge):
     found = judge(of(BASE, {layer: DONOR for layer in (0, 1, 2)}))
     assert found["verdict"] == "merge", found["reasons"]
-    assert found["recipe"]["mergekit_config"].startswith("# model.embed_tokens.weight is base's, where mergekit takes that of donor\n")
+    assert found["recipe"]["mergekit_config"].startswith(
+        "# model.embed_tokens.weight is base's, where mergekit takes that of donor\n"
+    )
 
 
 INNOCENT = {
@@ -102,27 +159,46 @@ def test_a_finetune_with_frozen_layers_is_no_stack(case, judge, tmp_path):
     assert found["verdict"] in ("finetune_of_base", "inconclusive"), found["reasons"]
     assert not named(found)
     entries = json.loads((tmp_path / "recipes.json").read_text())
-    assert all(entry["best"] is None or entry["best"]["method"] != "passthrough" for entry in entries)
+    assert all(
+        entry["best"] is None or entry["best"]["method"] != "passthrough"
+        for entry in entries
+    )
 
 
 def test_a_stack_of_which_one_element_moved_is_no_stack(judge, tmp_path):
     suspect = of(BASE, {layer: DONOR for layer in (3, 4, 5)})
-    suspect["model.layers.1.mlp.up_proj.weight"] = suspect["model.layers.1.mlp.up_proj.weight"].clone()
+    suspect["model.layers.1.mlp.up_proj.weight"] = suspect[
+        "model.layers.1.mlp.up_proj.weight"
+    ].clone()
     suspect["model.layers.1.mlp.up_proj.weight"][3, 4] += 1
     judge(suspect)
-    assert json.loads((tmp_path / "recipes.json").read_text())[0]["best"]["method"] != "passthrough"
+    assert (
+        json.loads((tmp_path / "recipes.json").read_text())[0]["best"]["method"]
+        != "passthrough"
+    )
 
 
 def test_two_donors_with_the_same_layers_are_not_told_apart(judge):
     """The same model offered twice: the elements speak for neither."""
-    assert not named(judge(of(BASE, {layer: DONOR for layer in (3, 4, 5)}), ("donor", "copy"), copy=DONOR))
+    assert not named(
+        judge(
+            of(BASE, {layer: DONOR for layer in (3, 4, 5)}),
+            ("donor", "copy"),
+            copy=DONOR,
+        )
+    )
 
 
 def test_the_configuration_of_a_stack_survives_json(judge, tmp_path):
     judge(of(BASE, {layer: DONOR for layer in (3, 4, 5)}))
     recipe = from_json(json.loads((tmp_path / "recipes.json").read_text())[0]["best"])
-    slices = yaml.safe_load(mergekit_config(recipe, "bfloat16", layers={5: 4}))["slices"]
-    assert [(part["sources"][0]["model"], part["sources"][0]["layer_range"]) for part in slices] == [
+    slices = yaml.safe_load(mergekit_config(recipe, "bfloat16", layers={5: 4}))[
+        "slices"
+    ]
+    assert [
+        (part["sources"][0]["model"], part["sources"][0]["layer_range"])
+        for part in slices
+    ] == [
         ("base", [0, 3]),
         ("donor", [3, 5]),
         ("donor", [4, 5]),

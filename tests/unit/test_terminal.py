@@ -6,9 +6,9 @@ import sys
 
 import progress
 import show
-from reporting import finding
 
-from mergetrace.report.progress import duration
+from mergetrace.running.progress import duration
+from mergetrace.testing.reporting import finding
 
 
 def shown(tmp_path, capsys, monkeypatch, verdict) -> list[str]:
@@ -41,22 +41,37 @@ def test_terminal_shows_a_finding_in_eleven_lines(tmp_path, capsys, monkeypatch)
 def test_progress_says_how_many_how_fast_and_how_long(tmp_path):
     own = tmp_path / "x"
     (own / "deltas").mkdir(parents=True)
-    (own / "layout.json").write_text(json.dumps({"batches": [*map(str, range(10)), "outer"]}))
+    (own / "layout.json").write_text(
+        json.dumps({"batches": [*map(str, range(10)), "outer"]})
+    )
     for layer in range(4):
         (own / f"deltas/{layer}.parquet").touch()
-        os.utime(own / f"deltas/{layer}.parquet", (1000 + 30 * layer, 1000 + 30 * layer))
+        os.utime(
+            own / f"deltas/{layer}.parquet", (1000 + 30 * layer, 1000 + 30 * layer)
+        )
     (tmp_path / "logs/deltas").mkdir(parents=True)
-    (tmp_path / "logs/deltas/x.4.log").write_text("first\nlayer 4: 3 of 7 slices\x1b[2J, 1.2 GB\n")
+    (tmp_path / "logs/deltas/x.4.log").write_text(
+        "first\nlayer 4: 3 of 7 slices\x1b[2J, 1.2 GB\n"
+    )
     os.utime(tmp_path / "logs/deltas/x.4.log", (1095, 1095))
     said = progress.said(tmp_path, 1100)
-    assert said[0] == "x: weights read 4 of 11, 2 a minute, 3 min left"  # 7 layers of 30 s each, of which 10 s have passed
-    assert said[1:4] == ["x: slices fitted 0 of 11", "x: recipe, verdict 0 of 4", "x: report, evidence 0 of 2"]
+    assert (
+        said[0] == "x: weights read 4 of 11, 2 a minute, 3 min left"
+    )  # 7 layers of 30 s each, of which 10 s have passed
+    assert said[1:4] == [
+        "x: slices fitted 0 of 11",
+        "x: recipe, verdict 0 of 4",
+        "x: report, evidence 0 of 2",
+    ]
     assert said[4] == "deltas/x.4: layer 4: 3 of 7 slices⟨U+001B⟩[2J, 1.2 GB"
     assert duration(3 * 3600 + 300) == "3 h 05 min"
 
 
 def test_terminal_survives_missing_pieces(tmp_path, capsys, monkeypatch):
-    verdict = finding("inconclusive", named=False, share=None) | {"probe": None, "controls": {}}
+    verdict = finding("inconclusive", named=False, share=None) | {
+        "probe": None,
+        "controls": {},
+    }
     verdict["parents"]["nex"] |= {"alpha": None, "alpha_ci95": None}
     text = "\n".join(shown(tmp_path, capsys, monkeypatch, verdict))
     assert "We cannot tell" in text

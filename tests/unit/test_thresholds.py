@@ -1,4 +1,6 @@
-"""Every limit of a verdict stands once, in the configuration: whoever loosens it there has it loosened."""
+"""Every limit of a verdict stands once, in the configuration: whoever loosens it there
+has it loosened.
+"""
 
 import ast
 import json
@@ -7,70 +9,115 @@ from pathlib import Path
 
 import pytest
 import torch
-from inprocess import SCHEMA, audit
-from planting import finetuned, random_model, write_model
 
 from mergetrace.search import remainder, turning
+from mergetrace.testing.inprocess import SCHEMA, audit
+from mergetrace.testing.planting import finetuned, random_model, write_model
 
 ROOT = Path(__file__).parents[2]
 LIBRARY = ROOT / "scripts/mergetrace"
 LIMITS = SCHEMA["properties"]["verdict"]["properties"]
 
-WORDING = ("wording", "lineage", "gate")  # what was decided, in words: they see no more than verdict.json
+WORDING = (
+    "wording",
+    "lineage",
+    "gate",
+)  # what was decided, in words: they see no more than verdict.json
 NUMBERS = {
-    "accusing": {2: "how many donors are several, or digits that are shown", 12: "digits that are kept of a share"},
+    "accusing": {
+        2: "how many donors are several, or digits that are shown",
+        12: "digits that are kept of a share",
+    },
     "base_choice": {2: "how many candidates are several, or digits that are shown"},
     "dates": {10: "the characters of a day in a date"},
     "order": {2: "the middle between two shares"},
-    "receipt": {1.96: "standard errors on either side of a 95 % interval", 3: "names that are listed before it says how many more"},
+    "receipt": {
+        1.96: "standard errors on either side of a 95 % interval",
+        3: "names that are listed before it says how many more",
+    },
     "traces": {2: "a square"},
     "undecoded": {2: "the word after the first"},
 }
 """The numbers besides 0 and 1 that the rules may hold: none of them is a limit."""
 
-JUDGING = sorted(path.stem for path in (LIBRARY / "finding").glob("*.py") if path.stem not in (*WORDING, "__init__"))
+JUDGING = sorted(
+    path.stem
+    for path in (LIBRARY / "finding").glob("*.py")
+    if path.stem not in (*WORDING, "__init__")
+)
 
 
 def numbers_of(tree):
     """The numbers of a program, as they are read."""
-    found = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and type(node.value) in (int, float)]
+    found = [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and type(node.value) in (int, float)
+    ]
     return {number for number in found if number not in (0, 1)}
 
 
 @pytest.mark.parametrize("module", JUDGING)
 def test_no_rule_holds_a_limit_of_its_own(module):
     tree = ast.parse((LIBRARY / f"finding/{module}.py").read_text())
-    assert numbers_of(tree) <= set(NUMBERS.get(module, {})), f"finding/{module}.py: a limit belongs to `verdict` in config/config.schema.yaml"
+    assert numbers_of(tree) <= set(NUMBERS.get(module, {})), (
+        f"finding/{module}.py: a limit belongs to `verdict` in config/config.schema.yaml"
+    )
 
 
 @pytest.mark.parametrize("module", JUDGING)
 def test_no_rule_takes_a_number_from_elsewhere(module):
     for node in ast.walk(ast.parse((LIBRARY / f"finding/{module}.py").read_text())):
         if isinstance(node, ast.ImportFrom) and node.module.startswith("mergetrace."):
-            path = LIBRARY / f"{node.module.removeprefix('mergetrace.').replace('.', '/')}.py"
-            other = ast.parse(path.read_text() if path.is_file() else "")  # a folder gives modules, no numbers
-            numbers = {target.id for line in other.body if isinstance(line, ast.Assign) and numbers_of(line) for target in line.targets}
-            assert not numbers & {alias.name for alias in node.names}, f"finding/{module}.py"
+            path = (
+                LIBRARY
+                / f"{node.module.removeprefix('mergetrace.').replace('.', '/')}.py"
+            )
+            other = ast.parse(
+                path.read_text() if path.is_file() else ""
+            )  # a folder gives modules, no numbers
+            numbers = {
+                target.id
+                for line in other.body
+                if isinstance(line, ast.Assign) and numbers_of(line)
+                for target in line.targets
+            }
+            assert not numbers & {alias.name for alias in node.names}, (
+                f"finding/{module}.py"
+            )
 
 
 def test_every_limit_is_used_and_says_what_it_rests_on():
     places = [*(LIBRARY / "finding").glob("*.py"), *(ROOT / "rules").glob("*.smk")]
-    used = set(re.findall(r'"(\w+)"', "".join(path.read_text() for path in places))) | {"min_vote_elements", "replay_width"}
+    used = set(re.findall(r'"(\w+)"', "".join(path.read_text() for path in places))) | {
+        "min_vote_elements",
+        "replay_width",
+    }
     assert set(LIMITS) <= used
     for name, entry in LIMITS.items():
         assert len(entry["description"].split()) >= 8, name
 
 
 def test_a_limit_of_the_configuration_is_written_nowhere_else():
-    """By its name: `MIN_SURVIVORS = 0.8` was asked before `min_survivors`, and the stricter of the two won unseen."""
+    """By its name: `MIN_SURVIVORS = 0.8` was asked before `min_survivors`, and the
+    stricter of the two won unseen.
+    """
     names = {name.upper() for name in LIMITS}
     for path in LIBRARY.rglob("*.py"):
-        assert not names & set(re.findall(r"^([A-Z_]+)\b.* = ", path.read_text(), flags=re.MULTILINE)) - {"MIN_INFORMATIVE"}, path
+        assert not names & set(
+            re.findall(r"^([A-Z_]+)\b.* = ", path.read_text(), flags=re.MULTILINE)
+        ) - {"MIN_INFORMATIVE"}, path
 
 
 def test_the_search_goes_on_with_all_that_a_limit_may_be_loosened_to():
     for module in (remainder, turning):
-        assert min(LIMITS[name]["minimum"] for name in ("min_trace", "min_survivors", "min_bit_exact")) >= module.WORTH
+        assert (
+            min(
+                LIMITS[name]["minimum"]
+                for name in ("min_trace", "min_survivors", "min_bit_exact")
+            )
+            >= module.WORTH
+        )
 
 
 BASE = random_model(0)
@@ -78,14 +125,23 @@ DONOR = finetuned(BASE, 1)
 
 
 def dropped(share, strayed=0.0):
-    """A merge that drops this share of the donor's changes by chance; of those that it keeps some lie elsewhere than one weight puts them."""
+    """A merge that drops this share of the donor's changes by chance; of those that it
+    keeps some lie elsewhere than one weight puts them.
+    """
     generator = torch.Generator().manual_seed(3)
     made = {}
     for name, base in BASE.items():
         change = 1.2 * (DONOR[name].float() - base.float())
         drawn = torch.rand(base.shape, generator=generator)
         kept = change * (torch.rand(base.shape, generator=generator) >= share)
-        made[name] = (base.float() + torch.where(drawn < strayed, kept * 2 * torch.rand(base.shape, generator=generator), kept)).to(base.dtype)
+        made[name] = (
+            base.float()
+            + torch.where(
+                drawn < strayed,
+                kept * 2 * torch.rand(base.shape, generator=generator),
+                kept,
+            )
+        ).to(base.dtype)
     return made
 
 
@@ -93,18 +149,43 @@ def dropped(share, strayed=0.0):
 @pytest.mark.parametrize(
     ("suspect", "limits"),
     [
-        pytest.param(dropped(0.5, strayed=0.3), {"min_survivors": 0.65}, id="survivors"),
+        pytest.param(
+            dropped(0.5, strayed=0.3), {"min_survivors": 0.65}, id="survivors"
+        ),
         pytest.param(dropped(0.01), {"min_stayed": 0.005}, id="stayed"),
     ],
 )
-def test_a_limit_loosened_in_the_configuration_finds_the_merge_that_it_hid(suspect, limits, tmp_path):
-    tensors = {"suspect": suspect, "base": BASE, "donor": DONOR, "sibling": finetuned(BASE, 3)}
-    models = {name: write_model(tmp_path / "models" / name, model) for name, model in tensors.items()}
-    spec = {"suspect": "suspect", "base": "base", "donors": ["donor"], "controls": ["sibling"]}
-    dates = {"donor": "2026-01-01", "suspect": "2026-06-01"}  # of a loosened trace the weights do not say who was first
+def test_a_limit_loosened_in_the_configuration_finds_the_merge_that_it_hid(
+    suspect, limits, tmp_path
+):
+    tensors = {
+        "suspect": suspect,
+        "base": BASE,
+        "donor": DONOR,
+        "sibling": finetuned(BASE, 3),
+    }
+    models = {
+        name: write_model(tmp_path / "models" / name, model)
+        for name, model in tensors.items()
+    }
+    spec = {
+        "suspect": "suspect",
+        "base": "base",
+        "donors": ["donor"],
+        "controls": ["sibling"],
+    }
+    dates = {
+        "donor": "2026-01-01",
+        "suspect": "2026-06-01",
+    }  # of a loosened trace the weights do not say who was first
     strict = audit(tmp_path / "strict", models, spec, published=dates)
     loose = audit(tmp_path / "loose", models, spec, verdict=limits, published=dates)
     assert strict["family"] != "dare", strict["reasons"]
-    assert (loose["verdict"], loose["family"]) == ("other_merge", "dare"), loose["reasons"]
-    (before, after) = (json.loads((tmp_path / folder / "recipes.json").read_text())[0]["signature"] for folder in ("strict", "loose"))
+    assert (loose["verdict"], loose["family"]) == ("other_merge", "dare"), loose[
+        "reasons"
+    ]
+    before, after = (
+        json.loads((tmp_path / folder / "recipes.json").read_text())[0]["signature"]
+        for folder in ("strict", "loose")
+    )
     assert before == after  # the same was measured: the rule alone decides

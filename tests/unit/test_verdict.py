@@ -9,20 +9,62 @@ from mergetrace.finding.traces import Case
 from mergetrace.finding.verdict import ACCUSING, decide
 
 SCHEMA = load_schema(Path(__file__).parents[2] / "config/config.schema.yaml")
-DEFAULTS = {key: entry["default"] for key, entry in SCHEMA["properties"]["verdict"]["properties"].items()}
+DEFAULTS = {
+    key: entry["default"]
+    for key, entry in SCHEMA["properties"]["verdict"]["properties"].items()
+}
 THRESHOLDS = {**DEFAULTS, "accuse_with": list(ACCUSING)}
 
 
 def entry(**changes):
     """One donor's numbers, an innocent sibling's unless changed."""
-    traces = {"coverage": 0.05, "coverage_base": 0.02, "coverage_donor": 0.01, "coverage_shuffled": 0.04, "informative": 100_000}
-    counts = {"alpha_replay": 0.5, "alpha_spread": 0.1, "parents_agree": 5000, "moved_alone": 0.8, "alpha_ols": 0.1}
-    return {**traces, **counts, "same_sign": 0.5, "all_equal": False, "is_base": False, **changes}
+    traces = {
+        "coverage": 0.05,
+        "coverage_base": 0.02,
+        "coverage_donor": 0.01,
+        "coverage_shuffled": 0.04,
+        "informative": 100_000,
+    }
+    counts = {
+        "alpha_replay": 0.5,
+        "alpha_spread": 0.1,
+        "parents_agree": 5000,
+        "moved_alone": 0.8,
+        "alpha_ols": 0.1,
+    }
+    return {
+        **traces,
+        **counts,
+        "same_sign": 0.5,
+        "all_equal": False,
+        "is_base": False,
+        **changes,
+    }
 
 
-def numbers(*, cos=0.05, rate=0.01, exact_share=0.0, informative=100_000, shares=None, donor=None, method="linear", mark=None, **changes):
+def numbers(
+    *,
+    cos=0.05,
+    rate=0.01,
+    exact_share=0.0,
+    informative=100_000,
+    shares=None,
+    donor=None,
+    method="linear",
+    mark=None,
+    **changes,
+):
     shares = {"nex": 0.571} if shares is None else shares
-    best = {"method": method, "parameters": {"shares": shares}, "bit_exact_rate": rate, "residual_share": 0.01} if rate is not None else None
+    best = (
+        {
+            "method": method,
+            "parameters": {"shares": shares},
+            "bit_exact_rate": rate,
+            "residual_share": 0.01,
+        }
+        if rate is not None
+        else None
+    )
     return {
         "slices": 10,
         "cos_fit": cos,
@@ -30,7 +72,13 @@ def numbers(*, cos=0.05, rate=0.01, exact_share=0.0, informative=100_000, shares
         "all_equal_base": False,
         "exact_share": exact_share,
         "donors": {"nex": entry(**(donor or {})), **changes.pop("others", {})},
-        "recipe": {"donor": "nex", "informative_elements": informative, "best": best, "signature": mark, "indistinguishable": []},
+        "recipe": {
+            "donor": "nex",
+            "informative_elements": informative,
+            "best": best,
+            "signature": mark,
+            "indistinguishable": [],
+        },
         **changes,
     }
 
@@ -46,34 +94,77 @@ BLEND = {
 }
 MERGE = {"cos": 0.99, "rate": 0.99999, "exact_share": 1.0, "donor": BLEND}
 TRAINED = {**BLEND, "coverage": 0.8, "moved_alone": 0.1}
-FURTHER = {**BLEND, "coverage": 0.8, "coverage_donor": 0.79, "alpha_replay": 0.996, "moved_alone": 0.1}
-MARK = {"donors": ["nex"], "family": "dare", "informative": 50_000, "stayed": 0.5, "survivors": 0.99, "survivors_shuffled": 0.1}
+FURTHER = {
+    **BLEND,
+    "coverage": 0.8,
+    "coverage_donor": 0.79,
+    "alpha_replay": 0.996,
+    "moved_alone": 0.1,
+}
+MARK = {
+    "donors": ["nex"],
+    "family": "dare",
+    "informative": 50_000,
+    "stayed": 0.5,
+    "survivors": 0.99,
+    "survivors_shuffled": 0.1,
+}
 SIBLING = numbers()
 
 
 def verdict(summary, controls=None, thresholds=THRESHOLDS, compared=None):
-    return decide(Case("rio", "qwen", summary, {"sibling": SIBLING} if controls is None else controls, thresholds, compared=compared))
+    return decide(
+        Case(
+            "rio",
+            "qwen",
+            summary,
+            {"sibling": SIBLING} if controls is None else controls,
+            thresholds,
+            compared=compared,
+        )
+    )
 
 
 def coverage(share, of=1_000_000, **rest):
     """How much of a model was compared; the rest is a vision tower."""
-    left = {"reason": "not in qwen", "parameters": round((1 - share) * of), "tensors": 3, "components": {"vision": round((1 - share) * of)}}
-    entry = {"parameters": of, "compared": round(share * of), "share": share, "not_compared": [left] if share < 1 else []}
+    left = {
+        "reason": "not in qwen",
+        "parameters": round((1 - share) * of),
+        "tensors": 3,
+        "components": {"vision": round((1 - share) * of)},
+    }
+    entry = {
+        "parameters": of,
+        "compared": round(share * of),
+        "share": share,
+        "not_compared": [left] if share < 1 else [],
+    }
     return {**entry, "dtypes": {"BF16": of}, "beside": [], "held_twice": 0, **rest}
 
 
-@pytest.mark.parametrize(("given", "verdict_of_all"), [(MERGE, "merge"), ({}, "finetune_of_base"), ({"all_equal_base": True}, "copy")])
+@pytest.mark.parametrize(
+    ("given", "verdict_of_all"),
+    [(MERGE, "merge"), ({}, "finetune_of_base"), ({"all_equal_base": True}, "copy")],
+)
 def test_below_the_least_coverage_nobody_is_accused_or_acquitted(given, verdict_of_all):
     whole = {"rio": coverage(1.0)}
     assert verdict(numbers(**given), compared=whole).verdict == verdict_of_all
     below = verdict(numbers(**given), compared={"rio": coverage(0.89)})
     assert (below.verdict, below.named, below.family) == ("inconclusive", {}, "unread")
     said = " ".join(below.reasons).replace("\u00a0", " ")
-    assert "89.0 % of rio's 1 M parameters were compared; not: vision tower 110,000 (not in qwen). Below 90.0 % (verdict.min_compared)" in said
+    assert (
+        "89.0 % of rio's 1 M parameters were compared; not: vision tower 110,000 (not"
+        " in qwen). Below 90.0 % (verdict.min_compared)" in said
+    )
     assert "Offer parents that hold these tensors; they are not in qwen." in said
     kinder = {**THRESHOLDS, "min_compared": 0.8}
     expected = "inconclusive" if verdict_of_all == "copy" else verdict_of_all
-    assert verdict(numbers(**given), thresholds=kinder, compared={"rio": coverage(0.89)}).verdict == expected
+    assert (
+        verdict(
+            numbers(**given), thresholds=kinder, compared={"rio": coverage(0.89)}
+        ).verdict
+        == expected
+    )
 
 
 def test_elements_that_are_nan_count_as_not_compared():
@@ -87,8 +178,15 @@ def test_a_copy_needs_every_weight_and_something_that_votes():
     equal = numbers(all_equal_base=True)
     missing = verdict(equal, compared={"rio": coverage(0.999)})
     assert missing.verdict == "inconclusive"
-    assert missing.reasons[0].startswith("Every compared element of rio equals that of qwen, but 0.1")
-    assert verdict(numbers(all_equal_base=True, slices=0), compared={"rio": coverage(1.0)}).verdict == "inconclusive"
+    assert missing.reasons[0].startswith(
+        "Every compared element of rio equals that of qwen, but 0.1"
+    )
+    assert (
+        verdict(
+            numbers(all_equal_base=True, slices=0), compared={"rio": coverage(1.0)}
+        ).verdict
+        == "inconclusive"
+    )
     assert verdict(numbers(all_equal_base=True, slices=0)).verdict == "inconclusive"
 
 
@@ -97,25 +195,44 @@ def test_a_copy_in_another_format_says_so_and_of_two_parents_names_none():
     one = verdict(numbers(donor={"all_rounded": True}), compared=known)
     assert (one.verdict, one.named, one.family) == ("copy", {"nex": 1.0}, "recast")
     assert one.reasons[0].endswith("recast from BF16 to F16.")
-    both = verdict(numbers(donor={"all_rounded": True}, all_rounded_base=True), compared=known)
+    both = verdict(
+        numbers(donor={"all_rounded": True}, all_rounded_base=True), compared=known
+    )
     assert both.verdict == "inconclusive"
     assert "cannot be told apart" in both.reasons[0]
 
 
 def test_what_is_held_twice_stands_in_an_accusation_and_forbids_an_acquittal_and_a_copy():
-    second = {"reason": "the model holds this twice", "parameters": 500_000, "tensors": 5, "components": {"mlp": 500_000}, "names": ["a", "b", "c"]}
+    second = {
+        "reason": "the model holds this twice",
+        "parameters": 500_000,
+        "tensors": 5,
+        "components": {"mlp": 500_000},
+        "names": ["a", "b", "c"],
+    }
     twice = {"rio": coverage(1.0, beside=[second], held_twice=500_000)}
     accused = verdict(numbers(**MERGE), compared=twice)
     assert accused.verdict == "merge"
-    assert "Not judged: a, b, c and 2 more, 500,000 parameters (the model holds this twice)." in accused.reasons
+    assert (
+        "Not judged: a, b, c and 2 more, 500,000 parameters (the model holds this"
+        " twice)." in accused.reasons
+    )
     acquitted = verdict(numbers(), compared=twice)
     assert acquitted.verdict == "inconclusive"
-    assert "With what it holds a second time, and other numbers in it, it is 66.7" in acquitted.reasons[0]
-    assert verdict(numbers(all_equal_base=True), compared=twice).verdict == "inconclusive"
+    assert (
+        "With what it holds a second time, and other numbers in it, it is 66.7"
+        in acquitted.reasons[0]
+    )
+    assert (
+        verdict(numbers(all_equal_base=True), compared=twice).verdict == "inconclusive"
+    )
 
 
 def test_a_parent_of_which_little_was_compared_is_named_with_that():
-    decision = verdict(numbers(**MERGE), compared={"rio": coverage(1.0), "qwen": coverage(0.2), "nex": coverage(0.95)})
+    decision = verdict(
+        numbers(**MERGE),
+        compared={"rio": coverage(1.0), "qwen": coverage(0.2), "nex": coverage(0.95)},
+    )
     assert decision.verdict == "merge"
     assert sum("itself only 20.0" in reason for reason in decision.reasons) == 1
 
@@ -157,8 +274,12 @@ def test_a_high_cosine_alone_never_convicts(weaker):
 
 
 def test_a_decoy_with_a_trifling_share_is_not_named():
-    shares, others = {"nex": 0.5705, "other": 0.0005}, {"other": entry()}
-    decision = verdict(numbers(**{**MERGE, "shares": shares, "others": others}), {"sibling": numbers(others=others)})
+    shares = {"nex": 0.5705, "other": 0.0005}
+    others = {"other": entry()}
+    decision = verdict(
+        numbers(**{**MERGE, "shares": shares, "others": others}),
+        {"sibling": numbers(others=others)},
+    )
     assert (decision.verdict, list(decision.named)) == ("merge", ["nex"])
 
 
@@ -174,27 +295,57 @@ def test_an_accusation_that_is_not_given_states_its_traces_and_names_nobody():
     assert (decision.verdict, decision.named) == ("inconclusive", {})
     assert any("came first" in reason for reason in decision.reasons)
     assert "`finetune_of_donor`" in decision.reasons[-1]
-    for traces, found in ((MERGE, "merge"), ({"cos": 0.99, "rate": 0.79, "donor": TRAINED}, "merge_then_trained")):
+    for traces, found in (
+        (MERGE, "merge"),
+        ({"cos": 0.99, "rate": 0.79, "donor": TRAINED}, "merge_then_trained"),
+    ):
         assert verdict(numbers(**traces), thresholds=DEFAULTS).verdict == found
-        assert verdict(numbers(**traces), thresholds={**DEFAULTS, "accuse_with": ["copy"]}).verdict == "inconclusive"
+        assert (
+            verdict(
+                numbers(**traces), thresholds={**DEFAULTS, "accuse_with": ["copy"]}
+            ).verdict
+            == "inconclusive"
+        )
 
 
 def test_a_blend_without_training_that_no_recipe_gives_back_is_another_merge():
-    assert verdict(numbers(cos=0.99, rate=0.79, donor={**TRAINED, "moved_alone": 0.0})).verdict == "other_merge"
+    assert (
+        verdict(
+            numbers(cos=0.99, rate=0.79, donor={**TRAINED, "moved_alone": 0.0})
+        ).verdict
+        == "other_merge"
+    )
 
 
 def test_a_change_too_slight_to_move_what_the_parents_agree_on_is_no_other_method():
-    decision = verdict(numbers(cos=0.99, rate=0.98, donor={**TRAINED, "coverage": 0.98, "moved_alone": 0.0}))
+    decision = verdict(
+        numbers(
+            cos=0.99, rate=0.98, donor={**TRAINED, "coverage": 0.98, "moved_alone": 0.0}
+        )
+    )
     assert decision.verdict == "merge_then_trained"
     assert any("too slight" in reason for reason in decision.reasons)
 
 
 def test_several_parents_and_training_need_each_share():
-    shared = {"cos": 0.9, "rate": 0.7, "donor": {"coverage": 0.15}, "others": {"other": entry(coverage=0.12)}}
+    shared = {
+        "cos": 0.9,
+        "rate": 0.7,
+        "donor": {"coverage": 0.15},
+        "others": {"other": entry(coverage=0.12)},
+    }
     controls = {"sibling": numbers(others={"other": entry()})}
     decision = verdict(numbers(**shared, shares={"nex": 0.35, "other": 0.25}), controls)
-    assert (decision.verdict, list(decision.named)) == ("merge_then_trained", ["nex", "other"])
-    assert verdict(numbers(**shared, shares={"nex": 0.35, "other": 0.001}), controls).verdict == "inconclusive"
+    assert (decision.verdict, list(decision.named)) == (
+        "merge_then_trained",
+        ["nex", "other"],
+    )
+    assert (
+        verdict(
+            numbers(**shared, shares={"nex": 0.35, "other": 0.001}), controls
+        ).verdict
+        == "inconclusive"
+    )
 
 
 def test_the_donors_own_values_make_a_finetune_of_the_donor_and_the_order_is_left_open():
@@ -206,29 +357,60 @@ def test_the_donors_own_values_make_a_finetune_of_the_donor_and_the_order_is_lef
 @pytest.mark.parametrize("trace", [TRAINED, FURTHER])
 @pytest.mark.parametrize(
     "weaker",
-    [{"coverage_shuffled": 0.3}, {"coverage": 0.25, "coverage_donor": 0.25}, {"informative": 500}, {"coverage_base": 0.5, "coverage_donor": 0.5}],
+    [
+        {"coverage_shuffled": 0.3},
+        {"coverage": 0.25, "coverage_donor": 0.25},
+        {"informative": 500},
+        {"coverage_base": 0.5, "coverage_donor": 0.5},
+    ],
 )
 def test_traces_that_chance_or_one_parent_explains_accuse_nobody(trace, weaker):
-    assert verdict(numbers(cos=0.99, rate=0.5, donor={**trace, **weaker})).verdict == "inconclusive"
+    assert (
+        verdict(numbers(cos=0.99, rate=0.5, donor={**trace, **weaker})).verdict
+        == "inconclusive"
+    )
 
 
 @pytest.mark.parametrize("trace", [TRAINED, FURTHER])
 def test_a_control_with_the_same_traces_stops_the_accusation(trace):
     sibling = numbers(cos=0.99, rate=0.3, donor={"coverage": 0.3})
-    assert verdict(numbers(cos=0.99, rate=0.8, donor=trace), {"sibling": sibling}).verdict == "inconclusive"
+    assert (
+        verdict(numbers(cos=0.99, rate=0.8, donor=trace), {"sibling": sibling}).verdict
+        == "inconclusive"
+    )
 
 
 def test_tensors_that_disagree_about_the_weight_are_no_trained_blend():
-    assert verdict(numbers(cos=0.99, rate=0.5, donor={**TRAINED, "alpha_spread": 0.1})).verdict == "inconclusive"
+    assert (
+        verdict(
+            numbers(cos=0.99, rate=0.5, donor={**TRAINED, "alpha_spread": 0.1})
+        ).verdict
+        == "inconclusive"
+    )
 
 
-CHOSEN = {**BLEND, "coverage_base": 0.6, "coverage_donor": 0.39, "coverage_shuffled": 0.62}
+CHOSEN = {
+    **BLEND,
+    "coverage_base": 0.6,
+    "coverage_donor": 0.39,
+    "coverage_shuffled": 0.62,
+}
 
 
-@pytest.mark.parametrize(("coverage", "family"), [(1.0, "passthrough"), (0.6, "selection")])
-def test_elements_that_are_all_one_parents_or_the_others_are_another_merge(coverage, family):
-    decision = verdict(numbers(cos=0.7, rate=0.5, donor={**CHOSEN, "coverage": coverage}))
-    assert (decision.verdict, decision.named, decision.family) == ("other_merge", {"nex": None}, family)
+@pytest.mark.parametrize(
+    ("coverage", "family"), [(1.0, "passthrough"), (0.6, "selection")]
+)
+def test_elements_that_are_all_one_parents_or_the_others_are_another_merge(
+    coverage, family
+):
+    decision = verdict(
+        numbers(cos=0.7, rate=0.5, donor={**CHOSEN, "coverage": coverage})
+    )
+    assert (decision.verdict, decision.named, decision.family) == (
+        "other_merge",
+        {"nex": None},
+        family,
+    )
 
 
 @pytest.mark.parametrize(
@@ -242,27 +424,58 @@ def test_elements_that_are_all_one_parents_or_the_others_are_another_merge(cover
     ],
 )
 def test_elements_that_chance_or_training_explains_accuse_nobody(weaker):
-    assert verdict(numbers(cos=0.7, rate=0.5, donor={**CHOSEN, "coverage": 0.6, **weaker})).verdict == "inconclusive"
+    assert (
+        verdict(
+            numbers(cos=0.7, rate=0.5, donor={**CHOSEN, "coverage": 0.6, **weaker})
+        ).verdict
+        == "inconclusive"
+    )
 
 
-DROPPED = {"same_sign": 1.0, "moved_alone": 0.0, "coverage": 0.5, "coverage_base": 0.5, "coverage_shuffled": 0.51}
+DROPPED = {
+    "same_sign": 1.0,
+    "moved_alone": 0.0,
+    "coverage": 0.5,
+    "coverage_base": 0.5,
+    "coverage_shuffled": 0.51,
+}
 
 
 def test_a_random_drop_is_another_merge_without_a_weight():
     decision = verdict(numbers(cos=0.7, rate=0.5, donor=DROPPED, mark=MARK))
-    assert (decision.verdict, decision.named, decision.family) == ("other_merge", {"nex": None}, "dare")
+    assert (decision.verdict, decision.named, decision.family) == (
+        "other_merge",
+        {"nex": None},
+        "dare",
+    )
 
 
-@pytest.mark.parametrize("weaker", [{"survivors": 0.7}, {"survivors_shuffled": 0.6}, {"stayed": 0.001}, {"informative": 500}])
+@pytest.mark.parametrize(
+    "weaker",
+    [
+        {"survivors": 0.7},
+        {"survivors_shuffled": 0.6},
+        {"stayed": 0.001},
+        {"informative": 500},
+    ],
+)
 def test_a_weak_signature_accuses_nobody(weaker):
-    assert verdict(numbers(cos=0.7, rate=0.5, donor=DROPPED, mark={**MARK, **weaker})).verdict == "inconclusive"
+    assert (
+        verdict(
+            numbers(cos=0.7, rate=0.5, donor=DROPPED, mark={**MARK, **weaker})
+        ).verdict
+        == "inconclusive"
+    )
 
 
 @pytest.mark.parametrize(
     ("measured", "looser"),
     [
         ({"survivors": 0.7}, {"min_survivors": 0.65}),
-        ({"survivors": 0.7, "survivors_shuffled": 0.4}, {"min_survivors": 0.65, "min_survivors_over_null": 0.25}),
+        (
+            {"survivors": 0.7, "survivors_shuffled": 0.4},
+            {"min_survivors": 0.65, "min_survivors_over_null": 0.25},
+        ),
         ({"stayed": 0.005}, {"min_stayed": 0.004}),
     ],
 )
@@ -273,25 +486,55 @@ def test_a_limit_that_is_loosened_is_looser(measured, looser):
 
 
 def test_two_random_drops_are_seen_together_where_neither_is_alone():
-    summary = numbers(cos=0.7, rate=0.5, donor=DROPPED, mark={**MARK, "survivors": 0.6}, others={"ptr": entry(**DROPPED)})
+    summary = numbers(
+        cos=0.7,
+        rate=0.5,
+        donor=DROPPED,
+        mark={**MARK, "survivors": 0.6},
+        others={"ptr": entry(**DROPPED)},
+    )
     assert verdict(summary, {}).verdict == "inconclusive"
-    summary["recipe"]["signature_of_two"] = {**MARK, "donors": ["nex", "ptr"], "family": "dropped"}
+    summary["recipe"]["signature_of_two"] = {
+        **MARK,
+        "donors": ["nex", "ptr"],
+        "family": "dropped",
+    }
     decision = verdict(summary, {})
-    assert (decision.verdict, decision.named, decision.family) == ("other_merge", {"nex": None, "ptr": None}, "dropped")
+    assert (decision.verdict, decision.named, decision.family) == (
+        "other_merge",
+        {"nex": None, "ptr": None},
+        "dropped",
+    )
 
 
 def test_a_control_that_shows_two_drops_stops_the_accusation_too():
     sibling = numbers()
     sibling["recipe"]["signature_of_two"] = {**MARK, "survivors": 0.8}
-    assert verdict(numbers(cos=0.7, rate=0.5, donor=DROPPED, mark=MARK), {"sibling": sibling}).verdict == "inconclusive"
+    assert (
+        verdict(
+            numbers(cos=0.7, rate=0.5, donor=DROPPED, mark=MARK), {"sibling": sibling}
+        ).verdict
+        == "inconclusive"
+    )
 
 
 def test_a_signature_with_elements_moved_that_should_not_have_accuses_nobody():
-    assert verdict(numbers(cos=0.7, rate=0.5, donor={**DROPPED, "moved_alone": 0.5}, mark=MARK)).verdict == "inconclusive"
+    assert (
+        verdict(
+            numbers(cos=0.7, rate=0.5, donor={**DROPPED, "moved_alone": 0.5}, mark=MARK)
+        ).verdict
+        == "inconclusive"
+    )
 
 
 def test_a_control_that_the_same_search_reproduces_stops_the_accusation():
-    assert verdict(numbers(**MERGE), controls={"sibling": numbers(rate=0.9, donor={"coverage": 0.9})}).verdict == "inconclusive"
+    assert (
+        verdict(
+            numbers(**MERGE),
+            controls={"sibling": numbers(rate=0.9, donor={"coverage": 0.9})},
+        ).verdict
+        == "inconclusive"
+    )
 
 
 def test_an_innocent_sibling_is_a_finetune_of_the_base():
@@ -300,7 +543,15 @@ def test_an_innocent_sibling_is_a_finetune_of_the_base():
     assert not decision.named
 
 
-@pytest.mark.parametrize("doubt", [{"cos": 0.96}, {"donor": {"same_sign": 0.95}}, {"donor": {"is_base": True, "same_sign": None}}, {"cos": None}])
+@pytest.mark.parametrize(
+    "doubt",
+    [
+        {"cos": 0.96},
+        {"donor": {"same_sign": 0.95}},
+        {"donor": {"is_base": True, "same_sign": None}},
+        {"cos": None},
+    ],
+)
 def test_what_an_innocent_would_not_show_is_not_called_innocent(doubt):
     assert verdict(numbers(**doubt)).verdict == "inconclusive"
 

@@ -1,4 +1,6 @@
-"""vLLM for real, offline and as a server: the same prompts, the same seeds, the same records as transformers gives."""
+"""vLLM for real, offline and as a server: the same prompts, the same seeds, the same
+records as transformers gives.
+"""
 
 import contextlib
 import json
@@ -13,9 +15,9 @@ from pathlib import Path
 
 import pytest
 import template
-import tiny_model
 
 from mergetrace.probe.answers import read_answers
+from mergetrace.testing import tiny_model
 
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / ".venv-vllm/bin/python"
@@ -23,7 +25,10 @@ OWN = ("answer", "reasoning", "finish", "tokens")  # what depends on who generat
 CONDITIONS = ("shipped", "stripped", "neutral", "adversarial")
 pytestmark = [
     pytest.mark.real,
-    pytest.mark.skipif(not (ROOT / ".venv-vllm/installed").is_file(), reason="vLLM is not installed here; `make vllm` does it (3.5 GB)"),
+    pytest.mark.skipif(
+        not (ROOT / ".venv-vllm/installed").is_file(),
+        reason="vLLM is not installed here; `make vllm` does it (3.5 GB)",
+    ),
 ]
 
 
@@ -34,7 +39,17 @@ def place(tmp_path_factory):
     tiny_model.write(folder / "model", sure=16)  # vLLM takes no temperature below .01
     tiny_model.write_questions(folder)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["template", "--files", str(folder / "files"), "--output", str(folder / "template.json")])
+        patch.setattr(
+            sys,
+            "argv",
+            [
+                "template",
+                "--files",
+                str(folder / "files"),
+                "--output",
+                str(folder / "template.json"),
+            ],
+        )
         template.main()
     return folder
 
@@ -42,16 +57,57 @@ def place(tmp_path_factory):
 def command(place, python, name, *more):
     """ask.py's command line, whose answers go to a folder of this name."""
     outputs = [place / name / f"{condition}.jsonl" for condition in CONDITIONS]
-    found = ["--model", place / "model", "--template", place / "template.json", "--prompts", place / "prompts.jsonl", "--name", "tiny"]
-    how = ["--batch-size", "4", "--max-new-tokens", "12", "--temperature", "0.01", "--device", "cpu", "--conditions", ",".join(CONDITIONS)]
-    return [str(part) for part in (python, ROOT / "scripts/ask.py", *found, *how, *more, "--outputs", *outputs)]
+    found = [
+        "--model",
+        place / "model",
+        "--template",
+        place / "template.json",
+        "--prompts",
+        place / "prompts.jsonl",
+        "--name",
+        "tiny",
+    ]
+    how = [
+        "--batch-size",
+        "4",
+        "--max-new-tokens",
+        "12",
+        "--temperature",
+        "0.01",
+        "--device",
+        "cpu",
+        "--conditions",
+        ",".join(CONDITIONS),
+    ]
+    return [
+        str(part)
+        for part in (
+            python,
+            ROOT / "scripts/ask.py",
+            *found,
+            *how,
+            *more,
+            "--outputs",
+            *outputs,
+        )
+    ]
 
 
 def asked(place, python, name, *more):
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command(place, python, name, *more), capture_output=True, text=True, env=environment, check=False)
+    done = subprocess.run(
+        command(place, python, name, *more),
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr[-4000:]
-    return [record for condition in CONDITIONS for record in read_answers(place / name / f"{condition}.jsonl")]
+    return [
+        record
+        for condition in CONDITIONS
+        for record in read_answers(place / name / f"{condition}.jsonl")
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +117,14 @@ def transformers(place):
 
 @pytest.fixture(scope="module")
 def offline(place):
-    """Killed after the first batch, then run again: what it ends with must be what nobody interrupted, as the server was not."""
-    running = subprocess.Popen(command(place, PYTHON, "offline", "--backend", "vllm"), stderr=subprocess.PIPE, text=True)
+    """Killed after the first batch, then run again: what it ends with must be what
+    nobody interrupted, as the server was not.
+    """
+    running = subprocess.Popen(
+        command(place, PYTHON, "offline", "--backend", "vllm"),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     for line in running.stderr:
         if "shipped: 4 of 7" in line:
             running.send_signal(signal.SIGKILL)
@@ -92,16 +154,40 @@ def server(place):
         "--dtype",
         "float32",
     ]
-    quiet = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "OMP_NUM_THREADS": "1"}
-    serve = [PYTHON, "-m", "vllm.entrypoints.openai.api_server", *options, "--generation-config", "vllm"]
+    quiet = {
+        "HF_HUB_OFFLINE": "1",
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        "VLLM_CPU_KVCACHE_SPACE": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+    serve = [
+        PYTHON,
+        "-m",
+        "vllm.entrypoints.openai.api_server",
+        *options,
+        "--generation-config",
+        "vllm",
+    ]
     log = (place / "server.log").open("w")
-    running = subprocess.Popen([str(part) for part in serve], stdout=log, stderr=log, env=os.environ | quiet, start_new_session=True)
+    running = subprocess.Popen(
+        [str(part) for part in serve],
+        stdout=log,
+        stderr=log,
+        env=os.environ | quiet,
+        start_new_session=True,
+    )
     try:
         deadline = time.monotonic() + 240
         while True:
             assert running.poll() is None, (place / "server.log").read_text()[-4000:]
             assert time.monotonic() < deadline, "the server does not start"
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2) as answer:
+            with (
+                contextlib.suppress(OSError),
+                urllib.request.urlopen(
+                    f"http://127.0.0.1:{port}/health", timeout=2
+                ) as answer,
+            ):
                 if answer.status == 200:
                     break
             time.sleep(0.5)
@@ -114,28 +200,53 @@ def server(place):
 
 @pytest.fixture(scope="module")
 def served(place, server):
-    return asked(place, sys.executable, "server", "--backend", "endpoint", "--endpoint-url", server, "--endpoint-model", "tiny")
+    return asked(
+        place,
+        sys.executable,
+        "server",
+        "--backend",
+        "endpoint",
+        "--endpoint-url",
+        server,
+        "--endpoint-model",
+        "tiny",
+    )
 
 
 def test_all_three_ask_the_same_with_the_same_seeds(transformers, offline, served):
-    without = [[{key: value for key, value in record.items() if key not in OWN} for record in records] for records in (transformers, offline, served)]
+    without = [
+        [
+            {key: value for key, value in record.items() if key not in OWN}
+            for record in records
+        ]
+        for records in (transformers, offline, served)
+    ]
     assert without[0] == without[1] == without[2]
     assert all(record["prompt_ids"] and record["rendered"] for record in offline)
 
 
 def test_all_three_keep_the_same_records(transformers, offline, served):
     assert list(transformers[0]) == list(offline[0]) == list(served[0])
-    assert [record["finish"] for record in offline] == [record["finish"] for record in served]
-    assert [record["tokens"] for record in offline] == [record["tokens"] for record in served]
+    assert [record["finish"] for record in offline] == [
+        record["finish"] for record in served
+    ]
+    assert [record["tokens"] for record in offline] == [
+        record["tokens"] for record in served
+    ]
 
 
 def test_at_no_temperature_all_three_say_the_same(transformers, offline, served):
     # A server does not show the bytes of a character that was cut off.
-    answers = [[record["answer"].rstrip("\ufffd") for record in records] for records in (transformers, offline, served)]
+    answers = [
+        [record["answer"].rstrip("\ufffd") for record in records]
+        for records in (transformers, offline, served)
+    ]
     assert any(answers[0])
     assert answers[1] == answers[2]
     same = sum(one == two for one, two in zip(answers[0], answers[1], strict=True))
-    assert same >= 0.9 * len(answers[0])  # float32 sums in another order may tip a token
+    assert same >= 0.9 * len(
+        answers[0]
+    )  # float32 sums in another order may tip a token
 
 
 def test_what_cannot_be_loaded_is_one_line_in_place_of_answers(place):
@@ -144,7 +255,11 @@ def test_what_cannot_be_loaded_is_one_line_in_place_of_answers(place):
     for file in (place / "model").iterdir():
         (broken / file.name).write_bytes(file.read_bytes())
     config = json.loads((broken / "config.json").read_text())
-    (broken / "config.json").write_text(json.dumps(config | {"model_type": "no_such_model", "architectures": ["NoSuchModel"]}))
+    (broken / "config.json").write_text(
+        json.dumps(
+            config | {"model_type": "no_such_model", "architectures": ["NoSuchModel"]}
+        )
+    )
     arguments = command(place, PYTHON, "unloaded", "--backend", "vllm")
     arguments[arguments.index(str(place / "model"))] = str(broken)
     done = subprocess.run(arguments, capture_output=True, text=True, check=False)
@@ -159,4 +274,7 @@ def test_a_build_for_the_other_device_is_said(place):
         [str(PYTHON), "-c", "from mergetrace.probe.vllm_offline import built_for; built_for('cuda')"],
         cwd=ROOT / "scripts", capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert "the vLLM in this environment is built for cpu; `make vllm VLLM=gpu`" in done.stderr
+    assert (
+        "the vLLM in this environment is built for cpu; `make vllm VLLM=gpu`"
+        in done.stderr
+    )

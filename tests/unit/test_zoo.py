@@ -1,19 +1,20 @@
-"""The zoo's bookkeeping: what it covers, what makes a measurement stale, who counts as falsely accused."""
+"""The zoo's bookkeeping: what it covers, what makes a measurement stale, who counts as
+falsely accused.
+"""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
 ZOO = Path(__file__).parents[2] / "benchmarks/zoo"
-sys.path.insert(0, str(ZOO))
 
-import cases  # noqa: E402
-import run  # noqa: E402
-import table  # noqa: E402
+from benchmarks.zoo import cases, run, table
 
-METHODS = "linear task_arithmetic slerp nuslerp multislerp karcher ties dare_linear dare_ties della della_linear breadcrumbs breadcrumbs_ties"
+METHODS = (
+    "linear task_arithmetic slerp nuslerp multislerp karcher ties dare_linear dare_ties"
+    " della della_linear breadcrumbs breadcrumbs_ties"
+)
 METHODS += " model_stock sce nearswap arcee_fusion passthrough"
 
 
@@ -35,26 +36,80 @@ def test_there_are_at_least_as_many_innocents_as_merges(arch, seed):
 
 def test_a_changed_search_makes_measurements_stale_and_a_changed_rule_does_not():
     names = {path.name for path in run.measuring()}
-    assert {"recipe_search.py", "deltas.py", "gram_numba.py", "layout.py", "frontdoor.py"} <= names
-    assert not {"verdict.py", "accusing.py", "receipt.py", "report.py", "errors.py"} & names
+    assert {
+        "recipe_search.py",
+        "deltas.py",
+        "gram_numba.py",
+        "layout.py",
+        "frontdoor.py",
+    } <= names
+    assert (
+        not {"verdict.py", "accusing.py", "receipt.py", "report.py", "errors.py"}
+        & names
+    )
 
 
-def row(group="sibling", guilty=False, verdict="inconclusive", named=(), planted=(), acceptable=("inconclusive",), controls=None):
-    case = {"id": "dense-5/x", "arch": "dense", "seed": 5, "group": group, "guilty": guilty, "verdicts": acceptable, "named": planted, "excused": ""}
-    found = {"verdict": verdict, "parents": {name: {"named": name in named} for name in ("donor", "decoy")}}
-    return {"case": case, "verdict": {**found, "controls": controls or {}, "reasons": []}}
+def row(
+    group="sibling",
+    guilty=False,
+    verdict="inconclusive",
+    named=(),
+    planted=(),
+    acceptable=("inconclusive",),
+    controls=None,
+):
+    case = {
+        "id": "dense-5/x",
+        "arch": "dense",
+        "seed": 5,
+        "group": group,
+        "guilty": guilty,
+        "verdicts": acceptable,
+        "named": planted,
+        "excused": "",
+    }
+    found = {
+        "verdict": verdict,
+        "parents": {name: {"named": name in named} for name in ("donor", "decoy")},
+    }
+    return {
+        "case": case,
+        "verdict": {**found, "controls": controls or {}, "reasons": []},
+    }
 
 
 def test_who_is_falsely_accused():
     assert table.false_accusations(row()) == []
-    assert table.false_accusations(row(verdict="merge", named=("donor",))) == ["merge of an innocent", "names donor"]
-    assert table.false_accusations(row("copy", verdict="copy", named=("donor",), planted=("donor",), acceptable=("copy",))) == []
-    assert table.false_accusations(row("merge", True, "merge", ("donor", "decoy"), ("donor",), ("merge",))) == ["names decoy"]
-    assert table.false_accusations(row(controls={"sibling": {"verdict": "merge"}})) == ["control sibling: merge"]
+    assert table.false_accusations(row(verdict="merge", named=("donor",))) == [
+        "merge of an innocent",
+        "names donor",
+    ]
+    assert (
+        table.false_accusations(
+            row(
+                "copy",
+                verdict="copy",
+                named=("donor",),
+                planted=("donor",),
+                acceptable=("copy",),
+            )
+        )
+        == []
+    )
+    assert table.false_accusations(
+        row("merge", True, "merge", ("donor", "decoy"), ("donor",), ("merge",))
+    ) == ["names decoy"]
+    assert table.false_accusations(row(controls={"sibling": {"verdict": "merge"}})) == [
+        "control sibling: merge"
+    ]
 
 
 def test_error_rates_count_each_verdict_on_the_reporting_seeds():
-    rows = [row(), row(verdict="finetune_of_donor", named=("donor",)), row("merge", True, "merge", ("donor",), ("donor",), ("merge",))]
+    rows = [
+        row(),
+        row(verdict="finetune_of_donor", named=("donor",)),
+        row("merge", True, "merge", ("donor",), ("donor",), ("merge",)),
+    ]
     rates = table.error_rates(rows)
     assert rates["finetune_of_donor"]["innocents"] == 2
     assert rates["finetune_of_donor"]["false"] == 1

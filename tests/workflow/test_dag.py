@@ -9,7 +9,13 @@ from unittest import mock
 import pytest
 import yaml
 from snakemake.api import SnakemakeApi
-from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, Quietness, ResourceSettings
+from snakemake.settings.types import (
+    ConfigSettings,
+    DAGSettings,
+    OutputSettings,
+    Quietness,
+    ResourceSettings,
+)
 
 DEMO_MODELS = 4
 
@@ -26,13 +32,26 @@ def jobs(workplace, monkeypatch):
             files = [Path("mine.yaml")]
         with SnakemakeApi(OutputSettings(dryrun=True, quiet={Quietness.ALL})) as api:
             workflow = api.workflow(
-                resource_settings=ResourceSettings(cores=2), config_settings=ConfigSettings(configfiles=files), snakefile=Path("Snakefile")
+                resource_settings=ResourceSettings(cores=2),
+                config_settings=ConfigSettings(configfiles=files),
+                snakefile=Path("Snakefile"),
             )
-            workflow.dag(DAGSettings(targets=set(targets))).execute_workflow(executor="dryrun")
-            plan.gpus = Counter({job.rule.name: job.resources.get("gpu", 0) for job in workflow._workflow.dag.jobs})
+            workflow.dag(DAGSettings(targets=set(targets))).execute_workflow(
+                executor="dryrun"
+            )
+            plan.gpus = Counter(
+                {
+                    job.rule.name: job.resources.get("gpu", 0)
+                    for job in workflow._workflow.dag.jobs
+                }
+            )
             return Counter(job.rule.name for job in workflow._workflow.dag.jobs)
 
-    with mock.patch.dict(os.environ):  # the workflow sets variables for its jobs: here they would go on to all later tests of this process
+    with mock.patch.dict(
+        os.environ
+        # the workflow sets variables for its jobs: here they would go on to all later tests
+        # of this process
+    ):
         yield plan
 
 
@@ -53,22 +72,37 @@ def test_the_demo_ends_in_a_report(jobs):
     assert found["train_standin"] == 3
     assert found["merge_standin"] == 1
     assert found["manifest"] == found["template"] == found["ask"] == DEMO_MODELS
-    assert found["plan"] == found["recipe"] == found["verdict"] == found["render"] == found["pack"] == 1
+    assert (
+        found["plan"]
+        == found["recipe"]
+        == found["verdict"]
+        == found["render"]
+        == found["pack"]
+        == 1
+    )
 
 
 def test_preflight_reads_no_weights(jobs):
-    found = jobs({"models": folders("s", "b", "d"), "audits": {"x": audit()}}, "preflight")
+    found = jobs(
+        {"models": folders("s", "b", "d"), "audits": {"x": audit()}}, "preflight"
+    )
     assert found == Counter(preflight=1, plan=1, manifest=3)
 
 
 def test_weights_asks_no_model(jobs):
-    found = jobs({"models": folders("s", "b", "d"), "audits": {"x": audit()}}, "weights")
+    found = jobs(
+        {"models": folders("s", "b", "d"), "audits": {"x": audit()}}, "weights"
+    )
     assert "ask" not in found
     assert found["aggregate"] == 1
 
 
 def test_rebuild_asks_no_model_and_is_asked_for_by_name(jobs):
-    config = {"models": folders("s", "b", "d"), "audits": {"x": audit()}, "probe": {"enabled": False}}
+    config = {
+        "models": folders("s", "b", "d"),
+        "audits": {"x": audit()},
+        "probe": {"enabled": False},
+    }
     assert jobs(config, "rebuild")["rebuild_suspect"] == 1
     assert "rebuild_suspect" not in jobs(config)
 
@@ -80,24 +114,57 @@ def test_probe_fits_nothing(jobs):
 
 
 def test_a_switched_off_probe_asks_nobody(jobs):
-    found = jobs({"models": folders("s", "b", "d"), "audits": {"x": audit()}, "probe": {"enabled": False}})
+    found = jobs(
+        {
+            "models": folders("s", "b", "d"),
+            "audits": {"x": audit()},
+            "probe": {"enabled": False},
+        }
+    )
     assert "ask" not in found
     assert "template" not in found
     assert found["render"] == 1
 
 
 @pytest.mark.parametrize(
-    ("backend", "device", "gpus"), [("transformers", "auto", 1), ("transformers", "cpu", 0), ("vllm", "auto", 4), ("vllm", "cpu", 0)]
+    ("backend", "device", "gpus"),
+    [
+        ("transformers", "auto", 1),
+        ("transformers", "cpu", 0),
+        ("vllm", "auto", 4),
+        ("vllm", "cpu", 0),
+    ],
 )
 def test_asking_claims_the_gpus_it_uses(jobs, backend, device, gpus):
-    probe = {"backend": backend, "tensor_parallel_size": 4, "vllm_python": sys.executable}
-    jobs({"models": folders("s", "b", "d"), "audits": {"x": audit()}, "probe": probe, "compute": {"device": device}}, "probe")
+    probe = {
+        "backend": backend,
+        "tensor_parallel_size": 4,
+        "vllm_python": sys.executable,
+    }
+    jobs(
+        {
+            "models": folders("s", "b", "d"),
+            "audits": {"x": audit()},
+            "probe": probe,
+            "compute": {"device": device},
+        },
+        "probe",
+    )
     assert jobs.gpus["ask"] == gpus
 
 
 def test_several_audits_share_their_models(jobs):
     models = folders("s", "t", "b", "d", "e")
-    found = jobs({"models": models, "audits": {"x": audit(), "y": audit(suspect="t"), "z": audit(donors=["d", "e"])}})
+    found = jobs(
+        {
+            "models": models,
+            "audits": {
+                "x": audit(),
+                "y": audit(suspect="t"),
+                "z": audit(donors=["d", "e"]),
+            },
+        }
+    )
     assert found["manifest"] == found["ask"] == len(models)
     assert found["plan"] == found["render"] == 3
 
@@ -108,24 +175,40 @@ def test_models_that_no_audit_names_are_left_alone(jobs):
 
 
 def test_a_single_verdict_can_be_asked_for(jobs):
-    found = jobs({"models": folders("s", "b", "d"), "audits": {"x": audit(), "y": audit()}}, "results/y/verdict.json")
+    found = jobs(
+        {"models": folders("s", "b", "d"), "audits": {"x": audit(), "y": audit()}},
+        "results/y/verdict.json",
+    )
     assert found["verdict"] == 1
     assert "render" not in found
 
 
 def test_controls_and_base_candidates_are_read_too(jobs):
-    found = jobs({"models": folders("s", "b", "c", "d", "k"), "audits": {"x": audit(base=["b", "c"], controls=["k"])}})
+    found = jobs(
+        {
+            "models": folders("s", "b", "c", "d", "k"),
+            "audits": {"x": audit(base=["b", "c"], controls=["k"])},
+        }
+    )
     assert found["manifest"] == 5
 
 
 def test_a_finding_fails_a_run_only_where_that_is_asked_for(jobs):
-    config = {"models": folders("s", "b", "d"), "audits": {"x": audit()}, "probe": {"enabled": False}}
+    config = {
+        "models": folders("s", "b", "d"),
+        "audits": {"x": audit()},
+        "probe": {"enabled": False},
+    }
     assert "gate" not in jobs(config)
     assert jobs({**config, "verdict": {"fail_on": ["undeclared_parent"]}})["gate"] == 1
 
 
 def test_two_revisions_are_compared_where_the_configuration_names_them(jobs):
     models = folders("s", "t", "b", "d")
-    config = {"models": models, "audits": {"x": audit(), "y": audit(suspect="t")}, "comparisons": {"upload": {"before": "x", "after": "y"}}}
+    config = {
+        "models": models,
+        "audits": {"x": audit(), "y": audit(suspect="t")},
+        "comparisons": {"upload": {"before": "x", "after": "y"}},
+    }
     found = jobs(config)
     assert found["compare"] == found["index"] == 1

@@ -1,4 +1,6 @@
-"""The demo from nothing to the report, as `make audit` runs it; then killed in the middle of the probe and finished."""
+"""The demo from nothing to the report, as `make audit` runs it; then killed in the
+middle of the probe and finished.
+"""
 
 import json
 import os
@@ -67,7 +69,13 @@ def test_the_report_is_one_file_that_says_it(demo):
 
 @pytest.mark.parametrize("form", ["bundle", "bundle.zip"])
 def test_the_bundle_verifies(demo, form):
-    done = subprocess.run([sys.executable, "scripts/verify.py", f"results/demo/{form}"], cwd=demo, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "scripts/verify.py", f"results/demo/{form}"],
+        cwd=demo,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout
     assert "Everything that can be recomputed agrees." in done.stdout
     assert "answers that give a name: 80 of 80" in done.stdout
@@ -80,10 +88,25 @@ def test_killed_while_asking_the_next_run_ends_with_the_same_bytes(demo):
     shutil.rmtree(answers)
     shutil.rmtree(demo / "results/demo/probe")
     verdict.unlink()
-    command = [sys.executable, "-m", "snakemake", "--cores", "1", "results/demo/verdict.json"]
-    running = subprocess.Popen(command, cwd=demo, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--cores",
+        "1",
+        "results/demo/verdict.json",
+    ]
+    running = subprocess.Popen(
+        command,
+        cwd=demo,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     deadline = time.monotonic() + 120
-    while not (answers.is_dir() and any(path.stat().st_size for path in answers.iterdir())):
+    while not (
+        answers.is_dir() and any(path.stat().st_size for path in answers.iterdir())
+    ):
         assert time.monotonic() < deadline, "nobody was asked"
         time.sleep(0.02)
     os.killpg(running.pid, signal.SIGKILL)

@@ -1,4 +1,6 @@
-"""An edit redoes what it can change and nothing else: every rule against every module, by Snakemake's own reasons. Nothing is executed."""
+"""An edit redoes what it can change and nothing else: every rule against every module,
+by Snakemake's own reasons. Nothing is executed.
+"""
 
 import json
 import os
@@ -10,13 +12,20 @@ from unittest import mock
 import pytest
 import yaml
 from snakemake.api import SnakemakeApi
-from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, Quietness, ResourceSettings
+from snakemake.settings.types import (
+    ConfigSettings,
+    DAGSettings,
+    OutputSettings,
+    Quietness,
+    ResourceSettings,
+)
 
-from mergetrace.bundle.bundled import VERIFIER
-from mergetrace.dependencies import NO_RESULT, ONCE, Programs, others_than
+from mergetrace.bundle.contents import VERIFIER
+from mergetrace.running.dependencies import NO_RESULT, ONCE, Programs, others_than
 from workflow.conftest import ROOT, copy_workflow
 
-REMOTE, STANDINS = ("suspect", "base", "donor"), ("rio", "qwen", "nex", "tuiuti")
+REMOTE = ("suspect", "base", "donor")
+STANDINS = ("rio", "qwen", "nex", "tuiuti")
 CONFIG = {
     "models": {
         **{name: {"repo": f"o/{name}"} for name in REMOTE},
@@ -24,16 +33,33 @@ CONFIG = {
     },
     "audits": {
         "hub": {"suspect": "suspect", "base": "base", "donors": ["donor"]},
-        "local": {"suspect": "rio", "base": "qwen", "donors": ["nex"], "controls": ["tuiuti"]},
+        "local": {
+            "suspect": "rio",
+            "base": "qwen",
+            "donors": ["nex"],
+            "controls": ["tuiuti"],
+        },
     },
     "comparisons": {"both": {"before": "hub", "after": "local"}},
     "verdict": {"fail_on": ["accusation"]},
 }
-WEIGHTS = {"number": 1, "name": "model.safetensors", "size": 1, "sha256": None, "layers": ["0"]}
+WEIGHTS = {
+    "number": 1,
+    "name": "model.safetensors",
+    "size": 1,
+    "sha256": None,
+    "layers": ["0"],
+}
 READ = {
     "pinned.json": {"commit": "0" * 40},
     "layout.json": {"batches": ["0"]},
-    "plan.json": {"stream": {"order": ["0"], "ahead": 2, "files": {name: [WEIGHTS] for name in REMOTE}}},
+    "plan.json": {
+        "stream": {
+            "order": ["0"],
+            "ahead": 2,
+            "files": {name: [WEIGHTS] for name in REMOTE},
+        }
+    },
 }
 """What the Snakefile reads of results."""
 
@@ -42,9 +68,11 @@ PROGRAMS = Programs(ROOT / "scripts")
 
 
 class Workplace:
-    """A copy of the workflow in which all is done, or is said to be: every output is there, nearly empty, and Snakemake has its records.
+    """A copy of the workflow in which all is done, or is said to be: every output is
+    there, nearly empty, and Snakemake has its records.
 
-    planned: the rules that the run planned last would do. changed: by rule, for each job the inputs that are not what they were.
+    planned: the rules that the run planned last would do. changed: by rule, for each
+    job the inputs that are not what they were.
     """
 
     def __init__(self, folder, mode):
@@ -55,11 +83,16 @@ class Workplace:
         assert self.planned == set()
 
     def plan(self, *, record=False, only=()):
-        """Plan a run. record: say that it was done. only: the rules of which all others are taken for done."""
+        """Plan a run. record: say that it was done. only: the rules of which all others
+        are taken for done.
+        """
         before = Path.cwd()
         os.chdir(self.folder)
         try:
-            with mock.patch.dict(os.environ), SnakemakeApi(OutputSettings(dryrun=True, quiet={Quietness.ALL})) as api:
+            with (
+                mock.patch.dict(os.environ),
+                SnakemakeApi(OutputSettings(dryrun=True, quiet={Quietness.ALL})) as api,
+            ):
                 run = api.workflow(
                     resource_settings=ResourceSettings(cores=1),
                     config_settings=ConfigSettings(configfiles=[Path("mine.yaml")]),
@@ -67,13 +100,24 @@ class Workplace:
                 )
                 workflow = run._workflow
                 self.rules = {rule.name: rule for rule in workflow.rules}
-                run.dag(DAGSettings(targets={"all", "rebuild"}, allowed_rules=frozenset(only))).execute_workflow(executor="dryrun")
-                self.planned = {job.rule.name for job in workflow.dag.needrun_jobs(exclude_finished=False)}
+                run.dag(
+                    DAGSettings(
+                        targets={"all", "rebuild"}, allowed_rules=frozenset(only)
+                    )
+                ).execute_workflow(executor="dryrun")
+                self.planned = {
+                    job.rule.name
+                    for job in workflow.dag.needrun_jobs(exclude_finished=False)
+                }
                 self.changed = {name: [] for name in self.rules}
                 for job in workflow.dag.jobs:
-                    self.changed[job.rule.name].append(set(map(str, workflow.dag.reason(job).updated_input)))
+                    self.changed[job.rule.name].append(
+                        set(map(str, workflow.dag.reason(job).updated_input))
+                    )
                 if record:
-                    for output in [output for job in workflow.dag.jobs for output in job.output]:
+                    for output in [
+                        output for job in workflow.dag.jobs for output in job.output
+                    ]:
                         make(output)
                     for job in workflow.dag.jobs:
                         workflow.async_run(workflow.persistence.finished(job))
@@ -83,7 +127,10 @@ class Workplace:
     @contextmanager
     def edited(self, *files):
         """The files with a comment more, for a while."""
-        old = {path: (path.read_bytes(), path.stat().st_mtime) for path in (self.folder / file for file in files)}
+        old = {
+            path: (path.read_bytes(), path.stat().st_mtime)
+            for path in (self.folder / file for file in files)
+        }
         for path, (content, _) in old.items():
             path.write_bytes(content + b"\n# edited\n")
         try:
@@ -117,7 +164,10 @@ def script(rule):
 
 def behind(rule, backend="transformers"):
     """What the library of a rule has to be."""
-    return {f"scripts/{module}" for module in PROGRAMS.behind(Path(script(rule)).stem, others_than(backend))}
+    return {
+        f"scripts/{module}"
+        for module in PROGRAMS.behind(Path(script(rule)).stem, others_than(backend))
+    }
 
 
 @pytest.fixture(scope="module")
@@ -140,26 +190,44 @@ def test_every_rule_names_the_closure_of_its_script_and_nothing_else(sampled):
     for name, rule in called.items():
         assert script(rule), name
         listed = getattr(rule.input, "library", [])
-        assert set([listed] if isinstance(listed, str) else listed) == behind(rule), name
+        assert set([listed] if isinstance(listed, str) else listed) == behind(rule), (
+            name
+        )
         assert (Path(script(rule)).stem in ONCE) == (not listed), name
 
 
 @pytest.mark.parametrize("where", ["sampled", "streamed"])
 def test_an_edit_of_any_module_behind_a_rule_is_a_reason_to_redo_it(where, request):
-    """Snakemake looks for reasons only where nothing before is redone: rule after rule, each as if the others were done."""
+    """Snakemake looks for reasons only where nothing before is redone: rule after rule,
+    each as if the others were done.
+    """
     workplace = request.getfixturevalue(where)
-    names = {name for name, rule in workplace.rules.items() if rule.shellcmd} - {"shard"} if where == "sampled" else {"shard", "deltas"}
-    verifier = {"scripts/verify.py", *(f"scripts/mergetrace/{module}.py" for module in VERIFIER)}
+    names = (
+        {name for name, rule in workplace.rules.items() if rule.shellcmd} - {"shard"}
+        if where == "sampled"
+        else {"shard", "deltas"}
+    )
+    verifier = {
+        "scripts/verify.py",
+        *(f"scripts/mergetrace/{module}.py" for module in VERIFIER),
+    }
     with workplace.edited(*(f"scripts/{file}" for file in PROGRAMS.files)):
         for name in names:
             rule = workplace.rules[name]
-            due = behind(rule) | ({script(rule)} if Path(script(rule)).stem not in ONCE else set())
+            due = behind(rule) | (
+                {script(rule)} if Path(script(rule)).stem not in ONCE else set()
+            )
             due |= verifier if name == "pack" else set()
             workplace.plan(only=(name,))
             assert workplace.changed[name], name
-            found = [{path for path in inputs if path.endswith(".py")} for inputs in workplace.changed[name]]
+            found = [
+                {path for path in inputs if path.endswith(".py")}
+                for inputs in workplace.changed[name]
+            ]
             assert due in found, name
-            assert all(inputs == due or name == "train_standin" for inputs in found), name  # finetunes wait for their base
+            assert all(inputs == due or name == "train_standin" for inputs in found), (
+                name
+            )  # finetunes wait for their base
 
 
 @pytest.mark.parametrize(
@@ -175,37 +243,63 @@ def test_an_edit_of_any_module_behind_a_rule_is_a_reason_to_redo_it(where, reque
         ("report/svg", "render", {"verdict", "aggregate"}),
     ],
 )
-def test_an_edit_redoes_the_first_stage_that_it_can_change_and_none_before(sampled, module, first, spared):
+def test_an_edit_redoes_the_first_stage_that_it_can_change_and_none_before(
+    sampled, module, first, spared
+):
     redone = sampled.redone(f"scripts/mergetrace/{module}.py")
     assert first in redone
     assert not spared & redone
 
 
 def test_an_edit_of_what_compares_models_redoes_the_comparing(sampled):
-    assert {"plan", "layout", "recipe", "verdict", "render"} <= sampled.redone("scripts/frontdoor.py")
+    assert {"plan", "layout", "recipe", "verdict", "render"} <= sampled.redone(
+        "scripts/frontdoor.py"
+    )
     assert not {"ask", "template", "train_standin", "manifest", "pin"} & sampled.planned
 
 
 def test_what_changes_no_result_redoes_nothing_but_what_packs_it(sampled):
-    assert sampled.redone(*(f"scripts/{module}" for module in NO_RESULT), "scripts/mergetrace/__init__.py") == {"pack", "gate", "all"}
-    assert sampled.redone("scripts/pin.py", "scripts/mergetrace/probe/endpoint.py", "scripts/mergetrace/probe/vllm_offline.py") == set()
+    assert sampled.redone(
+        *(f"scripts/{module}" for module in NO_RESULT), "scripts/mergetrace/__init__.py"
+    ) == {"pack", "gate", "all"}
+    assert (
+        sampled.redone(
+            "scripts/pin.py",
+            "scripts/mergetrace/probe/endpoint.py",
+            "scripts/mergetrace/probe/vllm_offline.py",
+        )
+        == set()
+    )
 
 
 def test_nothing_is_fetched_again_for_a_program_that_fetches_otherwise(streamed):
-    fetching = ("scripts/pin.py", "scripts/shard.py", "scripts/mergetrace/models/shards.py", "scripts/mergetrace/models/ranges.py")
+    fetching = (
+        "scripts/pin.py",
+        "scripts/shard.py",
+        "scripts/mergetrace/hub/shards.py",
+        "scripts/mergetrace/hub/ranges.py",
+    )
     assert streamed.redone(*fetching) == set()
     assert "shard" not in streamed.redone("scripts/mergetrace/search/trial.py")
     with streamed.edited("scripts/mergetrace/sums/gram.py"):
         streamed.plan()
-        assert {"deltas", "shard"} <= streamed.planned  # what sums otherwise has to read again
+        assert {
+            "deltas",
+            "shard",
+        } <= streamed.planned  # what sums otherwise has to read again
 
 
 @pytest.mark.parametrize("template", ["parts.html.j2", "page.html.j2", "style.css"])
 def test_an_edit_of_a_shared_template_redoes_every_page(sampled, template):
-    assert {"render", "compare", "index"} <= sampled.redone(f"scripts/templates/{template}")
+    assert {"render", "compare", "index"} <= sampled.redone(
+        f"scripts/mergetrace/templates/{template}"
+    )
 
 
-@pytest.mark.parametrize(("file", "rule"), [("config/licences.yaml", "render"), ("config/config.schema.yaml", "render")])
+@pytest.mark.parametrize(
+    ("file", "rule"),
+    [("scripts/mergetrace/data/licences.yaml", "render"), ("config/config.schema.yaml", "render")],
+)
 def test_an_edit_of_the_data_that_a_page_shows_redoes_it(sampled, file, rule):
     assert rule in sampled.redone(file)
     assert "verdict" not in sampled.planned

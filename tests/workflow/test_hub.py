@@ -1,11 +1,13 @@
-"""Audits of models on a Hub, by the real client against the local one: what is pinned, what is fetched, what no file may hold."""
+"""Audits of models on a Hub, by the real client against the local one: what is pinned,
+what is fetched, what no file may hold.
+"""
 
 import json
 
 import pytest
-from hubserver import Hub, folder_repo
-from planting import blend, finetuned, random_model, write_model
 
+from mergetrace.testing.hubserver import Hub, folder_repo
+from mergetrace.testing.planting import blend, finetuned, random_model, write_model
 from workflow.conftest import run_snakemake
 
 pytestmark = pytest.mark.slow
@@ -24,58 +26,119 @@ CONFIG = {
 def hub(tmp_path):
     base = random_model(0)
     donor = finetuned(base, 1)
-    for name, tensors in {"suspect": blend(base, donor, 0.571), "base": base, "donor": donor}.items():
+    for name, tensors in {
+        "suspect": blend(base, donor, 0.571),
+        "base": base,
+        "donor": donor,
+    }.items():
         write_model(tmp_path / name, tensors, shards=2)
-    (tmp_path / "suspect/README.md").write_text("---\nbase_model: o/base\nlicense: mit\n---\n")
+    (tmp_path / "suspect/README.md").write_text(
+        "---\nbase_model: o/base\nlicense: mit\n---\n"
+    )
     with Hub({f"o/{name}": folder_repo(tmp_path / name) for name in NAMES}) as hub:
-        hub.repos["o/suspect"].private, hub.repos["o/suspect"].tokens = True, frozenset({TOKEN})
+        hub.repos["o/suspect"].private = True
+        hub.repos["o/suspect"].tokens = frozenset({TOKEN})
         yield hub
 
 
 def online(hub, workplace, **variables):
-    """The environment of a user of this Hub, whose token is where huggingface_hub keeps it."""
+    """The environment of a user of this Hub, whose token is where huggingface_hub keeps
+    it.
+    """
     home = workplace.parent / "hf"
     home.mkdir(exist_ok=True)
     (home / "token").write_text(TOKEN)
-    return {"HF_HUB_OFFLINE": "0", "HF_ENDPOINT": hub.endpoint, "HF_HOME": str(home), **variables}
+    return {
+        "HF_HUB_OFFLINE": "0",
+        "HF_ENDPOINT": hub.endpoint,
+        "HF_HOME": str(home),
+        **variables,
+    }
 
 
 def test_preflight_pins_and_reads_headers_only(hub, workplace):
     commit = hub.repos["o/suspect"].commit
     run_snakemake(workplace, "preflight", config=CONFIG, env=online(hub, workplace))
-    manifest = json.loads((workplace / "results/models/suspect/manifest.json").read_text())
-    assert manifest["source"] == {"path": None, "repo": "o/suspect", "revision": "main", "commit": commit, "private": True, "gated": False}
-    assert manifest["declared"] == {"base_model": ["o/base"], "relation": None, "license": "mit"}
-    assert {file["name"]: file["sha256"] is not None for file in manifest["files"]}["model-00001-of-00002.safetensors"]
-    assert manifest["published"] == dict.fromkeys(("first", "last", "created"), "2026-06-14T00:00:00Z")
-    assert len(hub.requests("api")) == 4 * len(NAMES)  # what is there, its commits, what the oldest held, the weights' last commits
-    assert not [path for path in workplace.rglob("*") if path.is_file() and TOKEN in path.read_text(errors="replace")]
+    manifest = json.loads(
+        (workplace / "results/models/suspect/manifest.json").read_text()
+    )
+    assert manifest["source"] == {
+        "path": None,
+        "repo": "o/suspect",
+        "revision": "main",
+        "commit": commit,
+        "private": True,
+        "gated": False,
+    }
+    assert manifest["declared"] == {
+        "base_model": ["o/base"],
+        "relation": None,
+        "license": "mit",
+    }
+    assert {file["name"]: file["sha256"] is not None for file in manifest["files"]}[
+        "model-00001-of-00002.safetensors"
+    ]
+    assert manifest["published"] == dict.fromkeys(
+        ("first", "last", "created"), "2026-06-14T00:00:00Z"
+    )
+    assert len(hub.requests("api")) == 4 * len(
+        NAMES
+    )  # what is there, its commits, what the oldest held, the weights' last commits
+    assert not [
+        path
+        for path in workplace.rglob("*")
+        if path.is_file() and TOKEN in path.read_text(errors="replace")
+    ]
 
-    # The branch moves: a program that was edited is no reason to look again, asking for it is.
+    # The branch moves: a program that was edited is no reason to look again, asking for
+    # it is.
     hub.repos["o/suspect"].push(dict(hub.repos["o/suspect"].files))
     for script in ("pin.py", "manifest.py"):
         path = workplace / "scripts" / script
         path.write_text(path.read_text() + "\n# edited\n")
     run_snakemake(workplace, "preflight", config=CONFIG, env=online(hub, workplace))
-    assert json.loads((workplace / "results/models/suspect/manifest.json").read_text()) == manifest
-    run_snakemake(workplace, "preflight", "--forcerun", "pin", config=CONFIG, env=online(hub, workplace))
+    assert (
+        json.loads((workplace / "results/models/suspect/manifest.json").read_text())
+        == manifest
+    )
+    run_snakemake(
+        workplace,
+        "preflight",
+        "--forcerun",
+        "pin",
+        config=CONFIG,
+        env=online(hub, workplace),
+    )
     again = json.loads((workplace / "results/models/suspect/manifest.json").read_text())
     assert again["source"]["commit"] == hub.repos["o/suspect"].commit != commit
 
 
-def test_dates_are_shown_before_anything_is_read_and_a_stated_one_pins_nothing_anew(hub, workplace):
+def test_dates_are_shown_before_anything_is_read_and_a_stated_one_pins_nothing_anew(
+    hub, workplace
+):
     env = online(hub, workplace)
     run_snakemake(workplace, "preflight", config=CONFIG, env=env)
     pinned = (workplace / "results/models/donor/pinned.json").read_bytes()
     hub.repos["o/donor"].push(dict(hub.repos["o/donor"].files))
     count = len(hub.seen)
-    config = {**CONFIG, "models": {**CONFIG["models"], "donor": {"repo": "o/donor", "published": "2026-05-01T01:00:00+02:00"}}}
+    config = {
+        **CONFIG,
+        "models": {
+            **CONFIG["models"],
+            "donor": {"repo": "o/donor", "published": "2026-05-01T01:00:00+02:00"},
+        },
+    }
     run_snakemake(workplace, "preflight", config=config, env=env)
-    done = run_snakemake(workplace, "preflight", "--forcerun", "plan", config=config, env=env)
+    done = run_snakemake(
+        workplace, "preflight", "--forcerun", "plan", config=config, env=env
+    )
     assert (workplace / "results/models/donor/pinned.json").read_bytes() == pinned
     assert len(hub.seen) == count
     said = " ".join((done.stdout + done.stderr).split())
-    assert "published 2026-04-30 (stated; Hub: repository made 2026-06-14, weights last changed 2026-06-14)" in said
+    assert (
+        "published 2026-04-30 (stated; Hub: repository made 2026-06-14, weights last"
+        " changed 2026-06-14)" in said
+    )
     assert "published 2026-06-14 (Hub: repository made 2026-06-14" in said
 
 
@@ -83,22 +146,41 @@ def test_another_revision_is_resolved_again(hub, workplace):
     run_snakemake(workplace, "preflight", config=CONFIG, env=online(hub, workplace))
     pinned = hub.repos["o/base"].commit
     hub.repos["o/base"].push(dict(hub.repos["o/base"].files))
-    config = {**CONFIG, "models": {**CONFIG["models"], "base": {"repo": "o/base", "revision": hub.repos["o/base"].commit}}}
+    config = {
+        **CONFIG,
+        "models": {
+            **CONFIG["models"],
+            "base": {"repo": "o/base", "revision": hub.repos["o/base"].commit},
+        },
+    }
     run_snakemake(workplace, "preflight", config=config, env=online(hub, workplace))
-    found = json.loads((workplace / "results/models/base/manifest.json").read_text())["source"]["commit"]
+    found = json.loads((workplace / "results/models/base/manifest.json").read_text())[
+        "source"
+    ]["commit"]
     assert found == hub.repos["o/base"].commit != pinned
 
 
-@pytest.mark.parametrize("variables", [{"HF_ENDPOINT": "http://127.0.0.1:9"}, {"HF_HUB_OFFLINE": "1"}])
+@pytest.mark.parametrize(
+    "variables", [{"HF_ENDPOINT": "http://127.0.0.1:9"}, {"HF_HUB_OFFLINE": "1"}]
+)
 def test_the_public_case_fails_only_for_want_of_a_network(hub, workplace, variables):
-    done = run_snakemake(workplace, "preflight", "--configfile", "config/audits/rio.yaml", check=False, env=online(hub, workplace, **variables))
+    done = run_snakemake(
+        workplace,
+        "preflight",
+        "--configfile",
+        "config/audits/rio.yaml",
+        check=False,
+        env=online(hub, workplace, **variables),
+    )
     said = done.stdout + done.stderr
     assert done.returncode
     assert "is there a network?" in said or "needs the network" in said
     assert "Traceback" not in said
 
 
-def test_a_sample_from_the_hub_ends_as_one_from_local_folders_and_costs_what_was_planned(hub, workplace, tmp_path):
+def test_a_sample_from_the_hub_ends_as_one_from_local_folders_and_costs_what_was_planned(
+    hub, workplace, tmp_path
+):
     config = {**CONFIG, "sampling": {"alpha_se": 0.02, "block_elements": 64}}
     env = online(hub, workplace)
     done = run_snakemake(workplace, "results/x/verdict.json", config=config, env=env)
@@ -106,10 +188,20 @@ def test_a_sample_from_the_hub_ends_as_one_from_local_folders_and_costs_what_was
     assert verdict["verdict"] == "merge", verdict["reasons"]
     assert verdict["parents"]["donor"]["alpha"] == pytest.approx(0.571, abs=0.0005)
     cost = json.loads((workplace / "results/x/plan.json").read_text())["cost"]["sample"]
-    storage = [seen for seen in hub.requests("storage") if seen.range[0]]  # what starts at byte 0 is a header, of which the manifests are made
+    storage = [
+        seen for seen in hub.requests("storage") if seen.range[0]
+    ]  # what starts at byte 0 is a header, of which the manifests are made
     assert len(storage) + cost["resolver_calls"] == cost["hub_requests"]
-    assert sum(seen.sent for seen in storage) == cost["hub_bytes"] < 0.6 * sum(random_bytes(tmp_path))
-    assert len(hub.requests("resolve", "model-")) == 2 * cost["resolver_calls"] == 4 * len(NAMES)  # headers, then the sample
+    assert (
+        sum(seen.sent for seen in storage)
+        == cost["hub_bytes"]
+        < 0.6 * sum(random_bytes(tmp_path))
+    )
+    assert (
+        len(hub.requests("resolve", "model-"))
+        == 2 * cost["resolver_calls"]
+        == 4 * len(NAMES)
+    )  # headers, then the sample
     assert not any(seen.token for seen in hub.requests("storage"))
     assert TOKEN not in done.stdout + done.stderr
 
@@ -117,26 +209,52 @@ def test_a_sample_from_the_hub_ends_as_one_from_local_folders_and_costs_what_was
     count = len(hub.seen)
     config["sampling"] = {**config["sampling"], "alpha_se": 0.01}
     run_snakemake(workplace, "results/x/verdict.json", config=config, env=env)
-    more = json.loads((workplace / "results/x/plan.json").read_text())["cost"]["sample"]["hub_bytes"]
-    assert sum(seen.sent for seen in hub.seen[count:] if seen.place == "storage") == more - cost["hub_bytes"] > 0
-    ranges = [(seen.repo, seen.name, *seen.range) for seen in hub.requests("storage") if seen.range[0]]
+    more = json.loads((workplace / "results/x/plan.json").read_text())["cost"][
+        "sample"
+    ]["hub_bytes"]
+    assert (
+        sum(seen.sent for seen in hub.seen[count:] if seen.place == "storage")
+        == more - cost["hub_bytes"]
+        > 0
+    )
+    ranges = [
+        (seen.repo, seen.name, *seen.range)
+        for seen in hub.requests("storage")
+        if seen.range[0]
+    ]
     assert len(set(ranges)) == len(ranges)
 
     # A program that fetches otherwise makes the samples of what is here.
-    count, script, sample = len(hub.seen), workplace / "scripts/download.py", workplace / "results/x/samples/suspect.safetensors"
+    count = len(hub.seen)
+    script = workplace / "scripts/download.py"
+    sample = workplace / "results/x/samples/suspect.safetensors"
     made = sample.stat().st_mtime_ns
     script.write_text(script.read_text() + "\n# edited\n")
-    run_snakemake(workplace, "results/x/samples/suspect.safetensors", config=config, env=env)
+    run_snakemake(
+        workplace, "results/x/samples/suspect.safetensors", config=config, env=env
+    )
     assert sample.stat().st_mtime_ns > made
     assert len(hub.seen) == count
 
-    # Local folders, read in the same mode, give the same verdict from the same elements; of those alone the layout was looked at.
-    local = {**config, "models": {name: {"path": str(tmp_path / name)} for name in NAMES}}
+    # Local folders, read in the same mode, give the same verdict from the same
+    # elements; of those alone the layout was looked at.
+    local = {
+        **config,
+        "models": {name: {"path": str(tmp_path / name)} for name in NAMES},
+    }
     local["sampling"] = {**config["sampling"], "alpha_se": 0.02}
     run_snakemake(workplace, "results/x/verdict.json", config=local)
     again = json.loads((workplace / "results/x/verdict.json").read_text())
-    assert {**again, "layout": None, "published": None} == {**verdict, "layout": None, "published": None}
+    assert {**again, "layout": None, "published": None} == {
+        **verdict,
+        "layout": None,
+        "published": None,
+    }
 
 
 def random_bytes(folder):
-    return [path.stat().st_size for name in NAMES for path in (folder / name).glob("*.safetensors")]
+    return [
+        path.stat().st_size
+        for name in NAMES
+        for path in (folder / name).glob("*.safetensors")
+    ]

@@ -1,4 +1,6 @@
-"""Interrupted in every way but politely: `scripts/resume.py` ends with the results of an undisturbed run, and redoes nothing that was finished."""
+"""Interrupted in every way but politely: `scripts/resume.py` ends with the results of
+an undisturbed run, and redoes nothing that was finished.
+"""
 
 import base64
 import contextlib
@@ -13,23 +15,27 @@ from pathlib import Path
 
 import psutil
 import pytest
-from planting import blend, finetuned, random_model, write_model
 
-from mergetrace.files import write_json
-from mergetrace.leftovers import UNFINISHED, started
+from mergetrace.outputs import write_json
+from mergetrace.running.leftovers import UNFINISHED, started
+from mergetrace.testing.planting import blend, finetuned, random_model, write_model
 from workflow.conftest import copy_workflow, run_snakemake
 
 pytestmark = pytest.mark.slow
 
 CONFIG = {
-    "models": {name: {"path": f"models/{name}"} for name in ("suspect", "base", "donor")},
+    "models": {
+        name: {"path": f"models/{name}"} for name in ("suspect", "base", "donor")
+    },
     "audits": {"x": {"suspect": "suspect", "base": "base", "donors": ["donor"]}},
     "mode": "full",
     "probe": {"enabled": False},
 }
 
 
-NO_SLURM = "squeue: error: resolve_ctls_from_dns_srv: res_nsearch error: Unknown host"  # Debian's client where no cluster is configured
+NO_SLURM = (  # Debian's client where no cluster is configured
+    "squeue: error: resolve_ctls_from_dns_srv: res_nsearch error: Unknown host"
+)
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +44,11 @@ def undisturbed(tmp_path_factory):
     workplace = copy_workflow(tmp_path_factory.mktemp("undisturbed") / "workplace")
     base = random_model(0)
     donor = finetuned(base, 1)
-    for name, tensors in {"suspect": blend(base, donor, 0.571), "base": base, "donor": donor}.items():
+    for name, tensors in {
+        "suspect": blend(base, donor, 0.571),
+        "base": base,
+        "donor": donor,
+    }.items():
         write_model(workplace / "models" / name, tensors)
     run_snakemake(workplace, config=CONFIG)
     return workplace
@@ -46,10 +56,14 @@ def undisturbed(tmp_path_factory):
 
 @pytest.fixture
 def disk(tmp_path):
-    """A file system of its own for `place`; the function given gives it so many bytes of room from then on."""
+    """A file system of its own for `place`; the function given gives it so many bytes
+    of room from then on.
+    """
 
     def mount(*options: str) -> subprocess.CompletedProcess:
-        return subprocess.run(["mount", *options, tmp_path], capture_output=True, text=True, check=False)
+        return subprocess.run(
+            ["mount", *options, tmp_path], capture_output=True, text=True, check=False
+        )
 
     def leave(room: int) -> None:
         usage = shutil.disk_usage(tmp_path)
@@ -63,7 +77,9 @@ def disk(tmp_path):
 
 @pytest.fixture
 def place(undisturbed, tmp_path):
-    """A workplace with the same models where nothing ran yet; whatever becomes of the test, no process stays in it."""
+    """A workplace with the same models where nothing ran yet; whatever becomes of the
+    test, no process stays in it.
+    """
     workplace = copy_workflow(tmp_path / "workplace")
     shutil.copytree(undisturbed / "models", workplace / "models")
     shutil.copy(undisturbed / "mine.yaml", workplace)
@@ -75,11 +91,20 @@ def place(undisturbed, tmp_path):
 
 def resume(place: Path, *options: str, **variables: str) -> subprocess.CompletedProcess:
     env = {**os.environ, **variables}
-    return subprocess.run([sys.executable, "scripts/resume.py", *options], cwd=place, capture_output=True, text=True, env=env, check=False)
+    return subprocess.run(
+        [sys.executable, "scripts/resume.py", *options],
+        cwd=place,
+        capture_output=True,
+        text=True,
+        env=env,
+        check=False,
+    )
 
 
 def check_resumed(place: Path, undisturbed: Path) -> str:
-    """Resumed, a run ends with the undisturbed one's results, and leaves nothing behind. Returns what was said."""
+    """Resumed, a run ends with the undisturbed one's results, and leaves nothing
+    behind. Returns what was said.
+    """
     done = resume(place)
     assert done.returncode == 0, done.stdout + done.stderr
     assert hashes(place) == hashes(undisturbed)
@@ -90,9 +115,22 @@ def check_resumed(place: Path, undisturbed: Path) -> str:
 
 def hashes(place: Path) -> dict[str, str]:
     """sha256 of every result; logs and timings apart."""
-    paths = [path for path in (place / "results").rglob("*") if path.is_file() and not path.name.startswith(".snakemake")]
-    results = {str(path.relative_to(place / "results")): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
-    return {name: value for name, value in results.items() if not name.startswith(("logs", "benchmarks"))}
+    paths = [
+        path
+        for path in (place / "results").rglob("*")
+        if path.is_file() and not path.name.startswith(".snakemake")
+    ]
+    results = {
+        str(path.relative_to(place / "results")): (
+            hashlib.sha256(path.read_bytes()).hexdigest()
+        )
+        for path in paths
+    }
+    return {
+        name: value
+        for name, value in results.items()
+        if not name.startswith(("logs", "benchmarks"))
+    }
 
 
 def inside(place: Path) -> list[psutil.Process]:
@@ -106,13 +144,25 @@ def inside(place: Path) -> list[psutil.Process]:
 
 
 def start(place: Path) -> subprocess.Popen:
-    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--configfile", "mine.yaml"]
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--cores",
+        "1",
+        "--configfile",
+        "mine.yaml",
+    ]
     output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    return subprocess.Popen(command, cwd=place, start_new_session=True, preexec_fn=heed_ctrl_c, **output)  # noqa: PLW1509 - one system call
+    return subprocess.Popen(
+        command, cwd=place, start_new_session=True, preexec_fn=heed_ctrl_c, **output
+    )
 
 
 def heed_ctrl_c() -> None:
-    """A shell starts its background jobs deaf to Ctrl-C, and whatever they start stays so; a user's terminal does not."""
+    """A shell starts its background jobs deaf to Ctrl-C, and whatever they start stays
+    so; a user's terminal does not.
+    """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
@@ -134,11 +184,14 @@ def test_killed_its_jobs_left_running(place, undisturbed):
 
 def test_what_snakemake_never_recorded_is_made_again(place, undisturbed):
     """A job behind the checkpoint that ends, and Snakemake is killed before it takes notice. Left to itself, Snakemake would keep its output without
-    a record of what it was made from, and later keep it where a threshold had changed."""
+    a record of what it was made from, and later keep it where a threshold had changed.
+    """
     running = start(place)
     wait_for_log(running, place, "fit")
     deadline = time.monotonic() + 120
-    while not any((place / UNFINISHED).iterdir()):  # Snakemake notes what a job makes when the job runs already, see frontdoor.run
+    while not any(
+        (place / UNFINISHED).iterdir()
+    ):  # Snakemake notes what a job makes when the job runs already, see frontdoor.run
         assert time.monotonic() < deadline
     running.send_signal(signal.SIGSTOP)
     while not (made := list((place / "results/x/fits").glob("*.parquet"))):
@@ -147,16 +200,22 @@ def test_what_snakemake_never_recorded_is_made_again(place, undisturbed):
     running.kill()
     running.wait()
     name = str(made[0].relative_to(place))
-    record = place / ".snakemake/metadata" / base64.urlsafe_b64encode(name.encode()).decode()
+    record = (
+        place / ".snakemake/metadata" / base64.urlsafe_b64encode(name.encode()).decode()
+    )
     assert not record.exists()
-    assert f"{name}: its job was not recorded as finished" in check_resumed(place, undisturbed)
+    assert f"{name}: its job was not recorded as finished" in check_resumed(
+        place, undisturbed
+    )
     assert record.exists()
 
 
 def test_a_job_killed_as_by_the_system_short_of_memory(place, undisturbed):
     running = start(place)
     wait_for_log(running, place, "fit")
-    while running.poll() is None:  # a job may end just before it is killed; then the next one is
+    while (
+        running.poll() is None
+    ):  # a job may end just before it is killed; then the next one is
         with contextlib.suppress(psutil.NoSuchProcess):
             for process in psutil.Process(running.pid).children(recursive=True):
                 process.kill()
@@ -178,7 +237,9 @@ def test_ctrl_c(place, undisturbed):
 
 @pytest.mark.real
 def test_a_full_disk(disk, place, undisturbed):
-    """Logs, Snakemake's own notes and results lie on it. What does not fit is named, what is there is whole, the rest is done when there is room."""
+    """Logs, Snakemake's own notes and results lie on it. What does not fit is named,
+    what is there is whole, the rest is done when there is room.
+    """
     disk(1_350_000)  # of 3.5 MB; what plan.json asks for is there
     done = run_snakemake(place, config=CONFIG, check=False)
     assert done.returncode == 1
@@ -192,7 +253,9 @@ def test_a_full_disk(disk, place, undisturbed):
 
 @pytest.mark.parametrize("executor", ["local", "slurm"])
 @pytest.mark.parametrize("configured", [False, True])
-def test_only_a_run_that_submitted_jobs_needs_slurm(place, tmp_path, monkeypatch, executor, configured):
+def test_only_a_run_that_submitted_jobs_needs_slurm(
+    place, tmp_path, monkeypatch, executor, configured
+):
     """A `squeue` that fails as Debian's does where no cluster is configured."""
     squeue = tmp_path / "bin" / "squeue"
     squeue.parent.mkdir()
@@ -201,10 +264,15 @@ def test_only_a_run_that_submitted_jobs_needs_slurm(place, tmp_path, monkeypatch
     monkeypatch.delenv("SLURM_CONF", raising=False)
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    write_json(place / "results/logs/started.json", started(["--configfile", "mine.yaml"], executor) | {"process": ended.pid})
+    write_json(
+        place / "results/logs/started.json",
+        started(["--configfile", "mine.yaml"], executor) | {"process": ended.pid},
+    )
 
     variables = {"SLURM_CONF": str(tmp_path / "slurm.conf")} if configured else {}
-    done = resume(place, "--only-end", PATH=f"{squeue.parent}:{os.environ['PATH']}", **variables)
+    done = resume(
+        place, "--only-end", PATH=f"{squeue.parent}:{os.environ['PATH']}", **variables
+    )
     assert done.returncode == (executor == "slurm"), done.stderr
     if executor == "slurm" or configured:
         assert NO_SLURM in done.stderr

@@ -1,4 +1,6 @@
-"""Run again: what is done stays done, what changed is redone, what was killed is finished, and the answer is the same bytes."""
+"""Run again: what is done stays done, what changed is redone, what was killed is
+finished, and the answer is the same bytes.
+"""
 
 import datetime
 import json
@@ -11,8 +13,8 @@ import sys
 import time
 
 import pytest
-from planting import blend, finetuned, random_model, write_model
 
+from mergetrace.testing.planting import blend, finetuned, random_model, write_model
 from workflow.conftest import copy_workflow, run_snakemake
 
 pytestmark = pytest.mark.slow
@@ -21,7 +23,14 @@ VERDICT = "results/x/verdict.json"
 NAMES = ("suspect", "base", "donor", "sibling")
 CONFIG = {
     "models": {name: {"path": f"models/{name}"} for name in NAMES},
-    "audits": {"x": {"suspect": "suspect", "base": "base", "donors": ["donor"], "controls": ["sibling"]}},
+    "audits": {
+        "x": {
+            "suspect": "suspect",
+            "base": "base",
+            "donors": ["donor"],
+            "controls": ["sibling"],
+        }
+    },
     "mode": "full",
     "probe": {"enabled": False},
 }
@@ -33,18 +42,29 @@ def finished(tmp_path_factory):
     workplace = copy_workflow(tmp_path_factory.mktemp("rerun") / "workplace")
     base = random_model(0)
     donor = finetuned(base, 1)
-    tensors = {"suspect": blend(base, donor, 0.571), "base": base, "donor": donor, "sibling": finetuned(base, 2)}
+    tensors = {
+        "suspect": blend(base, donor, 0.571),
+        "base": base,
+        "donor": donor,
+        "sibling": finetuned(base, 2),
+    }
     for name in NAMES:
         write_model(workplace / "models" / name, tensors[name], shards=2)
     done = run_snakemake(workplace, config=CONFIG)
     assert "is a blend" in (workplace / "results/x/report.html").read_text()
-    assert re.search(r"^x +suspect is a blend", done.stdout + done.stderr, flags=re.M), done.stdout + done.stderr
+    assert re.search(
+        r"^x +suspect is a blend", done.stdout + done.stderr, flags=re.M
+    ), done.stdout + done.stderr
     return workplace
 
 
 def would_run(workplace, config=CONFIG) -> set[str]:
     done = run_snakemake(workplace, "--dry-run", config=config)
-    table = re.search(r"^job +count\n-+ +-+\n(.*?)^total", done.stdout + done.stderr, flags=re.M | re.S)
+    table = re.search(
+        r"^job +count\n-+ +-+\n(.*?)^total",
+        done.stdout + done.stderr,
+        flags=re.M | re.S,
+    )
     return {line.split()[0] for line in table[1].splitlines()} if table else set()
 
 
@@ -63,7 +83,19 @@ def test_editing_fit_redoes_fit_and_what_follows_and_reads_no_weights(finished):
     text = script.read_text()
     script.write_text(text + "\n# edited\n")
     try:
-        assert would_run(finished) == {"fit", "recipe", "remainder", "reverse", "aggregate", "coverage", "verdict", "render", "pack", "index", "all"}
+        assert would_run(finished) == {
+            "fit",
+            "recipe",
+            "remainder",
+            "reverse",
+            "aggregate",
+            "coverage",
+            "verdict",
+            "render",
+            "pack",
+            "index",
+            "all",
+        }
     finally:
         script.write_text(text)
 
@@ -75,7 +107,14 @@ def test_stating_a_date_judges_anew_and_reads_nothing(finished):
     run_snakemake(finished, VERDICT, config=config)
     found = json.loads((finished / VERDICT).read_text())
     assert found["published"]["donor"] == {"stated": "2026-05-01", "hub": None}
-    done = run_snakemake(finished, config={**config, "models": {**config["models"], "donor": {**dated, "published": "May"}}}, check=False)
+    done = run_snakemake(
+        finished,
+        config={
+            **config,
+            "models": {**config["models"], "donor": {**dated, "published": "May"}},
+        },
+        check=False,
+    )
     assert "models.donor.published: `May` is no date" in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     run_snakemake(finished, config=CONFIG)
@@ -86,8 +125,22 @@ def test_killed_while_reading_weights_the_next_run_ends_with_the_same_bytes(fini
     logs = finished / "results/logs/deltas"
     shutil.rmtree(finished / "results/x")
     shutil.rmtree(logs)
-    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--configfile", "mine.yaml"]
-    running = subprocess.Popen(command, cwd=finished, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--cores",
+        "1",
+        "--configfile",
+        "mine.yaml",
+    ]
+    running = subprocess.Popen(
+        command,
+        cwd=finished,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     deadline = time.monotonic() + 60
     while not (logs.is_dir() and any(logs.iterdir())):
         assert time.monotonic() < deadline, "deltas never started"
@@ -109,7 +162,10 @@ def test_a_user_error_is_two_lines_without_a_traceback(finished):
     write_model(broken, random_model(0))
     data = (broken / "model.safetensors").read_bytes()
     (broken / "model.safetensors").write_bytes(data[:-1000])
-    config = {**CONFIG, "models": {**CONFIG["models"], "broken": {"path": "models/broken"}}}
+    config = {
+        **CONFIG,
+        "models": {**CONFIG["models"], "broken": {"path": "models/broken"}},
+    }
     config["audits"] = {"y": {**CONFIG["audits"]["x"], "suspect": "broken"}}
     done = run_snakemake(finished, config=config, check=False)
     output = done.stdout + done.stderr
@@ -124,8 +180,18 @@ def test_a_user_error_is_two_lines_without_a_traceback(finished):
     ("change", "message"),
     [
         ({"moed": "full"}, "unknown key `moed` at the top level; did you mean `mode`?"),
-        ({"audits": {"x": {"suspect": "suspect", "base": "base", "donors": ["doner"]}}}, "did you mean `donor`?"),
-        ({"models": {**CONFIG["models"], "suspect": {"path": "nowhere"}}}, "there is no folder nowhere"),
+        (
+            {
+                "audits": {
+                    "x": {"suspect": "suspect", "base": "base", "donors": ["doner"]}
+                }
+            },
+            "did you mean `donor`?",
+        ),
+        (
+            {"models": {**CONFIG["models"], "suspect": {"path": "nowhere"}}},
+            "there is no folder nowhere",
+        ),
     ],
 )
 def test_a_configuration_error_is_said_at_once(finished, change, message):

@@ -12,7 +12,13 @@ ROOT = Path(__file__).parents[2]
 
 
 def run(*command):
-    done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -31,45 +37,102 @@ def test_snakemake_lint_is_clean():
 
 
 def test_conda_environments_are_pinned_to_the_lock_file():
-    done = subprocess.run([sys.executable, "envs/pin.py", "--check"], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "envs/pin.py", "--check"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_every_rule_says_what_it_needs():
-    """Named inputs and outputs, a log, threads, memory, an environment and a message, in every rule that runs a command."""
+    """Named inputs and outputs, a log, threads, memory, an environment and a message,
+    in every rule that runs a command.
+    """
     for path in (ROOT / "rules").glob("*.smk"):
-        for rule in re.split(r"^(?=rule |checkpoint )", path.read_text(), flags=re.M)[1:]:
-            missing = [word for word in ("input:", "output:", "log:", "threads:", "mem_mb=", "conda:", "message:", "shell:") if word not in rule]
+        for rule in re.split(r"^(?=rule |checkpoint )", path.read_text(), flags=re.M)[
+            1:
+        ]:
+            missing = [
+                word
+                for word in (
+                    "input:",
+                    "output:",
+                    "log:",
+                    "threads:",
+                    "mem_mb=",
+                    "conda:",
+                    "message:",
+                    "shell:",
+                )
+                if word not in rule
+            ]
             assert not missing, f"{path.name}: {rule.split(':')[0]} lacks {missing}"
 
 
 def test_memory_grows_with_the_attempt():
     """A job that a cluster killed for its memory gets more when it is tried again."""
     for path in (ROOT / "rules").glob("*.smk"):
-        fixed = [line.strip() for line in path.read_text().splitlines() if "mem_mb=" in line and "growing(" not in line and "attempt" not in line]
+        fixed = [
+            line.strip()
+            for line in path.read_text().splitlines()
+            if "mem_mb=" in line and "growing(" not in line and "attempt" not in line
+        ]
         assert not fixed, f"{path.name}: {fixed}"
 
 
 def test_the_snakefile_imports_nothing_heavy():
     """Every job of a cluster starts Snakemake twice."""
-    modules = re.findall(r"^from (mergetrace[\w.]+) import", (ROOT / "rules/common.smk").read_text(), flags=re.M)
-    code = (
-        f"import sys; sys.path.insert(0, 'scripts'); import {', '.join(modules)}; print({{'pandas', 'scipy', 'torch', 'numba'}} & set(sys.modules))"
+    modules = re.findall(
+        r"^from (mergetrace[\w.]+) import",
+        (ROOT / "rules/common.smk").read_text(),
+        flags=re.M,
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    code = (
+        f"import sys; sys.path.insert(0, 'scripts'); import {', '.join(modules)};"
+        " print({'pandas', 'scipy', 'torch', 'numba'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert done.stdout.strip() == "set()"
 
 
 def test_no_script_takes_the_name_of_a_package_that_others_import():
-    """A script's folder comes first where Python looks: numba, for one, imports `coverage` if there is any."""
-    optional = {"coverage", "cffi", "cupy", "IPython", "graphviz", "objgraph", "psutil", "setproctitle", "tblib", "pyzstd"}
+    """A script's folder comes first where Python looks: numba, for one, imports
+    `coverage` if there is any.
+    """
+    optional = {
+        "coverage",
+        "cffi",
+        "cupy",
+        "IPython",
+        "graphviz",
+        "objgraph",
+        "psutil",
+        "setproctitle",
+        "tblib",
+        "pyzstd",
+    }
     taken = optional | set(sys.stdlib_module_names) | set(packages_distributions())
-    assert not taken & {path.stem for path in (ROOT / "scripts").iterdir()} - {"mergetrace"}
+    assert not taken & {path.stem for path in (ROOT / "scripts").iterdir()} - {
+        "mergetrace"
+    }
 
 
 def test_the_library_neither_prints_nor_parses_arguments():
     for path in (ROOT / "scripts/mergetrace").rglob("*.py"):
-        assert not re.search(r"^\s*print\(|^import argparse|^from snakemake|^import snakemake", path.read_text(), flags=re.M), path
+        assert not re.search(
+            r"^\s*print\(|^import argparse|^from snakemake|^import snakemake",
+            path.read_text(),
+            flags=re.M,
+        ), path
 
 
 def test_every_direct_dependency_is_locked_and_explained():
@@ -77,7 +140,9 @@ def test_every_direct_dependency_is_locked_and_explained():
     for line in (ROOT / "requirements.in").read_text().splitlines():
         if line and not line.startswith("#"):
             name, reason = line.split("#")
-            assert f"\n{name.strip().split('==')[0].lower().replace('_', '-')}==" in locked, name
+            assert (
+                f"\n{name.strip().split('==')[0].lower().replace('_', '-')}==" in locked
+            ), name
             assert reason.strip()
 
 
@@ -86,11 +151,23 @@ def test_a_folder_of_the_library_imports_only_from_those_above_it():
     library = ROOT / "scripts/mergetrace"
     contents = (library / "__init__.py").read_text()
     order = re.findall(r"^(\w+): ", contents, flags=re.M)
-    assert sorted(order) == sorted(path.name for path in library.iterdir() if path.is_dir() and path.name != "__pycache__")
+    assert sorted(order) == sorted(
+        path.name
+        for path in library.iterdir()
+        if path.is_dir() and path.name != "__pycache__"
+    )
     for path in library.rglob("*.py"):
         if path.stem == "__init__":
             continue
         assert re.search(rf"\b{path.stem}\b", contents), path
-        above = order[: order.index(path.parent.name) + 1] if path.parent != library else []
-        folders = set(re.findall(r"^\s*from mergetrace\.(\w+)(?:\.\w+)? import", path.read_text(), flags=re.M)) & set(order)
+        above = (
+            order[: order.index(path.parent.name) + 1] if path.parent != library else []
+        )
+        folders = set(
+            re.findall(
+                r"^\s*from mergetrace\.(\w+)(?:\.\w+)? import",
+                path.read_text(),
+                flags=re.M,
+            )
+        ) & set(order)
         assert folders <= set(above), path

@@ -16,20 +16,28 @@ SHOWN = 5
 
 @dataclass
 class Check:
-    """How often a recomputed number agrees with the published one, and the first places where it does not."""
+    """How often a recomputed number agrees with the published one, and the first places
+    where it does not.
+    """
 
     what: str
     agree: int = 0
     compared: int = 0
     differing: list[str] = field(default_factory=list)
 
-    def add(self, where: str, published: Any, recomputed: Any, agrees: bool | None = None) -> None:
-        """Compare one number, or word; `agrees` where that takes more than looking whether they are the same."""
+    def add(
+        self, where: str, published: Any, recomputed: Any, agrees: bool | None = None
+    ) -> None:
+        """Compare one number, or word; `agrees` where that takes more than looking
+        whether they are the same.
+        """
         self.compared += 1
         if same(published, recomputed) if agrees is None else agrees:
             self.agree += 1
         elif len(self.differing) < SHOWN:
-            self.differing.append(f"{where}: published {published}, recomputed {recomputed}")
+            self.differing.append(
+                f"{where}: published {published}, recomputed {recomputed}"
+            )
 
     def extend(self, other: "Check") -> None:
         """Take in what was compared elsewhere, after what was compared here."""
@@ -48,7 +56,9 @@ class Part:
 
     checks: dict[str, Check] = field(default_factory=dict)
     counts: dict[str, list[Count]] = field(default_factory=lambda: defaultdict(list))
-    pooled: dict[str, list[Mapping[str, float]]] = field(default_factory=lambda: defaultdict(list))
+    pooled: dict[str, list[Mapping[str, float]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
     left_out: dict[str, int] = field(default_factory=lambda: defaultdict(int))
 
     def check(self, what: str) -> Check:
@@ -67,9 +77,15 @@ class Part:
 
 
 def same(published: Any, recomputed: Any) -> bool:
-    """Whether two numbers agree to six digits (nothing, NaN and null are one), or two words are equal."""
+    """Whether two numbers agree to six digits (nothing, NaN and null are one), or two
+    words are equal.
+    """
     numbers = (int, float, np.number, type(None))
     if not isinstance(published, numbers) or not isinstance(recomputed, numbers):
         return published == recomputed
-    one, other = (math.nan if value is None else float(value) for value in (published, recomputed))
-    return math.isclose(one, other, rel_tol=SAME, abs_tol=1e-9) or (math.isnan(one) and math.isnan(other))
+    one, other = (
+        math.nan if value is None else float(value) for value in (published, recomputed)
+    )
+    return math.isclose(one, other, rel_tol=SAME, abs_tol=1e-9) or (
+        math.isnan(one) and math.isnan(other)
+    )

@@ -1,1 +1,3 @@
-"""Tensors that lie elsewhere than their names say: moved, renumbered, permuted, multiplied, stored otherwise."""
+"""Tensors that lie elsewhere than their names say: moved, renumbered, permuted,
+multiplied, stored otherwise.
+"""

@@ -1,4 +1,6 @@
-"""The recipe applied to the whole parents, tensor by tensor, and compared with the audited model's own bytes."""
+"""The recipe applied to the whole parents, tensor by tensor, and compared with the
+audited model's own bytes.
+"""
 
 import hashlib
 import math
@@ -11,23 +13,44 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mergetrace.merging.facts import Facts, Streamed, gram_of, last_dimension
-from mergetrace.merging.recipes import METHODS, Piece, Recipe, codes_of, computed, undecided
+from mergetrace.merging.recipes import (
+    METHODS,
+    Piece,
+    Recipe,
+    codes_of,
+    computed,
+    undecided,
+)
 from mergetrace.merging.settings import place
-from mergetrace.models.weights import View, Weights, rearranged
 from mergetrace.numerics.dtypes import decode, encode
 from mergetrace.sums.evidence import Sample, joined
+from mergetrace.tensors.weights import View, Weights, rearranged
 
 Array = NDArray[np.float64]
 
 BLOCK = 1 << 20  # elements computed at once where a method looks at each alone
 MOST_DIFFERENCES = 5  # shown of a model; fewer of one tensor, so that several are seen
 MOST_OF_TENSOR = 2
-COLUMNS = ["tensor", "layer", "component", "dtype", "elements", "compared", "exact", "undecided", "sha256", "sha256_rebuilt", "status", "note"]
+COLUMNS = [
+    "tensor",
+    "layer",
+    "component",
+    "dtype",
+    "elements",
+    "compared",
+    "exact",
+    "undecided",
+    "sha256",
+    "sha256_rebuilt",
+    "status",
+    "note",
+]
 
 
 @dataclass(frozen=True)
 class Unit:
-    """One tensor of the audited model as its file holds it; parts: its contiguous runs in the file's order, each as the views of all models.
+    """One tensor of the audited model as its file holds it; parts: its contiguous runs
+    in the file's order, each as the views of all models.
 
     elements: in the file. compared: in the parts; fewer where no parent has the rest.
     """
@@ -40,8 +63,13 @@ class Unit:
     parts: tuple[Mapping[str, View], ...]
 
     def put_back(self, suspect: str) -> bool:
-        """Whether its elements are read in another order than the file's, or rounded: then what is compared are not the file's bytes."""
-        return any(rearranged(part[suspect]) or bool(part[suspect].get("stored_dtype")) for part in self.parts)
+        """Whether its elements are read in another order than the file's, or rounded:
+        then what is compared are not the file's bytes.
+        """
+        return any(
+            rearranged(part[suspect]) or bool(part[suspect].get("stored_dtype"))
+            for part in self.parts
+        )
 
     @property
     def compared(self) -> int:
@@ -50,7 +78,8 @@ class Unit:
 
 @dataclass
 class Outcome:
-    """What one tensor's comparison found; digests only where every byte of the tensor was rebuilt.
+    """What one tensor's comparison found; digests only where every byte of the tensor
+    was rebuilt.
 
     differences: (index in the tensor, the stored number, the rebuilt one), the first few. undecided: differing elements that lie exactly at a
     threshold of the method. copies: parents whose numbers are those of the whole tensor.
@@ -65,11 +94,17 @@ class Outcome:
 
 
 def units(
-    plan: pd.DataFrame, tensors: pd.DataFrame, suspect: str, parents: Sequence[str], reasons: Mapping[str, str]
+    plan: pd.DataFrame,
+    tensors: pd.DataFrame,
+    suspect: str,
+    parents: Sequence[str],
+    reasons: Mapping[str, str],
 ) -> tuple[list[Unit], list[dict[str, Any]]]:
-    """The audited model's tensors that the plan pairs with every parent, and the others with the reason (rows as of `row`).
+    """The audited model's tensors that the plan pairs with every parent, and the others
+    with the reason (rows as of `row`).
 
-    plan: plan.parquet; tensors: the model's own table; reasons: why a tensor was not compared, by its name.
+    plan: plan.parquet; tensors: the model's own table; reasons: why a tensor was not
+    compared, by its name.
     """
     by_source: dict[tuple[str, str], list[Mapping[str, View]]] = {}
     for _, rows in plan[plan["model"].isin({suspect, *parents})].groupby("slice_id"):
@@ -79,20 +114,51 @@ def units(
         own = members[suspect]
         if not own.get("borrowed"):  # a borrowed head is rebuilt as the embedding
             by_source.setdefault((own["source"], own["shard"]), []).append(members)
-    found, left_out = [], []
+    found = []
+    left_out = []
     for record in tensors.itertuples(index=False):
         elements = int(np.prod([int(size) for size in record.shape], dtype=np.int64))
-        parts = sorted(by_source.get((record.name, record.shard), []), key=lambda members: members[suspect]["start"])
+        parts = sorted(
+            by_source.get((record.name, record.shard), []),
+            key=lambda members: members[suspect]["start"],
+        )
         if parts:
             about = parts[0][suspect]
-            found.append(Unit(record.name, about["layer"], about["component"], record.dtype, elements, tuple(parts)))
+            found.append(
+                Unit(
+                    record.name,
+                    about["layer"],
+                    about["component"],
+                    record.dtype,
+                    elements,
+                    tuple(parts),
+                )
+            )
         else:
-            about = {"tensor": record.name, "dtype": record.dtype, "elements": elements, **dict.fromkeys(("compared", "exact", "undecided"), 0)}
-            left_out.append({**about, "status": "not rebuilt", "note": reasons.get(record.name, "no counterpart in the parents")})
+            about = {
+                "tensor": record.name,
+                "dtype": record.dtype,
+                "elements": elements,
+                **dict.fromkeys(("compared", "exact", "undecided"), 0),
+            }
+            left_out.append(
+                {
+                    **about,
+                    "status": "not rebuilt",
+                    "note": reasons.get(record.name, "no counterpart in the parents"),
+                }
+            )
     return found, left_out
 
 
-def rebuild(weights: Weights, unit: Unit, recipe: Recipe, suspect: str, layers: int, most_whole: int) -> Outcome:
+def rebuild(
+    weights: Weights,
+    unit: Unit,
+    recipe: Recipe,
+    suspect: str,
+    layers: int,
+    most_whole: int,
+) -> Outcome:
     """Apply the recipe to one tensor. layers: the number of the last layer. most_whole: methods that need facts of the whole tensor get it
     in one piece up to this many elements; beyond, the facts are summed block by block, which leaves the last bit of float32 sums open.
     """
@@ -101,13 +167,35 @@ def rebuild(weights: Weights, unit: Unit, recipe: Recipe, suspect: str, layers: 
     whole = not alone and unit.compared <= most_whole
     lattice = _lattice(weights, unit, suspect)
     columns = last_dimension(_of(unit.parts[0])["cols"], unit.compared)
-    facts = Streamed(parents[0], parents[1:], unit.compared, lambda: (values for _, _, values, _ in _blocks(weights, unit, parents, suspect)))
-    outcome, copies = Outcome(), dict.fromkeys(parents, True)
-    digests = hashlib.sha256(), hashlib.sha256()  # of the stored bytes and of the rebuilt ones
-    runs = [_joined(_blocks(weights, unit, parents, suspect))] if whole else _blocks(weights, unit, parents, suspect)
+    facts = Streamed(
+        parents[0],
+        parents[1:],
+        unit.compared,
+        lambda: (
+            values for _, _, values, _ in _blocks(weights, unit, parents, suspect)
+        ),
+    )
+    outcome = Outcome()
+    copies = dict.fromkeys(parents, True)
+    digests = (
+        hashlib.sha256(),
+        hashlib.sha256(),
+    )  # of the stored bytes and of the rebuilt ones
+    runs = (
+        [_joined(_blocks(weights, unit, parents, suspect))]
+        if whole
+        else _blocks(weights, unit, parents, suspect)
+    )
     for start, view, values, audited in runs:
         if whole:
-            facts = Facts(parents[0], parents[1:], gram_of(values, parents), values, unit.compared, columns)
+            facts = Facts(
+                parents[0],
+                parents[1:],
+                gram_of(values, parents),
+                values,
+                unit.compared,
+                columns,
+            )
         piece = Piece(view["tensor"], place(unit.layer, layers), values, audited, facts)
         codes = _stored(computed(recipe, piece), audited, lattice)
         stored = audited.raw.view(codes.dtype)
@@ -116,58 +204,104 @@ def rebuild(weights: Weights, unit: Unit, recipe: Recipe, suspect: str, layers: 
         if not same.all():
             outcome.undecided += int((undecided(recipe, piece) & ~same).sum())
             first = np.flatnonzero(~same)[: MOST_OF_TENSOR - len(outcome.differences)]
-            numbers = zip(audited.values()[first].tolist(), _numbers(codes, audited)[first].tolist(), strict=True)
-            outcome.differences += [(start + int(index), *pair) for index, pair in zip(first, numbers, strict=True)]
+            numbers = zip(
+                audited.values()[first].tolist(),
+                _numbers(codes, audited)[first].tolist(),
+                strict=True,
+            )
+            outcome.differences += [
+                (start + int(index), *pair)
+                for index, pair in zip(first, numbers, strict=True)
+            ]
         stored_values = audited.values()
-        copies = {parent: alike and np.array_equal(values[parent], stored_values) for parent, alike in copies.items()}
+        copies = {
+            parent: alike and np.array_equal(values[parent], stored_values)
+            for parent, alike in copies.items()
+        }
         digests[0].update(audited.raw)
         digests[1].update(codes)
     if unit.compared == unit.elements and not unit.put_back(suspect):
-        outcome.sha256, outcome.sha256_rebuilt = (digest.hexdigest() for digest in digests)
+        outcome.sha256, outcome.sha256_rebuilt = (
+            digest.hexdigest() for digest in digests
+        )
         outcome.copies = tuple(parent for parent, alike in copies.items() if alike)
     return outcome
 
 
 def row(unit: Unit, outcome: Outcome) -> dict[str, Any]:
-    """One line of rebuild.csv: tensor, layer, component, dtype, elements, compared, exact, undecided, sha256, sha256_rebuilt, status, note.
+    """One line of rebuild.csv: tensor, layer, component, dtype, elements, compared,
+    exact, undecided, sha256, sha256_rebuilt, status, note.
 
-    status: identical (every byte), differs, copied (not what the recipe gives, but a parent's numbers), partial (a part was compared).
+    status: identical (every byte), differs, copied (not what the recipe gives, but a
+    parent's numbers), partial (a part was compared).
     """
-    about = {"tensor": unit.name, "layer": unit.layer, "component": unit.component, "dtype": unit.dtype, "elements": unit.elements}
-    counts = {"compared": unit.compared, "exact": outcome.exact, "undecided": outcome.undecided}
+    about = {
+        "tensor": unit.name,
+        "layer": unit.layer,
+        "component": unit.component,
+        "dtype": unit.dtype,
+        "elements": unit.elements,
+    }
+    counts = {
+        "compared": unit.compared,
+        "exact": outcome.exact,
+        "undecided": outcome.undecided,
+    }
     digests = {"sha256": outcome.sha256, "sha256_rebuilt": outcome.sha256_rebuilt}
     if outcome.sha256 is None and unit.compared == unit.elements:
-        status, note = ("identical" if outcome.exact == unit.compared else "differs"), "compared as the layout was put back, not as the file holds it"
+        status = "identical" if outcome.exact == unit.compared else "differs"
+        note = "compared as the layout was put back, not as the file holds it"
     elif outcome.sha256 is None:
-        status, note = "partial", f"{unit.elements - unit.compared:,} elements have no counterpart in the parents"
+        status = "partial"
+        note = (
+            f"{unit.elements - unit.compared:,} elements have no counterpart in the"
+            " parents"
+        )
     elif outcome.sha256 == outcome.sha256_rebuilt:
-        status, note = "identical", None
+        status = "identical"
+        note = None
     elif outcome.copies:
-        status, note = "copied", f"every number is that of {outcome.copies[0]}"
+        status = "copied"
+        note = f"every number is that of {outcome.copies[0]}"
     else:
-        status, note = "differs", None
+        status = "differs"
+        note = None
     return {**about, **counts, **digests, "status": status, "note": note}
 
 
-def result(recipe: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], differences: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def result(
+    recipe: Mapping[str, Any],
+    rows: Sequence[Mapping[str, Any]],
+    differences: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
     """rebuild.json of a rebuilt model. recipe: an entry of recipes.json; rows: of `row`; differences: tensor, index, suspect, rebuilt, null where a
-    number is NaN or infinite."""
+    number is NaN or infinite.
+    """
     table = pd.DataFrame(rows)
     statuses = table["status"].value_counts()
-    elements, compared, exact, at_threshold = (int(table[column].sum()) for column in ("elements", "compared", "exact", "undecided"))
+    elements, compared, exact, at_threshold = (
+        int(table[column].sum())
+        for column in ("elements", "compared", "exact", "undecided")
+    )
     return {
         "rebuilt": True,
         "reason": None,
         "recipe": {key: recipe[key] for key in ("method", "dtype", "parameters")},
         "tensors": len(table),
-        **{status.replace(" ", "_"): int(statuses.get(status, 0)) for status in ("identical", "copied", "differs", "partial", "not rebuilt")},
+        **{
+            status.replace(" ", "_"): int(statuses.get(status, 0))
+            for status in ("identical", "copied", "differs", "partial", "not rebuilt")
+        },
         "elements": elements,
         "compared": compared,
         "exact": exact,
         "exact_rate": exact / compared if compared else None,
         "undecided": at_threshold,
         "remainder": METHODS[recipe["method"]].remainder if exact < compared else None,
-        "first_differences": [{key: _json_number(value) for key, value in entry.items()} for entry in differences[:MOST_DIFFERENCES]],
+        "first_differences": [
+            {key: _json_number(value) for key, value in entry.items()}
+            for entry in differences[:MOST_DIFFERENCES]
+        ],
     }
 
 
@@ -176,19 +310,32 @@ def not_rebuilt(reason: str) -> dict[str, Any]:
     return {"rebuilt": False, "reason": reason}
 
 
-def why_not(when: str, mode: str, verdict: str, best: Mapping[str, Any] | None, remote: Sequence[str] = ()) -> str | None:
+def why_not(
+    when: str,
+    mode: str,
+    verdict: str,
+    best: Mapping[str, Any] | None,
+    remote: Sequence[str] = (),
+) -> str | None:
     """The reason not to rebuild, else None. when: `rebuild.enabled` of the configuration; best: the best recipe found, if any; remote: the
     models whose weights are not here.
     """
     if remote:
-        return f"The weights of {', '.join(remote)} are on the Hub and are not kept here; with local copies (path) they are merged again."
+        return (
+            f"The weights of {', '.join(remote)} are on the Hub and are not kept here;"
+            " with local copies (path) they are merged again."
+        )
     if best is None:
         return "No recipe was found that could be applied."
     if when == "auto" and mode != "full":
-        return "Only a sample was read (mode: sample); with rebuild.enabled: always the whole parents are read and merged again."
+        return (
+            "Only a sample was read (mode: sample); with rebuild.enabled: always the"
+            " whole parents are read and merged again."
+        )
     if when == "auto" and verdict != "merge":
         return (
-            f"The verdict is `{verdict}`, which rests on no recipe that should give the suspect back; rebuild.enabled: always rebuilds all the same."
+            f"The verdict is `{verdict}`, which rests on no recipe that should give the"
+            " suspect back; rebuild.enabled: always rebuilds all the same."
         )
     return None
 
@@ -202,37 +349,69 @@ def _of(part: Mapping[str, View]) -> View:
     return next(iter(part.values()))
 
 
-def _blocks(weights: Weights, unit: Unit, parents: Sequence[str], suspect: str) -> Iterator[tuple[int, View, dict[str, Array], Sample]]:
-    """Runs of at most BLOCK elements: where each starts in the tensor, its view, the parents' numbers, the audited model's bytes."""
+def _blocks(
+    weights: Weights, unit: Unit, parents: Sequence[str], suspect: str
+) -> Iterator[tuple[int, View, dict[str, Array], Sample]]:
+    """Runs of at most BLOCK elements: where each starts in the tensor, its view, the
+    parents' numbers, the audited model's bytes.
+    """
     offset = 0
     for part in unit.parts:
-        own, count = part[suspect], part[suspect]["elements"]
+        own = part[suspect]
+        count = part[suspect]["elements"]
         for first in range(0, count, BLOCK):
             size = min(BLOCK, count - first)
-            audited = Sample(weights.raw(own, first, size), own["dtype"], weights.scales(own, first, size), own.get("through") or None)
-            yield offset + first, own, {parent: weights.values(part[parent], first, size) for parent in parents}, audited
+            audited = Sample(
+                weights.raw(own, first, size),
+                own["dtype"],
+                weights.scales(own, first, size),
+                own.get("through") or None,
+            )
+            yield (
+                offset + first,
+                own,
+                {
+                    parent: weights.values(part[parent], first, size)
+                    for parent in parents
+                },
+                audited,
+            )
         offset += count
 
 
-def _joined(blocks: Iterator[tuple[int, View, dict[str, Array], Sample]]) -> tuple[int, View, dict[str, Array], Sample]:
+def _joined(
+    blocks: Iterator[tuple[int, View, dict[str, Array], Sample]],
+) -> tuple[int, View, dict[str, Array], Sample]:
     """All runs of a tensor as one."""
     _, views, values, audited = zip(*blocks, strict=True)
-    together = {parent: np.concatenate([block[parent] for block in values]) for parent in values[0]}
+    together = {
+        parent: np.concatenate([block[parent] for block in values])
+        for parent in values[0]
+    }
     return 0, views[0], together, joined(audited)
 
 
 def _lattice(weights: Weights, unit: Unit, suspect: str) -> str:
-    """The format the tensor was rounded to: a merge rounded to bf16 may be stored as float32."""
+    """The format the tensor was rounded to: a merge rounded to bf16 may be stored as
+    float32.
+    """
     if unit.dtype not in ("F32", "F64"):
         return unit.dtype
-    found = {sample.on_lattice().dtype for _, _, _, sample in _blocks(weights, unit, (), suspect)}
+    found = {
+        sample.on_lattice().dtype
+        for _, _, _, sample in _blocks(weights, unit, (), suspect)
+    }
     return found.pop() if len(found) == 1 else unit.dtype
 
 
 def _stored(values: Array, audited: Sample, lattice: str) -> NDArray:
     """The codes of merged numbers as the audited model would hold them."""
     codes = codes_of(values, audited, lattice)
-    return codes if lattice == audited.dtype else encode(decode(codes, lattice), audited.dtype)
+    return (
+        codes
+        if lattice == audited.dtype
+        else encode(decode(codes, lattice), audited.dtype)
+    )
 
 
 def _numbers(codes: NDArray, audited: Sample) -> Array:

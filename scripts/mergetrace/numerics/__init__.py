@@ -1,1 +1,3 @@
-"""Numbers as they are stored: dtypes, their lattices, rounded arithmetic, the numbers a person would write."""
+"""Numbers as they are stored: dtypes, their lattices, rounded arithmetic, the numbers a
+person would write.
+"""

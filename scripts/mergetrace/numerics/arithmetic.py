@@ -1,7 +1,10 @@
-"""Arithmetic as tensor libraries do it: every operation is carried out in float32 and rounded to the dtype of the tensors.
+"""Arithmetic as tensor libraries do it: every operation is carried out in float32 and
+rounded to the dtype of the tensors.
 
-Numbers are held in float64. There the sum, product or quotient of two float32 numbers rounds to float32 as if it had been rounded
-once (float64 has more than twice the bits and two: Figueroa, ACM SIGNUM 1995), and the same holds from float32 down to bf16 and f16.
+Numbers are held in float64. There the sum, product or quotient of two float32 numbers
+rounds to float32 as if it had been rounded once (float64 has more than twice the bits
+and two: Figueroa, ACM SIGNUM 1995), and the same holds from float32 down to bf16 and
+f16.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,8 +17,12 @@ Round = Callable[[ArrayLike], Array]
 
 
 def rounder(dtype: str) -> Round:
-    """The function that rounds float64 numbers to float32, bfloat16 or float16 (by way of float32, as the libraries do)."""
-    return {"float32": to_float32, "bfloat16": to_bfloat16, "float16": to_float16}[dtype]
+    """The function that rounds float64 numbers to float32, bfloat16 or float16 (by way
+    of float32, as the libraries do).
+    """
+    return {"float32": to_float32, "bfloat16": to_bfloat16, "float16": to_float16}[
+        dtype
+    ]
 
 
 def to_float32(values: ArrayLike) -> Array:
@@ -24,9 +31,11 @@ def to_float32(values: ArrayLike) -> Array:
 
 
 def to_bfloat16(values: ArrayLike) -> Array:
-    """The nearest bfloat16 numbers to the nearest float32 numbers, ties to even, as float64: `decode` of `encode`, and fast.
+    """The nearest bfloat16 numbers to the nearest float32 numbers, ties to even, as
+    float64: `decode` of `encode`, and fast.
 
-    The upper half of a float32's bits is a bfloat16, and a carry out of the lower half goes to the next number of it.
+    The upper half of a float32's bits is a bfloat16, and a carry out of the lower half
+    goes to the next number of it.
     """
     near = np.array(values, np.float32)
     nan = np.isnan(near)
@@ -38,13 +47,17 @@ def to_bfloat16(values: ArrayLike) -> Array:
 
 
 def to_float16(values: ArrayLike) -> Array:
-    """The nearest float16 numbers to the nearest float32 numbers, as float64; infinity beyond the largest."""
+    """The nearest float16 numbers to the nearest float32 numbers, as float64; infinity
+    beyond the largest.
+    """
     with np.errstate(over="ignore"):
         return np.asarray(values, np.float32).astype(np.float16).astype(np.float64)
 
 
 def total(terms: Sequence[ArrayLike], to_dtype: Round) -> Array:
-    """A sum over a few tensors: accumulated one by one in float32, rounded to the dtype once."""
+    """A sum over a few tensors: accumulated one by one in float32, rounded to the dtype
+    once.
+    """
     result = np.asarray(terms[0], np.float64)
     for term in terms[1:]:
         result = to_float32(result + term)

@@ -1,7 +1,8 @@
 """What the number lattice does to a merge, and how to see a merge through it.
 
-Under s = round((1-a) b + a d) every element with d != b confines a to an interval: the blend must lie between the midpoints
-from s to its two neighbouring numbers. `Coverage` of a is the share of informative elements whose interval holds a.
+Under s = round((1-a) b + a d) every element with d != b confines a to an interval: the
+blend must lie between the midpoints from s to its two neighbouring numbers. `Coverage`
+of a is the share of informative elements whose interval holds a.
 """
 
 from dataclasses import dataclass
@@ -14,7 +15,9 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Replay:
-    """The blend weight that explains most elements: its interval, and the coverage there, at 0 (base) and at 1 (donor)."""
+    """The blend weight that explains most elements: its interval, and the coverage
+    there, at 0 (base) and at 1 (donor).
+    """
 
     alpha: float
     low: float
@@ -28,8 +31,11 @@ class Replay:
 NOTHING = Replay(*[float("nan")] * 6, informative=0)
 
 
-def replay_intervals(low: Array, high: Array, base: Array, donor: Array) -> tuple[Array, Array]:
-    """The blend weights each element allows: ends of [(low - b)/(d - b), (high - b)/(d - b)], sorted.
+def replay_intervals(
+    low: Array, high: Array, base: Array, donor: Array
+) -> tuple[Array, Array]:
+    """The blend weights each element allows: ends of [(low - b)/(d - b), (high - b)/(d
+    - b)], sorted.
 
     low, high: float64 [n], midpoints between the stored number and its lower and upper neighbour. base, donor: float64 [n].
     Elements with d == b, or anything not finite, give NaN.
@@ -42,19 +48,24 @@ def replay_intervals(low: Array, high: Array, base: Array, donor: Array) -> tupl
 
 
 def replay(start: Array, end: Array, width: float) -> Replay:
-    """Find the weight of greatest coverage by one sorted sweep over the informative intervals (narrower than `width`).
+    """Find the weight of greatest coverage by one sorted sweep over the informative
+    intervals (narrower than `width`).
 
-    Intervals are closed: a blend on a midpoint may round either way. Ties go to the first, lowest, weight.
+    Intervals are closed: a blend on a midpoint may round either way. Ties go to the
+    first, lowest, weight.
     """
     informative = (end - start) < width  # NaN compares false
-    start, end = np.sort(start[informative]), np.sort(end[informative])
+    start = np.sort(start[informative])
+    end = np.sort(end[informative])
     count = start.size
     if not count:
         return NOTHING
-    # Coverage rises only at a start, so its maximum is reached at one; it lasts until the next end.
+    # Coverage rises only at a start, so its maximum is reached at one; it lasts until
+    # the next end.
     holding = np.arange(1, count + 1) - np.searchsorted(end, start, side="left")
     best = int(np.argmax(holding))
-    low, high = float(start[best]), float(end[np.searchsorted(end, start[best], side="left")])
+    low = float(start[best])
+    high = float(end[np.searchsorted(end, start[best], side="left")])
     return Replay(
         alpha=(low + high) / 2,
         low=low,
@@ -67,14 +78,22 @@ def replay(start: Array, end: Array, width: float) -> Replay:
 
 
 def coverage(start: Array, end: Array, alpha: float) -> float:
-    """The share of intervals that hold `alpha`; start and end are sorted, each on its own."""
+    """The share of intervals that hold `alpha`; start and end are sorted, each on its
+    own.
+    """
     if not start.size:
         return float("nan")
-    inside = np.searchsorted(start, alpha, side="right") - np.searchsorted(end, alpha, side="left")
+    inside = np.searchsorted(start, alpha, side="right") - np.searchsorted(
+        end, alpha, side="left"
+    )
     return float(inside) / start.size
 
 
-def shuffled_coverage(low: Array, high: Array, base: Array, donor: Array, width: float, seed: int) -> float:
-    """The coverage a donor reaches by chance: the same deltas at shuffled places. The null of `Replay.coverage`."""
+def shuffled_coverage(
+    low: Array, high: Array, base: Array, donor: Array, width: float, seed: int
+) -> float:
+    """The coverage a donor reaches by chance: the same deltas at shuffled places. The
+    null of `Replay.coverage`.
+    """
     shuffled = base + np.random.default_rng(seed).permutation(donor - base)
     return replay(*replay_intervals(low, high, base, shuffled), width).coverage

@@ -1,4 +1,5 @@
-"""Questions and answers as records: JSONL, appended and fsynced batch by batch, so that a killed probe goes on where it stopped.
+"""Questions and answers as records: JSONL, appended and fsynced batch by batch, so that
+a killed probe goes on where it stopped.
 
 Nothing here knows what generates the answers.
 """
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mergetrace.errors import AuditError
-from mergetrace.files import write_text
+from mergetrace.outputs import write_text
 from mergetrace.probe.conditions import Condition
 from mergetrace.probe.conversations import conversation, in_parts
 from mergetrace.probe.jinja_sandbox import Job, render
@@ -21,8 +22,15 @@ MAX_RECORD = 16 << 20  # bytes of one line
 Record = dict[str, Any]
 
 
-def make_questions(prompts: list[Prompt], template: dict[str, Any], condition: Condition, seed: int, samples: int = 1) -> list[Record] | str:
-    """`samples` records per prompt, rendered by the condition's template and seeded, lacking only the answer; or why there are none.
+def make_questions(
+    prompts: list[Prompt],
+    template: dict[str, Any],
+    condition: Condition,
+    seed: int,
+    samples: int = 1,
+) -> list[Record] | str:
+    """`samples` records per prompt, rendered by the condition's template and seeded,
+    lacking only the answer; or why there are none.
 
     `template` is what the template step found. A prompt that cannot be rendered spoils the condition: shares of unlike
     sets of prompts would not compare.
@@ -43,25 +51,45 @@ def make_questions(prompts: list[Prompt], template: dict[str, Any], condition: C
     return [
         question | {"rendered": rendered.text}
         for question, rendered in zip(
-            bare_questions(prompts, condition, seed, samples), (each for each in renders for _ in range(samples)), strict=True
+            bare_questions(prompts, condition, seed, samples),
+            (each for each in renders for _ in range(samples)),
+            strict=True,
         )
     ]
 
 
-def bare_questions(prompts: list[Prompt], condition: Condition, seed: int, samples: int = 1) -> list[Record]:
+def bare_questions(
+    prompts: list[Prompt], condition: Condition, seed: int, samples: int = 1
+) -> list[Record]:
     """The same records not rendered, for an endpoint that renders conversations itself."""
     return [
-        {"prompt": prompt.id, "language": prompt.language, "stratum": prompt.stratum, "sample": sample, "condition": condition.name}
-        | {"system": condition.system, "text": prompt.text, "rendered": None, "seed": prompt_seed(seed, prompt.id, sample)}
+        {
+            "prompt": prompt.id,
+            "language": prompt.language,
+            "stratum": prompt.stratum,
+            "sample": sample,
+            "condition": condition.name,
+        }
+        | {
+            "system": condition.system,
+            "text": prompt.text,
+            "rendered": None,
+            "seed": prompt_seed(seed, prompt.id, sample),
+        }
         for prompt in prompts
         for sample in range(samples)
     ]
 
 
 def ask_resumably(
-    partial: Path, questions: list[Record], answer_batch: Callable[[list[Record]], list[Record]], batch_size: int, settings: Record
+    partial: Path,
+    questions: list[Record],
+    answer_batch: Callable[[list[Record]], list[Record]],
+    batch_size: int,
+    settings: Record,
 ) -> Iterator[int]:
-    """Ask `questions` in batches, yielding the number answered so far; exhausted, `partial` is complete (see `finish`).
+    """Ask `questions` in batches, yielding the number answered so far; exhausted,
+    `partial` is complete (see `finish`).
 
     `answer_batch` takes questions and returns for each what it adds to the record (prompt_ids, answer, reasoning, finish, tokens).
     The batches are always the same slices of `questions`: an interrupted run starts again with its first unfinished
@@ -69,23 +97,41 @@ def ask_resumably(
     the partial file, and a partial file of other settings is begun anew.
     """
     partial.parent.mkdir(parents=True, exist_ok=True)
-    head = json.dumps({"settings": settings, "batch_size": batch_size, "questions": questions}, sort_keys=True).encode() + b"\n"
+    head = (
+        json.dumps(
+            {"settings": settings, "batch_size": batch_size, "questions": questions},
+            sort_keys=True,
+        ).encode()
+        + b"\n"
+    )
     done = _keep_whole_batches(partial, head, batch_size, len(questions))
     yield done
     with partial.open("ab") as handle:
         for start in range(done, len(questions), batch_size):
             batch = questions[start : start + batch_size]
             for question, answer in zip(batch, answer_batch(batch), strict=True):
-                handle.write(_line(question | {key: _writable(value) for key, value in answer.items()}))
+                handle.write(
+                    _line(
+                        question
+                        | {key: _writable(value) for key, value in answer.items()}
+                    )
+                )
             handle.flush()
             os.fsync(handle.fileno())
             yield start + len(batch)
 
 
 def finish(partial: Path, output: Path, condition: str) -> None:
-    """Write the answers of a complete partial file to `output`, as answers under `condition`. The partial file stays."""
+    """Write the answers of a complete partial file to `output`, as answers under
+    `condition`. The partial file stays.
+    """
     lines = partial.read_bytes().split(b"\n")[1:-1]
-    write_text(output, b"".join(_line(json.loads(line) | {"condition": condition}) for line in lines).decode())
+    write_text(
+        output,
+        b"".join(
+            _line(json.loads(line) | {"condition": condition}) for line in lines
+        ).decode(),
+    )
 
 
 def write_skipped(output: Path, condition: str, reason: str) -> None:
@@ -94,30 +140,47 @@ def write_skipped(output: Path, condition: str, reason: str) -> None:
 
 
 def read_answers(path: str | Path) -> list[Record]:
-    """The records of one answers file. Raises AuditError naming the line that is not one."""
+    """The records of one answers file. Raises AuditError naming the line that is not
+    one.
+    """
     path = Path(path)
     if not path.is_file():
         raise AuditError(f"{path}: no such answers file; the probe writes it")
     records = []
     with path.open("rb") as handle:
-        for number, line in enumerate(iter(lambda: handle.readline(MAX_RECORD), b""), start=1):
+        for number, line in enumerate(
+            iter(lambda: handle.readline(MAX_RECORD), b""), start=1
+        ):
             try:
                 record = json.loads(line)
             except (ValueError, RecursionError):
                 record = None
-            if not isinstance(record, dict) or not isinstance(record.get("condition"), str) or not _answered(record):
-                raise AuditError(f"{path}, line {number}: not a record of the probe; delete the file and run again")
+            if (
+                not isinstance(record, dict)
+                or not isinstance(record.get("condition"), str)
+                or not _answered(record)
+            ):
+                raise AuditError(
+                    f"{path}, line {number}: not a record of the probe; delete the file"
+                    " and run again"
+                )
             records.append(record)
     return records
 
 
 def _answered(record: Record) -> bool:
-    return isinstance(record.get("answer"), str) or isinstance(record.get("skipped"), str)
+    return isinstance(record.get("answer"), str) or isinstance(
+        record.get("skipped"), str
+    )
 
 
 def _writable(value: Any) -> Any:
-    """Text that UTF-8 can hold: a lone surrogate, which JSON can smuggle in, becomes a question mark."""
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+    """Text that UTF-8 can hold: a lone surrogate, which JSON can smuggle in, becomes a
+    question mark.
+    """
+    return (
+        value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+    )
 
 
 def _line(record: Record) -> bytes:
@@ -125,12 +188,18 @@ def _line(record: Record) -> bytes:
 
 
 def _keep_whole_batches(partial: Path, head: bytes, batch_size: int, total: int) -> int:
-    """Cut `partial` after its last whole batch (or begin it anew) and return how many answers it keeps."""
+    """Cut `partial` after its last whole batch (or begin it anew) and return how many
+    answers it keeps.
+    """
     data = partial.read_bytes() if partial.is_file() else b""
     kept = 0
     if data.startswith(head):
-        lines = data[len(head) :].split(b"\n")[:-1]  # what follows the last line break was cut off while it was written
-        kept = len(lines) if len(lines) == total else len(lines) // batch_size * batch_size
+        lines = data[len(head) :].split(b"\n")[
+            :-1
+        ]  # what follows the last line break was cut off while it was written
+        kept = (
+            len(lines) if len(lines) == total else len(lines) // batch_size * batch_size
+        )
         head += b"".join(line + b"\n" for line in lines[:kept])
     if data != head:
         with partial.open("wb") as handle:

@@ -1,6 +1,8 @@
-"""Answers from an OpenAI-compatible endpoint: vLLM, SGLang, llama.cpp's server, or a hosted one.
+"""Answers from an OpenAI-compatible endpoint: vLLM, SGLang, llama.cpp's server, or a
+hosted one.
 
-Everything it sends back is a stranger's: bounded in size and time, and never trusted to be JSON.
+Everything it sends back is a stranger's: bounded in size and time, and never trusted to
+be JSON.
 """
 
 import json
@@ -26,7 +28,9 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where to ask and how hard. `url` ends in /v1 or the like; `api` is `completions` (rendered here) or `chat` (rendered there)."""
+    """Where to ask and how hard. `url` ends in /v1 or the like; `api` is `completions`
+    (rendered here) or `chat` (rendered there).
+    """
 
     url: str
     model: str
@@ -37,7 +41,7 @@ class Endpoint:
     seconds: float = 300.0  # for one answer, all of it
 
 
-class _Passing(Exception):  # noqa: N818
+class _Passing(Exception):
     """Why one try failed; `wait` is how many seconds the server asks for."""
 
     def __init__(self, reason: str, wait: float | None = None):
@@ -46,11 +50,13 @@ class _Passing(Exception):  # noqa: N818
 
 
 def tokenizer(folder: Path) -> Any:
-    """The model's own tokenizer.json as a tokenizers.Tokenizer; None without a readable one (the endpoint then gets text).
+    """The model's own tokenizer.json as a tokenizers.Tokenizer; None without a readable
+    one (the endpoint then gets text).
 
-    Ids leave nothing to the endpoint: text would make some put a second token of beginning in front.
+    Ids leave nothing to the endpoint: text would make some put a second token of
+    beginning in front.
     """
-    from tokenizers import Tokenizer  # noqa: PLC0415 (chat endpoints need none)
+    from tokenizers import Tokenizer
 
     try:
         return Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -59,9 +65,15 @@ def tokenizer(folder: Path) -> Any:
 
 
 def answer(
-    endpoint: Endpoint, questions: list[Record], temperature: float, max_new_tokens: int, stop: str | None = None, stop_token: int | None = None
+    endpoint: Endpoint,
+    questions: list[Record],
+    temperature: float,
+    max_new_tokens: int,
+    stop: str | None = None,
+    stop_token: int | None = None,
 ) -> list[Record]:
-    """Answer questions, at most `concurrency` at a time: for each the same record as `generation.answer` gives, in their order.
+    """Answer questions, at most `concurrency` at a time: for each the same record as
+    `generation.answer` gives, in their order.
 
     `stop` is the text that closes a turn, `stop_token` the token where it is one: servers look for text among what they show, and show no
     special tokens. Raises AuditError naming the endpoint once `retries` did not help.
@@ -69,13 +81,28 @@ def answer(
     headers = {"Authorization": f"Bearer {endpoint.key}"} if endpoint.key else {}
     limits = httpx.Limits(max_connections=endpoint.concurrency)
     with (
-        httpx.Client(headers=headers, timeout=min(30.0, endpoint.seconds), limits=limits, follow_redirects=False) as client,
+        httpx.Client(
+            headers=headers,
+            timeout=min(30.0, endpoint.seconds),
+            limits=limits,
+            follow_redirects=False,
+        ) as client,
         ThreadPoolExecutor(endpoint.concurrency) as pool,
     ):
-        common = {"model": endpoint.model, "temperature": temperature, "max_tokens": max_new_tokens, "stream": False}
+        common = {
+            "model": endpoint.model,
+            "temperature": temperature,
+            "max_tokens": max_new_tokens,
+            "stream": False,
+        }
         if endpoint.api == "completions":
-            common |= ({"stop": [stop]} if stop else {}) | ({} if stop_token is None else {"stop_token_ids": [stop_token]})
-        asked = [pool.submit(_ask, client, endpoint, question, common) for question in questions]
+            common |= ({"stop": [stop]} if stop else {}) | (
+                {} if stop_token is None else {"stop_token_ids": [stop_token]}
+            )
+        asked = [
+            pool.submit(_ask, client, endpoint, question, common)
+            for question in questions
+        ]
         try:
             return [each.result() for each in asked]
         except BaseException:
@@ -83,25 +110,48 @@ def answer(
             raise
 
 
-def _ask(client: httpx.Client, endpoint: Endpoint, question: Record, common: Record) -> Record:
+def _ask(
+    client: httpx.Client, endpoint: Endpoint, question: Record, common: Record
+) -> Record:
     body = common | {"seed": question["seed"]}
     if endpoint.api == "completions":
         body["prompt"] = question.get("prompt_ids") or question["rendered"]
     else:
-        system = [{"role": "system", "content": question["system"]}] if question["system"] is not None else []
+        system = (
+            [{"role": "system", "content": question["system"]}]
+            if question["system"] is not None
+            else []
+        )
         body["messages"] = [*system, {"role": "user", "content": question["text"]}]
     choice, tokens = _persist(lambda: _post(client, endpoint, body), endpoint)
     if endpoint.api == "completions":
-        text, thought = choice.get("text"), None
+        text = choice.get("text")
+        thought = None
     else:
-        message = choice.get("message") if isinstance(choice.get("message"), dict) else {}
-        text, thought = message.get("content"), message.get("reasoning_content") or message.get("reasoning")
-    reasoning, said = separate(text if isinstance(text, str) else "", question["rendered"] or "")
+        message = (
+            choice.get("message") if isinstance(choice.get("message"), dict) else {}
+        )
+        text = message.get("content")
+        thought = message.get("reasoning_content") or message.get("reasoning")
+    reasoning, said = separate(
+        text if isinstance(text, str) else "", question["rendered"] or ""
+    )
     thought = thought if isinstance(thought, str) else reasoning
     finish = "length" if choice.get("finish_reason") == "length" else "stop"
-    if tokens and finish == "stop" and "stop_reason" in choice and not isinstance(choice["stop_reason"], str):
+    if (
+        tokens
+        and finish == "stop"
+        and "stop_reason" in choice
+        and not isinstance(choice["stop_reason"], str)
+    ):
         tokens -= 1  # vLLM counts the token that ends an answer
-    return {"prompt_ids": question.get("prompt_ids"), "answer": said, "reasoning": thought, "finish": finish, "tokens": tokens}
+    return {
+        "prompt_ids": question.get("prompt_ids"),
+        "answer": said,
+        "reasoning": thought,
+        "finish": finish,
+        "tokens": tokens,
+    }
 
 
 def _persist(attempt: Callable[[], Any], endpoint: Endpoint) -> Any:
@@ -112,36 +162,67 @@ def _persist(attempt: Callable[[], Any], endpoint: Endpoint) -> Any:
         except _Passing as problem:
             if number == endpoint.retries:
                 raise AuditError(
-                    f"{endpoint.url}: {problem} ({number + 1} tries); see to the endpoint and run again, the answers so far are kept"
+                    f"{endpoint.url}: {problem} ({number + 1} tries); see to the"
+                    " endpoint and run again, the answers so far are kept"
                 ) from None
-            wait = problem.wait if problem.wait is not None else 0.5 * 2**number * random.uniform(0.8, 1.2)
+            wait = (
+                problem.wait
+                if problem.wait is not None
+                else 0.5 * 2**number * random.uniform(0.8, 1.2)
+            )
             time.sleep(min(wait, MAX_WAIT))
 
 
-def _post(client: httpx.Client, endpoint: Endpoint, body: Record) -> tuple[Record, int | None]:
+def _post(
+    client: httpx.Client, endpoint: Endpoint, body: Record
+) -> tuple[Record, int | None]:
     """(first choice, tokens generated) of one request."""
     path = "completions" if endpoint.api == "completions" else "chat/completions"
     deadline = time.monotonic() + endpoint.seconds
     data = b""
     try:
-        with client.stream("POST", f"{endpoint.url.rstrip('/')}/{path}", json=body, timeout=endpoint.seconds) as response:
+        with client.stream(
+            "POST",
+            f"{endpoint.url.rstrip('/')}/{path}",
+            json=body,
+            timeout=endpoint.seconds,
+        ) as response:
             for chunk in response.iter_bytes():
                 data += chunk
                 if len(data) > MAX_RESPONSE:
-                    raise AuditError(f"{endpoint.url}: an answer of more than {MAX_RESPONSE >> 20} MiB; this is no chat endpoint")
+                    raise AuditError(
+                        f"{endpoint.url}: an answer of more than {MAX_RESPONSE >> 20}"
+                        " MiB; this is no chat endpoint"
+                    )
                 if time.monotonic() > deadline:
                     raise _Passing(f"no whole answer within {endpoint.seconds:g} s")
     except httpx.TimeoutException:
         raise _Passing(f"no answer within {endpoint.seconds:g} s") from None
     except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
-        raise AuditError(f"{endpoint.url}: not an address to ask ({error}); it begins with http:// or https:// and usually ends in /v1") from None
+        raise AuditError(
+            f"{endpoint.url}: not an address to ask ({error}); it begins with http://"
+            " or https:// and usually ends in /v1"
+        ) from None
     except httpx.HTTPError as error:  # refused, reset, closed half-way, not HTTP at all
-        raise _Passing(f"the connection failed ({type(error).__name__}: {_short(str(error))})") from None
+        raise _Passing(
+            f"the connection failed ({type(error).__name__}: {_short(str(error))})"
+        ) from None
     if response.status_code in _AGAIN:
         wait = response.headers.get("retry-after", "")
-        raise _Passing(f"HTTP {response.status_code}: {_short(data.decode(errors='replace'))}", float(wait) if wait.isdigit() else None)
-    if response.status_code in (400, 422) and "stop_token_ids" in body and b"stop_token_ids" in data:  # no part of OpenAI's own interface
-        return _post(client, endpoint, {key: value for key, value in body.items() if key != "stop_token_ids"})
+        raise _Passing(
+            f"HTTP {response.status_code}: {_short(data.decode(errors='replace'))}",
+            float(wait) if wait.isdigit() else None,
+        )
+    if (
+        response.status_code in (400, 422)
+        and "stop_token_ids" in body
+        and b"stop_token_ids" in data
+    ):  # no part of OpenAI's own interface
+        return _post(
+            client,
+            endpoint,
+            {key: value for key, value in body.items() if key != "stop_token_ids"},
+        )
     if response.status_code != 200:
         raise AuditError(_refusal(endpoint, response.status_code, data))
     try:
@@ -151,22 +232,34 @@ def _post(client: httpx.Client, endpoint: Endpoint, body: Record) -> tuple[Recor
         if not isinstance(choice, dict):
             raise TypeError
     except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
-        raise _Passing(f"no OpenAI-style answer but {_short(data.decode(errors='replace'))!r}") from None
+        raise _Passing(
+            f"no OpenAI-style answer but {_short(data.decode(errors='replace'))!r}"
+        ) from None
     return choice, tokens if isinstance(tokens, int) else None
 
 
 def _refusal(endpoint: Endpoint, status: int, data: bytes) -> str:
     said = f"{endpoint.url}: HTTP {status}: {_short(data.decode(errors='replace'))}"
     advice = {
-        401: "the key is missing or wrong; probe.endpoint_key names the environment variable that holds it",
+        401: (
+            "the key is missing or wrong; probe.endpoint_key names the environment"
+            " variable that holds it"
+        ),
         403: "the key may not ask this model",
-        404: f"there is no such address or no model {endpoint.model!r}; the address usually ends in /v1",
+        404: (
+            f"there is no such address or no model {endpoint.model!r}; the address"
+            " usually ends in /v1"
+        ),
     }
     other = (
-        "a redirect is not followed, the key would go along; give the final address" if 300 <= status < 400 else "the endpoint refuses the request"
+        "a redirect is not followed, the key would go along; give the final address"
+        if 300 <= status < 400
+        else "the endpoint refuses the request"
     )
     return f"{said}\n{advice.get(status, other)}"
 
 
 def _short(text: str) -> str:
-    return "".join(char if char.isprintable() else " " for char in " ".join(text[:2000].split()))[:160]
+    return "".join(
+        char if char.isprintable() else " " for char in " ".join(text[:2000].split())
+    )[:160]

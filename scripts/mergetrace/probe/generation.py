@@ -16,7 +16,9 @@ from mergetrace.probe.spoken import finished, one_line, refuse_prompts, stop_tok
 
 @dataclass(frozen=True)
 class Speaker:
-    """A loaded model with what its answers need: the tokens that end one and the token that pads a prompt on the left."""
+    """A loaded model with what its answers need: the tokens that end one and the token
+    that pads a prompt on the left.
+    """
 
     model: Any
     tokenizer: Any
@@ -25,9 +27,11 @@ class Speaker:
 
 
 def load(folder: Path, device: str, turn_end: str | None) -> Speaker:
-    """Load a model and its tokenizer from `folder` alone: no network, no remote code, no pickle; dtype as stored.
+    """Load a model and its tokenizer from `folder` alone: no network, no remote code,
+    no pickle; dtype as stored.
 
-    `turn_end` is what the chat template prints after an answer. Raises Unaskable with the reason.
+    `turn_end` is what the chat template prints after an answer. Raises Unaskable with
+    the reason.
     """
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
@@ -36,51 +40,102 @@ def load(folder: Path, device: str, turn_end: str | None) -> Speaker:
         refuse_implausible(folder, **local)
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **local)
         model, info = transformers.AutoModelForCausalLM.from_pretrained(
-            folder, dtype="auto", use_safetensors=True, device_map={"": device}, output_loading_info=True, **local
+            folder,
+            dtype="auto",
+            use_safetensors=True,
+            device_map={"": device},
+            output_loading_info=True,
+            **local,
         )
     except Unaskable:
         raise
-    except Exception as error:  # a stranger's files can make transformers raise anything
-        raise Unaskable(f"transformers {transformers.__version__} cannot load it: {type(error).__name__}: {one_line(error)}") from error
-    if not any((folder / name).is_file() for name in tokenizer.vocab_files_names.values()):
-        raise Unaskable("no tokenizer in the model folder (transformers would invent one)")
+    except (
+        Exception
+    ) as error:  # a stranger's files can make transformers raise anything
+        raise Unaskable(
+            f"transformers {transformers.__version__} cannot load it:"
+            f" {type(error).__name__}: {one_line(error)}"
+        ) from error
+    if not any(
+        (folder / name).is_file() for name in tokenizer.vocab_files_names.values()
+    ):
+        raise Unaskable(
+            "no tokenizer in the model folder (transformers would invent one)"
+        )
     if info["missing_keys"]:
         missing = sorted(info["missing_keys"])
-        raise Unaskable(f"transformers would invent {len(missing)} weights that the files do not hold, such as {missing[0]}")
-    stops = stop_tokens(tokenizer, (model.generation_config, model.config.get_text_config()), turn_end)
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(stops, default=0)
+        raise Unaskable(
+            f"transformers would invent {len(missing)} weights that the files do not"
+            f" hold, such as {missing[0]}"
+        )
+    stops = stop_tokens(
+        tokenizer, (model.generation_config, model.config.get_text_config()), turn_end
+    )
+    pad = (
+        tokenizer.pad_token_id
+        if tokenizer.pad_token_id is not None
+        else min(stops, default=0)
+    )
     return Speaker(model.eval(), tokenizer, stops, pad)
 
 
-def answer(speaker: Speaker, prompts: list[str], seeds: list[int], temperature: float, max_new_tokens: int) -> list[dict[str, Any]]:
+def answer(
+    speaker: Speaker,
+    prompts: list[str],
+    seeds: list[int],
+    temperature: float,
+    max_new_tokens: int,
+) -> list[dict[str, Any]]:
     """Answer rendered prompts in one batch.
 
-    Returns for each {prompt_ids, answer, reasoning (None: there was none), finish ("stop" or "length"), tokens (without the stop token)}.
+    Returns for each {prompt_ids, answer, reasoning (None: there was none), finish
+    ("stop" or "length"), tokens (without the stop token)}.
 
     Plain sampling at `temperature` (0: the most probable token), whatever the model's generation_config.json suggests.
     Row i draws from its own stream of seeds[i]: its answer depends on its batch only as far as floating point does.
     """
-    rows = [speaker.tokenizer(prompt, add_special_tokens=False)["input_ids"] for prompt in prompts]
+    rows = [
+        speaker.tokenizer(prompt, add_special_tokens=False)["input_ids"]
+        for prompt in prompts
+    ]
     config = speaker.model.config.get_text_config()
     positions = getattr(config, "max_position_embeddings", None)
-    refuse_prompts(rows, speaker.model.get_input_embeddings().num_embeddings, positions, max_new_tokens)
+    refuse_prompts(
+        rows,
+        speaker.model.get_input_embeddings().num_embeddings,
+        positions,
+        max_new_tokens,
+    )
     width = max(map(len, rows))
     ids = torch.tensor([[speaker.pad] * (width - len(row)) + row for row in rows])
     mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
     config = transformers.GenerationConfig(
-        do_sample=False, max_new_tokens=max_new_tokens, eos_token_id=sorted(speaker.stops) or None, pad_token_id=speaker.pad
+        do_sample=False,
+        max_new_tokens=max_new_tokens,
+        eos_token_id=sorted(speaker.stops) or None,
+        pad_token_id=speaker.pad,
     )
-    speaker.model.generation_config = config  # what generate() would take from the model's own file is not taken
+    speaker.model.generation_config = (
+        config  # what generate() would take from the model's own file is not taken
+    )
     device = speaker.model.device
     try:
         generated = speaker.model.generate(
-            ids.to(device), attention_mask=mask.to(device), generation_config=config, logits_processor=[_sampler(seeds, temperature)]
+            ids.to(device),
+            attention_mask=mask.to(device),
+            generation_config=config,
+            logits_processor=[_sampler(seeds, temperature)],
         )
     except torch.OutOfMemoryError:
-        raise AuditError(f"out of GPU memory with {len(prompts)} prompts at a time; lower probe.batch_size") from None
+        raise AuditError(
+            f"out of GPU memory with {len(prompts)} prompts at a time; lower"
+            " probe.batch_size"
+        ) from None
     return [
         {"prompt_ids": row} | finished(speaker.tokenizer, speaker.stops, prompt, own)
-        for prompt, row, own in zip(prompts, rows, generated[:, width:].tolist(), strict=True)
+        for prompt, row, own in zip(
+            prompts, rows, generated[:, width:].tolist(), strict=True
+        )
     ]
 
 
@@ -89,8 +144,11 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in ("torch", "transformers", "tokenizers")}
 
 
-def _sampler(seeds: list[int], temperature: float) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-    """A logits processor after which the greatest entry of each row is a sample at `temperature` (the Gumbel-max trick).
+def _sampler(
+    seeds: list[int], temperature: float
+) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """A logits processor after which the greatest entry of each row is a sample at
+    `temperature` (the Gumbel-max trick).
 
     Inverting the cumulative distribution would take one random number instead of one per vocabulary entry, but there a
     last-bit difference in any logit moves every later boundary: in bf16, 5 to 15 % of the answers changed with the batch
@@ -98,14 +156,25 @@ def _sampler(seeds: list[int], temperature: float) -> Callable[[torch.Tensor, to
     """
     streams: list[torch.Generator] = []
 
-    def draw(_: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:  # [rows, tokens so far], [rows, vocabulary]
-        if not torch.isfinite(logits.max(dim=-1).values).all():  # the maximum of a row with a NaN is NaN
+    def draw(
+        _: torch.Tensor, logits: torch.Tensor
+    ) -> torch.Tensor:  # [rows, tokens so far], [rows, vocabulary]
+        if not torch.isfinite(
+            logits.max(dim=-1).values
+        ).all():  # the maximum of a row with a NaN is NaN
             raise Unaskable("the model's logits are not finite numbers")
         if temperature == 0:
             return logits
-        streams.extend(torch.Generator(logits.device).manual_seed(seed) for seed in seeds[len(streams) :])
-        row = torch.empty(logits.shape[-1], dtype=torch.float64, device=logits.device)  # in float32 rare tokens would come too often
-        waits = torch.stack([row.exponential_(generator=stream).clone() for stream in streams])
+        streams.extend(
+            torch.Generator(logits.device).manual_seed(seed)
+            for seed in seeds[len(streams) :]
+        )
+        row = torch.empty(
+            logits.shape[-1], dtype=torch.float64, device=logits.device
+        )  # in float32 rare tokens would come too often
+        waits = torch.stack(
+            [row.exponential_(generator=stream).clone() for stream in streams]
+        )
         return logits.double() / temperature - waits.log()
 
     return draw

@@ -1,4 +1,6 @@
-"""Shares of answers with their 95 % intervals, and the comparison of two sets of answers to the same prompts."""
+"""Shares of answers with their 95 % intervals, and the comparison of two sets of
+answers to the same prompts.
+"""
 
 import math
 from collections.abc import Hashable, Sequence
@@ -10,7 +12,9 @@ RESAMPLES = 4_999
 
 
 def wilson95(hits: int, n: int) -> tuple[float, float]:
-    """Wilson's 95 % score interval of a proportion (Wilson 1927, doi:10.1080/01621459.1927.10502953); NaN without trials."""
+    """Wilson's 95 % score interval of a proportion (Wilson 1927,
+    doi:10.1080/01621459.1927.10502953); NaN without trials.
+    """
     if n == 0:
         return math.nan, math.nan
     interval = binomtest(hits, n).proportion_ci(confidence_level=0.95, method="wilson")
@@ -18,39 +22,70 @@ def wilson95(hits: int, n: int) -> tuple[float, float]:
 
 
 def share95(hits: Sequence[bool], prompts: Sequence[Hashable]) -> tuple[float, float]:
-    """The interval of a share of answers: Wilson's, or with several answers to a prompt a bootstrap over prompts, which are what is independent.
+    """The interval of a share of answers: Wilson's, or with several answers to a prompt
+    a bootstrap over prompts, which are what is independent.
 
-    Where all prompts have the same share a bootstrap shows no spread at all; there it is Wilson's, for as many trials as prompts.
+    Where all prompts have the same share a bootstrap shows no spread at all; there it
+    is Wilson's, for as many trials as prompts.
     """
     groups: dict[Hashable, list[bool]] = {}
     for number, (hit, prompt) in enumerate(zip(hits, prompts, strict=True)):
         groups.setdefault(number if prompt is None else prompt, []).append(hit)
     if len(groups) == len(hits):
         return wilson95(sum(hits), len(hits))
-    means = np.array([np.mean(group) for group in groups.values()])  # every prompt has as many answers
+    means = np.array(
+        [np.mean(group) for group in groups.values()]
+    )  # every prompt has as many answers
     if np.ptp(means) == 0:
         return wilson95(round(float(means[0]) * len(means)), len(means))
-    drawn = bootstrap((means,), np.mean, n_resamples=RESAMPLES, method="percentile", rng=np.random.default_rng(0))
+    drawn = bootstrap(
+        (means,),
+        np.mean,
+        n_resamples=RESAMPLES,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    )
     return float(drawn.confidence_interval.low), float(drawn.confidence_interval.high)
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
-    """The exact two-sided p-value of paired answers that differ by chance alone (McNemar 1947, binomial form); 1 without discordant pairs."""
+    """The exact two-sided p-value of paired answers that differ by chance alone
+    (McNemar 1947, binomial form); 1 without discordant pairs.
+    """
     discordant = only_first + only_second
     return float(binomtest(only_first, discordant).pvalue) if discordant else 1.0
 
 
-def difference95(both: int, only_first: int, only_second: int, neither: int) -> tuple[float, float]:
-    """The interval of the difference of two paired shares, first less second (Newcombe 1998, Statistics in Medicine 17:2635, method 10)."""
+def difference95(
+    both: int, only_first: int, only_second: int, neither: int
+) -> tuple[float, float]:
+    """The interval of the difference of two paired shares, first less second (Newcombe
+    1998, Statistics in Medicine 17:2635, method 10).
+    """
     n = both + only_first + only_second + neither
     if n == 0:
         return math.nan, math.nan
-    first, second = (both + only_first) / n, (both + only_second) / n
-    (low1, high1), (low2, high2) = wilson95(both + only_first, n), wilson95(both + only_second, n)
-    product = (both + only_first) * (only_second + neither) * (both + only_second) * (only_first + neither)
+    first = (both + only_first) / n
+    second = (both + only_second) / n
+    (low1, high1), (low2, high2) = (
+        wilson95(both + only_first, n),
+        wilson95(both + only_second, n),
+    )
+    product = (
+        (both + only_first)
+        * (only_second + neither)
+        * (both + only_second)
+        * (only_first + neither)
+    )
     cross = both * neither - only_first * only_second
     cross = max(cross - n / 2, 0) if cross > 0 else cross
     phi = cross / math.sqrt(product) if product else 0.0
-    a, b, c, d = first - low1, high2 - second, high1 - first, second - low2
-    below, above = (math.sqrt(max(0.0, x * x - 2 * phi * x * y + y * y)) for x, y in ((a, b), (c, d)))
+    a = first - low1
+    b = high2 - second
+    c = high1 - first
+    d = second - low2
+    below, above = (
+        math.sqrt(max(0.0, x * x - 2 * phi * x * y + y * y))
+        for x, y in ((a, b), (c, d))
+    )
     return first - second - below, first - second + above

@@ -1,4 +1,6 @@
-"""Where an answer ends and what of it was said: token ids to records, whoever generated them."""
+"""Where an answer ends and what of it was said: token ids to records, whoever generated
+them.
+"""
 
 import re
 from collections.abc import Collection, Iterable, Sequence
@@ -10,20 +12,35 @@ from mergetrace.probe.reasoning import separate
 MAX_PROMPT_TOKENS = 16_384
 
 
-def finished(tokenizer: Any, stops: Collection[int], prompt: str, tokens: Sequence[int]) -> dict[str, Any]:
-    """What a record says of generated `tokens`: {answer, reasoning, finish ("stop" or "length"), tokens (without the stop token)}."""
+def finished(
+    tokenizer: Any, stops: Collection[int], prompt: str, tokens: Sequence[int]
+) -> dict[str, Any]:
+    """What a record says of generated `tokens`: {answer, reasoning, finish ("stop" or
+    "length"), tokens (without the stop token)}.
+    """
     end = next((place for place, token in enumerate(tokens) if token in stops), None)
     own = list(tokens[:end])
     reasoning, answer = spoken(tokenizer, own, prompt)
-    return {"answer": answer, "reasoning": reasoning, "finish": "length" if end is None else "stop", "tokens": len(own)}
+    return {
+        "answer": answer,
+        "reasoning": reasoning,
+        "finish": "length" if end is None else "stop",
+        "tokens": len(own),
+    }
 
 
 def spoken(tokenizer: Any, tokens: list[int], prompt: str) -> tuple[str | None, str]:
-    """(reasoning or None, answer) of generated tokens, without special tokens, which may be what tells the two apart."""
-    reasoning, answer = separate(tokenizer.decode(tokens, skip_special_tokens=False), prompt)
+    """(reasoning or None, answer) of generated tokens, without special tokens, which
+    may be what tells the two apart.
+    """
+    reasoning, answer = separate(
+        tokenizer.decode(tokens, skip_special_tokens=False), prompt
+    )
     if reasoning is None:
         return None, tokenizer.decode(tokens, skip_special_tokens=True)
-    special = re.compile("|".join(map(re.escape, tokenizer.all_special_tokens)) or r"(?!)")
+    special = re.compile(
+        "|".join(map(re.escape, tokenizer.all_special_tokens)) or r"(?!)"
+    )
     return special.sub("", reasoning), special.sub("", answer)
 
 
@@ -33,8 +50,11 @@ def closing_tokens(tokenizer: Any, turn_end: str | None) -> list[int]:
     return [token for token in ids if token in tokenizer.added_tokens_decoder][:1]
 
 
-def stop_tokens(tokenizer: Any, configs: Iterable[Any], turn_end: str | None) -> frozenset[int]:
-    """Every token that somebody declares to end an answer: tokenizer, configurations of model and generation, chat template.
+def stop_tokens(
+    tokenizer: Any, configs: Iterable[Any], turn_end: str | None
+) -> frozenset[int]:
+    """Every token that somebody declares to end an answer: tokenizer, configurations of
+    model and generation, chat template.
 
     `turn_end` is what the chat template prints after an answer; its special token counts since a merge may have lost the
     configuration that says so.
@@ -47,19 +67,32 @@ def stop_tokens(tokenizer: Any, configs: Iterable[Any], turn_end: str | None) ->
     return frozenset(token for token in declared if isinstance(token, int))
 
 
-def refuse_prompts(rows: list[list[int]], vocabulary: int, positions: int | None, max_new_tokens: int) -> None:
+def refuse_prompts(
+    rows: list[list[int]], vocabulary: int, positions: int | None, max_new_tokens: int
+) -> None:
     """Raise Unaskable for rendered prompts (token ids) that the model cannot take."""
     longest = max(map(len, rows))
     if longest > MAX_PROMPT_TOKENS or not all(rows):
-        raise Unaskable(f"its chat template renders a prompt of {longest if all(rows) else 0:,} tokens; 1 to {MAX_PROMPT_TOKENS:,} are asked")
+        raise Unaskable(
+            f"its chat template renders a prompt of {longest if all(rows) else 0:,}"
+            f" tokens; 1 to {MAX_PROMPT_TOKENS:,} are asked"
+        )
     if max(map(max, rows)) >= vocabulary:
-        raise Unaskable(f"its tokenizer gives token {max(map(max, rows)):,}, its embedding has {vocabulary:,} rows")
+        raise Unaskable(
+            f"its tokenizer gives token {max(map(max, rows)):,}, its embedding has"
+            f" {vocabulary:,} rows"
+        )
     if positions and longest + max_new_tokens > positions:
         raise Unaskable(
-            f"prompt and answer may take {longest + max_new_tokens:,} tokens, the model has {positions:,} positions; lower probe.max_new_tokens"
+            f"prompt and answer may take {longest + max_new_tokens:,} tokens, the model"
+            f" has {positions:,} positions; lower probe.max_new_tokens"
         )
 
 
 def one_line(error: BaseException) -> str:
-    """An error's message without line breaks and control characters, at most 300 characters."""
-    return "".join(char for char in " ".join(str(error).split()) if char.isprintable())[:300]
+    """An error's message without line breaks and control characters, at most 300
+    characters.
+    """
+    return "".join(char for char in " ".join(str(error).split()) if char.isprintable())[
+        :300
+    ]

@@ -7,7 +7,7 @@ from typing import Any
 
 from mergetrace import readable
 from mergetrace.finding import wording
-from mergetrace.report.pages import render
+from mergetrace.report.rendering import render
 
 Row = dict[str, Any]
 
@@ -22,7 +22,9 @@ def row(verdict: Mapping[str, Any], judged: float) -> Row:
         "label": words.label,
         "tone": words.tone,
         "sentence": words.sentence,
-        "parents": readable.listing([wording.parent(verdict, name) for name in names], "none named"),
+        "parents": readable.listing(
+            [wording.parent(verdict, name) for name in names], "none named"
+        ),
         "base": verdict["base"]["name"],
         "mode": verdict["read"]["mode"],
         "compared": wording.compared_share(verdict),
@@ -31,5 +33,7 @@ def row(verdict: Mapping[str, Any], judged: float) -> Row:
 
 
 def page(rows: list[Row], comparisons: list[Mapping[str, Any]], templates: Path) -> str:
-    """The index page. comparisons: name, before, after, sentence of each comparison of two revisions."""
+    """The index page. comparisons: name, before, after, sentence of each comparison of
+    two revisions.
+    """
     return render("index.html.j2", templates, rows=rows, comparisons=comparisons)

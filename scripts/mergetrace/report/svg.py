@@ -1,7 +1,9 @@
 """A matplotlib figure as part of an HTML page.
 
-Text stays text, colours follow the page's light and dark mode, and the same figure gives the same bytes. matplotlib writes style
-attributes, which a strict Content-Security-Policy forbids: every distinct style becomes a class, and the page collects their rules.
+Text stays text, colours follow the page's light and dark mode, and the same figure
+gives the same bytes. matplotlib writes style attributes, which a strict
+Content-Security-Policy forbids: every distinct style becomes a class, and the page
+collects their rules.
 """
 
 import hashlib
@@ -32,7 +34,9 @@ SETTINGS = {
     "svg.fonttype": "none",
     "text.parse_math": False,  # a dollar sign in a name is a dollar sign
     "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib: layout is the same everywhere
+    "font.sans-serif": [
+        "DejaVu Sans"
+    ],  # comes with matplotlib: layout is the same everywhere
     "font.size": 9,
     "text.color": COLOURS["ink"],
     "axes.edgecolor": COLOURS["line"],
@@ -53,24 +57,32 @@ SETTINGS = {
     "figure.facecolor": "none",
     "legend.frameon": False,
 }
-_SVG, _XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
+_SVG = "http://www.w3.org/2000/svg"
+_XLINK = "http://www.w3.org/1999/xlink"
 
 
 @dataclass(frozen=True)
 class Picture:
-    """Markup of one inline SVG and the CSS rules of the classes it uses (class: declarations)."""
+    """Markup of one inline SVG and the CSS rules of the classes it uses (class:
+    declarations).
+    """
 
     markup: Markup
     rules: Mapping[str, str]
 
 
 def embed(figure: Figure, name: str, title: str, description: str) -> Picture:
-    """Write `figure`, made under SETTINGS, as inline SVG with role, title and description for those who do not see it.
+    """Write `figure`, made under SETTINGS, as inline SVG with role, title and
+    description for those who do not see it.
 
     name: prefix of all ids, unique on the page.
     """
     with mpl.rc_context({**SETTINGS, "svg.hashsalt": name}), io.StringIO() as buffer:
-        figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+        figure.savefig(
+            buffer,
+            format="svg",
+            metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")),
+        )
         text = buffer.getvalue()
     root = ElementTree.fromstring(text)
     rules: dict[str, str] = {}
@@ -82,21 +94,34 @@ def embed(figure: Figure, name: str, title: str, description: str) -> Picture:
         _rewrite(element, name, rules)
     for attribute in ("width", "height", "version"):
         root.attrib.pop(attribute, None)
-    root.attrib.update({"role": "img", "aria-labelledby": f"{name}-title {name}-desc", "class": "picture"})
+    root.attrib.update(
+        {
+            "role": "img",
+            "aria-labelledby": f"{name}-title {name}-desc",
+            "class": "picture",
+        }
+    )
     for place, (tag, words) in enumerate((("title", title), ("desc", description))):
         element = ElementTree.Element(f"{{{_SVG}}}{tag}", id=f"{name}-{tag}")
         element.text = visible(words)
         root.insert(place, element)
     ElementTree.register_namespace("", _SVG)
     ElementTree.register_namespace("xlink", _XLINK)
-    return Picture(Markup(re.sub(r">\s+<", "><", ElementTree.tostring(root, encoding="unicode"))), rules)
+    return Picture(
+        Markup(re.sub(r">\s+<", "><", ElementTree.tostring(root, encoding="unicode"))),
+        rules,
+    )
 
 
 def _rewrite(element: ElementTree.Element, name: str, rules: dict[str, str]) -> None:
-    """Give an element its class for its style, and ids and references that no other figure has."""
+    """Give an element its class for its style, and ids and references that no other
+    figure has.
+    """
     if style := element.attrib.pop("style", ""):
         style = _on_page(style)
-        element.set("class", key := "s" + hashlib.sha256(style.encode()).hexdigest()[:10])
+        element.set(
+            "class", key := "s" + hashlib.sha256(style.encode()).hexdigest()[:10]
+        )
         rules[key] = style
     if "id" in element.attrib:
         element.set("id", f"{name}-{element.get('id')}")

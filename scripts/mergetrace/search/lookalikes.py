@@ -1,4 +1,6 @@
-"""Donors so alike that one may stand for the other: the best recipe beside the same recipe with one donor in the other's place."""
+"""Donors so alike that one may stand for the other: the best recipe beside the same
+recipe with one donor in the other's place.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -10,7 +12,9 @@ from mergetrace.search.trial import narrow
 
 @dataclass
 class Swaps:
-    """Counted over slices. pairs: donors that are alike. width: of informative intervals (see trial.narrow)."""
+    """Counted over slices. pairs: donors that are alike. width: of informative
+    intervals (see trial.narrow).
+    """
 
     recipe: Recipe
     pairs: Sequence[tuple[str, str]]
@@ -19,7 +23,11 @@ class Swaps:
 
     def __post_init__(self) -> None:
         orders = [*self.pairs, *((other, one) for one, other in self.pairs)]
-        self.counts = {(own, other): [0, 0] for own, other in orders if own in self.recipe.parents and other not in self.recipe.parents}
+        self.counts = {
+            (own, other): [0, 0]
+            for own, other in orders
+            if own in self.recipe.parents and other not in self.recipe.parents
+        }
 
     def add(self, piece: Piece) -> None:
         """Apply both recipes to one slice."""
@@ -29,21 +37,37 @@ class Swaps:
         exact = stored == decoded_merge(self.recipe, piece)
         for (own, other), count in self.counts.items():
             telling = narrow(piece, (*self.recipe.parents, other), self.width)
-            with_other = stored == decoded_merge(swapped(self.recipe, own, other), piece)
+            with_other = stored == decoded_merge(
+                swapped(self.recipe, own, other), piece
+            )
             count[0] += int((telling & exact & ~with_other).sum())
             count[1] += int((telling & with_other & ~exact).sum())
 
     def result(self) -> list[dict[str, Any]]:
-        """donor (of the recipe), other; only_donor, only_other: elements that one recipe gives back and the other does not."""
-        return [{"donor": own, "other": other, "only_donor": ours, "only_other": theirs} for (own, other), (ours, theirs) in self.counts.items()]
+        """donor (of the recipe), other; only_donor, only_other: elements that one
+        recipe gives back and the other does not.
+        """
+        return [
+            {"donor": own, "other": other, "only_donor": ours, "only_other": theirs}
+            for (own, other), (ours, theirs) in self.counts.items()
+        ]
 
 
 def swapped(recipe: Recipe, own: str, other: str) -> Recipe:
     """The recipe with `other` wherever it says `own`, in the settings of one model too."""
 
     def renamed(name: str) -> str:
-        return name.removesuffix(f".{own}") + f".{other}" if name.endswith(f".{own}") else name
+        return (
+            name.removesuffix(f".{own}") + f".{other}"
+            if name.endswith(f".{own}")
+            else name
+        )
 
     models = tuple(other if name == own else name for name in recipe.models)
     settings = tuple(sorted((renamed(name), value) for name, value in recipe.settings))
-    return replace(recipe, models=models, base=other if recipe.base == own else recipe.base, settings=settings)
+    return replace(
+        recipe,
+        models=models,
+        base=other if recipe.base == own else recipe.base,
+        settings=settings,
+    )

@@ -1,1 +1,3 @@
-"""Weights read once: the sums that every later number is made of, and the evidence that is kept."""
+"""Weights read once: the sums that every later number is made of, and the evidence that
+is kept.
+"""

@@ -1,4 +1,6 @@
-"""Functions compiled by numba on first use, and what was compiled kept on disk: of use where it can be read, never in the way."""
+"""Functions compiled by numba on first use, and what was compiled kept on disk: of use
+where it can be read, never in the way.
+"""
 
 from contextlib import suppress
 from typing import Any
@@ -10,7 +12,8 @@ FLAGS = {"nogil": True, "error_model": "numpy"}
 
 
 class Kept(FunctionCache):
-    """numba's own cache, but that a file which is damaged (left empty by a power cut, say) or cannot be written costs a compilation.
+    """numba's own cache, but that a file which is damaged (left empty by a power cut,
+    say) or cannot be written costs a compilation.
 
     numba leaves the error to the caller, in this job and in every one after it.
     """
@@ -31,7 +34,9 @@ class Kept(FunctionCache):
 
 
 def compiled(function: Any) -> Any:
-    """`function` compiled on first use; kept beside the source or in the user's cache, and nowhere where neither can be written."""
+    """`function` compiled on first use; kept beside the source or in the user's cache,
+    and nowhere where neither can be written.
+    """
     dispatcher = njit(**FLAGS)(function)
     with suppress(RuntimeError):  # numba found no folder to write to
         dispatcher._cache = Kept(function)

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Frame:
-    """One way to look at the same elements: an audited model against one base candidate and the donors."""
+    """One way to look at the same elements: an audited model against one base candidate
+    and the donors.
+    """
 
     audited: str
     base: str

@@ -1,4 +1,6 @@
-"""Whether an audited model's elements are a parent's, rounded once to the format in which the audited model is stored."""
+"""Whether an audited model's elements are a parent's, rounded once to the format in
+which the audited model is stored.
+"""
 
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -6,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mergetrace.models.weights import scaled
 from mergetrace.numerics.dtypes import FORMATS, decode, encode, neighbour_midpoints
+from mergetrace.tensors.weights import scaled
 
 if TYPE_CHECKING:
     from mergetrace.sums.gram import Stored
@@ -15,11 +17,16 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 PROBE = 4096  # elements: in anything but a parent rounded, one of so many differs
-SLACK = 2.0**-20  # relative: what dividing by a scale in float32 adds to the rounding itself
+SLACK = (
+    2.0**-20
+)  # relative: what dividing by a scale in float32 adds to the rounding itself
 
 
-def differing(audited: "Stored", parent: "Stored", own: Any, theirs: Any, edges: NDArray[np.int64]) -> Array | None:
-    """Elements of each piece edges[i]..edges[i+1] that are not the parent's rounded to the audited model's format: float64 [pieces].
+def differing(
+    audited: "Stored", parent: "Stored", own: Any, theirs: Any, edges: NDArray[np.int64]
+) -> Array | None:
+    """Elements of each piece edges[i]..edges[i+1] that are not the parent's rounded to
+    the audited model's format: float64 [pieces].
 
     own, theirs: the numbers of the two as a kernel loaded them. None where rounding changes nothing: these are the elements that differ. All that
     matters is whether there is any in a slice: where there is one among the first, 1 stands for each piece and nothing more is looked at.
@@ -27,18 +34,29 @@ def differing(audited: "Stored", parent: "Stored", own: Any, theirs: Any, edges:
     """
     if _holds(audited, parent):
         return None
-    first, every = slice(PROBE), slice(None)
+    first = slice(PROBE)
+    every = slice(None)
     if _apart(audited, parent, own, theirs, first).any():
         return np.ones(edges.size - 1)
     apart = _apart(audited, parent, own, theirs, every)
-    return np.array([np.count_nonzero(apart[start:end]) for start, end in pairwise(edges.tolist())], np.float64)
+    return np.array(
+        [np.count_nonzero(apart[start:end]) for start, end in pairwise(edges.tolist())],
+        np.float64,
+    )
 
 
-def _apart(audited: "Stored", parent: "Stored", own: Any, theirs: Any, which: slice) -> NDArray[np.bool_]:
+def _apart(
+    audited: "Stored", parent: "Stored", own: Any, theirs: Any, which: slice
+) -> NDArray[np.bool_]:
     """Whether each of these elements is finite in both and not the parent's rounded."""
-    mine, its = _numbers(audited, own, which), _numbers(parent, theirs, which)
+    mine = _numbers(audited, own, which)
+    its = _numbers(parent, theirs, which)
     with np.errstate(over="ignore", invalid="ignore"):
-        return ~_explained(audited.chosen(which), mine, its) & np.isfinite(mine) & np.isfinite(its)
+        return (
+            ~_explained(audited.chosen(which), mine, its)
+            & np.isfinite(mine)
+            & np.isfinite(its)
+        )
 
 
 def _numbers(stored: "Stored", loaded: Any, which: slice) -> NDArray:
@@ -53,9 +71,17 @@ def _holds(audited: "Stored", parent: "Stored") -> bool:
     """Whether the audited model's format holds every number of the parent's."""
     if audited.scales is not None or parent.scales is not None:
         return False
-    own, theirs = FORMATS[audited.dtype], FORMATS[parent.dtype]
-    smallest = theirs.min_exponent - theirs.fraction_bits >= own.min_exponent - own.fraction_bits
-    return own.fraction_bits >= theirs.fraction_bits and smallest and _largest(audited.dtype) >= _largest(parent.dtype)
+    own = FORMATS[audited.dtype]
+    theirs = FORMATS[parent.dtype]
+    smallest = (
+        theirs.min_exponent - theirs.fraction_bits
+        >= own.min_exponent - own.fraction_bits
+    )
+    return (
+        own.fraction_bits >= theirs.fraction_bits
+        and smallest
+        and _largest(audited.dtype) >= _largest(parent.dtype)
+    )
 
 
 def _explained(audited: "Stored", own: NDArray, values: NDArray) -> NDArray[np.bool_]:
@@ -72,4 +98,9 @@ def _explained(audited: "Stored", own: NDArray, values: NDArray) -> NDArray[np.b
 
 
 def _largest(dtype: str) -> float:
-    return float(decode(np.array([FORMATS[dtype].largest], FORMATS[dtype].codes).view(np.uint8), dtype)[0])
+    return float(
+        decode(
+            np.array([FORMATS[dtype].largest], FORMATS[dtype].codes).view(np.uint8),
+            dtype,
+        )[0]
+    )

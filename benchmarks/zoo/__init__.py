@@ -1,0 +1,1 @@
+"""Hundreds of planted audits."""

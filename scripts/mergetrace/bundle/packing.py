@@ -1,0 +1,202 @@
+"""The evidence bundle: everything a stranger needs to check a finding after the models
+are gone, and nothing that is nobody's business.
+"""
+
+import shutil
+import zipfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mergetrace.bundle.attestation import seal
+from mergetrace.bundle.contents import (
+    CARD,
+    FINDINGS,
+    MOST_CARD,
+    OPTIONAL,
+    TABLES,
+    VERIFIER,
+)
+from mergetrace.outputs import read_json, write_json
+from mergetrace.readable import shown_path
+
+SLICE = [
+    "slice_id",
+    "tensor",
+    "slice",
+    "layer",
+    "component",
+    "elements",
+    "cols",
+    "dimensions",
+    "weight",
+]
+ZIP_TIME = (
+    1980,
+    1,
+    1,
+    0,
+    0,
+    0,
+)  # the earliest a zip can say: the same bundle is the same bytes whenever it is made
+
+
+def write_bundle(
+    root: Path,
+    results: Path,
+    audit: str,
+    models: Sequence[str],
+    configuration: Mapping[str, Any],
+    prompts: Path | None,
+    lock: Path,
+    scripts: Path,
+) -> None:
+    """Fill the empty folder `root` with the bundle of one audit that lies under
+    `results`, and seal it.
+
+    configuration: see configuration.published. prompts: what was asked, None where nobody asked. lock: the lock file. scripts: the folder
+    of verify.py, the library and the templates.
+    """
+    own = results / audit
+    for name in (*FINDINGS, *(name for name in OPTIONAL if (own / name).is_file())):
+        _copy(own / name, root / name)
+    _hide_paths(root / "plan.json", lambda plan: plan["models"].values())
+    write_json(root / "configuration.json", configuration)
+    _copy(lock, root / "requirements.lock")
+    batches = read_json(own / "layout.json")["batches"]
+    _tables(root / "tables", own, batches)
+    for batch in batches:
+        _copy(
+            own / f"evidence/{batch}.safetensors",
+            root / f"evidence/{batch}.safetensors",
+        )
+        sums = pd.read_parquet(own / f"deltas/{batch}.parquet")
+        (root / "deltas").mkdir(exist_ok=True)
+        np.savez_compressed(
+            root / f"deltas/{batch}.npz",
+            **{name: _column(sums[name]) for name in sums.columns},
+        )
+    for model in models:
+        _model(root / f"models/{model}", results / f"models/{model}")
+    if prompts is not None:
+        _copy(prompts, root / "probe/prompts.jsonl")
+        _answers(
+            root / "probe", results, audit, models, configuration["probe"]["conditions"]
+        )
+    _copy(scripts / "verify.py", root / "verify.py")
+    for module in VERIFIER:
+        _copy(scripts / f"mergetrace/{module}.py", root / f"mergetrace/{module}.py")
+    text = Template((scripts / "mergetrace/templates/bundle.md").read_text(encoding="utf-8"))
+    verdict = read_json(own / "verdict.json")
+    words = {
+        "audit": audit,
+        "suspect": verdict["suspect"],
+        "verdict": verdict["verdict"],
+        "version": verdict["versions"]["mergetrace"],
+    }
+    (root / "README.md").write_text(text.substitute(words), encoding="utf-8")
+    seal(root)
+
+
+def write_archive(root: Path, archive: Path, name: str) -> None:
+    """Everything under `root` as one zip file, in a folder `name` there; stored and not
+    compressed, so that no library shows in the bytes.
+    """
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as target:
+        for path in sorted(path for path in root.rglob("*") if path.is_file()):
+            entry = zipfile.ZipInfo(
+                f"{name}/{path.relative_to(root).as_posix()}", ZIP_TIME
+            )
+            entry.external_attr = 0o100644 << 16
+            with (
+                open(path, "rb") as source,
+                target.open(entry, "w", force_zip64=True) as sink,
+            ):
+                shutil.copyfileobj(source, sink, 1 << 20)
+
+
+def _tables(target: Path, own: Path, batches: list[str]) -> None:
+    """The tables as CSV, for everybody, and as Parquet, typed; slices.csv says which
+    slice an id is.
+    """
+    target.mkdir()
+    for name in TABLES:
+        _copy(own / f"{name}.csv", target / f"{name}.csv")
+        table = pd.read_csv(
+            own / f"{name}.csv",
+            keep_default_na=False,
+            na_values=[""],
+            dtype={"slice": str, "layer": str, "tensor": str},
+        )
+        table.to_parquet(target / f"{name}.parquet", index=False)
+    for name in ("plan", "recipe_slices"):
+        _copy(own / f"{name}.parquet", target / f"{name}.parquet")
+    pd.read_parquet(own / "plan.parquet", columns=SLICE).drop_duplicates(
+        "slice_id"
+    ).to_csv(target / "slices.csv", index=False)
+    fits = [pd.read_parquet(own / f"fits/{batch}.parquet") for batch in batches]
+    pd.concat(fits, ignore_index=True).to_parquet(target / "fits.parquet", index=False)
+
+
+def _model(target: Path, source: Path) -> None:
+    """What is known of one model: its manifest, its template taken apart, the small
+    files that the finding quotes.
+    """
+    _copy(source / "manifest.json", target / "manifest.json")
+    _hide_paths(target / "manifest.json", lambda manifest: [manifest["source"]])
+    if (source / "template.json").is_file():
+        _copy(source / "template.json", target / "template.json")
+    for name in CARD:
+        if (source / "files" / name).is_file() and (
+            source / "files" / name
+        ).stat().st_size <= MOST_CARD:
+            _copy(source / "files" / name, target / "files" / name)
+
+
+def _answers(
+    target: Path,
+    results: Path,
+    audit: str,
+    models: Sequence[str],
+    conditions: Sequence[str],
+) -> None:
+    """Every answer, and the tables counted in them."""
+    for model in models:
+        for condition in conditions:
+            _copy(
+                results / f"probe/{model}/{condition}.jsonl",
+                target / f"{model}/{condition}.jsonl",
+            )
+    for table in sorted(
+        path
+        for path in (results / audit / "probe").iterdir()
+        if path.suffix in (".csv", ".json")
+    ):
+        _copy(table, target / table.name)
+
+
+def _hide_paths(file: Path, sources: Callable[[Any], Iterable[dict[str, Any]]]) -> None:
+    """Cut the local paths of the `sources` in a JSON file to what may be shown."""
+    value = read_json(file)
+    for source in sources(value):
+        if source.get("path"):
+            source["path"] = shown_path(source["path"])
+    write_json(file, value)
+
+
+def _column(values: pd.Series) -> np.ndarray:
+    """A column as an array that loads without pickle."""
+    return (
+        values.to_numpy(str)
+        if pd.api.types.is_string_dtype(values.dtype)
+        else values.to_numpy()
+    )
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)

@@ -1,0 +1,432 @@
+"""A strict reader of safetensors headers, shard indexes and byte ranges.
+
+Format: https://huggingface.co/docs/safetensors (8 bytes of header length N, N bytes of
+JSON, the tensors' bytes). A header says where every byte of a foreign file belongs, so
+nothing in it is believed before it is checked, and every byte must belong to exactly
+one tensor. Tensor names are text and never become part of a path.
+"""
+
+import os
+import stat
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn
+
+from mergetrace.errors import AuditError
+from mergetrace.files.strict_json import parse_object, shown
+from mergetrace.files.weight_files import (
+    INDEX_NAME,
+    MAX_INDEX_BYTES,
+    check_adapter,
+    choose,
+    differences,
+    lacking,
+    parse_index,
+    repeated,
+)
+from mergetrace.numerics.dtypes import BITS
+
+MAX_HEADER_BYTES = 100_000_000  # the safetensors library's own bound
+MAX_DIMENSIONS = 64  # numpy's own bound
+MAX_LISTED = 1000  # weight files of sub folders, which are named and never read
+AGAIN = "download it again"
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """One tensor of a file: its bytes are start..end of the file, row-major,
+    little-endian.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Header:
+    """A checked header: tensors by name in the order of their bytes, which begin at
+    `data_start` and fill the file.
+    """
+
+    tensors: dict[str, TensorInfo]
+    metadata: dict[str, str]
+    data_start: int
+    file_size: int
+
+
+class Model(list[tuple[str, Header]]):
+    """The weight files of a model, sorted by name, with their headers; `notes`: what is
+    odd about them, one clause each.
+    """
+
+    def __init__(
+        self, files: Iterable[tuple[str, Header]], notes: Iterable[str] = ()
+    ) -> None:
+        super().__init__(files)
+        self.notes = list(notes)
+
+
+def read_model(folder: str | Path) -> Model:
+    """The weight files of a model folder, sorted by name, with their headers: [(file
+    name, header), ...].
+
+    Which files: those `model.safetensors.index.json` names, as far as they are there (see weight_files.choose). A tensor that stands in two
+    of them is in the headers of both.
+    AuditError: no such folder, no safetensors, an adapter alone, a missing shard, a bad header, or `model.safetensors` beside an index of other
+    files that hold other tensors, of which some loaders read the one and some the other.
+    """
+    folder = Path(folder)
+    try:
+        if not folder.is_dir():
+            _refuse(
+                folder,
+                "not a folder; give the folder that holds a model's *.safetensors"
+                " files",
+            )
+        names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
+        present = [name for name in names if (folder / name).is_file()]
+    except OSError as error:
+        _refuse(folder, _unreadable(error))
+    index = _read_bounded(folder / INDEX_NAME) if INDEX_NAME in names else None
+    unread = [
+        name for name in names if name.endswith(".safetensors") and name not in present
+    ]
+    if unread and not any(name.endswith(".safetensors") for name in present):
+        kind = (
+            "a link to a file that is not there: finish the download"
+            if (folder / unread[0]).is_symlink()
+            else "not a regular file"
+        )
+        _refuse(folder / unread[0], kind)
+    return assemble(
+        [*present, *_deeper(folder)],
+        index,
+        lambda shards: [read_header(folder / shard) for shard in shards],
+        folder,
+    )
+
+
+def assemble(
+    present: list[str],
+    index: bytes | None,
+    headers: Callable[[list[str]], list[Header]],
+    place: str | Path,
+    cure: str = "download them",
+) -> Model:
+    """The weight files of a model, chosen and checked as in `read_model`, wherever they
+    lie.
+
+    present: the names of its files, of those in sub folders with their paths. index: the bytes of its shard index, if it has one. headers: gives
+    the headers of the shards asked for, in their order. place: the model's name for messages; cure: what helps where files are missing.
+    """
+    weight_map, notes = ({}, []) if index is None else parse_index(index, place)
+    choice = choose(present, weight_map, place, cure)
+    model = list(zip(choice.shards, headers(choice.shards), strict=True))
+    if choice.twin:
+        model, said = _one_of_two(model, choice.twin, headers, place)
+        notes.append(said)
+    places: dict[str, list[str]] = {}
+    for shard, header in model:
+        for name in header.tensors:
+            places.setdefault(name, []).append(shard)
+    if choice.doubtful and any(
+        name not in places
+        for name, shard in weight_map.items()
+        if shard in choice.doubtful
+    ):
+        lacking(place, choice.doubtful, len(choice.shards) + len(choice.doubtful), cure)
+    check_adapter(places, place)
+    agreed = differences(weight_map, places) if weight_map and not choice.twin else []
+    return Model(model, [*notes, *choice.notes, *agreed, *repeated(places)])
+
+
+def _one_of_two(
+    model: list[tuple[str, Header]],
+    single: str,
+    headers: Callable[[list[str]], list[Header]],
+    place: str | Path,
+) -> tuple[list[tuple[str, Header]], str]:
+    """The file that transformers prefers to an index, where both hold the same tensors;
+    vLLM reads what the index names.
+    """
+    whole = headers([single])[0]
+    held = {
+        name: (tensor.dtype, tensor.shape)
+        for _, header in model
+        for name, tensor in header.tensors.items()
+    }
+    own = {name: (tensor.dtype, tensor.shape) for name, tensor in whole.tensors.items()}
+    if own != held:
+        differing = sorted(
+            name for name in own.keys() | held.keys() if own.get(name) != held.get(name)
+        )
+        what = (
+            f"and the two hold other tensors ({len(differing)} differ,"
+            f" {shown(differing[0])} first)"
+        )
+        _refuse(
+            place,
+            f"holds {single} beside an index of other files {what}; loaders differ in"
+            " which they read: move one of the two away",
+        )
+    said = (
+        f"it holds the same tensors twice, in {single} and in {len(model)} file(s) that"
+        f" its index names; only {single} was compared"
+    )
+    return [(single, whole)], said
+
+
+def _deeper(folder: Path) -> list[str]:
+    """Weight files one or two folders down, with their paths, at most MAX_LISTED."""
+    found: list[str] = []
+    for pattern in ("*/*.safetensors", "*/*/*.safetensors"):
+        for path in folder.glob(pattern):
+            if len(found) == MAX_LISTED:
+                return found
+            found.append(path.relative_to(folder).as_posix())
+    return found
+
+
+def read_header(path: str | Path) -> Header:
+    """Read and check the header of a safetensors file. AuditError says what is wrong
+    with it.
+    """
+    path = Path(path)
+    with _opened(path) as handle:
+        size = os.fstat(handle.fileno()).st_size
+        first = handle.read(8)
+        return parse_header(
+            first + handle.read(header_length(first, size, path)), size, path
+        )
+
+
+def header_length(
+    first8: bytes, file_size: int, file: str | Path, cure: str = AGAIN
+) -> int:
+    """The length N of the JSON, from the first 8 bytes of a file of `file_size` bytes;
+    AuditError if no such header can be there.
+
+    cure: what helps where a file is broken.
+    """
+    if min(file_size, len(first8)) < 8:
+        _refuse(
+            file,
+            f"only {file_size} bytes: not a safetensors file, or a broken download;"
+            f" {cure}",
+        )
+    length = int.from_bytes(first8[:8], "little")
+    longest = min(MAX_HEADER_BYTES, file_size - 8)
+    if not 2 <= length <= longest:
+        what = (
+            f"announces a header of {length} bytes where 2 to {longest} can be:"
+            f" truncated, or not a safetensors file; {cure}"
+        )
+        _refuse(file, _stranger(first8, cure) or what)
+    return length
+
+
+def parse_header(
+    first_bytes: bytes, file_size: int, file: str | Path, cure: str = AGAIN
+) -> Header:
+    """Check the header in the first 8 + N (or more) bytes of a file of `file_size` bytes; `file` is its name for messages, `cure` what helps
+    where it is broken.
+
+    Accepted: white space after the JSON, tensors without elements, no tensors at all, metadata of null, any name that is text.
+    Refused: whatever leaves a byte of the file unexplained, explains one twice, or could be read in two ways (see the tests).
+    """
+    data_start = 8 + header_length(first_bytes, file_size, file, cure)
+    if len(first_bytes) < data_start:
+        raise ValueError(f"{len(first_bytes)} bytes given of a header of {data_start}")
+    if first_bytes[8:9] != b"{":
+        _refuse(
+            file,
+            _stranger(first_bytes, cure)
+            or "its header does not start with '{': not a safetensors file",
+        )
+    entries = parse_object(first_bytes[8:data_start], file, cure)
+    metadata = entries.pop("__metadata__", None)
+    if metadata is None:
+        metadata = {}
+    if not isinstance(metadata, dict) or not all(
+        isinstance(value, str) for value in metadata.values()
+    ):
+        _refuse(file, "its __metadata__ is not a mapping of text to text")
+    tensors = [
+        _tensor(name, entry, data_start, file) for name, entry in entries.items()
+    ]
+    tensors.sort(key=lambda tensor: (tensor.start, tensor.end))
+    _check_cover(tensors, data_start, file_size, file, cure)
+    return Header(
+        {tensor.name: tensor for tensor in tensors}, metadata, data_start, file_size
+    )
+
+
+def read_into(
+    fd: int, offset: int, buffer: Any, file: str | Path = "a weight file"
+) -> None:
+    """Fill `buffer` (writable, contiguous) with the bytes of `fd` from `offset` on;
+    `file` is its name for messages.
+
+    AuditError if the file ends before.
+    """
+    view = memoryview(buffer).cast("B")
+    done = 0
+    while done < len(view):
+        count = os.preadv(fd, [view[done:]], offset + done)
+        if count == 0:
+            _refuse(
+                file,
+                f"ends at byte {offset + done}, {len(view) - done} bytes too early: it"
+                " changed since its header was read; run again once it is whole",
+            )
+        done += count
+
+
+def _refuse(file: str | Path, what: str) -> NoReturn:
+    raise AuditError(f"{file}: {what}")
+
+
+_PICKLE = (
+    "a pickle (PyTorch .bin/.pt/.pth), which can run code when it is loaded and is"
+    " never read here; convert it to safetensors"
+)
+_POINTER = "a Git LFS pointer instead of the file"
+_PAGE = "a web page instead of the file"
+_STRANGERS = {
+    b"PK\x03\x04": _PICKLE,
+    **dict.fromkeys([b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"], _PICKLE),
+    b"GGUF": "a GGUF file; the weights it was made from are needed, as safetensors",
+    b"version ": _POINTER,
+    b"<": _PAGE,
+}
+
+
+def _stranger(first_bytes: bytes, cure: str) -> str | None:
+    """What a file that is no safetensors file seems to be instead, and what to do."""
+    begin = (
+        first_bytes.lstrip() if first_bytes.lstrip().startswith(b"<") else first_bytes
+    )
+    what = next(
+        (what for magic, what in _STRANGERS.items() if begin.startswith(magic)), None
+    )
+    if what == _POINTER and cure == AGAIN:
+        return f"{what}; run `git lfs pull` in its folder"
+    return f"{what}; {cure}" if what in (_POINTER, _PAGE) else what
+
+
+def _tensor(name: str, entry: Any, data_start: int, file: str | Path) -> TensorInfo:
+    if fault := _fault(entry):
+        _refuse(file, f"tensor {shown(name)}: {fault}")
+    start, end = entry["data_offsets"]
+    return TensorInfo(
+        name,
+        entry["dtype"],
+        tuple(entry["shape"]),
+        data_start + start,
+        data_start + end,
+    )
+
+
+def _fault(entry: Any) -> str | None:
+    """What is wrong with one entry of a header, taken by itself."""
+    if not isinstance(entry, dict) or entry.keys() != {
+        "dtype",
+        "shape",
+        "data_offsets",
+    }:
+        return "its entry is not exactly a dtype, a shape and data_offsets"
+    dtype = entry["dtype"]
+    shape = entry["shape"]
+    offsets = entry["data_offsets"]
+    if not isinstance(dtype, str) or dtype not in BITS:
+        return f"unknown dtype {shown(str(dtype))}; known are {', '.join(BITS)}"
+    if (
+        not _are_counts(shape)
+        or len(shape) > MAX_DIMENSIONS
+        or prod(max(size, 1) for size in shape) >= 2**63
+    ):
+        return (
+            f"its shape {shown(str(shape))} is not a list of sizes of a tensor that can"
+            " exist"
+        )
+    if not _are_counts(offsets) or len(offsets) != 2:
+        return f"its data_offsets {shown(str(offsets))} are not two byte positions"
+    length = offsets[1] - offsets[0]
+    bits = BITS[dtype] * prod(shape)
+    if 8 * length != bits:
+        return (
+            f"{dtype} {shape} takes {bits / 8:.15g} bytes, its data_offsets give"
+            f" {length}"
+        )
+    return None
+
+
+def _are_counts(value: Any) -> bool:
+    """Whether `value` is a list of integers (true and 1.0 are none) from 0 to 2^63 - 1."""
+    return isinstance(value, list) and all(
+        type(item) is int and 0 <= item < 2**63 for item in value
+    )
+
+
+def _check_cover(
+    tensors: list[TensorInfo],
+    data_start: int,
+    file_size: int,
+    file: str | Path,
+    cure: str,
+) -> None:
+    """Refuse unless the tensors, sorted by position, follow each other without overlap
+    or hole from `data_start` to the end of the file.
+    """
+    covered = data_start
+    for tensor in tensors:
+        if tensor.start != covered:
+            fault = (
+                "overlaps the one before it"
+                if tensor.start < covered
+                else f"leaves a hole of {tensor.start - covered} bytes before it"
+            )
+            _refuse(file, f"tensor {shown(tensor.name)} {fault}")
+        covered = tensor.end
+    if covered > file_size:
+        _refuse(
+            file,
+            f"truncated, {covered - file_size} of {covered} bytes are missing; {cure}",
+        )
+    if covered < file_size:
+        _refuse(
+            file,
+            f"{file_size - covered} bytes after the last tensor belong to none; {cure}",
+        )
+
+
+def _read_bounded(index: Path) -> bytes:
+    """As much of an index as one may be long, and a byte; nothing where it cannot be
+    read.
+    """
+    try:
+        with _opened(index) as handle:
+            return handle.read(MAX_INDEX_BYTES + 1)
+    except (AuditError, OSError):
+        return b""
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        if stat.S_ISREG(os.stat(path).st_mode):
+            return open(path, "rb")
+    except OSError as error:
+        _refuse(path, _unreadable(error))
+    _refuse(path, "not a regular file")
+
+
+def _unreadable(error: OSError) -> str:
+    return (
+        "cannot be read:"
+        f" {error.strerror}{'; make it readable' if isinstance(error, PermissionError) else ''}"
+    )

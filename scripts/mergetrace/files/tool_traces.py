@@ -1,0 +1,136 @@
+"""What a merging tool wrote beside the weights it made: declared by the folder,
+measured by nobody.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mergetrace.files.strict_json import lenient, shown
+from mergetrace.files.weight_files import INDEX_NAME, MAX_INDEX_BYTES
+
+MAX_YAML = (
+    64 * 2**10
+)  # bytes; a configuration that names every layer of a large model has 20,000
+CONFIGURATIONS = ("mergekit_config.yml", "mergekit_moe_config.yml")
+_PARENTS = ("model", "base_model", "source_model")
+_MOST_NAMED = 8
+
+
+def tool_traces(folder: Path) -> list[str]:
+    """What the folder says of the tool that made it, a clause or none. folder: where
+    the model's small files are.
+
+    Sources: mergekit writes its configuration beside the weights and its version into the index
+    (https://github.com/arcee-ai/mergekit, mergekit/merge.py, mergekit/scripts/moe.py and mergekit/io/tensor_writer.py).
+    """
+    version = _version(folder / INDEX_NAME)
+    found = next(
+        (
+            (name, parsed)
+            for name in CONFIGURATIONS
+            if (parsed := _parsed(folder / name)) is not None
+        ),
+        None,
+    )
+    if version is None and found is None:
+        return []
+    source = found[0] if found else INDEX_NAME
+    parts = _parts(found[1]) if found else ""
+    tool = f"mergekit {version[:20]}" if version else "mergekit"
+    return [
+        f"its folder says that it was made by {tool}{parts} ({source}): declared, not"
+        " measured"
+    ]
+
+
+def _version(index: Path) -> str | None:
+    if not index.is_file() or index.stat().st_size > MAX_INDEX_BYTES:
+        return None
+    try:
+        value = lenient(index.read_bytes())
+    except ValueError:
+        return None
+    metadata = value.get("metadata") if isinstance(value, dict) else None
+    version = metadata.get("mergekit_version") if isinstance(metadata, dict) else None
+    return (
+        version
+        if isinstance(version, str) and version.isprintable() and version
+        else None
+    )
+
+
+def _parsed(path: Path) -> Any:
+    """The document in a YAML file, {} where it is none that can be read, None where
+    there is no such file.
+    """
+    if not path.is_file():
+        return None
+    return stranger_yaml(path.read_bytes()[: MAX_YAML + 1]) or {}
+
+
+class _Plain(yaml.SafeLoader):
+    """YAML without merge keys, by which a small document could grow without end."""
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Leave `<<` a key like any other."""
+
+
+_Plain.add_constructor("tag:yaml.org,2002:merge", yaml.SafeLoader.construct_yaml_str)
+
+
+def stranger_yaml(raw: str | bytes) -> Any:
+    """The first document of a stranger's YAML; None where it is too long or cannot be
+    read. Nothing in it is run or built.
+    """
+    if len(raw) > MAX_YAML:
+        return None
+    try:
+        text = (
+            raw if isinstance(raw, str) else raw.decode("utf-8-sig", errors="replace")
+        )
+        return next(iter(yaml.load_all(text, _Plain)), None)
+    except (
+        yaml.YAMLError,
+        RecursionError,
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+    ):
+        return None  # its constructors of dates and numbers raise what they like
+
+
+def _parts(document: Any) -> str:
+    """The method and the models that a configuration names: `, slerp of 'A' and 'B'`."""
+    named: dict[str, None] = {}
+    method = None
+    for key, value in _entries(document):
+        if key == "merge_method" and isinstance(value, str):
+            method = method or value
+        if key in _PARENTS and isinstance(value, str):
+            named[value] = None
+    listed = [shown(name) for name in list(named)[:_MOST_NAMED]]
+    more = [f"{len(named) - len(listed)} more"] if len(named) > len(listed) else []
+    of = f" of {', '.join([*listed, *more])}" if listed else ""
+    return f", {shown(method)}{of}" if method else of
+
+
+def _entries(document: Any) -> Iterator[tuple[Any, Any]]:
+    """Every key of every mapping in a document with its value, the outer ones first;
+    what aliases repeat once.
+    """
+    waiting = deque([document])
+    seen = set()
+    while waiting:
+        value = waiting.popleft()
+        if id(value) in seen or not isinstance(value, dict | list):
+            continue
+        seen.add(id(value))
+        if isinstance(value, dict):
+            yield from value.items()
+        waiting += value.values() if isinstance(value, dict) else value

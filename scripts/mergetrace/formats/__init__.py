@@ -1,0 +1,1 @@
+"""How numbers are stored: quantisation, scales, packed codes."""

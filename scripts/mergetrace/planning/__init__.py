@@ -1,0 +1,1 @@
+"""What is compared with what, how much of it is read, and what that costs."""

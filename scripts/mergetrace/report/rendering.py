@@ -1,0 +1,80 @@
+"""A self-contained HTML page: its templates, its escaping, and a
+Content-Security-Policy that lets in its own style and script and nothing else.
+"""
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from mergetrace import readable
+
+if TYPE_CHECKING:
+    from mergetrace.report.svg import Picture
+
+POLICY = (
+    "default-src 'none'; style-src 'sha256-{style}'; {script}img-src data:; base-uri"
+    " 'none'; form-action 'none'"
+)
+
+
+def render(
+    name: str,
+    templates: Path,
+    pictures: Mapping[str, "Picture"] | None = None,
+    script: str = "",
+    **contents: Any,
+) -> str:
+    """The template `name` of the folder `templates` as HTML.
+
+    pictures: drawings that the page shows, by name; script: JavaScript that the page may run; contents: what the template prints, which is
+    escaped, with everything invisible made visible.
+    """
+    rules = {
+        key: rule
+        for picture in (pictures or {}).values()
+        for key, rule in picture.rules.items()
+    }
+    style = (templates / "style.css").read_text(encoding="utf-8")
+    style += (
+        "\n".join(f".{key} {{ {rule} }}" for key, rule in sorted(rules.items())) + "\n"
+    )
+    allowed = f"script-src 'sha256-{_digest(script)}'; " if script else ""
+    page = _environment(templates).get_template(name)
+    return page.render(
+        style=Markup(style),
+        script=Markup(script),
+        policy=Markup(POLICY.format(style=_digest(style), script=allowed)),
+        pictures={key: picture.markup for key, picture in (pictures or {}).items()},
+        readable=readable,
+        **contents,
+    )
+
+
+def _digest(text: str) -> str:
+    """As a Content-Security-Policy names what it lets in."""
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+@lru_cache
+def _environment(templates: Path) -> Environment:
+    return Environment(
+        loader=FileSystemLoader(templates),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_printed,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _printed(value: Any) -> Any:
+    """What a template prints: text made visible, a missing value said to be missing."""
+    if value is None or (isinstance(value, float) and not readable.known(value)):
+        return readable.MISSING
+    return value if isinstance(value, Markup) else readable.visible(value)

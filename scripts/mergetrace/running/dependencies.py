@@ -1,0 +1,240 @@
+"""What a program's result depends on: the modules behind it, read from their import
+statements. None of them is imported or run.
+
+Editing one of them redoes what the program made. What changes no result is listed here,
+with the reason, and nowhere else.
+"""
+
+import ast
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import cached_property
+from pathlib import Path, PurePath
+
+NO_RESULT: Mapping[str, str] = {
+    "mergetrace/errors.py": "what goes wrong leaves no result behind",
+    "mergetrace/outputs.py": (
+        "how a result is written, whole or not at all; what is written is the business"
+        " of those who call it"
+    ),
+    "mergetrace/running/owner.py": "whether a job may start",
+    "mergetrace/hub/ranges.py": (
+        "how bytes come from the Hub: retried and counted, of a commit that is pinned;"
+        " a commit has no other bytes"
+    ),
+}
+"""The modules that change no result, whoever imports them."""
+
+NO_RESULT_OF: Mapping[str, Mapping[str, str]] = {
+    "plan": {
+        "mergetrace/readable.py": (
+            "words a few lines of plan.json; its numbers stay, and for new words all"
+            " weights would be read again"
+        ),
+        "mergetrace/planning/unread.py": (
+            "words of what is printed before anything is read"
+        ),
+        "mergetrace/timestamps.py": (
+            "words the lines of the log that say when models were published; plan.json"
+            " has the manifests' dates"
+        ),
+    },
+    "deltas": {
+        "mergetrace/hub/shards.py": (
+            "fetched the files, which their hashes vouch for; here it takes away their"
+            " second names"
+        )
+    },
+}
+"""The modules that change no result of one program."""
+
+WHO_IS_COMPARED = {"frontdoor.add_roles", "frontdoor.frames"}
+"""What of the front door decides a result: the rest is how a program starts, logs and
+ends. Who takes nothing of this does not depend on it.
+"""
+
+ONCE: Mapping[str, str] = {
+    "pin": (
+        "a revision is resolved once, so that everything later reads one commit;"
+        " `--forcerun pin` resolves it again"
+    ),
+    "shard": (
+        "a file's hash is checked when it comes; whatever fetched it, it has no other"
+        " bytes"
+    ),
+}
+"""The programs whose results no edit makes stale. They have no list."""
+
+ASKED_BY: Mapping[str, Collection[str]] = {
+    "transformers": (
+        "mergetrace/probe/generation.py",
+        "mergetrace/probe/fitting.py",
+        "mergetrace/probe/spoken.py",
+    ),
+    "vllm": (
+        "mergetrace/probe/vllm_offline.py",
+        "mergetrace/probe/fitting.py",
+        "mergetrace/probe/spoken.py",
+    ),
+    "endpoint": ("mergetrace/probe/endpoint.py",),
+}
+"""The modules by which each `probe.backend` asks. scripts/ask.py imports those of the
+configured one alone, when it comes to asking.
+"""
+
+_STATEMENT = re.compile(
+    r"(?:^|[:;])[ \t]*((?:from[ \t]+[\w.]+["
+    r" \t]+import|import)\b[^\n(#\\]*(?:\([^)]*\))?)",
+    re.MULTILINE,
+)
+"""Where an import statement may begin, and how far it goes, but for those that only the
+parser can tell.
+"""
+
+
+class Programs:
+    """The programs in a folder, and the modules that they import from there. Each file
+    is read once; paths are relative to the folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """folder: of the programs and of the library."""
+        self.folder = folder
+        self.files = frozenset(
+            path.relative_to(folder).as_posix() for path in folder.rglob("*.py")
+        )
+        self._tops = {file.partition("/")[0].removesuffix(".py") for file in self.files}
+        self._names: dict[str, set[str]] = {}
+        self._imported: dict[str, list[str]] = {}
+
+    def behind(self, program: str, but: Collection[str] = ()) -> list[str]:
+        """The modules that can change the result of `{program}.py`, sorted. but:
+        further ones that it does not use this time.
+        """
+        if program in ONCE:
+            return []
+        script = f"{program}.py"
+        unused = () if WHO_IS_COMPARED & self.names(script) else ("frontdoor.py",)
+        spared = {script, *NO_RESULT, *NO_RESULT_OF.get(program, ()), *but}
+        return sorted(self.closure([script], unused) - spared)
+
+    def closure(self, files: Iterable[str], unused: Collection[str] = ()) -> set[str]:
+        """The files and every module that they import, directly or not. unused: those
+        that are left out, with what only they import.
+        """
+        found: set[str] = set()
+        waiting = list(files)
+        while waiting:
+            file = waiting.pop()
+            if file not in found and file not in unused:
+                found.add(file)
+                waiting += self.imported(file)
+        return found
+
+    def imported(self, file: str) -> list[str]:
+        """The modules that one file imports, anywhere in it. A package's `__init__` is
+        one of them where it does anything.
+        """
+        if file not in self._imported:
+            self._imported[file] = sorted(
+                {found for name in self.names(file) for found in self._files_of(name)}
+            )
+        return self._imported[file]
+
+    def names(self, file: str) -> set[str]:
+        """What one file imports of ours, by dotted name."""
+        if file not in self._names:
+            names = imported_names(
+                (self.folder / file).read_text(encoding="utf-8"), file
+            )
+            self._names[file] = {
+                name for name in names if name.partition(".")[0] in self._tops
+            }
+        return self._names[file]
+
+    def _files_of(self, name: str) -> Iterator[str]:
+        """The file of a module, and those of the packages that Python runs before it;
+        nothing where the name is not one of ours.
+        """
+        path = name.replace(".", "/")
+        if f"{path}.py" in self.files:
+            yield f"{path}.py"
+        packages = [
+            f"{parent.as_posix()}/__init__.py"
+            for parent in (PurePath(path), *PurePath(path).parents)
+        ]
+        yield from (package for package in packages if package in self._active)
+
+    @cached_property
+    def _active(self) -> frozenset[str]:
+        """The `__init__` files that do anything."""
+        return frozenset(
+            file
+            for file in self.files
+            if file.endswith("/__init__.py")
+            and _does_anything((self.folder / file).read_bytes())
+        )
+
+
+def others_than(backend: str) -> set[str]:
+    """The modules by which models are asked, but for those of one `probe.backend`."""
+    return {module for modules in ASKED_BY.values() for module in modules} - set(
+        ASKED_BY[backend]
+    )
+
+
+def imported_names(text: str, file: str) -> Iterator[str]:
+    """The names that a file's import statements may make modules of: of `from a.b
+    import c` both `a.b` and `a.b.c`.
+
+    file: the file's path, which relative imports start from. Statements are found by how they begin and parsed alone, which takes a thirtieth of
+    the time of parsing all: every job of a cluster starts Snakemake twice. Where that fails, all of the file is parsed.
+    """
+    try:
+        statements = [
+            found
+            for match in _STATEMENT.finditer(text)
+            for found in ast.parse(match[1]).body
+        ]
+    except SyntaxError:
+        statements = list(ast.walk(ast.parse(text, file)))
+    for statement in statements:
+        if isinstance(statement, ast.Import):
+            yield from (alias.name for alias in statement.names)
+        elif isinstance(statement, ast.ImportFrom):
+            origin = ".".join(
+                [
+                    *_origin(file, statement.level),
+                    *([statement.module] if statement.module else []),
+                ]
+            )
+            yield origin
+            yield from (f"{origin}.{alias.name}" for alias in statement.names)
+
+
+def _origin(file: str, level: int) -> tuple[str, ...]:
+    """The package that a relative import of so many dots starts from; empty for an
+    absolute one.
+    """
+    parts = Path(file).parts
+    return parts[: len(parts) - level] if level else ()
+
+
+def _does_anything(text: bytes) -> bool:
+    """Whether an `__init__` holds more than its text and the version, which like those
+    of other packages makes nothing stale.
+    """
+    return any(
+        not _is_text(statement) and not _is_version(statement)
+        for statement in ast.parse(text).body
+    )
+
+
+def _is_text(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+
+
+def _is_version(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Assign) and [
+        ast.unparse(target) for target in statement.targets
+    ] == ["__version__"]

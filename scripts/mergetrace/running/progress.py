@@ -1,0 +1,117 @@
+"""How far a run is, from the files it has finished: which stages, how many of how many,
+how fast, how long it will still take.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of an audit: outputs finished of how many, and when each was (seconds
+    since 1970, ascending).
+    """
+
+    audit: str
+    name: str
+    total: int
+    finished: tuple[float, ...]
+
+    @property
+    def done(self) -> int:
+        """How many outputs are there."""
+        return len(self.finished)
+
+    @property
+    def rate(self) -> float | None:
+        """Outputs per second, between the first and the last that were finished; None
+        before there are two.
+        """
+        seconds = self.finished[-1] - self.finished[0] if self.done > 1 else 0.0
+        return (self.done - 1) / seconds if seconds > 0 else None
+
+    def left(self, now: float) -> float | None:
+        """Seconds still to go at that rate, what has passed since the last output taken
+        off; None where there is no rate or nothing to do.
+        """
+        if self.rate is None or self.done >= self.total:
+            return None
+        return max(
+            0.0, (self.total - self.done) / self.rate - (now - self.finished[-1])
+        )
+
+
+def stages(results: Path, audit: str) -> list[Stage]:
+    """The stages of an audit whose batches of layers are known, in the order of the
+    work; those whose extent is known.
+    """
+    own = results / audit
+    batches = json.loads((own / "layout.json").read_text(encoding="utf-8"))["batches"]
+    wanted = {
+        "weights read": [own / f"deltas/{batch}.parquet" for batch in batches],
+        "slices fitted": [own / f"fits/{batch}.parquet" for batch in batches],
+        "recipe, verdict": [
+            own / name
+            for name in (
+                "recipes.json",
+                "remainder.json",
+                "summary.json",
+                "verdict.json",
+            )
+        ],
+        "report, evidence": [own / name for name in ("report.html", "bundle.zip")],
+    }
+    return [
+        Stage(audit, name, len(paths), _times(paths)) for name, paths in wanted.items()
+    ]
+
+
+def line(stage: Stage, now: float) -> str:
+    """A stage as a line: `demo: weights read 12 of 61, 4.1 a minute, 12 min left`."""
+    text = f"{stage.audit}: {stage.name} {stage.done:,} of {stage.total:,}"
+    left = stage.left(now)
+    return (
+        text
+        if stage.rate is None or left is None
+        else f"{text}, {60 * stage.rate:.3g} a minute, {duration(left)} left"
+    )
+
+
+def latest(results: Path, now: float, fresh: float = 120.0) -> str | None:
+    """The last line of the log that was written to last, within `fresh` seconds: what
+    the running job says of itself.
+    """
+    logs = [
+        (path.stat().st_mtime, path)
+        for path in (results / "logs").rglob("*.log")
+        if path.stat().st_size
+    ]
+    if not logs or now - max(logs)[0] > fresh:
+        return None
+    path = max(logs)[1]
+    with open(path, "rb") as handle:
+        handle.seek(max(0, path.stat().st_size - 2000))
+        lines = handle.read().decode("utf-8", "replace").splitlines()
+    return (
+        f"{path.relative_to(results / 'logs').with_suffix('').as_posix()}: {lines[-1]}"
+        if lines
+        else None
+    )
+
+
+def duration(seconds: float) -> str:
+    """`40 s`, `12 min`, `3 h 05 min`."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return (
+        f"{minutes} min"
+        if minutes < 120
+        else f"{minutes // 60} h {minutes % 60:02} min"
+    )
+
+
+def _times(paths: Iterable[Path]) -> tuple[float, ...]:
+    return tuple(sorted(path.stat().st_mtime for path in paths if path.exists()))

@@ -1,0 +1,1 @@
+"""A model's tensors under common names, cut into slices, and their elements."""

@@ -1,0 +1,32 @@
+"""Heads that are the embedding: where a configuration ties the two, a head of the
+file's own is unused.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+UNUSED_HEAD = "is in the file but unused where the configuration ties"
+
+# Architectures whose configuration ties unless it says otherwise, by transformers 5.23:
+# the value that their configuration class has by default. `save_pretrained` writes only
+# what differs from that, so silence is how most of these are published.
+_KINDS = (
+    "bloom cohere cohere2 cohere2_moe ernie4_5 ernie4_5_moe falcon falcon_mamba gemma"
+    " gemma2 gemma3 gemma3_text gemma3n gemma3n_text gemma4 gemma4_text gpt-sw3 gpt2"
+    " gpt_bigcode gpt_neo jetmoe lfm2 lfm2_moe mamba minicpm3 modernbert-decoder mpt"
+    " opt recurrent_gemma smollm3 starcoder2 vaultgemma xglm zamba zamba2"
+)
+TIED_BY_DEFAULT = frozenset(_KINDS.split())
+
+
+def why_tied(config: Mapping[str, Any]) -> str | None:
+    """Why loaders take the embedding for the head, in words; None where they do not, or
+    where nothing says so. config: see read_config.
+    """
+    said = config.get("tie_word_embeddings")
+    kind = config.get("model_type")
+    if said:
+        return "its configuration says tie_word_embeddings"
+    if said is None and kind in TIED_BY_DEFAULT:
+        return f"its configuration is silent, and {kind} ties by default"
+    return None

@@ -1,0 +1,1 @@
+"""Planted models and audits of them, for tests and benchmarks."""

@@ -1,0 +1,31 @@
+"""The layout of a model beside a base and a donor, found in real files as the workflow
+does.
+"""
+
+from pathlib import Path
+
+from mergetrace.disguises.glimpses import Glimpses
+from mergetrace.disguises.layout import Layout, find_layout
+from mergetrace.planning.manifest import tensor_table
+from mergetrace.tensors.views import views
+from mergetrace.tensors.weights import Weights
+from mergetrace.testing.planting import Tensors
+from mergetrace.testing.realmerge import write_qwen
+
+
+def looked(
+    folder: Path, suspect: Tensors, base: Tensors, donor: Tensors
+) -> tuple[Layout, Glimpses, Weights]:
+    """The suspect's layout, what was seen of it, and the weights of all three, as `s`,
+    `b` and `d`.
+    """
+    folders = {
+        name: write_qwen(folder / name, tensors)
+        for name, tensors in {"s": suspect, "b": base, "d": donor}.items()
+    }
+    weights = Weights(folders)
+    looks = {
+        name: Glimpses(name, views(tensor_table(path), {})[0], weights, 0)
+        for name, path in folders.items()
+    }
+    return find_layout(looks["s"], [looks["b"], looks["d"]]), looks["s"], weights
