@@ -295,18 +295,13 @@ def _finalists(trial: Trial) -> list[Recipe]:
     solving = [
         recipe for recipe in ranked if trial.rates[recipe] >= SOLVED
     ]  # the screen is too small to tell these apart
-    chosen = (
-        {recipe for recipe in leaders if trial.rates[recipe] >= top / 2}
-        | set(ranked[: FINALISTS // 2])
-        | set(solving[:FINALISTS])
-    )
-    order = list(trial.rates)
-    most = (
-        FINALISTS if top >= HOPELESS else 3
-    )  # of an innocent's, enough to say how little the best gives back
-    return sorted(
-        sorted(chosen, key=lambda recipe: -trial.rates[recipe])[:most], key=order.index
-    )
+    good_leaders = [recipe for recipe in leaders if trial.rates[recipe] >= top / 2]
+    chosen = {*good_leaders, *ranked[: FINALISTS // 2], *solving[:FINALISTS]}
+    # Of an innocent's, enough to say how little the best gives back.
+    most = FINALISTS if top >= HOPELESS else 3
+    # In the order of `ranked`, never of the set: a set's differs from run to run.
+    kept = [recipe for recipe in ranked if recipe in chosen][:most]
+    return sorted(kept, key=list(trial.rates).index)
 
 
 def _within(pieces: Iterable[Joined], most: int) -> list[Piece]:
