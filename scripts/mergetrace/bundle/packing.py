@@ -90,7 +90,9 @@ def write_bundle(
     _copy(scripts / "verify.py", root / "verify.py")
     for module in VERIFIER:
         _copy(scripts / f"mergetrace/{module}.py", root / f"mergetrace/{module}.py")
-    text = Template((scripts / "mergetrace/templates/bundle.md").read_text(encoding="utf-8"))
+    text = Template(
+        (scripts / "mergetrace/templates/bundle.md").read_text(encoding="utf-8")
+    )
     verdict = read_json(own / "verdict.json")
     words = {
         "audit": audit,

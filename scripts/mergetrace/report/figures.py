@@ -15,7 +15,7 @@ from mergetrace.report.svg import COLOURS, SETTINGS, Picture, embed
 
 WIDTH = 9.2  # inches; the page scales pictures to its own width
 MARKERS = "osD^vPX*"
-NEEDLE = 0.4  # of the telling numbers: a peak worth a label
+NEEDLE = 0.4  # of the informative elements: a peak worth a label
 
 
 def alpha_by_layer(
@@ -116,7 +116,7 @@ def alpha_by_layer(
 def coverage_curve(
     curves: pd.DataFrame, donor: str, suspect: str, base: str
 ) -> Picture:
-    """Which share of the telling numbers each blend weight explains: the suspect, the
+    """Which share of the informative elements each blend weight explains: the suspect, the
     controls, and the donor's changes shuffled.
 
     curves: coverage.csv (model, donor, alpha, coverage, shuffled); donor: the one to
@@ -171,7 +171,7 @@ def coverage_curve(
             ylim=(-0.03, 1.05),
             xlim=(mine["alpha"].min(), mine["alpha"].max()),
             xlabel="blend weight",
-            ylabel="telling numbers explained",
+            ylabel="informative elements explained",
         )
         axes.set_yticks(
             [0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"]
@@ -185,7 +185,7 @@ def coverage_curve(
         figure,
         "coverage",
         "How much each blend weight explains",
-        f"{'; '.join(said) or 'Nothing is telling'}. The table below holds the"
+        f"{'; '.join(said) or 'No element is informative'}. The table below holds the"
         " numbers.",
     )
 
@@ -400,7 +400,7 @@ def _legend(axes: Axes, columns: int) -> None:
 
 
 def counted(component: str, votes: bool) -> str:
-    return component.replace("_", " ") + ("" if votes else " (not counted)")
+    return component.replace("_", " ") + ("" if votes else " (does not vote)")
 
 
 def spread(values: pd.Series) -> str:

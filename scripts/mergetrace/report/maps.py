@@ -36,7 +36,7 @@ def by_layer_and_component(cells: pd.DataFrame, order: Sequence[str]) -> Picture
         kinds.append(
             (
                 "misfit",
-                "misfit: telling numbers that the best recipe does not give back",
+                "misfit: informative elements that the best recipe does not give back",
                 "magma_r",
                 max(most, 0.01),
             )

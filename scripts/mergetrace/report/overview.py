@@ -7,7 +7,7 @@ from typing import Any
 
 from mergetrace import readable
 from mergetrace.finding import wording
-from mergetrace.report.rendering import render
+from mergetrace.report.rendering import TEMPLATES, render
 
 Row = dict[str, Any]
 
@@ -32,8 +32,14 @@ def row(verdict: Mapping[str, Any], judged: float) -> Row:
     }
 
 
-def page(rows: list[Row], comparisons: list[Mapping[str, Any]], templates: Path) -> str:
+def page(
+    rows: list[Row],
+    comparisons: list[Mapping[str, Any]],
+    templates: Path = TEMPLATES,
+) -> str:
     """The index page. comparisons: name, before, after, sentence of each comparison of
     two revisions.
     """
-    return render("index.html.j2", templates, rows=rows, comparisons=comparisons)
+    return render(
+        "index.html.j2", templates=templates, rows=rows, comparisons=comparisons
+    )

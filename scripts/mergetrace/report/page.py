@@ -14,7 +14,7 @@ from mergetrace import readable
 from mergetrace.finding import lineage, wording
 from mergetrace.report import figures, maps, names, side_by_side, tables
 from mergetrace.report.drilldown import encode
-from mergetrace.report.rendering import render
+from mergetrace.report.rendering import TEMPLATES, render
 from mergetrace.report.svg import Picture
 from mergetrace.timestamps import told
 
@@ -94,12 +94,16 @@ def draw(inputs: Inputs) -> dict[str, Picture]:
     return pictures
 
 
-def page(inputs: Inputs, pictures: Mapping[str, Picture], templates: Path) -> str:
+def page(
+    inputs: Inputs, pictures: Mapping[str, Picture], templates: Path = TEMPLATES
+) -> str:
     """The page as HTML. pictures: of `draw`; templates: the folder of report.html.j2,
     its parts and style.css.
     """
     script = (templates / "drilldown.js").read_text(encoding="utf-8")
-    return render("report.html.j2", templates, pictures, script, **_contents(inputs))
+    return render(
+        "report.html.j2", pictures, script, templates=templates, **_contents(inputs)
+    )
 
 
 def _contents(inputs: Inputs) -> dict[str, Any]:

@@ -13,10 +13,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from mergetrace import readable
+from mergetrace.outputs import read_yaml
 
 if TYPE_CHECKING:
     from mergetrace.report.svg import Picture
 
+PACKAGE = Path(__file__).parents[1]
+TEMPLATES = PACKAGE / "templates"
+GLOSSARY = PACKAGE / "data/glossary.yaml"
 POLICY = (
     "default-src 'none'; style-src 'sha256-{style}'; {script}img-src data:; base-uri"
     " 'none'; form-action 'none'"
@@ -25,15 +29,18 @@ POLICY = (
 
 def render(
     name: str,
-    templates: Path,
     pictures: Mapping[str, "Picture"] | None = None,
     script: str = "",
+    templates: Path = TEMPLATES,
     **contents: Any,
 ) -> str:
-    """The template `name` of the folder `templates` as HTML.
+    """The template `name` as HTML.
 
-    pictures: drawings that the page shows, by name; script: JavaScript that the page may run; contents: what the template prints, which is
-    escaped, with everything invisible made visible.
+    pictures: the drawings that the page shows, by name.
+    script: the JavaScript that the page may run.
+    templates: the folder of the templates and of style.css.
+    contents: what the template prints. Text is escaped, and everything invisible in it
+    is made visible.
     """
     rules = {
         key: rule
@@ -63,7 +70,7 @@ def _digest(text: str) -> str:
 
 @lru_cache
 def _environment(templates: Path) -> Environment:
-    return Environment(
+    environment = Environment(
         loader=FileSystemLoader(templates),
         autoescape=True,
         undefined=StrictUndefined,
@@ -71,6 +78,8 @@ def _environment(templates: Path) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["terms"] = read_yaml(GLOSSARY)
+    return environment
 
 
 def _printed(value: Any) -> Any:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mergetrace import readable
 from mergetrace.finding import wording
-from mergetrace.report.rendering import render
+from mergetrace.report.rendering import TEMPLATES, render
 from mergetrace.sums.evidence import Sample
 
 KEY = ["tensor", "slice"]
@@ -124,7 +124,9 @@ def summary(
     }
 
 
-def page(found: Mapping[str, Any], table: pd.DataFrame, templates: Path) -> str:
+def page(
+    found: Mapping[str, Any], table: pd.DataFrame, templates: Path = TEMPLATES
+) -> str:
     """The comparison as HTML. found: of `summary`; table: of `compare`."""
     changed = table[table["state"] != "unchanged"].assign(
         share=lambda rows: rows["changed"] / rows["compared"]
@@ -169,7 +171,7 @@ def page(found: Mapping[str, Any], table: pd.DataFrame, templates: Path) -> str:
     ]
     return render(
         "comparison.html.j2",
-        templates,
+        templates=templates,
         found=found,
         rows=rows,
         further=max(0, len(changed) - MOST),
@@ -198,7 +200,7 @@ def _why(status: object) -> str:
     return (
         "not there"
         if not isinstance(status, str)
-        else "nothing telling"
+        else "no informative element"
         if status == "ok"
         else status
     )

@@ -46,7 +46,7 @@ def bases(found: Mapping[str, Mapping[str, Any]]) -> list[Row]:
             "times": decimal(
                 entry["times"], "the suspect equals the chosen base", digits=1
             ),
-            "exact": rate(entry["bit_exact_rate"], "nothing telling"),
+            "exact": rate(entry["bit_exact_rate"], "no informative element"),
             "cos_fit": decimal(entry["cos_fit"], "a difference to the base is zero"),
             "control": decimal(entry["control_cos_fit"], "no control"),
         }

@@ -32,10 +32,10 @@ Row = dict[str, Any]
 _ABSENT = {
     "alpha": "a difference to the base is zero",
     "cos_fit": "a difference to the base is zero",
-    "alpha_expected": "nothing telling",
-    "cos_expected": "nothing telling",
-    "coverage": "nothing telling",
-    "bit_exact_rate": "nothing telling",
+    "alpha_expected": "no informative element",
+    "cos_expected": "no informative element",
+    "coverage": "no informative element",
+    "bit_exact_rate": "no informative element",
 }
 
 
@@ -70,7 +70,7 @@ def cells(tensors: pd.DataFrame) -> pd.DataFrame:
     """layer, component, votes, slices and the means of alpha, cos_fit, alpha_expected,
     cos_expected and misfit, weighted by elements, for the map.
 
-    misfit: the share of telling numbers that the best recipe does not give back. Where
+    misfit: the share of informative elements that the best recipe does not give back. Where
     any slice of a cell votes, only those count.
     """
     keys = ["layer", "component"]

@@ -74,7 +74,7 @@ def _recipe(recipe: Mapping[str, Any] | None) -> str:
         return "none found"
     exact = (
         f"{rate(recipe['bit_exact_rate'], 'nothing to compare')} of"
-        f" {count(recipe['informative_elements'])} telling numbers bit for bit"
+        f" {count(recipe['informative_elements'])} informative elements bit for bit"
     )
     return f"{recipe['method']}, {recipe['dtype']} arithmetic: {exact}"
 

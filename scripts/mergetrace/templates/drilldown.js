@@ -35,7 +35,7 @@
     i => fixed('cos_expected', i, 5),
     i => share('coverage', i),
     i => share('bit_exact_rate', i),
-    i => data.states[data.status[i]] === 'ok' ? (data.votes[i] ? 'counts' : 'not counted') : data.states[data.status[i]],
+    i => data.states[data.status[i]] === 'ok' ? (data.votes[i] ? 'votes' : 'does not vote') : data.states[data.status[i]],
   ];
 
   const fill = (select, words) => words.forEach((word, place) => select.add(new Option(word.replaceAll('_', ' '), place)));
