@@ -15,8 +15,11 @@ running: a run, and what is left of it
     progress           how far a run is
 
 numerics: numbers as they are stored
-    dtypes             how they decode, and the lattices they lie on
-    rounding           what the lattice does to a merge, and replay
+    arrays             names for the types of arrays, and places spread over them
+    dtypes             how stored numbers decode, and how numbers are rounded to be stored
+    lattice            the spacing of a format, and what rounds to each of its numbers
+    block_scales       the scales of block-quantised weights
+    rounding           what rounding does to a merge, and how the merge is seen through it
     arithmetic         every operation rounded, as tensor libraries do
     tool_sums          sums over a tensor in the order the merging tool takes
     simple             numbers a person would write

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from mergetrace.disguises.channel_scales import column_scales, ratios
-from mergetrace.numerics.dtypes import decode, encode, neighbour_midpoints
+from mergetrace.numerics.dtypes import decode, encode
+from mergetrace.numerics.lattice import neighbour_midpoints
 from mergetrace.testing.disguises import channels_scaled, norms_folded
 from mergetrace.testing.looking import looked
 from mergetrace.testing.planting import blend, finetuned

@@ -13,17 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mergetrace.numerics.arithmetic import rounder
-from mergetrace.numerics.dtypes import (
-    BITS,
-    FORMATS,
-    block_scales,
-    decode,
-    encode,
-    is_decoded,
-    neighbour_midpoints,
-    scale_grid,
-    ulp,
-)
+from mergetrace.numerics.block_scales import block_scales, scale_grid
+from mergetrace.numerics.dtypes import BITS, FORMATS, decode, encode, is_decoded
+from mergetrace.numerics.lattice import neighbour_midpoints, ulp
 
 REFERENCE = {
     "BF16": ml_dtypes.bfloat16,

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from mergetrace.errors import AuditError
 from mergetrace.files.safetensors_file import read_model
 from mergetrace.fit.estimators import donor_sums, fit, solve
-from mergetrace.numerics.dtypes import FORMATS, decode, encode, ulp
+from mergetrace.numerics.dtypes import FORMATS, decode, encode
+from mergetrace.numerics.lattice import ulp
 from mergetrace.planning.manifest import describe, tensor_table
 from mergetrace.planning.plan import pair_models
 from mergetrace.planning.sampling import evidence_blocks, tiles

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from mergetrace.numerics.dtypes import FORMATS, decode, encode, neighbour_midpoints
+from mergetrace.numerics.dtypes import FORMATS, decode, encode
+from mergetrace.numerics.lattice import neighbour_midpoints
 from mergetrace.numerics.rounding import (
     coverage,
     replay,

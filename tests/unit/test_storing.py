@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import load_file
 
 from mergetrace.merging.recipes import stored
-from mergetrace.numerics.dtypes import decode, encode, interval_through
+from mergetrace.numerics.dtypes import decode, encode
+from mergetrace.numerics.lattice import interval_through
 from mergetrace.sums.evidence import Sample, read_evidence, write_evidence
 from mergetrace.testing.disguises import noisy, quantised, scaled
 from mergetrace.testing.looking import looked

@@ -25,7 +25,7 @@ OPTIONAL = ("rebuild.json", "rebuild.csv")
 
 _VERIFIER = {
     "": "errors readable timestamps",
-    "numerics": "dtypes rounding arithmetic tool_sums",
+    "numerics": "arrays dtypes lattice block_scales rounding arithmetic tool_sums",
     "files": "strict_json weight_files safetensors_file sampled",
     "formats": "scales",
     "tensors": "weights",

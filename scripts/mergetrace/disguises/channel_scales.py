@@ -10,12 +10,10 @@ does the same for a blend's weight).
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from mergetrace.numerics.arrays import Array
 from mergetrace.numerics.dtypes import FORMATS, decode, encode
 from mergetrace.numerics.rounding import replay_intervals
-
-Array = NDArray[np.float64]
 
 ROUNDS = 12  # of fitting the blend and the columns' numbers in turn
 MULTIPLIERS = "BF16"  # the format whose numbers are tried first

@@ -12,14 +12,12 @@ import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mergetrace.disguises.channel_scales import Scales, column_scales, ratios
 from mergetrace.disguises.glimpses import Glimpses, Key
 from mergetrace.disguises.placing import SAME, WRITES_HIDDEN, Placing, components
+from mergetrace.numerics.arrays import Array
 from mergetrace.tensors.naming import LAYER, component_of
-
-Array = NDArray[np.float64]
 
 LINES = 64  # rows, or columns, of a matrix that are looked at
 MOST_POOLED = 8  # matrices that read one norm, of those that are looked at together

@@ -9,15 +9,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mergetrace.disguises.glimpses import Key
 from mergetrace.disguises.placing import CLOSE, Placing, components
-from mergetrace.numerics.dtypes import decode, encode, ulp
+from mergetrace.numerics.arrays import Array
+from mergetrace.numerics.dtypes import decode, encode
+from mergetrace.numerics.lattice import ulp
 from mergetrace.numerics.rounding import coverage, replay, replay_intervals
 from mergetrace.numerics.simple import simplest
-
-Array = NDArray[np.float64]
 
 MOST_KEYS = 64  # matrices that are sampled to see how all were stored
 MIN_AGREE = 12  # elements of a matrix that all parents share

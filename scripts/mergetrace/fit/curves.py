@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mergetrace.numerics.rounding import replay_intervals
-
-Array = NDArray[np.float64]
+from mergetrace.numerics.arrays import Array, Integers
+from mergetrace.numerics.rounding import holding_counts, replay_intervals, sorted_ends
 
 LOW = -0.25
 HIGH = 1.25
@@ -76,16 +74,10 @@ class Curve:
 
     def _held(
         self, low: Array, high: Array, base: Array, donor: Array
-    ) -> tuple[Array, int]:
+    ) -> tuple[Integers, int]:
         start, end = replay_intervals(low, high, base, donor)
-        informative = (end - start) < self.width  # NaN compares false
-        start = np.sort(start[informative])
-        end = np.sort(end[informative])
-        return (
-            np.searchsorted(start, self.alphas, side="right")
-            - np.searchsorted(end, self.alphas, side="left"),
-            start.size,
-        )
+        start, end = sorted_ends(start, end, self.width)
+        return holding_counts(start, end, self.alphas), start.size
 
 
 def _share(counts: Array, total: int) -> Array:

@@ -10,12 +10,10 @@ the ratio of the delta's to the weights' standard deviation.
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mergetrace.fit.estimators import cosine
+from mergetrace.numerics.arrays import Array
 from mergetrace.numerics.dtypes import decode, encode
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from mergetrace.fit.estimators import donor_sums, fit
-
-Array = NDArray[np.float64]
+from mergetrace.numerics.arrays import Array
 
 MIN_GROUPS = 5  # fewer say nothing about how a share varies
 # from so many layers on, they are the groups: tensors of one layer were trained

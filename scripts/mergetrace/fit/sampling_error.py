@@ -15,12 +15,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from mergetrace.fit.estimators import donor_sums, solve
+from mergetrace.numerics.arrays import Array
 
-Array = NDArray[np.float64]
 EXPANDED = ("uu", "ub", "bb", "rounding")
 EXPANDED_BY_DONOR = ("uv.", "bv.", "vv.")
 

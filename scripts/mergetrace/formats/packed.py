@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mergetrace.formats.scales import SCALED, scale_names, scale_tensors
-from mergetrace.numerics.dtypes import BITS, EXPONENTS, is_decoded
+from mergetrace.numerics.block_scales import EXPONENTS
+from mergetrace.numerics.dtypes import BITS, is_decoded
 
 INTEGERS = ("U8", "I8", "U16", "I16", "U32", "I32")
 SHORT_FLOATS = ("F4", "F6_E2M3", "F6_E3M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ")

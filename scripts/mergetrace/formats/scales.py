@@ -14,7 +14,8 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from mergetrace.errors import AuditError
-from mergetrace.numerics.dtypes import BITS, EXPONENTS, FORMATS, scale_grid
+from mergetrace.numerics.block_scales import EXPONENTS, scale_grid
+from mergetrace.numerics.dtypes import BITS, FORMATS
 
 if TYPE_CHECKING:
     from mergetrace.tensors.views import View

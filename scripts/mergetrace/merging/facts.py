@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from mergetrace.numerics import tool_sums
 from mergetrace.numerics.arithmetic import rounder
+from mergetrace.numerics.arrays import Array
 
-Array = NDArray[np.float64]
 Combination = Mapping[str, float]
 """A vector as a sum of models: {"donor": 1, "base": -1} is the donor's delta."""
 

@@ -10,13 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mergetrace.merging.facts import Combination, Facts
 from mergetrace.numerics import tool_sums
 from mergetrace.numerics.arithmetic import Round, rounder, to_float32, total
-
-Array = NDArray[np.float64]
+from mergetrace.numerics.arrays import Array
 
 
 @dataclass(frozen=True)

@@ -22,11 +22,10 @@ from mergetrace.merging.recipes import (
     undecided,
 )
 from mergetrace.merging.settings import place
+from mergetrace.numerics.arrays import Array
 from mergetrace.numerics.dtypes import decode, encode
 from mergetrace.sums.evidence import Sample, joined
 from mergetrace.tensors.weights import View, Weights, rearranged
-
-Array = NDArray[np.float64]
 
 BLOCK = 1 << 20  # elements computed at once where a method looks at each alone
 MOST_DIFFERENCES = 5  # shown of a model; fewer of one tensor, so that several are seen

@@ -15,11 +15,10 @@ from mergetrace.merging.facts import Facts
 from mergetrace.merging.formulas import Merge
 from mergetrace.merging.settings import Setting, constant, single, value_at
 from mergetrace.numerics.arithmetic import Round, rounder, to_float32
+from mergetrace.numerics.arrays import Array
 from mergetrace.numerics.dtypes import decode, encode
 from mergetrace.sums.evidence import Sample
 from mergetrace.tensors.weights import scaled
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,11 @@
 """Merge formulas that choose elements by the size or the sign of the parents' changes."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mergetrace.merging.formulas import Merge, added_to_base
 from mergetrace.numerics import tool_sums
 from mergetrace.numerics.arithmetic import Round, to_float32, total
-
-Array = NDArray[np.float64]
+from mergetrace.numerics.arrays import Array
 
 # numbers of which arcee_fusion takes quartiles; of a larger tensor the tool draws as
 # many at random

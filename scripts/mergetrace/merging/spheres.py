@@ -3,14 +3,12 @@ need the angles between whole tensors.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mergetrace.merging.facts import Combination, Facts
 from mergetrace.merging.formulas import Merge
 from mergetrace.numerics import tool_sums
 from mergetrace.numerics.arithmetic import to_float32, total
-
-Array = NDArray[np.float64]
+from mergetrace.numerics.arrays import Array
 
 # tensors whose cosine is beyond are interpolated linearly (the tool's limit)
 PARALLEL = 0.9995

@@ -1,3 +1,3 @@
-"""Numbers as they are stored: dtypes, their lattices, rounded arithmetic, the numbers a
-person would write.
+"""Numbers as they are stored: dtypes and their lattices, rounded arithmetic, and the
+numbers a person would write.
 """

@@ -10,19 +10,23 @@ f16.
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-Array = NDArray[np.float64]
+from mergetrace.numerics.arrays import Array
+
 Round = Callable[[ArrayLike], Array]
 
 
 def rounder(dtype: str) -> Round:
     """The function that rounds float64 numbers to float32, bfloat16 or float16 (by way
-    of float32, as the libraries do).
+    of float32, as the libraries do). KeyError for any other dtype.
     """
-    return {"float32": to_float32, "bfloat16": to_bfloat16, "float16": to_float16}[
-        dtype
-    ]
+    rounders = {
+        "float32": to_float32,
+        "bfloat16": to_bfloat16,
+        "float16": to_float16,
+    }
+    return rounders[dtype]
 
 
 def to_float32(values: ArrayLike) -> Array:
@@ -32,10 +36,10 @@ def to_float32(values: ArrayLike) -> Array:
 
 def to_bfloat16(values: ArrayLike) -> Array:
     """The nearest bfloat16 numbers to the nearest float32 numbers, ties to even, as
-    float64: `decode` of `encode`, and fast.
+    float64. Equal to `decode` of `encode`, and faster.
 
     The upper half of a float32's bits is a bfloat16, and a carry out of the lower half
-    goes to the next number of it.
+    leads to the next bfloat16 number.
     """
     near = np.array(values, np.float32)
     nan = np.isnan(near)
@@ -55,10 +59,10 @@ def to_float16(values: ArrayLike) -> Array:
 
 
 def total(terms: Sequence[ArrayLike], to_dtype: Round) -> Array:
-    """A sum over a few tensors: accumulated one by one in float32, rounded to the dtype
-    once.
+    """The sum over a few tensors: accumulated one by one in float32, and rounded to the
+    dtype once at the end.
     """
     result = np.asarray(terms[0], np.float64)
     for term in terms[1:]:
-        result = to_float32(result + term)
+        result = to_float32(result + np.asarray(term))
     return to_dtype(result)

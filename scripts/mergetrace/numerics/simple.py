@@ -8,6 +8,12 @@ from itertools import product
 from math import gcd
 
 Interval = tuple[float, float]
+Weights = tuple[float, ...]
+"""The base's weight, then those of the donors."""
+
+MAX_DIGITS = 8  # decimal places of a number that somebody wrote
+MAX_WHOLE_TOTAL = 20  # what small whole numbers that serve as weights sum to
+TENTHS_OF_ROUND_SUMS = range(5, 31)  # sums of unnormalised weights, .5 to 3.0
 
 
 def decimals(low: float, high: float, digits: int, most: int = 3) -> list[float]:
@@ -15,85 +21,92 @@ def decimals(low: float, high: float, digits: int, most: int = 3) -> list[float]
     unit = Fraction(1, 10**digits)
     first = -((-Fraction(low)) // unit)
     last = Fraction(high) // unit
-    return [float((first + i) * unit) for i in range(min(most, last - first + 1))]
+    count = min(most, last - first + 1)
+    return [float((first + i) * unit) for i in range(count)]
 
 
 def simplest(low: float, high: float) -> float:
-    """The decimal with the fewest digits in [low, high], the one nearest to the middle;
-    the middle itself where eight digits do not do.
+    """The decimal with the fewest digits in [low, high], of several the one nearest to
+    the middle; the middle itself where MAX_DIGITS digits do not do.
     """
     middle = (low + high) / 2
-    for digits in range(9):
-        if found := decimals(low, high, digits, most=100):
-            return min(found, key=lambda value: abs(value - middle))
+    for digits in range(MAX_DIGITS + 1):
+        inside = decimals(low, high, digits, most=100)
+        if inside:
+            return min(inside, key=lambda value: abs(value - middle))
     return middle
 
 
 def near(value: float, reach: float) -> list[float]:
-    """Decimals of one to three digits within `reach` of a value, the short ones first,
-    none twice.
+    """Decimals of one to three digits within `reach` of a value, short ones first, each
+    once.
     """
-    found = [
-        number
-        for digits in (1, 2, 3)
-        for number in decimals(value - reach, value + reach, digits, most=100)
-    ]
-    return list(dict.fromkeys(found))
+    numbers: list[float] = []
+    for digits in (1, 2, 3):
+        numbers += decimals(value - reach, value + reach, digits, most=100)
+    return list(dict.fromkeys(numbers))
 
 
-def simple_weights(
-    shares: Sequence[Interval], most: int = 6
-) -> list[tuple[float, ...]]:
+def simple_weights(shares: Sequence[Interval], most: int = 6) -> list[Weights]:
     """Weights (base, *donors) a person would write whose normalised donor shares lie in
-    the intervals, simplest first.
+    the intervals: at most `most`, simplest first.
 
-    Decimals that sum to one, with as few digits as the intervals allow and one more; small whole numbers; decimals that sum to a round
-    number. Where there is none, the middles.
+    These are decimals that sum to one, with as few digits as the intervals allow and
+    one more; small whole numbers; decimals that sum to a round number. Where there is
+    none, the middles of the intervals.
     """
     middles = [(low + high) / 2 for low, high in shares]
-    found = dict.fromkeys(
+    candidates = dict.fromkeys(
         [*_summing_to_one(shares), *_whole(shares, middles), *_round_sums(shares)]
     )
-    written = sorted(
-        found,
-        key=lambda weights: sum(
-            len(f"{weight:.10g}".removeprefix("0.")) for weight in weights
-        ),
-    )
-    return (written or [(1 - sum(middles), *middles)])[:most]
+    if not candidates:
+        return [(1 - sum(middles), *middles)][:most]
+    return sorted(candidates, key=_written_length)[:most]
 
 
-def _summing_to_one(shares: Sequence[Interval]) -> Iterator[tuple[float, ...]]:
-    found_at = None
-    for digits in range(1, 8):
-        inside = list(product(*(decimals(low, high, digits) for low, high in shares)))
-        yield from ((round(1 - sum(donors), digits), *donors) for donors in inside)
-        found_at = found_at or (digits if inside else None)
-        if found_at and digits > found_at:
+def _written_length(weights: Weights) -> int:
+    """How many characters the weights take, without the zero before the point."""
+    return sum(len(f"{weight:.10g}".removeprefix("0.")) for weight in weights)
+
+
+def _summing_to_one(shares: Sequence[Interval]) -> Iterator[Weights]:
+    """Decimals that sum to one, of the fewest digits that do and of one digit more."""
+    fewest = None
+    for digits in range(1, MAX_DIGITS):
+        if fewest is not None and digits > fewest + 1:
             return
+        for donors in _products(shares, 1.0, digits):
+            fewest = fewest or digits
+            yield (round(1 - sum(donors), digits), *donors)
 
 
-def _whole(
-    shares: Sequence[Interval], middles: Sequence[float], largest: int = 20
-) -> Iterator[tuple[float, ...]]:
-    for total in range(2, largest + 1):
+def _whole(shares: Sequence[Interval], middles: Sequence[float]) -> Iterator[Weights]:
+    """Small whole numbers without a common divisor."""
+    for total in range(2, MAX_WHOLE_TOTAL + 1):
         donors = [round(middle * total) for middle in middles]
         base = total - sum(donors)
-        fit = all(
-            low <= donor / total <= high
-            for donor, (low, high) in zip(donors, shares, strict=True)
-        )
-        if fit and base >= 0 and gcd(base, *donors) == 1 and max(base, *donors) < total:
+        if base < 0 or gcd(base, *donors) != 1 or max(base, *donors) >= total:
+            continue
+        pairs = zip(donors, shares, strict=True)
+        if all(low <= donor / total <= high for donor, (low, high) in pairs):
             yield (float(base), *map(float, donors))
 
 
-def _round_sums(shares: Sequence[Interval]) -> Iterator[tuple[float, ...]]:
+def _round_sums(shares: Sequence[Interval]) -> Iterator[Weights]:
     """Weights with one decimal each that a tool divides by their sum."""
-    for tenths in range(5, 31):
+    for tenths in TENTHS_OF_ROUND_SUMS:
+        if tenths == 10:
+            continue  # they sum to one: see _summing_to_one
         total = tenths / 10
-        for donors in product(
-            *(decimals(low * total, high * total, 1) for low, high in shares)
-        ):
+        for donors in _products(shares, total, 1):
             base = round(total - sum(donors), 1)
-            if tenths != 10 and base >= 0 and all(donors):
+            if base >= 0 and all(donors):
                 yield (base, *donors)
+
+
+def _products(
+    shares: Sequence[Interval], total: float, digits: int
+) -> Iterator[tuple[float, ...]]:
+    """Every choice of one decimal per donor in its share of the total."""
+    choices = [decimals(low * total, high * total, digits) for low, high in shares]
+    return product(*choices)

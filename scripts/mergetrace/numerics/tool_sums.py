@@ -3,14 +3,20 @@ bit of a float32 sum depends on that order, and so does the choice among equals 
 sort.
 
 torch adds in an order that depends on the size, the processor's vectors and the number
-of threads; on the same kind of machine the same call gives the same bits. Numbers come
-and go as float64; torch is imported when the first sum is asked for.
+of threads; on the same kind of machine the same call gives the same bits. Numbers are
+passed and returned as float64; torch is imported when the first sum is asked for.
 """
 
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
-Array = NDArray[np.float64]
+import numpy as np
+
+from mergetrace.numerics.arrays import Array, Integers, Mask
+
+if TYPE_CHECKING:
+    import torch
+
+PROBABILITY_FLOOR = 1e-8  # what mergekit adds to every probability
 
 
 def norm(values: Array) -> float:
@@ -33,7 +39,7 @@ def dot(one: Array, other: Array, dtype: str) -> float:
     return float(_tensor(one, dtype).dot(_tensor(other, dtype)))
 
 
-def largest(values: Array, count: int, dtype: str) -> NDArray[np.bool_]:
+def largest(values: Array, count: int, dtype: str) -> Mask:
     """Which are the `count` largest numbers of a dtype: bool [n]. Of equal ones torch
     chooses.
     """
@@ -42,27 +48,32 @@ def largest(values: Array, count: int, dtype: str) -> NDArray[np.bool_]:
     return chosen
 
 
-def order(values: Array, descending: bool) -> NDArray[np.int64]:
-    """The places of float32 numbers in their order. Of equal ones torch chooses."""
-    return _tensor(values, "float32").argsort(descending=descending).numpy()
+def order(values: Array, descending: bool) -> Integers:
+    """The indices that sort float32 numbers: int64 [n]. Of equal ones torch chooses."""
+    indices = _tensor(values, "float32").argsort(descending=descending)
+    return np.asarray(indices.numpy(), np.int64)
 
 
 def divergence(one: Array, other: Array, columns: int, dtype: str) -> Array:
     """KL(softmax(one) || softmax(other)) of every row of `columns` numbers, each
     operation rounded to a dtype: float64 [n / columns, 1].
 
-    1e-8 is added to every probability, as the tool does; a narrow dtype drops it.
+    PROBABILITY_FLOOR is added to every probability, as the tool does; a narrow dtype
+    loses it.
     """
-    p, q = (
-        _tensor(values, dtype).reshape(-1, columns).softmax(-1) + 1e-8
-        for values in (one, other)
-    )
-    return (p * (p / q).log()).sum(-1, keepdim=True).double().numpy()
+    p = _probabilities(one, columns, dtype)
+    q = _probabilities(other, columns, dtype)
+    rows = (p * (p / q).log()).sum(-1, keepdim=True)
+    return np.asarray(rows.double().numpy(), np.float64)
 
 
-def _tensor(values: Array, dtype: str):
+def _probabilities(values: Array, columns: int, dtype: str) -> "torch.Tensor":
+    rows = _tensor(values, dtype).reshape(-1, columns)
+    return rows.softmax(-1) + PROBABILITY_FLOOR
+
+
+def _tensor(values: Array, dtype: str) -> "torch.Tensor":
     import torch
 
-    return torch.from_numpy(np.ascontiguousarray(values, np.float32)).to(
-        getattr(torch, dtype)
-    )
+    singles = np.ascontiguousarray(values, np.float32)
+    return torch.from_numpy(singles).to(getattr(torch, dtype))

@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 
 from mergetrace.merging.recipes import Piece, Recipe, make
 from mergetrace.merging.settings import constant
+from mergetrace.numerics.arrays import Array
 from mergetrace.numerics.rounding import replay, replay_intervals
 from mergetrace.numerics.simple import decimals, near, simplest
 from mergetrace.search.proposals import NARROW, SHAVED, Known
 from mergetrace.search.trial import Trial, narrow
-
-Array = NDArray[np.float64]
 
 MIN_SHARED = (
     0.1  # a weight counts where at least this share of the moved elements agree on it

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from mergetrace.merging.facts import Facts, gram_of_sums, last_dimension
 from mergetrace.merging.recipes import Piece
 from mergetrace.merging.settings import place
+from mergetrace.numerics.arrays import Array
 from mergetrace.numerics.dtypes import FORMATS
 from mergetrace.sums.evidence import Sample, joined, only_usable
 from mergetrace.sums.frames import Frame
@@ -28,7 +28,6 @@ MOST_SAMPLED = (
     # are estimated
 )
 
-Array = NDArray[np.float64]
 Samples = Mapping[str, Sample]
 Tensor = tuple[str, str]
 """A tensor of the audited model: component (a head may borrow the embedding's bytes)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mergetrace.merging.recipes import METHODS, Piece, Recipe, as_json, digits
+from mergetrace.numerics.arrays import some_of
 from mergetrace.numerics.rounding import replay
 from mergetrace.search.choosing import selections
 from mergetrace.search.joining import Joined
@@ -76,18 +77,7 @@ class Search:
         layers.
         """
         voting = self.fits[self.fits["votes"]].sort_values(["component", "slice_id"])
-        chosen = (
-            voting.iloc[
-                np.unique(
-                    np.linspace(
-                        0, len(voting) - 1, min(PILOT_SLICES, len(voting))
-                    ).astype(int)
-                )
-            ]
-            if len(voting)
-            else voting
-        )
-        return chosen["slice_id"].tolist()
+        return some_of(voting["slice_id"].tolist(), PILOT_SLICES)
 
     def start(self, pieces: Iterable[Joined]) -> None:
         """Try recipes on the pilot and keep the finalists."""

@@ -22,10 +22,9 @@ from mergetrace.merging.recipes import (
     stored,
     undecided,
 )
+from mergetrace.numerics.arrays import Array
 from mergetrace.search.shares import extents, tightest
 from mergetrace.sums.frames import Frame
-
-Array = NDArray[np.float64]
 
 WORTH = 0.2  # of a recipe that gives back less, what is left is the model itself
 ROOM = 1e-3  # of an element's interval: float32 sums stray this much over its ends

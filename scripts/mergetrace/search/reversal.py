@@ -21,14 +21,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mergetrace.merging.recipes import Piece, Recipe, computed, decoded_merge, stored
+from mergetrace.numerics.arrays import Array, Mask
 from mergetrace.numerics.dtypes import FORMATS, decode, encode
 from mergetrace.sums.evidence import Sample
-
-Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 MIN_WEIGHT = 0.02  # of a parent that enters with less nothing could come back
 # between this and its reciprocal rounding hides hardly anything, and both ways look

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mergetrace.fit.estimators import donor_sums, fit
+from mergetrace.numerics.arrays import Array
 from mergetrace.numerics.simple import Interval
 from mergetrace.search.trial import Trial
 
 if TYPE_CHECKING:  # the verdict needs what is here without tables
     import pandas as pd
 
-Array = NDArray[np.float64]
 
 # the least share of elements that must agree before their weights are worth a range
 AGREEING = 0.5

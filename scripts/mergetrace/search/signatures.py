@@ -15,10 +15,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mergetrace.merging.recipes import Piece
+from mergetrace.numerics.arrays import Array
 from mergetrace.numerics.rounding import replay, replay_intervals
 from mergetrace.search.trial import Trial, narrow
-
-Array = NDArray[np.float64]
 
 BINS = 10
 MIN_MOVED = 200  # elements of a piece; fewer measure nothing

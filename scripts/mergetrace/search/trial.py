@@ -8,11 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mergetrace.merging.recipes import Piece, Recipe, decoded_merge, undecided
+from mergetrace.numerics.arrays import Array, some_of
 from mergetrace.numerics.rounding import NOTHING, Replay, replay, replay_intervals
 from mergetrace.sums.frames import Frame
-
-Array = NDArray[np.float64]
-
 
 # sums in float64 stray this much from ends that coincide in theory, as all do in an
 # average of two
@@ -139,12 +137,7 @@ class Trial:
         small = sorted(
             self.pieces, key=lambda piece: min(piece.facts.elements, SCREEN_ELEMENTS)
         )[: max(SCREEN_SLICES, len(self.pieces) // 2)]
-        places = (
-            np.unique(np.linspace(0, len(small) - 1, SCREEN_SLICES).astype(int))
-            if small
-            else []
-        )
-        return [_cut(small[place]) for place in places]
+        return [_cut(piece) for piece in some_of(small, SCREEN_SLICES)]
 
     def rate(self, recipe: Recipe) -> float:
         """The share of informative elements that the recipe gives back; 0 where none is

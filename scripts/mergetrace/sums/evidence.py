@@ -13,17 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mergetrace.files.safetensors_file import read_header, read_into
-from mergetrace.numerics.dtypes import (
-    FORMATS,
-    decode,
-    encode,
-    interval_through,
-    neighbour_midpoints,
-    usable,
-)
+from mergetrace.numerics.arrays import Array
+from mergetrace.numerics.dtypes import FORMATS, decode, encode, usable
+from mergetrace.numerics.lattice import interval_through, neighbour_midpoints
 from mergetrace.tensors.weights import scaled
-
-Array = NDArray[np.float64]
 
 # safetensors calls dtypes by other names when writing than in the file.
 WRITER_NAMES = {

@@ -35,13 +35,14 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mergetrace.numerics.dtypes import FORMATS, LIMIT, Format, ulp
+from mergetrace.numerics.arrays import Array
+from mergetrace.numerics.dtypes import FORMATS, LIMIT, Format
+from mergetrace.numerics.lattice import ulp
 from mergetrace.sums import gram_arrays
 from mergetrace.sums.frames import Frame
 from mergetrace.sums.recast import differing
 from mergetrace.tensors.weights import scaled
 
-Array = NDArray[np.float64]
 Key = tuple[str, str, str]
 Sums = dict[tuple[str, ...], Array]
 """By (audited, donor, base): float64 [pieces, 12], columns TRIO; by (donor, donor,

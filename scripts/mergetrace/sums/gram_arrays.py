@@ -8,10 +8,10 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from mergetrace.numerics.arrays import Array
 from mergetrace.numerics.dtypes import FORMATS, decode
 from mergetrace.tensors.weights import scaled
 
-Array = NDArray[np.float64]
 Numbers = NDArray[np.float32] | Array
 """Float32 where products are made in float32, see gram.py."""
 

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mergetrace.numerics.dtypes import FORMATS, decode, encode, neighbour_midpoints
+from mergetrace.numerics.arrays import Array
+from mergetrace.numerics.dtypes import FORMATS, decode, encode
+from mergetrace.numerics.lattice import neighbour_midpoints
 from mergetrace.tensors.weights import scaled
 
 if TYPE_CHECKING:
     from mergetrace.sums.gram import Stored
 
-Array = NDArray[np.float64]
 
 PROBE = 4096  # elements: in anything but a parent rounded, one of so many differs
 SLACK = (

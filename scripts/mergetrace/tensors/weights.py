@@ -17,15 +17,10 @@ from mergetrace.errors import AuditError
 from mergetrace.files.safetensors_file import read_into
 from mergetrace.files.sampled import Sampled
 from mergetrace.formats.scales import bytes_of_scales, read_whole, rows_of_scales
-from mergetrace.numerics.dtypes import (
-    FORMATS,
-    block_scales,
-    decode,
-    decode_scales,
-    encode,
-)
+from mergetrace.numerics.arrays import Array
+from mergetrace.numerics.block_scales import block_scales, decode_scales
+from mergetrace.numerics.dtypes import FORMATS, decode, encode
 
-Array = NDArray[np.float64]
 View = Mapping[str, Any]
 """A row of the plan: model, shard, dtype, start, rows, cols and the scale_* and block_*
 fields (see pairing.View).
