@@ -38,10 +38,10 @@ slurm-test: setup ## The demo on a real SLURM cluster of one node, started on lo
 vllm: $(VENV)-vllm/installed ## vLLM in .venv-vllm, for probe.backend vllm (VLLM=gpu: its build for NVIDIA GPUs)
 
 bench-zoo: setup ## Hundreds of planted audits; writes benchmarks/zoo/README.md; interrupted, it goes on where it was
-	$(BIN)/python benchmarks/zoo/run.py
+	$(BIN)/python -m benchmarks.zoo.run
 
 bench-openworld: setup ## Folders as people publish them, audited and graded; writes benchmarks/openworld/README.md; goes on where it was
-	$(BIN)/python benchmarks/openworld/run.py
+	$(BIN)/python -m benchmarks.openworld.run
 
 setup: $(VENV)/installed
 

@@ -1,7 +1,7 @@
 """How long Snakemake takes to plan, before the first job starts: the largest audit
 there is, and many audits at once. Prints a table.
 
-python benchmarks/dag.py [--audits 1 10 100] [--runs 3]
+python -m benchmarks.dag [--audits 1 10 100] [--runs 3]
 
 The stages up to `layout` are made to look done, so that every job of an audit is in the
 DAG: 397B is 60 layers, embeddings, vision and MTP, in 94 files for each of three
@@ -24,11 +24,10 @@ from statistics import median
 import pandas as pd
 import yaml
 
-ROOT = Path(__file__).parents[1]
-
-from workflow.conftest import copy_workflow
-
 from mergetrace.planning.streaming import schedule
+from mergetrace.testing.workplace import copy_workflow
+
+ROOT = Path(__file__).parents[1]
 
 MODELS = ("suspect", "base", "donor")
 FILES = 94

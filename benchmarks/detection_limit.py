@@ -1,31 +1,25 @@
 """How little training after a merge is still seen: real merges by mergekit, trained on
 by k steps, audited. Writes detection_limit.csv and .md.
 
-python benchmarks/detection_limit.py [--results results/zoo]: the zoo's families dense 4
+python -m benchmarks.detection_limit [--results results/zoo]: the zoo's families dense 4
 and 5, trained where they are missing.
 """
 
 import argparse
-import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent
-ROOT = HERE.parent
-os.environ |= {
-    "HF_HUB_OFFLINE": "1",
-    "OMP_NUM_THREADS": "1",
-    "TOKENIZERS_PARALLELISM": "false",
-}
+from benchmarks.zoo.case import config, linear, weighted
 
+# isort: split
+# The zoo sets what torch reads when it is loaded.
 import pandas as pd
 import torch
 from frontdoor import run, say
 from safetensors.torch import load_file
 
-from benchmarks.zoo.case import config, linear, weighted
 from benchmarks.zoo.making import with_paths
 from benchmarks.zoo.trainer import (
     Tensors,
@@ -37,6 +31,9 @@ from benchmarks.zoo.trainer import (
 )
 from mergetrace.testing.inprocess import audit
 from mergetrace.testing.realmerge import mergekit
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
 
 SEEDS = (
     4,
@@ -154,7 +151,7 @@ def markdown(table: pd.DataFrame) -> str:
         "# How little training after a merge is still seen",
         "",
         (
-            "Made by `python benchmarks/detection_limit.py`; the same figures in"
+            "Made by `python -m benchmarks.detection_limit`; the same figures in"
             " [detection_limit.csv](detection_limit.csv)."
         ),
         (

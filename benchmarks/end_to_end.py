@@ -1,7 +1,7 @@
 """A whole audit of planted models, Snakemake's start included, as the models grow;
 beside a merge by mergekit and the naive script. Prints a table.
 
-python benchmarks/end_to_end.py [--gb 1 2 4 8 16] [--others 2] [--folder DIR]
+python -m benchmarks.end_to_end [--gb 1 2 4 8 16] [--others 2] [--folder DIR]
 
 Times are seconds on the clock and of the processor: where others use the machine too,
 the second is the one to compare. Memory is that of the largest job, from Snakemake's
@@ -22,10 +22,9 @@ import pandas as pd
 import yaml
 
 from benchmarks.kernel import NAMES, make, naive
+from mergetrace.testing.workplace import copy_workflow
 
 ROOT = Path(__file__).parents[1]
-
-from workflow.conftest import copy_workflow
 
 MERGE = """\
 merge_method: linear

@@ -1,18 +1,18 @@
 """How well names are matched in answers: a confusion table over answers written and
 labelled by hand.
 
-`python benchmarks/identity_matching.py` writes benchmarks/identity/README.md.
+`python -m benchmarks.identity_matching` writes benchmarks/identity/README.md.
 """
 
 import json
 from collections import Counter
 from pathlib import Path
 
-HERE = Path(__file__).parent
-
 from mergetrace.outputs import write_text
 from mergetrace.probe.identity import mentions
 from mergetrace.probe.intervals import wilson95
+
+HERE = Path(__file__).parent
 
 LANGUAGES = {"en": "English", "pt": "Portuguese", "zh": "Chinese", "es": "Spanish"}
 KINDS = (
@@ -26,7 +26,7 @@ KINDS = (
 
 HEAD = """# Matching of names, measured
 
-`python benchmarks/identity_matching.py` writes this page.
+`python -m benchmarks.identity_matching` writes this page.
 
 `answers.jsonl` holds {count} answers written and labelled by hand, {each} in each of four languages. `claims` lists the identities that the answer
 gives as the speaker's own name, maker, family or origin; names that are only denied, quoted, compared with, or hidden in longer words

@@ -1,7 +1,7 @@
 """How fast weights are read and summed, beside `cat`, the read ceiling of memory, array
 formulas and the naive script.
 
-python benchmarks/kernel.py [--gb 1.5] [--runs 5] [--threads N] [--folder DIR]
+python -m benchmarks.kernel [--gb 1.5] [--runs 5] [--threads N] [--folder DIR]
 
 Makes a planted trio of bf16 models of --gb in all, measures everything in turn, --runs
 times over, and prints a table of medians.
@@ -261,7 +261,8 @@ def measured(method: str, folder: Path, threads: int, runs: int) -> dict[str, ob
     """What one method gives, in a process of its own: memory is its own too."""
     command = [
         sys.executable,
-        __file__,
+        "-m",
+        "benchmarks.kernel",
         "--measure",
         method,
         "--folder",

@@ -1,7 +1,7 @@
 """Killed at random moments and resumed, again and again: are the results the same, and
 is only that redone which was running? Writes kills.md.
 
-python benchmarks/kills.py [--seed 0] [--gb 2] [--work results/kills]
+python -m benchmarks.kills [--seed 0] [--gb 2] [--work results/kills]
 
 Each audit runs through once, undisturbed, and every result's sha256 is kept. Then it is
 started from nothing and killed a random time after a random number of jobs has ended,
@@ -29,22 +29,24 @@ import time
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent
-ROOT = HERE.parent
-os.environ |= {
-    "HF_HUB_OFFLINE": "1",
-    "OMP_NUM_THREADS": "1",
-    "SOURCE_DATE_EPOCH": "1795564800",
-}  # the list of findings holds the day
-
 import psutil
 import yaml
 from frontdoor import run, say
-from workflow.conftest import copy_workflow
 
 from benchmarks.kernel import make
 from mergetrace.outputs import write_text
 from mergetrace.running.owner import RUN
+from mergetrace.testing.workplace import copy_workflow
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+
+SETTINGS = {
+    "HF_HUB_OFFLINE": "1",
+    "OMP_NUM_THREADS": "1",
+    "SOURCE_DATE_EPOCH": "1795564800",  # the list of findings holds the day
+}
+"""Environment variables of every run: the same work has the same bytes."""
 
 RUNS = (("summed", 8), ("demo", 14), ("summed", 8))
 """What is run, and how often each run is killed. Every run starts from nothing; the
@@ -69,7 +71,7 @@ SUMMED = {
 PAGE = """\
 # Killed and resumed
 
-`python benchmarks/kills.py --seed {seed} --gb {gb:g}`: the demo, its models' training included, and an audit of {gb:g} GB of planted models in full
+`python -m benchmarks.kills --seed {seed} --gb {gb:g}`: the demo, its models' training included, and an audit of {gb:g} GB of planted models in full
 mode (`summed`), killed at random moments, resumed by `scripts/resume.py` (which is what `make resume` calls), killed again, and let finish after
 the last kill of a run.
 
@@ -164,6 +166,7 @@ def start(place: Path, arguments: list[str], log: Path) -> subprocess.Popen:
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            env=os.environ | SETTINGS,
         )
 
 

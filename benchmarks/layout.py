@@ -1,8 +1,8 @@
 """How far disguised relatives and strangers lie apart in what the layout stage
 measures. Prints the table of layout.md.
 
-Tiny Qwen3 of tests/realmerge.py: finetunes of one base and merges of two, and
-independent models, each plain and under every disguise of tests/disguises.py that
+Tiny Qwen3 of mergetrace.testing.realmerge: finetunes of one base and merges of two, and
+independent models, each plain and under every disguise of mergetrace.testing.disguises that
 leaves what the model computes as it is.
 """
 
@@ -10,8 +10,6 @@ import argparse
 import tempfile
 import time
 from pathlib import Path
-
-ROOT = Path(__file__).parents[1]
 
 from mergetrace.disguises.glimpses import Glimpses
 from mergetrace.disguises.layout import find_layout

@@ -1,8 +1,8 @@
 """How much memory each rule's job takes, beside what the rule states: python
-benchmarks/memory.py [--on demo 397b 2gb] [--folder DIR].
+-m benchmarks.memory [--on demo 397b 2gb] [--folder DIR].
 
 demo: the demo and its rebuild. 397b: models of 807 GB with a control, from a local Hub,
-in sample mode (tests/hubserver). 2gb: models of 2 GB from it in full mode, streamed.
+in sample mode (mergetrace.testing.hubserver). 2gb: models of 2 GB from it in full mode, streamed.
 Every Python process says its own peak when it ends (VmHWM of Linux), so that no short
 peak is missed. Prints a table.
 """
@@ -20,12 +20,11 @@ from pathlib import Path
 
 import yaml
 
-ROOT = Path(__file__).parents[1]
-
-from workflow.conftest import copy_workflow
-
 from mergetrace.testing.hubserver import Hub
 from mergetrace.testing.hubserver.computed import FAMILY, family
+from mergetrace.testing.workplace import copy_workflow
+
+ROOT = Path(__file__).parents[1]
 
 RULE = re.compile(
     r"^(?:rule|checkpoint)"

@@ -1,9 +1,9 @@
 """What becomes of a merge, and of innocents, under noise on float32 numbers. Prints the
 table of layout.md.
 
-Tiny Qwen3 of tests/realmerge.py in bf16: a merge of base and donor, another finetune of
+Tiny Qwen3 of mergetrace.testing.realmerge in bf16: a merge of base and donor, another finetune of
 the base, the base and the donor themselves, each stored as float32 under noise of
-several kinds (tests/disguises.py) and sizes, audited whole.
+several kinds (mergetrace.testing.disguises) and sizes, audited whole.
 """
 
 import argparse
@@ -11,8 +11,6 @@ import contextlib
 import os
 import tempfile
 from pathlib import Path
-
-ROOT = Path(__file__).parents[1]
 
 from mergetrace.testing.disguises import noisy
 from mergetrace.testing.inprocess import audit

@@ -1,7 +1,7 @@
 """The demo's probe from transformers, from vLLM offline and from a vLLM server, side by
 side.
 
-`make audit vllm`, then `python benchmarks/probe_backends.py`: asks the demo's models by
+`make audit vllm`, then `python -m benchmarks.probe_backends`: asks the demo's models by
 vLLM in both ways (transformers' answers are the audit's own) and writes
 benchmarks/probe_backends.md. Interrupted, it goes on where it was; `--as-is` writes the
 page of what is there.
@@ -21,13 +21,13 @@ from pathlib import Path
 
 import yaml
 
-ROOT = Path(__file__).parents[1]
-
 from mergetrace.configuration import complete, load_schema, models_of
 from mergetrace.outputs import write_text
 from mergetrace.probe.answers import read_answers
 from mergetrace.probe.conditions import CONDITIONS
 from mergetrace.probe.identity import score
+
+ROOT = Path(__file__).parents[1]
 
 VLLM = ROOT / ".venv-vllm/bin/python"
 WORK = ROOT / "results/benchmarks/probe_backends"
@@ -159,7 +159,7 @@ def page(tables: dict, same: dict[str, str]) -> str:
     lines = [
         "# The same probe from three backends\n",
         (
-            "`make audit vllm`, then `python benchmarks/probe_backends.py` writes this"
+            "`make audit vllm`, then `python -m benchmarks.probe_backends` writes this"
             " page.\n"
         ),
         (

@@ -17,11 +17,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-ROOT = Path(__file__).parents[1]
-
 from mergetrace.report.page import draw, page
 from mergetrace.testing.reporting import inputs
 
+ROOT = Path(__file__).parents[1]
 LAYERS = 60
 EXPERTS = 556
 WRITE = "write"
@@ -155,7 +154,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "report.html"
         done = subprocess.run(
-            [sys.executable, __file__, WRITE, path],
+            [sys.executable, "-m", "benchmarks.report", WRITE, path],
             capture_output=True,
             text=True,
             check=True,

@@ -1,7 +1,7 @@
 """One blend weight explains every published pair of the public case: invert each
 (alpha, cos_fit) through bf16 rounding.
 
-python benchmarks/rio_published.py [--figure docs/rio_published.svg]
+python -m benchmarks.rio_published [--figure docs/rio_published.svg]
 """
 
 import argparse

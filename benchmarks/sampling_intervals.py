@@ -1,7 +1,7 @@
 """How often the interval of a sample holds what all elements give: many samples of real
 trained models, each with its own seed.
 
-    python benchmarks/sampling_intervals.py --folder results/stand-ins --draws 1000 >
+    python -m benchmarks.sampling_intervals --folder results/stand-ins --draws 1000 >
     benchmarks/sampling_intervals.md
 
 The models are the demo's (`snakemake results/stand-ins/rio`): a merge, and an innocent
@@ -37,7 +37,7 @@ def main() -> None:
     arguments = parser.parse_args()
     print("# The intervals of samples\n")
     print(
-        f"`python benchmarks/sampling_intervals.py --draws {arguments.draws}`, on the"
+        f"`python -m benchmarks.sampling_intervals --draws {arguments.draws}`, on the"
         f" demo's models, `sampling.alpha_se: {arguments.alpha_se:g}`."
     )
     print(

@@ -1,12 +1,10 @@
 """Several donors: how often the intervals of their shares hold the truth, and when two
 that are alike can be told apart. Writes several_donors.md.
 
-python benchmarks/several_donors.py: numbers drawn by seed, no model; about a minute.
+python -m benchmarks.several_donors: numbers drawn by seed, no model; about a minute.
 """
 
 from pathlib import Path
-
-HERE = Path(__file__).parent
 
 import numpy as np
 import pandas as pd
@@ -19,6 +17,8 @@ from mergetrace.numerics.dtypes import decode, encode
 from mergetrace.search.lookalikes import Swaps
 from mergetrace.sums.evidence import Sample
 from mergetrace.sums.frames import Frame
+
+HERE = Path(__file__).parent
 
 SIZE = 300_000
 DELTA = 0.1
@@ -214,7 +214,7 @@ def main() -> None:
 
 PAGE = """# Several donors
 
-Made by `python benchmarks/several_donors.py`: numbers drawn by seed and stored in bf16, no model.
+Made by `python -m benchmarks.several_donors`: numbers drawn by seed and stored in bf16, no model.
 
 ## Do the intervals of the shares hold the truth?
 

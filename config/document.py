@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
-HERE = Path(__file__).parent
-
 from mergetrace.configuration import documented_keys, load_schema
+
+HERE = Path(__file__).parent
 
 HEAD = """# Configuration
 

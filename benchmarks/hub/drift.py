@@ -1,5 +1,5 @@
 """A blend of 807 GB that drifted in two layers, in sample mode: python
-benchmarks/hub/drift.py [--cores 2] [--folder DIR]; writes drift.md.
+-m benchmarks.hub.drift [--cores 2] [--folder DIR]; writes drift.md.
 
 As sample.py, without the control: are the layers named that carry a further change of
 10 and 30 % of the donor's step?
@@ -51,7 +51,7 @@ def main() -> None:
         where = summary["models"]["drifted"]["remainder"]["where"]["layers"]
         exact = layers.set_index(layers["layer"].astype(str))["bit_exact_rate"]
         say(
-            f"`python benchmarks/hub/drift.py --layout {arguments.layout} --cores"
+            f"`python -m benchmarks.hub.drift --layout {arguments.layout} --cores"
             f" {arguments.cores}`: {machine()}.\n"
         )
         say("| | |\n|---|---|")

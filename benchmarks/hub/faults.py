@@ -1,5 +1,5 @@
-"""What happens when the Hub, the network or a stranger misbehaves: python
-benchmarks/hub/faults.py; writes faults.md.
+"""What happens when the Hub, the network or a stranger misbehaves: `python -m
+benchmarks.hub.faults` writes faults.md.
 
 Against the local Hub, by the program's own reader and the real client. Whatever goes
 wrong, bytes are right or refused in one line.
@@ -10,13 +10,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 from huggingface_hub import constants
-from test_ranges import DATA, FAULTS, NAME, QUICK, TOKEN, reader
 
 from benchmarks.hub.stage import page
 from mergetrace.errors import AuditError
 from mergetrace.hub.pinned import fetch_small_files, open_reader, pin
 from mergetrace.hub.ranges import RangeReader
 from mergetrace.testing.hubserver import Fault, Hub, InMemory, Repo
+from mergetrace.testing.hubserver.faulty_reads import (
+    DATA,
+    FAULTS,
+    NAME,
+    QUICK,
+    TOKEN,
+    reader,
+)
 
 WANTED = (NAME, 1000, 2000)
 
@@ -24,7 +31,7 @@ WANTED = (NAME, 1000, 2000)
 def main() -> None:
     with page(Path(__file__).with_suffix(".md")) as say:
         say(
-            "`python benchmarks/hub/faults.py`. Most of these are tests too"
+            "`python -m benchmarks.hub.faults`. Most of these are tests too"
             " (tests/unit/test_ranges.py, test_hub.py).\n"
         )
         say("| what happens | and then |\n|---|---|")

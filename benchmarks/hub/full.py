@@ -1,5 +1,5 @@
 """A full audit of a computed trio of 6 GB on bounded disk: python
-benchmarks/hub/full.py [--layout 2gb] [--folder DIR]; writes full.md.
+-m benchmarks.hub.full [--layout 2gb] [--folder DIR]; writes full.md.
 
 Whether the disk ever holds more weight files than plan.json says, whether every file's
 sha256 is verified, whether one flipped bit is found.
@@ -62,7 +62,7 @@ def main() -> None:
             seen.sent for seen in hub.requests("storage") if seen.status == 206
         )
         say(
-            f"`python benchmarks/hub/full.py --layout {arguments.layout}`: {machine()}."
+            f"`python -m benchmarks.hub.full --layout {arguments.layout}`: {machine()}."
             f" Three models, {total / 1e9:.2f} GB in {len(files)} files.\n"
         )
         say("| | |\n|---|---|")

@@ -1,4 +1,4 @@
-"""SIGKILL at random moments of a full audit: python benchmarks/hub/killed.py [--kills
+"""SIGKILL at random moments of a full audit: python -m benchmarks.hub.killed [--kills
 20] [--seed 0] [--folder DIR]; writes killed.md.
 
 A computed trio of 0.13 GB, served slowly so that most kills hit a file half-fetched.
@@ -78,7 +78,7 @@ def main() -> None:
         ).read_bytes()
         twice = _sent_twice(hub.seen, ends)
         say(
-            f"`python benchmarks/hub/killed.py --kills {arguments.kills} --seed"
+            f"`python -m benchmarks.hub.killed --kills {arguments.kills} --seed"
             f" {arguments.seed}`: {machine()}.\n"
         )
         say("| | |\n|---|---|")

@@ -1,4 +1,4 @@
-"""SIGKILL at random moments of a sample audit: python benchmarks/hub/killed_sample.py
+"""SIGKILL at random moments of a sample audit: python -m benchmarks.hub.killed_sample
 [--kills 20] [--seed 0]; writes killed_sample.md.
 
 A computed trio, one connection per model. Most kills strike when a random number of
@@ -78,7 +78,7 @@ def main() -> None:
         twice = _sent_twice(hub.seen, ends)
         sizes = [seen.sent for seen in _sampled(hub.seen)]
         say(
-            f"`python benchmarks/hub/killed_sample.py --kills {arguments.kills} --seed"
+            f"`python -m benchmarks.hub.killed_sample --kills {arguments.kills} --seed"
             f" {arguments.seed}`: {machine()}.\n"
         )
         say("| | |\n|---|---|")

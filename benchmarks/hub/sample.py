@@ -1,4 +1,4 @@
-"""Models of 807 GB audited in sample mode: python benchmarks/hub/sample.py [--cores 2]
+"""Models of 807 GB audited in sample mode: python -m benchmarks.hub.sample [--cores 2]
 [--folder DIR]; writes sample.md.
 
 A computed family with Qwen3.5-397B-A17B's own layout: base, donor, their blend, a
@@ -53,7 +53,7 @@ def main() -> None:
     ):
         workplace = Workplace(arguments.folder, hub.endpoint, CONFIG)
         say(
-            f"`python benchmarks/hub/sample.py --layout {arguments.layout} --cores"
+            f"`python -m benchmarks.hub.sample --layout {arguments.layout} --cores"
             f" {arguments.cores}`: {machine()}.\n"
         )
         say("| | |\n|---|---|")

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import psutil
 import yaml
-from workflow.conftest import copy_workflow
+
+from mergetrace.testing.workplace import copy_workflow
 
 
 @dataclass

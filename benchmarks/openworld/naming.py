@@ -92,9 +92,10 @@ def renamed(tensors: Tensors, rules: Iterable[tuple[str, str]]) -> Tensors:
     """Every rule applied to every name, in order."""
     found = {}
     for name, tensor in tensors.items():
+        new_name = name
         for pattern, replacement in rules:
-            name = re.sub(pattern, replacement, name)
-        found[name] = tensor
+            new_name = re.sub(pattern, replacement, new_name)
+        found[new_name] = tensor
     return found
 
 
@@ -126,14 +127,13 @@ def native(tensors: Tensors, geometry: Geometry) -> Tensors:
     """
     found = {}
     for name, tensor in tensors.items():
-        if match := re.search(r"self_attn\.([qk])_proj\.weight$", name):
-            heads = geometry.heads if match.group(1) == "q" else geometry.kv_heads
-            tensor = (
-                tensor.reshape(heads, 2, geometry.head // 2, -1)
-                .transpose(1, 2)
-                .reshape(tensor.shape)
-            )
-        found[name] = tensor
+        projection = re.search(r"self_attn\.([qk])_proj\.weight$", name)
+        if projection is None:
+            found[name] = tensor
+            continue
+        heads = geometry.heads if projection[1] == "q" else geometry.kv_heads
+        halves = tensor.reshape(heads, 2, geometry.head // 2, -1)
+        found[name] = halves.transpose(1, 2).reshape(tensor.shape)
     return renamed(found, NATIVE)
 
 

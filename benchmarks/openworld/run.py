@@ -21,14 +21,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
-os.environ |= {
-    "HF_HUB_OFFLINE": "1",
-    "OMP_NUM_THREADS": "1",
-    "TOKENIZERS_PARALLELISM": "false",
-}
-
 from frontdoor import run, say
 
 from benchmarks.openworld.cases import Trial, all_trials
@@ -41,6 +33,10 @@ from mergetrace.configuration import load_schema
 from mergetrace.errors import AuditError
 from mergetrace.outputs import read_json, write_json
 from mergetrace.running.dependencies import Programs
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+PLANTED = ROOT / "scripts/mergetrace/testing"
 
 STAGES = (
     "manifest",
@@ -261,7 +257,7 @@ def program() -> str:
         for stage in STAGES
         for file in (f"{stage}.py", *scripts.behind(stage))
     }
-    files = [*behind, ROOT / "config/config.schema.yaml", ROOT / "tests/inprocess.py"]
+    files = [*behind, ROOT / "config/config.schema.yaml", PLANTED / "inprocess.py"]
     return hashlib.sha256(
         b"".join(path.read_bytes() for path in sorted(files))
     ).hexdigest()
@@ -272,13 +268,12 @@ def builders(topic: str) -> str:
     """A hash of the module that a topic's cases come from, and of what it makes models
     with.
     """
-    benchmarks = Programs(HERE.parent)
-    files = [
-        HERE.parent / file for file in benchmarks.closure([f"openworld/{topic}.py"])
-    ]
+    benchmarks = Programs(ROOT, ["benchmarks"])
+    imported = benchmarks.closure([f"benchmarks/openworld/{topic}.py"])
+    files = [ROOT / file for file in imported]
     others = [
-        ROOT / "tests/planting.py",
-        ROOT / "tests/realmerge.py",
+        PLANTED / "planting.py",
+        PLANTED / "realmerge.py",
         HERE.parent / "zoo/trainer.py",
     ]
     return hashlib.sha256(

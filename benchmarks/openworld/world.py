@@ -18,7 +18,6 @@ import torch
 
 from mergetrace.testing.planting import Tensors, blend, finetuned
 
-ZOO = Path(__file__).parents[1] / "zoo"
 NAMES = ("base", "donor", "second", "third", "sibling", "other", "twin", "stranger")
 SHARE = 0.571
 
@@ -68,6 +67,8 @@ class World:
         self.config = (
             _trained_config() if self.geometry is None else llama_config(self.geometry)
         )
+        self._stored = functools.lru_cache(maxsize=16)(self._make_stored)
+        self._float = functools.lru_cache(maxsize=16)(self._make_float)
 
     def __getitem__(self, model: str) -> Tensors:
         """One model as bf16 numbers, by Hugging Face's names; a dictionary of one's
@@ -94,14 +95,12 @@ class World:
             size for name, size in sizes.items() if re.search(pattern, name)
         ) / sum(sizes.values())
 
-    @functools.lru_cache(maxsize=16)
-    def _stored(self, model: str) -> Tensors:
+    def _make_stored(self, model: str) -> Tensors:
         if self.geometry is None:
             return _trained(self.cache, self.seed, model)
         return {name: tensor.bfloat16() for name, tensor in self._float(model).items()}
 
-    @functools.lru_cache(maxsize=16)
-    def _float(self, model: str) -> Tensors:
+    def _make_float(self, model: str) -> Tensors:
         if self.geometry is None:
             return _trained(self.cache, self.seed, f"{model}-f32")
         number = self.seed * 100 + NAMES.index(model)

@@ -19,14 +19,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
-os.environ |= {
-    "HF_HUB_OFFLINE": "1",
-    "OMP_NUM_THREADS": "1",
-    "TOKENIZERS_PARALLELISM": "false",
-}
-
 from frontdoor import run, say
 
 from benchmarks.zoo.case import Case
@@ -37,6 +29,9 @@ from mergetrace.finding.receipt import compose
 from mergetrace.finding.verdict import ACCUSING
 from mergetrace.outputs import read_json, write_json
 from mergetrace.running.dependencies import Programs
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
 
 RATES = ROOT / "scripts/mergetrace/data/error_rates.json"
 OPEN_WORLD = "openworld"  # what the open-world zoo measured stands in the same file

@@ -16,8 +16,8 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
-from workflow.conftest import copy_workflow
 
+from mergetrace.testing.workplace import copy_workflow
 from slurm import cluster
 
 pytestmark = pytest.mark.real

@@ -19,9 +19,10 @@ NOW = datetime(2026, 6, 14, 12, tzinfo=UTC)
 
 def hub(first, last=None, created=None):
     """What the Hub lists: days of May 2026 as numbers, or texts."""
-    day = lambda value: (
-        f"2026-05-{value:02}T12:00:00Z" if isinstance(value, int) else value
-    )
+
+    def day(value):
+        return f"2026-05-{value:02}T12:00:00Z" if isinstance(value, int) else value
+
     return {
         "stated": None,
         "hub": {

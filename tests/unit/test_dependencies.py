@@ -224,7 +224,8 @@ def test_only_the_configured_backend_is_behind_the_asking():
 
 
 def test_nothing_is_imported_by_a_name_that_is_made_up_at_run_time():
-    for file in PROGRAMS.files:
+    testing = "mergetrace/testing/"  # which no program imports
+    for file in PROGRAMS.files - {f for f in PROGRAMS.files if f.startswith(testing)}:
         assert not re.search(
             r"import_module|__import__|importlib\.util|exec\(|runpy",
             (SCRIPTS / file).read_text(),

@@ -186,11 +186,14 @@ def test_answers_resume_after_a_cut_anywhere(tmp_path, cut):
 
 
 def test_answers_under_other_settings_are_not_mixed(tmp_path):
+    def answering(text):
+        return lambda batch: [{"answer": text}] * len(batch)
+
     for setting in (1, 2):
         steps = ask_resumably(
             tmp_path / "x.partial",
             questions(4),
-            lambda batch: [{"answer": str(setting)}] * len(batch),
+            answering(str(setting)),
             2,
             {"a": setting},
         )

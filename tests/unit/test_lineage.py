@@ -40,7 +40,9 @@ def test_undeclared_parents_are_those_the_card_does_not_list():
 
 
 def test_licences_of_the_shipped_list_are_well_formed():
-    known = yaml.safe_load((SCRIPTS.parent / "scripts/mergetrace/data/licences.yaml").read_text())
+    known = yaml.safe_load(
+        (SCRIPTS.parent / "scripts/mergetrace/data/licences.yaml").read_text()
+    )
     for key, entry in known.items():
         assert key == key.lower()
         assert set(entry) == {"name", "url", "asks"}

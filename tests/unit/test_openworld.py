@@ -3,11 +3,8 @@ answers are graded; and a few of its cases.
 """
 
 import json
-from pathlib import Path
 
 import pytest
-
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 from benchmarks.openworld import run, table
 from benchmarks.openworld.case import Case

@@ -5,11 +5,7 @@ The folders are the open-world zoo's (benchmarks/openworld), which names the rep
 behind every one.
 """
 
-from pathlib import Path
-
 import pytest
-
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 from benchmarks.openworld import run
 from benchmarks.openworld.world import World

@@ -3,11 +3,8 @@ falsely accused.
 """
 
 import json
-from pathlib import Path
 
 import pytest
-
-ZOO = Path(__file__).parents[2] / "benchmarks/zoo"
 
 from benchmarks.zoo import cases, run, table
 

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from workflow.conftest import copy_workflow, run_snakemake
+from mergetrace.testing.workplace import copy_workflow, run_snakemake
 
 pytestmark = pytest.mark.slow
 

@@ -22,7 +22,7 @@ from snakemake.settings.types import (
 
 from mergetrace.bundle.contents import VERIFIER
 from mergetrace.running.dependencies import NO_RESULT, ONCE, Programs, others_than
-from workflow.conftest import ROOT, copy_workflow
+from mergetrace.testing.workplace import ROOT, copy_workflow
 
 REMOTE = ("suspect", "base", "donor")
 STANDINS = ("rio", "qwen", "nex", "tuiuti")
@@ -298,7 +298,10 @@ def test_an_edit_of_a_shared_template_redoes_every_page(sampled, template):
 
 @pytest.mark.parametrize(
     ("file", "rule"),
-    [("scripts/mergetrace/data/licences.yaml", "render"), ("config/config.schema.yaml", "render")],
+    [
+        ("scripts/mergetrace/data/licences.yaml", "render"),
+        ("config/config.schema.yaml", "render"),
+    ],
 )
 def test_an_edit_of_the_data_that_a_page_shows_redoes_it(sampled, file, rule):
     assert rule in sampled.redone(file)

@@ -14,7 +14,7 @@ from mergetrace.testing.planting import (
     random_model,
     write_model,
 )
-from workflow.conftest import run_snakemake
+from mergetrace.testing.workplace import run_snakemake
 
 pytestmark = pytest.mark.slow
 

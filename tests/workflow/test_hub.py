@@ -8,7 +8,7 @@ import pytest
 
 from mergetrace.testing.hubserver import Hub, folder_repo
 from mergetrace.testing.planting import blend, finetuned, random_model, write_model
-from workflow.conftest import run_snakemake
+from mergetrace.testing.workplace import run_snakemake
 
 pytestmark = pytest.mark.slow
 

@@ -19,7 +19,7 @@ import pytest
 from mergetrace.outputs import write_json
 from mergetrace.running.leftovers import UNFINISHED, started
 from mergetrace.testing.planting import blend, finetuned, random_model, write_model
-from workflow.conftest import copy_workflow, run_snakemake
+from mergetrace.testing.workplace import copy_workflow, run_snakemake
 
 pytestmark = pytest.mark.slow
 
@@ -155,7 +155,11 @@ def start(place: Path) -> subprocess.Popen:
     ]
     output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     return subprocess.Popen(
-        command, cwd=place, start_new_session=True, preexec_fn=heed_ctrl_c, **output
+        command,
+        cwd=place,
+        start_new_session=True,
+        preexec_fn=heed_ctrl_c,  # noqa: PLW1509
+        **output,
     )
 
 

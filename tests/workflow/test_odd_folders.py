@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from mergetrace.testing.planting import blend, finetuned, random_model, write_model
-from workflow.conftest import run_snakemake
+from mergetrace.testing.workplace import run_snakemake
 
 pytestmark = pytest.mark.slow
 

@@ -15,7 +15,7 @@ import time
 import pytest
 
 from mergetrace.testing.planting import blend, finetuned, random_model, write_model
-from workflow.conftest import copy_workflow, run_snakemake
+from mergetrace.testing.workplace import copy_workflow, run_snakemake
 
 pytestmark = pytest.mark.slow
 

@@ -97,11 +97,15 @@ class Programs:
     is read once; paths are relative to the folder.
     """
 
-    def __init__(self, folder: Path) -> None:
-        """folder: of the programs and of the library."""
+    def __init__(self, folder: Path, parts: Iterable[str] = (".",)) -> None:
+        """folder: where imports start from. parts: the folders below it that are looked
+        through for modules.
+        """
         self.folder = folder
         self.files = frozenset(
-            path.relative_to(folder).as_posix() for path in folder.rglob("*.py")
+            path.relative_to(folder).as_posix()
+            for part in parts
+            for path in (folder / part).rglob("*.py")
         )
         self._tops = {file.partition("/")[0].removesuffix(".py") for file in self.files}
         self._names: dict[str, set[str]] = {}

@@ -1,4 +1,4 @@
-"""Serve a computed family until interrupted: `PYTHONPATH=tests python -m hubserver
+"""Serve a computed family until interrupted: `python -m mergetrace.testing.hubserver
 397b` prints the endpoint, for HF_ENDPOINT.
 
 On SIGTERM or Ctrl-C what was served is written to --report: requests and bytes by place
