@@ -47,6 +47,7 @@ tensors: a model's tensors under common names, and their elements
 
 hub: models on the Hugging Face Hub
     pinned, ranges     a repository at one commit, and its bytes by checked ranges
+    waiting            how long a server asks to wait
     history            since when it holds its weights
     fetched, shards    the bytes that are here; whole files, resumed and their hash checked
 

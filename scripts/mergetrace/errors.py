@@ -1,12 +1,26 @@
-"""What can go wrong without being a defect."""
+"""What can go wrong without being a defect of this program."""
 
 
 class AuditError(Exception):
-    """Something a user can cause and mend.
+    """An error that the user can fix.
 
-    The message is one or two lines: the file, tensor or key, what was found there, what to do.
-    Command lines print it without a traceback and exit 1; everything else is a defect and keeps its traceback.
+    The message is one or two lines: the file, tensor or key, what was found there, what
+    to do. Command lines print it without a traceback and exit 1; everything else is a
+    defect and keeps its traceback. The subclasses say where the cause lies; where none
+    of them fits, this class itself is raised.
     """
+
+
+class ModelFileError(AuditError):
+    """A model's files are broken, incomplete, or of a kind that cannot be audited."""
+
+
+class ConfigurationError(AuditError):
+    """The audit is configured in a way that cannot be carried out."""
+
+
+class NetworkError(AuditError):
+    """A model cannot be reached: no network, no access, or a server that misbehaves."""
 
 
 class Unaskable(Exception):

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mergetrace.errors import AuditError
+from mergetrace.errors import ConfigurationError
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 """What a full disk, or a used-up quota, answers."""
 
-# the Snakefile writes with this module too, and every job of a cluster starts Snakemake
-# twice
+# The Snakefile uses this module too, and every job of a cluster starts Snakemake twice:
+# nothing heavy is imported here.
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -37,7 +37,7 @@ def whole(path: str | Path) -> Iterator[Path]:
             os.fsync(handle.fileno())
         os.replace(partial, path)
     except OSError as error:
-        _name(error, path)
+        _name_target(error, path)
         raise
     finally:
         partial.unlink(missing_ok=True)
@@ -50,7 +50,9 @@ def whole_folder(folder: str | Path) -> Iterator[Path]:
     """
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise AuditError(f"{folder} exists already; remove it or name another output")
+        raise ConfigurationError(
+            f"{folder} exists already; remove it or name another output"
+        )
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     partial.mkdir(parents=True)
     try:
@@ -61,15 +63,15 @@ def whole_folder(folder: str | Path) -> Iterator[Path]:
                     os.fsync(handle.fileno())
         os.replace(partial, folder)
     except OSError as error:
-        _name(error, folder)
+        _name_target(error, folder)
         raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _name(error: OSError, path: Path) -> None:
-    """Say what there was no room for: a write that fails does not know its file, and
-    the temporary name tells nobody anything.
+def _name_target(error: OSError, path: Path) -> None:
+    """Make the error of a full disk name the output that was being written: a write
+    that fails does not know its file, and the temporary name means nothing to anybody.
     """
     if error.errno in NO_ROOM:
         error.filename = str(path)
@@ -82,12 +84,11 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write `value` as indented JSON, whole or not at all. NaN is refused: a missing
-    number is null with a reason.
+    """Write `value` as indented JSON, whole or not at all. ValueError for NaN: a
+    missing number is null with a reason.
     """
-    write_text(
-        path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    )
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    write_text(path, text + "\n")
 
 
 def read_json(path: str | Path) -> Any:
@@ -101,10 +102,8 @@ def read_yaml(path: str | Path) -> Any:
     """
     import yaml
 
-    return yaml.load(
-        Path(path).read_text(encoding="utf-8"),
-        getattr(yaml, "CSafeLoader", yaml.SafeLoader),
-    )
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return yaml.load(Path(path).read_text(encoding="utf-8"), loader)
 
 
 def write_parquet(path: str | Path, table: "pd.DataFrame") -> None:

@@ -24,18 +24,18 @@ EXAMPLE = (
 def stated(value: Any, now: datetime | None = None) -> str:
     """A date as somebody states it, in text or as YAML reads it, in our way of writing.
 
-    now: an aware moment, the present where none is given. Raises ValueError with a
-    reason that goes on from the key's name.
+    now: the present moment, with its zone, for tests. Raises ValueError where it is no
+    date on which a model can have been published; the message continues a sentence
+    that begins with the key's name.
     """
-    found = _parsed(value)
-    if isinstance(found, datetime) and found.tzinfo is None:
+    parsed = _parsed(value)
+    if isinstance(parsed, datetime) and parsed.tzinfo is None:
         raise ValueError(
             f"{_shown(value)} says no time zone; give a day alone, or a moment as"
             " 2026-05-01T10:00:00+02:00 (Z is UTC)"
         )
-    day = (
-        found.date() if isinstance(found, datetime) else found
-    )  # the zone moves it by less than a day
+    # its zone moves a moment by less than a day
+    day = parsed.date() if isinstance(parsed, datetime) else parsed
     today = ((now or datetime.now(UTC)) + EASTERNMOST).date()
     if day > today:
         raise ValueError(f"{_shown(value)} lies in the future; give {EXAMPLE}")
@@ -43,7 +43,7 @@ def stated(value: Any, now: datetime | None = None) -> str:
         raise ValueError(
             f"{_shown(value)} is before there were such models; give {EXAMPLE}"
         )
-    return written(found) if isinstance(found, datetime) else found.isoformat()
+    return written(parsed) if isinstance(parsed, datetime) else parsed.isoformat()
 
 
 def written(moment: datetime) -> str:
@@ -52,12 +52,13 @@ def written(moment: datetime) -> str:
 
 
 def span(text: str) -> tuple[datetime, datetime]:
-    """The first and the last moment that a text in our way of writing may mean: a day's
-    ends, of a moment twice the same.
+    """The first and the last moment that a text in our way of writing may mean: the two
+    ends of a day, or a moment twice.
     """
     if "T" in text:
         moment = datetime.fromisoformat(text)
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
         return moment, moment
     start = datetime.combine(date.fromisoformat(text), time(), UTC)
     return start, start + timedelta(days=1) - timedelta(microseconds=1)
@@ -71,20 +72,25 @@ def told(day: str | None, hub: Mapping[str, str | None] | None) -> str:
     """
     listed = _listed(hub) if hub else ""
     if day:
-        return f"{day[:10]} (stated{'; Hub: ' + listed if listed else ''})"
-    return f"{hub['first'][:10]} (Hub: {listed})" if hub and hub["first"] else ""
+        beside = f"; Hub: {listed}" if listed else ""
+        return f"{day[:10]} (stated{beside})"
+    first = hub["first"] if hub else None
+    return f"{first[:10]} (Hub: {listed})" if first else ""
 
 
 def _listed(hub: Mapping[str, str | None]) -> str:
-    """What the Hub lists. A first date that is the repository's own means that no
-    earlier one could be believed.
+    """The dates that the Hub lists, in words. A first date that is the repository's own
+    means that no earlier one could be believed.
     """
     words = {"first": "weights first", "last": "last changed"}
     if hub["first"] == hub["created"]:
         words = {"created": "repository made", "last": "weights last changed"}
-    return ", ".join(
-        f"{word} {hub[key][:10]}" for key, word in words.items() if hub[key]
-    )
+    listed = []
+    for key, word in words.items():
+        moment = hub[key]
+        if moment:
+            listed.append(f"{word} {moment[:10]}")
+    return ", ".join(listed)
 
 
 def _parsed(value: Any) -> date | datetime:
@@ -95,11 +101,9 @@ def _parsed(value: Any) -> date | datetime:
         return value
     try:
         text = value.strip()
-        return (
-            date.fromisoformat(text)
-            if len(text) <= len("2026-05-01")
-            else datetime.fromisoformat(text)
-        )
+        if len(text) <= len("2026-05-01"):
+            return date.fromisoformat(text)
+        return datetime.fromisoformat(text)
     except (AttributeError, ValueError):
         raise ValueError(f"{_shown(value)} is no date; give {EXAMPLE}") from None
 

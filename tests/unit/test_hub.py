@@ -252,7 +252,7 @@ def test_more_files_than_any_model_has_are_not_read(hub, monkeypatch):
 
 
 def test_headers_larger_than_all_memory_are_not_read(hub, tmp_path, monkeypatch):
-    monkeypatch.setattr("mergetrace.hub.pinned.MAX_HEADERS", 100)
+    monkeypatch.setattr("mergetrace.hub.pinned.MAX_ALL_HEADERS_BYTES", 100)
     pinned = pin("o/m", "main")
     with (
         open_reader(pinned.source, pinned.sizes, 4, QUICK) as reader,

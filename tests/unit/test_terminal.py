@@ -7,7 +7,7 @@ import sys
 import progress
 import show
 
-from mergetrace.running.progress import duration
+from mergetrace.readable import duration
 from mergetrace.testing.reporting import finding
 
 

@@ -1,16 +1,17 @@
 """Since when a repository holds its weights, as the Hub lists it up to the pinned
 commit.
 
-Commit dates are set by whoever pushes, and a history can be written anew; only the day
-the Hub made the repository cannot be chosen. So a repository's dates are the widest
-that its history allows: `first` is never before the repository and falls back on it
-wherever the commit that brought the weights is not known, `last` is no earlier than any
-commit that the weights' last one builds on.
+Commit dates are set by whoever pushes, and a history can be rewritten; only the day on
+which the Hub made the repository cannot be chosen. So a repository's dates are the
+widest that its history allows: `first` is never before the repository was made, and is
+that day wherever the commit that brought the weights is not known; `last` is no earlier
+than any commit that the weights' last one builds on.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from urllib.parse import urlsplit
 
 from huggingface_hub.errors import HfHubHTTPError
@@ -25,20 +26,28 @@ from mergetrace import __version__
 from mergetrace.hub.pinned import Answer, Pinned, client, patiently
 from mergetrace.timestamps import LOWEST, span, written
 
-MAX_TREES = 20  # of the oldest commits are searched for weights
-MAX_PAGES = 20  # of commits are fetched, 50 on each
-MAX_WEIGHTS = 1000  # weight files whose last commit is asked for
-AT_A_TIME = 50  # of them in one request, as the Hub pages them
-NEARLY = timedelta(
-    minutes=1
-)  # the first commit is made with the repository, and may be dated a moment before it
-BEGINS = timedelta(
-    days=1
-)  # after the repository: a history that begins later has been written anew
+MAX_TREES = 20  # oldest commits that are searched for weights
+MAX_PAGES = 20  # of commits that are fetched, 50 on each
+MAX_WEIGHT_FILES = 1000  # of which the last commit is asked for
+FILES_PER_REQUEST = 50  # as the Hub pages them
+# The first commit is made with the repository, and may be dated a moment before it.
+CLOCK_TOLERANCE = timedelta(minutes=1)
+# A history that begins later than this after the repository has been rewritten.
+MAX_LATE_BEGINNING = timedelta(days=1)
+HUB_TIMEOUT_S = 60.0
 
-ENDINGS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".h5", ".msgpack")
-STATES = ("training_args", "optimizer", "scheduler", "rng_state", "scaler")
-"""How files begin that end like weights and hold the state of a training."""
+WEIGHT_ENDINGS = (
+    ".safetensors",
+    ".bin",
+    ".pt",
+    ".pth",
+    ".ckpt",
+    ".gguf",
+    ".h5",
+    ".msgpack",
+)
+TRAINING_STATES = ("training_args", "optimizer", "scheduler", "rng_state", "scaler")
+"""How the names of files begin that end like weights and hold the state of a training."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +55,15 @@ class Commit:
     """A commit as the Hub lists it."""
 
     id: str
-    date: datetime
+    date: datetime  # set by whoever pushed it
+
+
+@dataclass(frozen=True)
+class History:
+    """The commits that the Hub lists up to the pinned one."""
+
+    commits: Sequence[Commit]  # newest first
+    complete: bool  # whether these are all
 
 
 class _UnknownError(Exception):
@@ -54,8 +71,9 @@ class _UnknownError(Exception):
 
 
 def dated(pinned: Pinned) -> Pinned:
-    """`pinned` with `published` and what must be said of it. Asks a few times; what the
-    Hub does not answer is missing, never an error.
+    """The repository with its `published` dates, and remarks on them for the reader.
+
+    Asks the Hub a few times; what it does not answer is missing, never an error.
     """
     if pinned.created is None:
         return replace(
@@ -68,29 +86,29 @@ def dated(pinned: Pinned) -> Pinned:
     made = written(datetime.fromisoformat(pinned.created))
     remarks = []
     created = span(made)[0]
+    history = History([], complete=False)
     try:
-        commits, whole = _history(pinned)
+        history = _history(pinned)
     except _UnknownError as why:
-        commits = []
-        whole = False
         remarks.append(
             f"{pinned.repo}: its history is not known ({why}); its weights count from"
             f" the day it was made, {_day(created)}."
         )
     first = created
-    if commits:
+    if history.commits:
         try:
-            first = _first(pinned, commits, whole, created)
+            first = _first(pinned, history, created)
         except _UnknownError as why:
             remarks.append(
                 f"{pinned.repo}: when it first held weights is not known ({why}); they"
                 f" count from the day it was made, {_day(created)}."
             )
-    last, remark = _last(pinned, commits, created)
-    remarks += [remark] if remark else []
+    last, remark = _last(pinned, history.commits, created)
+    if remark:
+        remarks.append(remark)
     if made != LOWEST:
         early = min(first, last or first)
-        if created - early > NEARLY:
+        if created - early > CLOCK_TOLERANCE:
             remarks.append(
                 f"{pinned.repo}: its weights are dated {_day(early)}, before it was"
                 f" made on {_day(created)}; whoever pushes can set such a date, and"
@@ -110,27 +128,29 @@ def is_weights(name: str) -> bool:
     """Whether a file holds weights, in any of the formats in which models are
     published.
     """
-    own = name.rsplit("/", 1)[-1]
-    return own.endswith(ENDINGS) and not own.startswith(STATES)
+    file_name = name.rsplit("/", 1)[-1]
+    is_state = file_name.startswith(TRAINING_STATES)
+    return file_name.endswith(WEIGHT_ENDINGS) and not is_state
 
 
-def _first(
-    pinned: Pinned, commits: Sequence[Commit], whole: bool, created: datetime
-) -> datetime:
-    """The date of the commit that brought the first weights. commits: newest first;
-    whole: whether they are all.
+def _first(pinned: Pinned, history: History, created: datetime) -> datetime:
+    """The date of the commit that brought the first weights. created: when the
+    repository was made.
     """
-    if not whole:
-        raise _UnknownError(f"it has more than {len(commits)} commits")
-    oldest = commits[::-1]
-    if oldest[0].date - created > BEGINS:
+    oldest = history.commits[::-1]
+    if not history.complete:
+        raise _UnknownError(f"it has more than {len(oldest)} commits")
+    if oldest[0].date - created > MAX_LATE_BEGINNING:
         raise _UnknownError(
             f"the history that is there begins only on {_day(oldest[0].date)}"
         )
     for commit in oldest[:MAX_TREES]:
-        info = _told(
-            lambda commit=commit: client().model_info(
-                pinned.repo, revision=commit.id, timeout=60
+        info = _answered(
+            partial(
+                client().model_info,
+                pinned.repo,
+                revision=commit.id,
+                timeout=HUB_TIMEOUT_S,
             )
         )
         if any(is_weights(sibling.rfilename) for sibling in info.siblings or []):
@@ -144,95 +164,95 @@ def _first(
 def _last(
     pinned: Pinned, commits: Sequence[Commit], created: datetime
 ) -> tuple[datetime | None, str | None]:
-    """The date of the newest commit that changed a weight file, and what must be said
-    of it.
+    """The date of the newest commit that changed a weight file, and a remark on it for
+    the reader.
 
-    It is no earlier than any commit that this one builds on. Where the files' commits are not known it is that of the newest of all; None
-    where no commit is known.
+    It is no earlier than any commit that this one builds on. Where the files' commits
+    are not known it is that of the newest of all; None where no commit is known.
     """
     try:
         changed = _last_commits(pinned)
     except _UnknownError as why:
         if not commits:
-            return (
-                None,
-                (
-                    f"{pinned.repo}: when its weights were last changed is not known"
-                    f" ({why}); it is not said to be older than another model."
-                ),
+            return None, (
+                f"{pinned.repo}: when its weights were last changed is not known"
+                f" ({why}); it is not said to be older than another model."
             )
         newest = max(commit.date for commit in commits)
-        return (
-            newest,
-            (
-                f"{pinned.repo}: when its weights were last changed is not known"
-                f" ({why}); its newest commit counts, {_day(newest)}."
-            ),
+        return newest, (
+            f"{pinned.repo}: when its weights were last changed is not known"
+            f" ({why}); its newest commit counts, {_day(newest)}."
         )
     last = max(commit.date for commit in changed)
-    ids = {commit.id for commit in changed}
-    places = [place for place, commit in enumerate(commits) if commit.id in ids]
-    latest = (
-        max((commit.date for commit in commits[min(places) :]), default=last)
-        if places
-        else last
-    )
-    if latest - max(last, created) <= NEARLY:
+    latest = _latest_beneath(commits, {commit.id for commit in changed}) or last
+    if latest - max(last, created) <= CLOCK_TOLERANCE:
         return max(last, latest), None
-    return (
-        latest,
-        (
-            f"{pinned.repo}: its weights' last commit is dated {_day(last)}, but builds"
-            f" on one of {_day(latest)}; whoever pushes can set such a date, and the"
-            " later one is used."
-        ),
+    return latest, (
+        f"{pinned.repo}: its weights' last commit is dated {_day(last)}, but builds"
+        f" on one of {_day(latest)}; whoever pushes can set such a date, and the"
+        " later one is used."
     )
+
+
+def _latest_beneath(commits: Sequence[Commit], ids: set[str]) -> datetime | None:
+    """The latest date among the newest commit with one of the ids and all that it
+    builds on; None where no such commit is listed. commits: newest first.
+    """
+    places = [place for place, commit in enumerate(commits) if commit.id in ids]
+    if not places:
+        return None
+    return max(commit.date for commit in commits[min(places) :])
 
 
 def _last_commits(pinned: Pinned) -> list[Commit]:
     """The last commit of every weight file."""
     names = sorted(filter(is_weights, pinned.files))
-    if not 0 < len(names) <= MAX_WEIGHTS:
+    if not 0 < len(names) <= MAX_WEIGHT_FILES:
         raise _UnknownError(f"it holds {len(names)} weight files")
-    found = {}
-    for start in range(0, len(names), AT_A_TIME):
-        part = names[start : start + AT_A_TIME]
-        infos = _told(
-            lambda part=part: client().get_paths_info(
-                pinned.repo, part, expand=True, revision=pinned.commit
+    commits: dict[str, Commit] = {}
+    for start in range(0, len(names), FILES_PER_REQUEST):
+        infos = _answered(
+            partial(
+                client().get_paths_info,
+                pinned.repo,
+                names[start : start + FILES_PER_REQUEST],
+                expand=True,
+                revision=pinned.commit,
             )
         )
-        found |= {info.path: info.last_commit for info in infos}
-    if not all(found.get(name) for name in names):
+        for info in infos:
+            if info.last_commit:
+                commits[info.path] = Commit(info.last_commit.oid, info.last_commit.date)
+    if not all(name in commits for name in names):
         raise _UnknownError("the Hub does not say so of every weight file")
-    return [Commit(found[name].oid, found[name].date) for name in names]
+    return [commits[name] for name in names]
 
 
-def _history(pinned: Pinned) -> tuple[list[Commit], bool]:
-    """The commits up to the pinned one, newest first, and whether they are all."""
+def _history(pinned: Pinned) -> History:
+    """The commits up to the pinned one, from at most MAX_PAGES pages."""
     commits: list[Commit] = []
-    address: str | None = (
-        f"{client().endpoint}/api/models/{pinned.repo}/commits/{pinned.commit}"
-    )
+    address = f"{client().endpoint}/api/models/{pinned.repo}/commits/{pinned.commit}"
+    following: str | None = address
     for _ in range(MAX_PAGES):
-        page, address = _told(lambda address=address: _page(address))
+        page, following = _answered(partial(_page, address))
         commits += page
-        if not address:
+        if following is None:
             break
+        address = following
     if not commits:
         raise _UnknownError("the Hub lists no commit")
-    return commits, not address
+    return History(commits, complete=following is None)
 
 
 def _page(address: str) -> tuple[list[Commit], str | None]:
-    """One page of commits and the address of the next one, on the same endpoint
-    whatever the reply says: the token goes nowhere else.
+    """One page of commits and the address of the next one (None: this is the last), on
+    the same endpoint whatever the reply says: the token goes nowhere else.
 
-    The client's own way fetches all pages, however many, and waits between them for as
-    long as it is told to.
+    The Hub's client itself would fetch all pages, however many, and wait between them
+    for as long as the Hub asks.
     """
     headers = build_hf_headers(library_name="mergetrace", library_version=__version__)
-    response = get_session().get(address, headers=headers, timeout=60)
+    response = get_session().get(address, headers=headers, timeout=HUB_TIMEOUT_S)
     hf_raise_for_status(response)
     commits = [
         Commit(str(entry["id"]), parse_datetime(entry["date"]))
@@ -241,15 +261,13 @@ def _page(address: str) -> tuple[list[Commit], str | None]:
     following = urlsplit(response.links.get("next", {}).get("url", ""))
     if not following.query:
         return commits, None
-    return (
-        commits,
-        f"{client().endpoint}/api/{following.path.partition('/api/')[2]}?{following.query}",
-    )
+    path = following.path.partition("/api/")[2]
+    return commits, f"{client().endpoint}/api/{path}?{following.query}"
 
 
-def _told(ask: Callable[[], Answer]) -> Answer:
-    """What the Hub answers. Raises _UnknownError where it refuses, cannot be reached,
-    or says what cannot be understood.
+def _answered(ask: Callable[[], Answer]) -> Answer:
+    """The Hub's answer. Raises _UnknownError where it refuses, cannot be reached, or
+    cannot be understood.
     """
     try:
         return patiently(ask)
@@ -257,9 +275,8 @@ def _told(ask: Callable[[], Answer]) -> Answer:
         raise _UnknownError(
             f"the Hub answers with status {error.response.status_code}"
         ) from None
-    except (
-        Exception
-    ) as error:  # its HTTP client's own errors, and whatever a mirror may say
+    # the HTTP client's own errors, and whatever a mirror may answer
+    except Exception as error:
         raise _UnknownError(
             f"the Hub cannot be understood: {type(error).__name__}"
         ) from None

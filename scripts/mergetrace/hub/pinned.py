@@ -20,7 +20,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import build_hf_headers
 
 from mergetrace import __version__
-from mergetrace.errors import AuditError
+from mergetrace.errors import ConfigurationError, ModelFileError, NetworkError
 from mergetrace.files.further_templates import (
     FOLDER,
     choose_templates,
@@ -37,15 +37,16 @@ from mergetrace.files.safetensors_file import (
 from mergetrace.files.strict_json import shown
 from mergetrace.files.weight_files import INDEX_NAME, MAX_INDEX_BYTES
 from mergetrace.hub.ranges import HOW_TO_GET_IN, Patience, RangeReader
+from mergetrace.hub.waiting import requested_wait
 from mergetrace.outputs import whole
 
-MAX_FILES = 100_000
-MAX_SIZE = 1 << 50  # bytes of one file
-FIRST_READ = (
-    1 << 16
-)  # bytes of a shard: holds the header of most shards with fused experts
-MAX_HEADERS = 1 << 30  # bytes of all headers of a model together
-ATTEMPTS = 4
+MAX_FILES = 100_000  # of a repository
+MAX_FILE_BYTES = 1 << 50
+# bytes of a shard that are read first: most headers with fused experts fit in
+FIRST_READ_BYTES = 1 << 16
+MAX_ALL_HEADERS_BYTES = 1 << 30  # of a model
+HUB_ATTEMPTS = 4  # where the Hub is busy; two where nothing answers
+MAX_WAIT_S = 60.0  # between two attempts, whatever the Hub asks for
 Answer = TypeVar("Answer")
 BROKEN = (
     "the file is so on the Hub; only its publisher can mend it, or another revision is"
@@ -59,48 +60,44 @@ UNPUBLISHED = (
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file as the Hub lists it: bytes, and its sha256 where it is kept in large-file
-    storage, else git's id.
-    """
+    """A file as the Hub lists it."""
 
-    size: int
-    sha256: str | None
-    git_id: str | None
+    size: int  # bytes
+    sha256: str | None  # where it is kept in large-file storage
+    git_id: str | None  # the id of git's blob, where it is not
 
     @property
     def listed(self) -> str | None:
-        """The hash that its bytes must have, as `hasher` makes it; None where the Hub
-        lists none.
+        """The hash that its bytes must have, made by `hasher`; None where the Hub lists
+        none.
         """
         return self.sha256 or self.git_id
 
     def hasher(self) -> "hashlib._Hash":
         """A hash to be fed with the file's bytes: sha256, or git's."""
-        return (
-            hashlib.sha256()
-            if self.sha256 or not self.git_id
-            else hashlib.sha1(b"blob %d\0" % self.size, usedforsecurity=False)
-        )
+        if self.sha256 or not self.git_id:
+            return hashlib.sha256()
+        return hashlib.sha1(b"blob %d\0" % self.size, usedforsecurity=False)
 
 
 @dataclass(frozen=True)
 class Pinned:
     """A repository at one commit."""
 
-    repo: str
-    revision: str
-    commit: str
+    repo: str  # owner/name
+    revision: str  # the branch, tag or commit that was asked for
+    commit: str  # the hash that it stood for
     private: bool
-    gated: bool
-    files: Mapping[str, RemoteFile]
+    gated: bool  # access must be asked for
+    files: Mapping[str, RemoteFile]  # by path in the repository
     created: str | None = None  # when the repository was made, as the Hub says
-    published: Mapping[str, str | None] | None = (
-        None  # since when its weights are there (see history)
-    )
-    remarks: Sequence[str] = ()  # what must be said of that
+    # since when its weights are there: `first`, `last`, `created` (see history)
+    published: Mapping[str, str | None] | None = None
+    remarks: Sequence[str] = ()  # sentences on these dates for the reader
 
     @property
     def sizes(self) -> dict[str, int]:
+        """The bytes of its files, by path."""
         return {name: file.size for name, file in self.files.items()}
 
     @property
@@ -110,40 +107,41 @@ class Pinned:
 
     @property
     def source(self) -> dict[str, Any]:
-        """The manifest's `source`."""
-        return {"path": None} | {
-            key: getattr(self, key)
-            for key in ("repo", "revision", "commit", "private", "gated")
+        """The manifest's `source` as JSON (see manifest.Source)."""
+        return {
+            "path": None,
+            "repo": self.repo,
+            "revision": self.revision,
+            "commit": self.commit,
+            "private": self.private,
+            "gated": self.gated,
         }
 
     def as_json(self) -> dict[str, Any]:
-        """All of it; `from_json` reads it back."""
+        """The whole as JSON, which `from_json` reads back."""
         return asdict(self)
 
 
 def from_json(stated: Mapping[str, Any]) -> Pinned:
-    """A repository as it was pinned."""
+    """A repository as it was pinned. stated: of `Pinned.as_json`."""
+    fields = dict(stated)
+    fields["files"] = {
+        name: RemoteFile(**file) for name, file in stated["files"].items()
+    }
     if "published" not in stated:  # by an older version of this program
-        stated = {
-            **stated,
-            "remarks": [
-                f"{stated['repo']}: it was pinned before the Hub was asked for dates;"
-                " `--forcerun pin` asks."
-            ],
-        }
-    return Pinned(
-        **{
-            **stated,
-            "files": {
-                name: RemoteFile(**file) for name, file in stated["files"].items()
-            },
-        }
-    )
+        fields["remarks"] = [
+            f"{stated['repo']}: it was pinned before the Hub was asked for dates;"
+            " `--forcerun pin` asks."
+        ]
+    return Pinned(**fields)
 
 
 def pin(repo: str, revision: str) -> Pinned:
-    """Resolve a revision to its commit and list the files there, with the user's own
-    token and endpoint (huggingface_hub's usual places).
+    """Resolve a revision to its commit and list the files there.
+
+    The user's own token and endpoint are taken, from huggingface_hub's usual places.
+    ConfigurationError where there is no such revision or repository, NetworkError where
+    the Hub cannot be reached or gives no access.
     """
     label = f"{repo}@{revision}"
     try:
@@ -153,32 +151,34 @@ def pin(repo: str, revision: str) -> Pinned:
             )
         )
     except GatedRepoError:
-        raise AuditError(f"{label}: the repository is gated; {HOW_TO_GET_IN}") from None
+        raise NetworkError(
+            f"{label}: the repository is gated; {HOW_TO_GET_IN}"
+        ) from None
     except RevisionNotFoundError:
-        raise AuditError(
+        raise ConfigurationError(
             f"{label}: the repository has no such revision; name a branch, a tag or a"
             " commit that is there"
         ) from None
     except RepositoryNotFoundError:
-        raise AuditError(
+        raise ConfigurationError(
             f"{label}: no such repository, or a private one; check the name, and"
             f" {HOW_TO_GET_IN}"
         ) from None
     except OfflineModeIsEnabled:
-        raise AuditError(
+        raise NetworkError(
             f"{label}: HF_HUB_OFFLINE is set, and a model on the Hub needs the network;"
             " unset it, or give a local folder"
         ) from None
     except HfHubHTTPError as error:
-        raise AuditError(
+        raise NetworkError(
             f"{label}: the Hub answers with status {error.response.status_code}; run"
             " again later"
         ) from None
-    # its HTTP client's own errors, whichever client that is, and replies that are no
+    # the HTTP client's own errors, whichever client that is, and replies that are not
     # JSON
     except Exception as error:
         why = " ".join(str(error).split())[:120] or type(error).__name__
-        raise AuditError(
+        raise NetworkError(
             f"{label}: the Hub at {constants.ENDPOINT} cannot be reached or understood"
             f" ({why}); is there a network?"
         ) from None
@@ -191,24 +191,20 @@ def client() -> HfApi:
 
 
 def patiently(ask: Callable[[], Answer]) -> Answer:
-    """What the Hub answers; it is asked again where it is busy or does not answer, and
-    the last error goes on where that does not help.
+    """The answer to one question to the Hub, which is asked again where the Hub is busy
+    or does not answer. The last error is raised where that does not help.
     """
-    for attempt in range(1, ATTEMPTS + 1):
+    for attempt in range(1, HUB_ATTEMPTS + 1):
         try:
             return ask()
         except OfflineModeIsEnabled:
             raise
         except HfHubHTTPError as error:
             status = error.response.status_code
-            if attempt == ATTEMPTS or (status != 429 and status < 500):
+            if attempt == HUB_ATTEMPTS or (status != 429 and status < 500):
                 raise
-            asked = error.response.headers.get("retry-after", "")
-            time.sleep(
-                min(60.0, float(asked))
-                if asked.replace(".", "", 1).isdigit()
-                else 2.0**attempt
-            )
+            asked = requested_wait(error.response.headers)
+            time.sleep(2.0**attempt if asked is None else min(MAX_WAIT_S, asked))
         except Exception:  # see pin
             if attempt == 2:
                 raise
@@ -217,16 +213,16 @@ def patiently(ask: Callable[[], Answer]) -> Answer:
 
 
 def _checked(repo: str, revision: str, info: Any) -> Pinned:
-    """What the Hub said, believed only where it can be true."""
+    """The Hub's answer as a pinned repository. NetworkError where it cannot be true."""
     commit = info.sha
     siblings = info.siblings or []
     if not _is_hex(commit, 40):
-        raise AuditError(
-            f"{repo}@{revision}: the Hub names {shown(str(commit))} as its commit,"
-            " which is none"
+        raise NetworkError(
+            f"{repo}@{revision}: the Hub names {shown(str(commit))}, which is not a"
+            " commit hash"
         )
     if len(siblings) > MAX_FILES:
-        raise AuditError(
+        raise NetworkError(
             f"{repo}@{revision}: {len(siblings)} files, more than any model needs; it"
             " is not read"
         )
@@ -238,19 +234,20 @@ def _checked(repo: str, revision: str, info: Any) -> Pinned:
         if (
             not isinstance(name, str)
             or type(size) is not int
-            or not 0 <= size <= MAX_SIZE
+            or not 0 <= size <= MAX_FILE_BYTES
             or name in files
         ):
-            raise AuditError(
+            raise NetworkError(
                 f"{repo}@{revision}: the Hub lists {shown(str(name))} of"
                 f" {shown(str(size))} bytes, which cannot be"
             )
-        sha256 = lfs.sha256 if lfs is not None and _is_hex(lfs.sha256, 64) else None
-        files[name] = RemoteFile(
-            size,
-            sha256,
-            entry.blob_id if lfs is None and _is_hex(entry.blob_id, 40) else None,
-        )
+        sha256 = None
+        git_id = None
+        if lfs is None:
+            git_id = entry.blob_id if _is_hex(entry.blob_id, 40) else None
+        elif _is_hex(lfs.sha256, 64):
+            sha256 = lfs.sha256
+        files[name] = RemoteFile(size, sha256, git_id)
     created = info.created_at.isoformat() if info.created_at else None
     return Pinned(
         repo, revision, commit, bool(info.private), bool(info.gated), files, created
@@ -263,11 +260,12 @@ def open_reader(
     connections: int,
     patience: Patience,
 ) -> RangeReader:
-    """A reader of a pinned repository. source: repo and commit (a manifest's `source`).
-    sizes: of its files, in bytes.
+    """A reader of a pinned repository.
+
+    source: with `repo` and `commit` (see Pinned.source). sizes: of its files, in bytes.
     """
     if constants.HF_HUB_OFFLINE:
-        raise AuditError(
+        raise NetworkError(
             f"{source['repo']}: HF_HUB_OFFLINE is set, and a model on the Hub needs the"
             " network; unset it, or give a local folder"
         )
@@ -290,10 +288,11 @@ def fetch_small_files(
     largest: int,
     target: Path,
 ) -> None:
-    """Fetch the named files that the repository has and that are no larger than
-    `largest` into `target` (created), hashes checked.
+    """Fetch small files into the folder `target` (created) and check their hashes.
 
-    Its further chat templates too: see mergetrace.files.further_templates.
+    names: of those that are wanted, where the repository has them. largest: the bytes
+    of the largest one that is taken. Its further chat templates are fetched too, see
+    mergetrace.files.further_templates.
     """
     target.mkdir(parents=True, exist_ok=True)
     further, left_out = choose_templates(listed_templates(pinned.sizes))
@@ -303,9 +302,8 @@ def fetch_small_files(
         for name in names
         if name in pinned.files and pinned.files[name].size <= largest
     ]
-    for (name, _, _), data in reader.read_many(
-        [(name, 0, pinned.files[name].size) for name in [*small, *templates]]
-    ):
+    ranges = [(name, 0, pinned.files[name].size) for name in [*small, *templates]]
+    for (name, _, _), data in reader.read_many(ranges):
         check_hash(data, pinned.files[name], f"{pinned.place}/{name}")
         if name in templates:
             templates[name] = data
@@ -316,29 +314,30 @@ def fetch_small_files(
 
 
 def check_hash(data: bytes, file: RemoteFile, label: str) -> None:
-    """AuditError unless `data` has the sha256 or the git id the Hub lists."""
+    """NetworkError unless `data` has the hash that the Hub lists for the file."""
     digest = file.hasher()
     digest.update(data)
     if file.listed and digest.hexdigest() != file.listed:
-        raise AuditError(
+        raise NetworkError(
             f"{label}: its hash is {digest.hexdigest()}, the Hub lists {file.listed};"
             " it was damaged on the way, run again"
         )
 
 
 def read_remote_model(reader: RangeReader, pinned: Pinned, folder: Path) -> Model:
-    """The weight files and their headers (see safetensors_file.read_model), of which
-    nothing but headers is fetched.
+    """The weight files and their headers, of which nothing but headers is fetched (see
+    safetensors_file.read_model).
 
-    folder: where the small files are, the shard index among them.
+    folder: where the small files are, the index of the shards among them.
     """
     index = None
     if INDEX_NAME in pinned.files:
-        kept = folder / INDEX_NAME
-        wanted = min(pinned.files[INDEX_NAME].size, MAX_INDEX_BYTES + 1)
-        index = (
-            kept.read_bytes() if kept.is_file() else reader.read(INDEX_NAME, 0, wanted)
-        )
+        fetched = folder / INDEX_NAME
+        if fetched.is_file():
+            index = fetched.read_bytes()
+        else:
+            size = pinned.files[INDEX_NAME].size
+            index = reader.read(INDEX_NAME, 0, min(size, MAX_INDEX_BYTES + 1))
     present = sorted(name for name in pinned.files if not name.startswith("."))
     return assemble(
         present,
@@ -352,19 +351,18 @@ def read_remote_model(reader: RangeReader, pinned: Pinned, folder: Path) -> Mode
 def _headers(
     reader: RangeReader, pinned: Pinned, shards: list[str], place: str
 ) -> list[Header]:
+    """The headers of the shards, in two rounds: their first bytes, then what was
+    missing. place: the model's name for messages.
+    """
     sizes = pinned.sizes
-    first = {
-        name: data
-        for (name, _, _), data in reader.read_many(
-            [(shard, 0, min(FIRST_READ, sizes[shard])) for shard in shards]
-        )
-    }
+    ranges = [(shard, 0, min(FIRST_READ_BYTES, sizes[shard])) for shard in shards]
+    first = {name: data for (name, _, _), data in reader.read_many(ranges)}
     ends = {
         shard: 8 + header_length(first[shard], sizes[shard], f"{place}/{shard}", BROKEN)
         for shard in shards
     }
-    if sum(ends.values()) > MAX_HEADERS:
-        raise AuditError(
+    if sum(ends.values()) > MAX_ALL_HEADERS_BYTES:
+        raise ModelFileError(
             f"{place}: headers of {sum(ends.values())} bytes, more than any model"
             " needs; they are not read"
         )

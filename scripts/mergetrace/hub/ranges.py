@@ -5,7 +5,7 @@ The endpoint is asked once per file where its bytes are (a signed address on ano
 host, or the endpoint itself); ranges are then read there. Only the endpoint ever sees
 the token. Replies that are late, cut, wrong or refused for now are asked for again,
 after the time the server names or an exponential back-off with jitter; what stays wrong
-is an AuditError. Addresses and tokens appear in no message.
+is an NetworkError. Addresses and tokens appear in no message.
 """
 
 import random
@@ -15,36 +15,33 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from itertools import islice
 from typing import Self
 from urllib.parse import quote, urljoin, urlsplit
 
 import httpx
 
-from mergetrace.errors import AuditError
+from mergetrace.errors import NetworkError
 from mergetrace.files.further_templates import FOLDER, PLAIN_NAME
 from mergetrace.files.sampled import Range
 from mergetrace.files.strict_json import shown
+from mergetrace.hub.waiting import requested_wait
 
 MAX_HOPS = 5  # a renamed repository redirects once
-ENOUGH = (
-    1 << 20
-)  # bytes: an attempt that brought this many starts the count of failures anew
+# bytes: an attempt that brought this many starts the count of failures anew
+RENEWING_BYTES = 1 << 20
 # bytes per second: a reply slower than this over its whole length counts as stalled
-SLOWEST = 20_000
+MIN_RATE = 20_000
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to put up with what: attempts per range, seconds without a byte, the
-    first wait (it doubles), the longest wait.
-    """
+    """How much trouble with a server is put up with, before a range is given up."""
 
-    attempts: int = 8
-    stall_s: float = 60.0
-    first_wait_s: float = 0.5
-    longest_wait_s: float = 600.0
+    attempts: int = 8  # per range, in a row without RENEWING_BYTES
+    stall_s: float = 60.0  # seconds without a byte
+    first_wait_s: float = 0.5  # before the second attempt; it doubles each time
+    longest_wait_s: float = 600.0  # a server that asks for more is given up
 
 
 @dataclass(frozen=True)
@@ -66,8 +63,10 @@ class _AgainError(Exception):
 
 
 class RangeReader:
-    """Reads files of `repo` at `commit`. Thread-safe. `bytes_read` and `requests` count
-    what was received and asked, failures included.
+    """Reads files of `repo` at `commit`. Safe to share by threads.
+
+    bytes_read, requests: received and sent, failures included. resolved: how many of
+    the requests asked the endpoint where a file is.
     """
 
     def __init__(
@@ -89,7 +88,9 @@ class RangeReader:
         self.sizes = sizes
         self.patience = patience
         self.connections = connections
-        self.bytes_read = self.requests = self.resolved = 0
+        self.bytes_read = 0
+        self.requests = 0
+        self.resolved = 0
         self._trusted = dict(headers)
         self._stranger = {
             key: value for key, value in headers.items() if key.lower() == "user-agent"
@@ -117,7 +118,7 @@ class RangeReader:
         self._client.close()
 
     def read(self, name: str, start: int, length: int) -> bytes:
-        """Bytes start..start+length of a file. AuditError where they cannot be had."""
+        """Bytes start..start+length of a file. NetworkError where they cannot be had."""
         return b"".join(self.stream(name, start, length))
 
     def read_many(self, ranges: Iterable[Range]) -> Iterator[tuple[Range, bytes]]:
@@ -127,10 +128,8 @@ class RangeReader:
         pool = ThreadPoolExecutor(self.connections)
         try:
             while True:
-                running |= {
-                    pool.submit(self.read, *wanted): wanted
-                    for wanted in islice(todo, self.connections - len(running))
-                }
+                for wanted in islice(todo, self.connections - len(running)):
+                    running[pool.submit(self.read, *wanted)] = wanted
                 if not running:
                     return
                 for done in wait(running, return_when=FIRST_COMPLETED).done:
@@ -146,29 +145,29 @@ class RangeReader:
         """
         size = self.sizes.get(name)
         if size is None or not 0 <= start <= start + length <= size:
-            raise AuditError(
+            raise NetworkError(
                 f"{self._label(name)}: bytes {start} to {start + length} were asked of"
                 f" a file of {size} bytes"
             )
-        done = mark = failures = 0
+        done = 0
+        failures = 0
+        done_at_failure = 0
         while done < length:
             try:
                 for piece in self._once(name, start + done, length - done, size):
                     done += len(piece)
                     yield piece
             except (_AgainError, httpx.TransportError, httpx.InvalidURL) as error:
-                failures = 1 if done - mark >= ENOUGH else failures + 1
-                mark = done
-                why = (
-                    str(error)
-                    if isinstance(error, _AgainError)
-                    else _transport(error, self.patience)
-                )
-                self._rest(
-                    name, start + done, failures, why, getattr(error, "wait_s", None)
-                )
+                if done - done_at_failure >= RENEWING_BYTES:
+                    failures = 0
+                failures += 1
+                done_at_failure = done
+                self._wait_or_give_up(name, start + done, failures, error)
 
     def _once(self, name: str, start: int, length: int, size: int) -> Iterator[bytes]:
+        """One attempt at a range, piece by piece. Raises _AgainError where the reply is
+        not what was asked for.
+        """
         place = self._place(name)
         self._pause()
         headers = {
@@ -182,30 +181,15 @@ class RangeReader:
         got = 0
         with self._client.stream("GET", place.url, headers=headers) as response:
             self._check_status(response, name, place)
-            whole = response.status_code == 200 and (start, length) == (0, size)
-            expected = f"bytes {start}-{start + length - 1}/{size}"
-            if not whole and response.status_code != 206:
-                raise _AgainError(
-                    f"a range was asked for and status {response.status_code} came, as"
-                    " if for the whole file"
-                )
-            if (
-                not whole
-                and (found := response.headers.get("content-range", "")) != expected
-            ):
-                raise _AgainError(
-                    f"{expected} was asked for and Content-Range {shown(found)} came"
-                )
-            if response.headers.get("content-encoding", "identity") != "identity":
-                raise _AgainError("the reply is compressed, which was not asked for")
+            _check_range(response, start, length, size)
             for piece in response.iter_raw():
                 got += len(piece)
                 with self._lock:
                     self.bytes_read += len(piece)
                 if got > length:
                     raise _AgainError(f"more than the {length} bytes asked for came")
-                if time.monotonic() - began > self.patience.stall_s + got / SLOWEST:
-                    raise _AgainError(f"fewer than {SLOWEST} bytes per second came")
+                if time.monotonic() - began > self.patience.stall_s + got / MIN_RATE:
+                    raise _AgainError(f"fewer than {MIN_RATE} bytes per second came")
                 yield piece
         if got < length:
             raise _AgainError(f"{got} of {length} bytes came")
@@ -219,9 +203,11 @@ class RangeReader:
             return self._places[name]
 
     def _resolve(self, name: str) -> _Place:
-        """Ask the endpoint where a file of the pinned commit is."""
+        """Ask the endpoint where a file of the pinned commit is, over at most MAX_HOPS
+        redirects of its own.
+        """
         if not re.fullmatch(rf"(?:{FOLDER}/)?{PLAIN_NAME}", name):
-            raise AuditError(
+            raise NetworkError(
                 f"{self.repo}: {shown(name)} is not the name of a file in the"
                 " repository's top folder"
             )
@@ -235,104 +221,118 @@ class RangeReader:
                 url, headers={**self._trusted, "Accept-Encoding": "identity"}
             )
             self._check_status(response, name, None)
-            commit = response.headers.get("x-repo-commit", self.commit)
-            size = response.headers.get("x-linked-size", "")
-            if commit != self.commit:
-                raise AuditError(
-                    f"{self._label(name)}: the server answers for commit"
-                    f" {shown(commit)}; run again, or name another endpoint"
-                    " (HF_ENDPOINT)"
-                )
-            if size and size != str(self.sizes[name]):
-                raise AuditError(
-                    f"{self._label(name)}: {shown(size)} bytes now, {self.sizes[name]}"
-                    " when it was listed; do not trust this server"
-                )
+            self._check_file(response, name)
             if response.status_code // 100 == 2:
                 return _Place(url, trusted=True)
-            if "location" not in response.headers:
-                raise _AgainError(
-                    f"status {response.status_code} came without an address"
-                )
-            target = urljoin(url, response.headers["location"])
-            if urlsplit(target).scheme not in (
-                {"https"} if self.endpoint.startswith("https:") else {"http", "https"}
-            ):
-                raise AuditError(
-                    f"{self._label(name)}: the server points to an address that is not"
-                    " https, where nothing is read"
-                )
+            target = self._redirect(response, name, url)
             if _origin(target) != _origin(self.endpoint):
                 return _Place(target, trusted=False)
             url = target
-        raise AuditError(
+        raise NetworkError(
             f"{self._label(name)}: the server sends from one address to the next"
             " without end"
         )
 
+    def _check_file(self, response: httpx.Response, name: str) -> None:
+        """Refuse an answer for another commit, or for a file of another size."""
+        commit = response.headers.get("x-repo-commit", self.commit)
+        if commit != self.commit:
+            raise NetworkError(
+                f"{self._label(name)}: the server answers for commit"
+                f" {shown(commit)}; run again, or name another endpoint"
+                " (HF_ENDPOINT)"
+            )
+        size = response.headers.get("x-linked-size", "")
+        if size and size != str(self.sizes[name]):
+            raise NetworkError(
+                f"{self._label(name)}: {shown(size)} bytes now, {self.sizes[name]}"
+                " when it was listed; do not trust this server"
+            )
+
+    def _redirect(self, response: httpx.Response, name: str, url: str) -> str:
+        """The address that a redirect names; an https endpoint may not leave https."""
+        if "location" not in response.headers:
+            raise _AgainError(f"status {response.status_code} came without an address")
+        target = urljoin(url, response.headers["location"])
+        allowed = {"https"}
+        if not self.endpoint.startswith("https:"):
+            allowed.add("http")
+        if urlsplit(target).scheme not in allowed:
+            raise NetworkError(
+                f"{self._label(name)}: the server points to an address that is not"
+                " https, where nothing is read"
+            )
+        return target
+
     def _check_status(
         self, response: httpx.Response, name: str, place: _Place | None
     ) -> None:
-        """Return for what can be used; raise for the rest. place: None for the
-        endpoint's answer to where a file is.
+        """Raise unless the status is one that can be used.
+
+        place: where the file was read; None for the endpoint's answer to where it is.
         """
         status = response.status_code
         if status < 400 and (place is None or status < 300):
             return
         if place is not None:
-            self._places.pop(
-                name, None
-            )  # whatever it is, the next attempt asks for a new address
+            # whatever it is, the next attempt asks for a new address
+            self._places.pop(name, None)
         if status in (401, 403) and place is not None and not place.trusted:
             raise _AgainError(f"the signed address was refused ({status})")
         if status in (401, 403):
-            raise AuditError(
+            raise NetworkError(
                 f"{self._label(name)}: refused ({status}); {HOW_TO_GET_IN}"
             )
         if status == 416:
-            raise AuditError(
+            raise NetworkError(
                 f"{self._label(name)}: the file is shorter than the {self.sizes[name]}"
                 " bytes it was listed with"
             )
         if status in (408, 425, 429) or status >= 500 or status < 400:
-            raise _AgainError(f"status {status}", _asked_wait(response.headers))
-        raise AuditError(
+            raise _AgainError(f"status {status}", requested_wait(response.headers))
+        raise NetworkError(
             f"{self._label(name)}: status {status}, though the file was listed; if it"
             " was taken down, only what is kept remains"
         )
 
-    def _rest(
-        self, name: str, at: int, failures: int, why: str, asked: float | None
+    def _wait_or_give_up(
+        self, name: str, at: int, failures: int, error: Exception
     ) -> None:
-        """Wait before another attempt, or give up."""
+        """Wait before another attempt, or raise NetworkError.
+
+        at: the byte that could not be read. failures: the number of attempts so far.
+        """
+        why = _reason(error, self.patience)
+        asked = error.wait_s if isinstance(error, _AgainError) else None
         longest = self.patience.longest_wait_s
         if asked is not None and asked > longest:
-            raise AuditError(
+            raise NetworkError(
                 f"{self._label(name)}: {why}, and the server asks to wait {asked:.0f}"
                 " s; run again then"
             )
         if failures >= self.patience.attempts or self._over.is_set():
-            raise AuditError(
+            raise NetworkError(
                 f"{self._label(name)}: byte {at} could not be read in {failures}"
                 f" attempts, at last because {why}; run again later"
             )
-        pause = min(
-            longest, self.patience.first_wait_s * 2 ** (failures - 1)
-        ) * random.uniform(0.5, 1.5)
-        if asked is not None:  # everybody waits, not this range alone
-            self._not_before = max(self._not_before, time.monotonic() + asked)
-        self._over.wait(
-            max(pause, 0)
-            if asked is None
-            else asked + random.uniform(0, self.patience.first_wait_s)
-        )
+        if asked is None:
+            pause = min(longest, self.patience.first_wait_s * 2 ** (failures - 1))
+            self._over.wait(pause * random.uniform(0.5, 1.5))
+            return
+        # all ranges wait, not this one alone
+        self._not_before = max(self._not_before, time.monotonic() + asked)
+        self._over.wait(asked + random.uniform(0, self.patience.first_wait_s))
 
     def _pause(self) -> None:
-        if (left := self._not_before - time.monotonic()) > 0:
+        """Wait as long as the server asked all ranges to."""
+        left = self._not_before - time.monotonic()
+        if left > 0:
             self._over.wait(left)
 
     def _label(self, name: str) -> str:
-        return f"{self.repo}@{self.commit[:12]}/{name if name.isprintable() else shown(name)}"
+        """The file's name for messages."""
+        printable = name if name.isprintable() else shown(name)
+        return f"{self.repo}@{self.commit[:12]}/{printable}"
 
 
 HOW_TO_GET_IN = (
@@ -342,8 +342,9 @@ HOW_TO_GET_IN = (
 
 
 class Meter:
-    """Progress in words: how much, how fast, how long still. Silent but every `every`
-    seconds.
+    """Progress of a transfer in words: how much, how fast, how long still.
+
+    total: bytes. every: seconds between two lines. clock: seconds, for tests.
     """
 
     def __init__(
@@ -356,10 +357,11 @@ class Meter:
         self.done = 0
         self.every = every
         self._clock = clock
-        self._began = self._said = clock()
+        self._began = clock()
+        self._said = self._began
 
     def add(self, count: int) -> str | None:
-        """Count bytes; a line when it is time for one."""
+        """Count bytes that came; returns a line when it is time for one, else None."""
         self.done += count
         now = self._clock()
         if now - self._said < self.every:
@@ -372,34 +374,41 @@ class Meter:
         )
 
 
-def _asked_wait(headers: httpx.Headers) -> float | None:
-    """The seconds a server asks to wait: Retry-After (seconds or a date), else the `t`
-    of RateLimit.
+def _check_range(response: httpx.Response, start: int, length: int, size: int) -> None:
+    """Raise _AgainError unless the reply holds bytes start..start+length of a file of
+    `size` bytes, as they are.
     """
-    text = headers.get("retry-after", "").strip()
-    if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text):
-        return float(text)
-    try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    except (ValueError, TypeError, OverflowError):
-        pass
-    match = re.search(r"\bt=(\d{1,9}(?:\.\d{1,9})?)\b", headers.get("ratelimit", ""))
-    return float(match[1]) if match else None
+    status = response.status_code
+    whole_file = status == 200 and start == 0 and length == size
+    if not whole_file:
+        if status != 206:
+            raise _AgainError(
+                f"a range was asked for and status {status} came, as if for the whole"
+                " file"
+            )
+        expected = f"bytes {start}-{start + length - 1}/{size}"
+        stated = response.headers.get("content-range", "")
+        if stated != expected:
+            raise _AgainError(
+                f"{expected} was asked for and Content-Range {shown(stated)} came"
+            )
+    if response.headers.get("content-encoding", "identity") != "identity":
+        raise _AgainError("the reply is compressed, which was not asked for")
 
 
-def _transport(error: Exception, patience: Patience) -> str:
-    """What failed below HTTP, without the address."""
+def _reason(error: Exception, patience: Patience) -> str:
+    """Why an attempt failed, without the address."""
+    if isinstance(error, _AgainError):
+        return str(error)
     if isinstance(error, httpx.ReadTimeout):
         return f"nothing moved for {patience.stall_s:g} s"
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
         return "no connection could be made"
-    return "the connection broke off or what came is no HTTP"
+    return "the connection was lost, or the reply was not HTTP"
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:
+    """Scheme, host and port of an address."""
     split = urlsplit(url)
-    return (
-        split.scheme,
-        split.hostname,
-        split.port or {"http": 80, "https": 443}.get(split.scheme),
-    )
+    port = split.port or {"http": 80, "https": 443}.get(split.scheme)
+    return split.scheme, split.hostname, port

@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 
 from mergetrace.errors import AuditError
+from mergetrace.hub.waiting import requested_wait
 from mergetrace.probe.reasoning import separate
 
 MAX_RESPONSE = 8 << 20  # bytes
@@ -208,10 +209,9 @@ def _post(
             f"the connection failed ({type(error).__name__}: {_short(str(error))})"
         ) from None
     if response.status_code in _AGAIN:
-        wait = response.headers.get("retry-after", "")
         raise _Passing(
             f"HTTP {response.status_code}: {_short(data.decode(errors='replace'))}",
-            float(wait) if wait.isdigit() else None,
+            requested_wait(response.headers),
         )
     if (
         response.status_code in (400, 422)

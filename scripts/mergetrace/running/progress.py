@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from mergetrace.readable import duration
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -98,18 +100,6 @@ def latest(results: Path, now: float, fresh: float = 120.0) -> str | None:
         f"{path.relative_to(results / 'logs').with_suffix('').as_posix()}: {lines[-1]}"
         if lines
         else None
-    )
-
-
-def duration(seconds: float) -> str:
-    """`40 s`, `12 min`, `3 h 05 min`."""
-    minutes = round(seconds / 60)
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return (
-        f"{minutes} min"
-        if minutes < 120
-        else f"{minutes // 60} h {minutes % 60:02} min"
     )
 
 

@@ -35,7 +35,7 @@ FAULTS = {
     "cut before a reply": ([Fault("drop", times=2)], RECOVERED),
     "cut every time": (
         [Fault("drop", times=99)],
-        "the connection broke off or what came is no HTTP",
+        "the connection was lost, or the reply was not HTTP",
     ),
     "silence in the middle": ([Fault("stall")], RECOVERED),
     "silence every time": ([Fault("stall", times=99)], "nothing moved for 0.3 s"),
@@ -66,7 +66,7 @@ FAULTS = {
         [Fault("page", times=99)],
         "status 200 came, as if for the whole file",
     ),
-    "no HTTP at all": ([Fault("garbled", times=99)], "what came is no HTTP"),
+    "no HTTP at all": ([Fault("garbled", times=99)], "the reply was not HTTP"),
     "redirect to nowhere": ([Fault("no-redirect-target", "resolve")], RECOVERED),
     "redirect to a local file": (
         [Fault("to-file", "resolve")],
