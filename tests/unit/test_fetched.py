@@ -74,9 +74,8 @@ def test_what_is_missing_cannot_be_read(tmp_path):
 
 
 def test_one_writer_at_a_time(tmp_path):
-    paths = f"import sys; sys.path[:] = {sys.path!r}"
     code = (
-        f"{paths}; from pathlib import Path; from mergetrace.hub.fetched import"
+        "import sys; from pathlib import Path; from mergetrace.hub.fetched import"
         " Fetched; Fetched(Path(sys.argv[1]), 'c')"
     )
     with Fetched(tmp_path, "c"):
