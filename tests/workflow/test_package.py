@@ -1,0 +1,86 @@
+"""What is installed: the dependencies, the locks, the wheel."""
+
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LOCKS = ("requirements.lock", "envs/torch-cpu.lock", "envs/torch-cuda.lock")
+
+
+def entries(lock: str) -> dict[str, str]:
+    """Each package of a lock, in lower case, with the text of its entry."""
+    text = (ROOT / lock).read_text()
+    found = re.split(r"^(?=[a-z])", text, flags=re.M)[1:]
+    return {entry.split("==")[0]: entry for entry in found}
+
+
+def test_every_direct_dependency_is_locked_and_explained():
+    text = (ROOT / "pyproject.toml").read_text()
+    project = tomllib.loads(text)["project"]
+    groups = [project["dependencies"], *project["optional-dependencies"].values()]
+    locked = entries("requirements.lock")
+    for requirement in [name for group in groups for name in group]:
+        name = re.split("[=>]", requirement)[0]
+        assert name.lower().replace("_", "-") in locked, requirement
+        assert re.search(rf'^  "{requirement}", +# \S', text, flags=re.M), requirement
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_every_locked_package_carries_hashes(lock):
+    bare = [
+        name
+        for name, entry in entries(lock).items()
+        if not re.search(r"--hash=sha256:[0-9a-f]{64}", entry)
+    ]
+    assert entries(lock)
+    assert not bare
+
+
+def test_what_is_installed_is_what_is_locked():
+    """In the lock for this platform and in no version of its own."""
+    frozen = [sys.executable, "-m", "pip", "freeze", "--exclude-editable"]
+    done = subprocess.run(frozen, capture_output=True, text=True, check=True)
+    installed = dict(
+        line.lower().replace("_", "-").split("==")
+        for line in done.stdout.splitlines()
+        if "==" in line
+    )
+    for name, entry in entries("requirements.lock").items():
+        version = entry.split("==")[1].split()[0]
+        if name in installed:
+            assert installed[name].split("+")[0] == version, name
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_the_library_and_its_data(tmp_path):
+    """Built offline of what a clean clone holds."""
+    clone = tmp_path / "clone"
+    ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
+    shutil.copytree(ROOT / "scripts", clone / "scripts", ignore=ignored)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, clone)
+    command = [sys.executable, "-m", "pip", "wheel", ".", "--no-deps", "--no-index"]
+    command += ["--no-build-isolation", "--quiet", "--wheel-dir", str(tmp_path)]
+    done = subprocess.run(
+        command, cwd=clone, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    [wheel] = tmp_path.glob("mergetrace-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        held = set(archive.namelist())
+    library = clone / "scripts/mergetrace"
+    # data, templates, types and the planted models of mergetrace.testing too
+    wanted = {
+        path.relative_to(clone / "scripts").as_posix()
+        for path in library.rglob("*")
+        if path.is_file() and path.suffix != ".pyc"
+    }
+    assert {"mergetrace/py.typed", "mergetrace/data/licences.yaml"} <= wanted
+    assert wanted <= held
