@@ -11,7 +11,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 
-from mergetrace.fit.lattice_bias import Curves, curves, true_alpha
+from benchmarks.lattice_bias import Curves, curves, true_alpha
 
 PUBLISHED = Path(__file__).with_name("rio_published.csv")
 GRID = (np.linspace(0.54, 0.60, 13), np.geomspace(0.0075, 0.12, 32))

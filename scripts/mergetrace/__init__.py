@@ -94,7 +94,6 @@ fit: from sums to numbers
     mixture            shares of all donors together, with intervals, and how alike the donors are
     summaries          everything pooled
     sampling_error     how far a sample's alpha may lie from that of all elements
-    lattice_bias       what rounding does to least squares, without looking at a model
 
 search: the recipe that gives most of a model back
     trial              recipes tried on a few slices
@@ -165,7 +164,11 @@ testing: planted models and audits of them, for tests and benchmarks
     planting, tiny_model, moe_models, template_families, template_shapes, hostile_headers   models and files with a known answer
     realmerge, disguises, quantising, spellings    merged, disguised, quantised and renamed
     inprocess, reporting, looking    audits of them, and what they found
-    hubserver          a server that speaks the Hub's protocol
+    workplace          a copy of the workflow, and Snakemake run in it
+    hubserver          a server that speaks the Hub's protocol, and can be told to fail
+      content, faults, server    what it holds, what goes wrong, the server
+      numbers, computed, describe    models whose bytes are computed when they are asked for
+      faulty_reads     every fault, and how a reader should end
 """
 
 __version__ = "0.1.0"

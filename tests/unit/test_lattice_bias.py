@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mergetrace.fit.lattice_bias import curves, shown, true_alpha
+from benchmarks.lattice_bias import curves, shown, true_alpha
 
 PUBLISHED = Path(__file__).parents[2] / "benchmarks/rio_published.csv"
 GRID = curves(np.linspace(0.54, 0.60, 7), np.geomspace(0.0075, 0.12, 20), n=100_000)

@@ -127,7 +127,10 @@ def test_no_script_takes_the_name_of_a_package_that_others_import():
 
 
 def test_the_library_neither_prints_nor_parses_arguments():
-    for path in (ROOT / "scripts/mergetrace").rglob("*.py"):
+    library = ROOT / "scripts/mergetrace"
+    for path in library.rglob("*.py"):
+        if path.is_relative_to(library / "testing"):
+            continue
         assert not re.search(
             r"^\s*print\(|^import argparse|^from snakemake|^import snakemake",
             path.read_text(),
@@ -141,17 +144,14 @@ def test_a_folder_of_the_library_imports_only_from_those_above_it():
     contents = (library / "__init__.py").read_text()
     order = re.findall(r"^(\w+): ", contents, flags=re.M)
     assert sorted(order) == sorted(
-        path.name
-        for path in library.iterdir()
-        if path.is_dir() and path.name != "__pycache__"
+        path.name for path in library.iterdir() if (path / "__init__.py").exists()
     )
     for path in library.rglob("*.py"):
-        if path.stem == "__init__":
+        if path.stem in {"__init__", "__main__"}:
             continue
         assert re.search(rf"\b{path.stem}\b", contents), path
-        above = (
-            order[: order.index(path.parent.name) + 1] if path.parent != library else []
-        )
+        folder = path.relative_to(library).parts[0]
+        above = order[: order.index(folder) + 1] if folder in order else []
         folders = set(
             re.findall(
                 r"^\s*from mergetrace\.(\w+)(?:\.\w+)? import",

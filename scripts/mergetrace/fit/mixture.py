@@ -1,9 +1,9 @@
 """Shares of all donors together, none of them negative, each with an interval; and how
 alike the donors are.
 
-The shares are least squares, so they carry the rounding bias (see lattice_bias): they
-rank donors and show unused ones at zero. What a verdict says of a named donor rests on
-the stored numbers, not on these.
+The shares are least squares, so they carry the rounding bias (docs/method.md, "Rounding
+biases both"): they rank donors and show unused ones at zero. What a verdict says of a
+named donor rests on the stored numbers, not on these.
 """
 
 from collections.abc import Sequence
