@@ -94,8 +94,8 @@ lock: ## Pin pyproject.toml's dependencies anew, with hashes, and copy the versi
 	$(PYTHON) envs/pin.py
 	rm -rf $(VENV)-lock
 
-config-docs: setup ## Write config/README.md from the schema
-	$(BIN)/python config/document.py
+config-docs: setup ## Write config/README.md, and the schema for editors, from scripts/mergetrace/configuration
+	$(BIN)/python -m mergetrace.configuration.documentation
 
 clean: ## Remove every result (the environment stays)
 	find results -mindepth 1 -not -name README.md -delete

@@ -19,9 +19,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-import yaml
-
-from mergetrace.configuration import complete, load_schema, models_of
+from mergetrace.configuration.reading import load
 from mergetrace.outputs import write_text
 from mergetrace.probe.answers import read_answers
 from mergetrace.probe.conditions import CONDITIONS
@@ -242,14 +240,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--as-is", action="store_true", help="ask nobody")
     arguments = parser.parse_args()
-    schema = load_schema(ROOT / "config/config.schema.yaml")
-    config = complete(
-        yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8")),
-        schema,
-    )
-    audit = config["audits"]["demo"]
-    probe = config["probe"]
-    models = models_of(audit)
+    configuration = load(ROOT / "config/config.yaml")
+    audit = configuration.audits["demo"]
+    probe = configuration.as_dict()["probe"]
+    models = audit.models
     for model in [] if arguments.as_is else models:
         ask(model, probe, sys.executable, BACKENDS["transformers"])
         ask(model, probe, VLLM, BACKENDS["vLLM offline"], "--backend", "vllm")
@@ -268,9 +262,9 @@ def main() -> None:
                     model,
                 )
     told = {name: answers_in(folder, models) for name, folder in BACKENDS.items()}
-    identities = audit["identities"] | {
-        probe["adversarial_name"]: [probe["adversarial_name"]]
-    }
+    identities = {
+        name: list(spellings) for name, spellings in audit.identities.items()
+    } | {probe["adversarial_name"]: [probe["adversarial_name"]]}
     tables = {
         name: score(answers, identities).set_index(["model", "condition", "identity"])
         for name, answers in told.items()

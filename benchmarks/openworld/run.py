@@ -29,10 +29,10 @@ from benchmarks.openworld.publishing import Folder, publish
 from benchmarks.openworld.table import rates, write_readme
 from benchmarks.openworld.world import World, world
 from benchmarks.zoo.run import append, stored
-from mergetrace.configuration import load_schema
 from mergetrace.errors import AuditError
 from mergetrace.outputs import read_json, write_json
 from mergetrace.running.dependencies import Programs
+from mergetrace.thresholds import Thresholds
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -187,13 +187,7 @@ def ask(trial: Trial, work: Path, models: World) -> dict[str, Any]:
             else Folder(models[model] if made is None else made)
         )
         folders[model] = publish(work / "models" / model, folder, models.config)
-    settings = {
-        "verdict": {
-            "accuse_with": load_schema(ROOT / "config/config.schema.yaml")[
-                "properties"
-            ]["verdict"]["properties"]["accuse_with"]["default"]
-        }
-    }
+    settings = {"verdict": {"accuse_with": list(Thresholds().accuse_with)}}
     try:
         with (
             open(os.devnull, "w", encoding="utf-8") as nowhere,
@@ -257,7 +251,11 @@ def program() -> str:
         for stage in STAGES
         for file in (f"{stage}.py", *scripts.behind(stage))
     }
-    files = [*behind, ROOT / "config/config.schema.yaml", PLANTED / "inprocess.py"]
+    files = [
+        *behind,
+        ROOT / "scripts/mergetrace/thresholds.py",
+        PLANTED / "inprocess.py",
+    ]
     return hashlib.sha256(
         b"".join(path.read_bytes() for path in sorted(files))
     ).hexdigest()

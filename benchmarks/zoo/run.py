@@ -16,6 +16,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -24,11 +25,11 @@ from frontdoor import run, say
 from benchmarks.zoo.case import Case
 from benchmarks.zoo.cases import all_cases
 from benchmarks.zoo.table import error_rates, write_readme
-from mergetrace.configuration import load_schema
 from mergetrace.finding.receipt import compose
 from mergetrace.finding.verdict import ACCUSING
 from mergetrace.outputs import read_json, write_json
 from mergetrace.running.dependencies import Programs
+from mergetrace.thresholds import Thresholds
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -321,10 +322,7 @@ def with_verdict(
 
 def defaults() -> dict[str, Any]:
     """The defaults of the configuration's `verdict` block."""
-    block = load_schema(ROOT / "config/config.schema.yaml")["properties"]["verdict"][
-        "properties"
-    ]
-    return {key: entry["default"] for key, entry in block.items()}
+    return asdict(Thresholds())
 
 
 def thresholds() -> dict[str, Any]:

@@ -7,7 +7,17 @@ per stage of the way from files to a page; a folder imports from those above it 
     outputs            outputs that appear whole or not at all
     readable           numbers and strangers' text as people read them
     timestamps         days and moments, one way of writing them
-    configuration      the validated configuration
+    field_texts        the text under each field of a class, for documents
+    thresholds         every limit that can change a verdict, with the measurement behind it
+
+configuration: what a user asks for, checked and completed
+    shared             a section, and the kinds of value that sections share
+    structure          the keys of a section, and which section lies where
+    messages           what is wrong with a configuration, in words
+    probe, model       its sections as objects, with every default
+    reading            read and completed, or refused
+    documentation      what those classes say of themselves: README and schema
+
 running: a run, and what is left of it
     owner              which Snakemake started a job
     dependencies       which modules a stage's result depends on

@@ -3,6 +3,7 @@ has it loosened.
 """
 
 import ast
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -11,12 +12,13 @@ import pytest
 import torch
 
 from mergetrace.search import remainder, turning
-from mergetrace.testing.inprocess import SCHEMA, audit
+from mergetrace.testing.inprocess import audit
 from mergetrace.testing.planting import finetuned, random_model, write_model
+from mergetrace.thresholds import Thresholds, threshold_descriptions
 
 ROOT = Path(__file__).parents[2]
 LIBRARY = ROOT / "scripts/mergetrace"
-LIMITS = SCHEMA["properties"]["verdict"]["properties"]
+LIMITS = {entry.name: entry for entry in dataclasses.fields(Thresholds)}
 
 WORDING = (
     "wording",
@@ -61,7 +63,7 @@ def numbers_of(tree):
 def test_no_rule_holds_a_limit_of_its_own(module):
     tree = ast.parse((LIBRARY / f"finding/{module}.py").read_text())
     assert numbers_of(tree) <= set(NUMBERS.get(module, {})), (
-        f"finding/{module}.py: a limit belongs to `verdict` in config/config.schema.yaml"
+        f"finding/{module}.py: a limit belongs to mergetrace/thresholds.py"
     )
 
 
@@ -94,8 +96,8 @@ def test_every_limit_is_used_and_says_what_it_rests_on():
         "replay_width",
     }
     assert set(LIMITS) <= used
-    for name, entry in LIMITS.items():
-        assert len(entry["description"].split()) >= 8, name
+    for name, description in threshold_descriptions().items():
+        assert len(description.split()) >= 8, name
 
 
 def test_a_limit_of_the_configuration_is_written_nowhere_else():
@@ -113,7 +115,7 @@ def test_the_search_goes_on_with_all_that_a_limit_may_be_loosened_to():
     for module in (remainder, turning):
         assert (
             min(
-                LIMITS[name]["minimum"]
+                LIMITS[name].metadata["ge"]
                 for name in ("min_trace", "min_survivors", "min_bit_exact")
             )
             >= module.WORTH

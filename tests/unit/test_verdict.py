@@ -1,18 +1,14 @@
 """The rules: accusations need exactness, and everything unclear stays inconclusive."""
 
-from pathlib import Path
+import dataclasses
 
 import pytest
 
-from mergetrace.configuration import load_schema
 from mergetrace.finding.traces import Case
 from mergetrace.finding.verdict import ACCUSING, decide
+from mergetrace.thresholds import Thresholds
 
-SCHEMA = load_schema(Path(__file__).parents[2] / "config/config.schema.yaml")
-DEFAULTS = {
-    key: entry["default"]
-    for key, entry in SCHEMA["properties"]["verdict"]["properties"].items()
-}
+DEFAULTS = dataclasses.asdict(Thresholds())
 THRESHOLDS = {**DEFAULTS, "accuse_with": list(ACCUSING)}
 
 

@@ -1,0 +1,351 @@
+"""The configuration as objects: what to audit, how much to read, what to ask.
+
+The one source of every key's type, bounds, default and meaning. The text under a field
+is its meaning in config/README.md and in the JSON schema (see documentation). Objects
+are frozen and hold no contradiction: whoever has a Configuration needs no further check.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    Field,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
+
+from mergetrace import timestamps
+from mergetrace.configuration.messages import nearest
+from mergetrace.configuration.probe import Probe
+from mergetrace.configuration.shared import (
+    Bases,
+    Donors,
+    Name,
+    Names,
+    Phrases,
+    Section,
+    Spellings,
+    Unique,
+)
+from mergetrace.readable import shown_path
+from mergetrace.thresholds import Thresholds
+
+REPOSITORY = r"^[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*$"
+
+FailureGround = Literal["undeclared_parent", "accusation", "inconclusive"]
+
+
+class ModelSource(Section):
+    """Where a model comes from."""
+
+    path: str | None = Field(default=None, min_length=1)
+    """A local folder in the Hugging Face layout (config.json, *.safetensors, tokenizer
+    files).
+    """
+
+    repo: str | None = Field(default=None, pattern=REPOSITORY)
+    """A repository on the Hugging Face Hub, as owner/name."""
+
+    revision: str = Field(default="main", min_length=1)
+    """Branch, tag or commit of `repo`; resolved to a commit before anything is read."""
+
+    published: str | None = None
+    """When these weights were first published, where you know it: a day (2026-05-01, in
+    UTC) or a moment with its zone (2026-05-01T10:00:00+02:00); shown as stated by you.
+    A donor younger than the suspect is never its parent, and where nothing else says
+    which came first nobody is accused. Models on the Hub have dates of their own, which
+    count where the Hub had weights before the day you state. A date stated later judges
+    anew and reads nothing again.
+    """
+
+    @field_validator("published", mode="before")
+    @classmethod
+    def _date_in_one_notation(cls, value: Any) -> str:
+        """YAML reads some dates as dates and others as text."""
+        return timestamps.stated(value)
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.path is None) == (self.repo is None):
+            raise ValueError(
+                "give either `path` (a local folder) or `repo` (owner/name on the"
+                " Hub), one of the two"
+            )
+        return self
+
+    @property
+    def on_hub(self) -> bool:
+        """Whether the model is a repository on the Hub and no local folder."""
+        return self.repo is not None
+
+
+class Audit(Section):
+    """One question: is this model made of those?"""
+
+    suspect: Name
+    """The model under audit."""
+
+    bases: Bases = Field(alias="base")
+    """The presumed common ancestor, or a list of candidates; of a list the one that fits
+    is chosen, and the choice is reported.
+    """
+
+    donors: Donors
+    """The presumed further parents, one or more."""
+
+    controls: Names = ()
+    """Siblings (independent finetunes of the base) audited as if each were the suspect.
+    They are the empirical null.
+    """
+
+    identities: Spellings = Field(default={})
+    """What the probe looks for, as a list of spellings per identity. Any spelling found
+    in an answer counts for that identity.
+    """
+
+    watermarks: Phrases = Field(default={})
+    """Sentences of a backstory that give an identity away whatever name is used, as a
+    list per identity. They are counted in a table of their own (case, accents and white
+    space do not matter).
+    """
+
+    @field_serializer("bases")
+    def _one_or_several(self, bases: tuple[str, ...]) -> str | list[str]:
+        return bases[0] if len(bases) == 1 else list(bases)
+
+    @property
+    def audited(self) -> tuple[str, ...]:
+        """The models that are fitted: the suspect first, then the controls."""
+        return (self.suspect, *self.controls)
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """The models offered as parents: base candidates, then donors."""
+        return (*self.bases, *self.donors)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Every model once: suspect, controls, bases, donors."""
+        return tuple(dict.fromkeys([*self.audited, *self.parents]))
+
+    def check(self, name: str, models: Iterable[str]) -> None:
+        """Check that every role is played by one of `models`, and none plays two.
+
+        Raises ValueError with the audit's `name` in the message.
+        """
+        roles = {
+            "suspect": (self.suspect,),
+            "base": self.bases,
+            "donors": self.donors,
+            "controls": self.controls,
+        }
+        for role, players in roles.items():
+            for model in players:
+                if model not in models:
+                    raise ValueError(
+                        f"audits.{name}.{role} names the model `{model}`, which is not"
+                        f" under models; {nearest(model, models)}"
+                    )
+        for model in self.audited:
+            if model in self.parents:
+                raise ValueError(
+                    f"audits.{name}: `{model}` is audited and offered as a parent; give"
+                    " it one role\n(a second entry under models compares a folder with"
+                    " itself)"
+                )
+        for model in sorted(self.donors):
+            if model in self.bases:
+                raise ValueError(
+                    f"audits.{name}: `{model}` is both base and donor; give it one role"
+                )
+
+
+class Comparison(Section):
+    """Two revisions of one suspect."""
+
+    before: Name
+    """The audit of the earlier revision."""
+
+    after: Name
+    """The audit of the later one."""
+
+
+class Sampling(Section):
+    """Which elements are read and kept."""
+
+    seed: int = Field(default=20260614, ge=0)
+    """Chooses the blocks. The same seed chooses the same blocks of every model."""
+
+    alpha_se: float = Field(default=0.002, ge=0.0001, le=0.1)
+    """The standard error of alpha that is wanted of every component in every layer, and
+    from which the number of blocks follows. A smaller one later fetches only the blocks
+    that are missing.
+    """
+
+    block_elements: int = Field(default=2048, ge=64, le=1_048_576)
+    """Elements per block. A tensor of at most 32 blocks is kept whole."""
+
+
+@dataclass(frozen=True)
+class Verdict(Thresholds):
+    """The thresholds, and what follows from a verdict in CI."""
+
+    fail_on: Unique[FailureGround] = ()
+    """For publishers, in CI (docs/ci.md): what makes the run fail once the report is
+    written. `undeclared_parent`: a parent is named that the suspect's card does not
+    list under base_model; `accusation`: any verdict that accuses; `inconclusive`: none
+    could be reached.
+    """
+
+
+class Rebuild(Section):
+    """The recipe applied to the whole parents."""
+
+    enabled: Literal["auto", "always"] = "auto"
+    """`auto` rebuilds a suspect whose verdict is `merge` in a full audit; `always`
+    whatever recipe is best, in a sample audit too (it reads all weights).
+    """
+
+    whole_elements: int = Field(default=67_108_864, ge=1)
+    """Methods that need angles or thresholds of a whole tensor get tensors up to this
+    many elements in one piece, at about 100 bytes of memory each; larger ones are
+    summed block by block, which leaves the last bit of a few elements open.
+    """
+
+
+class Compute(Section):
+    """What the jobs may use."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """`auto` asks the models on a GPU where there is one, and sums weights on the
+    processor, which is faster than most disks; `cuda` sums on a GPU too; `cpu` claims
+    no GPU.
+    """
+
+    layers_on_disk: int = Field(default=2, ge=1, le=1000)
+    """A full audit of models on the Hub fetches whole weight files, and throws them away
+    when they are read. Files are there for this many layers at a time; more is faster
+    where there are more cores, and takes more disk (`snakemake preflight` says how
+    much).
+    """
+
+    piece_mb: int = Field(default=64, ge=1, le=4096)
+    """A weight file is fetched in pieces of this many MiB; an interruption costs at most
+    one.
+    """
+
+    bandwidth_mbit: float = Field(default=100.0, gt=0)
+    """The bandwidth for which `preflight` states how long reading from the Hub takes. It
+    limits nothing.
+    """
+
+    connections: int = Field(default=16, ge=1, le=128)
+    """Requests to the Hub that one job has under way at a time."""
+
+
+class Configuration(Section):
+    """What to audit, how much to read, and where the lines are drawn."""
+
+    models: Annotated[Mapping[Name, ModelSource], Field(min_length=2)]
+    """Every model once, under a short name that audits refer to and that names its
+    folder under results/.
+    """
+
+    audits: Annotated[Mapping[Name, Audit], Field(min_length=1)]
+    """The questions, each under a short name that names its folder under results/."""
+
+    comparisons: Mapping[Name, Comparison] = {}
+    """Two revisions of one suspect, before and after a re-upload, each the suspect of an
+    audit of its own: what changed, tensor by tensor, in results/comparisons/.
+    """
+
+    mode: Literal["sample", "full"] = "sample"
+    """`full` reads every element of every compared tensor, `sample` reads only the
+    evidence blocks.
+    """
+
+    sampling: Sampling = Sampling()
+    """Which elements are kept as evidence (both modes) and read at all (sample mode)."""
+
+    probe: Probe = Probe()
+    """Asking the models who they are, as shipped and with the text removed that their
+    chat template injects.
+    """
+
+    verdict: Verdict = Verdict()
+    """Where the lines are drawn. Each default carries the measurement behind it; the
+    report states the values used.
+    """
+
+    rebuild: Rebuild = Rebuild()
+    """The target `rebuild`, the recipe applied to the whole parents and compared with
+    the suspect's bytes, tensor by tensor. Where it does not apply, rebuild.json says
+    why.
+    """
+
+    compute: Compute = Compute()
+    """What the jobs may use."""
+
+    @model_validator(mode="after")
+    def _no_contradiction(self) -> Self:
+        for name, audit in self.audits.items():
+            audit.check(name, self.models)
+            self._check_endpoints(name, audit)
+        for name, comparison in self.comparisons.items():
+            for side, audit_name in comparison:
+                if audit_name not in self.audits:
+                    raise ValueError(
+                        f"comparisons.{name}.{side}: there is no audit `{audit_name}`;"
+                        f" {nearest(audit_name, self.audits)}"
+                    )
+        return self
+
+    def _check_endpoints(self, name: str, audit: Audit) -> None:
+        if not self.probe.enabled or self.probe.backend != "endpoint":
+            return
+        for model in audit.models:
+            if model not in self.probe.endpoints:
+                raise ValueError(
+                    f"probe.endpoints says nothing of `{model}`, which audits.{name}"
+                    " asks; give its url and model, or another backend"
+                )
+
+    def as_dict(self) -> dict[str, Any]:
+        """The completed configuration as JSON and YAML hold it, without the keys of
+        which there is neither a value nor a default.
+        """
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+    def stated_dates(self, models: Iterable[str]) -> dict[str, str]:
+        """The dates of publication that were stated of `models`, by model."""
+        stated = {model: self.models[model].published for model in models}
+        return {model: date for model, date in stated.items() if date}
+
+    def published(self, audit: str, models: Iterable[str]) -> dict[str, Any]:
+        """One audit's part of the configuration, fit to be published.
+
+        Of a local folder only its name is left (a path tells who its owner is), of an
+        endpoint only the model's name there, and the Python of vLLM is left out.
+        """
+        models = list(models)
+        whole = self.as_dict()
+        sources = {model: whole["models"][model] for model in models}
+        for source in sources.values():
+            if "path" in source:
+                source["path"] = shown_path(source["path"])
+        probe = whole["probe"]
+        del probe["vllm_python"]
+        probe["prompts"] = "probe/prompts.jsonl"
+        probe["endpoints"] = {
+            model: {"model": endpoint["model"]}
+            for model, endpoint in probe["endpoints"].items()
+            if model in models
+        }
+        return {
+            **whole,
+            "models": sources,
+            "audits": {audit: whole["audits"][audit]},
+            "comparisons": {},
+        }

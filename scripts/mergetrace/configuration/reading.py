@@ -1,0 +1,58 @@
+"""A configuration read and completed, or refused with the first mistake in it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from mergetrace.configuration.messages import explain
+from mergetrace.configuration.model import Configuration
+from mergetrace.errors import AuditError
+from mergetrace.outputs import read_yaml
+
+
+def load(path: str | Path) -> Configuration:
+    """The configuration in a YAML file, defaults filled in. Raises AuditError."""
+    return complete(read_yaml(path))
+
+
+def complete(raw: Mapping[str, Any]) -> Configuration:
+    """The configuration that `raw` states, defaults filled in.
+
+    Raises AuditError that names the key, what was found and the nearest valid name.
+    """
+    try:
+        return Configuration.model_validate(raw)
+    except ValidationError as error:
+        raise AuditError(explain(error, Configuration)) from None
+
+
+def check_sources(configuration: Configuration, made: str) -> None:
+    """Check that every audited model that is a local folder exists, or lies under the
+    folder `made`, where a rule makes it.
+
+    Raises AuditError naming the first that does not, before any job starts.
+    """
+    for audit in configuration.audits.values():
+        for model in audit.models:
+            path = configuration.models[model].path
+            if path is None or path.startswith(made) or Path(path).is_dir():
+                continue
+            raise AuditError(
+                f"configuration: models.{model}.path: there is no folder {path}; give"
+                " the one that holds config.json and *.safetensors"
+            )
+
+
+def check_vllm(enabled: bool, python: str | Path) -> None:
+    """Check that the Python is there that has vLLM, where models are asked at all.
+
+    Raises AuditError.
+    """
+    if enabled and not Path(python).is_file():
+        raise AuditError(
+            f"configuration: probe.backend is vllm, but there is no {python}\n(`make"
+            " vllm` makes it; or probe.vllm_python names the Python of an environment"
+            " that has vLLM)"
+        )

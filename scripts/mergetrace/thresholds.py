@@ -1,0 +1,318 @@
+"""Every limit that can change a verdict, once, with the measurement behind it.
+
+A plain dataclass of the standard library, since an evidence bundle judges again with
+Python and numpy alone. `mergetrace.configuration` checks what a user writes against the
+types and bounds here; the text under each field is what the report and config/README.md
+say of it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, Literal, Self
+
+from mergetrace.field_texts import field_texts
+
+Accusation = Literal[
+    "copy", "merge", "other_merge", "merge_then_trained", "finetune_of_donor"
+]
+"""The verdicts that accuse."""
+
+
+def limit(default: float, **bounds: float) -> Any:
+    """A field with its default and its bounds: `ge` and `le`, or `gt` where the bound
+    itself is excluded. A text is no number (`strict`).
+    """
+    return field(default=default, metadata={"strict": True, **bounds})
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Where the lines between verdicts are drawn."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {
+        "extra": "forbid",
+        "allow_inf_nan": False,
+    }
+
+    accuse_with: tuple[Accusation, ...] = (
+        "copy",
+        "merge",
+        "other_merge",
+        "merge_then_trained",
+    )
+    """The accusing verdicts that are given. Any other ends in `inconclusive` with its
+    traces stated and no parent named. Left out by default is what accused an innocent
+    on the zoo: `finetune_of_donor`, where the suspect is an earlier checkpoint of the
+    donor's own run, since weights do not say which of two models came first
+    (benchmarks/zoo/README.md has the rates).
+    """
+
+    min_compared: float = limit(0.9, ge=0, le=1)
+    """The share of a model's parameters that must have been compared before anything is
+    said of it, in accusation or acquittal; below it the verdict is `inconclusive`, with
+    what was not read and what would make it readable. On the open world's tuning seed
+    those of whom the compared part told something untrue of the whole had at most .85
+    compared (a finetune whose fused query, key and value found no counterpart, the rest
+    frozen; packed models .23 to .74), those of whom it told the truth at least .97 (a
+    vision tower or new tokens of their own).
+    """
+
+    max_not_finite: float = limit(0.001, ge=0, le=1)
+    """The share of the elements read that may be NaN or infinite, and so not compared,
+    in what is called a copy. A copy cast to float16 loses what is greater than 65,504:
+    of trained weights a few elements in a model, if any; whatever loses more is not
+    known to be a copy.
+    """
+
+    min_vote_elements: int = limit(4096, ge=1)
+    """Slices with fewer elements, and norms, biases and other vectors of any size, are
+    shown but do not vote. In a true merge of small models they showed alpha .59 to .64
+    at a true .571, in innocents cosines up to .88.
+    """
+
+    replay_width: float = limit(0.25, gt=0, le=1)
+    """An element is informative when its replay interval (the blend weights that round
+    to what is stored) is narrower than this. Wider ones hold almost any weight and
+    prove nothing.
+    """
+
+    min_informative: int = limit(1000, ge=1)
+    """Fewer informative elements than this, over all voting slices, and no exactness is
+    claimed.
+    """
+
+    min_bit_exact: float = limit(0.995, ge=0.5, le=1)
+    """The share of informative elements a recipe must give back bit for bit before a
+    merge is called reproduced. Pure fp32 merges measured 0.99999 to 1; a drift of 1 %
+    of the delta's size lowers it to .95.
+    """
+
+    min_exact_slices: float = limit(0.99, ge=0, le=1)
+    """The share of voting slices that must each reach min_bit_exact. Below it, part of
+    the model has another history.
+    """
+
+    max_control_bit_exact: float = limit(0.25, ge=0, le=1)
+    """A merge is only called where every control and the shuffled donor (beyond what is
+    simply the base's) stay below this under the same recipe search. Controls on the
+    zoo's tuning seeds, same-task siblings included, measured at most .11.
+    """
+
+    max_unexplained: float = limit(0.0005, ge=0, le=0.01)
+    """A reproduced merge is said to be untouched since where at most this share of all
+    elements (small tensors included) lies beyond rounding of the recipe. Untouched
+    merges measured 0 (linear, task arithmetic, TIES) to .00046 (slerp, whose angle
+    depends on the order of float32 sums), one step of training at a rate of 1e-6 .008
+    (benchmarks/detection_limit.md).
+    """
+
+    min_share: float = limit(0.02, ge=0, le=0.5)
+    """A donor is named by a recipe only where it holds at least this share, and no more
+    than one less this. A finetune a few steps from its start is otherwise a "merge" of
+    .003 of anybody.
+    """
+
+    max_inflation: float = limit(5.0, ge=1.01)
+    """Two donors are alike where each inflates the variance of the other's
+    least-squares share this many times (1/(1-cos^2) of their changes; 5 is a cosine of
+    .894). A donor is then only named where the elements tell it from its like.
+    """
+
+    min_told_apart: float = limit(10.0, ge=1)
+    """Of two donors that are alike, one is named only where the elements that it alone
+    explains are this many times those that the other alone explains; else "cannot be
+    told apart" is said and neither is named. The true parent beside a relative measured
+    17 and more, trained on or not; two relatives of a parent that was not offered 1 to
+    4.4 where one was up to twice as far from it as the other
+    (benchmarks/several_donors.md).
+    """
+
+    max_single_parent: float = limit(0.95, ge=0, le=1)
+    """Where one parent alone gives more than this share of the informative elements, no
+    merge is called; the rest may be a sparse finetune. The greatest on the tuning seeds
+    was .91, in an arcee_fusion merge.
+    """
+
+    min_trace: float = limit(0.5, ge=0.2, le=1)
+    """The share of informative elements that must lie on the trace of one blend (or on
+    the donor's own values) before training on top of it is called. On the zoo's tuning
+    seeds innocents reached .33 (the first steps of the donor's own run), merges after 1
+    to 5 gentle steps .82 to .92; after 50 gentle steps .32 to .33 are left, as after
+    few hard ones, and such merges end in `inconclusive`. Below .2 nothing is searched
+    further.
+    """
+
+    min_trace_over_null: float = limit(4.0, ge=1)
+    """How many times the coverage of the shuffled donor and of every control such a
+    trace must reach. On the tuning seeds blends with the donor's twin reached 4.6 times
+    and a merge held against the wrong base 5.3 (both below min_trace), merges after 1
+    to 5 gentle steps 13 to 22 times.
+    """
+
+    min_peak_share: float = limit(0.9, ge=0, le=1)
+    """A finetune of the donor is called where the donor's own values reach this share
+    of the greatest coverage; below it a blend explains more. On the tuning seeds .95 to
+    1 in finetunes of the donor, 0 to .06 in linear merges.
+    """
+
+    max_single_of_blend: float = limit(0.5, ge=0, le=1)
+    """Where one parent's own values make up more than this part of the elements on a
+    blend's trace, the trace is that parent's and no blend's. On the tuning seeds 0 to
+    .06 in linear merges, .95 to 1 in finetunes of the donor.
+    """
+
+    max_base_trace: float = limit(0.1, ge=0, le=1)
+    """A finetune of the donor is called only where no more than this share of the
+    informative elements is at the base's values; on the tuning seeds at most .001 in
+    finetunes of the donor.
+    """
+
+    max_alpha_spread: float = limit(0.02, ge=0, le=1)
+    """The weighted median distance of the tensors' replay weights from their median,
+    beyond which a blend has no one weight. On the tuning seeds 0 to .001 in merges then
+    trained gently, .05 and more where tensors had different weights.
+    """
+
+    min_survivors: float = limit(0.9, ge=0.2, le=1)
+    """In a merge that drops or chooses elements, the share of moved elements that one
+    weight per tensor must explain. Pure drops on the tuning seeds measured .985 and
+    more. Below .2 nothing is searched further.
+    """
+
+    min_survivors_over_null: float = limit(0.4, ge=0, le=1)
+    """By how much the share that `min_survivors` asks for must exceed the shuffled
+    donor's and every control's.
+    """
+
+    min_stayed: float = limit(0.02, ge=0, le=1)
+    """The share of informative elements that must be exactly the base's before a merge
+    that drops or chooses elements is called. By chance .017 to .018 of an innocent
+    sibling's are (tuning seed dense 1), half of them where half were dropped. Recipes
+    that choose elements are looked for from here on, too.
+    """
+
+    min_chosen: float = limit(0.95, ge=0, le=1)
+    """The share of informative elements that must be exactly the base's or exactly the
+    donor's, both being there, before a merge that chooses between the two is called
+    without a recipe. On the tuning seeds passthrough and arcee_fusion merges measured
+    .99 and more.
+    """
+
+    max_reverse_over_expected: float = limit(0.03, ge=0.001, le=0.5)
+    """Turned round, a recipe gives back of a true parent the share of elements that
+    rounding leaves (.575 of a donor of .571 in bf16); of a parent that was computed
+    from the suspect all. A parent that comes back by more than this over what is
+    expected of a true one is not taken for the older (near 1, half of what is left to 1
+    is allowed). True parents of planted merges lay at most .02 from it, in every dtype
+    and method; donors forged in the plain way .1 to .7 over it.
+    """
+
+    max_reverse_under_expected: float = limit(0.1, ge=0.001, le=1)
+    """A parent that comes back by more than this under what is expected of a true one
+    was blended by another arithmetic than the one that is turned round, of which
+    nothing follows. True parents of planted merges lay at most .08 under it; a donor
+    forged on an arc and turned round as a straight line .60.
+    """
+
+    max_expected_reverse: float = limit(0.98, ge=0.5, le=1)
+    """Where more than this share of a true parent is expected back, it and a forged one
+    look alike, and what comes back decides nothing.
+    """
+
+    min_over_forged: float = limit(0.1, ge=0.001, le=1)
+    """Where more than `max_expected_reverse` of a true parent is expected back, the
+    recipe decides (a donor's change taken more than once, a suspect stored in finer
+    steps than its parents); it must give back this share more of the suspect than it
+    would of any model with a donor computed from it. In planted merges with a weight of
+    1.5 it gave back 1 against .50; a drop scaled by 1.2 that was forged .91 against .85
+    (dense 5, where .05 was too little).
+    """
+
+    max_moved_alone: float = limit(0.001, ge=0, le=1)
+    """A merge moves no element on which donor and base agree; training does. Where at
+    most this share of them moved, nothing was trained. On the tuning seeds merges of
+    one donor moved none, one step of training at a rate of 1e-5 moved .0034.
+    """
+
+    max_moved_trained: float = limit(0.35, ge=0, le=1)
+    """Training light enough to leave those traces leaves most elements on which donor
+    and base agree where they are. The greatest share that may have moved. On the tuning
+    seeds merges after 1 to 5 gentle steps moved at most .016 of them and after 50 up to
+    .39, innocents trained as hard as the donor at least .50; where the base itself was
+    trained gently it was less, and there the base's own values stand against a blend.
+    """
+
+    min_counted: int = limit(100, ge=1)
+    """A share of fewer elements than this is noise. So many must be there on which
+    donor and base agree before it counts how many of them moved, and so many must speak
+    for one of two donors that are alike.
+    """
+
+    min_slightly_changed: float = limit(0.95, ge=0, le=1)
+    """Where at least this share of the informative elements is that of a rounded blend,
+    and none moved on which donor and base agree, the rest is taken for a change after
+    the merge, too slight to move those, and not for another method. One step of
+    training at a rate of 1e-6 left .989 of them and moved none of 5,361 others (tuning
+    seed dense 1).
+    """
+
+    max_innocent_cos: float = limit(0.3, ge=0, le=1)
+    """A finetune of the base is only called innocent where cos_fit stays below this.
+    Same-task siblings reach .96 without any merge, so above it, without exactness, the
+    verdict is inconclusive and never an accusation.
+    """
+
+    max_innocent_same_sign: float = limit(0.6, ge=0.5, le=1)
+    """A finetune of the base is only called innocent where fewer of its moved elements
+    than this share move with a donor. Chance is .50; random-drop merges measured 1.00
+    at a cosine that a low density can push under any limit.
+    """
+
+    min_shared_step: float = limit(0.5, ge=0, le=1)
+    """Where the controls (without any, the donors among themselves) have at least this
+    cos_fit, the base may be a wrong one, and other candidates are asked for; no verdict
+    rests on it. Siblings of another task measured .05 on the right base, .59 to .97 on
+    a wrong one.
+    """
+
+    min_base_apart: float = limit(1.1, ge=1)
+    """Where no recipe decides between base candidates, and the suspect moved less than
+    this many times as far (in energy) from another as from the chosen one, the choice
+    is said not to be certain. Not measured; no verdict rests on it.
+    """
+
+    min_base_cos: float = limit(0.5, ge=0, le=1)
+    """Below this cosine of the suspect's and the base's raw weights they have no
+    visible common origin. Independent trainings measured about 0; finetunes of one base
+    .9 and more.
+    """
+
+    max_chance_in_place: float = limit(0.02, ge=0, le=1)
+    """The share of a model's matrices that lies where one of a parent's does, up to
+    which there is no common origin. Of independent trainings none did
+    (benchmarks/layout.md).
+    """
+
+    min_in_place: float = limit(0.9, ge=0, le=1)
+    """Below this share of matrices that lie where a parent has its own, what the others
+    hide is open, and no model is called a finetune of its base.
+    """
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Self:
+        """The thresholds that a completed configuration's `verdict` holds, as a bundle
+        or a rule hands it on.
+
+        Names that are no thresholds are passed over, and a threshold that an earlier
+        version did not have yet gets its default.
+        """
+        names = {entry.name for entry in fields(cls)}
+        chosen = {name: value for name, value in values.items() if name in names}
+        if "accuse_with" in chosen:
+            chosen["accuse_with"] = tuple(chosen["accuse_with"])
+        return cls(**chosen)
+
+
+def threshold_descriptions() -> dict[str, str]:
+    """What each threshold means and which measurement set its default, by name."""
+    return field_texts(Thresholds)
