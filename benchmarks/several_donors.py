@@ -11,8 +11,9 @@ import pandas as pd
 
 from mergetrace.fit.fits import replay_slice
 from mergetrace.fit.mixture import inflations, mixture
-from mergetrace.merging.facts import Facts, gram_of
-from mergetrace.merging.recipes import Piece, make
+from mergetrace.merging.applying import Piece
+from mergetrace.merging.facts import HeldFacts, gram_of
+from mergetrace.merging.recipes import make
 from mergetrace.numerics.dtypes import decode, encode
 from mergetrace.search.lookalikes import Swaps
 from mergetrace.sums.evidence import Sample
@@ -113,8 +114,12 @@ def alike(case: str, one: float, other: float, trained: float) -> list[str]:
         [("one", "other")],
         WIDTH,
     )
-    facts = Facts(
-        "base", ("one", "other"), gram_of(values, tuple(values)), values, SIZE
+    facts = HeldFacts(
+        base="base",
+        donors=("one", "other"),
+        gram=gram_of(values, tuple(values)),
+        values=values,
+        elements=SIZE,
     )
     swaps.add(Piece("x", 0.0, values, samples["suspect"], facts))
     counts = [

@@ -81,6 +81,7 @@ sums: weights read once
     recast             whether elements are a parent's, rounded to another format
     deltas             slices read once, the next run while this one is summed
     evidence           the kept sample
+    as_stored          numbers rounded as a sample's file would have stored them
 
 disguises: tensors that lie elsewhere than their names say
     alignment, glimpses, placing       which row is which; a little of a model; one model beside a parent
@@ -90,10 +91,13 @@ disguises: tensors that lie elsewhere than their names say
     finding_layout, rearrange  all of it together; the plan that follows from it
 
 merging: a recipe applied to the parents
-    formulas, spheres, selections   merge methods as formulas
-    facts              what formulas must know of a whole tensor
     settings           a number that differs between tensors, as configurations write it
-    recipes            a method, its weights and settings, applied to the parents
+    facts              what formulas must know of a whole tensor
+    merge              what a formula is given
+    linear, spheres, means, trimming, sce, elementwise   the formulas, by family
+    methods            every method's formula and parameters; how to add one
+    recipes            a method with its weights and settings
+    applying           a recipe applied to elements of the parents
     mergekit_yaml      a recipe that anyone can run
     rebuild            the recipe applied to the whole parents, compared byte for byte
 

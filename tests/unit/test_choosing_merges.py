@@ -9,9 +9,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from mergetrace.merging.facts import Facts, gram_of
+from mergetrace.merging.applying import Piece, apply_and_store, undecided_elements
+from mergetrace.merging.facts import HeldFacts, gram_of
 from mergetrace.merging.mergekit_yaml import mergekit_config
-from mergetrace.merging.recipes import Piece, decoded_merge, make, undecided
+from mergetrace.merging.recipes import make
 from mergetrace.sums.evidence import Sample
 from mergetrace.testing.inprocess import audit, rebuild
 from mergetrace.testing.planting import finetuned, write_model
@@ -149,8 +150,8 @@ def test_of_a_large_fusion_only_elements_near_the_fence_stay_open(tmp_path):
         / "model.safetensors"
     )[name]
     one = piece({model: held[name] for model, held in tensors.items()}, merged)
-    open_ones = undecided(recipe, one)
-    assert (decoded_merge(recipe, one) == one.audited.values())[~open_ones].all()
+    open_ones = undecided_elements(recipe, one)
+    assert (apply_and_store(recipe, one) == one.audited.values())[~open_ones].all()
     assert 0 < open_ones.mean() < 0.02
 
 
@@ -163,7 +164,7 @@ def test_a_part_of_a_tensor_tells_nothing_of_a_fusion():
         BASE["model.embed_tokens.weight"],
     )
     part = replace(whole, facts=replace(whole.facts, elements=10**6))
-    assert undecided(make("arcee_fusion", {"first": 1}, "base"), part).all()
+    assert undecided_elements(make("arcee_fusion", {"first": 1}, "base"), part).all()
 
 
 def piece(parents, audited):
@@ -171,13 +172,13 @@ def piece(parents, audited):
     values = {
         model: parents[model].double().numpy().ravel() for model in ("base", "first")
     }
-    facts = Facts(
-        "base",
-        ("first",),
-        gram_of(values, ("base", "first")),
-        values,
-        audited.numel(),
-        audited.shape[-1],
+    facts = HeldFacts(
+        base="base",
+        donors=("first",),
+        gram=gram_of(values, ("base", "first")),
+        values=values,
+        elements=audited.numel(),
+        columns=audited.shape[-1],
     )
     return Piece(
         "tensor",

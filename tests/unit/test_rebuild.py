@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from mergetrace.merging.facts import Facts, Streamed, gram_of
+from mergetrace.merging.facts import Delta, HeldFacts, StreamedFacts, gram_of
 from mergetrace.merging.mergekit_yaml import mergekit_config
 from mergetrace.merging.rebuild import why_not
 from mergetrace.merging.recipes import make
@@ -286,22 +286,29 @@ def test_facts_of_a_streamed_tensor_are_those_of_the_whole(dtype):
         for name in ("base", "first", "second")
     }
     names = tuple(values)
-    whole = Facts("base", names[1:], gram_of(values, names), values, 5000)
+    whole = HeldFacts(
+        base="base",
+        donors=names[1:],
+        gram=gram_of(values, names),
+        values=values,
+        elements=5000,
+    )
     cuts = [
         {name: part[at : at + 700] for name, part in values.items()}
         for at in range(0, 5000, 700)
     ]
-    streamed = Streamed("base", names[1:], 5000, lambda: iter(cuts))
+    streamed = StreamedFacts(
+        base="base", donors=names[1:], elements=5000, blocks=lambda: iter(cuts)
+    )
     delta = {"second": 1.0, "base": -1.0}
     assert streamed.norm(delta) == pytest.approx(whole.norm(delta), rel=1e-12)
     assert streamed.inner(delta, {"first": 2.0}) == pytest.approx(
         whole.inner(delta, {"first": 2.0}), rel=1e-12
     )
+    first = Delta("base", "first", dtype)
     for share in (0.0, 0.003, 0.4, 0.9999, 1.0):
-        assert streamed.smallest_kept(
-            "base", "first", share, dtype
-        ) == whole.smallest_kept("base", "first", share, dtype)
+        assert streamed.smallest_kept(first, share) == whole.smallest_kept(first, share)
     if dtype == "float32":
-        assert streamed.scale("base", "first", 0.6, 0.05, dtype) == pytest.approx(
-            whole.scale("base", "first", 0.6, 0.05, dtype), rel=1e-6
+        assert streamed.rescale_factor(first, 0.6, 0.05) == pytest.approx(
+            whole.rescale_factor(first, 0.6, 0.05), rel=1e-6
         )

@@ -8,9 +8,10 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from mergetrace.merging.facts import Facts
+from mergetrace.merging.applying import Piece, apply_and_store
+from mergetrace.merging.facts import HeldFacts
 from mergetrace.merging.mergekit_yaml import mergekit_config
-from mergetrace.merging.recipes import Piece, as_json, decoded_merge, from_json, make
+from mergetrace.merging.recipes import from_json, make, recipe_to_json
 from mergetrace.merging.settings import constant, value_at
 from mergetrace.numerics.simple import simple_weights
 from mergetrace.search.patterns import Allowed, explain
@@ -58,13 +59,13 @@ def piece(name, suspect):
         [values["base"], *(values[donor] - values["base"] for donor in DONORS)]
     )
     layer = name.split(".")[2] if ".layers." in name else "0"
-    facts = Facts(
-        "base",
-        DONORS,
-        rows @ rows.T,
-        values,
-        values["base"].size,
-        suspect[name].shape[-1],
+    facts = HeldFacts(
+        base="base",
+        donors=DONORS,
+        gram=rows @ rows.T,
+        values=values,
+        elements=values["base"].size,
+        columns=suspect[name].shape[-1],
     )
     raw = suspect[name].contiguous().view(torch.uint8).numpy().ravel()
     return Piece(name, int(layer) / (LAYERS - 1), values, Sample(raw, "BF16"), facts)
@@ -172,38 +173,38 @@ def test_a_recipe_gives_mergekits_own_bytes(recipe, parents, tmp_path):
         one = piece(name, suspect)
         counted = one.values["first"] != one.values["base"]
         exact += int(
-            ((decoded_merge(recipe, one) == one.audited.values()) & counted).sum()
+            ((apply_and_store(recipe, one) == one.audited.values()) & counted).sum()
         )
         informative += int(counted.sum())
     assert informative > 150_000
     open_to_order = recipe.dtype == "float32" and (
-        recipe.method in LAST_BIT or recipe.setting("rescale", 0)
+        recipe.method in LAST_BIT or "rescale" in dict(recipe.settings)
     )
     assert informative - exact <= (10 if open_to_order else 0)
 
 
 @pytest.mark.parametrize("recipe", DETERMINISTIC, ids=lambda recipe: recipe.method)
 def test_recipes_survive_json(recipe):
-    assert from_json(as_json(recipe, "base")) == recipe
+    assert from_json(recipe_to_json(recipe, "base")) == recipe
 
 
 def test_the_share_of_the_donors_is_one_number_where_it_is_one():
-    assert as_json(make("linear", {"base": 3, "first": 4}), "base")["parameters"][
-        "alpha"
-    ] == pytest.approx(4 / 7)
-    assert as_json(
+    assert recipe_to_json(make("linear", {"base": 3, "first": 4}), "base")[
+        "parameters"
+    ]["alpha"] == pytest.approx(4 / 7)
+    assert recipe_to_json(
         make("task_arithmetic", {"first": 0.5, "second": 0.2}, "base"), "base"
     )["parameters"]["alpha"] == pytest.approx(0.7)
     assert (
-        as_json(make("linear", {"base": GRADIENT, "first": RISING}), "base")[
+        recipe_to_json(make("linear", {"base": GRADIENT, "first": RISING}), "base")[
             "parameters"
         ]["alpha"]
         is None
     )
     assert (
-        as_json(make("ties", {"first": 0.5}, "base", density__first=0.5), "base")[
-            "parameters"
-        ]["alpha"]
+        recipe_to_json(
+            make("ties", {"first": 0.5}, "base", density__first=0.5), "base"
+        )["parameters"]["alpha"]
         is None
     )
 

@@ -5,8 +5,9 @@ computed from the suspect whole.
 import numpy as np
 import pytest
 
-from mergetrace.merging.facts import Facts, gram_of
-from mergetrace.merging.recipes import Piece, decoded_merge, make
+from mergetrace.merging.applying import Piece, apply_and_store
+from mergetrace.merging.facts import HeldFacts, gram_of
+from mergetrace.merging.recipes import make
 from mergetrace.numerics.dtypes import encode
 from mergetrace.search.reversal import Reversal
 from mergetrace.sums.evidence import Sample
@@ -28,13 +29,13 @@ def parents(count=2, dtype="BF16", elements=100_000):
 
 def piece(audited, samples):
     values = {name: sample.values() for name, sample in samples.items()}
-    facts = Facts(
-        "base",
-        tuple(list(values)[1:]),
-        gram_of(values, list(values)),
-        values,
-        len(values["base"]),
-        len(values["base"]),
+    facts = HeldFacts(
+        base="base",
+        donors=tuple(list(values)[1:]),
+        gram=gram_of(values, list(values)),
+        values=values,
+        elements=len(values["base"]),
+        columns=len(values["base"]),
     )
     return Piece(
         "model.layers.0.mlp.up_proj.weight", 0.0, values, audited, facts, (), samples
@@ -82,7 +83,7 @@ def test_a_true_parent_comes_back_by_about_what_rounding_leaves(recipe, dtype):
     samples = parents(
         1 + len([name for name in recipe.models if name != "base"]), dtype
     )
-    merged = stored(decoded_merge(recipe, piece(samples["base"], samples)), dtype)
+    merged = stored(apply_and_store(recipe, piece(samples["base"], samples)), dtype)
     found = turned(recipe, merged, samples)
     assert found["given_back"] == pytest.approx(1, abs=1e-3)
     for name in recipe.models:
@@ -116,7 +117,7 @@ def test_a_parent_that_was_computed_from_the_suspect_comes_back_whole(
 def test_beyond_a_weight_of_one_the_recipe_itself_tells():
     samples = parents()
     recipe = make("task_arithmetic", {"donor0": 1.5}, base="base")
-    merged = stored(decoded_merge(recipe, piece(samples["base"], samples)))
+    merged = stored(apply_and_store(recipe, piece(samples["base"], samples)))
     found = turned(recipe, merged, samples)
     assert found["parents"]["donor0"]["expected"] > 0.95
     assert found["parents"]["donor0"]["forged"] < 0.7
@@ -166,7 +167,9 @@ def test_so_it_does_of_a_suspect_stored_in_finer_steps():
     samples = parents()
     recipe = RECIPES["linear"]
     merged = stored(
-        decoded_merge(recipe, piece(stored(samples["base"].values(), "F32"), samples)),
+        apply_and_store(
+            recipe, piece(stored(samples["base"].values(), "F32"), samples)
+        ),
         "F32",
     )
     entry = turned(recipe, merged, samples)["parents"]["donor0"]
@@ -177,7 +180,7 @@ def test_so_it_does_of_a_suspect_stored_in_finer_steps():
 def test_numbers_that_are_not_finite_are_left_out_of_the_turned_recipe():
     samples = parents()
     recipe = RECIPES["slerp"]
-    merged = stored(decoded_merge(recipe, piece(samples["base"], samples)))
+    merged = stored(apply_and_store(recipe, piece(samples["base"], samples)))
     merged.raw.view(np.uint16)[:50] = 0x7F80
     entry = turned(recipe, merged, samples)["parents"]["donor0"]
     assert entry["reverse"] == pytest.approx(entry["expected"], abs=0.03)

@@ -7,9 +7,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from mergetrace.merging.recipes import stored
 from mergetrace.numerics.dtypes import decode, encode
 from mergetrace.numerics.lattice import interval_through
+from mergetrace.sums.as_stored import round_as_stored
 from mergetrace.sums.evidence import Sample, read_evidence, write_evidence
 from mergetrace.testing.disguises import noisy, quantised, scaled
 from mergetrace.testing.looking import looked
@@ -196,13 +196,13 @@ def test_the_interval_of_twice_rounded_numbers_holds_what_rounds_to_them_and_not
         None if factor == 1 else np.full(values.size, factor),
         "BF16",
     )
-    kept = stored(values, like)
+    kept = round_as_stored(values, like)
     codes = encode(kept if like.scales is None else kept / like.scales, dtype)
     low, high = Sample(codes.view(np.uint8), dtype, like.scales, "BF16").midpoints()
     assert ((low <= values) & (values <= high)).all()
     width = high - low
     for outside in (low - width * 1e-3, high + width * 1e-3):
-        assert (stored(outside, like) != kept)[width > 0].mean() > 0.99
+        assert (round_as_stored(outside, like) != kept)[width > 0].mean() > 0.99
 
 
 def test_where_no_number_fits_the_interval_is_a_point():

@@ -30,8 +30,11 @@ _VERIFIER = {
     "formats": "scales",
     "tensors": "weights",
     "planning": "voting unread",
-    "sums": "frames evidence gram gram_arrays recast",
-    "merging": "facts formulas spheres selections settings recipes",
+    "sums": "frames evidence as_stored gram gram_arrays recast",
+    "merging": (
+        "settings facts merge linear spheres means trimming sce elementwise methods"
+        " recipes applying"
+    ),
     "fit": "estimators fits",
     "search": "trial",
     "probe": "denials attributions identity",

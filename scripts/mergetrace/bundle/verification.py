@@ -26,9 +26,11 @@ from mergetrace.finding.traces import Case
 from mergetrace.finding.verdict import decide
 from mergetrace.fit.estimators import cosine, solve
 from mergetrace.fit.fits import KEYS, fit_slice, replay_slice
-from mergetrace.merging.facts import Facts, gram_of_sums, last_dimension
-from mergetrace.merging.recipes import METHODS, Piece, Recipe, from_json
-from mergetrace.merging.settings import place
+from mergetrace.merging.applying import Piece
+from mergetrace.merging.facts import HeldFacts, gram_of_sums, last_dimension
+from mergetrace.merging.methods import METHODS
+from mergetrace.merging.recipes import Recipe, from_json
+from mergetrace.merging.settings import layer_position
 from mergetrace.planning.voting import votes
 from mergetrace.probe.identity import mentions
 from mergetrace.search.trial import compare, total
@@ -243,17 +245,17 @@ class Bundle:
         values = {name: samples[name].values() for name in (frame.base, *frame.donors)}
         whole = tensors[about["tensor"], model]
         elements = int(whole["n"] + whole["nonfinite"])
-        facts = Facts(
-            frame.base,
-            frame.donors,
-            gram_of_sums(whole, frame.donors),
-            values,
-            elements,
-            last_dimension(int(about["cols"]), elements),
+        facts = HeldFacts(
+            base=frame.base,
+            donors=frame.donors,
+            gram=gram_of_sums(whole, frame.donors),
+            values=values,
+            elements=elements,
+            columns=last_dimension(int(about["cols"]), elements),
         )
         piece = Piece(
             about["tensor"],
-            place(about["layer"], self._last_layer),
+            layer_position(about["layer"], self._last_layer),
             values,
             audited,
             facts,

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mergetrace.fit.estimators import cosine, donor_sums, fit
-from mergetrace.merging.recipes import stored
 from mergetrace.numerics.arithmetic import to_float32
 from mergetrace.numerics.rounding import (
     NOTHING,
@@ -16,6 +15,7 @@ from mergetrace.numerics.rounding import (
     replay_intervals,
     shuffled_coverage,
 )
+from mergetrace.sums.as_stored import round_as_stored
 from mergetrace.sums.evidence import Sample, only_usable
 from mergetrace.sums.frames import Frame
 
@@ -127,7 +127,9 @@ def replay_slice(
     if best is None:
         return row | dict.fromkeys(PURE, float("nan"))
     alpha = row[f"replay.{best}"]
-    replica = stored(to_float32((1 - alpha) * base + alpha * values[best]), audited)
+    replica = round_as_stored(
+        to_float32((1 - alpha) * base + alpha * values[best]), audited
+    )
     u = replica - base
     v = values[best] - base
     finite = np.isfinite(u) & np.isfinite(v)

@@ -1,25 +1,74 @@
 """A recipe as a mergekit configuration, so that anyone can run it and compare file
 hashes.
+
+FORMS says of every method how mergekit writes it; mergekit's names of parameters stand
+with the parameters in `methods`.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
+from mergetrace.merging.methods import METHODS
 from mergetrace.merging.recipes import Recipe
-from mergetrace.merging.settings import Setting, mapped, to_json
+from mergetrace.merging.settings import Setting, mapped, setting_to_json
 
-FLOAT32_INSIDE = (
-    "linear",
-    "slerp",
-)  # methods that mergekit computes in float32 whatever the dtype
-
-
-NUMBERED = re.compile(r"layers\.(\d+)\.")  # how the recipe of a stack names a layer
+NUMBERED_LAYER = re.compile(r"layers\.(\d+)\.")
+"""How the recipe of a stack names a layer."""
 WIDEST_FIRST = ("float32", "float16", "bfloat16")
-WRITTEN = {"topk": "select_topk"}
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a mergekit configuration writes a method."""
+
+    name: str | None = None
+    """Its name there, where that is another one than ours."""
+    weight_per_model: bool = True
+    """Whether every model has a `weight` and other parameters of its own."""
+    t_of: int | None = None
+    """Which model's weight is the parameter `t`, where one is."""
+    first_is_base: bool = False
+    """Whether the first model is called the base although nothing is taken from it."""
+    lists_base: bool = False
+    """Whether the base stands among the models too."""
+    float32_inside: bool = False
+    """Whether mergekit computes it in float32 whatever the dtype."""
+
+
+TASK_VECTORS = Form()
+NO_WEIGHTS = Form(weight_per_model=False, lists_base=True)
+FORMS: Mapping[str, Form] = {
+    "linear": Form(float32_inside=True),
+    "lerp": Form("slerp", weight_per_model=False, t_of=1, first_is_base=True),
+    "slerp": Form(
+        weight_per_model=False, t_of=1, first_is_base=True, float32_inside=True
+    ),
+    "nuslerp": TASK_VECTORS,
+    "multislerp": TASK_VECTORS,
+    "task_arithmetic": TASK_VECTORS,
+    "ties": TASK_VECTORS,
+    "breadcrumbs": TASK_VECTORS,
+    "karcher": Form(weight_per_model=False),
+    "model_stock": NO_WEIGHTS,
+    "sce": NO_WEIGHTS,
+    "arcee_fusion": NO_WEIGHTS,
+    "nearswap": Form(weight_per_model=False, t_of=0, lists_base=True),
+}
+"""Every method but `passthrough`, which has a form of its own."""
+
+
+def widest_dtype(dtypes: Sequence[str]) -> str:
+    """The dtype to write a file in whose tensors are of several: the widest that a
+    configuration can name, otherwise the first.
+    """
+    for dtype in WIDEST_FIRST:
+        if dtype in dtypes:
+            return dtype
+    return dtypes[0]
 
 
 def mergekit_config(
@@ -28,131 +77,92 @@ def mergekit_config(
     folders: Mapping[str, str] | None = None,
     layers: Mapping[int, int] | None = None,
 ) -> str:
-    """The YAML of a recipe. folders: where each model lies (a path or a repository); by default its name. out_dtype: of a file in several the widest.
-    layers: where a layer is another one in the parents, its number there.
+    """The YAML of a recipe.
+
+    out_dtype: what the merged tensors are stored as. folders: where each model lies (a
+    path or a repository); by default its name. layers: where a layer is another one in
+    the parents, its number there.
 
     mergekit 0.1.5 has no linear merge in narrow arithmetic, older versions had: there a
     comment says so.
     """
-    out_dtype = next(
-        (dtype for dtype in WIDEST_FIRST if dtype in out_dtype.split(" and ")),
-        out_dtype,
-    )
-    at = {name: (folders or {}).get(name, name) for name in recipe.parents}
-    further = {
-        name: value
-        for name, value in recipe.settings
-        if name not in ("fused", "weights_rounded", "elect", "cast")
-    }
+    places = {name: (folders or {}).get(name, name) for name in recipe.parents}
     if recipe.method == "passthrough":
-        return _stack(recipe, at, layers or {}, out_dtype)
-    config: dict[str, Any] = {"merge_method": _name(recipe)}
-    models = [
-        {"model": at[name], "parameters": _of_model(name, weight, further)}
-        for name, weight in zip(recipe.models, recipe.weights, strict=True)
-    ]
-    shared = {
-        WRITTEN.get(name, name): _flag(name, value)
-        for name, value in further.items()
-        if "." not in name
-    }
-    if recipe.method in (
-        "slerp",
-        "lerp",
-        "nearswap",
-        "karcher",
-        "model_stock",
-        "sce",
-        "arcee_fusion",
-    ):
-        models = [{"model": entry["model"]} for entry in models]
-    if recipe.method in ("slerp", "lerp"):
-        config["base_model"], shared["t"] = (
-            at[recipe.models[0]],
-            to_json(recipe.weights[1]),
-        )
-    elif recipe.method == "nearswap":
-        shared["t"] = to_json(recipe.weights[0])
+        return _stack(recipe, places, layers or {}, out_dtype)
+    form = FORMS[recipe.method]
+    config: dict[str, Any] = {"merge_method": _name(recipe, form)}
+    if form.first_is_base:
+        config["base_model"] = places[recipe.models[0]]
     if recipe.base is not None:
-        config["base_model"] = at[recipe.base]
-    config["models"] = models
-    if recipe.method in ("nearswap", "model_stock", "sce", "arcee_fusion"):
-        config["models"] = [*models, {"model": at[recipe.base]}]
-    if shared:
-        config["parameters"] = shared
-    inside = recipe.method in FLOAT32_INSIDE and (
-        out_dtype != "float16" or recipe.setting("cast", 0)
-    )
-    wide = recipe.dtype == "float32" and not inside and out_dtype != "float32"
-    config |= (
-        {"dtype": "float32", "out_dtype": out_dtype}
-        if wide
-        else {"dtype": out_dtype if recipe.dtype == "float32" else recipe.dtype}
-    )
-    if (
-        config["dtype"] != out_dtype or recipe.method == "arcee_fusion"
-    ) and "out_dtype" not in config:
-        config["out_dtype"] = out_dtype
-    return _note(recipe) + yaml.safe_dump(config, sort_keys=False)
+        config["base_model"] = places[recipe.base]
+    config["models"] = _models(recipe, form, places)
+    parameters = _shared_parameters(recipe, form)
+    if parameters:
+        config["parameters"] = parameters
+    config |= _dtypes(recipe, form, out_dtype)
+    return _comment(recipe) + yaml.safe_dump(config, sort_keys=False)
 
 
-def _stack(
-    recipe: Recipe, at: Mapping[str, str], layers: Mapping[int, int], dtype: str
-) -> str:
-    """Runs of layers that follow each other in one parent.
-
-    mergekit takes the embedding from the first run's model, what follows the layers
-    from the last one's: where it was otherwise a comment says so.
-    """
-    owners = {
-        name: model
-        for model, setting in zip(recipe.models, recipe.weights, strict=True)
-        for name, (weight,) in setting
-        if weight == 1
-    }
-    runs: list[tuple[str, int, int]] = []
-    for layer, model in sorted(
-        (int(match[1]), model)
-        for name, model in owners.items()
-        if (match := NUMBERED.fullmatch(name))
-    ):
-        source = layers.get(layer, layer)
-        if runs and (model, source) == (runs[-1][0], runs[-1][2]):
-            runs[-1] = (model, runs[-1][1], source + 1)
-        else:
-            runs.append((model, source, source + 1))
-    slices = [
-        {"sources": [{"model": at[model], "layer_range": [first, end]}]}
-        for model, first, end in runs
-    ]
-    usual = {
-        name: runs[0 if "embed" in name else -1][0]
-        for name in owners
-        if runs and not NUMBERED.fullmatch(name)
-    }
-    others = [name for name, model in usual.items() if model != owners[name]]
-    notes = [
-        f"# {name} is {at[owners[name]]}'s, where mergekit takes that of"
-        f" {at[usual[name]]}\n"
-        for name in others
-    ]
-    return "".join(notes) + yaml.safe_dump(
-        {"merge_method": "passthrough", "slices": slices, "dtype": dtype},
-        sort_keys=False,
-    )
+def _name(recipe: Recipe, form: Form) -> str:
+    if recipe.method == "breadcrumbs" and recipe.setting("elect"):
+        return "breadcrumbs_ties"
+    return form.name or recipe.method
 
 
-def _name(recipe: Recipe) -> str:
-    if recipe.method == "lerp":
-        return "slerp"
-    return (
-        "breadcrumbs_ties"
-        if recipe.method == "breadcrumbs" and recipe.setting("elect", 0)
-        else recipe.method
-    )
+def _models(
+    recipe: Recipe, form: Form, places: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    entries: list[dict[str, Any]] = []
+    for name, weight in zip(recipe.models, recipe.weights, strict=True):
+        entry: dict[str, Any] = {"model": places[name]}
+        if form.weight_per_model:
+            entry["parameters"] = _parameters_of_model(recipe, name, weight)
+        entries.append(entry)
+    if form.lists_base and recipe.base is not None:
+        entries.append({"model": places[recipe.base]})
+    return entries
 
 
-def _note(recipe: Recipe) -> str:
+def _parameters_of_model(recipe: Recipe, model: str, weight: Setting) -> dict[str, Any]:
+    parameters = {"weight": setting_to_json(weight)}
+    for name, setting in recipe.settings:
+        parameter, _, owner = name.partition(".")
+        if owner == model:
+            parameters[parameter] = setting_to_json(mapped(setting, float))
+    return parameters
+
+
+def _shared_parameters(recipe: Recipe, form: Form) -> dict[str, Any]:
+    """The parameters of all models together, by mergekit's names."""
+    shared: dict[str, Any] = {}
+    for name, setting in recipe.settings:
+        parameter = METHODS[recipe.method].parameter(name)
+        if parameter is None or parameter.per_model or not parameter.mergekit_name:
+            continue
+        is_switch = parameter.kind is bool
+        shared[parameter.mergekit_name] = (
+            bool(setting[0][1][0]) if is_switch else setting_to_json(setting)
+        )
+    if form.t_of is not None:
+        shared["t"] = setting_to_json(recipe.weights[form.t_of])
+    return shared
+
+
+def _dtypes(recipe: Recipe, form: Form, out_dtype: str) -> dict[str, str]:
+    """The dtype of the arithmetic, and that of the file where it has to be said."""
+    if recipe.dtype != "float32":
+        dtype = recipe.dtype
+    elif form.float32_inside and (out_dtype != "float16" or recipe.setting("cast")):
+        dtype = out_dtype
+    else:
+        dtype = "float32"
+    # A fusion's sum is float32 whatever the dtype.
+    if dtype != out_dtype or recipe.method == "arcee_fusion":
+        return {"dtype": dtype, "out_dtype": out_dtype}
+    return {"dtype": dtype}
+
+
+def _comment(recipe: Recipe) -> str:
     if recipe.method == "lerp":
         return (
             "# torch.lerp between two nearly parallel models: mergekit calls this slerp"
@@ -166,16 +176,70 @@ def _note(recipe: Recipe) -> str:
     return ""
 
 
-def _of_model(
-    name: str, weight: Setting, further: Mapping[str, Setting]
-) -> dict[str, Any]:
-    own = {
-        key.split(".")[0]: to_json(mapped(value, float))
-        for key, value in further.items()
-        if key.partition(".")[2] == name
-    }
-    return {"weight": to_json(weight), **own}
+@dataclass(frozen=True)
+class LayerRun:
+    """Layers that follow each other in one parent."""
+
+    model: str
+    first: int
+    """The parent's first layer of the run."""
+    end: int
+    """One past the last."""
 
 
-def _flag(name: str, value: Setting) -> Any:
-    return bool(value[0][1][0]) if name in ("normalize", "rescale") else to_json(value)
+def _stack(
+    recipe: Recipe, places: Mapping[str, str], layers: Mapping[int, int], dtype: str
+) -> str:
+    """The YAML of layers taken whole from several parents.
+
+    mergekit takes the embedding from the first run's model, what follows the layers
+    from the last one's: where it was otherwise a comment says so.
+    """
+    owners: dict[str, str] = {}
+    for model, setting in zip(recipe.models, recipe.weights, strict=True):
+        for name, (weight,) in setting:
+            if weight == 1:
+                owners[name] = model
+    runs = _layer_runs(owners, layers)
+    slices = []
+    for run in runs:
+        source = {"model": places[run.model], "layer_range": [run.first, run.end]}
+        slices.append({"sources": [source]})
+    config = {"merge_method": "passthrough", "slices": slices, "dtype": dtype}
+    comments = _exceptions(owners, runs, places) if runs else []
+    return "".join(comments) + yaml.safe_dump(config, sort_keys=False)
+
+
+def _layer_runs(owners: Mapping[str, str], layers: Mapping[int, int]) -> list[LayerRun]:
+    numbered: list[tuple[int, str]] = []
+    for name, model in owners.items():
+        match = NUMBERED_LAYER.fullmatch(name)
+        if match:
+            numbered.append((int(match[1]), model))
+    runs: list[LayerRun] = []
+    for layer, model in sorted(numbered):
+        source = layers.get(layer, layer)
+        if runs and (runs[-1].model, runs[-1].end) == (model, source):
+            runs[-1] = LayerRun(model, runs[-1].first, source + 1)
+        else:
+            runs.append(LayerRun(model, source, source + 1))
+    return runs
+
+
+def _exceptions(
+    owners: Mapping[str, str], runs: Sequence[LayerRun], places: Mapping[str, str]
+) -> list[str]:
+    """A comment for each tensor outside the layers that mergekit would take from
+    another parent.
+    """
+    comments = []
+    for name, owner in owners.items():
+        if NUMBERED_LAYER.fullmatch(name):
+            continue
+        taken_from = runs[0 if "embed" in name else -1].model
+        if owner != taken_from:
+            comments.append(
+                f"# {name} is {places[owner]}'s, where mergekit takes that of"
+                f" {places[taken_from]}\n"
+            )
+    return comments

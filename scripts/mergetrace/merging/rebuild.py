@@ -12,24 +12,38 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mergetrace.merging.facts import Facts, Streamed, gram_of, last_dimension
-from mergetrace.merging.recipes import (
-    METHODS,
-    Piece,
-    Recipe,
-    codes_of,
-    computed,
-    undecided,
-)
-from mergetrace.merging.settings import place
+from mergetrace.merging.applying import Piece, apply_recipe, undecided_elements
+from mergetrace.merging.facts import HeldFacts, StreamedFacts, gram_of, last_dimension
+from mergetrace.merging.methods import METHODS, Needs
+from mergetrace.merging.recipes import Recipe
+from mergetrace.merging.settings import layer_position
 from mergetrace.numerics.arrays import Array
 from mergetrace.numerics.dtypes import decode, encode
+from mergetrace.sums.as_stored import codes_as_stored
 from mergetrace.sums.evidence import Sample, joined
 from mergetrace.tensors.weights import View, Weights, rearranged
 
 BLOCK = 1 << 20  # elements computed at once where a method looks at each alone
 MOST_DIFFERENCES = 5  # shown of a model; fewer of one tensor, so that several are seen
 MOST_OF_TENSOR = 2
+OPEN_ELEMENTS: Mapping[Needs, str] = {
+    "sums": (
+        "Norms and angles of whole tensors are float32 sums whose order depends on the"
+        " machine: that can move the last bit of some elements."
+    ),
+    "rows": (
+        "The tool takes the quartiles of a tensor of over a million elements from a"
+        " random million. `undecided` counts the differing elements near them, and every"
+        " differing element of a tensor too large to be held whole."
+    ),
+    "sizes": (
+        "When several deltas equal the threshold, which of them the tool keeps depends"
+        " on its sort; `undecided` counts the differing elements at a threshold."
+    ),
+}
+"""By what a method needs: why a few elements may differ although the recipe is right.
+Not shown to be the cause of any one of them.
+"""
 COLUMNS = [
     "tensor",
     "layer",
@@ -166,11 +180,11 @@ def rebuild(
     whole = not alone and unit.compared <= most_whole
     lattice = _lattice(weights, unit, suspect)
     columns = last_dimension(_of(unit.parts[0])["cols"], unit.compared)
-    facts = Streamed(
-        parents[0],
-        parents[1:],
-        unit.compared,
-        lambda: (
+    facts = StreamedFacts(
+        base=parents[0],
+        donors=parents[1:],
+        elements=unit.compared,
+        blocks=lambda: (
             values for _, _, values, _ in _blocks(weights, unit, parents, suspect)
         ),
     )
@@ -187,21 +201,23 @@ def rebuild(
     )
     for start, view, values, audited in runs:
         if whole:
-            facts = Facts(
-                parents[0],
-                parents[1:],
-                gram_of(values, parents),
-                values,
-                unit.compared,
-                columns,
+            facts = HeldFacts(
+                base=parents[0],
+                donors=parents[1:],
+                gram=gram_of(values, parents),
+                values=values,
+                elements=unit.compared,
+                columns=columns,
             )
-        piece = Piece(view["tensor"], place(unit.layer, layers), values, audited, facts)
-        codes = _stored(computed(recipe, piece), audited, lattice)
+        piece = Piece(
+            view["tensor"], layer_position(unit.layer, layers), values, audited, facts
+        )
+        codes = _stored(apply_recipe(recipe, piece), audited, lattice)
         stored = audited.raw.view(codes.dtype)
         same = stored == codes
         outcome.exact += int(same.sum())
         if not same.all():
-            outcome.undecided += int((undecided(recipe, piece) & ~same).sum())
+            outcome.undecided += int((undecided_elements(recipe, piece) & ~same).sum())
             first = np.flatnonzero(~same)[: MOST_OF_TENSOR - len(outcome.differences)]
             numbers = zip(
                 audited.values()[first].tolist(),
@@ -296,7 +312,9 @@ def result(
         "exact": exact,
         "exact_rate": exact / compared if compared else None,
         "undecided": at_threshold,
-        "remainder": METHODS[recipe["method"]].remainder if exact < compared else None,
+        "remainder": OPEN_ELEMENTS.get(METHODS[recipe["method"]].needs)
+        if exact < compared
+        else None,
         "first_differences": [
             {key: _json_number(value) for key, value in entry.items()}
             for entry in differences[:MOST_DIFFERENCES]
@@ -405,7 +423,7 @@ def _lattice(weights: Weights, unit: Unit, suspect: str) -> str:
 
 def _stored(values: Array, audited: Sample, lattice: str) -> NDArray:
     """The codes of merged numbers as the audited model would hold them."""
-    codes = codes_of(values, audited, lattice)
+    codes = codes_as_stored(values, audited, lattice)
     return (
         codes
         if lattice == audited.dtype

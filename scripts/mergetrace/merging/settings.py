@@ -6,6 +6,7 @@ contains applies, "" applies to all; several values are spread evenly over the l
 with straight lines between them (mergekit's documentation, "Parameter specification").
 """
 
+from collections.abc import Callable
 from typing import Any
 
 Setting = tuple[tuple[str, tuple[float, ...]], ...]
@@ -17,68 +18,74 @@ def constant(value: float) -> Setting:
 
 
 def value_at(setting: Setting, tensor: str, position: float) -> float:
-    """The number for a tensor at `position` (0: first layer, and what lies outside the
-    layers; 1: last); NaN where no filter applies.
+    """The number for a tensor at `position` (see layer_position); NaN where no filter
+    applies.
     """
     for pattern, values in setting:
         if pattern in tensor:
-            place = position * (len(values) - 1)
-            left = min(int(place), len(values) - 1)
-            right = min(left + 1, len(values) - 1)
-            return values[left] * (1 - (place - left)) + values[right] * (place - left)
+            return _interpolated(values, position)
     return float("nan")
 
 
-def place(layer: str, last: int) -> float:
+def _interpolated(values: tuple[float, ...], position: float) -> float:
+    place = position * (len(values) - 1)
+    left = min(int(place), len(values) - 1)
+    right = min(left + 1, len(values) - 1)
+    share = place - left
+    return values[left] * (1 - share) + values[right] * share
+
+
+def layer_position(layer: str, last_layer: int) -> float:
     """Where a tensor lies along the layers: 0 for the first to 1 for the last;
     embeddings, head and final norm count as first (so does mergekit).
     """
-    return int(layer) / last if layer.isdigit() and last else 0.0
+    if not layer.isdigit() or not last_layer:
+        return 0.0
+    return int(layer) / last_layer
 
 
-def single(setting: Setting) -> float | None:
+def single_value(setting: Setting) -> float | None:
     """The number of a setting that is the same everywhere, else None."""
-    return (
-        setting[0][1][0]
-        if len(setting) == 1 and setting[0][0] == "" and len(setting[0][1]) == 1
-        else None
-    )
+    if len(setting) != 1:
+        return None
+    ((pattern, values),) = setting
+    return values[0] if pattern == "" and len(values) == 1 else None
 
 
-def mapped(setting: Setting, function: Any) -> Setting:
+def mapped(setting: Setting, function: Callable[[float], float]) -> Setting:
     """The setting with `function` applied to each of its numbers."""
-    return tuple(
-        (pattern, tuple(function(value) for value in values))
-        for pattern, values in setting
-    )
+    return tuple((pattern, tuple(map(function, values))) for pattern, values in setting)
 
 
-def to_json(setting: Setting) -> Any:
+def setting_to_json(setting: Setting) -> Any:
     """A number, a list of numbers, or a list of {filter, value}: what a merge
     configuration would hold.
     """
     if len(setting) == 1 and setting[0][0] == "":
-        return _plain(setting[0][1])
-    return [
-        {**({"filter": pattern} if pattern else {}), "value": _plain(values)}
-        for pattern, values in setting
-    ]
+        return _number_or_list(setting[0][1])
+    entries: list[dict[str, Any]] = []
+    for pattern, values in setting:
+        value = {"value": _number_or_list(values)}
+        entries.append({"filter": pattern, **value} if pattern else value)
+    return entries
 
 
-def from_json(value: Any) -> Setting:
-    """The setting of `to_json`."""
+def setting_from_json(value: Any) -> Setting:
+    """The setting of `setting_to_json`."""
     if isinstance(value, (int, float)):
         return constant(value)
     if value and isinstance(value[0], dict):
         return tuple(
-            (entry.get("filter", ""), _tuple(entry["value"])) for entry in value
+            (entry.get("filter", ""), _as_tuple(entry["value"])) for entry in value
         )
-    return (("", _tuple(value)),)
+    return (("", _as_tuple(value)),)
 
 
-def _plain(values: tuple[float, ...]) -> float | list[float]:
+def _number_or_list(values: tuple[float, ...]) -> float | list[float]:
     return values[0] if len(values) == 1 else list(values)
 
 
-def _tuple(value: Any) -> tuple[float, ...]:
-    return tuple(map(float, value)) if isinstance(value, list) else (float(value),)
+def _as_tuple(value: Any) -> tuple[float, ...]:
+    if isinstance(value, list):
+        return tuple(map(float, value))
+    return (float(value),)

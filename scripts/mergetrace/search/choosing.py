@@ -10,7 +10,8 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from mergetrace.merging.recipes import Piece, Recipe, make
+from mergetrace.merging.applying import Piece
+from mergetrace.merging.recipes import Recipe, make
 from mergetrace.merging.settings import constant
 from mergetrace.numerics.arrays import Array
 from mergetrace.numerics.rounding import replay, replay_intervals
@@ -227,9 +228,9 @@ def _shorter(trial: Trial, recipe: Recipe) -> Recipe:
         name for name, _ in recipe.settings if name.startswith(("density.", "gamma."))
     ] * 2:
         kind = name.partition(".")[0]
-        own = recipe.setting(name, 1.0)
+        own = recipe.setting(name)
         others = [
-            recipe.setting(other, 1.0)
+            recipe.setting(other)
             for other, _ in recipe.settings
             if other.startswith(f"{kind}.") and other != name
         ]

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mergetrace.merging.facts import Facts, gram_of_sums, last_dimension
-from mergetrace.merging.recipes import Piece
-from mergetrace.merging.settings import place
+from mergetrace.merging.applying import Piece
+from mergetrace.merging.facts import HeldFacts, gram_of_sums, last_dimension
+from mergetrace.merging.settings import layer_position
 from mergetrace.numerics.arrays import Array
 from mergetrace.numerics.dtypes import FORMATS
 from mergetrace.sums.evidence import Sample, joined, only_usable
@@ -62,7 +62,7 @@ class Joiner:
         """
         tensors = {self._tensor_of[slice_id] for slice_id in wanted}
         held: dict[Tensor, dict[int, Samples]] = {}
-        apart: dict[Tensor, Facts] = {}
+        apart: dict[Tensor, HeldFacts] = {}
         for slice_id, stored in slices:
             tensor = self._tensor_of.get(slice_id)
             if tensor not in tensors:
@@ -118,7 +118,7 @@ class Joiner:
         self,
         tensor: Tensor,
         slices: Mapping[int, Samples],
-        facts: Facts,
+        facts: HeldFacts,
         wanted: set[int],
     ) -> Iterator[Joined]:
         for slice_id, samples in slices.items():
@@ -144,28 +144,28 @@ class Joiner:
         first: int,
         values: Mapping[str, Array],
         stored: Samples,
-        facts: Facts,
+        facts: HeldFacts,
         parts: Any,
         ends: tuple[int, ...] = (),
     ) -> Iterator[Joined]:
         audited = stored[self.frame.audited].on_lattice()
         if audited.dtype != "F64":
-            position = place(self._about[first]["layer"], self._last_layer)
+            position = layer_position(self._about[first]["layer"], self._last_layer)
             yield Joined(
                 Piece(name, position, values, audited, facts, ends, stored), parts
             )
 
-    def _facts(self, tensor: Tensor, samples: Sequence[Samples]) -> Facts:
+    def _facts(self, tensor: Tensor, samples: Sequence[Samples]) -> HeldFacts:
         gram = gram_of_sums(self._sums[tensor], self.frame.donors)
         about = self._about[self._slices_of[tensor][0]]
         elements = self._elements_of(tensor)
-        return Facts(
-            self.frame.base,
-            self.frame.donors,
-            gram,
-            self._values(samples),
-            elements,
-            last_dimension(about["cols"], elements),
+        return HeldFacts(
+            base=self.frame.base,
+            donors=self.frame.donors,
+            gram=gram,
+            values=self._values(samples),
+            elements=elements,
+            columns=last_dimension(about["cols"], elements),
         )
 
     def _values(self, samples: Sequence[Samples]) -> dict[str, Array]:

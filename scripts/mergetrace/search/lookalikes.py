@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from mergetrace.merging.recipes import Piece, Recipe, decoded_merge
+from mergetrace.merging.applying import Piece, apply_and_store
+from mergetrace.merging.recipes import Recipe
 from mergetrace.search.trial import narrow
 
 
@@ -34,10 +35,10 @@ class Swaps:
         if not self.counts:
             return
         stored = piece.audited_values
-        exact = stored == decoded_merge(self.recipe, piece)
+        exact = stored == apply_and_store(self.recipe, piece)
         for (own, other), count in self.counts.items():
             telling = narrow(piece, (*self.recipe.parents, other), self.width)
-            with_other = stored == decoded_merge(
+            with_other = stored == apply_and_store(
                 swapped(self.recipe, own, other), piece
             )
             count[0] += int((telling & exact & ~with_other).sum())

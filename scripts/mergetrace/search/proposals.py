@@ -12,7 +12,8 @@ from itertools import combinations, permutations
 import numpy as np
 
 from mergetrace.merging import settings
-from mergetrace.merging.recipes import Piece, Recipe, computed, make
+from mergetrace.merging.applying import Piece, apply_recipe
+from mergetrace.merging.recipes import Recipe, make
 from mergetrace.merging.settings import Setting, mapped
 from mergetrace.numerics.arithmetic import rounder
 from mergetrace.numerics.rounding import Replay, replay
@@ -115,7 +116,7 @@ def varying(trial: Trial, known: Known) -> list[Recipe]:
         return piece.values[base] + share * (piece.values[donor] - piece.values[base])
 
     def slerp_at(piece: Piece, share: float) -> np.ndarray:
-        return computed(make("slerp", {base: 1 - share, donor: share}), piece)
+        return apply_recipe(make("slerp", {base: 1 - share, donor: share}), piece)
 
     found = []
     for predict, methods in (
@@ -152,7 +153,7 @@ def spheres(trial: Trial, known: Known) -> list[Recipe]:
         def predict(
             piece: Piece, t: float, one: str = one, other: str = other
         ) -> np.ndarray:
-            return computed(make("slerp", {one: 1 - t, other: t}), piece)
+            return apply_recipe(make("slerp", {one: 1 - t, other: t}), piece)
 
         swept = _pooled(trial.sweeps(predict, 0.5 if one != base else known.shares[0]))
         if swept is not None:
@@ -280,7 +281,7 @@ def native(trial: Trial, known: Known) -> list[Recipe]:
                 trial.climb(averaged, options, start),
             ]
             weights = [
-                settings.single(weight)
+                settings.single_value(weight)
                 for name, weight in zip(
                     coarse[1].models, coarse[1].weights, strict=True
                 )
@@ -288,7 +289,7 @@ def native(trial: Trial, known: Known) -> list[Recipe]:
             ]
             found += [*coarse, _refined(trial, unrounded, weights)]
             if dtype == "float16":
-                own = [settings.single(weight) for weight in coarse[0].weights]
+                own = [settings.single_value(weight) for weight in coarse[0].weights]
                 found += [
                     _refined(trial, added, own),
                     _refined(trial, averaged, weights),
@@ -451,7 +452,7 @@ def _plain(recipe: Recipe) -> list[Recipe]:
     """The average as a few lines of code would sum it: weights that sum to one, no
     division by their sum, no fused multiply-adds.
     """
-    weights = [settings.single(weight) for weight in recipe.weights]
+    weights = [settings.single_value(weight) for weight in recipe.weights]
     if None in weights or not sum(weights):
         return []
     scaled = replace(

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mergetrace.merging.recipes import METHODS, Piece, Recipe, as_json, digits
+from mergetrace.merging.applying import Piece
+from mergetrace.merging.methods import METHODS
+from mergetrace.merging.recipes import Recipe, recipe_to_json, written_length
 from mergetrace.numerics.arrays import some_of
 from mergetrace.numerics.rounding import replay
 from mergetrace.search.choosing import selections
@@ -161,7 +163,7 @@ class Search:
         """
         found = [
             {
-                **as_json(recipe, self.frame.base),
+                **recipe_to_json(recipe, self.frame.base),
                 **self._total(recipe),
                 "bit_exact_rate": share,
             }
@@ -274,7 +276,7 @@ def _finalists(trial: Trial) -> list[Recipe]:
     """
 
     def rank(recipe: Recipe) -> tuple[float, int]:
-        return -trial.rates[recipe], digits(recipe)
+        return -trial.rates[recipe], written_length(recipe)
 
     ranked = sorted(trial.rates, key=rank)
     if ranked and HOPEFUL <= trial.rates[ranked[0]] < HOPELESS:

@@ -14,16 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mergetrace.merging.recipes import (
-    Piece,
-    Recipe,
-    computed,
-    shares_of,
-    stored,
-    undecided,
-)
+from mergetrace.merging.applying import Piece, apply_recipe, undecided_elements
+from mergetrace.merging.recipes import Recipe, donor_shares
 from mergetrace.numerics.arrays import Array
 from mergetrace.search.shares import extents, tightest
+from mergetrace.sums.as_stored import round_as_stored
 from mergetrace.sums.frames import Frame
 
 WORTH = 0.2  # of a recipe that gives back less, what is left is the model itself
@@ -74,16 +69,16 @@ class Remainder:
         """Measure the slices that a piece is made of."""
         values, base = piece.audited_values, piece.values[self.frame.base]
         with np.errstate(all="ignore"):
-            merged = computed(self.recipe, piece)
+            merged = apply_recipe(self.recipe, piece)
             low, high = piece.audited.midpoints()
             room = ROOM * (high - low)
             known = (
                 np.isfinite(values)
                 & np.isfinite(merged)
-                & ~undecided(self.recipe, piece)
+                & ~undecided_elements(self.recipe, piece)
             )
             beyond = known & ((merged < low - room) | (merged > high + room))
-            left = values - stored(merged, piece.audited)
+            left = values - round_as_stored(merged, piece.audited)
             left = np.where(
                 known & np.isfinite(left), left, 0.0
             )  # what overflows as it is stored differs by no number
@@ -180,7 +175,9 @@ class Remainder:
             return {}
         return {
             donor: share
-            for donor, share in (shares_of(self.recipe, self.frame.base) or {}).items()
+            for donor, share in (
+                donor_shares(self.recipe, self.frame.base) or {}
+            ).items()
             if share
         }
 

@@ -22,9 +22,11 @@ from typing import Any
 
 import numpy as np
 
-from mergetrace.merging.recipes import Piece, Recipe, computed, decoded_merge, stored
+from mergetrace.merging.applying import Piece, apply_and_store, apply_recipe
+from mergetrace.merging.recipes import Recipe
 from mergetrace.numerics.arrays import Array, Mask
 from mergetrace.numerics.dtypes import FORMATS, decode, encode
+from mergetrace.sums.as_stored import round_as_stored
 from mergetrace.sums.evidence import Sample
 
 MIN_WEIGHT = 0.02  # of a parent that enters with less nothing could come back
@@ -104,7 +106,7 @@ class Reversal:
         """
         generator = np.random.default_rng(SEED)
         with np.errstate(all="ignore"):
-            merged = computed(self.recipe, piece)
+            merged = apply_recipe(self.recipe, piece)
             known = np.isfinite(piece.audited_values) & np.isfinite(merged)
             exact = known & self._given_back(piece, merged, piece.audited_values)
             moved = known & (piece.audited_values != piece.values[self.origin])
@@ -156,9 +158,9 @@ class Reversal:
             if line is None
             else np.full(exact.size, line.weights[parent])
         )
-        before = computed(self.recipe, piece) if line is None else line.values
+        before = apply_recipe(self.recipe, piece) if line is None else line.values
         back = _comes_back(piece.audited_values - before, taken, step)
-        other = stored(
+        other = round_as_stored(
             piece.values[parent]
             + step
             * generator.choice((-1, 1), step.size)
@@ -166,12 +168,14 @@ class Reversal:
             sample,
         )
         again = replace(piece, values={**piece.values, parent: other})
-        remade = decoded_merge(self.recipe, again)
+        remade = apply_and_store(self.recipe, again)
         moved_line = (
             None if line is None else straight(self.recipe, again, self.origin, remade)
         )
         after = (
-            computed(self.recipe, again) if moved_line is None else moved_line.values
+            apply_recipe(self.recipe, again)
+            if moved_line is None
+            else moved_line.values
         )
         moved_back = _comes_back(remade - after, taken, step)
         forgeable, forged = self._forged(
@@ -218,9 +222,9 @@ class Reversal:
         victim, possible = neighbours(piece.audited, generator)
         usable = np.abs(taken) >= MIN_WEIGHT
         wanted = piece.values[parent] + (victim - before) / np.where(usable, taken, 1.0)
-        forged = stored(np.where(usable, wanted, piece.values[parent]), sample)
+        forged = round_as_stored(np.where(usable, wanted, piece.values[parent]), sample)
         forged = np.where(np.isfinite(forged), forged, piece.values[parent])
-        made = computed(
+        made = apply_recipe(
             self.recipe, replace(piece, values={**piece.values, parent: forged})
         )
         return possible, usable & self._given_back(piece, made, victim)
@@ -229,10 +233,12 @@ class Reversal:
         """Where a blend, once it is stored, is the number that is wanted, or misses it
         by no more than the slack.
         """
-        exact = stored(merged, piece.audited) == wanted
+        exact = round_as_stored(merged, piece.audited) == wanted
         if not self.slack:
             return exact
-        near = np.abs(merged - wanted) <= piece.interval / 2 + self.slack * np.abs(
+        near = np.abs(
+            merged - wanted
+        ) <= piece.interval_width / 2 + self.slack * np.abs(
             merged - piece.values[self.origin]
         )
         return exact | near
@@ -270,7 +276,7 @@ def straight(recipe: Recipe, piece: Piece, origin: str, made: Array) -> Line | N
     """
     if recipe.selects or recipe.method == "nearswap":
         return None
-    blend = computed(recipe, piece)
+    blend = apply_recipe(recipe, piece)
     line = _fitted(recipe, piece, origin, blend)
     if line is None:
         return None
@@ -331,7 +337,7 @@ def weights_of(recipe: Recipe, piece: Piece, parent: str, origin: str) -> Array:
     larger = replace(
         piece, values={**piece.values, parent: piece.values[parent] + GROWTH * change}
     )
-    growth = computed(formula, larger) - computed(formula, piece)
+    growth = apply_recipe(formula, larger) - apply_recipe(formula, piece)
     taken = np.where(
         change == 0, 0.0, growth / np.where(change == 0, 1.0, GROWTH * change)
     )

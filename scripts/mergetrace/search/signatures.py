@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mergetrace.merging.recipes import Piece
+from mergetrace.merging.applying import Piece
 from mergetrace.numerics.arrays import Array
 from mergetrace.numerics.rounding import replay, replay_intervals
 from mergetrace.search.trial import Trial, narrow

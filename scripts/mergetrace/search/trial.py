@@ -7,7 +7,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from mergetrace.merging.recipes import Piece, Recipe, decoded_merge, undecided
+from mergetrace.merging.applying import Piece, apply_and_store, undecided_elements
+from mergetrace.merging.recipes import Recipe
 from mergetrace.numerics.arrays import Array, some_of
 from mergetrace.numerics.rounding import NOTHING, Replay, replay, replay_intervals
 from mergetrace.sums.frames import Frame
@@ -83,14 +84,14 @@ def compare_parts(
     chooses elements gives little else than the parents' numbers: there those are left out that neither the audited model nor the recipe moved
     from the base (a sparse finetune leaves most of them), and those at a threshold.
     """
-    merged = decoded_merge(recipe, piece)
+    merged = apply_and_store(recipe, piece)
     confined = narrow(piece, recipe.parents, width)
     informative = confined.copy()
     if recipe.selects:
         origin = piece.values[base]
         informative &= (
             (piece.audited_values != origin) | (merged != origin)
-        ) & ~undecided(recipe, piece)
+        ) & ~undecided_elements(recipe, piece)
     else:
         for parent in recipe.parents:
             informative &= merged != piece.stored_parents[parent]
@@ -113,7 +114,7 @@ def narrow(piece: Piece, parents: Sequence[str], width: float) -> NDArray[np.boo
     """
     values = np.stack([piece.values[name] for name in dict.fromkeys(parents)])
     with np.errstate(invalid="ignore"):
-        return piece.interval < width * (values.max(0) - values.min(0))
+        return piece.interval_width < width * (values.max(0) - values.min(0))
 
 
 @dataclass

@@ -1,0 +1,178 @@
+"""The merge methods that can be replayed: each with its formula and its parameters.
+
+To add a method: write its formula, a function from `Merge` to the merged elements, in
+the module of its family (`linear`, `spheres`, `means`, `trimming`, `sce`,
+`elementwise`) or a new one; add an entry to METHODS; say in `mergekit_yaml` how mergekit
+writes it; propose recipes of it in `search/proposers`. `tests/unit/test_recipes.py` runs
+each against mergekit itself.
+
+To add an order of operations: declare a Parameter of the method (as `fused` and
+`normalize` of `linear` are), read it in the formula, and propose recipes that set it.
+The order of the models is that of `Recipe.models`.
+
+To add a rounding: a dtype of the arithmetic is a name that `numerics.arithmetic.rounder`
+knows; where only some operations round, declare a Parameter (as `weights_rounded` is).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from mergetrace.merging import elementwise, linear, means, sce, spheres, trimming
+from mergetrace.merging.merge import Merge
+from mergetrace.numerics.arrays import Array, Mask
+
+Needs = Literal["elements", "sums", "sizes", "rows"]
+"""What a formula must know beside the elements themselves: nothing, sums over whole
+tensors, their sizes in order, or their rows (then only a tensor that is all there can
+be made).
+"""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A number that a method takes beside the weights."""
+
+    name: str
+    """Its name in a recipe; `name.model` where every model has its own."""
+    kind: type[bool] | type[float]
+    """bool for a switch, held as 0 or 1."""
+    default: float | None
+    """Its value where a recipe does not set it; None: the formula does without it."""
+    meaning: str
+    """What the formula does with it."""
+    per_model: bool = False
+    """Whether every model has its own."""
+    mergekit_name: str | None = None
+    """Its name in a mergekit configuration; None where mergekit has no such parameter."""
+
+
+NORMALIZE = "whether the sum is divided by the sum of the weights"
+LINEAR_NORMALIZE = Parameter("normalize", bool, 1, NORMALIZE, mergekit_name="normalize")
+DELTA_NORMALIZE = Parameter("normalize", bool, 0, NORMALIZE, mergekit_name="normalize")
+FUSED = Parameter(
+    "fused", bool, 1, "whether float32 products are added by fused multiply-adds"
+)
+WEIGHTS_ROUNDED = Parameter(
+    "weights_rounded", bool, 1, "whether weights are rounded to a narrow dtype too"
+)
+LAMBDA = Parameter(
+    "lambda", float, 1, "what the sum of the deltas is multiplied by", False, "lambda"
+)
+RESCALE = Parameter(
+    "rescale",
+    bool,
+    0,
+    "whether the kept deltas are scaled to the sum of |delta| that all had",
+    mergekit_name="rescale",
+)
+DENSITY = Parameter(
+    "density", float, 1, "the share of its deltas that a model keeps", True, "density"
+)
+GAMMA = Parameter(
+    "gamma",
+    float,
+    None,
+    "the share of a model's largest deltas left out",
+    True,
+    "gamma",
+)
+ELECT = Parameter("elect", bool, 0, "whether a sign is elected as in TIES")
+TOPK = Parameter(
+    "topk",
+    float,
+    1,
+    "the share of elements kept, those on which the deltas vary most",
+    mergekit_name="select_topk",
+)
+CAST = Parameter(
+    "cast",
+    bool,
+    0,
+    "whether parents are first rounded to the dtype that the audited model is stored in,"
+    " in place of the dtype of the arithmetic",
+)
+OF_EVERY_METHOD = (CAST,)
+
+
+@dataclass(frozen=True)
+class Method:
+    """A merge method."""
+
+    formula: Callable[[Merge], Array]
+    """From one tensor of the parents to the merged elements."""
+    parameters: tuple[Parameter, ...] = ()
+    """What it takes beside the weights; what every method takes is added."""
+    needs: Needs = "elements"
+    """What the formula must know beside the elements."""
+    averages: bool = False
+    """Whether it averages whole models: then a model's share is its weight over the sum
+    of the weights.
+    """
+    selects: bool = False
+    """Whether it chooses elements: then what it leaves at the base proves nothing."""
+    undecided: Callable[[Merge], Mask] | None = None
+    """Elements that the tool may keep or drop, bool [n]."""
+
+    def parameter(self, name: str) -> Parameter | None:
+        """The parameter that a setting of this name belongs to; None for another
+        method's.
+        """
+        own_name = name.partition(".")[0]
+        for parameter in (*self.parameters, *OF_EVERY_METHOD):
+            if parameter.name == own_name:
+                return parameter
+        return None
+
+    def defaults(self, models: Sequence[str]) -> Mapping[str, float]:
+        """What holds for these models where a recipe sets nothing, by name."""
+        values: dict[str, float] = {}
+        for parameter in (*self.parameters, *OF_EVERY_METHOD):
+            if parameter.default is None:
+                continue
+            if parameter.per_model:
+                names = [f"{parameter.name}.{model}" for model in models]
+            else:
+                names = [parameter.name]
+            values |= dict.fromkeys(names, parameter.default)
+        return values
+
+
+METHODS: Mapping[str, Method] = {
+    "linear": Method(
+        linear.linear, (LINEAR_NORMALIZE, FUSED, WEIGHTS_ROUNDED), averages=True
+    ),
+    "lerp": Method(linear.lerp, averages=True),
+    "task_arithmetic": Method(linear.task_arithmetic, (DELTA_NORMALIZE, LAMBDA)),
+    "slerp": Method(spheres.slerp, needs="sums", averages=True),
+    "nuslerp": Method(spheres.nuslerp, needs="sums", averages=True),
+    "multislerp": Method(spheres.multislerp, needs="sums"),
+    "karcher": Method(means.karcher, needs="sums", averages=True),
+    "model_stock": Method(means.model_stock, needs="sums"),
+    "sce": Method(sce.sce, (TOPK,), "sums", undecided=sce.at_least_variance),
+    "nearswap": Method(elementwise.nearswap),
+    "ties": Method(
+        trimming.ties,
+        (DELTA_NORMALIZE, LAMBDA, RESCALE, DENSITY),
+        needs="sizes",
+        selects=True,
+        undecided=trimming.at_threshold,
+    ),
+    "breadcrumbs": Method(
+        trimming.breadcrumbs,
+        (DELTA_NORMALIZE, LAMBDA, RESCALE, DENSITY, GAMMA, ELECT),
+        needs="sizes",
+        selects=True,
+        undecided=trimming.at_threshold,
+    ),
+    "arcee_fusion": Method(
+        elementwise.arcee_fusion,
+        needs="rows",
+        selects=True,
+        undecided=elementwise.near_the_fence,
+    ),
+    "passthrough": Method(linear.passthrough, selects=True),
+}
+"""Every method by the name that mergekit gives it. `lerp` is torch.lerp, which mergekit
+calls slerp.
+"""
