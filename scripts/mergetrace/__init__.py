@@ -185,4 +185,4 @@ testing: planted models and audits of them, for tests and benchmarks
       faulty_reads     every fault, and how a reader should end
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
