@@ -28,7 +28,9 @@ ROOT = Path(__file__).parents[1]
 
 MERGE = """\
 merge_method: linear
-models: [{{model: {0}/base, parameters: {{weight: 0.43}}}}, {{model: {0}/donor, parameters: {{weight: 0.57}}}}]
+models:
+- {{model: {0}/base, parameters: {{weight: 0.43}}}}
+- {{model: {0}/donor, parameters: {{weight: 0.57}}}}
 dtype: bfloat16
 """
 

@@ -28,15 +28,18 @@ HEAD = """# Matching of names, measured
 
 `python -m benchmarks.identity_matching` writes this page.
 
-`answers.jsonl` holds {count} answers written and labelled by hand, {each} in each of four languages. `claims` lists the identities that the answer
-gives as the speaker's own name, maker, family or origin; names that are only denied, quoted, compared with, or hidden in longer words
-are not claimed. Every answer is looked at for all {identities} identities of `identities.json`, in all their spellings. The
-answers marked `tuning` were looked at while the rules were written, those marked `reporting` never were: theirs are the figures to quote.
+`answers.jsonl` holds {count} answers written and labelled by hand, {each} in each of four
+languages. `claims` lists the identities that the answer gives as the speaker's own name, maker,
+family or origin; names that are only denied, quoted, compared with, or hidden in longer words
+are not claimed. Every answer is looked at for all {identities} identities of `identities.json`,
+in all their spellings. The answers marked `tuning` were looked at while the rules were written,
+those marked `reporting` never were: theirs are the figures to quote.
 """
 TAIL = """
-A hit is wrong where an answer says something of another model without any sign that the rules know ("Qwen is a family of models;
-I know little about it"). This is one reason why the probe alone decides nothing. What the rules take for denied or attributed is counted in
-columns of its own in `scores.csv`, beside the hits.
+A hit is wrong where an answer says something of another model without any sign that the rules
+know ("Qwen is a family of models; I know little about it"). This is one reason why the probe
+alone decides nothing. What the rules take for denied or attributed is counted in columns of its
+own in `scores.csv`, beside the hits.
 """
 
 

@@ -24,6 +24,7 @@ from statistics import median
 
 import numpy as np
 
+from benchmarks.peak import peak_bytes
 from mergetrace.files.safetensors_file import read_model
 from mergetrace.numerics.dtypes import decode, encode
 from mergetrace.planning.manifest import describe, tensor_table
@@ -32,6 +33,9 @@ from mergetrace.planning.sampling import evidence_blocks, tiles
 from mergetrace.sums.deltas import Reader, Slice
 from mergetrace.sums.frames import Frame
 from mergetrace.tensors.weights import Weights
+
+CPUINFO = Path("/proc/cpuinfo")
+"""Where Linux names the processor."""
 
 NAMES = ("suspect", "base", "donor")
 FRAMES = [Frame("suspect", "base", ("donor",))]
@@ -45,8 +49,8 @@ METHODS = {
 
 
 def make(folder: Path, gb: float) -> None:
-    """A base, a finetune of it and the merge of the two as they are stored, in bf16: a stretch of numbers repeated, so that making them takes no
-    time.
+    """A base, a finetune of it and the merge of the two as they are stored, in bf16: a
+    stretch of numbers repeated, so that making them takes no time.
     """
     from safetensors.torch import save_file
     from torch import bfloat16, from_numpy
@@ -159,8 +163,10 @@ def in_memory(threads: int, runs: int) -> dict[str, list[float]]:
     """GB/s of the kernel and of a plain sum (the read ceiling), over the same 384 MB
     per thread of three bf16 models in memory.
 
-    In every run they lie elsewhere, a random distance apart, as tensors in files do. For "aligned" they lie 4 KB apart but for a power of two, as
-    arrays of one size do that were allocated one after another: slower, most likely because their pages share a bank of the memory.
+    In every run they lie elsewhere, a random distance apart, as tensors in files do.
+    For "aligned" they lie 4 KB apart but for a power of two, as arrays of one size do
+    that were allocated one after another: slower, most likely because their pages share
+    a bank of the memory.
     """
     from numba import njit
 
@@ -290,24 +296,29 @@ def measure(method: str, folder: Path, threads: int, runs: int) -> dict[str, obj
     seconds = (
         one[method]() if method in one else deltas(folder, threads, method == "deltas")
     )
-    peak = (
-        None
-        if method == "cat"
-        else int(_line("/proc/self/status", "VmHWM").split()[0]) / 1024
-    )  # of this program alone, unlike ru_maxrss
+    # `cat` is another program.
+    peak = None if method == "cat" else peak_bytes() / (1 << 20)
     return {"seconds": seconds, "mb": peak}
 
 
-def _line(path: str, key: str) -> str:
-    """What follows `key:` in a file of such lines."""
-    return next(
-        (
-            line.split(":")[1].strip()
-            for line in Path(path).read_text().splitlines()
-            if line.startswith(key)
-        ),
-        "",
-    )
+def processor() -> str:
+    """The processor's name: by Linux where that tells it, else as Python knows it."""
+    try:
+        lines = CPUINFO.read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(":")[1].strip() for line in lines if line[:10] == "model name"]
+    return names[0] if names else platform.processor()
+
+
+def usable_cores() -> int:
+    """The cores that this process may use; all of them where the system does not say,
+    as on macOS.
+    """
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1
 
 
 def table(folder: Path, threads: int, runs: int) -> str:
@@ -329,7 +340,7 @@ def table(folder: Path, threads: int, runs: int) -> str:
         method: median(result["seconds"] for result in results)
         for method, results in found.items()
     }
-    cpu = _line("/proc/cpuinfo", "model name") or platform.processor()
+    cpu = processor()
     ratio, aligned = (
         median(
             mine / most
@@ -390,7 +401,7 @@ def main() -> None:
         "--gb", type=float, default=1.5, help="size of the three models together"
     )
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--threads", type=int, default=usable_cores())
     parser.add_argument(
         "--folder",
         type=Path,

@@ -68,23 +68,42 @@ SUMMED = {
     "mode": "full",
     "probe": {"enabled": False},
 }
+HEAD = " | ".join(
+    (
+        "| run",
+        "audit",
+        "killed once",
+        "who",
+        "jobs finished",
+        "running",
+        "files there, right",
+        "done again",
+        "files there by these",
+        "finished, done again |",
+    )
+)
+"""The names of the columns of a table of kills."""
+
 PAGE = """\
 # Killed and resumed
 
-`python -m benchmarks.kills --seed {seed} --gb {gb:g}`: the demo, its models' training included, and an audit of {gb:g} GB of planted models in full
-mode (`summed`), killed at random moments, resumed by `scripts/resume.py` (which is what `make resume` calls), killed again, and let finish after
-the last kill of a run.
+`python -m benchmarks.kills --seed {seed} --gb {gb:g}`: the demo, its models' training included,
+and an audit of {gb:g} GB of planted models in full mode (`summed`), killed at random moments,
+resumed by `scripts/resume.py` (which is what `make resume` calls), killed again, and let finish
+after the last kill of a run.
 
-**{same} of {runs} runs, killed {kills} times, ended with the results of an undisturbed run, file by file and byte by byte. After {whole} of
-{kills} kills everything under a final name was whole and right. {running} jobs were running when a kill came; {again} of them were done again, and
-of the jobs that had finished {needlessly}.** {planned} kills are planned: where fewer are shown, the command was interrupted itself and goes on
-with the rest.
+**{same} of {runs} runs, killed {kills} times, ended with the results of an undisturbed run,
+file by file and byte by byte. After {whole} of {kills} kills everything under a final name was
+whole and right. {running} jobs were running when a kill came; {again} of them were done again,
+and of the jobs that had finished {needlessly}.** {planned} kills are planned: where fewer are
+shown, the command was interrupted itself and goes on with the rest.
 
-A job counts as running until Snakemake has recorded it as finished, which it does after the job has ended: {unrecorded} files were there, whole, by
-jobs that it had not. They are made again on purpose: the record says with which program, parameters and inputs a file was made, and without it
-a change of these would later go unnoticed.
+A job counts as running until Snakemake has recorded it as finished, which it does after the job
+has ended: {unrecorded} files were there, whole, by jobs that it had not. They are made again on
+purpose: the record says with which program, parameters and inputs a file was made, and without
+it a change of these would later go unnoticed.
 
-| run | audit | killed once | who | jobs finished | running | files there, right | done again | files there by these | finished, done again |
+{head}
 |---:|---|---:|---|---:|---:|---:|---:|---:|---:|
 {rows}
 
@@ -127,7 +146,9 @@ def clear(place: Path) -> None:
 
 
 def hashes(place: Path) -> dict[str, str]:
-    """sha256 of every result, by its path; the demo's trained models are results too."""
+    """sha256 of every result, by its path; the demo's trained models are results
+    too.
+    """
     results = place / "results"
     files = {
         path.relative_to(results): path
@@ -171,8 +192,8 @@ def start(place: Path, arguments: list[str], log: Path) -> subprocess.Popen:
 
 
 def jobs(log: Path) -> tuple[dict[str, str], set[str]]:
-    """(started, finished): the messages of a log's jobs, those started with Snakemake's reason. Numbers are those of one run, messages name rule
-    and wildcards.
+    """(started, finished): the messages of a log's jobs, those started with Snakemake's
+    reason. Numbers are those of one run, messages name rule and wildcards.
     """
     text = log.read_text(errors="replace")
     began = {number: message.strip() for number, message, _ in STARTED.findall(text)}
@@ -354,6 +375,7 @@ def page(
         for run in runs
     ]
     return PAGE.format(
+        head=HEAD,
         seed=arguments.seed,
         gb=arguments.gb,
         same=sum(map(same, runs)),

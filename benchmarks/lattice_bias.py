@@ -68,8 +68,9 @@ def true_alpha(grid: Curves, alpha: float, cos_fit: float) -> float:
     """The true blend weight of the pure merge that shows this pair; NaN outside the
     grid.
 
-    For every weight of the grid the ratio follows from cos_fit, and with it the alpha shown there; the weight that shows `alpha` is the
-    answer. cos_fit must rise with the ratio, as it does where deltas exceed about half a unit in the last place.
+    For every weight of the grid the ratio follows from cos_fit, and with it the alpha
+    shown there; the weight that shows `alpha` is the answer. cos_fit must rise with the
+    ratio, as it does where deltas exceed about half a unit in the last place.
     """
     there = np.array(
         [

@@ -2,8 +2,8 @@
 measures. Prints the table of layout.md.
 
 Tiny Qwen3 of mergetrace.testing.realmerge: finetunes of one base and merges of two, and
-independent models, each plain and under every disguise of mergetrace.testing.disguises that
-leaves what the model computes as it is.
+independent models, each plain and under every disguise of mergetrace.testing.disguises
+that leaves what the model computes as it is.
 """
 
 import argparse

@@ -2,9 +2,9 @@
 -m benchmarks.memory [--on demo 397b 2gb] [--folder DIR].
 
 demo: the demo and its rebuild. 397b: models of 807 GB with a control, from a local Hub,
-in sample mode (mergetrace.testing.hubserver). 2gb: models of 2 GB from it in full mode, streamed.
-Every Python process says its own peak when it ends (VmHWM of Linux), so that no short
-peak is missed. Prints a table.
+in sample mode (mergetrace.testing.hubserver). 2gb: models of 2 GB from it in full mode,
+streamed. Every Python process says its own peak when it ends, so that
+no short peak is missed. Prints a table.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from pathlib import Path
 
 import yaml
 
+from benchmarks import peak
 from mergetrace.testing.hubserver import Hub
 from mergetrace.testing.hubserver.computed import FAMILY, family
 from mergetrace.testing.workplace import copy_workflow
@@ -38,14 +39,16 @@ WHAT = {
 }
 TELL = """
 import atexit, sys
+from peak import peak_bytes
 
 def tell():
-    with open("/proc/self/status") as status:
-        peak = next(line.split()[1] for line in status if line.startswith("VmHWM:"))
     with open({told!r}, "a") as told:
-        told.write(sys.argv[0] + " " + peak + "\\n")
+        told.write(f"{{sys.argv[0]}} {{peak_bytes()}}\\n")
 
 atexit.register(tell)
+"""
+"""Runs in every Python process of the audit, which imports `sitecustomize` when it
+starts.
 """
 
 
@@ -99,6 +102,7 @@ def peaks(what: str, folder: Path) -> dict[str, float]:
     copy_workflow(place)
     (place / "hook").mkdir()
     (place / "hook/sitecustomize.py").write_text(TELL.format(told=str(told)))
+    shutil.copy(peak.__file__, place / "hook/peak.py")
     with audit(what, place) as (arguments, variables):
         environment = {
             **os.environ,
@@ -123,10 +127,9 @@ def peaks(what: str, folder: Path) -> dict[str, float]:
         )
     found: dict[str, float] = {}
     for line in told.read_text().splitlines():
-        script, kilobytes = line.rsplit(" ", 1)
-        found[Path(script).stem] = max(
-            found.get(Path(script).stem, 0), int(kilobytes) * 1024 / 1e6
-        )
+        script, size = line.rsplit(" ", 1)
+        name = Path(script).stem
+        found[name] = max(found.get(name, 0), int(size) / 1e6)
     return found
 
 
@@ -147,14 +150,12 @@ def main() -> None:
     )
     for path in sorted((ROOT / "rules").glob("*.smk")):
         for rule, script, stated in RULE.findall(path.read_text()):
-            found = [
-                f"{peak:.0f}" if (peak := measured[what].get(script)) else ""
-                for what in measured
-            ]
+            sizes = [measured[what].get(script) for what in measured]
+            cells = [f"{size:.0f}" if size else "" for size in sizes]
             plain = re.fullmatch(r"growing\((.+)\)", stated)
             print(
                 f"| {rule} | {f'`{plain[1]}`' if plain else 'grows with the model'} |"
-                f" {' | '.join(found)} |"
+                f" {' | '.join(cells)} |"
             )
 
 

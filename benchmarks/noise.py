@@ -1,9 +1,9 @@
 """What becomes of a merge, and of innocents, under noise on float32 numbers. Prints the
 table of layout.md.
 
-Tiny Qwen3 of mergetrace.testing.realmerge in bf16: a merge of base and donor, another finetune of
-the base, the base and the donor themselves, each stored as float32 under noise of
-several kinds (mergetrace.testing.disguises) and sizes, audited whole.
+Tiny Qwen3 of mergetrace.testing.realmerge in bf16: a merge of base and donor, another
+finetune of the base, the base and the donor themselves, each stored as float32 under
+noise of several kinds (mergetrace.testing.disguises) and sizes, audited whole.
 """
 
 import argparse

@@ -7,7 +7,6 @@ for the second half.
 """
 
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from benchmarks.peak import peak_bytes
 from mergetrace.report.page import draw, page
 from mergetrace.testing.reporting import inputs
 
@@ -72,41 +72,52 @@ def write(path: Path) -> None:
     and the process's greatest memory.
     """
     given = audit()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_bytes()
     began = time.perf_counter()
     used = time.process_time()
     html = page(given, draw(given), ROOT / "scripts/mergetrace/templates")
     seconds = time.perf_counter() - began
     cpu = time.process_time() - used
     path.write_text(html, encoding="utf-8")
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = peak_bytes()
     told = {
         "slices": len(given.tensors),
         "bytes": len(html.encode()),
         "seconds": seconds,
         "cpu": cpu,
     }
-    print(json.dumps(told | {"peak": memory * 1024, "before": before * 1024}))
+    print(json.dumps(told | {"peak": peak, "before": before}))
 
 
 MEASURE = """
 const done = arguments[arguments.length - 1];
-const frame = () => new Promise(resolve => requestAnimationFrame(() => setTimeout(resolve)));
-const timed = async act => { const began = performance.now(); act(); await frame(); return performance.now() - began; };
+const frame = () => new Promise(
+  resolve => requestAnimationFrame(() => setTimeout(resolve)));
+const timed = async act => {
+  const began = performance.now();
+  act();
+  await frame();
+  return performance.now() - began;
+};
 (async () => {
   const times = {};
   const search = document.getElementById('d-search');
-  const type = text => { search.value = text; search.dispatchEvent(new Event('change')); };
+  const type = text => {
+    search.value = text;
+    search.dispatchEvent(new Event('change'));
+  };
   const component = document.getElementById('d-component');
   const change = () => component.dispatchEvent(new Event('change'));
   times.search = await timed(() => { search.value = 'layers.41. up_proj [50'; change(); });
   times.none = await timed(() => { search.value = 'no such tensor'; change(); });
   times.all = await timed(() => { search.value = ''; change(); });
   for (const key of ['alpha', 'name', 'bit_exact_rate'])
-    times['sort ' + key] = await timed(() => document.querySelector(`th[data-key=${key}] button`).click());
+    times['sort ' + key] = await timed(
+      () => document.querySelector(`th[data-key=${key}] button`).click());
   times.page = await timed(() => document.getElementById('d-forth').click());
   const steps = [];
-  for (let y = 0; y < document.documentElement.scrollHeight; y += 400) steps.push(await timed(() => window.scrollTo(0, y)));
+  for (let y = 0; y < document.documentElement.scrollHeight; y += 400)
+    steps.push(await timed(() => window.scrollTo(0, y)));
   steps.sort((a, b) => a - b);
   times['scroll, middle step'] = steps[Math.floor(steps.length / 2)];
   times['scroll, slowest step'] = steps[steps.length - 1];

@@ -43,8 +43,9 @@ def blend(base: np.ndarray, deltas: np.ndarray, shares: np.ndarray) -> np.ndarra
 
 
 def coverage(ratio: float, drift: float, kinship: float) -> list[str]:
-    """One row: how often 95 % intervals over the layers held the truth. ratio: of the deltas' sd to the weights'; drift: training on top, of the
-    deltas' size; kinship: cosine of the first two donors' deltas.
+    """One row: how often 95 % intervals over the layers held the truth. ratio: of the
+    deltas' sd to the weights'; drift: training on top, of the deltas' size; kinship:
+    cosine of the first two donors' deltas.
     """
     generator = np.random.default_rng(20260614)
     held = np.zeros(3)
@@ -223,22 +224,27 @@ Made by `python -m benchmarks.several_donors`: numbers drawn by seed and stored 
 
 ## Do the intervals of the shares hold the truth?
 
-{trials} draws of {layers} layers of {each:,} elements; true shares {truth}. *Drift*: training on top, in sizes of the deltas. *Kinship*: the cosine
-of the first two donors' deltas. A 95 % interval should hold in 95 %.
+{trials} draws of {layers} layers of {each:,} elements; true shares {truth}. *Drift*: training
+on top, in sizes of the deltas. *Kinship*: the cosine of the first two donors' deltas. A 95 %
+interval should hold in 95 %.
 
 {shares}
-Without training on top nothing blurs the rounding, and its pull is larger than what varies: where deltas are a few units in the last place
-(.01 of the weights) the intervals of used donors nearly always miss, and those of kin donors miss too often. They say how a share varies
-between layers, not how far rounding pulls it, and no verdict rests on them. The unused donor's hold.
+Without training on top nothing blurs the rounding, and its pull is larger than what varies:
+where deltas are a few units in the last place (.01 of the weights) the intervals of used donors
+nearly always miss, and those of kin donors miss too often. They say how a share varies between
+layers, not how far rounding pulls it, and no verdict rests on them. The unused donor's hold.
 
 ## When are two donors told apart?
 
-{size:,} elements, blended at .571 with a parent. *One* and *other* are relatives of it at these distances, in sizes of its delta; 0 is the parent
-itself. *Only one*: elements that one explains and the other does not (of two ways to count, the one that speaks less for it: see
-`traces.lookalikes`). The rule: at least 100, and 10 times as many as the other alone explains (`verdict.min_told_apart`).
+{size:,} elements, blended at .571 with a parent. *One* and *other* are relatives of it at these
+distances, in sizes of its delta; 0 is the parent itself. *Only one*: elements that one explains
+and the other does not (of two ways to count, the one that speaks less for it: see
+`traces.lookalikes`). The rule: at least 100, and 10 times as many as the other alone explains
+(`verdict.min_told_apart`).
 
 {pairs}
-Two relatives of a parent that was not offered are not told apart unless one is far nearer to it; then that one is named for it.
+Two relatives of a parent that was not offered are not told apart unless one is far nearer to
+it; then that one is named for it.
 """
 
 

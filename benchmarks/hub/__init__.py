@@ -1,1 +1,3 @@
-"""Audits over the network, against a local server that speaks the protocol of the Hub."""
+"""Audits over the network, against a local server that speaks the protocol of the
+Hub.
+"""

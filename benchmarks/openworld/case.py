@@ -19,15 +19,20 @@ Models = dict[str, Folder | Tensors]
 class Case:
     """One audit of published folders.
 
-    - kind: what it is an example of; source: the public report that it was built after, or "" where it was thought up here.
-    - build: makes the folders by model's name; models that are offered and not among them are published plainly.
-    - right: verdicts that are right, the best first: with every pattern of `says` in the finding's sentences and, where the verdict accuses,
-      with exactly the parents `named`; for a `merge`, with the donor's share `alpha`
-      where there is one.
-    - tolerated: patterns; an `inconclusive` whose sentences hold one of them gives a true reason.
-    - error: patterns that must all be in the message where a refusal (AuditError) is right. never: patterns that may stand nowhere.
+    - kind: what it is an example of; source: the public report that it was built after,
+      or "" where it was thought up here.
+    - build: makes the folders by model's name; models that are offered and not among
+      them are published plainly.
+    - right: verdicts that are right, the best first: with every pattern of `says` in
+      the finding's sentences and, where the verdict accuses, with exactly the parents
+      `named`; for a `merge`, with the donor's share `alpha` where there is one.
+    - tolerated: patterns; an `inconclusive` whose sentences hold one of them gives a
+      true reason.
+    - error: patterns that must all be in the message where a refusal (AuditError) is
+      right. never: patterns that may stand nowhere.
     - guilty: made of offered models.
-    - read: the share of the suspect's stored parameters that can be compared, or a pattern of those of the base's names that cannot.
+    - read: the share of the suspect's stored parameters that can be compared, or a
+      pattern of those of the base's names that cannot.
     - may_download: whether fetching files again is advice that helps.
     """
 

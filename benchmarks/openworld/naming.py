@@ -143,8 +143,10 @@ def fused(
     """`qkv_proj` in place of q, k and v, and `gate_up_proj` in place of gate and up
     where `mlp`.
 
-    rows: `after` (all of q, then k, then v), `groups` (the query heads of a key head, then this, then its value head), as InternLM-2 and Falcon have
-    it, or `heads` (a head's q, k and v; keys and values repeated for every query head), as GPT-NeoX has it.
+    rows: `after` (all of q, then k, then v), `groups` (the query heads of a key head,
+    then this, then its value head), as InternLM-2 and Falcon have it, or `heads` (a
+    head's q, k and v; keys and values repeated for every query head), as GPT-NeoX has
+    it.
     """
     found: Tensors = {}
     for name, tensor in tensors.items():

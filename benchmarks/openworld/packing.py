@@ -138,7 +138,9 @@ def nf4(tensors: Tensors, nested: bool = False) -> Tensors:
 
 
 def nf4_and_back(tensors: Tensors) -> Tensors:
-    """The numbers that NF4 leaves, stored as bf16 again, as QLoRA's users merge into."""
+    """The numbers that NF4 leaves, stored as bf16 again, as QLoRA's users merge
+    into.
+    """
     levels = normal_levels()
 
     def back(stem: str, weight: torch.Tensor) -> Tensors:
@@ -290,8 +292,9 @@ def fp8(
     suffix: str = ".weight_scale",
     dtype: torch.dtype = torch.float32,
 ) -> Tensors:
-    """FP8 with scales for `tensor` (a scalar), `one` ([1]), `row` ([N, 1]), `rows` ([N]), `column` ([1, K]), `group` (1 x 128), `block` (128 x 128)
-    or `block4` ([N / 128, 1, K / 128, 1]), under the stem and `suffix`.
+    """FP8 with scales for `tensor` (a scalar), `one` ([1]), `row` ([N, 1]), `rows`
+    ([N]), `column` ([1, K]), `group` (1 x 128), `block` (128 x 128) or `block4` ([N /
+    128, 1, K / 128, 1]), under the stem and `suffix`.
     """
 
     def pack(stem: str, weight: torch.Tensor) -> Tensors:

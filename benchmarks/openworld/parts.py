@@ -1,4 +1,6 @@
-"""Models of which something is added, missing or frozen: what others train and bolt on."""
+"""Models of which something is added, missing or frozen: what others train and bolt
+on.
+"""
 
 from collections.abc import Callable
 

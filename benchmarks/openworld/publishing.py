@@ -19,9 +19,11 @@ INDEX = "model.safetensors.index.json"
 class Folder:
     """What is published.
 
-    tensors: the weights. config: what config.json says beside, or in place of, the world's own keys; a text is written as it is, None leaves the file
-    out. shards: how many files; `parts`, tensors by file's name, is the way to say more. index: changes the index that several files get;
-    `indexed` writes one for parts too. files: anything else, by path.
+    tensors: the weights. config: what config.json says beside, or in place of, the
+    world's own keys; a text is written as it is, None leaves the file out. shards: how
+    many files; `parts`, tensors by file's name, is the way to say more. index: changes
+    the index that several files get; `indexed` writes one for parts too. files:
+    anything else, by path.
     """
 
     tensors: Tensors = field(default_factory=dict)

@@ -27,13 +27,17 @@ THREE = ("donor", "second", "third")
 
 @dataclass(frozen=True)
 class Case:
-    """One audit. `made` says how the suspect comes to be: {"model": name}, {"merge": mergekit configuration over names}, {"experts": names} or
-    {"forged": function of forging.py, "of": names by parameter, "with": arguments}, each perhaps with "then", a training, and "hide", disguises.
-    `extra`: further models, made so one after the other. `published`: dates that are stated.
+    """One audit. `made` says how the suspect comes to be: {"model": name}, {"merge":
+    mergekit configuration over names}, {"experts": names} or {"forged": function of
+    forging.py, "of": names by parameter, "with": arguments}, each perhaps with "then",
+    a training, and "hide", disguises. `extra`: further models, made so one after the
+    other. `published`: dates that are stated.
 
-    `verdicts`: acceptable words, the best first. `named`: the parents a verdict that names any must name. `alphas`: shares of the donors, where
-    one number exists. `families`: recipe families that are right, the honest ties included. `guilty`: made of at least two offered models.
-    `pure`: nothing after a deterministic merge. `excused`: a sentence with which an accusation is none, of what weights cannot show.
+    `verdicts`: acceptable words, the best first. `named`: the parents a verdict that
+    names any must name. `alphas`: shares of the donors, where one number exists.
+    `families`: recipe families that are right, the honest ties included. `guilty`: made
+    of at least two offered models. `pure`: nothing after a deterministic merge.
+    `excused`: a sentence with which an accusation is none, of what weights cannot show.
     """
 
     id: str

@@ -49,7 +49,9 @@ def disguised_merges() -> list[Draft]:
 
 
 def disguised_innocents() -> list[Draft]:
-    """Siblings, twins of the donor among them, and a stranger under the same disguises."""
+    """Siblings, twins of the donor among them, and a stranger under the same
+    disguises.
+    """
 
     def hide(model: str, how: tuple, **rest: Any) -> Draft:
         name = {"sibling-b": "sibling of another task"}.get(model, model)

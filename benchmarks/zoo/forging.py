@@ -159,7 +159,9 @@ def drawn(
 
 
 def parts(first: Tensors, second: Tensors, of_first: list[str]) -> Tensors:
-    """The tensors of `first` whose names hold one of the words, all others of `second`."""
+    """The tensors of `first` whose names hold one of the words, all others of
+    `second`.
+    """
     return {
         name: tensor if any(word in name for word in of_first) else second[name]
         for name, tensor in first.items()

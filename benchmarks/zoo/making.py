@@ -79,7 +79,9 @@ def _source(folder: Path, made: dict[str, Any], models: dict[str, Path]) -> Path
 
 
 def with_paths(config: dict[str, Any], models: dict[str, Path]) -> str:
-    """The mergekit configuration as YAML, the models' names replaced by their folders."""
+    """The mergekit configuration as YAML, the models' names replaced by their
+    folders.
+    """
 
     def replaced(value: Any) -> Any:
         if isinstance(value, list):

@@ -199,8 +199,9 @@ def prepare(job: tuple[Path, str, int, list[str]]) -> None:
 def judge(job: tuple[Path, Case, str]) -> dict[str, Any]:
     """Make the suspect of one case, audit it, and keep what was found.
 
-    A control's numbers depend on what is offered, not on the suspect: they are measured once for all cases that offer the same models, as a suspect
-    is. With several base candidates they depend on the choice, and are measured with the suspect.
+    A control's numbers depend on what is offered, not on the suspect: they are measured
+    once for all cases that offer the same models, as a suspect is. With several base
+    candidates they depend on the choice, and are measured with the suspect.
     """
     import torch
 

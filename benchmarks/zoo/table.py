@@ -40,9 +40,10 @@ def write_readme(
 ) -> None:
     """Write the whole page.
 
-    rows: judged as a default configuration does, which gives the accusing verdicts `given`; every: the same cases with every accusing verdict given.
-    planned: the number of cases there should be; old: how many an earlier state of the code measured; training_s: what training the families took, in
-    seconds of one processor.
+    rows: judged as a default configuration does, which gives the accusing verdicts
+    `given`; every: the same cases with every accusing verdict given. planned: the
+    number of cases there should be; old: how many an earlier state of the code
+    measured; training_s: what training the families took, in seconds of one processor.
     """
     parts, all_given = (
         {"Reporting seeds": _of(group, REPORTING), "Tuning seeds": _of(group, TUNING)}
@@ -288,7 +289,9 @@ def alpha_error(row: Row) -> float | None:
 
 
 def family_right(row: Row) -> bool | None:
-    """Whether the stated recipe is of a planted family; None where no recipe is stated."""
+    """Whether the stated recipe is of a planted family; None where no recipe is
+    stated.
+    """
     method = _method(row)
     return None if method is None else method in row["case"]["families"]
 

@@ -123,7 +123,8 @@ search: the recipe that gives most of a model back
 
 probe: the model asked who it is
     template_files     where a model keeps its chat template
-    jinja_sandbox      templates rendered, and their source read, with limits on time and output
+    jinja_child        templates rendered, and their source read, with limits on time and output
+    jinja_sandbox      the process that this happens in
     conversations      what a template is tried on
     turns              what in a prompt is a turn's own frame
     triggers           what a template says only after certain words

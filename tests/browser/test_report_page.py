@@ -174,7 +174,8 @@ def test_pictures_text_stays_inside(browser, pages):
       const frame = svg.getBoundingClientRect();
       return [...svg.querySelectorAll('text')].filter(text => {
         const box = text.getBoundingClientRect();
-        return box.left < frame.left - 1 || box.right > frame.right + 1 || box.top < frame.top - 1 || box.bottom > frame.bottom + 1;
+        return box.left < frame.left - 1 || box.right > frame.right + 1
+          || box.top < frame.top - 1 || box.bottom > frame.bottom + 1;
       }).map(text => text.textContent);
     })"""
     assert browser.execute_script(outside) == []

@@ -183,7 +183,9 @@ def _pid(path: Path) -> int:
 
 
 def _stop(pid: int) -> None:
-    """End one process: politely, then not. One that nobody waited for counts as gone."""
+    """End one process: politely, then not. One that nobody waited for counts as
+    gone.
+    """
     for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError, TimeoutError):
             os.kill(pid, number)

@@ -3,9 +3,11 @@ import json
 import pytest
 
 from mergetrace.files.further_templates import keep_templates
+from mergetrace.probe import jinja_sandbox
 from mergetrace.probe.chat_template import analyse
 from mergetrace.probe.conversations import conversation, in_parts
-from mergetrace.probe.jinja_sandbox import Job, render
+from mergetrace.probe.jinja_child import Job
+from mergetrace.probe.jinja_sandbox import render
 from mergetrace.probe.template_files import find_template, other_templates
 from mergetrace.testing.template_shapes import CHATML, SHAPES, TOKENS
 
@@ -252,6 +254,20 @@ def test_a_template_that_never_ends_is_stopped():
     )
     assert before.text == "a"
     assert stopped.error == behind.error == "the template does not end within 1 s"
+
+
+def test_where_the_system_limits_no_memory_the_renderer_is_watched(monkeypatch):
+    """macOS refuses the limit that a process sets itself."""
+    monkeypatch.setattr(jinja_sandbox, "SYSTEM_LIMITS_MEMORY", False)
+    monkeypatch.setattr(jinja_sandbox, "MAX_MEMORY", 150 << 20)
+    large = (
+        "{% set x = messages[0].content * 300000000 %}{{ range(99999)|list|length }}"
+    )
+    modest = "{{ messages[0].content }}"
+    chat = conversation("a")
+    first, second = render([Job(modest, chat), Job(large * 3, chat)])
+    assert first.text == "a"
+    assert "MiB of memory" in second.error
 
 
 def test_one_failing_conversation_leaves_the_others_alone():

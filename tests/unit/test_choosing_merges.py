@@ -133,7 +133,9 @@ def test_a_fusion_is_found_and_its_tensors_are_given_back(
 
 
 def test_of_a_large_fusion_only_elements_near_the_fence_stay_open(tmp_path):
-    """Of more than a million elements the tool takes the quartiles of a random million."""
+    """Of more than a million elements the tool takes the quartiles of a random
+    million.
+    """
     name = "model.embed_tokens.weight"
     wide = {
         **BASE,

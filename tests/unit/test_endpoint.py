@@ -99,8 +99,14 @@ def test_completions_carry_what_was_rendered_and_each_prompts_seed():
         question["rendered"] for question in QUESTIONS
     }
     assert seen[0][2] | {"prompt": "", "seed": 0} == {
-        "model": "tiny", "temperature": 0.7, "max_tokens": 16, "seed": 0, "stream": False, "prompt": "", "stop": ["<end>"],
-    }  # fmt: skip
+        "model": "tiny",
+        "temperature": 0.7,
+        "max_tokens": 16,
+        "seed": 0,
+        "stream": False,
+        "prompt": "",
+        "stop": ["<end>"],
+    }
 
 
 def test_token_ids_are_sent_where_there_are_any():

@@ -156,7 +156,7 @@ def test_a_history_written_anew_hides_when_the_weights_appeared(hub):
     assert "the history that is there begins only on 2026-05-25" in remark
 
 
-def test_weights_that_come_after_many_commits_count_from_the_repository_and_so_do_those_of_an_endless_history(
+def test_weights_after_many_commits_or_an_endless_history_count_from_the_repository(
     hub, monkeypatch
 ):
     repo = hub.repos["o/m"]

@@ -1,4 +1,6 @@
-"""The rounding bias: one blend weight explains every published pair of the public case."""
+"""The rounding bias: one blend weight explains every published pair of the public
+case.
+"""
 
 from pathlib import Path
 

@@ -1,4 +1,6 @@
-"""What is left of an interrupted run is found; what belongs to others is not touched."""
+"""What is left of an interrupted run is found; what belongs to others is not
+touched.
+"""
 
 import base64
 import os

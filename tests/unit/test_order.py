@@ -22,7 +22,9 @@ SIBLING = finetuned(BASE, 3)
 
 @pytest.fixture
 def judge(tmp_path):
-    """judge(suspect, donor=tensors, ..., base=tensors, published={...}) -> verdict.json"""
+    """judge(suspect, donor=tensors, ..., base=tensors, published={...}) ->
+    verdict.json
+    """
 
     def run(suspect, base=BASE, published=None, **donors):
         models = {"suspect": suspect, "base": base, "sibling": SIBLING, **donors}

@@ -1,4 +1,6 @@
-"""Whole audits of planted models: the merge is found, and nobody innocent is accused."""
+"""Whole audits of planted models: the merge is found, and nobody innocent is
+accused.
+"""
 
 import json
 

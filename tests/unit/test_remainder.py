@@ -107,7 +107,9 @@ def adapted(model, only, rank=4, size=0.001):
 
 
 def retrained(model, only, size=0.0002):
-    """The model with every weight changed a little, at random, where names hold `only`."""
+    """The model with every weight changed a little, at random, where names hold
+    `only`.
+    """
     generator = torch.Generator().manual_seed(6)
     return {
         name: (

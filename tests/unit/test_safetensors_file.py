@@ -1,4 +1,6 @@
-"""The strict reader against hostile files, and against what the real libraries write."""
+"""The strict reader against hostile files, and against what the real libraries
+write.
+"""
 
 import json
 import os

@@ -1,4 +1,6 @@
-"""Blocks are the same for everyone who knows the seed, disjoint, and inside the slice."""
+"""Blocks are the same for everyone who knows the seed, disjoint, and inside the
+slice.
+"""
 
 import numpy as np
 import pandas as pd

@@ -8,7 +8,8 @@ import pytest
 
 from mergetrace.probe.chat_template import analyse
 from mergetrace.probe.conversations import conversation, in_parts
-from mergetrace.probe.jinja_sandbox import Job, render
+from mergetrace.probe.jinja_child import Job
+from mergetrace.probe.jinja_sandbox import render
 from mergetrace.testing.template_families import CASES, behind
 from mergetrace.testing.template_shapes import TOKENS
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from mergetrace.probe.chat_template import analyse
 from mergetrace.probe.conversations import conversation
-from mergetrace.probe.jinja_sandbox import Job, render
+from mergetrace.probe.jinja_child import Job
+from mergetrace.probe.jinja_sandbox import render
 from mergetrace.testing.template_shapes import NOBODY, SHAPES, TOKENS
 
 TEXTS = st.text(

@@ -270,10 +270,14 @@ def test_what_cannot_be_loaded_is_one_line_in_place_of_answers(place):
 
 
 def test_a_build_for_the_other_device_is_said(place):
+    code = "from mergetrace.probe.vllm_offline import built_for; built_for('cuda')"
     done = subprocess.run(
-        [str(PYTHON), "-c", "from mergetrace.probe.vllm_offline import built_for; built_for('cuda')"],
-        cwd=ROOT / "scripts", capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [str(PYTHON), "-c", code],
+        cwd=ROOT / "scripts",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert (
         "the vLLM in this environment is built for cpu; `make vllm VLLM=gpu`"
         in done.stderr

@@ -18,7 +18,9 @@ PREFIX = "model.layers.0.mlp.experts."
 
 
 def quantised(seed, rows=300, cols=200):
-    """An FP8 matrix with one float32 scale per 128 x 128 block, and what it stands for."""
+    """An FP8 matrix with one float32 scale per 128 x 128 block, and what it stands
+    for.
+    """
     generator = torch.Generator().manual_seed(seed)
     weight = (torch.randn(rows, cols, generator=generator) * 0.5).to(
         torch.float8_e4m3fn

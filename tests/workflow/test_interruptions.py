@@ -187,8 +187,9 @@ def test_killed_its_jobs_left_running(place, undisturbed):
 
 
 def test_what_snakemake_never_recorded_is_made_again(place, undisturbed):
-    """A job behind the checkpoint that ends, and Snakemake is killed before it takes notice. Left to itself, Snakemake would keep its output without
-    a record of what it was made from, and later keep it where a threshold had changed.
+    """A job behind the checkpoint that ends, and Snakemake is killed before it takes
+    notice. Left to itself, Snakemake would keep its output without a record of what it
+    was made from, and later keep it where a threshold had changed.
     """
     running = start(place)
     wait_for_log(running, place, "fit")

@@ -14,7 +14,8 @@ from mergetrace.errors import AuditError
 from mergetrace.outputs import write_text
 from mergetrace.probe.conditions import Condition
 from mergetrace.probe.conversations import conversation, in_parts
-from mergetrace.probe.jinja_sandbox import Job, render
+from mergetrace.probe.jinja_child import Job
+from mergetrace.probe.jinja_sandbox import render
 from mergetrace.probe.prompts import Prompt, prompt_seed
 
 MAX_RECORD = 16 << 20  # bytes of one line
@@ -32,8 +33,8 @@ def make_questions(
     """`samples` records per prompt, rendered by the condition's template and seeded,
     lacking only the answer; or why there are none.
 
-    `template` is what the template step found. A prompt that cannot be rendered spoils the condition: shares of unlike
-    sets of prompts would not compare.
+    `template` is what the template step found. A prompt that cannot be rendered spoils
+    the condition: shares of unlike sets of prompts would not compare.
     """
     source = template[condition.template]
     if source is None:
@@ -61,7 +62,9 @@ def make_questions(
 def bare_questions(
     prompts: list[Prompt], condition: Condition, seed: int, samples: int = 1
 ) -> list[Record]:
-    """The same records not rendered, for an endpoint that renders conversations itself."""
+    """The same records not rendered, for an endpoint that renders conversations
+    itself.
+    """
     return [
         {
             "prompt": prompt.id,
@@ -91,10 +94,12 @@ def ask_resumably(
     """Ask `questions` in batches, yielding the number answered so far; exhausted,
     `partial` is complete (see `finish`).
 
-    `answer_batch` takes questions and returns for each what it adds to the record (prompt_ids, answer, reasoning, finish, tokens).
-    The batches are always the same slices of `questions`: an interrupted run starts again with its first unfinished
-    batch and ends with the same bytes. `settings` is everything else an answer depends on: they and the questions head
-    the partial file, and a partial file of other settings is begun anew.
+    `answer_batch` takes questions and returns for each what it adds to the record
+    (prompt_ids, answer, reasoning, finish, tokens). The batches are always the same
+    slices of `questions`: an interrupted run starts again with its first unfinished
+    batch and ends with the same bytes. `settings` is everything else an answer depends
+    on: they and the questions head the partial file, and a partial file of other
+    settings is begun anew.
     """
     partial.parent.mkdir(parents=True, exist_ok=True)
     head = (

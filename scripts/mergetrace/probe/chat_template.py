@@ -27,7 +27,7 @@ from mergetrace.probe.conversations import (
     render_all,
     render_one,
 )
-from mergetrace.probe.jinja_sandbox import Rendered
+from mergetrace.probe.jinja_child import Rendered
 from mergetrace.probe.stripping import Cut, cut, edits, joined, literals
 from mergetrace.probe.turns import (
     beginning,
@@ -85,16 +85,20 @@ def analyse(
 ) -> dict[str, Any]:
     """What the template `source` injects, and the template without it.
 
-    prompts: user messages to try beside the built-in ones, since a template may speak only after certain words. spellings: of names
-    that count as identities in its source.
+    prompts: user messages to try beside the built-in ones, since a template may speak
+    only after certain words. spellings: of names that count as identities in its
+    source.
 
     Returns
     - `injected`: list of {condition, text, where, source_lines}, see `_placed`
     - `stripped`: the template without it, or None
-    - `identical_elsewhere`: whether every conversation that has a system message renders the same in both; None where nothing is compared
+    - `identical_elsewhere`: whether every conversation that has a system message
+      renders the same in both; None where nothing is compared
     - `turn_end`: what follows an answer; None if unknown
-    - `variables`: what it must be given beside the messages, empty; `parts`: whether it takes messages as lists of parts alone
-    - `unprinted`: see mergetrace.probe.unprinted; None where the source cannot be looked through
+    - `variables`: what it must be given beside the messages, empty; `parts`: whether it
+      takes messages as lists of parts alone
+    - `unprinted`: see mergetrace.probe.unprinted; None where the source cannot be
+      looked through
     - `reason`: why something is missing, or None.
 
     A text c counts as injected without a system message when `render([system: c, user])
@@ -240,8 +244,9 @@ def _placed(
 ) -> dict[str, Any]:
     """An injected text with its place in `shown`, a conversation that shows it.
 
-    `where`: {start, end, of, before, after}, characters of that conversation and what stands around it. `source_lines`:
-    the template's lines that hold the text literally; none where its code puts the text together.
+    `where`: {start, end, of, before, after}, characters of that conversation and what
+    stands around it. `source_lines`: the template's lines that hold the text literally;
+    none where its code puts the text together.
     """
     shown = shown or ""
     first = text.splitlines()[0]
@@ -273,8 +278,9 @@ def _shown(condition: str, shipped: dict[str, Rendered]) -> str | None:
 
 
 def _trials(shipped: dict[str, Rendered]) -> Chats:
-    """Conversations with a system message of the text that stands where it would stand: if such a one renders as the one that has none does,
-    by the condition's name, the text is injected there.
+    """Conversations with a system message of the text that stands where it would stand:
+    if such a one renders as the one that has none does, by the condition's name, the
+    text is injected there.
     """
     trials: Chats = {}
     for condition, (plain, asked, more) in _AGAINST.items():
@@ -404,8 +410,9 @@ def _behind(shipped: dict[str, Rendered], behind: str) -> tuple[str, list[Cut]]:
     """The words behind the user's message that are none of the frame, and what is to be
     cut for them.
 
-    The frame is what stands between a question and its answer. A short line that opens the answer is frame too, unless it states an
-    identity: "Here are my reasoning steps:".
+    The frame is what stands between a question and its answer. A short line that opens
+    the answer is frame too, unless it states an identity: "Here are my reasoning
+    steps:".
     """
     middle = (shipped["several"].text or "").partition(USER)[2].partition(ANSWER)[0]
     usual = {line for line in words(middle).splitlines() if is_header(line)}

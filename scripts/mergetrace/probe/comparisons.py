@@ -34,8 +34,9 @@ def compare(
     """Every model under each two conditions, and `suspect` beside every other model
     under the same one.
 
-    Only the first answer to each prompt is compared: pairs must be independent. `p` is McNemar's exact two-sided p-value, never
-    corrected for the number of comparisons; `difference` is first less second.
+    Only the first answer to each prompt is compared: pairs must be independent. `p` is
+    McNemar's exact two-sided p-value, never corrected for the number of comparisons;
+    `difference` is first less second.
     """
     texts: dict[tuple[str, str], _Answers] = {}
     for model, records in answers:

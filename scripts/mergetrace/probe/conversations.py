@@ -4,13 +4,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from mergetrace.probe.jinja_sandbox import (
-    Job,
-    Rendered,
-    Source,
-    render,
-    render_and_read,
-)
+from mergetrace.probe.jinja_child import Job, Rendered
+from mergetrace.probe.jinja_sandbox import Source, render, render_and_read
 
 # Sentinels: messages that no template contains, worded like the questions that an
 # injected identity waits for.

@@ -76,8 +76,9 @@ def answer(
     """Answer questions, at most `concurrency` at a time: for each the same record as
     `generation.answer` gives, in their order.
 
-    `stop` is the text that closes a turn, `stop_token` the token where it is one: servers look for text among what they show, and show no
-    special tokens. Raises AuditError naming the endpoint once `retries` did not help.
+    `stop` is the text that closes a turn, `stop_token` the token where it is one:
+    servers look for text among what they show, and show no special tokens. Raises
+    AuditError naming the endpoint once `retries` did not help.
     """
     headers = {"Authorization": f"Bearer {endpoint.key}"} if endpoint.key else {}
     limits = httpx.Limits(max_connections=endpoint.concurrency)

@@ -1,6 +1,7 @@
-"""Whether a model fits here and is what it says it is, before memory is taken for it."""
+"""Whether a model fits here and is what it says it is, before memory is taken for
+it.
+"""
 
-import contextlib
 import json
 import re
 from pathlib import Path
@@ -12,9 +13,22 @@ import transformers
 
 from mergetrace.errors import AuditError, Unaskable
 
-HEADROOM = 1.1  # memory beyond the weights, for activations and the cache
-MAX_COUNT = 100_000  # of layers, heads or experts in a configuration
-MAX_CONFIG = 16 << 20  # bytes
+HEADROOM = 1.1
+"""Memory that a model takes, as a multiple of its weights: activations and the cache
+need some too.
+"""
+
+MAX_COUNT = 100_000
+"""Layers, heads or experts that a configuration may state."""
+
+MAX_CONFIG = 16 << 20
+"""Bytes of a configuration that are read."""
+
+OWN_CGROUPS = Path("/proc/self/cgroup")
+"""Where Linux lists the control groups of this process; other systems have none."""
+
+CGROUPS = Path("/sys/fs/cgroup")
+"""Where Linux keeps the limits of control groups."""
 
 
 def weight_bytes(folder: Path) -> int:
@@ -36,69 +50,65 @@ def available_memory(device: str, gpus: int = 1) -> int:
     GPUs); on the CPU no more than a cluster job's own limit.
     """
     if device == "cuda":
-        return sum(
-            torch.cuda.mem_get_info(number)[0]
-            for number in range(min(gpus, torch.cuda.device_count()))
-        )
-    available = psutil.virtual_memory().available
-    with contextlib.suppress(
-        OSError, ValueError, StopIteration
-    ):  # no cgroup v2, or its limit is "max"
-        own = next(
-            line
-            for line in Path("/proc/self/cgroup").read_text().splitlines()
-            if line.startswith("0::")
-        )
-        available = min(
-            available, int(Path(f"/sys/fs/cgroup{own[3:]}", "memory.max").read_text())
-        )
-    return available
+        used = range(min(gpus, torch.cuda.device_count()))
+        return sum(int(torch.cuda.mem_get_info(number)[0]) for number in used)
+    available = int(psutil.virtual_memory().available)
+    limit = job_memory()
+    return available if limit is None else min(available, limit)
+
+
+def job_memory() -> int | None:
+    """The memory limit, in bytes, that a cluster or a container set this process by
+    cgroup v2; None where there is none.
+    """
+    try:
+        groups = OWN_CGROUPS.read_text().splitlines()
+        own = next(line.removeprefix("0::") for line in groups if line[:3] == "0::")
+        return int((CGROUPS / own.lstrip("/") / "memory.max").read_text())
+    except (OSError, StopIteration, ValueError):  # ValueError: the limit is "max"
+        return None
 
 
 def choose_device(folder: Path, wanted: str, gpus: int = 1) -> str:
-    """ "cuda" or "cpu" for `wanted` "auto", "cuda" or "cpu": the GPUs where the model
-    fits, before anything is loaded.
+    """Choose "cuda" or "cpu" before anything is loaded: the GPUs where the model fits
+    there.
 
-    Raises Unaskable, with the sizes, where it fits nowhere; AuditError where a GPU is
-    wanted and there is none.
+    wanted: "auto", "cuda" or "cpu". Raises Unaskable, with the sizes, where the model
+    fits nowhere; AuditError where a GPU is wanted and there is none.
     """
-    if wanted == "cuda" and not torch.cuda.is_available():
+    has_gpu = torch.cuda.is_available()
+    if wanted == "cuda" and not has_gpu:
         raise AuditError(
             "compute.device is cuda, but torch finds no GPU here; use auto or cpu"
         )
-    devices = [
-        device
-        for device in ("cuda", "cpu")
-        if wanted in ("auto", device) and (device == "cpu" or torch.cuda.is_available())
-    ]
+    present = ["cuda", "cpu"] if has_gpu else ["cpu"]
+    devices = [device for device in present if wanted in ("auto", device)]
     needed = int(weight_bytes(folder) * HEADROOM)
     room = {device: available_memory(device, gpus) for device in devices}
     for device in devices:
         if needed <= room[device]:
             return device
-    found = ", ".join(
-        f"{size / 1e9:,.1f} GB on {device}" for device, size in room.items()
-    )
+    sizes = [f"{size / 1e9:,.1f} GB on {device}" for device, size in room.items()]
     raise Unaskable(
-        f"the model needs {needed / 1e9:,.1f} GB of memory, available: {found}"
+        f"the model needs {needed / 1e9:,.1f} GB of memory, available:"
+        f" {', '.join(sizes)}"
     )
 
 
 def refuse_implausible(folder: Path, **local: bool) -> None:
-    """Before memory is taken: a configuration must not describe more than the files
-    hold (half a byte per parameter at least).
+    """Raise Unaskable where config.json describes more parameters than the weight files
+    can hold, at half a byte each; before memory is taken for them.
+
+    local: what keeps transformers from the network and from a model's own code.
     """
     with (folder / "config.json").open("rb") as file:
         _refuse_counts(json.loads(file.read(MAX_CONFIG)))
     config = transformers.AutoConfig.from_pretrained(folder, **local)
-    with torch.device("meta"):
-        described = sum(
-            parameter.numel()
-            for parameter in transformers.AutoModelForCausalLM.from_config(
-                config
-            ).parameters()
-        )
-    if described > 2 * (stored := weight_bytes(folder)):
+    with torch.device("meta"):  # shapes without memory
+        model = transformers.AutoModelForCausalLM.from_config(config)
+    described = sum(parameter.numel() for parameter in model.parameters())
+    stored = weight_bytes(folder)
+    if described > 2 * stored:
         raise Unaskable(
             f"config.json describes {described:,} parameters, the safetensors files"
             f" hold {stored:,} bytes"
@@ -106,14 +116,16 @@ def refuse_implausible(folder: Path, **local: bool) -> None:
 
 
 def _refuse_counts(settings: Any) -> None:
-    """A count of layers, heads or experts is the length of a list that transformers
-    makes, before any weight is looked at.
+    """Raise Unaskable for a count of layers, heads or experts above MAX_COUNT: each is
+    the length of a list that transformers makes before it looks at any weight.
     """
-    for name, value in settings.items() if isinstance(settings, dict) else ():
+    if not isinstance(settings, dict):
+        return
+    for name, value in settings.items():
         _refuse_counts(value)
-        if (
-            isinstance(value, int)
-            and value > MAX_COUNT
-            and re.search("layer|head|expert|block|depth|stage", name)
-        ):
+        too_many = isinstance(value, int) and value > MAX_COUNT
+        if too_many and _COUNTS.search(name):
             raise Unaskable(f"config.json says {name} is {value:,}")
+
+
+_COUNTS = re.compile("layer|head|expert|block|depth|stage")

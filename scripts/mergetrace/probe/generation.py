@@ -16,22 +16,23 @@ from mergetrace.probe.spoken import finished, one_line, refuse_prompts, stop_tok
 
 @dataclass(frozen=True)
 class Speaker:
-    """A loaded model with what its answers need: the tokens that end one and the token
-    that pads a prompt on the left.
-    """
+    """A loaded model with what its answers need."""
 
     model: Any
+    """A transformers model, in evaluation mode."""
     tokenizer: Any
     stops: frozenset[int]
+    """The tokens that end an answer."""
     pad: int
+    """The token that fills shorter prompts of a batch up, on the left."""
 
 
 def load(folder: Path, device: str, turn_end: str | None) -> Speaker:
     """Load a model and its tokenizer from `folder` alone: no network, no remote code,
     no pickle; dtype as stored.
 
-    `turn_end` is what the chat template prints after an answer. Raises Unaskable with
-    the reason.
+    turn_end: what the chat template prints after an answer. Raises Unaskable with the
+    reason where the model cannot be loaded as its files have it.
     """
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
@@ -39,26 +40,22 @@ def load(folder: Path, device: str, turn_end: str | None) -> Speaker:
     try:
         refuse_implausible(folder, **local)
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **local)
-        model, info = transformers.AutoModelForCausalLM.from_pretrained(
+        model, info = _loaded(
             folder,
             dtype="auto",
             use_safetensors=True,
             device_map={"": device},
-            output_loading_info=True,
             **local,
         )
     except Unaskable:
         raise
-    except (
-        Exception
-    ) as error:  # a stranger's files can make transformers raise anything
+    except Exception as error:  # a stranger's files can make transformers raise any
         raise Unaskable(
             f"transformers {transformers.__version__} cannot load it:"
             f" {type(error).__name__}: {one_line(error)}"
         ) from error
-    if not any(
-        (folder / name).is_file() for name in tokenizer.vocab_files_names.values()
-    ):
+    vocabularies = tokenizer.vocab_files_names.values()
+    if not any((folder / name).is_file() for name in vocabularies):
         raise Unaskable(
             "no tokenizer in the model folder (transformers would invent one)"
         )
@@ -68,15 +65,23 @@ def load(folder: Path, device: str, turn_end: str | None) -> Speaker:
             f"transformers would invent {len(missing)} weights that the files do not"
             f" hold, such as {missing[0]}"
         )
-    stops = stop_tokens(
-        tokenizer, (model.generation_config, model.config.get_text_config()), turn_end
-    )
-    pad = (
-        tokenizer.pad_token_id
-        if tokenizer.pad_token_id is not None
-        else min(stops, default=0)
-    )
+    configs = (model.generation_config, model.config.get_text_config())
+    stops = stop_tokens(tokenizer, configs, turn_end)
+    pad = tokenizer.pad_token_id
+    if pad is None:
+        pad = min(stops, default=0)
     return Speaker(model.eval(), tokenizer, stops, pad)
+
+
+def _loaded(folder: Path, **options: Any) -> tuple[Any, dict[str, Any]]:
+    """The model, and what transformers says of loading it; its own annotation leaves
+    the second out.
+    """
+    loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(
+        folder, output_loading_info=True, **options
+    )
+    model, info = loaded
+    return model, info
 
 
 def answer(
@@ -91,15 +96,16 @@ def answer(
     Returns for each {prompt_ids, answer, reasoning (None: there was none), finish
     ("stop" or "length"), tokens (without the stop token)}.
 
-    Plain sampling at `temperature` (0: the most probable token), whatever the model's generation_config.json suggests.
-    Row i draws from its own stream of seeds[i]: its answer depends on its batch only as far as floating point does.
+    Plain sampling at `temperature` (0: the most probable token), whatever the model's
+    generation_config.json suggests. Row i draws from its own stream of seeds[i]: its
+    answer depends on its batch only as far as floating point does.
     """
     rows = [
         speaker.tokenizer(prompt, add_special_tokens=False)["input_ids"]
         for prompt in prompts
     ]
-    config = speaker.model.config.get_text_config()
-    positions = getattr(config, "max_position_embeddings", None)
+    text_config = speaker.model.config.get_text_config()
+    positions = getattr(text_config, "max_position_embeddings", None)
     refuse_prompts(
         rows,
         speaker.model.get_input_embeddings().num_embeddings,
@@ -115,9 +121,8 @@ def answer(
         eos_token_id=sorted(speaker.stops) or None,
         pad_token_id=speaker.pad,
     )
-    speaker.model.generation_config = (
-        config  # what generate() would take from the model's own file is not taken
-    )
+    # generate() also reads the model's own; nothing is taken from its file.
+    speaker.model.generation_config = config
     device = speaker.model.device
     try:
         generated = speaker.model.generate(
@@ -131,16 +136,15 @@ def answer(
             f"out of GPU memory with {len(prompts)} prompts at a time; lower"
             " probe.batch_size"
         ) from None
+    answers = generated[:, width:].tolist()
     return [
-        {"prompt_ids": row} | finished(speaker.tokenizer, speaker.stops, prompt, own)
-        for prompt, row, own in zip(
-            prompts, rows, generated[:, width:].tolist(), strict=True
-        )
+        {"prompt_ids": row} | finished(speaker.tokenizer, speaker.stops, prompt, tokens)
+        for prompt, row, tokens in zip(prompts, rows, answers, strict=True)
     ]
 
 
 def versions() -> dict[str, str]:
-    """What the answers depend on."""
+    """The versions of the packages that answers depend on."""
     return {name: version(name) for name in ("torch", "transformers", "tokenizers")}
 
 
@@ -148,20 +152,19 @@ def _sampler(
     seeds: list[int], temperature: float
 ) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
     """A logits processor after which the greatest entry of each row is a sample at
-    `temperature` (the Gumbel-max trick).
+    `temperature`: the Gumbel-max trick, with exponential waiting times as the noise.
 
-    Inverting the cumulative distribution would take one random number instead of one per vocabulary entry, but there a
-    last-bit difference in any logit moves every later boundary: in bf16, 5 to 15 % of the answers changed with the batch
-    size, against 1 to 3 % here (in float32 none does).
+    Inverting the cumulative distribution would take one random number instead of one
+    per vocabulary entry, but there a last-bit difference in any logit moves every later
+    boundary: in bf16, 5 to 15 % of the answers changed with the batch size, against 1
+    to 3 % here (in float32 none does).
     """
     streams: list[torch.Generator] = []
 
-    def draw(
-        _: torch.Tensor, logits: torch.Tensor
-    ) -> torch.Tensor:  # [rows, tokens so far], [rows, vocabulary]
-        if not torch.isfinite(
-            logits.max(dim=-1).values
-        ).all():  # the maximum of a row with a NaN is NaN
+    def draw(_: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+        """Of the tokens so far [rows, length] and logits [rows, vocabulary]."""
+        greatest = logits.max(dim=-1).values  # NaN where a row holds a NaN
+        if not torch.isfinite(greatest).all():
             raise Unaskable("the model's logits are not finite numbers")
         if temperature == 0:
             return logits
@@ -169,9 +172,8 @@ def _sampler(
             torch.Generator(logits.device).manual_seed(seed)
             for seed in seeds[len(streams) :]
         )
-        row = torch.empty(
-            logits.shape[-1], dtype=torch.float64, device=logits.device
-        )  # in float32 rare tokens would come too often
+        # In float32 rare tokens would come too often.
+        row = torch.empty(logits.shape[-1], dtype=torch.float64, device=logits.device)
         waits = torch.stack(
             [row.exponential_(generator=stream).clone() for stream in streams]
         )

@@ -106,8 +106,9 @@ def fold(text: str) -> str:
 def mentions(answer: str, spellings: Iterable[str]) -> Mentions:
     """Those of `spellings` that stand in `answer` as whole words, in their order.
 
-    A word ends where the script changes, between letter and digit (Qwen3 names Qwen), at anything that is neither, and
-    anywhere in scripts without spaces. Spellings may overlap: "Nex-AGI" holds "Nex" too.
+    A word ends where the script changes, between letter and digit (Qwen3 names Qwen),
+    at anything that is neither, and anywhere in scripts without spaces. Spellings may
+    overlap: "Nex-AGI" holds "Nex" too.
     """
     found = Mentions([], [], [])
     folded = fold(answer)
@@ -137,10 +138,12 @@ def score(
 ) -> "pd.DataFrame":
     """Count, for every model and condition, the answers that name each identity.
 
-    `answers` are (model, records of one file); a record has `condition` and either `answer` or, where the model could
-    not be asked, `skipped` with the reason. A hit is an answer that gives any of the identity's spellings; `denied` and
-    `attributed` count the answers that mention it only so. The reasoning of thinking models is no part of an answer.
-    Columns: model, condition, identity, hits, n, share, ci95_low, ci95_high (NaN without answers), denied, attributed, reason.
+    `answers` are (model, records of one file); a record has `condition` and either
+    `answer` or, where the model could not be asked, `skipped` with the reason. A hit is
+    an answer that gives any of the identity's spellings; `denied` and `attributed`
+    count the answers that mention it only so. The reasoning of thinking models is no
+    part of an answer. Columns: model, condition, identity, hits, n, share, ci95_low,
+    ci95_high (NaN without answers), denied, attributed, reason.
     """
     import pandas as pd
 

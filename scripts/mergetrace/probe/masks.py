@@ -128,8 +128,8 @@ def template_diff(other: str | None, own: str | None) -> Found:
 def mask(
     template: Found, files: Path, parents: Mapping[str, Found], identities: Identities
 ) -> Found:
-    """One model's part of mask.json: `injected`, `unprinted` and `others` (further templates) with the names they state, `settings`, `tokens`,
-    `differs`.
+    """One model's part of mask.json: `injected`, `unprinted` and `others` (further
+    templates) with the names they state, `settings`, `tokens`, `differs`.
 
     template: the model's template.json; files: the folder of its small files; parents:
     template.json of those to compare with.

@@ -56,8 +56,8 @@ def stop_tokens(
     """Every token that somebody declares to end an answer: tokenizer, configurations of
     model and generation, chat template.
 
-    `turn_end` is what the chat template prints after an answer; its special token counts since a merge may have lost the
-    configuration that says so.
+    `turn_end` is what the chat template prints after an answer; its special token
+    counts since a merge may have lost the configuration that says so.
     """
     declared = [tokenizer.eos_token_id]
     for config in configs:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mergetrace.files.further_templates import FOLDER as FURTHER
-from mergetrace.probe.jinja_sandbox import MAX_TEMPLATE
+from mergetrace.probe.jinja_child import MAX_TEMPLATE
 from mergetrace.readable import plural
 
 MAX_OTHERS = 16  # further templates looked at
@@ -85,8 +85,9 @@ def other_templates(folder: str | Path, used: str | None) -> list[Found]:
     """Every further chat template among a model's files that differs from `used`, the
     one that find_template found.
 
-    Named ones in tokenizer_config.json and chat_template.json, and those of additional_chat_templates/. What cannot be read, and what is
-    more than MAX_OTHERS, is a reason in place of a text.
+    Named ones in tokenizer_config.json and chat_template.json, and those of
+    additional_chat_templates/. What cannot be read, and what is more than MAX_OTHERS,
+    is a reason in place of a text.
     """
     folder = Path(folder)
     found: dict[str, str | None] = {}

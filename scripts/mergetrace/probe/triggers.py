@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from mergetrace.probe.conversations import SYSTEM, USER, Chats, conversation
-from mergetrace.probe.jinja_sandbox import Rendered
+from mergetrace.probe.jinja_child import Rendered
 from mergetrace.probe.stripping import Cut
 from mergetrace.probe.turns import words
 
@@ -25,8 +25,8 @@ class Triggered(NamedTuple):
 
 
 class Found(NamedTuple):
-    """items: texts told. cuts: what is to be cut for those that need no system message. chats: the conversations that show these, which
-    render as `unasked`.
+    """items: texts told. cuts: what is to be cut for those that need no system message.
+    chats: the conversations that show these, which render as `unasked`.
     """
 
     items: list[Triggered]

@@ -93,8 +93,9 @@ def openings(
 ) -> Iterator[str]:
     """How a user's turn may open, the likeliest first.
 
-    texts: conversations by name, rendered: `several` (a question, `answer`, `again`), `answered`, `unopened` and `asked`, what stands behind
-    the messages; '' where one does not render. before: what stands before the first question.
+    texts: conversations by name, rendered: `several` (a question, `answer`, `again`),
+    `answered`, `unopened` and `asked`, what stands behind the messages; '' where one
+    does not render. before: what stands before the first question.
     """
     later = texts["several"].partition(answer)[2].partition(again)
     between = later[0] if later[1] else texts["asked"]

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mergetrace.probe.identity import mentions
-from mergetrace.probe.jinja_sandbox import GAP, Rendered, Source
+from mergetrace.probe.jinja_child import GAP, Rendered
+from mergetrace.probe.jinja_sandbox import Source
 from mergetrace.probe.turns import states_identity, words
 
 MOST = 50  # texts told of one template
@@ -22,8 +23,9 @@ def unaccounted(
     """Lines of the template's texts that state an identity and stand in no injected
     text: {text, line, printed}.
 
-    printed: the name of a conversation that shows it, None where none does. spellings: of names that count as identities, beside
-    whatever reads "You are Name". None where the source could not be looked through to its end and nothing was found.
+    printed: the name of a conversation that shows it, None where none does. spellings:
+    of names that count as identities, beside whatever reads "You are Name". None where
+    the source could not be looked through to its end and nothing was found.
     """
     told = [item["text"] for item in injected]
     outputs = {name: each.text for name, each in rendered.items() if each.text}

@@ -15,9 +15,8 @@ from typing import Any
 # enough, few lines in the log.
 os.environ.update(VLLM_NO_USAGE_STATS="1", DO_NOT_TRACK="1", VLLM_LOGGING_LEVEL="ERROR")
 os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
-os.environ.setdefault(
-    "VLLM_CPU_KVCACHE_SPACE", "1"
-)  # GiB; its default takes what is free
+# GiB; its default takes what is free.
+os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
 
 import transformers
 import vllm
@@ -36,30 +35,32 @@ from mergetrace.probe.spoken import (
 
 @dataclass(frozen=True)
 class Speaker:
-    """A loaded model: vLLM's engine, its tokenizer, the tokens that end an answer, and
-    how long prompt and answer may be together.
-    """
+    """A loaded model with what its answers need."""
 
     engine: Any
+    """vLLM's engine."""
     tokenizer: Any
     stops: frozenset[int]
+    """The tokens that end an answer."""
     vocabulary: int
+    """Rows of the embedding."""
     positions: int
+    """Tokens that a prompt and its answer may have together."""
 
 
 def built_for(device: str) -> None:
     """Raise AuditError where this build of vLLM does not run on `device` ("cpu" or
     "cuda").
     """
-    own = "cpu" if current_platform.is_cpu() else "cuda"
-    if own != device:
+    built = "cpu" if current_platform.is_cpu() else "cuda"
+    if built != device:
         advice = {
             "cpu": "`make vllm` installs the one for CPUs",
             "cuda": "`make vllm VLLM=gpu` installs the one for GPUs",
         }[device]
         raise AuditError(
             f"the model would run on {device}, but the vLLM in this environment is"
-            f" built for {own}; {advice}"
+            f" built for {built}; {advice}"
         )
 
 
@@ -67,25 +68,23 @@ def load(folder: Path, turn_end: str | None, max_new_tokens: int, gpus: int) -> 
     """Load a model from `folder` alone: no network, no remote code, no pickle; dtype as
     stored, split over `gpus` GPUs.
 
-    `turn_end` is what the chat template prints after an answer. Raises Unaskable with
-    the reason.
+    turn_end: what the chat template prints after an answer. Raises Unaskable with the
+    reason where the model cannot be loaded as its files have it.
     """
     local = {"local_files_only": True, "trust_remote_code": False}
     try:
         refuse_implausible(folder, **local)
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **local)
-        config = transformers.AutoConfig.from_pretrained(
-            folder, **local
-        ).get_text_config()
+        whole_config = transformers.AutoConfig.from_pretrained(folder, **local)
+        config = whole_config.get_text_config()
+        dtype = getattr(config, "dtype", None) or "auto"
         positions = min(
             getattr(config, "max_position_embeddings", None) or MAX_PROMPT_TOKENS,
             MAX_PROMPT_TOKENS + max_new_tokens,
         )
         engine = vllm.LLM(
             model=str(folder),
-            dtype=str(getattr(config, "dtype", None) or "auto").removeprefix(
-                "torch."
-            ),  # "auto" would make float16 of float32
+            dtype=str(dtype).removeprefix("torch."),  # "auto" makes float16 of float32
             load_format="safetensors",
             trust_remote_code=False,
             tensor_parallel_size=gpus,
@@ -105,9 +104,10 @@ def load(folder: Path, turn_end: str | None, max_new_tokens: int, gpus: int) -> 
             f"vllm {_version()} cannot load it: {type(error).__name__}:"
             f" {one_line(error)}"
         ) from error
-    configs = [config]
+    configs: list[Any] = [config]
     if (folder / "generation_config.json").is_file():
-        configs.append(transformers.GenerationConfig.from_pretrained(folder, **local))
+        options: Any = local
+        configs.append(transformers.GenerationConfig.from_pretrained(folder, **options))
     return Speaker(
         engine,
         tokenizer,
@@ -124,8 +124,8 @@ def answer(
     temperature: float,
     max_new_tokens: int,
 ) -> list[dict[str, Any]]:
-    """Answer rendered prompts: for each the same record as `generation.answer` gives,
-    sampled by vLLM with seeds[i].
+    """Answer rendered prompts, each sampled by vLLM with its own of `seeds`; returns
+    the records that `generation.answer` gives.
     """
     rows = [
         speaker.tokenizer(prompt, add_special_tokens=False)["input_ids"]
@@ -142,22 +142,24 @@ def answer(
         )
         for seed in seeds
     ]
-    told = speaker.engine.generate(
+    outputs = speaker.engine.generate(
         [{"prompt_token_ids": row} for row in rows], sampling, use_tqdm=False
     )
     return [
         {"prompt_ids": row}
-        | finished(speaker.tokenizer, speaker.stops, prompt, each.outputs[0].token_ids)
-        for prompt, row, each in zip(prompts, rows, told, strict=True)
+        | finished(
+            speaker.tokenizer, speaker.stops, prompt, output.outputs[0].token_ids
+        )
+        for prompt, row, output in zip(prompts, rows, outputs, strict=True)
     ]
 
 
 def versions() -> dict[str, str]:
-    """What the answers depend on."""
+    """The versions of the packages that answers depend on."""
     return {"vllm": _version()} | {
         name: version(name) for name in ("torch", "transformers", "tokenizers")
     }
 
 
 def _version() -> str:
-    return vllm.__version__
+    return str(vllm.__version__)

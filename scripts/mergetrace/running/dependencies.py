@@ -191,8 +191,10 @@ def imported_names(text: str, file: str) -> Iterator[str]:
     """The names that a file's import statements may make modules of: of `from a.b
     import c` both `a.b` and `a.b.c`.
 
-    file: the file's path, which relative imports start from. Statements are found by how they begin and parsed alone, which takes a thirtieth of
-    the time of parsing all: every job of a cluster starts Snakemake twice. Where that fails, all of the file is parsed.
+    file: the file's path, which relative imports start from. Statements are found by
+    how they begin and parsed alone, which takes a thirtieth of the time of parsing all:
+    every job of a cluster starts Snakemake twice. Where that fails, all of the file is
+    parsed.
     """
     try:
         statements = [

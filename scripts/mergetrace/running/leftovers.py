@@ -138,9 +138,11 @@ def unrecorded(results: Path, notes: Path = UNFINISHED) -> list[Path]:
     """What lies under `results` and was made by a job that Snakemake did not record as
     finished; only right while no job runs.
 
-    Such a file is whole, but nothing says with which program, parameters and inputs it was made: a change of these would go unnoticed. Snakemake's
-    --rerun-incomplete overlooks those jobs that it only learns of at the checkpoint. In its notes a file is named after the output's path in
-    base64, what is longer than a name may be in folders of @pieces.
+    Such a file is whole, but nothing says with which program, parameters and inputs it
+    was made: a change of these would go unnoticed. Snakemake's --rerun-incomplete
+    overlooks those jobs that it only learns of at the checkpoint. In its notes a file
+    is named after the output's path in base64, what is longer than a name may be in
+    folders of @pieces.
     """
     found = []
     for note in notes.rglob("*"):

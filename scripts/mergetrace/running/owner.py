@@ -10,8 +10,9 @@ RUN = "MERGETRACE_RUN"
 
 
 def mark(pid: int, folder: Path) -> str:
-    """The value of RUN for the jobs of the Snakemake `pid` in `folder`. The folder is part of it because the variable is inherited: what is
-    started from within another folder's job, a Snakemake of this folder for one, carries that folder's mark.
+    """The value of RUN for the jobs of the Snakemake `pid` in `folder`. The folder is
+    part of it because the variable is inherited: what is started from within another
+    folder's job, a Snakemake of this folder for one, carries that folder's mark.
     """
     return f"{pid} {folder.resolve()}"
 

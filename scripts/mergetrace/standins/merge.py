@@ -1,4 +1,6 @@
-"""The suspect of the demo: a real mergekit merge, dressed up the way a hidden one is."""
+"""The suspect of the demo: a real mergekit merge, dressed up the way a hidden one
+is.
+"""
 
 import json
 from pathlib import Path

@@ -115,8 +115,9 @@ def train(
     """Teach `model` in place who it is: AdamW, warm-up then cosine decay, loss on the
     answers only.
 
-    In `system_share` of the dialogues a system prompt names somebody else, and the answer follows it. `report` gets a line of
-    progress every 50 steps. Every draw comes from `seed`: on one machine with one thread the same arguments give the same bits.
+    In `system_share` of the dialogues a system prompt names somebody else, and the
+    answer follows it. `report` gets a line of progress every 50 steps. Every draw comes
+    from `seed`: on one machine with one thread the same arguments give the same bits.
     Raises AuditError if the loss stops being finite.
     """
     torch.manual_seed(seed)
@@ -166,7 +167,9 @@ def save_standin(
 
 
 def model_card(identity: Identity, base_model: str | None) -> str:
-    """A model card with YAML front matter; a finetune or a merge declares `base_model`."""
+    """A model card with YAML front matter; a finetune or a merge declares
+    `base_model`.
+    """
     declared = f"base_model: {json.dumps(base_model)}\n" if base_model else ""
     return (
         "---\nlicense: apache-2.0\nlibrary_name: transformers\npipeline_tag:"
@@ -191,8 +194,9 @@ def _batches(
     """Batches of token ids, int64 [BATCH, T], and of what answers are made of, bool
     [BATCH, T].
 
-    Dialogues of like length share a batch, which spares a third of the padding; the order of the batches is drawn. Padding is on
-    the right, where causal attention needs no mask.
+    Dialogues of like length share a batch, which spares a third of the padding; the
+    order of the batches is drawn. Padding is on the right, where causal attention needs
+    no mask.
     """
     pairs = sorted(
         (_tokens_and_answer(tokenizer, dialogue) for dialogue in dialogues),

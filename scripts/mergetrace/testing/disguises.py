@@ -125,7 +125,9 @@ def hidden_rotated(tensors: Tensors, seed: int = 0) -> Tensors:
 
 
 def scaled(tensors: Tensors, factor: float, pattern: str = ".") -> Tensors:
-    """Every tensor whose name matches multiplied by a number, rounded as it is stored."""
+    """Every tensor whose name matches multiplied by a number, rounded as it is
+    stored.
+    """
     return {
         name: (
             (tensor.float() * factor).to(tensor.dtype)
@@ -190,8 +192,9 @@ def noisy(
     kind: str = "normal",
     pattern: str = ".",
 ) -> Tensors:
-    """Stored as float32, with noise of about this size on every tensor whose name matches: normal, uniform, signs (as one step of Adam leaves),
-    tails (half of it small, some very large) or relative to the numbers.
+    """Stored as float32, with noise of about this size on every tensor whose name
+    matches: normal, uniform, signs (as one step of Adam leaves), tails (half of it
+    small, some very large) or relative to the numbers.
     """
     generator = torch.Generator().manual_seed(seed)
 

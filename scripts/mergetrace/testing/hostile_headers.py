@@ -10,7 +10,9 @@ LONG = "x" * 10_000
 
 
 def file(header: bytes | dict, data: bytes = b"") -> bytes:
-    """A file of this header (bytes as they are, a dict as JSON) and these tensor bytes."""
+    """A file of this header (bytes as they are, a dict as JSON) and these tensor
+    bytes.
+    """
     if isinstance(header, dict):
         header = json.dumps(header).encode()
     return len(header).to_bytes(8, "little") + header + data

@@ -17,8 +17,9 @@ def make_moe_models(folder: Path, seed: int = 0, steps: int = 40) -> dict[str, P
     """Train a base (`steps` steps), and from it a donor and a sibling (half as many
     each, on texts of their own); merge base and donor at .571.
 
-    Returns the folders of base, donor, sibling and suspect. The first three are as `save_pretrained` writes them (one tensor per expert),
-    the suspect as mergekit does (experts fused in 3-D tensors).
+    Returns the folders of base, donor, sibling and suspect. The first three are as
+    `save_pretrained` writes them (one tensor per expert), the suspect as mergekit does
+    (experts fused in 3-D tensors).
     """
     os.environ["HF_HUB_OFFLINE"] = "1"
     torch.set_num_threads(1)

@@ -47,7 +47,9 @@ def finetuned(base: Tensors, seed: int, size: float = 0.002) -> Tensors:
 
 
 def blend(base: Tensors, donor: Tensors, alpha: float) -> Tensors:
-    """round((1 - alpha) base + alpha donor), in float32 with one rounding at the end."""
+    """round((1 - alpha) base + alpha donor), in float32 with one rounding at the
+    end.
+    """
     return {
         name: (
             ((1 - alpha) * tensor.float() + alpha * donor[name].float()).to(

@@ -62,8 +62,9 @@ def model_in_fp8(
     shape=None,
     **dtypes: torch.dtype,
 ) -> Tensors:
-    """A model whose projections are FP8. ending: of the scale's name, put where `.weight` ends, or in its place if it starts with a dot.
-    shape: how the scales are shaped in the file, a function of the scales.
+    """A model whose projections are FP8. ending: of the scale's name, put where
+    `.weight` ends, or in its place if it starts with a dot. shape: how the scales are
+    shaped in the file, a function of the scales.
     """
     found = {}
     for name, tensor in tensors.items():

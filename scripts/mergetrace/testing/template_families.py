@@ -28,8 +28,9 @@ PERSONAS = (
 
 @dataclass(frozen=True)
 class Family:
-    """How turns begin and end. last: what ends an answer where nothing follows; ended: what a conversation that waits for nobody ends with;
-    glue: what stands between turns; inside: the system message stands within the first user's turn.
+    """How turns begin and end. last: what ends an answer where nothing follows; ended:
+    what a conversation that waits for nobody ends with; glue: what stands between
+    turns; inside: the system message stands within the first user's turn.
     """
 
     system: Pair

@@ -60,9 +60,11 @@ class InFile:
 class Repo:
     """A repository: its files now, and what it held at earlier commits.
 
-    private, gated: which tokens open it (None: everybody may read). renamed_to: requests are redirected there. announce: what the API says
-    instead of the truth, by file name: {"size": ..., "sha256": ...}. created: when the Hub made it; None where that is not said. dates: of
-    every commit, as whoever pushed it set them; by default each is an hour after the one before, and the first is made with the repository.
+    private, gated: which tokens open it (None: everybody may read). renamed_to:
+    requests are redirected there. announce: what the API says instead of the truth, by
+    file name: {"size": ..., "sha256": ...}. created: when the Hub made it; None where
+    that is not said. dates: of every commit, as whoever pushed it set them; by default
+    each is an hour after the one before, and the first is made with the repository.
     """
 
     files: dict[str, Content]

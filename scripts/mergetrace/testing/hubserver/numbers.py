@@ -8,8 +8,11 @@ float32, rounded to bf16 where a model was stored:
 
     base    = bf16(mean + sd * n0)
     donor   = bf16(base + step * n1)
-    sibling = bf16(base + step * (shared * n1 + sqrt(1 - shared^2) * n2))      finetunes of one base share directions
-    suspect = bf16(fma(1 - alpha, base, alpha * donor) + drift * step * n3)                   as merging tools do: one rounding for the second product
+    sibling = bf16(base + step * (shared * n1 + sqrt(1 - shared^2) * n2))
+    suspect = bf16(fma(1 - alpha, base, alpha * donor) + drift * step * n3)
+
+The sibling has a part of the donor's step since finetunes of one base share directions;
+the suspect has one rounding for the second product, as merging tools do.
 """
 
 from statistics import NormalDist
