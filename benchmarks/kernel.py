@@ -115,15 +115,15 @@ def slices(folder: Path) -> list[Slice]:
 def deltas(folder: Path, threads: int, compiled: bool) -> float:
     """Seconds to read and sum the trio, loading the kernel apart."""
     if compiled:
-        from mergetrace.sums import gram_numba as kernel
+        from mergetrace.sums.gram_numba import CompiledKernel as Summing
     else:
-        from mergetrace.sums import gram_arrays as kernel
+        from mergetrace.sums.gram_arrays import ArrayKernel as Summing
     work = slices(folder)
     few = replace(work[0], blocks=work[0].blocks[:1], kept=work[0].kept[:1])
     for part in ([few], work):
         began = time.perf_counter()
         with Weights({name: folder / name for name in NAMES}, in_order=True) as weights:
-            for _ in Reader(weights, FRAMES, kernel, threads).read(part):
+            for _ in Reader(weights, FRAMES, Summing(), threads).read(part):
                 pass
     return time.perf_counter() - began
 
@@ -240,7 +240,7 @@ def in_cache() -> dict[str, float]:
         [0, size] * times
     )  # over the same numbers again and again: a call's own cost is left out
     best = {}
-    for dtype, lane in gram_numba.LANES.items():
+    for dtype, lane in gram_numba.ARRAY_TYPES.items():
         if dtype == "F64":
             continue
         trio = [

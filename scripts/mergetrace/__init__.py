@@ -75,8 +75,11 @@ planning: what is compared with what, and what that costs
 
 sums: weights read once
     frames             who is compared with whom
-    gram               the sums every later number is made of
-    gram_arrays, gram_numba, gram_torch   as formulas on arrays; compiled, faster than files are read; on a GPU
+    stored             elements as a file holds them
+    kernels            what the sums are, exactly, and what an implementation offers
+    gram               the sums every later number is made of; records: as rows of a table
+    gram_arrays, gram_numba, gram_torch   the sums as formulas on arrays; compiled, faster than files are read; on a GPU
+    gram_vectors, vector_ops   the compiled kernel's arithmetic as vector instructions
     compiling          what was compiled, kept on disk
     recast             whether elements are a parent's, rounded to another format
     deltas             slices read once, the next run while this one is summed

@@ -18,16 +18,20 @@ from mergetrace.numerics.lattice import ulp
 from mergetrace.planning.manifest import describe, tensor_table
 from mergetrace.planning.plan import pair_models
 from mergetrace.planning.sampling import evidence_blocks, tiles
-from mergetrace.sums import gram_arrays, gram_numba, gram_torch
-from mergetrace.sums.deltas import RUN, Reader, Slice, runs
+from mergetrace.sums import gram_numba, gram_torch
+from mergetrace.sums.deltas import RUN_ELEMENTS, Piece, Reader, Slice, cut_into_runs
 from mergetrace.sums.frames import Frame
-from mergetrace.sums.gram import Stored, kernel_for, records, run_sums
-from mergetrace.sums.gram_arrays import GROUP, LANES, ROWS, narrow
+from mergetrace.sums.gram import kernel_for, run_sums
+from mergetrace.sums.gram_arrays import ArrayKernel
+from mergetrace.sums.gram_numba import CompiledKernel
+from mergetrace.sums.kernels import GROUP, LANES, ROWS, narrow
+from mergetrace.sums.records import records
+from mergetrace.sums.stored import Stored
 from mergetrace.tensors.weights import Weights
 from mergetrace.testing.planting import random_model, write_model
 
 GENERATOR = np.random.default_rng(0)
-KERNELS = (gram_arrays, gram_numba, gram_torch.Kernel("cpu"))
+KERNELS = (ArrayKernel(), CompiledKernel(), gram_torch.TorchKernel("cpu"))
 BOUND = (
     18 * 2.0**-24
 )  # of |x| |y|: float32 rounds both factors, their product, and 15 sums of products
@@ -45,7 +49,7 @@ def sums(
     rows = list(
         records(
             frames,
-            run_sums(frames, stored, np.cumsum([0, *lengths]), gram_numba),
+            run_sums(frames, stored, np.cumsum([0, *lengths]), CompiledKernel()),
             lengths,
         )
     )
@@ -302,7 +306,7 @@ def bf16(**numbers: np.ndarray) -> dict[str, Stored]:
 
 
 def in_order(x: np.ndarray, y: np.ndarray) -> float:
-    """The definition in gram.py, number by number."""
+    """The definition in kernels.py, number by number."""
     total = 0.0
     whole = x.size - x.size % GROUP
     for group in range(0, whole, GROUP):
@@ -400,7 +404,9 @@ def test_float32_products_of_trained_weights_err_far_less_than_they_may(size, ch
     stored = bf16(base=base, donor=base + delta, suspect=base + 0.57 * delta)
     truth = plain(stored, ("donor",), np.array([0, n]))[0]
     assert_same(
-        found_by(gram_numba, stored, np.array([0, n]), ("donor",))[0], truth, 2.0**-25
+        found_by(CompiledKernel(), stored, np.array([0, n]), ("donor",))[0],
+        truth,
+        2.0**-25,
     )
 
 
@@ -423,7 +429,7 @@ def test_the_gpu_gives_the_processors_sums_and_counts():
     edges = np.linspace(0, base.size, 33).astype(np.int64)
     mine, theirs = (
         list(records(frames, run_sums(frames, stored, edges, kernel), np.diff(edges)))
-        for kernel in (gram_torch.on_gpu(), gram_numba)
+        for kernel in (gram_torch.on_gpu(), CompiledKernel())
     )
     for row, truth in zip(mine, theirs, strict=True):
         assert_same(row, truth, 1e-12)
@@ -437,18 +443,18 @@ def test_a_gpu_that_is_not_there_is_said_in_a_line():
 
 
 def test_runs_hold_every_element_once_in_order():
-    blocks = tiles(3 * RUN + 5)
+    blocks = tiles(3 * RUN_ELEMENTS + 5)
     cut = list(
-        runs(
+        cut_into_runs(
             [
-                (block, start, length)
+                Piece(block, start, length)
                 for block, (start, length) in enumerate(blocks.tolist())
             ],
-            RUN,
+            RUN_ELEMENTS,
         )
     )
     pieces = [piece for run in cut for piece in run]
-    assert all(sum(length for _, _, length in run) == RUN for run in cut[:-1])
+    assert all(sum(length for _, _, length in run) == RUN_ELEMENTS for run in cut[:-1])
     assert [first for _, first, _ in pieces] == np.cumsum(
         [0, *(length for _, _, length in pieces)]
     )[:-1].tolist()
@@ -541,7 +547,7 @@ def test_what_the_kernel_reads_itself_is_what_is_read_for_it(dtype, tmp_path):
     ]
     work = [Slice(7, views, tiles(size, 2), tiles(64, 1))]
     found = []
-    for kernel in (gram_numba, gram_arrays):
+    for kernel in (CompiledKernel(), ArrayKernel()):
         with Weights(
             {name: tmp_path / name for name in views}, in_order=True
         ) as weights:
@@ -581,7 +587,9 @@ def test_a_file_cut_off_below_the_kernel_is_named(tmp_path):
         Weights({name: tmp_path / name for name in views}, in_order=True) as weights,
         pytest.raises(AuditError, match="d/x"),
     ):
-        list(Reader(weights, [Frame("s", "b", ("d",))], gram_numba).read([reading]))
+        list(
+            Reader(weights, [Frame("s", "b", ("d",))], CompiledKernel()).read([reading])
+        )
 
 
 def test_the_planted_alpha_is_found_within_its_error():
@@ -635,7 +643,7 @@ def test_collinear_donors_are_seen_through_float32_products(factor):
     )
     zero = np.full(steps.size, 0.0)
     (row,) = found_by(
-        gram_numba,
+        CompiledKernel(),
         bf16(suspect=steps, base=zero + 1e-30, donor=steps, second=steps * factor),
         np.array([0, steps.size]),
     )

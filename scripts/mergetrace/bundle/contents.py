@@ -30,7 +30,7 @@ _VERIFIER = {
     "formats": "scales",
     "tensors": "weights",
     "planning": "voting unread",
-    "sums": "frames evidence as_stored gram gram_arrays recast",
+    "sums": "frames stored evidence as_stored kernels gram gram_arrays recast records",
     "merging": (
         "settings facts merge linear spheres means trimming sce elementwise methods"
         " recipes applying"

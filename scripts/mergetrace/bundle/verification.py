@@ -34,10 +34,12 @@ from mergetrace.merging.settings import layer_position
 from mergetrace.planning.voting import votes
 from mergetrace.probe.identity import mentions
 from mergetrace.search.trial import compare, total
-from mergetrace.sums import gram_arrays
 from mergetrace.sums.evidence import Sample, only_usable, read_blocks, read_evidence
 from mergetrace.sums.frames import Frame
-from mergetrace.sums.gram import Stored, records, run_sums
+from mergetrace.sums.gram import run_sums
+from mergetrace.sums.gram_arrays import ArrayKernel
+from mergetrace.sums.records import records
+from mergetrace.sums.stored import Stored
 
 FROM_SUMS = ("alpha", "alpha_se", "cos_fit")
 FROM_EVIDENCE = ("alpha_replay", "coverage", "alpha_expected", "cos_expected")
@@ -389,7 +391,9 @@ def _sums(
     }
     edges = np.concatenate([[0], np.cumsum(kept[:, 1])])
     rows = list(
-        records([frame], run_sums([frame], stored, edges, gram_arrays), np.diff(edges))
+        records(
+            [frame], run_sums([frame], stored, edges, ArrayKernel()), np.diff(edges)
+        )
     )
     return {name: np.array([row[name] for row in rows]) for name in rows[0]}
 

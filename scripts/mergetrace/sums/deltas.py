@@ -1,236 +1,252 @@
 """The slices of a layer: their sums under every frame, and their evidence samples. The
-next run is read while this one is summed.
+next run of elements is read while this one is summed.
+
+A slice is summed in blocks. A piece is a block or a part of one; a run is some pieces
+that are in memory at once; a job is some runs that one thread sums.
 """
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from mergetrace.numerics.arrays import Bytes, Integers
 from mergetrace.numerics.dtypes import FORMATS
-from mergetrace.sums.evidence import Sample
+from mergetrace.sums.evidence import Sample, sample_of
 from mergetrace.sums.frames import Frame
 from mergetrace.sums.gram import (
-    Kernel,
-    Stored,
+    PieceSums,
     Sums,
+    added_up,
     file_sums,
-    records,
-    settled,
-    unsettled,
+    joined,
+    memory_sums,
+    settle,
 )
+from mergetrace.sums.kernels import FileParts, Kernel
+from mergetrace.sums.records import Record, records
+from mergetrace.sums.stored import Stored
 from mergetrace.tensors.weights import View, Weights
 
-RUN = (
-    1 << 21
-    # elements of each model in memory at once, where the kernel does not read them itself
-)
-TOGETHER = 8  # runs a thread sums before it meets the others at Python's lock
-AHEAD = 16  # such jobs submitted and not yet collected
+RUN_ELEMENTS = 1 << 21
+"""Elements of each model in memory at once, where the kernel reads no files itself."""
+RUNS_PER_JOB = 8  # so that threads meet at Python's lock less often
+MAX_PENDING_JOBS = 16  # submitted and not yet collected
 
-Piece = tuple[int, int, int]
-"""Block, first element, number of elements."""
+
+class Piece(NamedTuple):
+    """Neighbouring elements of one block of a slice."""
+
+    block: int
+    first: int
+    """The first element's index in the slice."""
+    length: int
+
+
+Run = list[Piece]
 
 
 @dataclass(frozen=True)
 class Slice:
-    """One slice: its views by model, the blocks to sum and the blocks to keep (int64
-    [blocks, 2]: start, length), ascending and disjoint.
+    """One slice, and what is to be done with it. Blocks are int64 [blocks, 2]: start,
+    length; ascending and disjoint.
     """
 
     slice_id: int
     members: Mapping[str, View]
-    blocks: NDArray[np.int64]
-    kept: NDArray[np.int64]
+    """Its views by model."""
+    blocks: Integers
+    """The blocks to sum."""
+    kept: Integers
+    """The blocks to keep."""
 
 
 @dataclass(frozen=True)
 class Read:
-    """What leaves a slice: one record per block and frame (see gram.records), and the
-    kept elements by model.
-    """
+    """What was made of a slice."""
 
     slice_id: int
-    records: list[dict[str, object]]
+    records: list[Record]
+    """One per block and frame (see records)."""
     samples: dict[str, Sample]
+    """The kept elements by model."""
+
+
+@dataclass(frozen=True)
+class _Pending:
+    """A slice whose sums are being made."""
+
+    slice: Slice
+    frames: list[Frame]
+    """The frames all of whose models hold the slice."""
+    jobs: list[list[Run]]
+    results: list[Future[Sums]]
+    """Of each job: the sums of its pieces."""
+
+
+class _ThreadBuffers(threading.local):
+    """Each thread's memory to read into, by model: fresh memory is slow to touch."""
+
+    def __init__(self) -> None:
+        self.by_model: dict[str, Bytes] = {}
 
 
 class Reader:
-    """Reads and sums with `threads` threads, and one more that waits for the disk. Where the kernel reads for itself a thread holds little memory,
-    elsewhere RUN elements of every model.
+    """Reads and sums with `threads` threads, and one more that waits for the disk.
+
+    Where the kernel reads files itself a thread holds little memory, elsewhere
+    RUN_ELEMENTS of every model.
     """
 
     def __init__(
-        self, weights: Weights, frames: list[Frame], kernel: Kernel, threads: int = 1
+        self,
+        weights: Weights,
+        frames: Sequence[Frame],
+        kernel: Kernel,
+        threads: int = 1,
     ) -> None:
         self.weights = weights
         self.frames = frames
         self.kernel = kernel
         self.threads = threads
         self._summing = threading.Semaphore(threads)
-        self._mine = threading.local()
+        self._buffers = _ThreadBuffers()
 
     def read(self, slices: Iterable[Slice]) -> Iterator[Read]:
         """Every slice's sums and samples, in order; the results do not depend on the
         number of threads.
         """
-        waiting: deque[
-            tuple[Slice, list[Frame], list[tuple[list[Piece], Future[Sums]]]]
-        ] = deque()
+        waiting: deque[_Pending] = deque()
         pool = ThreadPoolExecutor(self.threads + 1)
         try:
-            for piece in slices:
-                possible = [
-                    frame
-                    for frame in self.frames
-                    if all(model in piece.members for model in frame.models)
-                ]
-                jobs = together(runs(_pieces(piece.blocks), RUN)) if possible else ()
-                waiting.append(
-                    (
-                        piece,
-                        possible,
-                        [
-                            (
-                                [*chain(*job)],
-                                pool.submit(self._sum, piece, possible, job),
-                            )
-                            for job in jobs
-                        ],
-                    )
-                )
-                while (
-                    len(waiting) > 1
-                    and sum(len(jobs) for _, _, jobs in waiting) > AHEAD
-                ):
-                    yield self._collected(*waiting.popleft())
+            for each in slices:
+                waiting.append(self._submitted(each, pool))
+                while len(waiting) > 1 and _count_jobs(waiting) > MAX_PENDING_JOBS:
+                    yield self._collected(waiting.popleft())
             while waiting:
-                yield self._collected(*waiting.popleft())
+                yield self._collected(waiting.popleft())
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _sum(self, piece: Slice, frames: list[Frame], job: list[list[Piece]]) -> Sums:
+    def _submitted(self, part: Slice, pool: ThreadPoolExecutor) -> _Pending:
+        """The slice with its jobs, handed to the pool."""
+        frames = [
+            frame
+            for frame in self.frames
+            if all(model in part.members for model in frame.models)
+        ]
+        if not frames:
+            return _Pending(part, [], [], [])
+        jobs = list(cut_into_jobs(cut_into_runs(_pieces(part.blocks), RUN_ELEMENTS)))
+        results = [pool.submit(self._sum, part, frames, job) for job in jobs]
+        return _Pending(part, frames, jobs, results)
+
+    def _sum(self, part: Slice, frames: list[Frame], job: list[Run]) -> Sums:
+        """The sums of a job's pieces under every frame."""
         views = {
-            model: piece.members[model] for frame in frames for model in frame.models
+            model: part.members[model] for frame in frames for model in frame.models
         }
-        pieces = [*chain(*job)]
-        lengths = np.array([length for _, _, length in pieces])
+        pieces = [piece for run in job for piece in run]
+        lengths = np.array([piece.length for piece in pieces])
 
-        def read(run: list[Piece]) -> dict[str, Stored]:
-            return {
-                model: self._stored(model, view, run) for model, view in views.items()
-            }
+        def read_piece(number: int) -> dict[str, Stored]:
+            return self._read(views, [pieces[number]])
 
-        sums = self._by_the_kernel(frames, views, pieces, lengths)
+        sums = self._file_sums(frames, views, pieces, lengths)
         if sums is None:
-            parts = []
-            for run in job:
-                stored = read(run)
-                with self._summing:
-                    parts.append(
-                        unsettled(
-                            frames,
-                            stored,
-                            np.cumsum([0, *(length for _, _, length in run)]),
-                            self.kernel,
-                        )
-                    )
-            sums = {
-                key: np.concatenate([part[key] for part in parts]) for key in parts[0]
-            }
-        return settled(frames, sums, lengths, lambda number: read([pieces[number]]))
+            sums = joined([self._run_sums(frames, views, run) for run in job])
+        return settle(frames, sums, lengths, read_piece)
 
-    def _by_the_kernel(
+    def _run_sums(
+        self, frames: list[Frame], views: Mapping[str, View], run: Run
+    ) -> PieceSums:
+        """Read a run into memory and sum its pieces."""
+        stored = self._read(views, run)
+        edges = np.cumsum([0, *(piece.length for piece in run)])
+        with self._summing:
+            return memory_sums(frames, stored, edges, self.kernel)
+
+    def _file_sums(
         self,
         frames: list[Frame],
         views: Mapping[str, View],
-        pieces: list[Piece],
-        lengths: NDArray[np.int64],
-    ) -> Sums | None:
+        pieces: Sequence[Piece],
+        lengths: Integers,
+    ) -> PieceSums | None:
         """The pieces' sums, where their elements lie in the files as they are and the
         kernel reads them itself; None elsewhere.
         """
-        places = {model: self.weights.place(view, 0) for model, view in views.items()}
         dtypes = {view["dtype"] for view in views.values()}
-        if len(dtypes) > 1 or None in places.values():
+        places = [self.weights.place(view, 0) for view in views.values()]
+        in_files = [place for place in places if place is not None]
+        if len(dtypes) > 1 or len(in_files) < len(places):
             return None
         dtype = dtypes.pop()
         width = FORMATS[dtype].width
-        offsets = width * np.array([first for _, first, _ in pieces])
-        sums = file_sums(
-            frames,
-            {model: (file, start + offsets) for model, (file, start) in places.items()},
+        piece_offsets = width * np.array([piece.first for piece in pieces])
+        parts = FileParts(
+            np.array([descriptor for descriptor, _ in in_files], np.int32),
+            np.stack([start + piece_offsets for _, start in in_files]),
             lengths,
             dtype,
-            self.kernel,
         )
+        sums = file_sums(frames, list(views), parts, self.kernel)
         if sums is not None:
             self.weights.count(len(views) * width * int(lengths.sum()))
         return sums
 
-    def _stored(self, model: str, view: View, run: list[Piece]) -> Stored:
-        """The run's elements in this thread's buffer for the model: fresh memory is
-        slow to touch.
-        """
-        width = FORMATS[view["dtype"]].width
-        buffers = self._mine.__dict__
-        if model not in buffers or buffers[model].size < RUN * width:
-            buffers[model] = self.kernel.buffer(RUN * width)
-        raw = buffers[model][: sum(length for _, _, length in run) * width]
-        return Stored(
-            raw,
-            view["dtype"],
-            self.weights.stretches(
-                view, ((first, length) for _, first, length in run), raw
-            ),
-        )
+    def _read(self, views: Mapping[str, View], run: Run) -> dict[str, Stored]:
+        """The run's elements by model, in this thread's buffers."""
+        return {model: self._stored(model, view, run) for model, view in views.items()}
 
-    def _collected(
-        self,
-        piece: Slice,
-        frames: list[Frame],
-        jobs: list[tuple[list[Piece], "Future[Sums]"]],
-    ) -> Read:
+    def _stored(self, model: str, view: View, run: Run) -> Stored:
+        width = FORMATS[view["dtype"]].width
+        buffer = self._buffers.by_model.get(model)
+        if buffer is None or buffer.size < RUN_ELEMENTS * width:
+            buffer = self.kernel.buffer(RUN_ELEMENTS * width)
+            self._buffers.by_model[model] = buffer
+        raw = buffer[: sum(piece.length for piece in run) * width]
+        stretches = ((piece.first, piece.length) for piece in run)
+        scales = self.weights.stretches(view, stretches, raw)
+        return Stored(raw, view["dtype"], scales)
+
+    def _collected(self, pending: _Pending) -> Read:
         """Pieces added up block by block, in the order of the elements."""
-        done = [job.result() for _, job in jobs]
-        first = np.flatnonzero(
-            np.diff([block for run, _ in jobs for block, _, _ in run], prepend=-1)
-        )
-        sums = (
-            {
-                key: np.add.reduceat(
-                    np.concatenate([part[key] for part in done]), first
-                )
-                for key in done[0]
-            }
-            if done
-            else {}
-        )
-        rows = list(records(frames, sums, piece.blocks[:, 1]))
+        sums = [result.result() for result in pending.results]
+        pieces = [piece for job in pending.jobs for run in job for piece in run]
+        first = np.flatnonzero(np.diff([piece.block for piece in pieces], prepend=-1))
+        part = pending.slice
+        lengths = part.blocks[:, 1]
         read = Read(
-            piece.slice_id, rows, keep_samples(self.weights, piece.members, piece.kept)
+            part.slice_id,
+            list(records(pending.frames, added_up(sums, first), lengths)),
+            keep_samples(self.weights, part.members, part.kept),
         )
-        for view in piece.members.values():
+        for view in part.members.values():
             self.weights.forget(view)
         return read
 
 
-def runs(pieces: Iterable[Piece], size: int) -> Iterator[list[Piece]]:
+def _count_jobs(waiting: Iterable[_Pending]) -> int:
+    return sum(len(pending.jobs) for pending in waiting)
+
+
+def cut_into_runs(pieces: Iterable[Piece], size: int) -> Iterator[Run]:
     """Pieces packed into runs of at most `size` elements, cut where a run is full."""
-    run: list[Piece] = []
+    run: Run = []
     room = size
     for block, start, length in pieces:
         done = 0
         while done < length:
             count = min(length - done, room)
-            run.append((block, start + done, count))
-            done = done + count
-            room = room - count
+            run.append(Piece(block, start + done, count))
+            done += count
+            room -= count
             if not room:
                 yield run
                 run = []
@@ -239,30 +255,24 @@ def runs(pieces: Iterable[Piece], size: int) -> Iterator[list[Piece]]:
         yield run
 
 
-def together(cut: Iterable[list[Piece]]) -> Iterator[list[list[Piece]]]:
-    """TOGETHER runs at a time."""
-    cut = iter(cut)
-    while job := list(islice(cut, TOGETHER)):
+def cut_into_jobs(runs: Iterable[Run]) -> Iterator[list[Run]]:
+    """RUNS_PER_JOB runs at a time."""
+    runs = iter(runs)
+    while job := list(islice(runs, RUNS_PER_JOB)):
         yield job
 
 
-def _pieces(blocks: NDArray[np.int64]) -> list[Piece]:
-    return [
-        (block, start, length) for block, (start, length) in enumerate(blocks.tolist())
-    ]
+def _pieces(blocks: Integers) -> list[Piece]:
+    return [Piece(block, *place) for block, place in enumerate(blocks.tolist())]
 
 
 def keep_samples(
-    weights: Weights, members: Mapping[str, View], blocks: NDArray[np.int64]
+    weights: Weights, members: Mapping[str, View], blocks: Integers
 ) -> dict[str, Sample]:
-    """The raw elements of the evidence blocks, of every model that holds the slice."""
-    samples = {}
-    for model, view in members.items():
-        raw = np.empty(int(blocks[:, 1].sum()) * FORMATS[view["dtype"]].width, np.uint8)
-        samples[model] = Sample(
-            raw,
-            view["dtype"],
-            weights.stretches(view, blocks.tolist(), raw),
-            view.get("through") or None,
-        )
-    return samples
+    """The raw elements of the evidence blocks (int64 [blocks, 2]: start, length), of
+    every model that holds the slice.
+    """
+    stretches = blocks.tolist()
+    return {
+        model: sample_of(weights, view, stretches) for model, view in members.items()
+    }

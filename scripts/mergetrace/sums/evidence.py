@@ -7,18 +7,19 @@ import re
 from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mergetrace.files.safetensors_file import read_header, read_into
-from mergetrace.numerics.arrays import Array
+from mergetrace.files.safetensors_file import Header, read_header, read_into
+from mergetrace.numerics.arrays import AnyArray, Array, Bytes, Integers, Mask
 from mergetrace.numerics.dtypes import FORMATS, decode, encode, usable
 from mergetrace.numerics.lattice import interval_through, neighbour_midpoints
-from mergetrace.tensors.weights import scaled
+from mergetrace.tensors.weights import View, Weights, scaled
 
-# safetensors calls dtypes by other names when writing than in the file.
+if TYPE_CHECKING:
+    from safetensors import TensorSpec
+
 WRITER_NAMES = {
     "BF16": "bfloat16",
     "F16": "float16",
@@ -28,24 +29,26 @@ WRITER_NAMES = {
     "F8_E5M2": "float8_e5m2",
     "I64": "int64",
 }
+"""What safetensors calls dtypes when writing, by their name in the file."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """The kept elements of one slice in one model: raw bytes, their dtype, and what
-    each is multiplied by, where it is (an FP8 block's scale).
+    """Kept elements of one slice in one model."""
 
-    through: the format they were rounded to before they were scaled and stored, where
-    that is another one: a bf16 merge quantised to FP8.
+    raw: Bytes
+    """Their stored bytes: uint8 [n * width]."""
+    dtype: str
+    """Their format, by its safetensors name."""
+    scales: Array | None = None
+    """What each is multiplied by, where it is (an FP8 block's scale): float64 [n]."""
+    through: str | None = None
+    """The format they were rounded to before they were scaled and stored, where that is
+    another one: BF16 of a bf16 merge quantised to FP8.
     """
 
-    raw: NDArray[np.uint8]
-    dtype: str
-    scales: Array | None = None
-    through: str | None = None
-
     def values(self) -> Array:
-        """Decoded elements, float64 [n]."""
+        """Decoded and scaled elements, float64 [n]."""
         return scaled(decode(self.raw, self.dtype), self.scales)
 
     def on_lattice(self) -> "Sample":
@@ -73,76 +76,123 @@ class Sample:
             ends = np.stack([low * self.scales, high * self.scales])
             low = ends.min(0)
             high = ends.max(0)
-        return (
-            (low, high)
-            if self.through is None
-            else interval_through(low, high, self.through)
-        )
+        if self.through is None:
+            return low, high
+        return interval_through(low, high, self.through)
+
+
+def sample_of(
+    weights: Weights, view: View, stretches: Sequence[tuple[int, int]]
+) -> Sample:
+    """Some stretches (first, count) of a view's elements, one after another, as they
+    are stored.
+    """
+    elements = sum(count for _, count in stretches)
+    raw = np.empty(elements * FORMATS[view["dtype"]].width, np.uint8)
+    scales = weights.stretches(view, stretches, raw)
+    return Sample(raw, view["dtype"], scales, view.get("through") or None)
 
 
 def joined(samples: Sequence[Sample]) -> Sample:
-    """Samples of one stored tensor as one, in the order given; all else (format, the
-    one on the way to it) is the first's.
+    """Samples of one stored tensor as one, in the order given; format and `through` are
+    the first's.
     """
-    scales = (
-        None
-        if samples[0].scales is None
-        else np.concatenate([sample.scales for sample in samples])
+    raw = np.concatenate([sample.raw for sample in samples])
+    scales = None
+    if samples[0].scales is not None:
+        scales = np.concatenate(
+            [sample.scales for sample in samples if sample.scales is not None]
+        )
+    return replace(samples[0], raw=raw, scales=scales)
+
+
+def only_usable(
+    samples: Mapping[str, Sample], models: Collection[str]
+) -> dict[str, Sample]:
+    """The models' samples of a slice with zeros, in all of them, in place of elements
+    that are NaN, infinite or no weight in one (dtypes.usable).
+
+    The sums of a frame leave such elements out (see gram); zeros in all its models say
+    nothing for or against any recipe, and places stay what they are. A scale of 0 gives
+    way to 1 under a stored 0, which is the same number.
+    """
+    chosen = {model: samples[model] for model in models}
+    sound = np.logical_and.reduce(
+        [usable(sample.raw, sample.dtype, sample.scales) for sample in chosen.values()]
     )
-    return replace(
-        samples[0],
-        raw=np.concatenate([sample.raw for sample in samples]),
-        scales=scales,
-    )
+    return {model: _blanked(sample, ~sound) for model, sample in chosen.items()}
+
+
+def _blanked(sample: Sample, lost: Mask) -> Sample:
+    """The sample with zeros at the lost places, and where its scale is 0."""
+    if sample.scales is not None:
+        lost = lost | (sample.scales == 0)
+    if not lost.any():
+        return sample
+    raw = sample.raw.reshape(lost.size, -1).copy()
+    raw[lost] = 0
+    scales = None if sample.scales is None else np.where(lost, 1.0, sample.scales)
+    return replace(sample, raw=raw.reshape(-1), scales=scales)
 
 
 def write_evidence(
     path: Path,
-    slices: Mapping[int, tuple[NDArray[np.int64], Mapping[str, Sample]]],
+    slices: Mapping[int, tuple[Integers, Mapping[str, Sample]]],
     metadata: Mapping[str, str],
 ) -> None:
     """Write the samples of many slices: per slice id its blocks (int64 [blocks, 2]:
     start, length) and a sample per model.
 
-    Keys are `{slice_id}/blocks`, `{slice_id}/{model}` and `{slice_id}/{model}/scales` or `/through`: ours, never a tensor's name. `metadata` becomes
-    one entry, as JSON: the safetensors writer puts several in another order each time, and the same sample should be the same bytes.
+    Keys are `{slice_id}/blocks`, `{slice_id}/{model}` and `{slice_id}/{model}/scales`
+    or `/through`: ours, never a tensor's name. `metadata` becomes one entry, as JSON:
+    the safetensors writer puts several in another order each time, and the same sample
+    should be the same bytes. OSError where the file cannot be written.
     """
     from safetensors import SafetensorError, serialize_file
 
-    tensors: dict[str, tuple[str, NDArray]] = {}
+    tensors: dict[str, tuple[str, AnyArray]] = {}
     for slice_id, (blocks, samples) in slices.items():
         tensors[f"{slice_id}/blocks"] = ("I64", np.ascontiguousarray(blocks, "<i8"))
         for model, sample in samples.items():
-            tensors[f"{slice_id}/{model}"] = (
-                sample.dtype,
-                np.ascontiguousarray(sample.raw),
-            )
-            if (
-                sample.through is not None
-            ):  # one zero, whose dtype is what there is to say
-                tensors[f"{slice_id}/{model}/through"] = (
-                    sample.through,
-                    np.zeros(FORMATS[sample.through].width, np.uint8),
-                )
-            if sample.scales is not None:
-                tensors[f"{slice_id}/{model}/scales"] = (
-                    "F64",
-                    np.ascontiguousarray(sample.scales, "<f8"),
-                )
-    specs = {
-        key: _spec(dtype, array) for key, (dtype, array) in tensors.items()
-    }  # `tensors` keeps the memory alive meanwhile
+            tensors |= _tensors_of(f"{slice_id}/{model}", sample)
+    # `tensors` keeps the memory alive that the specifications point to.
+    specs = {key: _spec(dtype, array) for key, (dtype, array) in tensors.items()}
+    entry = {"mergetrace": json.dumps(dict(metadata), sort_keys=True)}
     try:
-        serialize_file(
-            specs, path, {"mergetrace": json.dumps(dict(metadata), sort_keys=True)}
-        )
-    except (
-        SafetensorError
-    ) as error:  # the writer wraps the system's error in one of its own
+        serialize_file(specs, path, entry)
+    except SafetensorError as error:
+        # The writer wraps the system's error in one of its own.
         number = re.search(r"os error (\d+)", str(error))
-        raise (
-            OSError(int(number[1]), str(error), str(path)) if number else error
-        ) from None
+        if number is None:
+            raise
+        raise OSError(int(number[1]), str(error), str(path)) from None
+
+
+def _tensors_of(key: str, sample: Sample) -> dict[str, tuple[str, AnyArray]]:
+    """What is written of a sample: (dtype, array) by key."""
+    tensors = {key: (sample.dtype, np.ascontiguousarray(sample.raw))}
+    if sample.through is not None:
+        # One zero: its dtype is what there is to say.
+        zero = np.zeros(FORMATS[sample.through].width, np.uint8)
+        tensors[f"{key}/through"] = (sample.through, zero)
+    if sample.scales is not None:
+        tensors[f"{key}/scales"] = ("F64", np.ascontiguousarray(sample.scales, "<f8"))
+    return tensors
+
+
+def _spec(dtype: str, array: AnyArray) -> "TensorSpec":
+    """Where the writer finds a tensor's bytes, and what they are."""
+    from safetensors import TensorSpec
+
+    shape = list(array.shape)
+    if array.dtype == np.uint8:
+        shape = [array.size // FORMATS[dtype].width]
+    return TensorSpec(
+        dtype=WRITER_NAMES[dtype],
+        shape=shape,
+        data_ptr=array.ctypes.data,
+        data_len=array.nbytes,
+    )
 
 
 def read_evidence(
@@ -152,97 +202,56 @@ def read_evidence(
     (None: of all). One slice is in memory at a time.
     """
     header = read_header(path)
-    by_slice: dict[int, list[str]] = {}
+    keys_of: dict[int, list[str]] = {}
     for key in header.tensors:
         slice_id = int(key.split("/")[0])
         if wanted is None or slice_id in wanted:
-            by_slice.setdefault(slice_id, []).append(key)
+            keys_of.setdefault(slice_id, []).append(key)
     with open(path, "rb") as handle:
-        for slice_id in sorted(by_slice):
-            raw: dict[str, tuple[NDArray[np.uint8], str]] = {}
-            for key in by_slice[slice_id]:
-                tensor = header.tensors[key]
-                buffer = np.empty(tensor.end - tensor.start, np.uint8)
-                read_into(handle.fileno(), tensor.start, memoryview(buffer), path)
-                raw[key.split("/", 1)[1]] = (buffer, tensor.dtype)
-            scales = {
-                name.removesuffix("/scales"): data.view("<f8")
-                for name, (data, _) in raw.items()
-                if name.endswith("/scales")
+        for slice_id in sorted(keys_of):
+            tensors = {
+                key.split("/", 1)[1]: _read_tensor(handle.fileno(), path, header, key)
+                for key in keys_of[slice_id]
             }
-            through = {
-                name.removesuffix("/through"): dtype
-                for name, (_, dtype) in raw.items()
-                if name.endswith("/through")
-            }
-            models = [name for name in raw if name != "blocks" and "/" not in name]
-            yield (
-                slice_id,
-                {
-                    model: Sample(*raw[model], scales.get(model), through.get(model))
-                    for model in models
-                },
-            )
+            yield slice_id, _samples_of(tensors)
 
 
-def only_usable(
-    samples: Mapping[str, Sample], models: Collection[str]
-) -> dict[str, Sample]:
-    """The models' samples of a slice with zeros, in all of them, in place of elements
-    that are NaN, infinite or no weight in one (dtypes.usable).
-
-    The sums of a frame leave such elements out (see gram); zeros in all its models say nothing for or against any recipe, and places stay what
-    they are.
-    A scale of 0 gives way to 1 under a stored 0, which is the same number.
+def _samples_of(tensors: Mapping[str, tuple[Bytes, str]]) -> dict[str, Sample]:
+    """The samples of one slice by model, from its tensors: (bytes, dtype) by the part
+    of the key after the slice's.
     """
-    own = {model: samples[model] for model in models}
-    sound = np.logical_and.reduce(
-        [usable(sample.raw, sample.dtype, sample.scales) for sample in own.values()]
-    )
-    return {model: _blanked(sample, ~sound) for model, sample in own.items()}
+    samples = {}
+    for model, (raw, dtype) in tensors.items():
+        if model == "blocks" or "/" in model:
+            continue
+        scales = through = None
+        if f"{model}/scales" in tensors:
+            scales = tensors[f"{model}/scales"][0].view("<f8")
+        if f"{model}/through" in tensors:
+            through = tensors[f"{model}/through"][1]
+        samples[model] = Sample(raw, dtype, scales, through)
+    return samples
 
 
-def _blanked(sample: Sample, lost: NDArray[np.bool_]) -> Sample:
-    """The sample with zeros at the lost places, and where its scale is 0."""
-    if sample.scales is not None:
-        lost = lost | (sample.scales == 0)
-    if not lost.any():
-        return sample
-    raw = sample.raw.reshape(lost.size, -1).copy()
-    raw[lost] = 0
-    return replace(
-        sample,
-        raw=raw.reshape(-1),
-        scales=None if sample.scales is None else np.where(lost, 1.0, sample.scales),
-    )
-
-
-def read_blocks(path: Path) -> dict[int, NDArray[np.int64]]:
+def read_blocks(path: Path) -> dict[int, Integers]:
     """Where the kept elements of every slice lie: int64 [blocks, 2] (start, length) by
     slice id.
     """
     header = read_header(path)
-    found = {}
+    blocks = {}
     with open(path, "rb") as handle:
-        for key, tensor in header.tensors.items():
+        for key in header.tensors:
             if key.endswith("/blocks"):
-                buffer = np.empty(tensor.end - tensor.start, np.uint8)
-                read_into(handle.fileno(), tensor.start, memoryview(buffer), path)
-                found[int(key.split("/")[0])] = buffer.view("<i8").reshape(-1, 2)
-    return found
+                raw, _ = _read_tensor(handle.fileno(), path, header, key)
+                blocks[int(key.split("/")[0])] = raw.view("<i8").reshape(-1, 2)
+    return blocks
 
 
-def _spec(dtype: str, array: NDArray) -> Any:
-    from safetensors import TensorSpec
-
-    shape = (
-        [array.size // FORMATS[dtype].width]
-        if array.dtype == np.uint8
-        else list(array.shape)
-    )
-    return TensorSpec(
-        dtype=WRITER_NAMES[dtype],
-        shape=shape,
-        data_ptr=array.ctypes.data,
-        data_len=array.nbytes,
-    )
+def _read_tensor(
+    descriptor: int, path: Path, header: Header, key: str
+) -> tuple[Bytes, str]:
+    """A tensor's bytes and its dtype."""
+    tensor = header.tensors[key]
+    raw = np.empty(tensor.end - tensor.start, np.uint8)
+    read_into(descriptor, tensor.start, memoryview(raw.data), path)
+    return raw, tensor.dtype

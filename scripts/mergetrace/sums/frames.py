@@ -14,6 +14,11 @@ class Frame:
     donors: tuple[str, ...]
 
     @property
+    def parents(self) -> tuple[str, ...]:
+        """The base and the donors."""
+        return (self.base, *self.donors)
+
+    @property
     def models(self) -> tuple[str, ...]:
         """Every model whose elements the frame needs."""
         return (self.audited, self.base, *self.donors)

@@ -1,123 +1,82 @@
 """The sums that every later number is made of, in one pass over the elements of a
 slice.
 
-Per block of a slice, with u = audited - base, v_j = donor_j - base and b = base: the
-Gram matrix of [u, v_1..v_k, b], the rounding energy of the audited model, and exact
-counts of equal elements. Elements that are NaN or infinite in any model of a frame, or
-so large that they are no weight (dtypes.LIMIT), are counted in `nonfinite` and left out
-of everything else there: what a control lacks is no loss to the suspect.
-
-Sums of float32 numbers and of scaled FP8 are float64 throughout. Those of narrower
-numbers (BF16, F16, FP8: at most 11 significant bits) are made in float32, which holds
-twice as many numbers in a register, in an order that is part of the definition. A piece
-is cut into groups of 512 elements from its start, 16 rows of 32. u, v and the products
-are rounded to float32; in each of the 32 columns the 16 products are added in float32,
-from the first row to the last; the column sums are added in float64. The elements after
-the last whole group are summed in float64. So every implementation rounds the same
-numbers in the same way and they agree to 1e-12, although each sum <x, y> is right to
-some 2e-8 of |x| |y| (10^-6 at worst: 18 roundings). That error does not shrink with the
-number of elements: squares of odd numbers are 1 modulo 8, so that more of them are
-rounded down than up. It is far below the standard error of any share, and the sums of
-equal deltas err equally. Where float32 is too short for a piece, its squares too large
-or so small that they lose bits, the piece is summed again in float64.
-
-Three implementations of the same sums: gram_numba is faster than files are read and
-costs about a second to load, gram_arrays costs nothing to load and is some twenty times
-slower, gram_torch works on a GPU. `kernel_for` chooses.
+A slice is summed in pieces. Per piece, with u = audited - base, v_j = donor_j - base
+and b = base: the Gram matrix of [u, v_1..v_k, b], the rounding energy of the audited
+model, and exact counts of equal elements (see kernels for the definition). Elements
+that are NaN or infinite in any model of a frame, or so large that they are no weight
+(dtypes.LIMIT), are counted as nonfinite and left out of everything else there: what a
+control lacks is no loss to the suspect. Where float32 is too short for a piece, its
+squares too large or so small that they lose bits, the piece is summed again in float64.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations, pairwise
-from typing import Any, Protocol
+from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mergetrace.numerics.arrays import Array
+from mergetrace.numerics.arrays import Array, Integers, Mask
 from mergetrace.numerics.dtypes import FORMATS, LIMIT, Format
 from mergetrace.numerics.lattice import ulp
-from mergetrace.sums import gram_arrays
 from mergetrace.sums.frames import Frame
-from mergetrace.sums.recast import differing
+from mergetrace.sums.gram_arrays import ArrayKernel
+from mergetrace.sums.kernels import ROUNDING, TRIO, FileParts, Kernel, Numbers
+from mergetrace.sums.recast import count_recast_misses
+from mergetrace.sums.stored import Stored
 from mergetrace.tensors.weights import scaled
 
-Key = tuple[str, str, str]
-Sums = dict[tuple[str, ...], Array]
-"""By (audited, donor, base): float64 [pieces, 12], columns TRIO; by (donor, donor,
-base): float64 [pieces]; by ("", audited, parent), where their formats differ: the
-elements that are not the parent's once it is rounded (see recast), float64 [pieces].
+Trio = tuple[str, str, str]
+"""Three models: (audited, donor, base), or (donor, other donor, base)."""
+Pair = tuple[str, str]
+"""Two models: (audited, parent), or (donor, other donor)."""
+K = TypeVar("K")
 
-Once they are settled what is left out differs between frames: then by (audited, donor,
-donor, base) and (audited, parent, base, ""), and by (audited, base): nonfinite, float64
-[pieces].
+SMALL_JOB = 1 << 28
+"""Bytes up to which formulas on arrays end sooner: they take 1.7 s for so many; loading
+the compiled kernel takes 1.0 s, and 1.7 s where it has to be compiled.
 """
-
-TRIO = (
-    "uu",
-    "ub",
-    "bb",
-    "uv",
-    "bv",
-    "vv",
-    "rounding",
-    "moved",
-    "parents_differ",
-    "any_differs",
-    "donor_differs",
-    "opposite_sign",
-)
-
-LITTLE = (
-    1 << 28
-    # bytes: the array formulas take 1.7 s for them; loading the compiled kernel takes 1.0,
-    # and 1.7 where it has to be compiled
-)
-COUNTED = TRIO[TRIO.index("moved") :]
-"""Elements that differ: audited from base, donor from base, either of them, audited
-from donor; and those that moved to opposite sides of base.
+HUGE_SQUARE = LIMIT**2 / 16
+"""Where one number reaches LIMIT, its square or that of a difference reaches this."""
+TINY_SQUARE = 2.0**-110
+"""A subnormal float32 product is at most 2^-150 off: 2^-40 of squares that are this
+large on average.
 """
-
-HUGE = (
-    LIMIT**2 / 16
-)  # where one number reaches LIMIT, its square or that of a difference reaches this
-TINY = (
-    2.0**-110
-    # a subnormal float32 product is at most 2^-150 off: 2^-40 of squares that are this
-    # large on average
-)
 
 
 @dataclass(frozen=True)
-class Stored:
-    """Elements as the file holds them: their bytes, their dtype, and the FP8 scale of
-    each where there is one.
+class PieceSums:
+    """Sums of pieces, whichever frames they serve."""
+
+    trios: dict[Trio, Array]
+    """By (audited, donor, base): float64 [pieces, 12], columns kernels.TRIO."""
+    crosses: dict[Trio, Array]
+    """By (donor, other donor, base): <d - b, e - b>, float64 [pieces]."""
+    recast_misses: dict[Pair, Array]
+    """By (audited, parent), where rounding the parent to the audited model's format
+    changes it: elements that are not the parent's once it is rounded, float64 [pieces].
     """
 
-    raw: NDArray[np.uint8]
-    dtype: str
-    scales: Array | None = None
 
-    def chosen(self, which: slice | NDArray[np.bool_]) -> "Stored":
-        """Some of the elements."""
-        raw = self.raw.reshape(-1, FORMATS[self.dtype].width)[which].reshape(-1)
-        return Stored(
-            raw, self.dtype, None if self.scales is None else self.scales[which]
-        )
-
-
-class Kernel(Protocol):
-    """What an implementation offers. Numbers are what its own `load` returns; the rest
-    is described in gram_arrays.
+@dataclass(frozen=True)
+class FrameSums:
+    """Sums of pieces under one frame, over the elements that are weights in all its
+    models.
     """
 
-    def buffer(self, size: int) -> NDArray[np.uint8]: ...
-    def load(self, raw: NDArray[np.uint8], dtype: str, scales: Array | None) -> Any: ...
-    def trio_sums(
-        self, s: Any, d: Any, b: Any, edges: NDArray[np.int64], smallest: float
-    ) -> Array: ...
-    def cross_sums(self, d: Any, e: Any, b: Any, edges: NDArray[np.int64]) -> Array: ...
+    nonfinite: Array
+    """Elements that are left out: float64 [pieces]."""
+    trios: dict[str, Array]
+    """By donor: float64 [pieces, 12], columns kernels.TRIO."""
+    crosses: dict[Pair, Array]
+    """By (donor, other donor): <d - b, e - b>, float64 [pieces]."""
+    recast_misses: dict[str, Array]
+    """By parent, as in PieceSums."""
+
+
+Sums = dict[Frame, FrameSums]
 
 
 def kernel_for(size: int, device: str = "cpu") -> Kernel:
@@ -127,335 +86,274 @@ def kernel_for(size: int, device: str = "cpu") -> Kernel:
     AuditError where there is no GPU.
     """
     if device == "cuda":
-        from mergetrace.sums import gram_torch
+        from mergetrace.sums.gram_torch import on_gpu
 
-        return gram_torch.on_gpu()
-    if size <= LITTLE:
-        return gram_arrays
-    from mergetrace.sums import gram_numba
+        return on_gpu()
+    if size <= SMALL_JOB:
+        return ArrayKernel()
+    from mergetrace.sums.gram_numba import CompiledKernel
 
-    return gram_numba
+    return CompiledKernel()
 
 
 def run_sums(
     frames: Sequence[Frame],
     stored: Mapping[str, Stored],
-    edges: NDArray[np.int64],
+    edges: Integers,
     kernel: Kernel,
 ) -> Sums:
     """Sum pieces edges[i]..edges[i+1] of the elements in memory under every frame.
-    edges: int64, from 0 to the number of elements.
+
+    stored: the elements by model. edges: int64 [pieces + 1], from 0 to the number of
+    elements.
     """
 
-    def part(piece: int) -> dict[str, Stored]:
-        return {
-            name: held.chosen(slice(edges[piece], edges[piece + 1]))
-            for name, held in stored.items()
-        }
+    def piece_of(piece: int) -> dict[str, Stored]:
+        elements = slice(edges[piece], edges[piece + 1])
+        return {model: held.chosen(elements) for model, held in stored.items()}
 
-    return settled(
-        frames, unsettled(frames, stored, edges, kernel), np.diff(edges), part
-    )
+    sums = memory_sums(frames, stored, edges, kernel)
+    return settle(frames, sums, np.diff(edges), piece_of)
 
 
-def unsettled(
+def memory_sums(
     frames: Sequence[Frame],
     stored: Mapping[str, Stored],
-    edges: NDArray[np.int64],
+    edges: Integers,
     kernel: Kernel,
-) -> Sums:
-    """As run_sums, before `settled`."""
-    return _sums(
-        frames,
-        stored,
-        {
-            name: kernel.load(held.raw, held.dtype, held.scales)
-            for name, held in stored.items()
-        },
-        edges,
-        kernel,
-    )
+) -> PieceSums:
+    """The kernel's sums of every piece of the elements in memory; pieces that float32
+    cannot hold are as yet wrong (see settle). Arguments as of run_sums.
+    """
+    numbers = {
+        model: kernel.load(held.raw, held.dtype, held.scales)
+        for model, held in stored.items()
+    }
+    return _sums(frames, stored, numbers, edges, kernel)
 
 
 def file_sums(
-    frames: Sequence[Frame],
-    files: Mapping[str, tuple[int, NDArray[np.int64]]],
-    lengths: NDArray[np.int64],
-    dtype: str,
-    kernel: Kernel,
-) -> Sums | None:
-    """As unsettled, of elements that the kernel reads itself; None where it cannot, or
-    where a file ends too soon.
+    frames: Sequence[Frame], models: Sequence[str], parts: FileParts, kernel: Kernel
+) -> PieceSums | None:
+    """Like memory_sums, of elements that the kernel reads from open files itself; None
+    where it cannot, or where a file ends too soon.
 
-    files: by model its open file and the byte offset of each piece in it, int64
-    [pieces]. dtype: of all of them.
+    models: whose files `parts` holds, in that order.
     """
-    if not hasattr(kernel, "file_sums"):
-        return None
-    trios, crosses = _keys(frames)
-    row = {model: number for number, model in enumerate(files)}
-    descriptors = np.array([descriptor for descriptor, _ in files.values()], np.int32)
-    starts = np.stack([offsets for _, offsets in files.values()])
-    rows = [
-        np.array([[row[model] for model in key] for key in keys], np.int64).reshape(
-            -1, 3
-        )
-        for keys in (trios, crosses)
-    ]
-    form = FORMATS[dtype]
+    row = {model: number for number, model in enumerate(models)}
+
+    def rows(keys: list[Trio]) -> Integers:
+        numbers = [[row[model] for model in key] for key in keys]
+        return np.array(numbers, np.int64).reshape(-1, 3)
+
+    trios = _trios(frames)
+    crosses = _crosses(frames)
+    form = FORMATS[parts.dtype]
     smallest = np.full(len(trios), 2.0**form.min_exponent)
-    numbers = kernel.load(
-        kernel.buffer(len(files) * kernel.CHUNK * form.width), dtype, None
-    ).reshape(len(files), -1)
-    out, cross, whole = kernel.file_sums(
-        descriptors, starts, lengths, *rows, smallest, numbers
-    )
-    if not whole:
+    sums = kernel.file_sums(parts, rows(trios), rows(crosses), smallest)
+    if sums is None:
         return None
-    out[:, :, 6] *= _energy(form)
-    return {key: out[:, t] for t, key in enumerate(trios)} | {
-        key: cross[:, c] for c, key in enumerate(crosses)
-    }
+    trio_values, cross_values = sums
+    trio_values[:, :, ROUNDING] *= _unit_rounding_energy(form)
+    return PieceSums(
+        {key: trio_values[:, t] for t, key in enumerate(trios)},
+        {key: cross_values[:, c] for c, key in enumerate(crosses)},
+        {},
+    )
 
 
-def settled(
+def joined(parts: Sequence[PieceSums]) -> PieceSums:
+    """The sums of all pieces, in the order of the parts."""
+    return PieceSums(
+        _concatenated([part.trios for part in parts]),
+        _concatenated([part.crosses for part in parts]),
+        _concatenated([part.recast_misses for part in parts]),
+    )
+
+
+def added_up(parts: Sequence[Sums], first: Integers) -> Sums:
+    """The sums of groups of neighbouring pieces, in the order of the parts. first: the
+    index of each group's first piece among all parts' pieces, int64 [groups].
+    """
+    if not parts:
+        return {}
+    totals: Sums = {}
+    for frame in parts[0]:
+        sums = [part[frame] for part in parts]
+        nonfinite = np.concatenate([each.nonfinite for each in sums])
+        totals[frame] = FrameSums(
+            np.add.reduceat(nonfinite, first),
+            _added_up([each.trios for each in sums], first),
+            _added_up([each.crosses for each in sums], first),
+            _added_up([each.recast_misses for each in sums], first),
+        )
+    return totals
+
+
+def _concatenated(parts: Sequence[Mapping[K, Array]]) -> dict[K, Array]:
+    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+
+
+def _added_up(parts: Sequence[Mapping[K, Array]], first: Integers) -> dict[K, Array]:
+    together = _concatenated(parts)
+    return {key: np.add.reduceat(values, first) for key, values in together.items()}
+
+
+def settle(
     frames: Sequence[Frame],
-    sums: Sums,
-    lengths: NDArray[np.int64],
+    sums: PieceSums,
+    lengths: Integers,
     read: Callable[[int], Mapping[str, Stored]],
 ) -> Sums:
-    """The sums frame by frame (see Sums), those of doubtful pieces made again in
-    float64. lengths: of the pieces; read: gives the elements of one.
+    """The sums frame by frame, those of doubtful pieces made again in float64.
+
+    lengths: elements of each piece, int64 [pieces]. read: gives the elements of one
+    piece by model.
     """
-    parts = lru_cache(maxsize=1)(read)
-    found: Sums = {}
-    for frame in frames:
-        trios, crosses = _keys([frame])
-        recasts = [
-            key
-            for parent in (frame.base, *frame.donors)
-            if (key := ("", frame.audited, parent)) in sums
-        ]
-        own = {key: sums[key].copy() for key in (*trios, *crosses, *recasts)}
-        own[frame.audited, frame.base] = np.zeros(lengths.size)
-        for piece in np.flatnonzero(
-            _doubtful([own[key] for key in (*trios, *crosses)], lengths)
-        ).tolist():
-            for key, values in _again(frame, parts(piece)).items():
-                own[key][piece] = values[0]
-        own |= {(frame.audited, *key): own.pop(key) for key in crosses}
-        own |= {
-            (frame.audited, parent, frame.base, ""): own.pop(("", audited, parent))
-            for _, audited, parent in recasts
-        }
-        found |= own
-    return found
+    read_once = lru_cache(maxsize=1)(read)
+    return {frame: _settled(frame, sums, lengths, read_once) for frame in frames}
 
 
-def _doubtful(sums: Sequence[Array], lengths: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Pieces whose sums are not finite (a NaN or an infinity makes a square one) or too large for numbers below LIMIT, or whose squares may be too
-    small for float32: bool [pieces].
-    """
-    found = np.zeros(lengths.size, bool)
-    least = lengths * TINY
-    for values in sums:
-        if values.ndim == 1:
-            found |= ~np.isfinite(values)
-            continue
-        uu, _, bb, _, _, vv, rounding, moved, parents_differ, *_ = values.T
-        found |= ~np.isfinite(values).all(axis=1) | (bb < least) | (rounding < least)
-        found |= (uu >= HUGE) | (bb >= HUGE) | (vv >= HUGE)
-        found |= (uu < least) & (moved > 0) | (vv < least) & (parents_differ > 0)
-    return found
-
-
-def _again(frame: Frame, stored: Mapping[str, Stored]) -> Sums:
-    """The sums of one piece in float64, over the elements that can be weights in every
-    model of the frame.
-    """
-    own = {name: stored[name] for name in frame.models}
-    values = {
-        name: gram_arrays.load(held.raw, held.dtype, held.scales).astype(np.float64)
-        for name, held in own.items()
-    }
-    finite = np.logical_and.reduce([np.abs(value) < LIMIT for value in values.values()])
-    edges = np.array([0, np.count_nonzero(finite)])
-    kept = {name: held.chosen(finite) for name, held in own.items()}
-    sums = _sums(
-        [frame],
-        kept,
-        {name: value[finite] for name, value in values.items()},
-        edges,
-        gram_arrays,
+def _settled(
+    frame: Frame,
+    sums: PieceSums,
+    lengths: Integers,
+    read: Callable[[int], Mapping[str, Stored]],
+) -> FrameSums:
+    settled = FrameSums(
+        np.zeros(lengths.size),
+        {key[1]: sums.trios[key].copy() for key in _trios([frame])},
+        {(key[0], key[1]): sums.crosses[key].copy() for key in _crosses([frame])},
+        {
+            parent: sums.recast_misses[frame.audited, parent].copy()
+            for parent in frame.parents
+            if (frame.audited, parent) in sums.recast_misses
+        },
     )
-    return {
-        **sums,
-        (frame.audited, frame.base): np.array([finite.size - edges[1]], np.float64),
-    }
+    for piece in np.flatnonzero(_doubtful(settled, lengths)).tolist():
+        _sum_again(frame, settled, piece, read(piece))
+    return settled
+
+
+def _doubtful(sums: FrameSums, lengths: Integers) -> Mask:
+    """Pieces whose sums are not finite (a NaN or an infinity makes a square one) or too
+    large for numbers below LIMIT, or whose squares may be too small for float32: bool
+    [pieces].
+    """
+    doubtful = np.zeros(lengths.size, bool)
+    least = lengths * TINY_SQUARE
+    for values in sums.crosses.values():
+        doubtful |= ~np.isfinite(values)
+    for values in sums.trios.values():
+        trio = dict(zip(TRIO, values.T, strict=True))
+        doubtful |= ~np.isfinite(values).all(axis=1)
+        for square in ("uu", "bb", "vv"):
+            doubtful |= trio[square] >= HUGE_SQUARE
+        doubtful |= (trio["bb"] < least) | (trio["rounding"] < least)
+        doubtful |= (trio["uu"] < least) & (trio["moved"] > 0)
+        doubtful |= (trio["vv"] < least) & (trio["parents_differ"] > 0)
+    return doubtful
+
+
+def _sum_again(
+    frame: Frame, sums: FrameSums, piece: int, stored: Mapping[str, Stored]
+) -> None:
+    """Replace one piece's sums by those in float64 of the elements that can be weights
+    in every model of the frame.
+    """
+    values = {model: stored[model].numbers() for model in frame.models}
+    usable = np.logical_and.reduce([np.abs(each) < LIMIT for each in values.values()])
+    again = _sums(
+        [frame],
+        {model: stored[model].chosen(usable) for model in frame.models},
+        {model: each[usable] for model, each in values.items()},
+        np.array([0, np.count_nonzero(usable)]),
+        ArrayKernel(),
+    )
+    sums.nonfinite[piece] = usable.size - np.count_nonzero(usable)
+    for (_, donor, _), trio in again.trios.items():
+        sums.trios[donor][piece] = trio[0]
+    for (donor, other, _), cross in again.crosses.items():
+        sums.crosses[donor, other][piece] = cross[0]
+    for (_, parent), misses in again.recast_misses.items():
+        sums.recast_misses[parent][piece] = misses[0]
 
 
 def _sums(
     frames: Sequence[Frame],
     stored: Mapping[str, Stored],
-    numbers: Mapping[str, Any],
-    edges: NDArray[np.int64],
+    numbers: Mapping[str, Numbers],
+    edges: Integers,
     kernel: Kernel,
-) -> Sums:
-    sums: Sums = {}
-    trios, crosses = _keys(frames)
-    for key in trios:
+) -> PieceSums:
+    """The kernel's sums. numbers: what it loaded of the elements in `stored`."""
+    trios = {}
+    for key in _trios(frames):
         audited = stored[key[0]]
         form = FORMATS[audited.dtype]
-        sums[key] = trio = kernel.trio_sums(
-            *(numbers[model] for model in key), edges, 2.0**form.min_exponent
-        )
-        trio[:, 6] *= _energy(form)
-        if (
-            audited.scales is not None
-        ):  # the spacing is that of the stored numbers, scaled
-            spacing = scaled(ulp(audited.raw, audited.dtype), audited.scales)
-            trio[:, 6] = [
-                np.square(spacing[start:end]).sum() / 12
-                for start, end in pairwise(edges)
-            ]
-    for audited, parent in _pairs(frames):
-        if (
-            apart := differing(
-                stored[audited],
-                stored[parent],
-                numbers[audited],
-                numbers[parent],
-                edges,
-            )
-        ) is not None:
-            sums["", audited, parent] = apart
-    return sums | {
-        key: kernel.cross_sums(*(numbers[model] for model in key), edges)
-        for key in crosses
+        trio = kernel.trio_sums(*_of(numbers, key), edges, 2.0**form.min_exponent)
+        trio[:, ROUNDING] *= _unit_rounding_energy(form)
+        if audited.scales is not None:
+            trio[:, ROUNDING] = _scaled_rounding_energy(audited, edges)
+        trios[key] = trio
+    crosses = {
+        key: kernel.cross_sums(*_of(numbers, key), edges) for key in _crosses(frames)
     }
+    recast_misses = {}
+    for pair in _pairs(frames):
+        model, parent = pair
+        misses = count_recast_misses(
+            stored[model], stored[parent], numbers[model], numbers[parent], edges
+        )
+        if misses is not None:
+            recast_misses[pair] = misses
+    return PieceSums(trios, crosses, recast_misses)
 
 
-def _keys(frames: Sequence[Frame]) -> tuple[list[Key], list[Key]]:
-    """What has to be summed: (audited, donor, base) and (donor, other donor, base)."""
+def _of(
+    numbers: Mapping[str, Numbers], models: Trio
+) -> tuple[Numbers, Numbers, Numbers]:
+    one, two, three = models
+    return numbers[one], numbers[two], numbers[three]
+
+
+def _trios(frames: Iterable[Frame]) -> list[Trio]:
+    """Every (audited, donor, base), once."""
     trios = [
         (frame.audited, donor, frame.base) for frame in frames for donor in frame.donors
     ]
+    return list(dict.fromkeys(trios))
+
+
+def _crosses(frames: Iterable[Frame]) -> list[Trio]:
+    """Every (donor, other donor, base), once."""
     crosses = [
-        (*pair, frame.base)
+        (donor, other, frame.base)
         for frame in frames
-        for pair in combinations(frame.donors, 2)
+        for donor, other in combinations(frame.donors, 2)
     ]
-    return list(dict.fromkeys(trios)), list(dict.fromkeys(crosses))
+    return list(dict.fromkeys(crosses))
 
 
-def _pairs(frames: Sequence[Frame]) -> list[tuple[str, str]]:
-    """Every audited model with each of its parents."""
-    return list(
-        dict.fromkeys(
-            (frame.audited, parent)
-            for frame in frames
-            for parent in (frame.base, *frame.donors)
-        )
-    )
+def _pairs(frames: Iterable[Frame]) -> list[Pair]:
+    """Every audited model with each of its parents, once."""
+    pairs = [(frame.audited, parent) for frame in frames for parent in frame.parents]
+    return list(dict.fromkeys(pairs))
 
 
-def _energy(form: Format) -> float:
+def _unit_rounding_energy(form: Format) -> float:
     """The energy of rounding to a spacing of one unit in the last place, for a binade
     of 1: its square over 12.
     """
     return 2.0 ** (-2 * form.fraction_bits) / 12
 
 
-def records(
-    frames: Sequence[Frame], sums: Sums, lengths: NDArray[np.int64]
-) -> Iterator[dict[str, object]]:
-    """One flat record per block and frame: model, base, block, n, nonfinite, `uu`, `ub`, `bb`, `rounding`, `uv.{donor}`, `bv.{donor}`,
-    `vv.{donor}.{donor}` and the counts `equal_base`, `rounded_base` (all where the whole slice is the base's once that is rounded to the
-    audited model's format, else those that are equal),
-    `equal_donor.{donor}`, `rounded_donor.{donor}`, `parents_agree.{donor}`, `moved_alone.{donor}`, `stayed_alone.{donor}`, `same_sign.{donor}`,
-    `both_moved.{donor}`.
-
-    sums: of whole blocks. lengths: int64 [blocks], in elements.
+def _scaled_rounding_energy(audited: Stored, edges: Integers) -> list[float]:
+    """The rounding energy of each piece where numbers are scaled: the spacing is that
+    of the stored numbers, scaled.
     """
-    tables = [_columns(frame, sums, lengths) for frame in frames]
-    for rows in zip(
-        *(zip(*table.values(), strict=True) for table in tables), strict=True
-    ):
-        yield from (
-            dict(zip(table, row, strict=True))
-            for table, row in zip(tables, rows, strict=True)
-        )
-
-
-def _columns(frame: Frame, sums: Sums, lengths: NDArray[np.int64]) -> dict[str, list]:
-    """What records says of one frame, by name, each with a value per block."""
-    skipped = sums[frame.audited, frame.base].astype(np.int64)
-    n = lengths - skipped
-    columns: dict[str, Any] = {
-        "model": [frame.audited] * n.size,
-        "base": [frame.base] * n.size,
-        "block": range(n.size),
-        "nonfinite": skipped,
-        "n": n,
-    }
-    for i, donor in enumerate(frame.donors):
-        trio = dict(zip(TRIO, sums[frame.audited, donor, frame.base].T, strict=True))
-        counted = {key: trio[key].astype(np.int64) for key in COUNTED}
-        if i == 0:
-            columns |= {key: trio[key] for key in ("uu", "ub", "bb", "rounding")} | {
-                "equal_base": n - counted["moved"]
-            }
-            columns["rounded_base"] = _rounded(
-                sums, frame, frame.base, n, columns["equal_base"]
-            )
-        columns |= {
-            f"uv.{donor}": trio["uv"],
-            f"bv.{donor}": trio["bv"],
-            f"vv.{donor}.{donor}": trio["vv"],
-        }
-        columns |= {
-            f"vv.{donor}.{other}": sums[frame.audited, donor, other, frame.base]
-            for other in frame.donors[i + 1 :]
-        }
-        columns |= {
-            f"{key}.{donor}": counts for key, counts in _counts(counted, n).items()
-        }
-        columns[f"rounded_donor.{donor}"] = _rounded(
-            sums, frame, donor, n, columns[f"equal_donor.{donor}"]
-        )
-    return {
-        name: values.tolist() if isinstance(values, np.ndarray) else list(values)
-        for name, values in columns.items()
-    }
-
-
-def _rounded(
-    sums: Sums,
-    frame: Frame,
-    parent: str,
-    n: NDArray[np.int64],
-    equal: NDArray[np.int64],
-) -> NDArray[np.int64]:
-    """All elements, where every one of the slice is the parent's once that is rounded;
-    else those that are equal as they are.
-    """
-    apart = sums.get((frame.audited, parent, frame.base, ""))
-    return n if apart is not None and not apart.any() else equal
-
-
-def _counts(
-    counted: Mapping[str, NDArray[np.int64]], n: NDArray[np.int64]
-) -> dict[str, NDArray[np.int64]]:
-    """The counts for one donor, from those that the kernels make."""
-    moved, parents_differ, any_differs = (
-        counted[key] for key in ("moved", "parents_differ", "any_differs")
-    )
-    both_moved = moved + parents_differ - any_differs
-    return {
-        "equal_donor": n - counted["donor_differs"],
-        "parents_agree": n - parents_differ,
-        "moved_alone": any_differs - parents_differ,
-        "stayed_alone": any_differs - moved,
-        "same_sign": both_moved - counted["opposite_sign"],
-        "both_moved": both_moved,
-    }
+    spacing = scaled(ulp(audited.raw, audited.dtype), audited.scales)
+    return [
+        float(np.square(spacing[start:end]).sum() / 12)
+        for start, end in pairwise(edges)
+    ]

@@ -1,0 +1,89 @@
+"""The sums of whole blocks as flat records: the rows of the table of deltas."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from mergetrace.numerics.arrays import AnyArray, Integers
+from mergetrace.sums.frames import Frame
+from mergetrace.sums.gram import FrameSums, Sums
+from mergetrace.sums.kernels import COUNTED, TRIO
+
+Record = dict[str, object]
+
+
+def records(frames: Sequence[Frame], sums: Sums, lengths: Integers) -> Iterator[Record]:
+    """One flat record per block and frame, block by block.
+
+    Each holds model, base, block, n, nonfinite; the sums `uu`, `ub`, `bb`, `rounding`,
+    `uv.{donor}`, `bv.{donor}`, `vv.{donor}.{donor}`; and the counts `equal_base`,
+    `rounded_base` (all where the whole slice is the base's once that is rounded to the
+    audited model's format, else those that are equal), `equal_donor.{donor}`,
+    `rounded_donor.{donor}`, `parents_agree.{donor}`, `moved_alone.{donor}`,
+    `stayed_alone.{donor}`, `same_sign.{donor}`, `both_moved.{donor}`.
+
+    sums: of whole blocks. lengths: elements of each block, int64 [blocks].
+    """
+    tables = [_columns(frame, sums[frame], lengths) for frame in frames]
+    for block in range(lengths.size):
+        for table in tables:
+            yield {name: values[block] for name, values in table.items()}
+
+
+def _columns(
+    frame: Frame, sums: FrameSums, lengths: Integers
+) -> dict[str, list[object]]:
+    """What records says of one frame, by name, each with a value per block."""
+    nonfinite = sums.nonfinite.astype(np.int64)
+    n = lengths - nonfinite
+    columns: dict[str, AnyArray] = {"nonfinite": nonfinite, "n": n}
+    for position, donor in enumerate(frame.donors):
+        trio = dict(zip(TRIO, sums.trios[donor].T, strict=True))
+        counted = {key: trio[key].astype(np.int64) for key in COUNTED}
+        if position == 0:
+            for key in ("uu", "ub", "bb", "rounding"):
+                columns[key] = trio[key]
+            equal = n - counted["moved"]
+            columns["equal_base"] = equal
+            columns["rounded_base"] = _rounded(sums, frame.base, n, equal)
+        columns[f"uv.{donor}"] = trio["uv"]
+        columns[f"bv.{donor}"] = trio["bv"]
+        columns[f"vv.{donor}.{donor}"] = trio["vv"]
+        for other in frame.donors[position + 1 :]:
+            columns[f"vv.{donor}.{other}"] = sums.crosses[donor, other]
+        for key, counts in _counts(counted, n).items():
+            columns[f"{key}.{donor}"] = counts
+        equal = columns[f"equal_donor.{donor}"]
+        columns[f"rounded_donor.{donor}"] = _rounded(sums, donor, n, equal)
+    return {
+        "model": [frame.audited] * n.size,
+        "base": [frame.base] * n.size,
+        "block": list(range(n.size)),
+        **{name: values.tolist() for name, values in columns.items()},
+    }
+
+
+def _rounded(sums: FrameSums, parent: str, n: Integers, equal: Integers) -> Integers:
+    """All elements, where every one of the slice is the parent's once that is rounded;
+    else those that are equal as they are.
+    """
+    misses = sums.recast_misses.get(parent)
+    if misses is None or misses.any():
+        return equal
+    return n
+
+
+def _counts(counted: Mapping[str, Integers], n: Integers) -> dict[str, Integers]:
+    """The counts for one donor, from those that the kernels make."""
+    moved = counted["moved"]
+    parents_differ = counted["parents_differ"]
+    any_differs = counted["any_differs"]
+    both_moved = moved + parents_differ - any_differs
+    return {
+        "equal_donor": n - counted["donor_differs"],
+        "parents_agree": n - parents_differ,
+        "moved_alone": any_differs - parents_differ,
+        "stayed_alone": any_differs - moved,
+        "same_sign": both_moved - counted["opposite_sign"],
+        "both_moved": both_moved,
+    }
