@@ -89,7 +89,7 @@ def look(base, donor, suspect) -> tuple[bool, float, float, float, float, float]
         }
         with Weights(paths) as weights:
             looks = {
-                name: Glimpses(name, views(tensor_table(path), {})[0], weights, 0)
+                name: Glimpses(name, views(tensor_table(path))[0], weights, 0)
                 for name, path in paths.items()
             }
             before = Placing(looks["s"], looks["b"]).in_place()

@@ -37,20 +37,22 @@ numerics: numbers as they are stored
 files: a model's files, untrusted
     strict_json        JSON from strangers, bounded before it is parsed: headers strictly, facts as loaders read them
     safetensors_file   a strict header parser
+    tensor_records     the table of a model's tensors, a row as an object
     weight_files       which files of a folder are the model, whatever its index says
     tool_traces        what a merging tool wrote beside the weights
     further_templates  chat templates beside the default one
     sampled            the sampled byte ranges of a model, in one file
 
-formats: how numbers are stored
-    quantization       what a configuration says of quantised weights
+formats: how numbers are stored, and what a configuration says of them
+    quantization, heads     what a configuration says of quantised weights; of attention heads
+    model_config       all that is read of a configuration
     scales             the scales of FP8 weights, and which numbers each belongs to
     packed             weights that are packed codes and no numbers: left out, and how many they stand for
 
 tensors: a model's tensors under common names, and their elements
     naming, prefixes   one name for a tensor, whatever its writer called it, and whatever stands before that
-    heads, tied        what a configuration says of attention heads; heads that are the embedding
-    views              a model's tensors cut into slices
+    tied               heads that are the embedding
+    view, views        one matrix and where its elements lie; a model's tensors cut into such
     fused              q, k, v, gate and up cut out of one tensor, and rows in Mistral's own order
     weights            elements read by offset and decoded
     doubles            what a model holds twice

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
+from mergetrace.formats.model_config import ModelConfig
 from mergetrace.planning.coverage import coverage, is_buffer
 from mergetrace.planning.manifest import tensor_table
 from mergetrace.testing.inprocess import audit
@@ -523,7 +524,10 @@ def test_parts_of_one_tensor_add_up_and_what_is_compared_twice_counts_once(tmp_p
         ]
     )
     found = coverage(
-        table, {}, plan, pd.DataFrame(columns=["model", "tensor", "reason", "source"])
+        table,
+        ModelConfig(),
+        plan,
+        pd.DataFrame(columns=["model", "tensor", "reason", "source"]),
     )
     assert (found["parameters"], found["compared"]) == (56, 32)
 

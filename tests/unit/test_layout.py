@@ -235,7 +235,7 @@ def test_a_parent_in_disguise_is_read_in_the_order_of_the_first(tmp_path, hide):
     }
     with Weights(folders) as weights:
         looks = [
-            Glimpses(name, views(tensor_table(folder), {})[0], weights, 0)
+            Glimpses(name, views(tensor_table(folder))[0], weights, 0)
             for name, folder in folders.items()
         ]
         found = align(looks)
@@ -260,7 +260,7 @@ def test_parents_that_are_not_in_disguise_are_left_as_they_are(tmp_path):
     }
     with Weights(folders) as weights:
         looks = [
-            Glimpses(name, views(tensor_table(folder), {})[0], weights, 0)
+            Glimpses(name, views(tensor_table(folder))[0], weights, 0)
             for name, folder in folders.items()
         ]
         assert align(looks) == {}

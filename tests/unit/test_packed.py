@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from mergetrace.finding.undecoded import said_of
+from mergetrace.formats.model_config import ModelConfig, read_config
 from mergetrace.formats.packed import stands_for
-from mergetrace.planning.manifest import read_config, tensor_table
+from mergetrace.formats.quantization import Quantization
+from mergetrace.planning.manifest import tensor_table
 from mergetrace.planning.packed_bytes import compared, undecoded
 from mergetrace.planning.plan import pair_models
 from mergetrace.tensors.views import views
@@ -289,7 +291,7 @@ def test_buffers_of_integers_take_nothing_with_them(tmp_path):
         "model.layers.0.attn.masked_bias": torch.tensor(-1e4),
         "model.layers.0.attn.weight": torch.rand(8, 8).bfloat16(),
     }
-    found, left_out = views(tensor_table(write_model(tmp_path / "model", model)), {})
+    found, left_out = views(tensor_table(write_model(tmp_path / "model", model)))
     assert len(found) == 3
     assert {entry["tensor"] for entry in left_out} == {
         "model.layers.0.attn.bias",
@@ -316,7 +318,12 @@ def test_hostile_names_cost_no_time(tmp_path):
     started = time.monotonic()
     views(table, read_config(folder / "config.json"))
     for row in table.itertuples():
-        stands_for(row.name, row.dtype, row.shape, {"quantization": {"method": "gptq"}})
+        stands_for(
+            row.name,
+            row.dtype,
+            row.shape,
+            ModelConfig(quantization=Quantization(method="gptq")),
+        )
     assert time.monotonic() - started < 10
 
 
@@ -401,7 +408,7 @@ def test_what_a_model_holds_packed_is_not_said_to_be_missing(tmp_path, form, who
     }
     tables = {name: tensor_table(folder) for name, folder in folders.items()}
     manifests = {
-        name: {"model": name, "config": read_config(folder / "config.json")}
+        name: {"model": name, "config": read_config(folder / "config.json").as_json()}
         for name, folder in folders.items()
     }
     _, found = pair_models(tables, manifests, ["base", "donor"], "suspect")

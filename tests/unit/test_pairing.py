@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from mergetrace.errors import AuditError
+from mergetrace.formats.model_config import config_from_json
 from mergetrace.planning.pairing import pair
 from mergetrace.planning.plan import pair_models
 from mergetrace.tensors.naming import canonical_name, component_of, layer_of
@@ -39,7 +40,7 @@ def table(
 
 
 def cut(shapes, dtypes=None, **config):
-    return views(table(shapes, dtypes), config)
+    return views(table(shapes, dtypes), config_from_json(config))
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from mergetrace.formats.model_config import read_config
 from mergetrace.formats.quantization import quantization
-from mergetrace.planning.manifest import read_config
 
 
 def said(config, beside=None):
@@ -106,13 +106,13 @@ EIGHT = {"a": {"weights": {"num_bits": 8}}}
 )
 def test_methods_and_bits_are_read_wherever_they_are_written(config, method, bits):
     found = said(config)
-    assert (found["method"], found["bits"]) == (method, bits)
+    assert (found.method, found.bits) == (method, bits)
 
 
 @pytest.mark.parametrize(
     ("config", "block"),
     [
-        ({"weight_block_size": [128, 128]}, [128, 128]),
+        ({"weight_block_size": [128, 128]}, (128, 128)),
         (
             {
                 "config_groups": {
@@ -121,7 +121,7 @@ def test_methods_and_bits_are_read_wherever_they_are_written(config, method, bit
                     }
                 }
             },
-            [128, 64],
+            (128, 64),
         ),
         (
             {
@@ -131,7 +131,7 @@ def test_methods_and_bits_are_read_wherever_they_are_written(config, method, bit
                     }
                 }
             },
-            [64, 64],
+            (64, 64),
         ),
         (
             {
@@ -139,7 +139,7 @@ def test_methods_and_bits_are_read_wherever_they_are_written(config, method, bit
                     "group_0": {"weights": {"strategy": "group", "group_size": 32}}
                 }
             },
-            [1, 32],
+            (1, 32),
         ),
         (
             {
@@ -155,9 +155,7 @@ def test_methods_and_bits_are_read_wherever_they_are_written(config, method, bit
     ],
 )
 def test_blocks_are_those_that_all_groups_share(config, block):
-    assert (
-        said({"quantization_config": {"quant_method": "x", **config}})["block"] == block
-    )
+    assert said({"quantization_config": {"quant_method": "x", **config}}).block == block
 
 
 def test_modelopts_own_file_is_read_where_config_json_says_nothing(tmp_path):
@@ -167,8 +165,8 @@ def test_modelopts_own_file_is_read_where_config_json_says_nothing(tmp_path):
             {"producer": {"name": "modelopt"}, "quantization": {"quant_algo": "FP8"}}
         )
     )
-    found = read_config(tmp_path / "config.json")["quantization"]
-    assert (found["method"], found["bits"]) == ("fp8", 8)
+    found = read_config(tmp_path / "config.json").quantization
+    assert (found.method, found.bits) == ("fp8", 8)
 
 
 @pytest.mark.parametrize(
@@ -202,5 +200,5 @@ def test_what_says_nothing_is_nothing(config):
 
 def test_a_claim_is_short_and_can_be_written_down():
     found = said({"quantization_config": {"quant_method": "\ud800" + "x" * 10_000}})
-    assert len(found["method"]) <= 40
-    found["method"].encode()
+    assert len(found.method) <= 40
+    found.method.encode()

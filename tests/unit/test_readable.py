@@ -1,6 +1,6 @@
 """Numbers and strangers' text as people read them."""
 
-from mergetrace.readable import decimal, interval, percent, rate, visible
+from mergetrace.readable import decimal, interval, listing, percent, rate, size, visible
 
 
 def test_numbers_as_people_read_them():
@@ -23,6 +23,19 @@ def test_numbers_as_people_read_them():
         "0.5711",
         "\u22120.2500",
         "0.0000",
+    ]
+    assert [size(x) for x in (0, 999, 12_345, 8.068e11, 2.4e15)] == [
+        "0 bytes",
+        "999 bytes",
+        "12.3\u00a0kB",
+        "806.8\u00a0GB",
+        "2,400.0\u00a0TB",
+    ]
+    assert [listing(x) for x in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == [
+        "nothing",
+        "a",
+        "a and b",
+        "a, b and c",
     ]
     assert interval([0.49388, 0.66762]) == "49.4 to 66.8\u00a0%"
     assert interval([0.571, 0.571]) == "57.1000 ± 0.0001\u00a0%"

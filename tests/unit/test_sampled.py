@@ -12,13 +12,14 @@ import torch
 from mergetrace.errors import AuditError
 from mergetrace.files.safetensors_file import read_header, read_model
 from mergetrace.files.sampled import write_sampled
+from mergetrace.formats.model_config import config_from_json
 from mergetrace.numerics.dtypes import FORMATS
 from mergetrace.planning.batches import with_batches
-from mergetrace.planning.costs import Settings, costs, differences, lines, size
+from mergetrace.planning.costs import Settings, costs, differences, lines
 from mergetrace.planning.manifest import describe, tensor_table
 from mergetrace.planning.pairing import pair
 from mergetrace.planning.plan import with_blocks
-from mergetrace.planning.sampling import PIECE, evidence_of, ranges_of
+from mergetrace.planning.sampling import MAX_RANGE_BYTES, evidence_of, ranges_of
 from mergetrace.tensors.views import views
 from mergetrace.tensors.weights import Weights
 from mergetrace.testing import inprocess
@@ -33,7 +34,7 @@ def planned(folder, tensors, shards=1, config=None, alpha_se=0.02):
     write_model(folder, tensors, config=config, shards=shards)
     table = tensor_table(folder)
     manifest = describe("m", folder, read_model(folder))
-    found, _ = views(table, manifest["config"])
+    found, _ = views(table, config_from_json(manifest["config"]))
     pairs, _ = pair({"m": found, "twin": found}, ["m"])
     drawn = with_blocks(
         pairs[pairs["model"] == "m"].reset_index(drop=True), "sample", alpha_se, **DENSE
@@ -133,7 +134,7 @@ def test_no_request_is_long_and_none_is_made_twice(tmp_path):
     twice = pd.concat([plan.assign(blocks=1 << 20), plan], ignore_index=True)
     ranges = ranges_of(twice, **DENSE)
     assert sum(length for _, _, length in ranges) == 12_000_000
-    assert max(length for _, _, length in ranges) == PIECE
+    assert max(length for _, _, length in ranges) == MAX_RANGE_BYTES
     assert len(set(ranges)) == len(ranges)
 
 
@@ -221,7 +222,7 @@ def test_the_plan_is_said_in_a_few_lines():
     )
     assert (
         said["models"]
-        == "m: o/m at 0123456789ab, 800 GB, gated; its card claims base model o/base,"
+        == "m: o/m at 0123456789ab, 800.0\u00a0GB, gated; its card claims base model o/base,"
         " license mit"
     )
     summary["models"]["m"]["published"] = {
@@ -236,13 +237,12 @@ def test_the_plan_is_said_in_a_few_lines():
         in dict(lines("x", dated, {"m": "2026-04-30"}))["models"]
     )
     assert (
-        "300 MB in 30,000 requests (282 of the resolver, 0.5 minutes of its quota), 3"
-        " minutes at 100 Mbit/s" in said["sample"]
+        "300.0\u00a0MB in 30,000 requests (282 of the resolver, 0.5 minutes of its"
+        " quota), 3 min at 100 Mbit/s" in said["sample"]
     )
-    assert said["sample"].startswith("chosen: 300 MB to read")
-    assert "2.4 TB" in said["full"]
-    assert "53.3 hours" in said["full"]
-    assert size(12_345) == "12.3 kB"
+    assert said["sample"].startswith("chosen: 300.0\u00a0MB to read")
+    assert "2.4\u00a0TB" in said["full"]
+    assert "53 h 20 min" in said["full"]
 
 
 def test_differences_are_named_and_sameness_is_not():
@@ -272,7 +272,7 @@ def test_too_little_disk_is_said_before_anything_is_read(tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
     with pytest.raises(
         AuditError,
-        match=r"audit x: not enough disk: it will need 492 kB under .*, 1 kB are free",
+        match=r"audit x: not enough disk: it will need 492.3\u00a0kB under .*, 1.0\u00a0kB are",
     ):
         inprocess.audit(
             tmp_path / "x",

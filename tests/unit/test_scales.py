@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from mergetrace.formats import scales as scales_module
-from mergetrace.planning.manifest import read_config, tensor_table
+from mergetrace.formats.model_config import read_config
+from mergetrace.planning.manifest import tensor_table
 from mergetrace.planning.plan import cut_models
 from mergetrace.tensors.views import views
 from mergetrace.tensors.weights import Weights
@@ -78,7 +79,7 @@ def test_scales_of_every_shape_and_dtype_belong_to_their_numbers(
     tmp_path, monkeypatch, shape, scale_dtype, many
 ):
     if many:  # so many that only those are read that are needed
-        monkeypatch.setattr(scales_module, "SMALL", 0)
+        monkeypatch.setattr(scales_module, "MAX_KEPT_SCALES", 0)
     layout, reshape = SHAPES[shape]
     codes, scales = in_fp8(matrix(), layout, scale_dtype=scale_dtype)
     folder = write_model(
@@ -237,7 +238,7 @@ def test_rows_that_start_within_a_block_keep_its_scale(tmp_path, monkeypatch, ma
     128.
     """
     if many:
-        monkeypatch.setattr(scales_module, "SMALL", 0)
+        monkeypatch.setattr(scales_module, "MAX_KEPT_SCALES", 0)
     prefix = "model.layers.0.mlp.experts."
     codes, scales = in_fp8(matrix(192, 128), "block")
     tensors = {
@@ -361,7 +362,7 @@ def test_a_weight_called_scale_is_a_weight(tmp_path):
         "model.layers.0.router.weight": matrix(),
         "model.layers.0.x.k_scale": torch.ones(8),
     }
-    found, left_out = views(tensor_table(write_model(tmp_path / "model", tensors)), {})
+    found, left_out = views(tensor_table(write_model(tmp_path / "model", tensors)))
     assert len(found) == 3
     assert not left_out
 
@@ -452,7 +453,7 @@ def read_beside(tmp_path, own, other, config):
     }
     tables = {name: tensor_table(folder) for name, folder in folders.items()}
     manifests = {
-        name: {"model": name, "config": read_config(folder / "config.json")}
+        name: {"model": name, "config": read_config(folder / "config.json").as_json()}
         for name, folder in folders.items()
     }
     cut = cut_models(tables, manifests)["own"]
@@ -480,7 +481,7 @@ def test_fused_rows_that_are_cut_apart_keep_their_scales(
     tmp_path, monkeypatch, layout, many
 ):
     if many:
-        monkeypatch.setattr(scales_module, "SMALL", 0)
+        monkeypatch.setattr(scales_module, "MAX_KEPT_SCALES", 0)
     codes, scales = in_fp8(matrix(256, 64), layout)
     place = "model.layers.0.self_attn."
     apart = {

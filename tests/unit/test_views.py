@@ -9,7 +9,8 @@ from safetensors.torch import save_file
 
 from mergetrace.files.safetensors_file import read_model
 from mergetrace.files.sampled import write_sampled
-from mergetrace.planning.manifest import describe, read_config, tensor_table
+from mergetrace.formats.model_config import ModelConfig, read_config
+from mergetrace.planning.manifest import describe, tensor_table
 from mergetrace.planning.plan import cut_models
 from mergetrace.planning.sampling import evidence_of, ranges_of
 from mergetrace.tensors.doubles import looked_at
@@ -38,7 +39,7 @@ def cuts_of(folder, config=CONFIG, **models):
         for name, tensors in models.items()
     }
     manifests = {
-        name: {"config": read_config(path / "config.json")}
+        name: {"config": read_config(path / "config.json").as_json()}
         for name, path in paths.items()
     }
     return (
@@ -185,7 +186,7 @@ def test_heads_that_configurations_do_not_agree_on_are_not_taken_apart(tmp_path)
         CONFIG | {"head_dim": 32, "num_attention_heads": 2, "num_key_value_heads": 1},
     )
     manifests = {
-        name: {"config": read_config(path / "config.json")}
+        name: {"config": read_config(path / "config.json").as_json()}
         for name, path in paths.items()
     }
     cuts = cut_models(
@@ -263,7 +264,7 @@ def test_a_tensor_in_two_shards_is_taken_from_the_last(tmp_path, again, listed):
         save_file({name: tensor}, tmp_path / shard[0] / "model.safetensors")
         rows.append(tensor_table(tmp_path / shard[0]).assign(shard=shard))
         (tmp_path / shard[0] / "model.safetensors").rename(tmp_path / shard)
-    found = cut(pd.concat(rows), {})
+    found = cut(pd.concat(rows), ModelConfig())
     assert found.views[name, ""].shard == "b.safetensors"
     with Weights({"m": tmp_path}) as weights:
         entries, equal = looked_at(found.doubles, weights, "m")
@@ -373,7 +374,7 @@ def test_heads_are_read_under_every_writer_s_names(tmp_path, config, facts):
     read = read_config(write_model(tmp_path / "m", MODEL, config) / "config.json")
     assert (
         tuple(
-            read[name]
+            getattr(read.heads, name)
             for name in (
                 "num_attention_heads",
                 "num_key_value_heads",

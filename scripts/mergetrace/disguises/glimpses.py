@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mergetrace.numerics.dtypes import FORMATS, LIMIT, decode, encode
 from mergetrace.sums.evidence import Sample, only_usable
 from mergetrace.tensors.naming import component_of
-from mergetrace.tensors.views import View
+from mergetrace.tensors.view import View
 from mergetrace.tensors.weights import Weights
 
 Array = NDArray[np.float32]

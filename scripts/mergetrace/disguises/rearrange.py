@@ -10,7 +10,7 @@ import pandas as pd
 from mergetrace.disguises.glimpses import Key
 from mergetrace.disguises.layout import Layout
 from mergetrace.planning.pairing import pair
-from mergetrace.tensors.views import View, label
+from mergetrace.tensors.view import View
 
 ARRAYS = ("row_map", "col_map", "row_scale", "col_scale")
 FORMATS = ("through", "stored_dtype")
@@ -58,7 +58,7 @@ def rearranged_plan(
         aside += [
             {
                 "model": model,
-                "tensor": label(view),
+                "tensor": view.label,
                 "reason": f"not in {suspect}",
                 "source": view.source,
             }

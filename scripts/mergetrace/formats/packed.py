@@ -2,8 +2,8 @@
 with them.
 
 They are recognised by what lies together in one module, whatever the model is called,
-and left out of every comparison of numbers: a packed code is no number, and neither are
-its scales a weight. How many weights they stand for is known all the same.
+and left out of every comparison of numbers: a packed code is not a number, and its
+scales are not weights. How many weights they stand for is known all the same.
 """
 
 import math
@@ -11,8 +11,10 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from mergetrace.files.tensor_records import TensorRecord
+from mergetrace.formats.model_config import ModelConfig
+from mergetrace.formats.quantization import Quantization
 from mergetrace.formats.scales import SCALED, scale_names, scale_tensors
 from mergetrace.numerics.block_scales import EXPONENTS
 from mergetrace.numerics.dtypes import BITS, is_decoded
@@ -20,44 +22,55 @@ from mergetrace.numerics.dtypes import BITS, is_decoded
 INTEGERS = ("U8", "I8", "U16", "I16", "U32", "I32")
 SHORT_FLOATS = ("F4", "F6_E2M3", "F6_E3M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ")
 CODED = (*INTEGERS, *SHORT_FLOATS)
-"""What codes are stored as, those of numbers that are not decoded too. I64 and BOOL
-hold positions, shapes and masks.
+"""The dtypes that hold codes, or numbers that are not decoded. I64 and BOOL hold
+positions, shapes and masks.
 """
 
-CODES = re.compile(
-    r"(\.qweight|_qweight|\.weight_packed|_packed|_blocks|\.q_weight|\.W_q|\.trellis|\.codes|\.Qidxs|\.B|\.weight\._data|\.weight\._packed"
-    r"|\._?weight_qdata|\.weight)$"
+_CODES_ENDINGS = (
+    r"\.qweight|_qweight|\.weight_packed|_packed|_blocks|\.q_weight|\.W_q|\.trellis"
+    r"|\.codes|\.Qidxs|\.B|\.weight\._data|\.weight\._packed|\._?weight_qdata"
+    r"|\.weight"
 )
-"""How the names of packed codes end; what is before is their module."""
+CODES = re.compile(rf"({_CODES_ENDINGS})$")
+"""How the names of packed codes end; what stands before is their module."""
 
 JOINED = re.compile(
-    r"_(blocks|scales?|scale_inv|scale_2|bias|weight_scale|weight_scale_2|packed|qweight|qzeros)$"
+    r"_(blocks|scales?|scale_inv|scale_2|bias|weight_scale|weight_scale_2|packed"
+    r"|qweight|qzeros)$"
 )
-"""What lies in a module that is no module of its own: `gate_up_proj_scales`."""
+"""How names end that lie in a module which is none of its own: `gate_up_proj_scales`."""
 
 COMPANION = re.compile(
-    r"(?:[._]scale_inv|[._]weight_(?:scales?|scale_2|shape|g_idx|zero_point|global_scale|format)|[._](?:qzeros|g_idx|qscale_weight|scale_weight)"
-    r"|\.q_(?:scale|scale_max|groups|group_map|perm|invperm)|absmax|quant_map|quant_state\.\w{1,64}|\.(?:scales|SCB|suh|svh|SU|SV|mcg|mul1|codebooks?|nbits)"
+    r"(?:[._]scale_inv"
+    r"|[._]weight_(?:scales?|scale_2|shape|g_idx|zero_point|global_scale|format)"
+    r"|[._](?:qzeros|g_idx|qscale_weight|scale_weight)"
+    r"|\.q_(?:scale|scale_max|groups|group_map|perm|invperm)"
+    r"|absmax|quant_map|quant_state\.\w{1,64}"
+    r"|\.(?:scales|SCB|suh|svh|SU|SV|mcg|mul1|codebooks?|nbits)"
     r"|\.weight\._(?:scale|shift))$"
 )
 """What goes with scaled or packed weights and stands for none of its own."""
 
-LOOSE = re.compile(
-    r"(?:[._]scales?|\.biases|\.zeros?|\.offset|\.meta|\.s|\.workspace|\.perm|\.indices|\.centroids)$"
+LOOSE_COMPANION = re.compile(
+    r"(?:[._]scales?|\.biases|\.zeros?|\.offset|\.meta|\.s|\.workspace|\.perm"
+    r"|\.indices|\.centroids)$"
 )
-"""The same in a model that is said to be quantised; elsewhere a weight may be called
-so.
+"""What does so in a model that is said to be quantised; elsewhere a weight may have such
+a name.
 """
 
-ACTIVATIONS = re.compile(
-    r"[._](?:(?:input|output|act|activation|kv|kv_cache|k|v|q|prob)_(?:scale|scale_inv|scale_2|zero_point|global_scale|amax)"
-    r"|scale_input|scale_output|qscale_act|input_scale_ub|(?:input|output)_quantizer\._amax)$"
+ACTIVATION_SCALE = re.compile(
+    r"[._](?:"
+    r"(?:input|output|act|activation|kv|kv_cache|k|v|q|prob)"
+    r"_(?:scale|scale_inv|scale_2|zero_point|global_scale|amax)"
+    r"|scale_input|scale_output|qscale_act|input_scale_ub"
+    r"|(?:input|output)_quantizer\._amax)$"
 )
 """Scales of activations and of the cache of keys and values: measured, not trained, and
 no part of a weight.
 """
 
-LEFT_OVER = re.compile(r"\.weight_scale(?:_inv)?$")
+LEFT_OVER_SCALE = re.compile(r"\.weight_scale(?:_inv)?$")
 
 METHODS = {
     "gptq": "by GPTQ",
@@ -88,232 +101,263 @@ METHODS = {
 }
 """How a method that a configuration names is called."""
 
-Sign = tuple[str, str, tuple[str, ...], str, float]
-SIGNS: tuple[Sign, ...] = (
-    ("_blocks", "scales", ("U8",), "as MXFP4", 4),
-    (".weight", "weight.quant_state", ("U8",), "by bitsandbytes", 4),
-    (".weight", "weight.absmax", ("U8",), "by bitsandbytes", 4),
-    (".weight", "SCB", ("I8",), "by bitsandbytes", 8),
-    (".weight", "weight_scale_2", ("U8",), "as NVFP4", 4),
-    (".weight_packed", "weight_global_scale", ("U8",), "as NVFP4", 4),
-    (".weight", "scales", ("U32",), "by MLX", 4),
-    (".qweight", "", ("I8",), "by EETQ", 8),
-    (".q_weight", "", ("I32",), "by ExLlamaV2", 4),
-    (".trellis", "", ("I16",), "by ExLlamaV3", 4),
-    (".W_q", "", INTEGERS, "by HQQ", 4),
-    (".codes", "codebooks", INTEGERS, "by AQLM", 1),
-    (".Qidxs", "", INTEGERS, "by QuIP", 2),
-    (".B", "s", ("I32",), "by Marlin", 4),
-    (".weight._data", "", INTEGERS, "by quanto", 8),
-    (".weight._packed", "", INTEGERS, "by quanto", 4),
-    (".qweight", "g_idx", ("I32",), "by GPTQ", 4),
-    (".qweight", "", ("I32",), "by GPTQ or AWQ", 4),
-    (".weight_packed", "", INTEGERS, "by compressed-tensors", 4),
+
+@dataclass(frozen=True)
+class Sign:
+    """What tells packed codes of one kind by what lies together in a module."""
+
+    ending: str  # of the codes' name
+    beside: str  # what else the module holds, or holds parts of; "": nothing is asked
+    dtypes: tuple[str, ...]  # of the codes
+    how: str  # what they are called
+    bits: float  # of one weight, where the configuration does not say
+    certain: bool = True  # whether it says so, whatever the configuration says
+
+    def fits(self, ending: str, dtype: str, leaves: set[str]) -> bool:
+        """Whether codes are of this kind. leaves: what else their module holds."""
+        if ending != self.ending or dtype not in self.dtypes:
+            return False
+        return not self.beside or any(
+            leaf == self.beside or leaf.startswith(self.beside + ".") for leaf in leaves
+        )
+
+
+SIGNS = (
+    Sign("_blocks", "scales", ("U8",), "as MXFP4", 4),
+    Sign(".weight", "weight.quant_state", ("U8",), "by bitsandbytes", 4),
+    Sign(".weight", "weight.absmax", ("U8",), "by bitsandbytes", 4),
+    Sign(".weight", "SCB", ("I8",), "by bitsandbytes", 8),
+    Sign(".weight", "weight_scale_2", ("U8",), "as NVFP4", 4),
+    Sign(".weight_packed", "weight_global_scale", ("U8",), "as NVFP4", 4),
+    Sign(".weight", "scales", ("U32",), "by MLX", 4),
+    Sign(".qweight", "", ("I8",), "by EETQ", 8),
+    Sign(".q_weight", "", ("I32",), "by ExLlamaV2", 4),
+    Sign(".trellis", "", ("I16",), "by ExLlamaV3", 4),
+    Sign(".W_q", "", INTEGERS, "by HQQ", 4),
+    Sign(".codes", "codebooks", INTEGERS, "by AQLM", 1),
+    Sign(".Qidxs", "", INTEGERS, "by QuIP", 2),
+    Sign(".B", "s", ("I32",), "by Marlin", 4),
+    Sign(".weight._data", "", INTEGERS, "by quanto", 8),
+    Sign(".weight._packed", "", INTEGERS, "by quanto", 4),
+    Sign(".qweight", "g_idx", ("I32",), "by GPTQ", 4, certain=False),
+    Sign(".qweight", "", ("I32",), "by GPTQ or AWQ", 4, certain=False),
+    Sign(".weight_packed", "", INTEGERS, "by compressed-tensors", 4, certain=False),
 )
-"""How the codes' names end, what else their module holds, the codes' dtype; what they
-are called, and the bits of one weight if unsaid.
-"""
-OWN = len(SIGNS) - 3  # these first ones say it whatever the configuration does
+
+
+@dataclass(frozen=True)
+class Packing:
+    """How weights are packed."""
+
+    how: str  # `as MXFP4`
+    bits: float  # of one weight
 
 
 @dataclass(frozen=True)
 class Sorted:
-    """scale_of: the scale's name by weight's, of FP8 weights. aside: why a tensor is no comparable weight, by name. packed: of those that are
-    packed codes or go with them, how (`as MXFP4`), by name.
-    """
+    """A model's tensors told apart, all by the tensors' own names."""
 
-    scale_of: dict[str, str]
-    aside: dict[str, str]
+    scale_of: dict[str, str]  # the name of its scale, of every FP8 weight
+    aside: dict[str, str]  # why a tensor is not a weight that can be compared
+    # how it is packed, of every tensor that is packed codes or goes with them
     packed: dict[str, str]
 
 
-def sort_out(records: Mapping[str, Any], config: Mapping[str, Any]) -> Sorted:
-    """Find what is no weight that can be compared as it is stored, and the scales of
-    what can.
+Records = Mapping[str, TensorRecord]
+"""A model's tensors by their own names."""
 
-    records: rows of a manifest's table (name, dtype, shape) by the tensors' own names;
-    config: the manifest's configuration facts.
+
+def sort_out(records: Records, config: ModelConfig) -> Sorted:
+    """Tell apart which tensors are weights that can be compared as they are stored,
+    which are their scales, and which are neither.
     """
-    facts = config.get("quantization") or {}
-    aside, packed = _packed(records, facts)
+    aside, packed = _packed(records, config.quantization)
     scales = {
-        name: others
-        for name, others in scale_tensors(records).items()
+        name: candidates
+        for name, candidates in scale_tensors(records).items()
         if name not in aside
     }
     scale_of = {}
-    for name, others in scales.items():
-        if len(others) == 1:
-            scale_of[name] = others[0]
+    for name, candidates in scales.items():
+        if len(candidates) == 1:
+            scale_of[name] = candidates[0]
         else:
-            aside[name] = f"{len(others)} tensors may be its scale"
-            aside |= dict.fromkeys(others, "one of several scales of one weight")
-    used = set(scale_of.values())
-    quantised = bool(facts or packed or scales) or any(
+            aside[name] = f"{len(candidates)} tensors may be its scale"
+            reason = "one of several scales of one weight"
+            aside |= dict.fromkeys(candidates, reason)
+    is_quantised = bool(config.quantization or packed or scales) or any(
         record.dtype == EXPONENTS for record in records.values()
     )
+    weights = {*scale_of, *scale_of.values()}
     names = sorted(records)
     for name, record in records.items():
-        if name in aside or name in used or name in scale_of:
+        if name in aside or name in weights:
             continue
-        if not is_decoded(record.dtype):
-            aside[name] = f"dtype {record.dtype} holds no weights this program decodes"
-        elif quantised and ACTIVATIONS.search(name):
-            aside[name] = "a scale of activations or of the cache, no weight"
-        elif record.dtype in SCALED and quantised:
-            aside[name] = (
-                f"stored as {record.dtype} in a quantised model, and no scale of its"
-                " own was found"
-            )
-        elif record.dtype in SCALED and _has_company(name, names):
-            aside[name] = (
-                f"stored as {record.dtype} and no scale was found, but what may be one"
-                " lies beside it"
-            )
-        elif _left_over(name, records):
-            aside[name] = "the scale of a weight that is stored without one"
+        why_not = _why_no_weight(record, records, names, is_quantised)
+        if why_not is not None:
+            aside[name] = why_not
     return Sorted(scale_of, aside, packed)
 
 
 def weight_of(name: str) -> str:
-    """What a weight is called whose packed codes have this name; another name as it is."""
+    """The name of the weight whose packed codes have this name; another name as it is."""
     codes = CODES.search(name)
     if codes is None:
         return name
     return name[: codes.start()] + (".weight" if codes[1].startswith(".") else "")
 
 
-def stands_for(
-    name: str, dtype: str, shape: Sequence[int], config: Mapping[str, Any]
-) -> int:
-    """How many weights a stored tensor stands for: as many as it has elements, but for
-    packed codes, and none for what goes with these.
+def stands_for(name: str, dtype: str, shape: Sequence[int], config: ModelConfig) -> int:
+    """How many weights a stored tensor stands for: as many as it has elements, but more
+    for packed codes, and none for what goes with these.
 
-    name: the tensor's own; config: the manifest's configuration facts.
+    name: the tensor's own.
     """
     size = math.prod(int(length) for length in shape)
-    facts = config.get("quantization") or {}
-    if COMPANION.search(name) or (
-        facts and (LOOSE.search(name) or ACTIVATIONS.search(name))
-    ):
+    facts = config.quantization
+    if COMPANION.search(name):
+        return 0
+    if facts and (LOOSE_COMPANION.search(name) or ACTIVATION_SCALE.search(name)):
         return 0
     if name.endswith("_scales") and dtype in ("U8", EXPONENTS):
         return 0
     codes = CODES.search(name)
     if dtype not in INTEGERS or not (codes or facts):
         return size
-    return int(
-        size * BITS[dtype] / _bits(name, codes[1] if codes else "", dtype, facts)
-    )
+    bits = _bits(name, codes[1] if codes else "", dtype, facts or Quantization())
+    return int(size * BITS[dtype] / bits)
+
+
+def _why_no_weight(
+    record: TensorRecord, records: Records, names: Sequence[str], is_quantised: bool
+) -> str | None:
+    """Why a tensor that is not packed and has no scale is not a weight that can be
+    compared; None where it is one. names: all of the model's, sorted.
+    """
+    if not is_decoded(record.dtype):
+        return f"dtype {record.dtype} holds no weights this program decodes"
+    if is_quantised and ACTIVATION_SCALE.search(record.name):
+        return "a scale of activations or of the cache, no weight"
+    if is_quantised and record.dtype in SCALED:
+        return (
+            f"stored as {record.dtype} in a quantised model, and no scale of its own was"
+            " found"
+        )
+    if record.dtype in SCALED and _has_company(record.name, names):
+        return (
+            f"stored as {record.dtype} and no scale was found, but what may be one lies"
+            " beside it"
+        )
+    if _is_left_over(record.name, records):
+        return "the scale of a weight that is stored without one"
+    return None
 
 
 def _packed(
-    records: Mapping[str, Any], facts: Mapping[str, Any]
+    records: Records, facts: Quantization | None
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Why packed codes and what goes with them are left out, and how they are packed,
     both by name.
     """
     aside = {}
     packed = {}
-    beside = _by_module(records)
-    for module, codes, name in _codes(records):
-        leaves = beside.get(module, {})
-        how, bits = _how(name, codes, records[name], leaves, records, facts)
-        if how is None:
+    modules = _by_module(records)
+    for module, ending, name in _codes(records):
+        leaves = modules.get(module, {})
+        packing = _packing(records[name], ending, leaves, records, facts)
+        if packing is None:
             continue
-        aside[name], packed[name] = f"packed {how}, {bits:g} bits; not decoded", how
-        for leaf, other in leaves.items():
-            if (
-                other != name
-                and leaf != "bias"
-                and not (leaf == "weight" and is_decoded(records[other].dtype))
-            ):
-                aside[other], packed[other] = (
-                    f"goes with weights packed {how}; not compared",
-                    how,
+        packed[name] = packing.how
+        aside[name] = f"packed {packing.how}, {packing.bits:g} bits; not decoded"
+        for leaf, companion in leaves.items():
+            is_weight = leaf == "weight" and is_decoded(records[companion].dtype)
+            if companion != name and leaf != "bias" and not is_weight:
+                packed[companion] = packing.how
+                aside[companion] = (
+                    f"goes with weights packed {packing.how}; not compared"
                 )
     return aside, packed
 
 
-def _codes(records: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+def _codes(records: Records) -> Iterator[tuple[str, str, str]]:
     """(module, how its name ends, name) of every tensor that may hold packed codes."""
     for name, record in records.items():
         if record.dtype not in CODED:
             continue
-        if found := CODES.search(name):
-            yield name[: found.start()], found[1], name
-        elif any(
-            other in records
-            for other in (*scale_names(name), name + "_weight_scale", name + ".absmax")
-        ):
+        codes = CODES.search(name)
+        if codes:
+            yield name[: codes.start()], codes[1], name
+            continue
+        scales = (*scale_names(name), name + "_weight_scale", name + ".absmax")
+        if any(scale in records for scale in scales):
             yield name, "", name
 
 
-def _by_module(records: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+def _by_module(records: Records) -> dict[str, dict[str, str]]:
     """By module what lies directly in it, by the rest of the name: `weight.absmax` and
     `gate_up_proj_scales` lie one step further in.
     """
-    found: dict[str, dict[str, str]] = {}
+    modules: dict[str, dict[str, str]] = {}
     for name in records:
         module, _, leaf = name.rpartition(".")
-        found.setdefault(module, {})[leaf] = name
+        modules.setdefault(module, {})[leaf] = name
         module, inner, leaf = name.rpartition(".weight.")
         if inner:
-            found.setdefault(module, {})["weight." + leaf] = name
-        if cut := JOINED.search(name):
-            found.setdefault(name[: cut.start()], {})[cut[1]] = name
-    return found
+            modules.setdefault(module, {})["weight." + leaf] = name
+        joined = JOINED.search(name)
+        if joined:
+            modules.setdefault(name[: joined.start()], {})[joined[1]] = name
+    return modules
 
 
-def _how(
-    name: str,
-    codes: str,
-    record: Any,
+def _packing(
+    record: TensorRecord,
+    ending: str,
     leaves: Mapping[str, str],
-    records: Mapping[str, Any],
-    facts: Mapping[str, Any],
-) -> tuple[str | None, float]:
-    """How a tensor is packed and in how many bits; None for integers of which nothing
-    says that they stand for weights.
+    records: Records,
+    facts: Quantization | None,
+) -> Packing | None:
+    """How a tensor is packed; None for integers of which nothing says that they stand
+    for weights.
+
+    ending: of its name. leaves: the names in its module by their last part. facts: what
+    the configuration says of quantisation.
     """
     if record.dtype in SHORT_FLOATS:
-        return f"as {record.dtype}", BITS[record.dtype]
-    own = {leaf for leaf in leaves if leaves[leaf] != name}
-    said = METHODS.get(facts.get("method") or "")
-    for number, (ending, beside, dtypes, how, bits) in enumerate(SIGNS):
-        there = not beside or any(
-            leaf == beside or leaf.startswith(beside + ".") for leaf in own
-        )
-        if ending == codes and there and record.dtype in dtypes:
-            return how if number < OWN else said or how, facts.get("bits") or bits
-    scales = [records[leaves[leaf]] for leaf in own if "scale" in leaf]
-    if record.dtype in ("U8", "I8") and any(
-        scale.dtype == EXPONENTS for scale in scales
-    ):
-        return "as MXFP4", 4
-    if not scales and not said:
-        return None, 0
-    bits = _bits(name, codes, record.dtype, facts)
-    return said or ("as int8" if bits == 8 else f"into {record.dtype}"), bits
+        return Packing(f"as {record.dtype}", BITS[record.dtype])
+    facts = facts or Quantization()
+    others = {leaf for leaf, name in leaves.items() if name != record.name}
+    method = METHODS.get(facts.method or "")
+    for sign in SIGNS:
+        if sign.fits(ending, record.dtype, others):
+            how = sign.how if sign.certain else method or sign.how
+            return Packing(how, facts.bits or sign.bits)
+    scales = [records[leaves[leaf]] for leaf in others if "scale" in leaf]
+    has_exponents = any(scale.dtype == EXPONENTS for scale in scales)
+    if record.dtype in ("U8", "I8") and has_exponents:
+        return Packing("as MXFP4", 4)
+    if not scales and not method:
+        return None
+    bits = _bits(record.name, ending, record.dtype, facts)
+    if method is None:
+        method = "as int8" if bits == 8 else f"into {record.dtype}"
+    return Packing(method, bits)
 
 
-def _bits(name: str, codes: str, dtype: str, facts: Mapping[str, Any]) -> float:
-    """The bits of one weight: what the configuration says, else what the kind of codes
-    usually has.
+def _bits(name: str, ending: str, dtype: str, facts: Quantization) -> float:
+    """The bits of one weight: what the configuration says, else what is usual for codes
+    of this kind. ending: of the codes' name.
     """
-    if dtype == "I8" and codes in (".weight", ""):
-        return 4 if "fp4" in str(facts.get("experts")) and ".experts." in name else 8
-    if facts.get("method") == "bitnet":
+    if dtype == "I8" and ending in (".weight", ""):
+        return 4 if "fp4" in (facts.experts or "") and ".experts." in name else 8
+    if facts.method == "bitnet":
         return 2
-    usual = next(
-        (
-            bits
-            for ending, _, dtypes, _, bits in SIGNS
-            if ending == codes and dtype in dtypes
-        ),
-        8 if dtype == "I8" else 4,
-    )
-    return usual if codes == "_blocks" else facts.get("bits") or usual
+    usual = 8.0 if dtype == "I8" else 4.0
+    for sign in SIGNS:
+        if sign.ending == ending and dtype in sign.dtypes:
+            usual = sign.bits
+            break
+    return usual if ending == "_blocks" else facts.bits or usual
 
 
 def _has_company(name: str, names: Sequence[str]) -> bool:
@@ -321,23 +365,23 @@ def _has_company(name: str, names: Sequence[str]) -> bool:
     name and more. names: all of the model's, sorted.
     """
     module = name.removesuffix(".weight")
-    for start in (
-        (module + ".", module + "_") if module == name else (module + ".", name + "_")
-    ):
+    own_start = module + "_" if module == name else name + "_"
+    for start in (module + ".", own_start):
         for place in range(bisect_left(names, start), len(names)):
             if not names[place].startswith(start):
                 break
             leaf = names[place][len(start) :]
-            if leaf not in ("weight", "bias") and (
-                "." not in leaf or leaf.startswith("weight.")
-            ):
+            is_direct = "." not in leaf or leaf.startswith("weight.")
+            if is_direct and leaf not in ("weight", "bias"):
                 return True
     return False
 
 
-def _left_over(name: str, records: Mapping[str, Any]) -> bool:
+def _is_left_over(name: str, records: Records) -> bool:
     """Whether a tensor is called as the scale of a weight that needs none: loaders
     leave it alone.
     """
-    weight = LEFT_OVER.sub(".weight", name)
-    return weight != name and weight in records and records[weight].dtype not in SCALED
+    weight = LEFT_OVER_SCALE.sub(".weight", name)
+    if weight == name or weight not in records:
+        return False
+    return records[weight].dtype not in SCALED

@@ -4,39 +4,65 @@ headers alone.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from mergetrace.formats.model_config import config_from_json
 from mergetrace.numerics.dtypes import FORMATS
 from mergetrace.planning import unread
 from mergetrace.planning.sampling import ranges_of
-from mergetrace.readable import count, listing
+from mergetrace.readable import count, duration, listing, size
 from mergetrace.timestamps import told
 
 # seconds from a request to its first byte, as assumed for the time; the rest is
 # bandwidth
-LATENCY = 0.1
-# the Hub's quota per 5 minutes for those without a token; with one it is 5,000 and more
-RESOLVER_CALLS = 3000
-PROGRAM = (
-    300_000_000  # bytes of memory of a job that reads weights, its buffers included
-)
-SCALED = 8  # bytes kept beside every element whose number has a scale
+LATENCY_S = 0.1
+# the Hub's quota for those without a token; with one it is 5,000 and more
+QUOTA_CALLS = 3000
+QUOTA_MINUTES = 5
+# bytes of memory of a job that reads weights, its buffers included
+PROGRAM_BYTES = 300_000_000
+SCALE_BYTES = 8  # kept beside every element whose number has a scale
+MAX_REASONS_SHOWN = 3
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How much is sampled, and what the network is taken to be: megabits per second,
-    requests at a time, bytes of a whole file in one request.
-    """
+    """How much is sampled, and what the network is taken to be."""
 
-    block_elements: int
-    seed: int
-    bandwidth_mbit: float
-    connections: int
-    piece: int
+    block_elements: int  # of an evidence block
+    seed: int  # of the sample
+    bandwidth_mbit: float  # megabits per second
+    connections: int  # requests at a time
+    piece: int  # bytes of a whole file in one request
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """What one model on the Hub costs to fetch."""
+
+    bytes: int
+    requests: int  # those of the resolver among them
+    resolver_calls: int  # requests that ask where a file is, which the Hub limits
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What reading costs in one mode."""
+
+    read_bytes: int  # of weights, from disk or network
+    hub_bytes: int  # that the Hub sends
+    hub_requests: int
+    resolver_calls: int
+    quota_minutes: float  # in which the Hub's quota hands out the resolver's calls
+    evidence_bytes: int
+    disk_bytes: int  # evidence included
+    memory_bytes: int  # of one job
+    seconds: float  # of transfer, or of waiting for replies where that takes longer
+    models: dict[str, Transfer]  # those on the Hub
 
 
 def costs(
@@ -45,72 +71,55 @@ def costs(
     files_on_disk: int,
     settings: Settings,
 ) -> dict[str, dict[str, Any]]:
-    """What reading costs in sample and in full mode: {mode: {...}}.
+    """What reading costs in sample and in full mode (see Cost), as JSON by mode.
 
-    files_on_disk: the bytes that whole files of models on the Hub take at most (see streaming).
-    read_bytes: of weights, from disk or network. hub_bytes, hub_requests (resolver_calls among them): what the Hub sends and is asked, also by
-    model in `models`. quota_minutes: how much of the time that a quota of RESOLVER_CALLS per 5 minutes takes to hand them out.
-    evidence_bytes, disk_bytes (evidence included), memory_bytes (of one job). seconds: of transfer at `bandwidth_mbit`, or of waiting for
-    replies where that takes longer.
+    files_on_disk: the bytes that whole files of models on the Hub take at most (see
+    streaming).
     """
-    remote = [
-        model for model, manifest in manifests.items() if manifest["source"]["repo"]
-    ]
-    sampled = {
-        model: ranges_of(
-            plan[plan["model"] == model], settings.block_elements, settings.seed
-        )
-        for model in remote
-    }
-    sample = {
-        model: _transfer(
-            sum(length for _, _, length in ranges),
-            len(ranges),
-            len({shard for shard, _, _ in ranges}),
-        )
-        for model, ranges in sampled.items()
-    }
-    full = {
-        model: _whole(manifests[model], plan[plan["model"] == model], settings.piece)
-        for model in remote
-    }
     width = plan["dtype"].map(lambda dtype: FORMATS[dtype].width)
-    kept = (
-        plan[["elements"]]
-        .assign(sampled=plan["blocks"] * settings.block_elements)
-        .min(axis=1)
-    )
-    evidence = kept * (width + SCALED * (plan["scale_shard"] != ""))
-    memory = PROGRAM + 2 * int(evidence.groupby(plan["batch"]).sum().max())
+    sampled = np.minimum(plan["elements"], plan["blocks"] * settings.block_elements)
+    evidence = sampled * (width + SCALE_BYTES * (plan["scale_shard"] != ""))
     evidence_bytes = int(evidence.sum())
-    return {
-        mode: {
-            "read_bytes": int((elements * width).sum()),
-            "hub_bytes": (
-                hub_bytes := sum(model["bytes"] for model in models.values())
-            ),
-            "hub_requests": (
-                requests := sum(model["requests"] for model in models.values())
-            ),
-            "resolver_calls": (
-                calls := sum(model["resolver_calls"] for model in models.values())
-            ),
-            "quota_minutes": 5 * calls / RESOLVER_CALLS,
-            "evidence_bytes": evidence_bytes,
-            "disk_bytes": (
-                evidence_bytes + (2 * hub_bytes if mode == "sample" else files_on_disk)
-            ),
-            "memory_bytes": memory,
-            "seconds": max(
-                hub_bytes * 8 / (settings.bandwidth_mbit * 1e6),
-                requests * LATENCY / at_a_time,
-            ),
-            "models": models,
-        }
-        for mode, models, elements, at_a_time in (
-            ("sample", sample, kept, settings.connections),
-            ("full", full, plan["elements"], 1),
+    of_largest_job = int(evidence.groupby(plan["batch"]).sum().max())
+    views = {
+        model: plan[plan["model"] == model]
+        for model, manifest in manifests.items()
+        if manifest["source"]["repo"]
+    }
+    ranges = {model: _of_ranges(rows, settings) for model, rows in views.items()}
+    files = {
+        model: _of_files(manifests[model], rows, settings.piece)
+        for model, rows in views.items()
+    }
+    ranges_on_disk = 2 * sum(transfer.bytes for transfer in ranges.values())
+
+    def cost(
+        models: dict[str, Transfer], read_bytes: int, fetched: int, connections: int
+    ) -> dict[str, Any]:
+        hub_bytes = sum(transfer.bytes for transfer in models.values())
+        requests = sum(transfer.requests for transfer in models.values())
+        calls = sum(transfer.resolver_calls for transfer in models.values())
+        transfer_seconds = hub_bytes * 8 / (settings.bandwidth_mbit * 1e6)
+        return asdict(
+            Cost(
+                read_bytes=read_bytes,
+                hub_bytes=hub_bytes,
+                hub_requests=requests,
+                resolver_calls=calls,
+                quota_minutes=QUOTA_MINUTES * calls / QUOTA_CALLS,
+                evidence_bytes=evidence_bytes,
+                disk_bytes=evidence_bytes + fetched,
+                memory_bytes=PROGRAM_BYTES + 2 * of_largest_job,
+                seconds=max(transfer_seconds, requests * LATENCY_S / connections),
+                models=models,
+            )
         )
+
+    sampled_bytes = int((sampled * width).sum())
+    all_bytes = int((plan["elements"] * width).sum())
+    return {
+        "sample": cost(ranges, sampled_bytes, ranges_on_disk, settings.connections),
+        "full": cost(files, all_bytes, files_on_disk, connections=1),
     }
 
 
@@ -120,135 +129,108 @@ def differences(
     """How the models' files differ in what is compared, in sentences; empty where they
     do not.
     """
-    said = []
-    kinds = {
-        model: (
-            ", ".join(manifest["config"]["architectures"])
-            or manifest["config"]["model_type"]
-            or ""
-        )
-        for model, manifest in manifests.items()
+    views = {str(model): rows for model, rows in plan.groupby("model", sort=False)}
+    properties = {
+        "architecture": {
+            model: config_from_json(manifest["config"]).kind or ""
+            for model, manifest in manifests.items()
+        },
+        "stored as": {
+            model: listing(sorted(rows["dtype"].unique()))
+            for model, rows in views.items()
+        },
+        "tensors that hold the same slices": {
+            model: str(rows["source"].nunique()) for model, rows in views.items()
+        },
     }
-    dtypes = {
-        model: listing(sorted(members["dtype"].unique()))
-        for model, members in plan.groupby("model", sort=False)
-    }
-    sources = plan.groupby("model", sort=False)["source"].nunique().to_dict()
-    for what, values in (
-        ("architecture", kinds),
-        ("stored as", dtypes),
-        ("tensors that hold the same slices", sources),
-    ):
+    sentences = []
+    for what, values in properties.items():
         if len(set(values.values())) > 1:
-            said.append(
-                f"{what}:"
-                f" {', '.join(f'{model} {value}' for model, value in values.items())}"
-            )
-    return said
+            listed = ", ".join(f"{model} {value}" for model, value in values.items())
+            sentences.append(f"{what}: {listed}")
+    return sentences
 
 
 def lines(
     audit: str, summary: Mapping[str, Any], stated: Mapping[str, str] | None = None
 ) -> list[tuple[str, str]]:
-    """(label, text): the plan in a few lines for people. summary: plan.json. stated:
-    dates of publication, by model.
+    """The plan in a few lines for people, as (label, text); "" goes on with the label
+    above.
+
+    summary: plan.json. stated: dates of publication, by model.
     """
-    compared = count(summary["slices"])
-    left = count(summary["not_compared"])
-    text = [
-        (
-            audit,
-            (
-                f"{compared} slices in {len(summary['layers'])} layers will be"
-                f" compared, {left} tensors will not"
-            ),
-        )
-    ]
-    text += [
-        ("", f"{number} x {reason}")
-        for reason, number in list(summary["not_compared_reasons"].items())[:3]
-    ]
-    for number, (model, coverage) in enumerate(summary.get("compared", {}).items()):
-        text.append(
-            ("" if number else "compared", unread.said(model, coverage, "pair by name"))
-        )
-    text += [
-        ("models", f"{model}: {_model(entry, (stated or {}).get(model))}")
-        for model, entry in summary["models"].items()
-    ]
+    scope = (
+        f"{count(summary['slices'])} slices in {len(summary['layers'])} layers will be"
+        f" compared, {count(summary['not_compared'])} tensors will not"
+    )
+    text = [(audit, scope)]
+    reasons = list(summary["not_compared_reasons"].items())
+    for reason, number in reasons[:MAX_REASONS_SHOWN]:
+        text.append(("", f"{number} x {reason}"))
+    label = "compared"
+    for model, coverage in summary.get("compared", {}).items():
+        text.append((label, unread.said(model, coverage, "pair by name")))
+        label = ""
+    for model, entry in summary["models"].items():
+        about = _about_model(entry, (stated or {}).get(model))
+        text.append(("models", f"{model}: {about}"))
     text += [("differ", difference) for difference in summary["differences"]]
     for mode in ("sample", "full"):
-        text.append(
-            (
-                mode,
-                "chosen: " * (mode == summary["mode"])
-                + _cost(summary["cost"][mode], summary["bandwidth_mbit"]),
-            )
-        )
+        cost = _in_words(summary["cost"][mode], summary["bandwidth_mbit"])
+        text.append((mode, f"chosen: {cost}" if mode == summary["mode"] else cost))
     return text
 
 
-def _transfer(size: int, ranges: int, shards: int) -> dict[str, int]:
-    return {"bytes": size, "requests": ranges + shards, "resolver_calls": shards}
+def _of_ranges(views: pd.DataFrame, settings: Settings) -> Transfer:
+    """What a model's sampled ranges cost. views: its rows of the plan."""
+    ranges = ranges_of(views, settings.block_elements, settings.seed)
+    shards = {shard for shard, _, _ in ranges}
+    size = sum(length for _, _, length in ranges)
+    return Transfer(size, len(ranges) + len(shards), len(shards))
 
 
-def _whole(
-    manifest: Mapping[str, Any], views: pd.DataFrame, piece: int
-) -> dict[str, int]:
+def _of_files(manifest: Mapping[str, Any], views: pd.DataFrame, piece: int) -> Transfer:
+    """What a model's whole files cost. views: its rows of the plan."""
     used = {*views["shard"], *views["scale_shard"]}
     sizes = [file["size"] for file in manifest["files"] if file["name"] in used]
-    return _transfer(
-        sum(sizes), sum(math.ceil(size / piece) for size in sizes), len(sizes)
-    )
+    pieces = sum(math.ceil(size / piece) for size in sizes)
+    return Transfer(sum(sizes), pieces + len(sizes), len(sizes))
 
 
-def _model(entry: Mapping[str, Any], stated: str | None) -> str:
-    where = (
-        f"{entry['repo']} at {entry['commit'][:12]}" if entry["repo"] else entry["path"]
-    )
-    declared = entry["declared"]
-    claims = (
-        [f"base model {listing(declared['base_model'])}"]
-        if declared["base_model"]
-        else []
-    )
-    claims += [
-        f"{name} {declared[name]}" for name in ("relation", "license") if declared[name]
-    ]
-    access = "".join(f", {word}" for word in ("private", "gated") if entry.get(word))
+def _about_model(entry: Mapping[str, Any], stated: str | None) -> str:
+    """Where a model comes from, how large it is and what its card claims. entry: of
+    plan.json. stated: its date of publication.
+    """
+    where = entry["path"]
+    if entry["repo"]:
+        where = f"{entry['repo']} at {entry['commit'][:12]}"
+    about = [where, size(entry["bytes"])]
+    about += [word for word in ("private", "gated") if entry.get(word)]
     dates = told(stated, entry.get("published"))
-    since = f", published {dates}" if dates else ""
-    return (
-        f"{where}, {size(entry['bytes'])}{access}{since}; its card claims"
-        f" {', '.join(claims) or 'nothing of its origin'}"
-    )
+    if dates:
+        about.append(f"published {dates}")
+    declared = entry["declared"]
+    claims = []
+    if declared["base_model"]:
+        claims.append(f"base model {listing(declared['base_model'])}")
+    for name in ("relation", "license"):
+        if declared[name]:
+            claims.append(f"{name} {declared[name]}")
+    claimed = ", ".join(claims) or "nothing of its origin"
+    return f"{', '.join(about)}; its card claims {claimed}"
 
 
-def _cost(cost: Mapping[str, Any], bandwidth: float) -> str:
-    here = (
+def _in_words(cost: Mapping[str, Any], bandwidth_mbit: float) -> str:
+    """What one mode costs. cost: of plan.json (see Cost)."""
+    local = (
         f"{size(cost['read_bytes'])} to read, {size(cost['disk_bytes'])} of disk,"
         f" {size(cost['memory_bytes'])} of memory"
     )
     if not cost["hub_requests"]:
-        return here
+        return local
     return (
-        f"{here}; from the Hub {size(cost['hub_bytes'])} in"
+        f"{local}; from the Hub {size(cost['hub_bytes'])} in"
         f" {count(cost['hub_requests'])} requests ({count(cost['resolver_calls'])} of"
         f" the resolver, {cost['quota_minutes']:.1f} minutes of its quota),"
-        f" {duration(cost['seconds'])} at {bandwidth:g} Mbit/s"
+        f" {duration(cost['seconds'])} at {bandwidth_mbit:g} Mbit/s"
     )
-
-
-def size(value: float) -> str:
-    """Bytes in the unit that suits them."""
-    for unit, factor in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
-        if value >= factor:
-            return f"{value / factor:.3g} {unit}"
-    return f"{value / 1e3:.3g} kB"
-
-
-def duration(seconds: float) -> str:
-    """Seconds in the unit that suits them."""
-    if seconds >= 5400:
-        return f"{seconds / 3600:.1f} hours"
-    return f"{seconds / 60:.0f} minutes" if seconds >= 90 else f"{seconds:.0f} seconds"

@@ -11,13 +11,16 @@ is.
 import math
 import re
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from mergetrace.files.tensor_records import TensorRecord, records_of
+from mergetrace.formats.model_config import ModelConfig, config_from_json
 from mergetrace.formats.packed import stands_for
+from mergetrace.numerics.arrays import Integers
 from mergetrace.planning.voting import votes
 from mergetrace.tensors.naming import canonical_name, component_of
 
@@ -26,40 +29,58 @@ if TYPE_CHECKING:
 
 Place = tuple[str, str]
 """A stored tensor: its name, and the file, since two files may hold the same name."""
-Part = tuple[str, str, int]
-"""A tensor's name, its component, its parameters."""
 Coverage = dict[str, Any]
-"""parameters, compared, share, bytes, compared_bytes, bytes_share, cannot_vote, dtypes
-(parameters by dtype, of what is compared), buffers (tensors that are no weights),
-not_compared (a list of reason, parameters, tensors, components: parameters by
-component), beside (the same, and `names` of some tensors, of what is in the file and
-not used: it counts nowhere), held_twice (parameters of what is held a second time with
-other numbers, of which no one knows for every loader that it is not used), holds (by
-other model, the share of its parameters that met one of this model's: a part of a
-parent is no copy of it).
+"""The coverage of one model, as plan.json, layout.json and verdict.json hold it:
+
+parameters, compared, share: how many there are, how many are compared.
+bytes, compared_bytes, bytes_share: the same in bytes of the files.
+cannot_vote: of the compared parameters, those of norms, biases and other vectors.
+dtypes: the compared parameters by dtype.
+buffers: tensors that are no weights.
+not_compared: by reason {reason, parameters, tensors, components: parameters by
+component}.
+beside: entries of the same form, and the `names` of some tensors, of what is in the file
+and not used: it counts nowhere.
+held_twice: parameters of what is held a second time with other numbers, of which it is
+not known for every loader that it is not used.
+holds: by other model the share of its parameters that met one of this model's: a part
+of a parent is no copy of it.
 """
 
 BUFFER = re.compile(
-    r"(?:rotary_(?:pos_)?emb\w*|rope)\.(?:original_)?(?:inv_freq|cos_cached|sin_cached|freqs_cis)$|(?:^|\.)(?:inv_freq|freqs_cis|position_ids|masked_bias)$"
+    r"(?:rotary_(?:pos_)?emb\w*|rope)\.(?:original_)?"
+    r"(?:inv_freq|cos_cached|sin_cached|freqs_cis)$"
+    r"|(?:^|\.)(?:inv_freq|freqs_cis|position_ids|masked_bias)$"
 )
-MEASURED = re.compile(
-    r"[._](?:input|output|act|activation|kv|kv_cache|k|v|q|prob|attn_output)_(?:scale|zero_point|amax)$"
+MEASURED_SCALE = re.compile(
+    r"[._](?:input|output|act|activation|kv|kv_cache|k|v|q|prob|attn_output)"
+    r"_(?:scale|zero_point|amax)$"
 )
-BESIDE = re.compile(
+CAUSAL_MASK = re.compile(r"\.(?:attn|attention|self_attn|self_attention)\.bias$")
+COUNTER_DTYPES = ("BOOL", "I64", "U64", "I16", "U16", "I32", "U32")
+MAX_COUNTERS = 64  # elements: integers that count something
+# elements: cosines of 131,072 positions; more is no buffer, whatever it is called
+MAX_BUFFER = 1 << 24
+# Reasons for which a tensor is left out that make it no weight, unused, or a double.
+NO_WEIGHT = re.compile(
     r"\bno weight$|^goes with weights|^the scale of a weight|\bscales of one weight$"
 )
-MASK = re.compile(r"\.(?:attn|attention|self_attn|self_attention)\.bias$")
-COUNTERS = ("BOOL", "I64", "U64", "I16", "U16", "I32", "U32")
-FEW = 64  # elements: integers that count something
-MOST = (
-    1 << 24
-)  # elements: cosines of 131,072 positions; more is no buffer, whatever it is called
 UNUSED = re.compile(r"\bunused\b")
-TWICE = re.compile(r"\bholds this twice\b")
-MOST_NAMES = 3
-MOST_REASONS = 20
+HELD_TWICE = re.compile(r"\bholds this twice\b")
+SHAPES_DIFFER = re.compile(r"shape .+ in \S+, .+ in (\S+)")
+MAX_NAMES = 3  # of tensors that are listed with one reason
+MAX_REASONS = 20
 
-ROWS = "rows beyond those all models share"
+REGION_COLUMNS = [
+    "source",
+    "shard",
+    "start",
+    "elements",
+    "component",
+    "dimensions",
+    "row_map",
+]
+EXCESS_ROWS = "rows beyond those all models share"
 NO_COUNTERPART = "no counterpart of its shape in every parent"
 
 
@@ -72,120 +93,153 @@ def coverages(
 ) -> dict[str, Coverage]:
     """The coverage of every model, in the order of `tables`.
 
-    tables: each model's tensors; manifests: each model's manifest; plan: a row per slice and model; not_compared: model, tensor, reason, source.
-    equal: by model the tensors that it holds a second time, byte for byte.
+    tables, manifests: of every model, by its name. plan: a row per slice and model.
+    not_compared: model, tensor, reason, source. equal: by model the tensors that it
+    holds a second time, byte for byte.
     """
-    views = dict(list(plan.groupby("model")))
-    reasons = dict(list(not_compared.groupby("model")))
-    found = {
+    nothing = plan.iloc[:0]
+    views = {str(model): rows for model, rows in plan.groupby("model")}
+    reasons = {str(model): rows for model, rows in not_compared.groupby("model")}
+    by_model = {
         model: coverage(
             table,
-            manifests[model]["config"],
-            views.get(model, plan.iloc[:0]),
+            config_from_json(manifests[model]["config"]),
+            views.get(model, nothing),
             reasons.get(model, not_compared.iloc[:0]),
             (equal or {}).get(model, ()),
         )
         for model, table in tables.items()
     }
-    for model, own in found.items():
-        met = views.get(model, plan.iloc[:0])["slice_id"]
-        own["holds"] = {
-            other: _held(views[other], met, theirs["parameters"])
-            for other, theirs in found.items()
+    for model in by_model:
+        met = views.get(model, nothing)["slice_id"]
+        by_model[model]["holds"] = {
+            other: _held(views[other], met, by_model[other]["parameters"])
+            for other in by_model
             if other != model and other in views
         }
-    return found
+    return by_model
 
 
-def _held(views: "pd.DataFrame", met: "pd.Series", parameters: int) -> float:
+def _held(views: "pd.DataFrame", met: "pd.Series[int]", parameters: int) -> float:
     """The share of a model's parameters that lie in one of the slices `met`, each
     counted once; a tied head meets another's own head.
     """
-    there = views[views["slice_id"].isin(met)].drop_duplicates(
-        ["source", "shard", "start"]
-    )
-    return min(1.0, float(there["elements"].sum()) / parameters) if parameters else 0.0
+    if not parameters:
+        return 0.0
+    met_views = views[views["slice_id"].isin(met)]
+    once = met_views.drop_duplicates(["source", "shard", "start"])
+    return min(1.0, float(once["elements"].sum()) / parameters)
 
 
 def coverage(
     tensors: "pd.DataFrame",
-    config: Mapping[str, Any],
+    config: ModelConfig,
     plan: "pd.DataFrame",
     not_compared: "pd.DataFrame",
     equal: Collection[Place] = (),
 ) -> Coverage:
-    """The coverage of one model. plan, not_compared: the rows of this model alone;
-    equal: what it holds a second time, byte for byte.
+    """The coverage of one model.
 
-    `cannot_vote` counts what is a norm, a bias or another vector; which matrices are
-    too small is for the fits to say.
+    tensors: the table of its tensors. plan, not_compared: the rows of this model alone.
+    equal: what it holds a second time, byte for byte. `cannot_vote` counts norms, biases
+    and other vectors; which matrices are too small to vote is known to the fits only.
     """
     compared, silent = _compared(plan)
     scales = _scales(plan)
     reasons = dict(zip(not_compared["source"], not_compared["reason"], strict=True))
     tally = _Tally()
-    for record in tensors.itertuples(index=False):
+    for record in records_of(tensors):
         place = (record.name, record.shard)
-        shape = [int(length) for length in record.shape]
         reason = str(reasons.get(record.name, ""))
-        parameters = stands_for(record.name, record.dtype, shape, config)
-        if (
-            is_buffer(record.name, record.dtype, shape)
-            or BESIDE.search(reason)
+        parameters = stands_for(record.name, record.dtype, record.shape, config)
+        is_no_weight = (
+            is_buffer(record.name, record.dtype, record.shape)
+            or NO_WEIGHT.search(reason)
             or _any_within(scales.get(record.shard), record)
-        ):
+        )
+        if is_no_weight:
             tally.buffers += 1
         elif place in compared:
             tally.weight(record, parameters, compared[place], silent[place], reason)
         elif place in equal:
             continue
-        elif UNUSED.search(reason) or TWICE.search(reason):
+        elif UNUSED.search(reason) or HELD_TWICE.search(reason):
             tally.aside(record, parameters, reason)
         else:
             tally.weight(record, parameters, 0, 0, reason)
     return tally.result()
 
 
+@dataclass(frozen=True)
+class _Share:
+    """Some parameters of one tensor."""
+
+    name: str
+    component: str
+    parameters: int
+
+    @classmethod
+    def of(cls, name: str, parameters: int) -> "_Share":
+        return cls(name, component_of(canonical_name(name)), parameters)
+
+
+Shares = Mapping[str, list[_Share]]
+"""By reason the parameters that are not compared for it."""
+
+
 class _Tally:
-    """What was counted so far of one model."""
+    """What was counted so far of one model: the numbers of its coverage."""
 
     def __init__(self) -> None:
-        self.parameters = self.compared = self.silent = self.bytes = (
-            self.compared_bytes
-        ) = self.buffers = self.twice = 0
+        self.parameters = 0
+        self.compared = 0
+        self.cannot_vote = 0
+        self.bytes = 0
+        self.compared_bytes = 0
+        self.buffers = 0
+        self.held_twice = 0
         self.dtypes: dict[str, int] = defaultdict(int)
-        self.left: dict[str, list[Part]] = defaultdict(list)
-        self.beside: dict[str, list[Part]] = defaultdict(list)
+        self.not_compared: dict[str, list[_Share]] = defaultdict(list)
+        self.beside: dict[str, list[_Share]] = defaultdict(list)
 
     def weight(
-        self, record: Any, parameters: int, compared: int, silent: int, reason: str
+        self,
+        record: TensorRecord,
+        parameters: int,
+        compared: int,
+        silent: int,
+        reason: str,
     ) -> None:
-        """Count a stored tensor of which so many elements were compared, and so many of
-        these can never vote.
+        """Count a stored tensor. compared: elements that were compared; silent: those
+        of them that can never vote.
         """
         if not parameters:
             return
         compared = min(parameters, compared)
-        stored = int(record.end) - int(record.start)
         self.parameters += parameters
         self.compared += compared
-        self.silent += min(compared, silent)
-        self.bytes += stored
-        self.compared_bytes += stored * compared // parameters
+        self.cannot_vote += min(compared, silent)
+        self.bytes += record.bytes
+        self.compared_bytes += record.bytes * compared // parameters
         if compared:
             self.dtypes[record.dtype] += compared
         if compared < parameters:
-            why = _kind(reason) if reason or not compared else ROWS
-            self.left[why].append(_part(record.name, parameters - compared))
+            why = EXCESS_ROWS if compared and not reason else _kind(reason)
+            left = _Share.of(record.name, parameters - compared)
+            self.not_compared[why].append(left)
 
-    def aside(self, record: Any, parameters: int, reason: str) -> None:
+    def aside(self, record: TensorRecord, parameters: int, reason: str) -> None:
         """Count a stored tensor that is not used, or of which another form is."""
-        self.beside[reason].append(_part(record.name, parameters))
-        self.twice += 0 if UNUSED.search(reason) else parameters
+        self.beside[reason].append(_Share.of(record.name, parameters))
+        if not UNUSED.search(reason):
+            self.held_twice += parameters
 
     def result(self) -> Coverage:
-        """All of it."""
-        beside = _by_reason(self.beside, len(self.beside))
+        """The coverage, all tensors having been counted."""
+        beside = []
+        for entry in _by_reason(self.beside, len(self.beside)):
+            some = self.beside[entry["reason"]][:MAX_NAMES]
+            beside.append(entry | {"names": [share.name for share in some]})
         return {
             "parameters": self.parameters,
             "compared": self.compared,
@@ -193,28 +247,16 @@ class _Tally:
             "bytes": self.bytes,
             "compared_bytes": self.compared_bytes,
             "bytes_share": self.compared_bytes / self.bytes if self.bytes else 0.0,
-            "cannot_vote": self.silent,
-            "dtypes": dict(sorted(self.dtypes.items(), key=lambda item: -item[1])),
+            "cannot_vote": self.cannot_vote,
+            "dtypes": _largest_first(self.dtypes),
             "buffers": self.buffers,
-            "not_compared": _by_reason(self.left),
-            "beside": [
-                entry
-                | {
-                    "names": [
-                        name for name, _, _ in self.beside[entry["reason"]][:MOST_NAMES]
-                    ]
-                }
-                for entry in beside
-            ],
-            "held_twice": self.twice,
+            "not_compared": _by_reason(self.not_compared),
+            "beside": beside,
+            "held_twice": self.held_twice,
         }
 
 
-def _part(name: str, parameters: int) -> Part:
-    return name, component_of(canonical_name(name)), parameters
-
-
-def _scales(plan: "pd.DataFrame") -> dict[str, NDArray[np.int64]]:
+def _scales(plan: "pd.DataFrame") -> dict[str, Integers]:
     """Where the scales lie that were read with what was compared: by file their first
     bytes, ascending.
     """
@@ -222,35 +264,33 @@ def _scales(plan: "pd.DataFrame") -> dict[str, NDArray[np.int64]]:
         return {}
     used = plan.loc[plan["scale_shard"] != "", ["scale_shard", "scale_start"]]
     return {
-        shard: np.unique(starts.to_numpy(np.int64))
+        str(shard): np.unique(starts.to_numpy(np.int64))
         for shard, starts in used.groupby("scale_shard")["scale_start"]
     }
 
 
-def _any_within(starts: NDArray[np.int64] | None, record: Any) -> bool:
+def _any_within(starts: Integers | None, record: TensorRecord) -> bool:
     """Whether one of these bytes lies in a stored tensor."""
     if starts is None:
         return False
-    first, end = np.searchsorted(starts, [int(record.start), int(record.end)])
+    first, end = np.searchsorted(starts, [record.start, record.end])
     return bool(end > first)
 
 
-def is_buffer(name: str, dtype: str, shape: list[int]) -> bool:
-    """Whether a tensor is computed or counts something: inverse frequencies, positions, causal masks, measured scales of
-    activations, counters. By its name and its shape.
+def is_buffer(name: str, dtype: str, shape: Sequence[int]) -> bool:
+    """Whether a tensor is computed or counts something, by its name and its shape:
+    inverse frequencies, positions, causal masks, measured scales of activations,
+    counters.
     """
     size = math.prod(shape)
-    if (
-        dtype == "BOOL"
-        or (BUFFER.search(name) and size <= MOST)
-        or (MEASURED.search(name) and size <= FEW)
-    ):
+    if dtype == "BOOL" or (BUFFER.search(name) and size <= MAX_BUFFER):
         return True
-    if MASK.search(name):
-        return dtype == "U8" or (
-            len(shape) == 4 and shape[:2] == [1, 1] and shape[2] == shape[3]
-        )
-    return dtype in COUNTERS and size <= FEW
+    if MEASURED_SCALE.search(name) and size <= MAX_COUNTERS:
+        return True
+    if CAUSAL_MASK.search(name):
+        is_square = len(shape) == 4 and shape[2] == shape[3]
+        return dtype == "U8" or (is_square and shape[0] == shape[1] == 1)
+    return dtype in COUNTER_DTYPES and size <= MAX_COUNTERS
 
 
 def _compared(plan: "pd.DataFrame") -> tuple[dict[Place, int], dict[Place, int]]:
@@ -260,68 +300,65 @@ def _compared(plan: "pd.DataFrame") -> tuple[dict[Place, int], dict[Place, int]]
     A slice that is compared twice (a tied head beside its embedding, a repeated layer)
     counts once.
     """
-    parts: dict[tuple[Place, Any], tuple[int, bool]] = {}
-    maps = plan["row_map"] if "row_map" in plan else [None] * len(plan)
-    columns = (
-        plan[name]
-        for name in ("source", "shard", "start", "elements", "component", "dimensions")
-    )
-    for source, shard, start, elements, component, dimensions, rows in zip(
-        *columns, maps, strict=True
-    ):
-        order = (
-            None
-            if rows is None or isinstance(rows, float)
-            else np.asarray(rows).tobytes()
+    regions: dict[tuple[Place, int, bytes | None], tuple[int, bool]] = {}
+    columns = plan.columns.intersection(REGION_COLUMNS)
+    for row in plan[columns].to_dict("records"):
+        place = row["source"], row["shard"]
+        region = place, row["start"], _order_of_rows(row)
+        elements, voting = regions.get(region, (0, False))
+        voting = voting or votes(
+            row["component"], row["dimensions"], row["elements"], 1
         )
-        part = (source, shard), (start, order)
-        before, voting = parts.get(part, (0, False))
-        parts[part] = (
-            max(before, int(elements)),
-            voting or votes(component, dimensions, elements, 1),
-        )
-    done: dict[Place, int] = defaultdict(int)
+        regions[region] = max(elements, row["elements"]), voting
+    compared: dict[Place, int] = defaultdict(int)
     silent: dict[Place, int] = defaultdict(int)
-    for (place, _), (elements, voting) in parts.items():
-        done[place] += elements
+    for (place, _, _), (elements, voting) in regions.items():
+        compared[place] += elements
         silent[place] += 0 if voting else elements
-    return dict(done), dict(silent)
+    return dict(compared), dict(silent)
+
+
+def _order_of_rows(row: Mapping[Hashable, Any]) -> bytes | None:
+    """What tells views of the same bytes apart that hold other rows of them."""
+    row_map = row.get("row_map")
+    if row_map is None or isinstance(row_map, float):
+        return None
+    return np.asarray(row_map).tobytes()
 
 
 def _kind(reason: str) -> str:
     """The reason without the numbers of one tensor, so that tensors left out for the
     same cause stand together.
     """
-    if found := re.fullmatch(r"shape .+ in \S+, .+ in (\S+)", reason):
-        return f"another shape than in {found[1]}"
+    shapes = SHAPES_DIFFER.fullmatch(reason)
+    if shapes:
+        return f"another shape than in {shapes[1]}"
     return reason or NO_COUNTERPART
 
 
-def _by_reason(
-    left: Mapping[str, list[Part]], most: int = MOST_REASONS
-) -> list[dict[str, Any]]:
+def _by_reason(shares: Shares, most: int = MAX_REASONS) -> list[dict[str, Any]]:
     """The entries of not_compared, the largest first; where there are more than `most`
     reasons the last stand together.
     """
-    entries = []
-    for reason, parts in left.items():
+    entries: list[dict[str, Any]] = []
+    for reason, of_reason in shares.items():
         components: dict[str, int] = defaultdict(int)
-        for _, component, parameters in parts:
-            components[component] += parameters
-        ordered = dict(sorted(components.items(), key=lambda item: -item[1]))
+        for share in of_reason:
+            components[share.component] += share.parameters
         entries.append(
             {
                 "reason": reason,
-                "parameters": sum(ordered.values()),
-                "tensors": len(parts),
-                "components": ordered,
+                "parameters": sum(components.values()),
+                "tensors": len(of_reason),
+                "components": _largest_first(components),
             }
         )
     entries.sort(key=lambda entry: -entry["parameters"])
     if len(entries) <= most:
         return entries
-    last = entries[most - 1 :]
-    together = {
-        "other reasons": [part for entry in last for part in left[entry["reason"]]]
-    }
-    return [*entries[: most - 1], *_by_reason(together)]
+    last = [share for entry in entries[most - 1 :] for share in shares[entry["reason"]]]
+    return [*entries[: most - 1], *_by_reason({"other reasons": last})]
+
+
+def _largest_first(counts: Mapping[str, int]) -> dict[str, int]:
+    return dict(sorted(counts.items(), key=lambda item: -item[1]))

@@ -17,11 +17,9 @@ from pyarrow.json import ParseOptions, ReadOptions, read_json
 from mergetrace.errors import AuditError
 from mergetrace.files.further_templates import copy_templates
 from mergetrace.files.safetensors_file import Model, read_model
-from mergetrace.files.strict_json import lenient
 from mergetrace.files.tool_traces import CONFIGURATIONS, stranger_yaml, tool_traces
-from mergetrace.formats.quantization import quantization
+from mergetrace.formats.model_config import fact, parse_config, read_config
 from mergetrace.outputs import whole_folder
-from mergetrace.tensors.heads import head_facts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,10 +49,9 @@ SMALL_FILES = (
     "hf_quant_config.json",
     *CONFIGURATIONS,
 )
-MAX_SMALL_FILE = 64 * 2**20
-MAX_CARD_HEADER = 64 * 2**10
-MAX_CONFIG = 16 * 2**20
-MAX_CLAIM = 200  # characters of one claim or fact
+MAX_SMALL_FILE = 64 * 2**20  # bytes
+MAX_CARD_HEADER = 64 * 2**10  # characters
+MAX_BASE_MODELS = 100  # claims of one card
 TENSORS = pa.schema(
     {
         "name": pa.string(),
@@ -89,7 +86,8 @@ def tensor_table(folder: Path) -> "pd.DataFrame":
     """The table of a folder's tensors (see table_of). Raises AuditError for everything
     the strict header parser refuses.
     """
-    return table_of(read_model(folder), folder).to_pandas()
+    table: pd.DataFrame = table_of(read_model(folder), folder).to_pandas()
+    return table
 
 
 def table_of(model: Model, place: str | Path) -> pa.Table:
@@ -210,7 +208,7 @@ def _manifest(
             for _, header in model
             for tensor in header.tensors.values()
         ),
-        "config": read_config(folder / "config.json"),
+        "config": read_config(folder / "config.json").as_json(),
         "declared": read_card(folder / "README.md"),
         "notes": notes,
     }
@@ -220,8 +218,11 @@ def _own_notes(place: str, model: Model, folder: Path) -> list[str]:
     """What is odd about the files, and what a merging tool left among them, one
     sentence each.
     """
-    fault = _facts(folder / "config.json")[1]
-    clauses = [*model.notes, *([fault] if fault else []), *tool_traces(folder)]
+    clauses = list(model.notes)
+    _, fault = parse_config(folder / "config.json")
+    if fault:
+        clauses.append(fault)
+    clauses += tool_traces(folder)
     return [f"{place}: {clause}." for clause in clauses]
 
 
@@ -238,42 +239,13 @@ def loading_notes(place: str, present: Iterable[str], folder: Path) -> list[str]
             f"{place} also holds an adapter (adapter_config.json), which loaders may"
             " apply; it was not compared."
         )
-    if "transformers_weights" in _facts(folder / "config.json")[0]:
+    config, _ = parse_config(folder / "config.json")
+    if "transformers_weights" in config:
         notes.append(
             f"{place}/config.json names other weights (`transformers_weights`), which"
             " were not compared."
         )
     return notes
-
-
-def read_config(path: Path) -> dict[str, Any]:
-    """The configuration facts pairing needs; a file that is missing or cannot be read
-    gives empty facts (see the manifest's notes).
-    """
-    raw, _ = _facts(path)
-    text = raw.get("text_config") if isinstance(raw.get("text_config"), dict) else {}
-    native, beside = (
-        _facts(path.with_name(name))[0]
-        for name in ("params.json", "hf_quant_config.json")
-    )
-    quantized = quantization({**native, **raw}, beside)
-    architectures = raw.get("architectures")
-    said = raw.get("tie_word_embeddings", text.get("tie_word_embeddings"))
-    return {
-        "architectures": (
-            [_text(a) for a in architectures[:10] if isinstance(a, str)]
-            if isinstance(architectures, list)
-            else []
-        ),
-        "model_type": (
-            _text(raw["model_type"]) if isinstance(raw.get("model_type"), str) else None
-        ),
-        # transformers ties when either the outer or the text configuration says so
-        "tie_word_embeddings": said if isinstance(said, bool) else None,
-        "weight_block_size": quantized["block"] if quantized else None,
-        "quantization": quantized,
-        **head_facts({**raw, **text}, native),
-    }
 
 
 def read_card(path: Path) -> dict[str, Any]:
@@ -292,44 +264,15 @@ def read_card(path: Path) -> dict[str, Any]:
         return claims
     base_model = header.get("base_model")
     if isinstance(base_model, str):
-        claims["base_model"] = [_text(base_model)]
+        claims["base_model"] = [fact(base_model)]
     elif isinstance(base_model, list):
-        claims["base_model"] = [
-            _text(item) for item in base_model[:100] if isinstance(item, str)
-        ] or None
+        names = base_model[:MAX_BASE_MODELS]
+        claims["base_model"] = [fact(name) for name in names if isinstance(name, str)]
+        claims["base_model"] = claims["base_model"] or None
     for claim, key in (("relation", "base_model_relation"), ("license", "license")):
         if isinstance(header.get(key), str):
-            claims[claim] = _text(header[key])
+            claims[claim] = fact(header[key])
     return claims
-
-
-def _facts(path: Path) -> tuple[dict[str, Any], str | None]:
-    """What a configuration says, as loaders read it, and what is wrong with it. A file
-    that is missing or broken says nothing.
-    """
-    unknown = "architecture, tied embeddings and block sizes are taken as unsaid"
-    if not path.is_file():
-        return {}, f"it holds no {path.name}: {unknown}"
-    if path.stat().st_size > MAX_CONFIG:
-        return (
-            {},
-            (
-                f"its {path.name} has {path.stat().st_size} bytes and was not read:"
-                f" {unknown}"
-            ),
-        )
-    try:
-        value = lenient(path.read_bytes())
-    except ValueError as error:
-        return {}, f"its {path.name} was not used, {error}: {unknown}"
-    if not isinstance(value, dict):
-        return {}, f"its {path.name} holds no object: {unknown}"
-    return value, None
-
-
-def _text(claim: str) -> str:
-    """A claim as text that can be written down: cut, its lone surrogates replaced."""
-    return claim[:MAX_CLAIM].encode("utf-8", "replace").decode("utf-8")
 
 
 def _sha256(path: Path) -> str:

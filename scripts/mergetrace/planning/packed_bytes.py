@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mergetrace.files.safetensors_file import read_into
+from mergetrace.formats.model_config import config_from_json
 from mergetrace.formats.packed import CODED, sort_out
 from mergetrace.formats.scales import SCALED
 from mergetrace.tensors.naming import component_of
@@ -35,7 +36,7 @@ def undecoded(
     facts. names: the canonical names by the model's own.
     """
     own = {record.name: record for record in records}
-    kinds = sort_out(own, config)
+    kinds = sort_out(own, config_from_json(config))
     found = {}
     for name in kinds.aside:
         record = own[name]

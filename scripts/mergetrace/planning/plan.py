@@ -6,14 +6,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mergetrace.errors import AuditError
+from mergetrace.errors import ModelFileError
+from mergetrace.formats.model_config import config_from_json
 from mergetrace.planning.pairing import pair
 from mergetrace.planning.sampling import allot
 from mergetrace.planning.unmet import with_true_reasons
 from mergetrace.tensors.fused import with_common_rows
 from mergetrace.tensors.naming import canonical_names, component_of, is_adapter
 from mergetrace.tensors.prefixes import SEVERAL, with_prefixes
-from mergetrace.tensors.views import Cut, cut, not_read
+from mergetrace.tensors.views import Cut, not_read
+from mergetrace.tensors.views import cut as cut_tensors
 
 COLUMNS = ["model", "tensor", "reason", "source"]
 """Of the table of what is not compared: `tensor` is the name for people, with the
@@ -27,41 +29,41 @@ def pair_models(
     required: list[str],
     suspect: str,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Pair every model of an audit.
+    """Pair the tensors of all models of an audit.
 
-    tables: each model's tensors; manifests: each model's manifest; required: bases and donors.
-    Returns the plan (one row per slice and model) and what is not compared (see COLUMNS).
-    Raises AuditError where the suspect shares no tensor with the parents, or a model is an adapter alone.
+    tables, manifests: of every model, by its name. required: bases and donors. Returns
+    the plan (one row per slice and model) and what is not compared (see COLUMNS).
+    ModelFileError where the suspect shares no tensor with the parents, or a model is an
+    adapter alone.
     """
     cuts = cut_models(tables, manifests)
-    plan, unpaired = pair({model: own.views for model, own in cuts.items()}, required)
+    plan, unpaired = pair({model: cut.views for model, cut in cuts.items()}, required)
     left_out = [
         {"model": model, **entry}
-        for model, own in cuts.items()
-        for entry in not_read(own)
+        for model, cut in cuts.items()
+        for entry in not_read(cut)
     ]
-    not_compared = pd.DataFrame(
-        with_true_reasons(left_out, unpaired, common_names(tables)[0]), columns=COLUMNS
-    )
+    names, _ = common_names(tables)
+    entries = with_true_reasons(left_out, unpaired, names)
+    not_compared = pd.DataFrame(entries, columns=COLUMNS)
     if plan.empty or suspect not in set(plan["model"]):
-        raise AuditError(
-            f"{_why_nothing(cuts, manifests, required, suspect)}\n{_example(not_compared, suspect)}"
-        )
+        why = _why_nothing(cuts, manifests, required, suspect)
+        raise ModelFileError(f"{why}\n{_example(not_compared, suspect)}")
     return plan, not_compared
 
 
 def cut_models(
     tables: Mapping[str, pd.DataFrame], manifests: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Cut]:
-    """The views of every model of an audit, under names and in an order of rows that
-    are those of all. Arguments as of pair_models.
+    """The views of every model of an audit, by its name. All models' views have common
+    names, and rows in a common order.
     """
     known, unclear = common_names(tables)
     for model, table in tables.items():
         _refuse_adapter(model, table, known[model])
-    configs = {model: manifests[model]["config"] for model in tables}
+    configs = {model: config_from_json(manifests[model]["config"]) for model in tables}
     cuts = {
-        model: cut(table, configs[model], known[model], unclear.get(model))
+        model: cut_tensors(table, configs[model], known[model], unclear.get(model))
         for model, table in tables.items()
     }
     with_common_rows(cuts, configs)
@@ -74,24 +76,24 @@ def common_names(
     """The canonical names of every model's tensors by their own, and why some are left
     out (see prefixes.with_prefixes), both by model.
     """
-    shapes = {
-        model: {
-            name: tuple(shape)
-            for name, shape in zip(table["name"], table["shape"], strict=True)
-        }
-        for model, table in tables.items()
-    }
-    return with_prefixes(
-        {model: canonical_names(table["name"]) for model, table in tables.items()},
-        shapes,
-    )
+    names = {}
+    shapes = {}
+    for model, table in tables.items():
+        names[model] = canonical_names(table["name"])
+        shapes[model] = dict(
+            zip(table["name"], map(tuple, table["shape"]), strict=True)
+        )
+    return with_prefixes(names, shapes)
 
 
 def with_blocks(
     plan: pd.DataFrame, mode: str, alpha_se: float, block_elements: int, seed: int
 ) -> pd.DataFrame:
-    """The plan and, per slice, how many `blocks` of it are sampled (see sampling.allot) and its `weight`: the elements of its tensor for each
-    one that is read. A full audit reads all, and keeps one block of every slice at least.
+    """The plan with two more columns.
+
+    `blocks`: how many blocks of the slice are sampled (see sampling.allot); a full audit
+    keeps one block of every slice at least. `weight`: for how many elements of its
+    tensor each element of the slice stands that is read; 1 in a full audit.
     """
     slices = plan.drop_duplicates("slice_id").set_index("slice_id")
     blocks = allot(slices, alpha_se, block_elements, seed)
@@ -111,20 +113,17 @@ def with_blocks(
 
 
 def _refuse_adapter(model: str, table: pd.DataFrame, names: Mapping[str, str]) -> None:
-    """AuditError where nothing is there but an adapter, and what is saved with one:
-    embedding, head, modules trained as a whole.
+    """ModelFileError where a model holds nothing but an adapter and what is saved with
+    one: embedding, head, modules that were trained as a whole.
     """
     parts = [name for name in names if is_adapter(name)]
-    rest = [
-        name
-        for name in names
-        if name not in set(parts) and "modules_to_save" not in name
-    ]
-    if parts and all(
-        component_of(names[name]) in ("embedding", "lm_head") for name in rest
-    ):
+    rest = set(names).difference(parts)
+    others = {
+        component_of(names[name]) for name in rest if "modules_to_save" not in name
+    }
+    if parts and others <= {"embedding", "lm_head"}:
         shard = table.loc[table["name"] == parts[0], "shard"].iloc[0]
-        raise AuditError(
+        raise ModelFileError(
             f"{model}: {shard}: this is a LoRA adapter; merge it into its base first"
             f" (its tensors are such as {parts[0]!r})"
         )
@@ -137,28 +136,28 @@ def _why_nothing(
     suspect: str,
 ) -> str:
     """Why no tensor is compared, and what would help."""
-    held = {model: set(cuts[model].views) for model in (suspect, *required)}
-    empty = [model for model, keys in held.items() if not keys]
+    slices = {model: set(cuts[model].views) for model in (suspect, *required)}
+    empty = [model for model, keys in slices.items() if not keys]
     if empty:
         return (
             f"`{empty[0]}` holds no tensor that this program decodes; give the weights"
             " it was made from, as bf16, fp16, fp32 or fp8"
         )
-    parents = set.intersection(*(held[model] for model in required))
-    kinds = "; ".join(f"{model}: {_kind(manifests[model])}" for model in held)
-    if not parents:
+    of_parents = set.intersection(*(slices[model] for model in required))
+    kinds = "; ".join(f"{model}: {_kind(manifests[model])}" for model in slices)
+    if not of_parents:
         return (
             f"the offered parents ({', '.join(required)}) have no tensor in common with"
             f" each other ({kinds}); offer parents of one architecture"
         )
-    both = parents & held[suspect]
+    shared = of_parents & slices[suspect]
     what = (
         f"the suspect `{suspect}` and the offered parents have no tensor in common"
         f" ({kinds})"
     )
-    if both:
+    if shared:
         return (
-            f"{what}: {len(both)} have the same names and other shapes; a model of"
+            f"{what}: {len(shared)} have the same names and other shapes; a model of"
             " another size is no parent of its weights, offer one of its size"
         )
     if any(entry["reason"].startswith(SEVERAL) for entry in cuts[suspect].left_out):
@@ -169,17 +168,14 @@ def _why_nothing(
     return f"{what}; offer parents of the same architecture"
 
 
-def _kind(manifest: dict[str, Any]) -> str:
-    return (
-        ", ".join(manifest["config"]["architectures"])
-        or manifest["config"]["model_type"]
-        or "architecture unknown"
-    )
+def _kind(manifest: Mapping[str, Any]) -> str:
+    return config_from_json(manifest["config"]).kind or "architecture unknown"
 
 
 def _example(not_compared: pd.DataFrame, suspect: str) -> str:
-    mine = not_compared[not_compared["model"] == suspect]
-    if mine.empty:
+    """One tensor of the suspect that is not compared, with the reason."""
+    entries = not_compared[not_compared["model"] == suspect]
+    if entries.empty:
         return f"{suspect} holds no tensor this program decodes"
-    first = mine.iloc[0]
+    first = entries.iloc[0]
     return f"for example {first['tensor']!r}: {first['reason']}"

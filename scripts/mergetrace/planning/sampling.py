@@ -1,8 +1,8 @@
 """Which elements are read and which are kept as evidence: the same of every model,
 chosen by seed and name.
 
-How many blocks a layer's component gets follows from the precision that is wanted, and
-asking for more keeps every block that is there and adds some, so that a sample can go
+How many blocks a layer's component gets follows from the precision that is wanted.
+Asking for more keeps every block that is there and adds some, so that a sample can go
 on from where it stopped. Of a stack of experts some are chosen in each layer, and
 others in the next, so that all layers together see them all.
 """
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from mergetrace.files.sampled import Range
 from mergetrace.formats.scales import bytes_of_scales, rows_of_scales
+from mergetrace.numerics.arrays import Integers
 from mergetrace.numerics.dtypes import FORMATS
 
 # the delete-one-block standard error needs at least this many where the slice allows
@@ -26,11 +27,13 @@ FEWEST_BLOCKS = 8  # of a tensor, however small its share of the component
 # standard error of alpha times the square root of the elements read, where cos_fit is
 # about .75; it falls as cos_fit rises
 UNIT_SE = 0.5
-BITS = 32
-PIECE = 1 << 20  # bytes: longer ranges are cut, so that no request is long
+POINT_BITS = 32  # of a point of the sequence that blocks are chosen by
+MAX_RANGE_BYTES = 1 << 20  # longer ranges are cut, so that no request is long
+COMPONENT = ["layer", "component"]
+STACK = ["layer", "component", "tensor"]  # the slices of a tensor: its experts
 
 
-def tiles(elements: int, count: int = JACKKNIFE_BLOCKS) -> np.ndarray:
+def tiles(elements: int, count: int = JACKKNIFE_BLOCKS) -> Integers:
     """Cut 0..elements into `count` contiguous blocks of nearly equal length (fewer
     where there are fewer elements).
 
@@ -53,39 +56,35 @@ def allot(
     """How many blocks of every slice are read: 0 for an expert that is another layer's
     turn.
 
-    slices: one row per slice with tensor, slice, layer, component and elements. A tensor of at most JACKKNIFE_BLOCKS blocks is kept whole
-    (one request instead of many); else its component's blocks are shared out by size, FEWEST_BLOCKS at least.
+    slices: one row per slice with tensor, slice, layer, component and elements. A
+    tensor of at most JACKKNIFE_BLOCKS blocks is kept whole (one request instead of
+    many); else its component's blocks are shared out by size, FEWEST_BLOCKS at least.
     """
     wanted = blocks_wanted(alpha_se, block_elements)
-    sizes = slices.groupby(["layer", "component", "tensor"], sort=False)[
-        "elements"
-    ].agg(["sum", "size"])
-    shares = sizes["sum"] / sizes.groupby(["layer", "component"])["sum"].transform(
-        "sum"
-    )
-    blocks = np.maximum(FEWEST_BLOCKS, np.ceil(wanted * shares)).astype(np.int64)
-    turns = _turns(sizes)
+    elements = slices.groupby(STACK, sort=False)["elements"].agg(["sum", "size"])
+    of_component = elements.groupby(COMPONENT)["sum"].transform("sum")
+    shares = np.ceil(wanted * (elements["sum"] / of_component))
+    blocks = np.maximum(FEWEST_BLOCKS, shares.to_numpy()).astype(np.int64).tolist()
+    turns = _turns(elements["size"])
     counts = pd.Series(0, index=slices.index, dtype=np.int64)
-    for key, members in slices.groupby(["layer", "component", "tensor"], sort=False):
-        total, experts = sizes.loc[key]
-        if total <= JACKKNIFE_BLOCKS * block_elements:
+    stacks = slices.groupby(STACK, sort=False)
+    for number, (_, members) in enumerate(stacks):
+        experts = len(members)
+        if members["elements"].sum() <= JACKKNIFE_BLOCKS * block_elements:
             counts[members.index] = -(-members["elements"] // block_elements)
             continue
-        turn, layers = turns[key[0], experts]
-        chosen = max(int(blocks[key]), -(-experts // layers))
-        rows = members.index[
-            np.argsort([int(number or 0) for number in members["slice"]])
-        ]
+        turn, layers = turns[members["layer"].iloc[0], experts]
+        chosen = max(blocks[number], -(-experts // layers))
         order = np.random.default_rng([seed, experts]).permutation(experts)
-        counts[rows[np.roll(order, -(turn * experts // layers))[:chosen]]] = -(
-            -chosen // experts
-        )
+        of_turn = np.roll(order, -(turn * experts // layers))[:chosen]
+        in_order = np.argsort([int(number or 0) for number in members["slice"]])
+        counts[members.index[in_order][of_turn]] = -(-chosen // experts)
     return counts
 
 
-def evidence_of(view: Mapping[str, Any], block_elements: int, seed: int) -> np.ndarray:
-    """The evidence blocks of a row of the plan (see evidence_blocks), of which it has
-    `blocks`.
+def evidence_of(view: Mapping[str, Any], block_elements: int, seed: int) -> Integers:
+    """The evidence blocks of a row of the plan, as many as its `blocks` says (see
+    evidence_blocks).
     """
     return evidence_blocks(
         f"{view['tensor']}[{view['slice']}]",
@@ -98,13 +97,14 @@ def evidence_of(view: Mapping[str, Any], block_elements: int, seed: int) -> np.n
 
 def evidence_blocks(
     name: str, elements: int, blocks: int, block_elements: int, seed: int
-) -> np.ndarray:
+) -> Integers:
     """The first `blocks` cells of a slice's seeded sequence of cells of
     `block_elements`; the whole slice, in tiles, where that is all of it.
 
-    Any number of first cells is spread evenly over the slice (one in each of 2^k equal stretches), at a random place in its stretch: blocks
-    at equal distances would meet the same columns of every row.
-    Returns int64 [blocks, 2]: start and length, in elements, ascending and disjoint.
+    Any number of first cells is spread evenly over the slice (one in each of 2^k equal
+    stretches), at a random place in its stretch: blocks at equal distances would meet
+    the same columns of every row. Returns int64 [blocks, 2]: start and length, in
+    elements, ascending and disjoint.
     """
     if elements <= blocks * block_elements:
         return tiles(elements)
@@ -113,80 +113,74 @@ def evidence_blocks(
     first = int(generator.integers(elements - cells * block_elements + 1))
     salt = generator.integers(1 << 63, dtype=np.uint64)
     points = blocks
-    found = np.empty(0, np.int64)
-    while found.size < blocks:
-        places = (
-            scrambled_van_der_corput(points, salt) * np.uint64(cells)
-        ) >> np.uint64(BITS)
+    chosen = np.empty(0, np.int64)
+    while chosen.size < blocks:
+        sequence = scrambled_van_der_corput(points, salt)
+        places = (sequence * np.uint64(cells)) >> np.uint64(POINT_BITS)
         _, at = np.unique(places, return_index=True)
-        found = places[np.sort(at)][:blocks].astype(np.int64)
+        chosen = places[np.sort(at)][:blocks].astype(np.int64)
         points = 2 * points
-    starts = first + np.sort(found) * block_elements
+    starts = first + np.sort(chosen) * block_elements
     return np.stack([starts, np.full(blocks, block_elements, dtype=np.int64)], axis=1)
 
 
 def ranges_of(views: pd.DataFrame, block_elements: int, seed: int) -> list[Range]:
-    """What of a model's shards is read in sample mode: sorted, disjoint, at most PIECE
-    long.
+    """The ranges of a model's shards that are read in sample mode: sorted, disjoint, at
+    most MAX_RANGE_BYTES long.
 
-    views: the model's rows of the plan. The evidence blocks of every slice, and the
-    scales of those that have them.
+    views: the model's rows of the plan. The evidence blocks of every slice are read,
+    and the scales of those that have them.
     """
-    wanted = []
+    wanted: list[Range] = []
     for view in views[views["blocks"] > 0].to_dict("records"):
-        width = FORMATS[view["dtype"]].width
         blocks = evidence_of(view, block_elements, seed)
-        wanted += [
-            (view["shard"], view["start"] + start * width, length * width)
-            for start, length in _stored(view, blocks)
-        ]
+        width = FORMATS[view["dtype"]].width
+        for first, count in _stored(view, blocks):
+            start = view["start"] + first * width
+            wanted.append((view["shard"], start, count * width))
         if view["scale_shard"]:
-            needed = {
-                rows_of_scales(view, *block)
-                for block in evidence_of(view, block_elements, seed).tolist()
-            }
-            wanted += [
-                (view["scale_shard"], *bytes_of_scales(view, *rows)) for rows in needed
-            ]
-    return [
-        (shard, first, min(PIECE, end - first))
-        for shard, start, end in _joined(wanted)
-        for first in range(start, end, PIECE)
-    ]
+            rows = {rows_of_scales(view, *block) for block in blocks.tolist()}
+            for first, count in rows:
+                place = bytes_of_scales(view, first, count)
+                wanted.append((view["scale_shard"], *place))
+    ranges = []
+    for shard, start, end in _joined(wanted):
+        for first in range(start, end, MAX_RANGE_BYTES):
+            ranges.append((shard, first, min(MAX_RANGE_BYTES, end - first)))
+    return ranges
 
 
-def _stored(view: Mapping[str, Any], blocks: np.ndarray) -> list[tuple[int, int]]:
+def _stored(view: Mapping[str, Any], blocks: Integers) -> list[tuple[int, int]]:
     """Where the elements of some blocks are stored, as (first, count): whole rows where
     the view's lie in another order.
     """
     row_map = view.get("row_map")
     cols = view["cols"]
     if row_map is None:
-        return blocks.tolist()
-    rows = {
-        int(row)
-        for first, count in blocks.tolist()
-        for row in row_map[first // cols : -(-(first + count) // cols)]
-    }
+        return [(first, count) for first, count in blocks.tolist()]
+    rows: set[int] = set()
+    for first, count in blocks.tolist():
+        rows.update(map(int, row_map[first // cols : -(-(first + count) // cols)]))
     return [(row * cols, cols) for row in sorted(rows)]
 
 
 def scrambled_van_der_corput(count: int, salt: np.uint64) -> NDArray[np.uint64]:
     """The first points of the van der Corput sequence in base 2, in units of 2^-32,
-    under Owen's nested uniform scrambling.
+    under Owen's nested uniform scrambling: uint64 [count].
 
-    A bit is turned or not by a hash of the bits above it, so that points in the same stretch are random within it (Owen 1995, in Monte
-    Carlo and Quasi-Monte Carlo Methods in Scientific Computing).
+    A bit is turned or not by a hash of the bits above it, so that points in the same
+    stretch are random within it (Owen 1995, in Monte Carlo and Quasi-Monte Carlo
+    Methods in Scientific Computing).
     """
+    one = np.uint64(1)
     index = np.arange(count, dtype=np.uint64)
     points = np.zeros(count, np.uint64)
-    above = np.ones(count, np.uint64)
-    for bit in range(BITS):
-        digit = (index >> np.uint64(bit)) & np.uint64(1)
-        points = (points << np.uint64(1)) | (
-            digit ^ (_hash(above ^ salt) & np.uint64(1))
-        )
-        above = (above << np.uint64(1)) | digit
+    above = np.ones(count, np.uint64)  # a one, and the bits of the index so far
+    for bit in range(POINT_BITS):
+        digit = (index >> np.uint64(bit)) & one
+        turned = _hash(above ^ salt) & one
+        points = (points << one) | (digit ^ turned)
+        above = (above << one) | digit
     return points
 
 
@@ -198,17 +192,19 @@ def _hash(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return values ^ (values >> np.uint64(31))
 
 
-def _turns(sizes: pd.DataFrame) -> dict[tuple[str, int], tuple[int, int]]:
+def _turns(experts: "pd.Series[int]") -> dict[tuple[str, int], tuple[int, int]]:
     """Of every layer and number of experts: whose turn it is, and how many layers take
-    turns.
+    turns. experts: their number by layer, component and tensor.
     """
-    layers: dict[int, list[str]] = {}
-    for (layer, _, _), experts in sizes["size"].items():
-        if layer not in layers.setdefault(experts, []):
-            layers[experts].append(layer)
+    layers_of: dict[int, list[str]] = {}
+    layers = experts.index.get_level_values("layer")
+    for layer, number in zip(layers, experts, strict=True):
+        names = layers_of.setdefault(number, [])
+        if layer not in names:
+            names.append(layer)
     return {
-        (layer, experts): (turn, len(names))
-        for experts, names in layers.items()
+        (layer, number): (turn, len(names))
+        for number, names in layers_of.items()
         for turn, layer in enumerate(names)
     }
 
@@ -219,7 +215,7 @@ def _joined(ranges: Iterable[Range]) -> Iterator[tuple[str, int, int]]:
     start = 0
     end = 0
     for name, first, length in sorted(set(ranges)):
-        if (name, first <= end) == (shard, True):
+        if name == shard and first <= end:
             end = max(end, first + length)
             continue
         if end > start:

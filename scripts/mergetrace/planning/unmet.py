@@ -1,61 +1,61 @@
-"""Why a tensor met no counterpart, where another model of the audit does hold it and it
+"""Why a tensor has no counterpart, where another model of the audit does hold it but it
 could not be read there.
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 from mergetrace.formats.packed import weight_of
+from mergetrace.planning.pairing import Entry
 
-Entry = dict[str, str]
-"""What is not compared: model, tensor, reason, source (see plan.COLUMNS)."""
 MISSING = re.compile(r"^not in (.+)$")
+
+Names = Mapping[str, Mapping[str, str]]
+"""By model the canonical names of its tensors by its own."""
+Unread = Mapping[str, Mapping[str, str]]
+"""By model why tensors were not read, by the canonical names of their weights."""
 
 
 def with_true_reasons(
-    left_out: Iterable[Entry],
-    unpaired: Iterable[Entry],
-    names: Mapping[str, Mapping[str, str]],
+    left_out: Iterable[Entry], unpaired: Iterable[Entry], names: Names
 ) -> list[Entry]:
-    """What is left out and what is unpaired in one list, of which no entry says that a
+    """What is left out and what is unpaired in one list, in which no entry says that a
     model lacks what it holds.
 
     left_out: what could not be read, with the reason. unpaired: as pairing says it.
-    names: the canonical names by the models' own.
     """
-    found = list(left_out)
-    unread = {}
-    for entry in found:
+    entries = list(left_out)
+    unread: dict[str, dict[str, str]] = defaultdict(dict)
+    for entry in entries:
         name = names[entry["model"]].get(entry["source"], entry["source"])
-        unread.setdefault(entry["model"], {})[weight_of(name)] = entry["reason"]
+        unread[entry["model"]][weight_of(name)] = entry["reason"]
     for entry in unpaired:
         name = _canonical(entry, names)
-        if entry[
-            "reason"
-        ] == f"{entry['model']} has no such tensor" and name in unread.get(
-            entry["model"], {}
-        ):
+        is_lacking = entry["reason"] == f"{entry['model']} has no such tensor"
+        if is_lacking and name in unread[entry["model"]]:
             continue  # it is among what was left out
-        missing = MISSING.match(entry["reason"])
-        there = (
-            [model for model in missing[1].split(", ") if name in unread.get(model, {})]
-            if missing
-            else []
-        )
-        found.append(
-            entry | {"reason": f"not read in {there[0]}: {unread[there[0]][name]}"}
-            if there
-            else entry
-        )
-    return found
+        entries.append(_with_true_reason(entry, name, unread))
+    return entries
 
 
-def _canonical(entry: Entry, names: Mapping[str, Mapping[str, str]]) -> str:
-    """The canonical name of an entry's tensor; where a model lacks it, it is called as
-    in another one.
+def _with_true_reason(entry: Entry, name: str, unread: Unread) -> Entry:
+    """The entry, with the reason why the tensor was not read in another model where it
+    seems to be missing there. name: the tensor's canonical name.
     """
-    own = names[entry["model"]].get(entry["source"])
-    return own or next(
-        (held[entry["source"]] for held in names.values() if entry["source"] in held),
-        entry["source"],
-    )
+    missing = MISSING.match(entry["reason"])
+    for model in missing[1].split(", ") if missing else ():
+        if name in unread.get(model, {}):
+            return entry | {"reason": f"not read in {model}: {unread[model][name]}"}
+    return entry
+
+
+def _canonical(entry: Entry, names: Names) -> str:
+    """The canonical name of an entry's tensor. A tensor that its model lacks is called
+    as in another one.
+    """
+    source = entry["source"]
+    for held in (names[entry["model"]], *names.values()):
+        if source in held:
+            return held[source]
+    return source

@@ -1,24 +1,26 @@
-"""What a model holds twice: which of the two a loader takes, and what is said of the
-other.
+"""What a model holds twice: which of the two a loader uses, and how the other differs.
 
 Loaders differ where a file holds more than their architecture asks for, so these are
-rules and not facts; what is not compared is named.
+rules and not facts; what is not compared is named in the finding.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mergetrace.files.tensor_records import TensorRecord
+from mergetrace.formats.model_config import ModelConfig
+from mergetrace.numerics.arrays import Array
 from mergetrace.tensors.naming import INNER_WRAPPERS
 from mergetrace.tensors.weights import Weights
 
 if TYPE_CHECKING:
-    from mergetrace.tensors.views import View
+    from mergetrace.tensors.view import View
 
-BLOCK = 1 << 20  # elements compared at once
+COMPARED_AT_ONCE = 1 << 20  # elements
 HELD_TWICE = "the model holds this twice"
 # Model types whose loaders look for all experts of a layer in one tensor. Of any other
 # type save_pretrained writes each expert by itself, in transformers 4 and 5 alike; a
@@ -36,41 +38,40 @@ FUSED_EXPERTS = (
 
 @dataclass(frozen=True)
 class Double:
-    """kept: the view that is compared. other: the one of the same slice that is not;
-    why: the reason, where it is none of the rules here.
-    """
+    """A slice that a model holds twice."""
 
-    kept: "View"
-    other: "View"
-    why: str = ""
+    used: "View"  # the one that is compared
+    unused: "View"  # the one that is not
+    why: str = ""  # the reason, where it is none of the rules here
 
 
 def chosen_record(
-    canonical: str, records: Sequence[Any], config: Mapping[str, Any]
-) -> Any:
-    """Of several tensors with one canonical name the one a loader takes. records: rows
-    of the manifest's table.
+    canonical: str, records: Sequence[TensorRecord], config: ModelConfig
+) -> TensorRecord:
+    """The one a loader takes of several tensors with one canonical name.
 
-    What an adapter's training replaced before what it replaced; of two prefixes the one the architecture has (`language_model` where it is
+    A module that an adapter's training put in the place of another comes before that
+    one; of two prefixes the one the architecture has (`language_model` where it is
     multimodal, else `model`); of two shards the later one, which loaders read last.
     """
 
-    def rank(record: Any) -> tuple[Any, ...]:
-        kept = "original_module" not in record.name
-        fitting = ("language_model" in record.name) == is_multimodal(config)
-        plain = not INNER_WRAPPERS.search(record.name)
-        return kept, fitting, plain, record.name == canonical, record.name, record.shard
+    def rank(record: TensorRecord) -> tuple[bool, bool, bool, bool, str, str]:
+        is_current = "original_module" not in record.name
+        fits = ("language_model" in record.name) == is_multimodal(config)
+        is_plain = not INNER_WRAPPERS.search(record.name)
+        is_canonical = record.name == canonical
+        return is_current, fits, is_plain, is_canonical, record.name, record.shard
 
     return records[0] if len(records) == 1 else max(records, key=rank)
 
 
-def chosen_form(views: Sequence["View"], config: Mapping[str, Any]) -> "View":
-    """Of one expert that stands both alone and in a fused tensor, the form that the
+def chosen_form(views: Sequence["View"], config: ModelConfig) -> "View":
+    """The form of one expert, which stands both alone and in a fused tensor, that the
     architecture's loaders look for (see FUSED_EXPERTS).
     """
     if len(views) == 1:
         return views[0]
-    fused = config.get("model_type") in FUSED_EXPERTS
+    fused = config.model_type in FUSED_EXPERTS
     return max(views, key=lambda view: (is_fused(view) == fused, view.source))
 
 
@@ -79,15 +80,13 @@ def is_fused(view: "View") -> bool:
     return bool(view.slice) and f".experts.{view.slice}." not in view.source
 
 
-def is_multimodal(config: Mapping[str, Any]) -> bool:
+def is_multimodal(config: ModelConfig) -> bool:
     """Whether the architecture wraps a language model."""
-    return any(
-        "ConditionalGeneration" in name for name in config.get("architectures") or []
-    )
+    return any("ConditionalGeneration" in name for name in config.architectures)
 
 
 def unseen(doubles: Iterable[Double]) -> list[dict[str, str]]:
-    """The other ones, as {tensor, reason, source}, where no byte was read."""
+    """The unused ones as {tensor, reason, source}, where no byte of them was read."""
     return [
         _entry(pairs, "whether the two are equal was not looked at")
         for pairs in _by_tensor(doubles)
@@ -97,91 +96,96 @@ def unseen(doubles: Iterable[Double]) -> list[dict[str, str]]:
 def looked_at(
     doubles: Iterable[Double], weights: Weights, model: str
 ) -> tuple[list[dict[str, str]], set[tuple[str, str]]]:
-    """The other ones that differ from what is compared, as {tensor, reason, source}, and those of equal bytes, which are one with it, as
-    (source, shard). Reads both.
+    """Read both of every double: which tensors differ from what is compared, and which
+    are the same.
+
+    Returns the unused tensors that differ as {tensor, reason, source}, and those of
+    equal bytes, which need not be mentioned, as (source, shard).
     """
     entries = []
     equal = set()
     for pairs in _by_tensor(doubles):
-        differing = sum(not _equal(double, weights, model) for double in pairs)
-        if differing:
-            what = (
-                "the two differ"
-                if differing == len(pairs)
-                else f"{differing} of {len(pairs)} slices differ"
-            )
-            entries.append(_entry(pairs, what))
+        differing = sum(not _are_equal(double, weights, model) for double in pairs)
+        if not differing:
+            equal.add((pairs[0].unused.source, pairs[0].unused.shard))
+        elif differing == len(pairs):
+            entries.append(_entry(pairs, "the two differ"))
         else:
-            equal.add((pairs[0].other.source, pairs[0].other.shard))
+            what = f"{differing} of {len(pairs)} slices differ"
+            entries.append(_entry(pairs, what))
     return entries, equal
 
 
-def _equal(double: Double, weights: Weights, model: str) -> bool:
+def _are_equal(double: Double, weights: Weights, model: str) -> bool:
     """Whether the two hold the same bytes, and the same scales."""
-    kept, other = (
-        {**vars(view), "model": model} for view in (double.kept, double.other)
-    )
-    if any(kept[what] != other[what] for what in ("dtype", "rows", "cols")):
+    used = {**vars(double.used), "model": model}
+    unused = {**vars(double.unused), "model": model}
+    if any(used[what] != unused[what] for what in ("dtype", "rows", "cols")):
         return False
-    elements = kept["rows"] * kept["cols"]
-    for first in range(0, elements, BLOCK):
-        count = min(BLOCK, elements - first)
-        if not np.array_equal(
-            *(weights.raw(view, first, count) for view in (kept, other))
-        ):
+    elements = used["rows"] * used["cols"]
+    for first in range(0, elements, COMPARED_AT_ONCE):
+        count = min(COMPARED_AT_ONCE, elements - first)
+        stored = weights.raw(used, first, count)
+        if not np.array_equal(stored, weights.raw(unused, first, count)):
             return False
-        scales = [weights.scales(view, first, count) for view in (kept, other)]
-        if not np.array_equal(
-            *(np.ones(count) if one is None else one for one in scales)
-        ):
+        scales = _scales(weights, used, first, count)
+        if not np.array_equal(scales, _scales(weights, unused, first, count)):
             return False
     return True
 
 
+def _scales(weights: Weights, view: Any, first: int, count: int) -> Array:
+    """What each element is multiplied by, ones where it is by nothing."""
+    scales = weights.scales(view, first, count)
+    return np.ones(count) if scales is None else scales
+
+
 def _by_tensor(doubles: Iterable[Double]) -> list[list[Double]]:
-    found: dict[tuple[str, str], list[Double]] = defaultdict(list)
+    """The doubles in groups of one unused tensor."""
+    groups: dict[tuple[str, str], list[Double]] = defaultdict(list)
     for double in doubles:
-        found[double.other.source, double.other.shard].append(double)
-    return list(found.values())
+        groups[double.unused.source, double.unused.shard].append(double)
+    return list(groups.values())
 
 
 def _entry(doubles: Sequence[Double], what: str) -> dict[str, str]:
-    kept = doubles[0].kept
-    other = doubles[0].other
-    if doubles[0].why:
-        return {
-            "tensor": other.source,
-            "reason": doubles[0].why,
-            "source": other.source,
-        }
-    if kept.source == other.source:
-        where = (
-            f"compared is what {kept.shard} holds, which loaders read last, not"
-            f" {other.shard}"
-        )
-    elif is_fused(kept) != is_fused(other):
-        where = (
-            "compared"
-            f" {'are the fused experts' if is_fused(kept) else 'is each expert by itself'},"
-            " as its architecture's own files are"
-        )
-    else:
-        where = f"compared is what it names {_apart(kept.source, other.source)}"
-    return {
-        "tensor": other.source,
-        "reason": f"{HELD_TWICE}: {where}; {what}",
-        "source": other.source,
-    }
+    """The entry of one unused tensor: what is compared in its place, and `what` is known
+    of the difference.
+    """
+    used = doubles[0].used
+    unused = doubles[0].unused
+    reason = doubles[0].why
+    if not reason:
+        reason = f"{HELD_TWICE}: {_preference(used, unused)}; {what}"
+    return {"tensor": unused.source, "reason": reason, "source": unused.source}
 
 
-def _apart(kept: str, other: str) -> str:
-    """How the first name begins where the two differ, without what many tensors have in
+def _preference(used: "View", unused: "View") -> str:
+    """Which of the two is compared, and why."""
+    if used.source == unused.source:
+        return (
+            f"compared is what {used.shard} holds, which loaders read last, not"
+            f" {unused.shard}"
+        )
+    if is_fused(used) != is_fused(unused):
+        form = "are the fused experts" if is_fused(used) else "is each expert by itself"
+        return f"compared {form}, as its architecture's own files are"
+    return f"compared is what it names {_difference(used.source, unused.source)}"
+
+
+def _difference(used: str, unused: str) -> str:
+    """How the first name begins where the two differ, without the end that both have in
     common.
     """
-    mine = kept.split(".")
-    its = other.split(".")
-    same = 0
-    while same < min(len(mine), len(its)) - 1 and mine[-1 - same] == its[-1 - same]:
-        same += 1
-    mine, its = (".".join(parts[: len(parts) - same]) for parts in (mine, its))
-    return f"`{mine or 'without a prefix'}`, not `{its or 'without a prefix'}`"
+    used_parts = used.split(".")
+    unused_parts = unused.split(".")
+    shared = 0
+    while (
+        shared < min(len(used_parts), len(unused_parts)) - 1
+        and used_parts[-1 - shared] == unused_parts[-1 - shared]
+    ):
+        shared += 1
+    used_start = ".".join(used_parts[: len(used_parts) - shared])
+    unused_start = ".".join(unused_parts[: len(unused_parts) - shared])
+    nothing = "without a prefix"
+    return f"`{used_start or nothing}`, not `{unused_start or nothing}`"

@@ -1,9 +1,8 @@
-"""Heads that are the embedding: where a configuration ties the two, a head of the
-file's own is unused.
+"""Heads that are the embedding: where a configuration ties the two, a head in the file
+is unused.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from mergetrace.formats.model_config import ModelConfig
 
 UNUSED_HEAD = "is in the file but unused where the configuration ties"
 
@@ -19,14 +18,13 @@ _KINDS = (
 TIED_BY_DEFAULT = frozenset(_KINDS.split())
 
 
-def why_tied(config: Mapping[str, Any]) -> str | None:
+def why_tied(config: ModelConfig) -> str | None:
     """Why loaders take the embedding for the head, in words; None where they do not, or
-    where nothing says so. config: see read_config.
+    where nothing says so.
     """
-    said = config.get("tie_word_embeddings")
-    kind = config.get("model_type")
-    if said:
+    if config.tie_word_embeddings:
         return "its configuration says tie_word_embeddings"
-    if said is None and kind in TIED_BY_DEFAULT:
+    kind = config.model_type
+    if config.tie_word_embeddings is None and kind in TIED_BY_DEFAULT:
         return f"its configuration is silent, and {kind} ties by default"
     return None

@@ -25,7 +25,7 @@ def looked(
     }
     weights = Weights(folders)
     looks = {
-        name: Glimpses(name, views(tensor_table(path), {})[0], weights, 0)
+        name: Glimpses(name, views(tensor_table(path))[0], weights, 0)
         for name, path in folders.items()
     }
     return find_layout(looks["s"], [looks["b"], looks["d"]]), looks["s"], weights
