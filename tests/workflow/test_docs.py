@@ -41,6 +41,12 @@ def test_the_readme_is_short():
     assert len(words) <= 900
 
 
+def test_the_readmes_blocks_fit_a_page():
+    """A line of code that is wider is cut off where the page is shown."""
+    fences = re.split(r"^ *```", README.read_text(), flags=re.M)
+    assert max(len(line) for block in fences[1::2] for line in block.splitlines()) <= 90
+
+
 def test_the_readme_reaches_its_two_commands_within_a_screen():
     before = README.read_text().split("make audit ")[0]
     assert before.count("\n") <= 40
