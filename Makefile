@@ -1,4 +1,4 @@
-# The two commands of a newcomer are `make audit` and `make test`; everything else is for those who work on mergetrace.
+# The two commands of a newcomer are `make audit` and `make test`. `make help` lists them all.
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
@@ -11,12 +11,13 @@ TORCH_CPU = $$(sed -n 's/^\(torch==[^ ]*\).*/\1/p' envs/torch-cpu.lock)
 # A file of tests stays in one worker: its fixtures train models.
 SIDE_BY_SIDE := --numprocesses logical --maxprocesses 8 --dist loadfile
 
-.PHONY: audit resume verify test test-real slurm-test vllm bench-zoo bench-openworld setup lint format lock config-docs clean
+.PHONY: audit resume verify watch test test-real slurm-test vllm bench-zoo bench-openworld setup \
+  lint format lock config-docs clean help
 
-audit: setup ## Audit the demo (or another: make audit CONFIG=mine.yaml; on a cluster: PROFILE=config/slurm) and print the verdict
+audit: setup ## Audit the demo, or another: make audit CONFIG=mine.yaml (on a cluster PROFILE=config/mine)
 	$(BIN)/snakemake $(if $(PROFILE),--workflow-profile $(PROFILE),--cores $(CORES)) $(if $(CONFIG),--configfile $(CONFIG))
 
-resume: setup ## After any interruption: end what is left of the last run of this folder, and take it up again
+resume: setup ## After any interruption: end what is left of the last run, and take it up again
 	$(BIN)/python scripts/resume.py
 
 verify: setup ## Check an evidence bundle, folder or zip: make verify BUNDLE=results/demo/bundle.zip
@@ -28,7 +29,7 @@ watch: ## In another terminal: how far the run is, how fast, how long it will st
 test: setup ## Everything that needs no root and no system package
 	$(BIN)/pytest $(SIDE_BY_SIDE) -m "not real"
 
-test-real: setup ## What needs more: headless Chromium and SLURM (from Debian's packages where we are root), vLLM (3.5 GB)
+test-real: setup ## What needs Chromium, SLURM (from Debian's packages, as root) and vLLM (3.5 GB)
 	.ci/install-real
 	.ci/install-vllm
 	$(BIN)/pytest -m real
@@ -39,17 +40,18 @@ slurm-test: setup ## The demo on a real SLURM cluster of one node, started on lo
 
 vllm: $(VENV)-vllm/installed ## vLLM in .venv-vllm, for probe.backend vllm (VLLM=gpu: its build for NVIDIA GPUs)
 
-bench-zoo: setup ## Hundreds of planted audits; writes benchmarks/zoo/README.md; interrupted, it goes on where it was
+bench-zoo: setup ## Hundreds of planted audits; writes benchmarks/zoo/README.md; can be interrupted
 	$(BIN)/python -m benchmarks.zoo.run
 
-bench-openworld: setup ## Folders as people publish them, audited and graded; writes benchmarks/openworld/README.md; goes on where it was
+bench-openworld: setup ## Folders as people publish them, audited; writes benchmarks/openworld/README.md
 	$(BIN)/python -m benchmarks.openworld.run
 
-setup: $(VENV)/installed
+setup: $(VENV)/installed ## Install everything into .venv, with every hash compared
 
-# The marker is written last, so an interrupted installation is taken up again. vLLM lives in an environment of its own.
-# The locks are complete, so pip resolves nothing (--no-deps) and compares every file's hash; `pip check` says whether anything is missing.
-# torch's build for CPUs is taken where pip is configured to find it, and else PyPI's, which for Linux wants the libraries of CUDA.
+# The marker is written last, so an interrupted installation is taken up again. The locks are
+# complete: pip resolves nothing (--no-deps) and compares every file's hash; `pip check` says whether
+# anything is missing. torch's build for CPUs is taken where pip is configured to find it, and else
+# PyPI's, which on Linux wants the libraries of CUDA.
 $(VENV)/installed: requirements.lock envs/torch-cpu.lock envs/torch-cuda.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mergetrace needs Python 3.11 or newer; try: make PYTHON=python3.12 ...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -60,8 +62,9 @@ $(VENV)/installed: requirements.lock envs/torch-cpu.lock envs/torch-cuda.lock py
 	$(BIN)/python -m pip check
 	touch $@
 
-# torch's build for CPUs is on PyTorch's own index, for this Python perhaps with a hash that the lock does not know. vLLM's build for GPUs
-# brings libraries of its own choice, without hashes.
+# vLLM has an environment of its own, since it pins another transformers. torch's build for CPUs is on
+# PyTorch's own index, for this Python perhaps with a hash that the lock does not know. vLLM's build for
+# GPUs brings libraries of its own choice, without hashes.
 $(VENV)-vllm/installed: requirements-vllm.lock envs/torch-cpu.lock
 	test -x $(VENV)-vllm/bin/python || $(PYTHON) -m venv $(VENV)-vllm
 ifeq ($(VLLM),gpu)
@@ -73,14 +76,14 @@ else
 endif
 	touch $@
 
-lint: setup
+lint: setup ## Style of Python and Snakemake, and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/snakemake --lint
 	$(BIN)/mypy
 
-format: setup
+format: setup ## Put right what can be put right
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile rules
@@ -91,8 +94,11 @@ lock: ## Pin the dependencies anew, with hashes (envs/lock.py says how), and cop
 	$(PYTHON) envs/pin.py
 	rm -rf $(VENV)-lock
 
-config-docs: setup ## Write config/README.md, and the schema for editors, from scripts/mergetrace/configuration
+config-docs: setup ## Write config/README.md and the schema for editors
 	$(BIN)/python -m mergetrace.configuration.documentation
 
 clean: ## Remove every result (the environment stays)
 	find results -mindepth 1 -not -name README.md -delete
+
+help: ## This list
+	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' Makefile
