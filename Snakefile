@@ -9,7 +9,7 @@ min_version("9.0")
 # A configuration given by --configfile replaces the demo, it does not add to it.
 if "models" not in config:
 
-    configfile: "config/config.yaml"
+    configfile: workflow.current_basedir.join("config/config.yaml").get_path_or_uri(secret_free=True)
 
 
 include: "rules/common.smk"
@@ -31,7 +31,7 @@ include: "rules/probe.smk"
 include: "rules/score.smk"
 include: "rules/verdict.smk"
 include: "rules/rebuild.smk"
-include: "rules/coverage.smk"
+include: "rules/curves.smk"
 include: "rules/report.smk"
 include: "rules/bundle.smk"
 include: "rules/gate.smk"
@@ -58,7 +58,7 @@ rule all:
             product=[
                 "report.html",
                 "bundle.zip",
-                *(["passed.txt"] if config["verdict"]["fail_on"] else []),
+                *(["passed.txt"] if configuration.verdict.fail_on else []),
             ],
         ),
 
@@ -77,7 +77,7 @@ rule probe:
     input:
         expand(
             "results/{audit}/probe/{what}",
-            audit=AUDITS if config["probe"]["enabled"] else [],
+            audit=AUDITS if configuration.probe.enabled else [],
             what=["scores.csv", "mask.json"],
         ),
 
@@ -101,20 +101,28 @@ rule bundle:
 onstart:
     check_batches(workflow.group_settings, filter(streamed, AUDITS))
     write_json(
-        "results/logs/started.json", started(sys.argv[1:], workflow.executor_plugin.name)
+        RESULTS / "logs/started.json",
+        started(sys.argv[1:], workflow.executor_plugin.name, workflow.workdir_init),
     )
-    for path in unrecorded(Path("results")):
+    for path in unrecorded(RESULTS):
         print(
             f"mergetrace: {path}: made by a job that Snakemake did not record as finished; if this run keeps it, `make resume` makes it again"
         )
 
 
 onsuccess:
-    shell(
-        " ".join(["python scripts/show.py results", *AUDITS, published_options(config["models"])])
+    from mergetrace.report.terminal import findings
+
+    print(
+        findings(
+            RESULTS,
+            AUDITS,
+            configuration.stated_dates(configuration.models),
+            colour=sys.stdout.isatty(),
+        )
     )
 
 
 # What went wrong in one line each, below all that Snakemake says of it.
 onerror:
-    print(*problems(log, Path("results")), sep="\n")
+    print(*problems(log, RESULTS), sep="\n")

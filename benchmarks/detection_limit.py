@@ -17,7 +17,6 @@ from benchmarks.zoo.case import config, linear, weighted
 # The zoo sets what torch reads when it is loaded.
 import pandas as pd
 import torch
-from frontdoor import run, say
 from safetensors.torch import load_file
 
 from benchmarks.zoo.making import with_paths
@@ -29,7 +28,9 @@ from benchmarks.zoo.trainer import (
     trained,
     write,
 )
-from mergetrace.testing.inprocess import audit
+from mergetrace.running.command_line import guarded
+from mergetrace.running.log import say
+from mergetrace.testing.audits import audit
 from mergetrace.testing.realmerge import mergekit
 
 HERE = Path(__file__).parent
@@ -228,4 +229,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    guarded(main)

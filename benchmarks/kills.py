@@ -31,10 +31,11 @@ from typing import Any
 
 import psutil
 import yaml
-from frontdoor import run, say
 
 from benchmarks.kernel import make
 from mergetrace.outputs import write_text
+from mergetrace.running.command_line import guarded
+from mergetrace.running.log import say
 from mergetrace.running.owner import RUN
 from mergetrace.testing.workplace import copy_workflow
 
@@ -448,4 +449,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    guarded(main)

@@ -12,8 +12,8 @@ import os
 import tempfile
 from pathlib import Path
 
+from mergetrace.testing.audits import audit
 from mergetrace.testing.disguises import noisy
-from mergetrace.testing.inprocess import audit
 from mergetrace.testing.planting import blend, finetuned
 from mergetrace.testing.realmerge import qwen, write_qwen
 

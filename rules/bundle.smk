@@ -1,24 +1,36 @@
 # The evidence bundle: everything a stranger needs to check the finding once the models are gone.
+def evidence_of_finding(wildcards):
+    """What the bundle is packed from, and the library that checks it."""
+    audit = f"results/{wildcards.audit}"
+    packed = [f"{audit}/{finding}" for finding in FINDINGS]
+    packed += [f"{audit}/{table}.csv" for table in TABLES]
+    packed += [f"{audit}/plan.parquet", f"{audit}/recipe_slices.parquet"]
+    for pattern in (
+        "deltas/{batch}.parquet",
+        "evidence/{batch}.safetensors",
+        "fits/{batch}.parquet",
+    ):
+        packed += of_batches(f"results/{{audit}}/{pattern}")(wildcards)
+    packed += of_audit("results/models/{model}/manifest.json")(wildcards)
+    verifier = [code(f"scripts/mergetrace/{module}.py") for module in ("bundle/verify", *VERIFIER)]
+    return [
+        *packed,
+        *answers(wildcards),
+        *rebuilt(wildcards),
+        *verifier,
+        code("scripts/mergetrace/templates/bundle.md"),
+    ]
+
+
 rule pack:
     input:
-        script="scripts/bundle.py",
-        library=library("scripts/bundle.py"),
-        verifier=["scripts/verify.py", *(f"scripts/mergetrace/{module}.py" for module in VERIFIER)],
-        readme="scripts/mergetrace/templates/bundle.md",
-        lock="requirements.lock",
-        prompts=config["probe"]["prompts"] if config["probe"]["enabled"] else [],
-        findings=expand("results/{{audit}}/{finding}", finding=FINDINGS),
-        tables=expand("results/{{audit}}/{table}.csv", table=TABLES),
-        plan="results/{audit}/plan.parquet",
-        slices="results/{audit}/recipe_slices.parquet",
-        deltas=of_batches("results/{audit}/deltas/{batch}.parquet"),
-        evidence=of_batches("results/{audit}/evidence/{batch}.safetensors"),
-        fits=of_batches("results/{audit}/fits/{batch}.parquet"),
-        manifests=of_audit("results/models/{model}/manifest.json"),
-        answers=answers,
-        rebuild=rebuilt,
+        script=script("bundle"),
+        library=library("bundle"),
+        watched=evidence_of_finding,
+        lock=code("requirements.lock"),
+        prompts=PROMPTS if configuration.probe.enabled else [],
     output:
-        folder=directory("results/{audit}/bundle"),
+        bundle=directory("results/{audit}/bundle"),
         archive="results/{audit}/bundle.zip",
     log:
         "results/logs/pack/{audit}.log",
@@ -30,12 +42,15 @@ rule pack:
     resources:
         mem_mb=growing(2000),
     params:
-        models=lambda wildcards: models_of(config["audits"][wildcards.audit]),
-        configuration=lambda wildcards: json.dumps(
-            published(config, wildcards.audit, models_of(config["audits"][wildcards.audit]))
+        options=call(
+            results=RESULTS,
+            audit=lambda wildcards: wildcards.audit,
+            models=audit_models,
+            configuration=lambda wildcards: configuration.published(
+                wildcards.audit, audit_models(wildcards)
+            ),
         ),
     message:
         "Packing the evidence of audit {wildcards.audit}"
     shell:
-        "python {input.script} --results results --audit {wildcards.audit} --models {params.models} --configuration {params.configuration:q} "
-        "--prompts {input.prompts:q} --lock {input.lock} --output {output.folder} --archive {output.archive} 2> {log}"
+        "python {input.script} {params.options} 2> {log}"

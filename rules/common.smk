@@ -1,30 +1,33 @@
 # Helpers that every stage uses; no rules here.
+import dataclasses
 import json
 import os
 import shlex
 import sys
 from pathlib import Path
 
-
-from mergetrace.bundle.contents import FINDINGS, TABLES, VERIFIER
-from mergetrace.configuration import (
-    bases,
-    check_sources,
-    check_vllm,
-    complete,
-    load_schema,
-    models_of,
-    published,
-    stated_dates,
-)
-from mergetrace.running.dependencies import Programs, others_than
-from mergetrace.errors import AuditError
-from mergetrace.outputs import write_json
-from mergetrace.running.leftovers import problems, started, unrecorded
-from mergetrace.planning.streaming import awaited, check_batches, fetched_name, needed
-from mergetrace.running.owner import RUN, mark
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
+
+try:
+    from mergetrace.bundle.contents import FINDINGS, TABLES, VERIFIER
+except ImportError:
+    raise WorkflowError(
+        "mergetrace is not installed beside Snakemake: `pip install -e` the folder of this workflow (`make setup` does)"
+    ) from None
+from mergetrace.configuration.reading import check_sources, check_vllm, complete
+from mergetrace.errors import AuditError
+from mergetrace.outputs import write_json
+from mergetrace.planning.streaming import awaited, check_batches, fetched_name, needed
+from mergetrace.running.command_line import options
+from mergetrace.running.dependencies import Programs, others_than
+from mergetrace.running.leftovers import problems, started, unrecorded
+from mergetrace.running.owner import RUN, mark
+
+# Where this workflow's code lies, and where Snakemake puts results: under a prefix where another workflow uses this one as a module.
+HERE = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
+RESULTS = Path(str(workflow.modifier.modify_path("results")))
+STANDINS = "results/stand-ins/"
 
 # `python` in a job is the one Snakemake runs under, also where nobody activated its environment.
 os.environ.update(PATH=os.pathsep.join([os.path.dirname(sys.executable), *os.get_exec_path()]))
@@ -32,47 +35,89 @@ os.environ.update(PATH=os.pathsep.join([os.path.dirname(sys.executable), *os.get
 # Every process of a job says which Snakemake it belongs to: scripts/resume.py ends those whose Snakemake is gone.
 os.environ[RUN] = mark(os.getpid(), Path.cwd())
 
-STANDINS = "results/stand-ins/"
-PROGRAMS = Programs(Path(workflow.basedir) / "scripts")
-TEMPLATES = sorted(
-    map(str, Path("scripts/mergetrace/templates").iterdir())
-)  # of all pages: they share parts
+
+def code(path):
+    """A file of this workflow: relative where it runs in its own folder, so that moving the folder makes nothing stale, else absolute."""
+    return path if Path.cwd() == HERE.resolve() else str(HERE.resolve() / path)
+
+
+PROGRAMS = Programs(HERE / "scripts")
+TEMPLATES = [
+    code(f"scripts/mergetrace/templates/{file.name}")
+    for file in sorted((HERE / "scripts/mergetrace/templates").iterdir())
+]
+DATA = [
+    code(f"scripts/mergetrace/data/{file.name}")
+    for file in sorted((HERE / "scripts/mergetrace/data").iterdir())
+]  # that reports print
 
 try:
-    config = complete(config, load_schema(Path(workflow.basedir) / "config/config.schema.yaml"))
-    check_sources(config, made=STANDINS)
+    configuration = complete(config)
+    check_sources(configuration, made=STANDINS)
     # vLLM has an environment of its own, which conda makes where it makes environments.
     VLLM_OF_ITS_OWN = (
-        config["probe"]["backend"] == "vllm"
+        configuration.probe.backend == "vllm"
         and DeploymentMethod.CONDA not in workflow.deployment_settings.deployment_method
     )
     if VLLM_OF_ITS_OWN:
-        check_vllm(config["probe"])
+        check_vllm(configuration.probe.enabled, configuration.probe.vllm_python)
 except AuditError as error:
     raise WorkflowError(str(error)) from None
 
-AUDITS = list(config["audits"])
-thresholds = {
-    name: value for name, value in config["verdict"].items() if name != "fail_on"
-}  # which says what to do, not what to find
+AUDITS = list(configuration.audits)
+THRESHOLDS = dataclasses.asdict(configuration.verdict)
+THRESHOLDS.pop("fail_on")  # says what to do, not what to find
+PROMPTS = (
+    configuration.probe.prompts
+    if Path(configuration.probe.prompts).is_file()
+    else code(configuration.probe.prompts)
+)
 
 
 wildcard_constraints:
     audit="|".join(AUDITS),
-    model="|".join(config["models"]),
-    comparison="|".join(config["comparisons"]) or "none",
+    model="|".join(configuration.models),
+    comparison="|".join(configuration.comparisons) or "none",
     batch="[a-z0-9-]+",
     number=r"\d{5}",
 
 
-def library(script, but=()):
-    """The modules that can change what a script makes (see mergetrace.running.dependencies): editing one redoes that stage and what follows, nothing else."""
-    return [f"scripts/{module}" for module in PROGRAMS.behind(Path(script).stem, but)]
+def script(stage):
+    """The program of a stage."""
+    return code(f"scripts/{stage}.py")
+
+
+def library(stage, but=()):
+    """The modules that can change what a stage makes (see mergetrace.running.dependencies): editing one redoes that stage and what follows,
+    nothing else."""
+    return [code(f"scripts/{module}") for module in PROGRAMS.behind(stage, but)]
+
+
+def call(*parts, **settings):
+    """The options of a stage: the named inputs and outputs of its rule, and its settings; functions of these are called with the wildcards.
+
+    parts: functions of the wildcards that give several settings at once. What a job only depends on is called script, library or watched and is
+    no option."""
+
+    def command_line(wildcards, input, output):
+        given = {
+            name: value
+            for name, value in input.items()
+            if name not in ("script", "library", "watched")
+        }
+        for part in parts:
+            given |= part(wildcards)
+        given |= {
+            name: value(wildcards) if callable(value) else value for name, value in settings.items()
+        }
+        return options(given | dict(output.items()))
+
+    return command_line
 
 
 def on_the_hub(model):
     """Whether a model is a repository on the Hub; else it is a local folder."""
-    return "repo" in config["models"][model]
+    return configuration.models[model].on_hub
 
 
 def growing(megabytes):
@@ -82,16 +127,23 @@ def growing(megabytes):
 
 def folder(model):
     """Where a model's files lie; of one on the Hub the small files."""
-    return f"results/models/{model}/files" if on_the_hub(model) else config["models"][model]["path"]
+    if on_the_hub(model):
+        return str(RESULTS / f"models/{model}/files")
+    path = configuration.models[model].path
+    return (
+        str(RESULTS / Path(path).relative_to("results"))
+        if path.startswith(STANDINS)
+        else os.path.abspath(path) if RESULTS != Path("results") else path
+    )
 
 
 def model_files(model):
     """What a job that reads a local model depends on: the folder where a job makes it, or every file of a folder that is simply there."""
     if on_the_hub(model):
         return []
+    if configuration.models[model].path.startswith(STANDINS):
+        return [configuration.models[model].path]
     path = Path(folder(model))
-    if str(path).startswith(STANDINS):
-        return [str(path)]
     try:
         held = [*path.iterdir(), *path.glob("additional_chat_templates/*.jinja")]
         files = sorted(str(file) for file in held if file.is_file())
@@ -102,53 +154,69 @@ def model_files(model):
     ]  # which Snakemake takes for wildcards, or cannot write down
 
 
+def files_of(choose):
+    """An input function: the files of the local models that `choose` names."""
+    return lambda wildcards: [file for model in choose(wildcards) for file in model_files(model)]
+
+
+def folders_of(choose):
+    """A setting: the folders of the local models that `choose` names."""
+    return lambda wildcards: {
+        model: folder(model) for model in choose(wildcards) if not on_the_hub(model)
+    }
+
+
+def audit_models(wildcards):
+    """Every model of an audit."""
+    return configuration.audits[wildcards.audit].models
+
+
 def streamed(audit):
     """The models of an audit whose weight files are fetched whole, and thrown away once they are read."""
     return [
         model
-        for model in models_of(config["audits"][audit])
-        if on_the_hub(model) and config["mode"] == "full"
+        for model in configuration.audits[audit].models
+        if on_the_hub(model) and configuration.mode == "full"
     ]
 
 
 def stream(wildcards):
     """What the plan says of the files to fetch (see mergetrace.planning.streaming)."""
-    facts = Path(str(checkpoints.layout.get(audit=wildcards.audit).output.facts))
-    return json.loads(facts.with_name("plan.json").read_text())["stream"]
+    layout = Path(str(checkpoints.layout.get(audit=wildcards.audit).output.layout))
+    return json.loads(layout.with_name("plan.json").read_text())["stream"]
 
 
-def weights_at(audit, model):
+def weights_at(audit, model, results="results"):
     """Where a job finds a model's weights: in its folder; of one on the Hub where whole files pass through, or in the file of its sampled ranges."""
     if not on_the_hub(model):
         return folder(model)
     return (
-        f"results/{audit}/shards/{model}"
+        f"{results}/{audit}/shards/{model}"
         if model in streamed(audit)
-        else f"results/{audit}/samples/{model}.safetensors"
+        else f"{results}/{audit}/samples/{model}.safetensors"
     )
 
 
 def weight_files(wildcards):
     """What a job that reads a batch of layers depends on: local models' files, the samples of models on the Hub, or their files fetched for this
     batch, which is one layer then."""
-    models = [
-        model
-        for model in models_of(config["audits"][wildcards.audit])
-        if model not in streamed(wildcards.audit)
-    ]
-    files = [
-        file
-        for model in models
-        for file in (
-            [weights_at(wildcards.audit, model)] if on_the_hub(model) else model_files(model)
-        )
-    ]
+    files = []
+    for model in audit_models(wildcards):
+        if not on_the_hub(model):
+            files += model_files(model)
+        elif model not in streamed(wildcards.audit):
+            files.append(weights_at(wildcards.audit, model))
     if streamed(wildcards.audit):
         for model, numbers in needed(stream(wildcards), wildcards.batch).items():
             files += [
                 f"{weights_at(wildcards.audit, model)}/{fetched_name(number)}" for number in numbers
             ]
     return files
+
+
+def weights(wildcards):
+    """A setting: where the weights of every model of the audit are found."""
+    return {model: weights_at(wildcards.audit, model, RESULTS) for model in audit_models(wildcards)}
 
 
 def fetched_records(wildcards):
@@ -163,76 +231,85 @@ def fetched_records(wildcards):
     ]
 
 
-def endpoint(model):
-    """The command-line options that say where a model is served; none for another backend."""
-    probe = config["probe"]
-    if probe["backend"] != "endpoint":
-        return ""
-    served = probe["endpoints"][model]
-    where = f"--endpoint-url {shlex.quote(served['url'])} --endpoint-model {shlex.quote(served['model'])}"
-    return f"{where} --endpoint-api {probe['endpoint_api']} --endpoint-key {probe['endpoint_key']} --concurrency {probe['concurrency']}"
+def endpoint(wildcards):
+    """The settings that say where a model is served; none for another backend."""
+    probe = configuration.probe
+    if probe.backend != "endpoint":
+        return {}
+    served = probe.endpoints[wildcards.model]
+    return {
+        "endpoint_url": served.url,
+        "endpoint_model": served.model,
+        "endpoint_api": probe.endpoint_api,
+        "endpoint_key": probe.endpoint_key,
+        "concurrency": probe.concurrency,
+    }
 
 
 def gpus_to_ask():
     """How many GPUs a job claims that asks a model."""
-    if config["compute"]["device"] == "cpu" or config["probe"]["backend"] == "endpoint":
+    if configuration.compute.device == "cpu" or configuration.probe.backend == "endpoint":
         return 0
-    return config["probe"]["tensor_parallel_size"] if config["probe"]["backend"] == "vllm" else 1
+    return configuration.probe.tensor_parallel_size if configuration.probe.backend == "vllm" else 1
 
 
 def roles(wildcards):
-    """The command-line options that say which model plays which part."""
-    audit = config["audits"][wildcards.audit]
-    controls = f" --controls {' '.join(audit['controls'])}" if audit["controls"] else ""
-    return f"--suspect {audit['suspect']} --bases {' '.join(bases(audit))} --donors {' '.join(audit['donors'])}{controls}"
+    """Settings: which model plays which part."""
+    audit = configuration.audits[wildcards.audit]
+    return {
+        "suspect": audit.suspect,
+        "bases": audit.bases,
+        "donors": audit.donors,
+        "controls": audit.controls,
+    }
 
 
-def published_options(models):
-    """The command-line options that state when these models were published."""
-    stated = stated_dates(config, models)
-    return (
-        " ".join(["--published", *(f"{model}={shlex.quote(day)}" for model, day in stated.items())])
-        if stated
-        else ""
-    )
+def settings(section, *names):
+    """Settings that a stage takes from a section of the configuration, under their own names."""
+    return {name: getattr(getattr(configuration, section), name) for name in names}
 
 
-def dates(wildcards):
-    """The same of the models of an audit."""
-    return published_options(models_of(config["audits"][wildcards.audit]))
+def suspect(wildcards):
+    """The suspect of an audit."""
+    return configuration.audits[wildcards.audit].suspect
+
+
+def identities(wildcards):
+    """The identities that an audit looks for, with every spelling."""
+    return configuration.audits[wildcards.audit].identities
 
 
 def compared_models(wildcards):
     """The suspect and every offered parent."""
-    audit = config["audits"][wildcards.audit]
-    return [audit["suspect"], *bases(audit), *audit["donors"]]
+    audit = configuration.audits[wildcards.audit]
+    return [audit.suspect, *audit.parents]
 
 
 def glimpsed(wildcards):
     """The models whose layout can be looked at: all of the audit where they are local folders, else none."""
-    models = models_of(config["audits"][wildcards.audit])
+    models = audit_models(wildcards)
     return [] if any(map(on_the_hub, models)) else models
 
 
-def identities_beside(model):
+def identities_beside(wildcards):
     """The identities, with every spelling, that the audits of a model look for."""
-    audits = [audit for audit in config["audits"].values() if model in models_of(audit)]
+    audits = [audit for audit in configuration.audits.values() if wildcards.model in audit.models]
     together = {}
-    for name, spellings in [item for audit in audits for item in audit["identities"].items()]:
+    for name, spellings in [item for audit in audits for item in audit.identities.items()]:
         together[name] = list(dict.fromkeys([*together.get(name, []), *spellings]))
     return together
 
 
 def of_audit(pattern):
     """An input function: `pattern` for every model of the audit."""
-    return lambda wildcards: expand(pattern, model=models_of(config["audits"][wildcards.audit]))
+    return lambda wildcards: expand(pattern, model=audit_models(wildcards))
 
 
 def of_batches(pattern):
     """An input function: `pattern` for every batch of layers that is compared."""
 
     def paths(wildcards):
-        with checkpoints.layout.get(audit=wildcards.audit).output.facts.open() as handle:
+        with checkpoints.layout.get(audit=wildcards.audit).output.layout.open() as handle:
             batches = json.load(handle)["batches"]
         return expand(pattern, audit=wildcards.audit, batch=batches)
 
@@ -241,27 +318,19 @@ def of_batches(pattern):
 
 def answers(wildcards):
     """Every answers file of the audit; none where nobody is asked."""
-    if not config["probe"]["enabled"]:
+    if not configuration.probe.enabled:
         return []
-    asked = models_of(config["audits"][wildcards.audit])
     return expand(
         "results/probe/{model}/{condition}.jsonl",
-        model=asked,
-        condition=config["probe"]["conditions"],
+        model=audit_models(wildcards),
+        condition=configuration.probe.conditions,
     )
 
 
 def rebuilt(wildcards):
     """The rebuild, once somebody asked for it; from then on it is kept up to date with the verdict."""
-    path = f"results/{wildcards.audit}/rebuild.json"
-    return [path] if Path(path).is_file() else []
-
-
-def further(given, *names):
-    """Command-line options for those optional inputs that are there."""
-    return " ".join(f"--{name.replace('_', '-')} {given[name]}" for name in names if given[name])
-
-
-def revisions(wildcards):
-    """The two audits of a comparison, as `before` and `after`."""
-    return config["comparisons"][wildcards.comparison]
+    return (
+        [f"results/{wildcards.audit}/rebuild.json"]
+        if (RESULTS / wildcards.audit / "rebuild.json").is_file()
+        else []
+    )

@@ -1,10 +1,10 @@
 # The one place where weights are read, each once.
 rule deltas:
     input:
-        script="scripts/deltas.py",
-        library=library("scripts/deltas.py"),
+        script=script("deltas"),
+        library=library("deltas"),
         plan="results/{audit}/plan.parquet",
-        weights=weight_files,
+        watched=weight_files,
     output:
         deltas="results/{audit}/deltas/{batch}.parquet",
         evidence="results/{audit}/evidence/{batch}.safetensors",
@@ -21,22 +21,20 @@ rule deltas:
     resources:
         # 300 for the program and its buffers; the rest is the evidence of a layer of 512 experts.
         mem_mb=growing(1000),
-        gpu=1 if config["compute"]["device"] == "cuda" else 0,
+        gpu=1 if configuration.compute.device == "cuda" else 0,
     params:
-        roles=roles,
-        folders=lambda wildcards: [
-            f"{model}={weights_at(wildcards.audit, model)}"
-            for model in models_of(config["audits"][wildcards.audit])
-        ],
-        stream=lambda wildcards: (
-            f"--stream results/{wildcards.audit}/plan.json" if streamed(wildcards.audit) else ""
+        options=call(
+            roles,
+            batch=lambda wildcards: wildcards.batch,
+            folders=weights,
+            stream=lambda wildcards: (
+                RESULTS / wildcards.audit / "plan.json" if streamed(wildcards.audit) else None
+            ),
+            mode=configuration.mode,
+            **settings("sampling", "block_elements", "seed"),
+            device=configuration.compute.device,
         ),
-        mode=config["mode"],
-        sampling=config["sampling"],
-        device=config["compute"]["device"],
     message:
         "Summing the deltas of layers {wildcards.batch} for audit {wildcards.audit}"
     shell:
-        "python {input.script} {params.roles} --plan {input.plan} {params.stream} --batch {wildcards.batch} --folders {params.folders:q} "
-        "--mode {params.mode} --block-elements {params.sampling[block_elements]} "
-        "--seed {params.sampling[seed]} --threads {threads} --device {params.device} --deltas {output.deltas} --evidence {output.evidence} 2> {log}"
+        "python {input.script} {params.options} --threads {threads} 2> {log}"

@@ -2,8 +2,8 @@
 # audit and every later run: an interrupted one goes on, a more precise one fetches what is new.
 rule download:
     input:
-        script="scripts/download.py",
-        library=library("scripts/download.py"),
+        script=script("download"),
+        library=library("download"),
         plan="results/{audit}/plan.parquet",
         manifest="results/models/{model}/manifest.json",
     output:
@@ -18,12 +18,13 @@ rule download:
     resources:
         mem_mb=growing(1000),
     params:
-        sampling=config["sampling"],
-        connections=config["compute"]["connections"],
-        fetched="results/models/{model}/fetched",
+        options=call(
+            model=lambda wildcards: wildcards.model,
+            **settings("sampling", "block_elements", "seed"),
+            connections=configuration.compute.connections,
+            fetched=lambda wildcards: RESULTS / f"models/{wildcards.model}/fetched",
+        ),
     message:
         "Fetching the sample of {wildcards.model} for audit {wildcards.audit}"
     shell:
-        "python {input.script} --model {wildcards.model} --plan {input.plan} --manifest {input.manifest} "
-        "--block-elements {params.sampling[block_elements]} --seed {params.sampling[seed]} --connections {params.connections} "
-        "--fetched {params.fetched} --output {output.sample} 2> {log}"
+        "python {input.script} {params.options} 2> {log}"

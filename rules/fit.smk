@@ -1,8 +1,8 @@
 # From sums and evidence to alpha, cos_fit and replay, slice by slice. No weights are read.
 rule fit:
     input:
-        script="scripts/fit.py",
-        library=library("scripts/fit.py"),
+        script=script("fit"),
+        library=library("fit"),
         plan="results/{audit}/plan.parquet",
         deltas="results/{audit}/deltas/{batch}.parquet",
         evidence="results/{audit}/evidence/{batch}.safetensors",
@@ -18,12 +18,12 @@ rule fit:
     resources:
         mem_mb=growing(1000),
     params:
-        roles=roles,
-        verdict=thresholds,
-        seed=config["sampling"]["seed"],
+        options=call(
+            roles,
+            **settings("verdict", "min_vote_elements", "replay_width"),
+            seed=configuration.sampling.seed,
+        ),
     message:
         "Fitting layers {wildcards.batch} of audit {wildcards.audit}"
     shell:
-        "python {input.script} {params.roles} --plan {input.plan} --deltas {input.deltas} --evidence {input.evidence} "
-        "--min-vote-elements {params.verdict[min_vote_elements]} --replay-width {params.verdict[replay_width]} "
-        "--seed {params.seed} --output {output.fits} 2> {log}"
+        "python {input.script} {params.options} 2> {log}"

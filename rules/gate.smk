@@ -1,12 +1,11 @@
-# For publishers: the run fails where the finding is of a kind that verdict.fail_on names. The report and the evidence are written before.
+# Where verdict.fail_on names grounds, a finding that meets one fails the run: after its report and its evidence, which say why.
 rule gate:
     input:
-        script="scripts/gate.py",
-        library=library("scripts/gate.py"),
+        script=script("gate"),
+        library=library("gate"),
         verdict="results/{audit}/verdict.json",
         manifests=of_audit("results/models/{model}/manifest.json"),
-        report="results/{audit}/report.html",
-        bundle="results/{audit}/bundle.zip",
+        watched=["results/{audit}/report.html", "results/{audit}/bundle.zip"],
     output:
         passed="results/{audit}/passed.txt",
     log:
@@ -17,8 +16,10 @@ rule gate:
     resources:
         mem_mb=growing(500),
     params:
-        grounds=config["verdict"]["fail_on"],
+        options=call(
+            fail_on=configuration.verdict.fail_on,
+        ),
     message:
         "Holding audit {wildcards.audit} against verdict.fail_on"
     shell:
-        "python {input.script} --verdict {input.verdict} --manifests {input.manifests} --fail-on {params.grounds} --output {output.passed} 2>&1 | tee {log}"
+        "python {input.script} {params.options} 2>&1 | tee {log}"

@@ -1,8 +1,7 @@
-# A model on the Hub is pinned to a commit once, and everything later reads that commit. The revision is resolved again when the
-# configuration names another, or by `--forcerun pin`; an edited program is no reason.
+# Which commit of a repository is read.
 rule pin:
     input:
-        script=ancient("scripts/pin.py"),
+        script=ancient(script("pin")),
     output:
         pinned="results/models/{model}/pinned.json",
     log:
@@ -13,23 +12,22 @@ rule pin:
     resources:
         mem_mb=growing(500),
     params:
-        source=lambda wildcards: {
-            key: value
-            for key, value in config["models"][wildcards.model].items()
-            if key != "published"
-        },
+        options=call(
+            repo=lambda wildcards: configuration.models[wildcards.model].repo,
+            revision=lambda wildcards: configuration.models[wildcards.model].revision,
+        ),
     message:
         "Pinning {wildcards.model} to a commit"
     shell:
-        "python {input.script} --repo {params.source[repo]} --revision {params.source[revision]:q} --output {output.pinned} 2> {log}"
+        "python {input.script} {params.options} 2> {log}"
 
 
 # What each model holds. Shared by every audit that names the model.
 rule manifest:
     input:
-        script="scripts/manifest.py",
-        library=library("scripts/manifest.py"),
-        files=lambda wildcards: model_files(wildcards.model),
+        script=script("manifest"),
+        library=library("manifest"),
+        watched=lambda wildcards: model_files(wildcards.model),
         pinned=lambda wildcards: (
             "results/models/{model}/pinned.json" if on_the_hub(wildcards.model) else []
         ),
@@ -45,13 +43,16 @@ rule manifest:
     resources:
         mem_mb=growing(1000),
     params:
-        source=lambda wildcards, input: (
-            f"--pinned {input.pinned} --connections {config['compute']['connections']}"
-            if on_the_hub(wildcards.model)
-            else f"--folder {shlex.quote(folder(wildcards.model))}"
+        options=call(
+            name=lambda wildcards: wildcards.model,
+            folder=lambda wildcards: (
+                None if on_the_hub(wildcards.model) else folder(wildcards.model)
+            ),
+            connections=lambda wildcards: (
+                configuration.compute.connections if on_the_hub(wildcards.model) else None
+            ),
         ),
     message:
         "Reading the headers of {wildcards.model}"
     shell:
-        "python {input.script} --name {wildcards.model} {params.source} --manifest {output.manifest} "
-        "--tensors {output.tensors} --files {output.files} 2> {log}"
+        "python {input.script} {params.options} 2> {log}"

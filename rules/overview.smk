@@ -1,13 +1,23 @@
-# Several audits at once: two revisions of one suspect compared, and one line for each finding.
+# Two revisions of one suspect, and the list of all findings.
+COMPARED = ("verdict.json", "tensors.csv", "layout.json", "plan.parquet")
+
+
+def revisions(wildcards):
+    """The two audits of a comparison, as `before` and `after`."""
+    return configuration.comparisons[wildcards.comparison]
+
+
 rule compare:
     input:
-        script="scripts/compare.py",
-        library=library("scripts/compare.py"),
-        templates=TEMPLATES,
-        findings=lambda wildcards: [
-            f"results/{audit}/{name}"
-            for audit in revisions(wildcards).values()
-            for name in ("verdict.json", "tensors.csv", "layout.json", "plan.parquet")
+        script=script("compare"),
+        library=library("compare"),
+        watched=lambda wildcards: [
+            *TEMPLATES,
+            *(
+                f"results/{audit}/{name}"
+                for audit in (revisions(wildcards).before, revisions(wildcards).after)
+                for name in COMPARED
+            ),
         ],
     output:
         page="results/comparisons/{comparison}.html",
@@ -21,35 +31,40 @@ rule compare:
     resources:
         mem_mb=growing(2000),
     params:
-        sides=lambda wildcards: " ".join(
-            f"--{side} results/{audit}" for side, audit in revisions(wildcards).items()
+        options=call(
+            name=lambda wildcards: wildcards.comparison,
+            before=lambda wildcards: RESULTS / revisions(wildcards).before,
+            after=lambda wildcards: RESULTS / revisions(wildcards).after,
         ),
     message:
         "Comparing the revisions of {wildcards.comparison}"
     shell:
-        "python {input.script} --name {wildcards.comparison} {params.sides} --table {output.table} --summary {output.summary} "
-        "--page {output.page} 2> {log}"
+        "python {input.script} {params.options} 2> {log}"
 
 
-rule index:
+rule overview:
     input:
-        script="scripts/index.py",
-        library=library("scripts/index.py"),
-        templates=TEMPLATES,
-        reports=expand("results/{audit}/report.html", audit=AUDITS),
-        comparisons=expand(
-            "results/comparisons/{comparison}.json", comparison=config["comparisons"]
-        ),
+        script=script("overview"),
+        library=library("overview"),
+        watched=[
+            *TEMPLATES,
+            *expand("results/{audit}/report.html", audit=AUDITS),
+            *expand("results/comparisons/{comparison}.json", comparison=configuration.comparisons),
+        ],
     output:
-        index="results/index.html",
+        overview="results/index.html",
     log:
-        "results/logs/index.log",
+        "results/logs/overview.log",
     conda:
         "../envs/report.yaml"
     threads: 1
     resources:
         mem_mb=growing(500),
+    params:
+        options=call(
+            results=RESULTS,
+        ),
     message:
         "Listing the findings"
     shell:
-        "python {input.script} --results results --output {output.index} 2> {log}"
+        "python {input.script} {params.options} 2> {log}"

@@ -1,16 +1,11 @@
-# Whether what is not decoded (packed codes and their like) is at least the same bytes in the suspect and a parent. Where every tensor is decoded it
-# reads nothing; of models on the Hub it compares the hashes of whole files.
+# What is not decoded, compared byte by byte.
 rule packed:
     input:
-        script="scripts/packed.py",
-        library=library("scripts/packed.py"),
+        script=script("packed"),
+        library=library("packed"),
+        watched=files_of(audit_models),
         manifests=of_audit("results/models/{model}/manifest.json"),
         tensors=of_audit("results/models/{model}/tensors.parquet"),
-        weights=lambda wildcards: [
-            file
-            for model in models_of(config["audits"][wildcards.audit])
-            for file in model_files(model)
-        ],
     output:
         packed="results/{audit}/packed.json",
     log:
@@ -21,15 +16,12 @@ rule packed:
     resources:
         mem_mb=growing(1000),
     params:
-        roles=roles,
-        folders=lambda wildcards: [
-            f"{model}={folder(model)}"
-            for model in models_of(config["audits"][wildcards.audit])
-            if not on_the_hub(model)
-        ],
-        mode=config["mode"],
+        options=call(
+            roles,
+            folders=folders_of(audit_models),
+            mode=configuration.mode,
+        ),
     message:
         "Comparing the undecoded bytes of audit {wildcards.audit}"
     shell:
-        "python {input.script} {params.roles} --manifests {input.manifests} --tensors {input.tensors} --folders {params.folders:q} "
-        "--mode {params.mode} --output {output.packed} 2> {log}"
+        "python {input.script} {params.options} 2> {log}"

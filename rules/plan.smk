@@ -1,14 +1,14 @@
-# The same tensors found in every model by their names, and what comparing them will cost. No weight is read.
+# Who is paired with whom by name, and what that costs.
 rule plan:
     input:
-        script="scripts/plan.py",
-        library=library("scripts/plan.py"),
+        script=script("plan"),
+        library=library("plan"),
         manifests=of_audit("results/models/{model}/manifest.json"),
         tensors=of_audit("results/models/{model}/tensors.parquet"),
     output:
-        plan="results/{audit}/by_name.parquet",
-        summary="results/{audit}/plan.json",
-        unpaired="results/{audit}/by_name_unpaired.csv",
+        by_name="results/{audit}/by_name.parquet",
+        by_name_unpaired="results/{audit}/by_name_unpaired.csv",
+        plan="results/{audit}/plan.json",
     log:
         "results/logs/plan/{audit}.log",
     # While any plan is missing Snakemake throws no fetched file away.
@@ -19,14 +19,14 @@ rule plan:
     resources:
         mem_mb=growing(2000),
     params:
-        roles=roles,
-        mode=config["mode"],
-        sampling=config["sampling"],
-        compute=config["compute"],
+        options=call(
+            roles,
+            audit=lambda wildcards: wildcards.audit,
+            mode=configuration.mode,
+            **settings("sampling", "alpha_se", "block_elements", "seed"),
+            **settings("compute", "bandwidth_mbit", "connections", "piece_mb", "layers_on_disk"),
+        ),
     message:
         "Pairing the tensors of audit {wildcards.audit}"
     shell:
-        "python {input.script} {params.roles} --audit {wildcards.audit} --manifests {input.manifests} --tensors {input.tensors} --mode {params.mode} "
-        "--alpha-se {params.sampling[alpha_se]} --block-elements {params.sampling[block_elements]} --seed {params.sampling[seed]} "
-        "--bandwidth-mbit {params.compute[bandwidth_mbit]} --connections {params.compute[connections]} --piece-mb {params.compute[piece_mb]} "
-        "--layers-on-disk {params.compute[layers_on_disk]} --plan {output.plan} --summary {output.summary} --unpaired {output.unpaired} 2> {log}"
+        "python {input.script} {params.options} 2> {log}"

@@ -1,13 +1,13 @@
-# The merge recipe that gives most of each audited model back, bit for bit, searched on the evidence of all layers.
+# Which merge recipe gives most of each audited model back.
 rule recipe:
     input:
-        script="scripts/recipe.py",
-        library=library("scripts/recipe.py"),
+        script=script("recipe"),
+        library=library("recipe"),
         fits=of_batches("results/{audit}/fits/{batch}.parquet"),
         evidence=of_batches("results/{audit}/evidence/{batch}.safetensors"),
     output:
         recipes="results/{audit}/recipes.json",
-        slices="results/{audit}/recipe_slices.parquet",
+        recipe_slices="results/{audit}/recipe_slices.parquet",
     log:
         "results/logs/recipe/{audit}.log",
     benchmark:
@@ -18,11 +18,11 @@ rule recipe:
     resources:
         mem_mb=growing(2000),
     params:
-        roles=roles,
-        width=config["verdict"]["replay_width"],
-        stayed=config["verdict"]["min_stayed"],
+        options=call(
+            roles,
+            **settings("verdict", "replay_width", "min_stayed"),
+        ),
     message:
         "Searching the recipe of audit {wildcards.audit}"
     shell:
-        "python {input.script} {params.roles} --fits {input.fits} --evidence {input.evidence} --replay-width {params.width} --min-stayed {params.stayed} "
-        "--recipes {output.recipes} --slices {output.slices} 2> {log}"
+        "python {input.script} {params.options} 2> {log}"

@@ -1,8 +1,8 @@
 # What the best recipe leaves unexplained: how much, where, how sparse, of what rank.
 rule remainder:
     input:
-        script="scripts/remainder.py",
-        library=library("scripts/remainder.py"),
+        script=script("remainder"),
+        library=library("remainder"),
         plan="results/{audit}/plan.parquet",
         fits=of_batches("results/{audit}/fits/{batch}.parquet"),
         evidence=of_batches("results/{audit}/evidence/{batch}.safetensors"),
@@ -19,11 +19,11 @@ rule remainder:
     resources:
         mem_mb=growing(2000),
     params:
-        roles=roles,
-        width=config["verdict"]["replay_width"],
-        inflation=config["verdict"]["max_inflation"],
+        options=call(
+            roles,
+            **settings("verdict", "replay_width", "max_inflation"),
+        ),
     message:
         "Measuring what the recipe of audit {wildcards.audit} leaves"
     shell:
-        "python {input.script} {params.roles} --plan {input.plan} --fits {input.fits} --evidence {input.evidence} "
-        "--recipes {input.recipes} --replay-width {params.width} --max-inflation {params.inflation} --output {output.remainder} 2> {log}"
+        "python {input.script} {params.options} 2> {log}"

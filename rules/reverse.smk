@@ -1,13 +1,13 @@
 # Whether the parents would be given back from the audited model, as parents that were made from it are.
 rule reverse:
     input:
-        script="scripts/reverse.py",
-        library=library("scripts/reverse.py"),
+        script=script("reverse"),
+        library=library("reverse"),
         fits=of_batches("results/{audit}/fits/{batch}.parquet"),
         evidence=of_batches("results/{audit}/evidence/{batch}.safetensors"),
         recipes="results/{audit}/recipes.json",
     output:
-        turned="results/{audit}/reverse.json",
+        reversal="results/{audit}/reverse.json",
     log:
         "results/logs/reverse/{audit}.log",
     benchmark:
@@ -18,9 +18,10 @@ rule reverse:
     resources:
         mem_mb=growing(2000),
     params:
-        roles=roles,
+        options=call(
+            roles,
+        ),
     message:
         "Turning the recipe of audit {wildcards.audit} round"
     shell:
-        "python {input.script} {params.roles} --fits {input.fits} --evidence {input.evidence} --recipes {input.recipes} "
-        "--output {output.turned} 2> {log}"
+        "python {input.script} {params.options} 2> {log}"

@@ -3,10 +3,10 @@
 # Only another commit is a reason to fetch it again; an edited program is none. `--notemp` keeps the files.
 rule shard:
     input:
-        script=ancient("scripts/shard.py"),
+        script=ancient(script("shard")),
         pinned=ancient("results/models/{model}/pinned.json"),
         plan=ancient("results/{audit}/plan.json"),
-        awaited=lambda wildcards: ancient(
+        watched=lambda wildcards: ancient(
             expand(
                 "results/{{audit}}/deltas/{batch}.parquet",
                 batch=awaited(stream(wildcards), wildcards.model, int(wildcards.number)),
@@ -24,10 +24,14 @@ rule shard:
         mem_mb=growing(500),
     params:
         commit=lambda wildcards, input: json.loads(Path(input.pinned).read_text())["commit"],
-        partial="results/{audit}/shards/{model}/{number}.partial",
-        piece=config["compute"]["piece_mb"] * 2**20,
+        options=call(
+            model=lambda wildcards: wildcards.model,
+            number=lambda wildcards: int(wildcards.number),
+            partial=lambda wildcards: RESULTS
+            / f"{wildcards.audit}/shards/{wildcards.model}/{wildcards.number}.partial",
+            piece_mb=configuration.compute.piece_mb,
+        ),
     message:
         "Fetching weight file {wildcards.number} of {wildcards.model}"
     shell:
-        "python {input.script} --pinned {input.pinned} --plan {input.plan} --model {wildcards.model} --number {wildcards.number} "
-        "--piece {params.piece} --partial {params.partial} --output {output.shard} --record {output.record} 2> {log}"
+        "python {input.script} {params.options} 2> {log}"

@@ -1,15 +1,15 @@
 # The numbers turned into one word, with reasons: the suspect's and, by the same rules, every control's.
 rule verdict:
     input:
-        script="scripts/verdict.py",
-        library=library("scripts/verdict.py"),
+        script=script("verdict"),
+        library=library("verdict"),
         summary="results/{audit}/summary.json",
         plan="results/{audit}/plan.json",
         layout="results/{audit}/layout.json",
         packed="results/{audit}/packed.json",
         manifests=of_audit("results/models/{model}/manifest.json"),
         fetched=fetched_records,
-        scores="results/{audit}/probe/scores.csv" if config["probe"]["enabled"] else [],
+        scores="results/{audit}/probe/scores.csv" if configuration.probe.enabled else [],
     output:
         verdict="results/{audit}/verdict.json",
     log:
@@ -20,13 +20,12 @@ rule verdict:
     resources:
         mem_mb=growing(1000),
     params:
-        thresholds=json.dumps(thresholds),
-        scores=lambda wildcards, input: f"--scores {input.scores}" if input.scores else "",
-        fetched=lambda wildcards, input: f"--fetched {input.fetched}" if input.fetched else "",
-        published=dates,
+        options=call(
+            audit=lambda wildcards: wildcards.audit,
+            thresholds=THRESHOLDS,
+            published=lambda wildcards: configuration.stated_dates(audit_models(wildcards)),
+        ),
     message:
         "Judging audit {wildcards.audit}"
     shell:
-        "python {input.script} --audit {wildcards.audit} --summary {input.summary} --plan {input.plan} --layout {input.layout} "
-        "--packed {input.packed} "
-        "--manifests {input.manifests} {params.scores} {params.fetched} {params.published} --thresholds {params.thresholds:q} --output {output.verdict} 2> {log}"
+        "python {input.script} {params.options} 2> {log}"

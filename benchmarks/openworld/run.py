@@ -21,8 +21,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from frontdoor import run, say
-
 from benchmarks.openworld.cases import Trial, all_trials
 from benchmarks.openworld.grading import Grade, grade
 from benchmarks.openworld.publishing import Folder, publish
@@ -32,6 +30,7 @@ from benchmarks.zoo.run import append, stored
 from mergetrace.errors import AuditError
 from mergetrace.outputs import read_json, write_json
 from mergetrace.running.dependencies import Programs
+from mergetrace.running.log import say
 from mergetrace.thresholds import Thresholds
 
 HERE = Path(__file__).parent
@@ -173,7 +172,7 @@ def ask(trial: Trial, work: Path, models: World) -> dict[str, Any]:
     """
     import torch
 
-    from mergetrace.testing.inprocess import audit
+    from mergetrace.testing.audits import audit
 
     torch.set_num_threads(1)
     case = trial.case

@@ -20,15 +20,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from frontdoor import run, say
-
 from benchmarks.zoo.case import Case
 from benchmarks.zoo.cases import all_cases
 from benchmarks.zoo.table import error_rates, write_readme
 from mergetrace.finding.receipt import compose
 from mergetrace.finding.verdict import ACCUSING
 from mergetrace.outputs import read_json, write_json
+from mergetrace.running.command_line import guarded
 from mergetrace.running.dependencies import Programs
+from mergetrace.running.log import say
 from mergetrace.thresholds import Thresholds
 
 HERE = Path(__file__).parent
@@ -261,7 +261,7 @@ def measured(
     """Audit one model: summary, manifests (notes, declared), layouts, how much of every
     model was compared.
     """
-    from mergetrace.testing.inprocess import audit
+    from mergetrace.testing.audits import audit
 
     spec = {
         "suspect": suspect,
@@ -372,4 +372,4 @@ def _valid(row: dict[str, Any], case: Case, state: str | None) -> bool:
 
 
 if __name__ == "__main__":
-    run(main)
+    guarded(main)

@@ -93,7 +93,7 @@ disguises: tensors that lie elsewhere than their names say
     moved_layers, moved_experts, vocabulary, permutations   what lies elsewhere
     channel_scales, channels   what was multiplied row by row and column by column
     factors, storing   what was multiplied as a whole, rounded twice, covered with noise
-    finding_layout, rearrange  all of it together; the plan that follows from it
+    layout, rearrange  all of it together; the plan that follows from it
 
 merging: a recipe applied to the parents
     settings           a number that differs between tensors, as configurations write it
@@ -183,7 +183,7 @@ standins: the demo's models
 testing: planted models and audits of them, for tests and benchmarks
     planting, tiny_model, moe_models, template_families, template_shapes, hostile_headers   models and files with a known answer
     realmerge, disguises, quantising, spellings    merged, disguised, quantised and renamed
-    inprocess, reporting, looking    audits of them, and what they found
+    audits, reporting, looking    audits of them, and what they found
     workplace          a copy of the workflow, and Snakemake run in it
     hubserver          a server that speaks the Hub's protocol, and can be told to fail
       content, faults, server    what it holds, what goes wrong, the server

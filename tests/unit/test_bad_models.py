@@ -12,7 +12,7 @@ import torch
 from mergetrace.errors import AuditError
 from mergetrace.formats.model_config import ModelConfig, read_config
 from mergetrace.planning.manifest import read_card, tensor_table
-from mergetrace.testing.inprocess import command
+from mergetrace.stages import manifest as stage
 from mergetrace.testing.planting import random_model, write_model
 
 
@@ -22,18 +22,10 @@ def model(tmp_path):
 
 
 def manifest(folder, tmp_path):
-    command(
-        "manifest",
-        "--name",
-        "m",
-        "--folder",
-        folder,
-        "--manifest",
-        tmp_path / "m.json",
-        "--tensors",
-        tmp_path / "m.parquet",
-        "--files",
-        tmp_path / "files",
+    stage.run(
+        stage.Inputs(folder),
+        stage.Params("m"),
+        stage.Outputs(tmp_path / "m.json", tmp_path / "m.parquet", tmp_path / "files"),
     )
 
 

@@ -9,20 +9,25 @@ import subprocess
 import sys
 import venv
 import zipfile
+from dataclasses import fields
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
-import verify
 
+from mergetrace.bundle import verify
 from mergetrace.bundle.attestation import SIGNATURE, STATEMENT, SUMS, altered, seal
 from mergetrace.bundle.contents import VERIFIER
 from mergetrace.bundle.packing import write_archive, write_bundle
-from mergetrace.configuration import complete, published
+from mergetrace.configuration.reading import complete
 from mergetrace.errors import AuditError
 from mergetrace.outputs import write_json
-from mergetrace.testing.inprocess import ROOT, SCHEMA, arrange, audit, command
+from mergetrace.stages import score, verdict
+from mergetrace.stages.auditing import Audit, Places
+from mergetrace.testing.audits import ROOT, arrange, audit
 from mergetrace.testing.planting import blend, finetuned, random_model, write_model
+from mergetrace.thresholds import Accusation
 
 pytestmark = pytest.mark.slow
 
@@ -62,18 +67,16 @@ def lay_out(folder: Path, mode: str):
     names = list(MODELS)
     models = {name: {"path": str(folders[name])} for name in names}
     config = complete(
-        {"models": models, "audits": {"x": SPEC}, "sampling": SAMPLING, "mode": mode},
-        SCHEMA,
+        {
+            "models": models,
+            "audits": {"x": SPEC},
+            "sampling": SAMPLING,
+            "mode": mode,
+            "verdict": {"accuse_with": list(get_args(Accusation))},
+        }
     )
-    config["verdict"]["accuse_with"] = [
-        *SCHEMA["properties"]["verdict"]["properties"]["accuse_with"]["items"]["enum"]
-    ]
     for name in names:
-        model = results / "models" / name
-        model.mkdir(parents=True)
-        shutil.copyfile(made / f"{name}.json", model / "manifest.json")
-        shutil.copytree(made / f"{name}.files", model / "files")
-        for condition in config["probe"]["conditions"]:
+        for condition in config.probe.conditions:
             records = [
                 {"prompt": f"en-{i}", "condition": condition, "answer": answer}
                 for i, answer in enumerate(ANSWERS)
@@ -84,52 +87,26 @@ def lay_out(folder: Path, mode: str):
             (results / f"probe/{name}/{condition}.jsonl").write_text(
                 "".join(json.dumps(record) + "\n" for record in records)
             )
-    own = results / "x"
-    (own / "probe").mkdir(parents=True)
-    answers = [
-        f"{path.parent.name}={path}"
-        for path in sorted((results / "probe").glob("*/*.jsonl"))
-    ]
-    scores = own / "probe/scores.csv"
-    command(
-        "score",
-        "--answers",
-        *answers,
-        "--identities",
-        json.dumps(SPEC["identities"]),
-        "--adversarial-name",
-        "Zed",
-        "--output",
-        scores,
+    own = arrange(made, results, "x")
+    (own / "probe").mkdir()
+    names_of_tables = [field.name for field in fields(score.Outputs)]
+    tables = score.Outputs(*(own / f"probe/{name}.csv" for name in names_of_tables))
+    score.run(
+        score.Inputs(tuple(sorted((results / "probe").glob("*/*.jsonl")))),
+        score.Params("mine", SPEC["identities"], {}, "Zed"),
+        tables,
     )
-    judged = [
-        "--layout",
-        made / "layout.json",
-        "--scores",
-        scores,
-        "--thresholds",
-        json.dumps(config["verdict"]),
-        "--output",
-        made / "verdict.json",
-    ]
-    manifests = [made / f"{name}.json" for name in names]
-    command(
-        "verdict",
-        "--audit",
-        "x",
-        "--summary",
-        made / "summary.json",
-        "--plan",
-        made / "plan.json",
-        "--packed",
-        made / "packed.json",
-        "--manifests",
-        *manifests,
-        *judged,
+    verdict.run(
+        verdict.Inputs(
+            *(own / f"{name}.json" for name in ("summary", "plan", "layout", "packed")),
+            tuple(results / f"models/{name}/manifest.json" for name in names),
+            tables.scores,
+        ),
+        verdict.Params("x", Audit(config, "x", Places(made, results)).limits()),
+        verdict.Outputs(own / "verdict.json"),
     )
-    arrange(made, own)
     (own / "report.html").write_text("<!doctype html><title>report</title>")
-    (own / "coverage.csv").write_text(
+    (own / "curves.csv").write_text(
         "model,donor,alpha,coverage,shuffled\nmine,donor,0.5,0.1,0.01\n"
     )
     return results, config
@@ -149,10 +126,9 @@ def pack(results, root: Path) -> Path:
         folder,
         "x",
         list(MODELS),
-        published(config, "x", list(MODELS)),
+        config.published("x", list(MODELS)),
         ROOT / "config/prompts/identity.jsonl",
         lock,
-        ROOT / "scripts",
     )
     return root
 
@@ -363,16 +339,17 @@ def test_endpoints_are_published_without_their_addresses():
                 "d": {"path": "d"},
             },
             "audits": {"x": {"suspect": "s", "base": "b", "donors": ["d"]}},
-        },
-        SCHEMA,
+            "probe": {
+                "endpoints": {
+                    "s": {"url": "http://me:sesame@10.0.0.1/v1", "model": "served"}
+                }
+            },
+        }
     )
-    config["probe"]["endpoints"] = {
-        "s": {"url": "http://me:sesame@10.0.0.1/v1", "model": "served"}
-    }
-    shown = published(config, "x", ["s", "b"])
+    shown = config.published("x", ["s", "b"])
     assert "sesame" not in json.dumps(shown)
     assert shown["probe"]["endpoints"] == {"s": {"model": "served"}}
-    assert config["models"]["b"]["path"] == "/home/me/b"  # ours is untouched
+    assert config.models["b"].path == "/home/me/b"  # ours is untouched
 
 
 def test_the_statement_is_in_totos_and_can_be_signed_offline(copy):

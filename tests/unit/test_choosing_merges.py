@@ -14,7 +14,7 @@ from mergetrace.merging.facts import HeldFacts, gram_of
 from mergetrace.merging.mergekit_yaml import mergekit_config
 from mergetrace.merging.recipes import make
 from mergetrace.sums.evidence import Sample
-from mergetrace.testing.inprocess import audit, rebuild
+from mergetrace.testing.audits import audit, rebuild
 from mergetrace.testing.planting import finetuned, write_model
 from mergetrace.testing.realmerge import CONFIG, mergekit, qwen, write_qwen
 

@@ -11,7 +11,7 @@ import torch
 from mergetrace.formats.model_config import ModelConfig
 from mergetrace.planning.coverage import coverage, is_buffer
 from mergetrace.planning.manifest import tensor_table
-from mergetrace.testing.inprocess import audit
+from mergetrace.testing.audits import audit
 from mergetrace.testing.planting import blend, finetuned, random_model, write_model
 
 BASE = random_model(0)

@@ -2,16 +2,18 @@
 called first whose dates touch the other's.
 """
 
+import dataclasses
 import json
 from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
 import yaml
 
-from mergetrace.configuration import complete
 from mergetrace.finding.dates import earlier, notes
-from mergetrace.testing.inprocess import SCHEMA, audit, command
+from mergetrace.stages import verdict
+from mergetrace.testing.audits import audit
 from mergetrace.testing.planting import blend, finetuned, random_model, write_model
+from mergetrace.thresholds import Thresholds
 from mergetrace.timestamps import stated, told
 
 NOW = datetime(2026, 6, 14, 12, tzinfo=UTC)
@@ -258,22 +260,22 @@ def test_a_stated_date_stands_in_the_finding_as_stated(tmp_path):
 
     # The same models, had they come from the Hub: its dates stand in the manifests.
     for name, day in (("donor", 1), ("suspect", 9)):
-        path = tmp_path / f"x/{name}.json"
+        path = tmp_path / f"x/models/{name}/manifest.json"
         path.write_text(
             json.dumps({**json.loads(path.read_text()), "published": hub(day)["hub"]})
         )
-    files = {
-        name: tmp_path / "x" / f"{name}.json"
-        for name in ("summary", "plan", "layout", "packed")
-    }
-    given = [part for name, path in files.items() for part in (f"--{name}", path)]
-    manifests = ["--manifests", *(tmp_path / "x" / f"{name}.json" for name in tensors)]
-    limits = complete(
-        {"models": {name: {"path": "x"} for name in tensors}, "audits": {"x": spec}},
-        SCHEMA,
-    )["verdict"]
-    judged = ["--thresholds", json.dumps(limits), "--output", tmp_path / "hub.json"]
-    command("verdict", "--audit", "x", *given, *manifests, *judged)
+    limits = dataclasses.asdict(Thresholds())
+    verdict.run(
+        verdict.Inputs(
+            *(
+                tmp_path / f"x/{name}.json"
+                for name in ("summary", "plan", "layout", "packed")
+            ),
+            tuple(tmp_path / f"x/models/{name}/manifest.json" for name in tensors),
+        ),
+        verdict.Params("x", limits),
+        verdict.Outputs(tmp_path / "hub.json"),
+    )
     again = json.loads((tmp_path / "hub.json").read_text())
     assert (again["order"]["donor"]["before"], again["order"]["donor"]["by"]) == (
         True,

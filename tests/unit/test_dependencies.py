@@ -13,7 +13,6 @@ from mergetrace.running.dependencies import (
     NO_RESULT,
     NO_RESULT_OF,
     ONCE,
-    WHO_IS_COMPARED,
     Programs,
     imported_names,
     others_than,
@@ -21,7 +20,6 @@ from mergetrace.running.dependencies import (
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 PROGRAMS = Programs(SCRIPTS)
-COMPARING = re.compile(r"^from frontdoor import .*\b(frames|add_roles)\b", re.MULTILINE)
 NAMES = sorted(path.stem for path in SCRIPTS.glob("*.py"))
 
 
@@ -159,8 +157,7 @@ def closure(file, unused=None):
 @pytest.mark.parametrize("name", NAMES)
 def test_behind_a_program_is_all_that_it_imports_but_what_is_spared_with_a_reason(name):
     script = SCRIPTS / f"{name}.py"
-    door = SCRIPTS / "frontdoor.py"
-    every = closure(script, None if COMPARING.search(script.read_text()) else door)
+    every = closure(script)
     spared = (
         every
         if name in ONCE
@@ -186,26 +183,6 @@ def test_every_exception_is_one_and_has_a_reason():
         for modules in ASKED_BY.values()
         for module in modules
     )
-
-
-def test_what_decides_of_the_front_door_is_there():
-    there = {
-        node.name
-        for node in ast.parse((SCRIPTS / "frontdoor.py").read_text()).body
-        if isinstance(node, ast.FunctionDef)
-    }
-    assert (
-        {name.removeprefix("frontdoor.") for name in WHO_IS_COMPARED}
-        <= there
-        == {"say", "run", "add_roles", "frames", "key_value"}
-    )
-    assert not [
-        file
-        for file in PROGRAMS.files
-        if re.search(
-            r"^\s*import frontdoor", (SCRIPTS / file).read_text(), re.MULTILINE
-        )
-    ]
 
 
 def test_only_the_configured_backend_is_behind_the_asking():

@@ -10,6 +10,7 @@ import yaml
 from safetensors.torch import load_file
 
 from mergetrace.planning.batches import layer_order
+from mergetrace.testing.audits import audit
 from mergetrace.testing.disguises import (
     channels_scaled,
     experts_permuted,
@@ -25,7 +26,6 @@ from mergetrace.testing.disguises import (
     vocabulary_pruned,
     with_layers,
 )
-from mergetrace.testing.inprocess import audit
 from mergetrace.testing.moe_models import make_moe_models
 from mergetrace.testing.planting import blend, finetuned, write_model
 from mergetrace.testing.realmerge import (

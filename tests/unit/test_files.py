@@ -53,7 +53,7 @@ def test_a_full_disk_is_one_line():
     if not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")
     code = (
-        "import frontdoor\nfrontdoor.run(lambda: print('x' * 10, file=open('/dev/full',"
+        "from mergetrace.running.command_line import guarded\nguarded(lambda: print('x' * 10, file=open('/dev/full',"
         " 'w', buffering=1)))"
     )
     done = subprocess.run(
@@ -91,8 +91,8 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, write):
         pytest.skip("mounting a small file system needs root")
     try:
         code = (
-            "import frontdoor, numpy as np, pandas as pd\nfrom mergetrace.outputs"
-            f" import *\npath = {str(disk / 'x')!r}\nfrontdoor.run(lambda: {write})"
+            "import numpy as np, pandas as pd\nfrom mergetrace.running.command_line import guarded\nfrom mergetrace.outputs"
+            f" import *\npath = {str(disk / 'x')!r}\nguarded(lambda: {write})"
         )
         done = subprocess.run(
             [sys.executable, "-c", code],
@@ -110,7 +110,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, write):
 
 
 def test_too_little_memory_is_one_line():
-    code = "import frontdoor\nfrontdoor.run(lambda: bytearray(1 << 50))"
+    code = "from mergetrace.running.command_line import guarded\nguarded(lambda: bytearray(1 << 50))"
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT / "scripts",

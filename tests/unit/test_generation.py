@@ -2,13 +2,10 @@ import json
 import shutil
 import signal
 import subprocess
-import sys
+from dataclasses import fields
 from pathlib import Path
 
-import ask
 import pytest
-import score
-import template
 
 from mergetrace.errors import AuditError, Unaskable
 from mergetrace.probe.answers import ask_resumably, finish, make_questions, read_answers
@@ -16,7 +13,10 @@ from mergetrace.probe.conditions import Condition
 from mergetrace.probe.fitting import choose_device
 from mergetrace.probe.generation import answer, load
 from mergetrace.probe.prompts import Prompt
+from mergetrace.running.command_line import main
+from mergetrace.stages import ask, score, template
 from mergetrace.testing import tiny_model
+from mergetrace.testing.programs import asking
 from mergetrace.testing.tiny_model import PLAIN, QUESTIONS
 
 torch = pytest.importorskip("torch")
@@ -217,53 +217,67 @@ def test_a_line_that_is_no_record_is_named(tmp_path):
         read_answers(tmp_path / "x")
 
 
-def run(script, arguments, monkeypatch):
-    monkeypatch.setattr(sys, "argv", [script.__name__, *map(str, arguments)])
-    script.main()
+def analysed(tmp_path):
+    template.run(
+        template.Inputs(tmp_path / "files"),
+        template.Params({}),
+        template.Outputs(tmp_path / "template.json"),
+    )
 
 
 @pytest.fixture
-def asked(model, tmp_path, monkeypatch):
-    """ask.py's command line on the model, with a masked template; its outputs are
-    tmp_path/shipped and stripped.
+def asked(model, tmp_path):
+    """asked(**changes) -> the stage `ask` on the model, as a program, with a masked
+    template; its outputs are tmp_path/shipped and stripped.
     """
     tiny_model.write_questions(tmp_path)
-    run(
-        template,
-        ["--files", tmp_path / "files", "--output", tmp_path / "template.json"],
-        monkeypatch,
+    analysed(tmp_path)
+
+    def command(**changes):
+        conditions = changes.pop("conditions", ["shipped", "stripped"])
+        given = {
+            "model": model,
+            "template": tmp_path / "template.json",
+            "prompts": tmp_path / "prompts.jsonl",
+            "batch_size": 2,
+            "max_new_tokens": 8,
+            "device": "cpu",
+            "conditions": conditions,
+            "answers": [tmp_path / name for name in conditions],
+        }
+        return asking(**given | changes)
+
+    return command
+
+
+def scored(tmp_path, names):
+    """Count the answers of these files, which go into a folder with the model's name."""
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    paths = [(tmp_path / name).rename(folder / name) for name in names]
+    tables = [tmp_path / f"{field.name}.csv" for field in fields(score.Outputs)]
+    score.run(
+        score.Inputs(tuple(paths)),
+        score.Params("tiny", {"Rio": ["Rio"]}, {}, "Zed"),
+        score.Outputs(*tables),
     )
-    paths = {
-        "--model": model,
-        "--template": tmp_path / "template.json",
-        "--prompts": tmp_path / "prompts.jsonl",
-    }
-    command = [
-        sys.executable,
-        SCRIPTS / "ask.py",
-        "--name",
-        "tiny",
-        "--batch-size",
-        "2",
-        "--max-new-tokens",
-        "8",
-        "--device",
-        "cpu",
-    ]
-    command += [part for pair in paths.items() for part in pair]
-    return [*command, "--outputs", tmp_path / "shipped", tmp_path / "stripped"]
+
+
+def run(command):
+    """Run a program of the stage `ask` in this process."""
+    main(ask, command[2:])
 
 
 @pytest.mark.slow
 def test_a_killed_probe_ends_with_the_same_bytes(asked, tmp_path):
-    subprocess.run(asked, check=True)
+    subprocess.run(asked(), check=True)
     whole = [(tmp_path / name).read_bytes() for name in ("shipped", "stripped")]
     assert b"You are Rio" in whole[0]
     assert b"You are Rio" not in whole[1]
     assert not list(tmp_path.glob("*.partial"))
     (tmp_path / "shipped").unlink()
 
-    process = subprocess.Popen(asked, stderr=subprocess.PIPE)
+    process = subprocess.Popen(asked(), stderr=subprocess.PIPE)
     for line in process.stderr:
         if b"shipped: 4 of 7" in line:
             process.send_signal(signal.SIGKILL)
@@ -271,13 +285,13 @@ def test_a_killed_probe_ends_with_the_same_bytes(asked, tmp_path):
     process.wait()
     process.stderr.close()
     assert (tmp_path / "shipped.partial").exists()
-    again = subprocess.run(asked, check=True, capture_output=True)
+    again = subprocess.run(asked(), check=True, capture_output=True)
     assert b"shipped: 0 of 7" not in again.stderr
     assert [(tmp_path / name).read_bytes() for name in ("shipped", "stripped")] == whole
 
 
 def test_the_way_from_folder_to_scores(asked, tmp_path, monkeypatch):
-    run(ask, [*asked[2:], "--ids", "p1,p3"], monkeypatch)
+    run(asked(ids=["p1", "p3"]))
     records = read_answers(tmp_path / "shipped")
     assert [record["prompt"] for record in records] == ["p1", "p3"]
     assert set(records[0]) == {
@@ -298,25 +312,11 @@ def test_the_way_from_folder_to_scores(asked, tmp_path, monkeypatch):
     (tmp_path / "template.json").write_text(
         json.dumps(found | {"stripped": None, "reason": "nothing to strip it with"})
     )
-    run(ask, asked[2:], monkeypatch)
+    run(asked())
     assert read_answers(tmp_path / "stripped") == [
         {"condition": "stripped", "skipped": "nothing to strip it with"}
     ]
-    answers = [
-        "--answers",
-        *(f"tiny={tmp_path / name}" for name in ("shipped", "stripped")),
-    ]
-    run(
-        score,
-        [
-            *answers,
-            "--identities",
-            '{"Rio": ["Rio"]}',
-            "--output",
-            tmp_path / "scores.csv",
-        ],
-        monkeypatch,
-    )
+    scored(tmp_path, ("shipped", "stripped"))
     rows = (tmp_path / "scores.csv").read_text().splitlines()
     assert (
         rows[0]
@@ -380,12 +380,8 @@ def test_a_template_that_injects_nothing_is_asked_once(
     asked, tmp_path, monkeypatch, capsys
 ):
     (tmp_path / "files" / "chat_template.jinja").write_text(PLAIN, encoding="utf-8")
-    run(
-        template,
-        ["--files", tmp_path / "files", "--output", tmp_path / "template.json"],
-        monkeypatch,
-    )
-    run(ask, asked[2:], monkeypatch)
+    analysed(tmp_path)
+    run(asked())
     shipped, stripped = (
         read_answers(tmp_path / name) for name in ("shipped", "stripped")
     )
@@ -396,18 +392,7 @@ def test_a_template_that_injects_nothing_is_asked_once(
 def test_four_conditions_and_several_samples(asked, tmp_path, monkeypatch):
     conditions = ("shipped", "stripped", "neutral", "adversarial")
     outputs = [tmp_path / name for name in conditions]
-    command = [
-        *asked[2 : asked.index("--outputs")],
-        "--conditions",
-        ",".join(conditions),
-        "--samples",
-        "2",
-        "--ids",
-        "p0,p2",
-        "--outputs",
-        *outputs,
-    ]
-    run(ask, command, monkeypatch)
+    run(asked(conditions=conditions, samples=2, ids=["p0", "p2"]))
     records = {path.name: read_answers(path) for path in outputs}
     assert all(
         [(each["prompt"], each["sample"]) for each in found]
@@ -426,15 +411,7 @@ def test_four_conditions_and_several_samples(asked, tmp_path, monkeypatch):
         "adversarial": "<|im_start|>system\nYou are Zed.<|im_end|>\n",
     }
     assert all(each["prompt_ids"] for found in records.values() for each in found)
-    answers = [
-        "--answers",
-        *(f"tiny={path}" for path in outputs),
-        "--identities",
-        '{"Rio": ["Rio"]}',
-        "--adversarial-name",
-        "Zed",
-    ]
-    run(score, [*answers, "--output", tmp_path / "scores.csv"], monkeypatch)
+    scored(tmp_path, conditions)
     assert "tiny,adversarial,Zed," in (tmp_path / "scores.csv").read_text()
 
 
@@ -442,7 +419,7 @@ def test_a_model_that_cannot_be_asked_sinks_nothing(
     asked, model, tmp_path, monkeypatch
 ):
     folder = copied(model, tmp_path, model_type="no_such_model")
-    run(ask, [folder if part == model else part for part in asked[2:]], monkeypatch)
+    run(asked(model=folder))
     for name in ("shipped", "stripped"):
         (record,) = read_answers(tmp_path / name)
         assert record["condition"] == name

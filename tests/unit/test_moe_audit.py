@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from mergetrace.files.safetensors_file import read_model
-from mergetrace.testing.inprocess import audit
+from mergetrace.testing.audits import audit
 from mergetrace.testing.moe_models import make_moe_models
 from mergetrace.testing.realmerge import mergekit
 

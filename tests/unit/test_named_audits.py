@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from mergetrace.errors import AuditError
-from mergetrace.testing.inprocess import audit, rebuild
+from mergetrace.testing.audits import audit, rebuild
 from mergetrace.testing.planting import blend, finetuned, write_model
 from mergetrace.testing.spellings import (
     CONFIG,

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from mergetrace.numerics.dtypes import LIMIT
-from mergetrace.testing.inprocess import audit, rebuild
+from mergetrace.testing.audits import audit, rebuild
 from mergetrace.testing.planting import (
     SHAPES,
     blend,

@@ -7,11 +7,11 @@ from datetime import UTC, date, datetime
 import pytest
 import torch
 
-from mergetrace.configuration import complete, stated_dates
+from mergetrace.configuration.reading import complete
 from mergetrace.errors import AuditError
 from mergetrace.finding import wording
 from mergetrace.finding.dates import earlier
-from mergetrace.testing.inprocess import SCHEMA, audit
+from mergetrace.testing.audits import audit
 from mergetrace.testing.planting import blend, finetuned, random_model, write_model
 
 BASE = random_model(0)
@@ -473,9 +473,8 @@ def test_a_stated_date_may_be_written_as_yaml_reads_it(stated):
             "models": models,
             "audits": {"x": {"suspect": "one", "base": "base", "donors": ["donor"]}},
         },
-        SCHEMA,
     )
-    assert stated_dates(config, ["one", "base"])["one"].startswith("2026-05-01")
+    assert config.stated_dates(["one", "base"])["one"].startswith("2026-05-01")
 
 
 @pytest.mark.parametrize(
@@ -501,7 +500,6 @@ def test_a_stated_date_that_cannot_be_is_refused_with_its_key(stated, what):
                     "x": {"suspect": "one", "base": "base", "donors": ["donor"]}
                 },
             },
-            SCHEMA,
         )
     assert "models.one.published" in str(caught.value)
 

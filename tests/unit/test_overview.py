@@ -5,16 +5,14 @@ fail on what was found.
 import json
 import os
 import re
-import sys
 
-import gate
-import index
 import pandas as pd
 import pytest
 
 from mergetrace.errors import AuditError
 from mergetrace.finding.gate import failures
-from mergetrace.testing.inprocess import arrange, audit, command
+from mergetrace.stages import compare, gate, overview
+from mergetrace.testing.audits import arrange, audit
 from mergetrace.testing.planting import blend, finetuned, random_model, write_model
 from mergetrace.testing.reporting import finding
 
@@ -53,27 +51,15 @@ def test_nobody_fails_for_a_parent_that_no_verdict_names(kind):
     assert bool(failures(verdict, card(), ["inconclusive"])) == (kind == "inconclusive")
 
 
-def test_the_gate_exits_with_a_sentence_or_leaves_its_mark(tmp_path, monkeypatch):
+def test_the_gate_exits_with_a_sentence_or_leaves_its_mark(tmp_path):
     (tmp_path / "verdict.json").write_text(json.dumps(finding("merge")))
     (tmp_path / "rio.json").write_text(json.dumps(card()["rio"]))
-    given = [
-        "--verdict",
-        tmp_path / "verdict.json",
-        "--manifests",
-        tmp_path / "rio.json",
-        "--output",
-        tmp_path / "passed.txt",
-    ]
-    monkeypatch.setattr(
-        sys, "argv", ["gate.py", *map(str, given), "--fail-on", "undeclared_parent"]
-    )
+    inputs = gate.Inputs(tmp_path / "verdict.json", (tmp_path / "rio.json",))
+    outputs = gate.Outputs(tmp_path / "passed.txt")
     with pytest.raises(AuditError, match=r"audit demo fails by verdict\.fail_on"):
-        gate.main()
+        gate.run(inputs, gate.Params(("undeclared_parent",)), outputs)
     assert not (tmp_path / "passed.txt").exists()
-    monkeypatch.setattr(
-        sys, "argv", ["gate.py", *map(str, given), "--fail-on", "inconclusive"]
-    )
-    gate.main()
+    gate.run(inputs, gate.Params(("inconclusive",)), outputs)
     assert (tmp_path / "passed.txt").read_text() == "rio, merge: none of inconclusive\n"
 
 
@@ -96,18 +82,8 @@ def test_the_index_lists_every_finding_of_the_folder(tmp_path, monkeypatch):
             (tmp_path / name / "report.html").touch()
     os.utime(tmp_path / "demo/verdict.json", (1_700_000_000, 1_700_000_000))
     monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
-    monkeypatch.setattr(
-        sys,
-        "argv",
-        [
-            "index.py",
-            "--results",
-            str(tmp_path),
-            "--output",
-            str(tmp_path / "index.html"),
-        ],
-    )
-    index.main()
+    paths = (overview.Inputs(tmp_path), overview.Outputs(tmp_path / "index.html"))
+    overview.run(paths[0], overview.Params(), paths[1])
     html = (tmp_path / "index.html").read_text()
     assert re.findall(r'<a href="([^"]+)"', html) == [
         "demo/report.html",
@@ -118,7 +94,7 @@ def test_the_index_lists_every_finding_of_the_folder(tmp_path, monkeypatch):
     assert EVIL not in html
     assert "&lt;script&gt;" in html
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
-    index.main()
+    overview.run(paths[0], overview.Params(), paths[1])
     assert (tmp_path / "index.html").read_text().count("1970-01-02") == 2
 
 
@@ -138,22 +114,12 @@ def test_two_revisions_are_compared_tensor_by_tensor(tmp_path):
             folders,
             {"suspect": "s", "base": "base", "donors": ["donor"]},
         )
-        arrange(tmp_path / f"made-{revision}", tmp_path / "results" / revision)
+        arrange(tmp_path / f"made-{revision}", tmp_path / "results", revision)
     own = tmp_path / "results"
-    outputs = [
-        part
-        for kind in ("table:csv", "summary:json", "page:html")
-        for part in (f"--{kind.split(':')[0]}", own / f"x.{kind.split(':')[1]}")
-    ]
-    command(
-        "compare",
-        "--name",
-        "x",
-        "--before",
-        own / "before",
-        "--after",
-        own / "after",
-        *outputs,
+    compare.run(
+        compare.Inputs(own / "before", own / "after"),
+        compare.Params("x"),
+        compare.Outputs(own / "x.csv", own / "x.json", own / "x.html"),
     )
     found = json.loads((own / "x.json").read_text())
     assert found["slices"] == {

@@ -16,7 +16,7 @@ from mergetrace.planning.manifest import tensor_table
 from mergetrace.planning.packed_bytes import compared, undecoded
 from mergetrace.planning.plan import pair_models
 from mergetrace.tensors.views import views
-from mergetrace.testing.inprocess import audit
+from mergetrace.testing.audits import audit
 from mergetrace.testing.planting import blend, finetuned, random_model, write_model
 from mergetrace.testing.quantising import E4M3, E8M0
 

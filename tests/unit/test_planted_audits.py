@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from mergetrace.errors import AuditError
-from mergetrace.testing.inprocess import audit
+from mergetrace.testing.audits import audit
 from mergetrace.testing.planting import blend, finetuned, random_model, write_model
 
 pytestmark = pytest.mark.slow

@@ -12,7 +12,7 @@ from mergetrace.merging.facts import Delta, HeldFacts, StreamedFacts, gram_of
 from mergetrace.merging.mergekit_yaml import mergekit_config
 from mergetrace.merging.rebuild import why_not
 from mergetrace.merging.recipes import make
-from mergetrace.testing.inprocess import audit, rebuild
+from mergetrace.testing.audits import audit, rebuild
 from mergetrace.testing.moe_models import make_moe_models
 from mergetrace.testing.planting import finetuned
 from mergetrace.testing.realmerge import mergekit, qwen, write_qwen

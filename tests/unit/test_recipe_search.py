@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from mergetrace.merging.mergekit_yaml import mergekit_config
 from mergetrace.merging.recipes import from_json, make
-from mergetrace.testing.inprocess import audit
+from mergetrace.testing.audits import audit
 from mergetrace.testing.planting import blend, finetuned
 from mergetrace.testing.realmerge import mergekit, qwen, write_qwen
 

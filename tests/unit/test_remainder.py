@@ -10,7 +10,7 @@ import torch
 
 from mergetrace.finding.wording import after_merge, left_over
 from mergetrace.search.remainder import rank_of, smallest_seen
-from mergetrace.testing.inprocess import audit
+from mergetrace.testing.audits import audit
 from mergetrace.testing.planting import blend, finetuned, random_model, write_model
 
 BASE = random_model(0)

@@ -8,7 +8,6 @@ import itertools
 import json
 import re
 import subprocess
-import sys
 import zlib
 from html.parser import HTMLParser
 from pathlib import Path
@@ -20,6 +19,7 @@ import pytest
 from mergetrace.finding.wording import ACCUSING, LABELS
 from mergetrace.finding.wording import finding as words
 from mergetrace.report.page import Inputs, draw, page
+from mergetrace.testing.programs import program
 from mergetrace.testing.reporting import counted, finding, inputs
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -587,43 +587,26 @@ def test_the_command_reads_what_the_pipeline_writes(tmp_path):
         (tmp_path / model / "shipped.jsonl").write_text(
             "".join(json.dumps(record) + "\n" for record in given.answers[model])
         )
-    files = [
-        f"--{path.stem}={path}"
+    files = {
+        path.stem: path
         for path in tmp_path.iterdir()
         if path.stem in ("verdict", "summary", "plan") or path.suffix == ".csv"
-    ]
-    manifests = [str(tmp_path / f"{model}.json") for model in given.manifests]
+    }
     (tmp_path / "mask.json").write_text(json.dumps(given.mask))
     (tmp_path / "probe").mkdir()
     for name, table in given.probe.items():
         table.to_csv(tmp_path / "probe" / f"{name}.csv", index=False)
-    asked = [
-        "--mask",
-        tmp_path / "mask.json",
-        "--probe",
-        *(tmp_path / "probe").iterdir(),
-    ]
-    asked += [
-        "--answers",
-        *(tmp_path / model / "shipped.jsonl" for model in ("rio", "nex")),
-    ]
-    command = [
-        sys.executable,
-        SCRIPTS / "report.py",
-        *files,
-        "--manifests",
-        *manifests,
-        *asked,
-    ]
-    command += ["--licences", SCRIPTS.parent / "scripts/mergetrace/data/licences.yaml"]
-    command += [
-        "--thresholds",
-        '{"min_bit_exact": 0.995}',
-        "--identities",
-        json.dumps(given.identities),
-        "--output",
-        tmp_path / "report.html",
-    ]
+    command = program(
+        "report",
+        **files,
+        manifests=[tmp_path / f"{model}.json" for model in given.manifests],
+        mask=tmp_path / "mask.json",
+        probe=[*(tmp_path / "probe").iterdir()],
+        answers=[tmp_path / model / "shipped.jsonl" for model in ("rio", "nex")],
+        thresholds={"min_bit_exact": 0.995},
+        identities=given.identities,
+        report=tmp_path / "report.html",
+    )
     subprocess.run(command, check=True, capture_output=True)
     html = (tmp_path / "report.html").read_text()
     assert "NaN [0]" in html

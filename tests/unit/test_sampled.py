@@ -22,7 +22,7 @@ from mergetrace.planning.plan import with_blocks
 from mergetrace.planning.sampling import MAX_RANGE_BYTES, evidence_of, ranges_of
 from mergetrace.tensors.views import views
 from mergetrace.tensors.weights import Weights
-from mergetrace.testing import inprocess
+from mergetrace.testing import audits
 from mergetrace.testing.planting import random_model, write_model
 
 SOURCE = {"repo": "o/m", "commit": "0123456789abcdef0123456789abcdef01234567"}
@@ -274,7 +274,7 @@ def test_too_little_disk_is_said_before_anything_is_read(tmp_path, monkeypatch):
         AuditError,
         match=r"audit x: not enough disk: it will need 492.3\u00a0kB under .*, 1.0\u00a0kB are",
     ):
-        inprocess.audit(
+        audits.audit(
             tmp_path / "x",
             folders,
             {"suspect": "s", "base": "b", "donors": ["d"]},

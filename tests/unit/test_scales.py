@@ -14,7 +14,7 @@ from mergetrace.planning.manifest import tensor_table
 from mergetrace.planning.plan import cut_models
 from mergetrace.tensors.views import views
 from mergetrace.tensors.weights import Weights
-from mergetrace.testing.inprocess import audit
+from mergetrace.testing.audits import audit
 from mergetrace.testing.planting import blend, finetuned, random_model, write_model
 from mergetrace.testing.quantising import (
     E4M3,

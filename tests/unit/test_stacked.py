@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from mergetrace.merging.mergekit_yaml import mergekit_config
 from mergetrace.merging.recipes import from_json
-from mergetrace.testing.inprocess import audit, rebuild
+from mergetrace.testing.audits import audit, rebuild
 from mergetrace.testing.planting import finetuned
 from mergetrace.testing.realmerge import mergekit, qwen, write_qwen
 

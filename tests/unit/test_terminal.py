@@ -2,27 +2,23 @@
 
 import json
 import os
-import sys
-
-import progress
-import show
 
 from mergetrace.readable import duration
+from mergetrace.report.terminal import findings
+from mergetrace.running.progress import overview
 from mergetrace.testing.reporting import finding
 
 
-def shown(tmp_path, capsys, monkeypatch, verdict) -> list[str]:
+def shown(tmp_path, verdict) -> list[str]:
     folder = tmp_path / "demo"
     folder.mkdir()
     (folder / "verdict.json").write_text(json.dumps(verdict))
     (folder / "report.html").touch()
-    monkeypatch.setattr(sys, "argv", ["show.py", str(tmp_path), "demo", "never-run"])
-    show.main()
-    return capsys.readouterr().out.splitlines()
+    return findings(tmp_path, ["demo", "never-run"], {}, colour=False).splitlines()
 
 
-def test_terminal_shows_a_finding_in_eleven_lines(tmp_path, capsys, monkeypatch):
-    lines = shown(tmp_path, capsys, monkeypatch, finding())
+def test_terminal_shows_a_finding_in_eleven_lines(tmp_path):
+    lines = shown(tmp_path, finding())
     text = "\n".join(lines)
     assert len([line for line in lines if line]) <= 11
     for expected in (
@@ -54,7 +50,7 @@ def test_progress_says_how_many_how_fast_and_how_long(tmp_path):
         "first\nlayer 4: 3 of 7 slices\x1b[2J, 1.2 GB\n"
     )
     os.utime(tmp_path / "logs/deltas/x.4.log", (1095, 1095))
-    said = progress.said(tmp_path, 1100)
+    said = overview(tmp_path, 1100)
     assert (
         said[0] == "x: weights read 4 of 11, 2 a minute, 3 min left"
     )  # 7 layers of 30 s each, of which 10 s have passed
@@ -67,13 +63,13 @@ def test_progress_says_how_many_how_fast_and_how_long(tmp_path):
     assert duration(3 * 3600 + 300) == "3 h 05 min"
 
 
-def test_terminal_survives_missing_pieces(tmp_path, capsys, monkeypatch):
+def test_terminal_survives_missing_pieces(tmp_path):
     verdict = finding("inconclusive", named=False, share=None) | {
         "probe": None,
         "controls": {},
     }
     verdict["parents"]["nex"] |= {"alpha": None, "alpha_ci95": None}
-    text = "\n".join(shown(tmp_path, capsys, monkeypatch, verdict))
+    text = "\n".join(shown(tmp_path, verdict))
     assert "We cannot tell" in text
     assert "No control was given" in text
     assert "nobody asked" in text

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from mergetrace.search import remainder, turning
-from mergetrace.testing.inprocess import audit
+from mergetrace.testing.audits import audit
 from mergetrace.testing.planting import finetuned, random_model, write_model
 from mergetrace.thresholds import Thresholds, threshold_descriptions
 

@@ -14,10 +14,11 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-import template
 
 from mergetrace.probe.answers import read_answers
+from mergetrace.stages import template
 from mergetrace.testing import tiny_model
+from mergetrace.testing.programs import asking
 
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / ".venv-vllm/bin/python"
@@ -38,68 +39,36 @@ def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("vllm")
     tiny_model.write(folder / "model", sure=16)  # vLLM takes no temperature below .01
     tiny_model.write_questions(folder)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            sys,
-            "argv",
-            [
-                "template",
-                "--files",
-                str(folder / "files"),
-                "--output",
-                str(folder / "template.json"),
-            ],
-        )
-        template.main()
+    template.run(
+        template.Inputs(folder / "files"),
+        template.Params({}),
+        template.Outputs(folder / "template.json"),
+    )
     return folder
 
 
-def command(place, python, name, *more):
-    """ask.py's command line, whose answers go to a folder of this name."""
-    outputs = [place / name / f"{condition}.jsonl" for condition in CONDITIONS]
-    found = [
-        "--model",
-        place / "model",
-        "--template",
-        place / "template.json",
-        "--prompts",
-        place / "prompts.jsonl",
-        "--name",
-        "tiny",
-    ]
-    how = [
-        "--batch-size",
-        "4",
-        "--max-new-tokens",
-        "12",
-        "--temperature",
-        "0.01",
-        "--device",
-        "cpu",
-        "--conditions",
-        ",".join(CONDITIONS),
-    ]
-    return [
-        str(part)
-        for part in (
-            python,
-            ROOT / "scripts/ask.py",
-            *found,
-            *how,
-            *more,
-            "--outputs",
-            *outputs,
-        )
-    ]
+def command(place, python, name, **more):
+    """The stage `ask` as a program, whose answers go to a folder of this name."""
+    given = {
+        "model": place / "model",
+        "template": place / "template.json",
+        "prompts": place / "prompts.jsonl",
+        "batch_size": 4,
+        "max_new_tokens": 12,
+        "temperature": 0.01,
+        "device": "cpu",
+        "conditions": CONDITIONS,
+        "answers": [place / name / f"{condition}.jsonl" for condition in CONDITIONS],
+    }
+    return asking(str(python), **given | more)
 
 
-def asked(place, python, name, *more):
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+def asked(place, python, name, **more):
     done = subprocess.run(
-        command(place, python, name, *more),
+        command(place, python, name, **more),
         capture_output=True,
         text=True,
-        env=environment,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
         check=False,
     )
     assert done.returncode == 0, done.stderr[-4000:]
@@ -121,7 +90,7 @@ def offline(place):
     nobody interrupted, as the server was not.
     """
     running = subprocess.Popen(
-        command(place, PYTHON, "offline", "--backend", "vllm"),
+        command(place, PYTHON, "offline", backend="vllm"),
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -132,7 +101,7 @@ def offline(place):
     running.wait()
     running.stderr.close()
     assert (place / "offline/shipped.jsonl.partial").read_text().count("\n") == 5
-    return asked(place, PYTHON, "offline", "--backend", "vllm")
+    return asked(place, PYTHON, "offline", backend="vllm")
 
 
 @pytest.fixture(scope="module")
@@ -204,12 +173,9 @@ def served(place, server):
         place,
         sys.executable,
         "server",
-        "--backend",
-        "endpoint",
-        "--endpoint-url",
-        server,
-        "--endpoint-model",
-        "tiny",
+        backend="endpoint",
+        endpoint_url=server,
+        endpoint_model="tiny",
     )
 
 

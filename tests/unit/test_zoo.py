@@ -38,7 +38,7 @@ def test_a_changed_search_makes_measurements_stale_and_a_changed_rule_does_not()
         "deltas.py",
         "gram_numba.py",
         "layout.py",
-        "frontdoor.py",
+        "frames.py",
     } <= names
     assert (
         not {"verdict.py", "accusing.py", "receipt.py", "report.py", "errors.py"}

@@ -208,7 +208,7 @@ def test_an_edit_of_any_module_behind_a_rule_is_a_reason_to_redo_it(where, reque
         else {"shard", "deltas"}
     )
     verifier = {
-        "scripts/verify.py",
+        "scripts/mergetrace/bundle/verify.py",
         *(f"scripts/mergetrace/{module}.py" for module in VERIFIER),
     }
     with workplace.edited(*(f"scripts/{file}" for file in PROGRAMS.files)):
@@ -253,7 +253,7 @@ def test_an_edit_redoes_the_first_stage_that_it_can_change_and_none_before(
 
 def test_an_edit_of_what_compares_models_redoes_the_comparing(sampled):
     assert {"plan", "layout", "recipe", "verdict", "render"} <= sampled.redone(
-        "scripts/frontdoor.py"
+        "scripts/mergetrace/sums/frames.py"
     )
     assert not {"ask", "template", "train_standin", "manifest", "pin"} & sampled.planned
 
@@ -291,7 +291,7 @@ def test_nothing_is_fetched_again_for_a_program_that_fetches_otherwise(streamed)
 
 @pytest.mark.parametrize("template", ["parts.html.j2", "page.html.j2", "style.css"])
 def test_an_edit_of_a_shared_template_redoes_every_page(sampled, template):
-    assert {"render", "compare", "index"} <= sampled.redone(
+    assert {"render", "compare", "overview"} <= sampled.redone(
         f"scripts/mergetrace/templates/{template}"
     )
 

@@ -158,7 +158,7 @@ def start(place: Path) -> subprocess.Popen:
         command,
         cwd=place,
         start_new_session=True,
-        preexec_fn=heed_ctrl_c,  # noqa: PLW1509
+        preexec_fn=heed_ctrl_c,
         **output,
     )
 

@@ -18,7 +18,7 @@ TABLES = (
     "layers",
     "components",
     "precision",
-    "coverage",
+    "curves",
     "unpaired",
 )
 OPTIONAL = ("rebuild.json", "rebuild.csv")

@@ -45,6 +45,10 @@ ZIP_TIME = (
 )  # the earliest a zip can say: the same bundle is the same bytes whenever it is made
 
 
+LIBRARY = Path(__file__).parents[1]
+"""The package mergetrace: the bundle takes what checks it along."""
+
+
 def write_bundle(
     root: Path,
     results: Path,
@@ -53,13 +57,11 @@ def write_bundle(
     configuration: Mapping[str, Any],
     prompts: Path | None,
     lock: Path,
-    scripts: Path,
 ) -> None:
     """Fill the empty folder `root` with the bundle of one audit that lies under
     `results`, and seal it.
 
-    configuration: see configuration.published. prompts: what was asked, None where nobody asked. lock: the lock file. scripts: the folder
-    of verify.py, the library and the templates.
+    configuration: see configuration.published. prompts: what was asked, None where nobody asked. lock: the lock file.
     """
     own = results / audit
     for name in (*FINDINGS, *(name for name in OPTIONAL if (own / name).is_file())):
@@ -87,12 +89,10 @@ def write_bundle(
         _answers(
             root / "probe", results, audit, models, configuration["probe"]["conditions"]
         )
-    _copy(scripts / "verify.py", root / "verify.py")
+    _copy(LIBRARY / "bundle/verify.py", root / "verify.py")
     for module in VERIFIER:
-        _copy(scripts / f"mergetrace/{module}.py", root / f"mergetrace/{module}.py")
-    text = Template(
-        (scripts / "mergetrace/templates/bundle.md").read_text(encoding="utf-8")
-    )
+        _copy(LIBRARY / f"{module}.py", root / f"mergetrace/{module}.py")
+    text = Template((LIBRARY / "templates/bundle.md").read_text(encoding="utf-8"))
     verdict = read_json(own / "verdict.json")
     words = {
         "audit": audit,

@@ -44,7 +44,7 @@ Prompts of your own: see [prompts/README.md](prompts/README.md).
 
 | key | meaning | default |
 |---|---|---|
-"""  # noqa: E501  # Markdown is not folded
+"""  # Markdown is not folded
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,7 @@ def _alone(partial: Path) -> BinaryIO:
     """The file, open and locked: a job that outlived the Snakemake which started it may
     still be writing it.
     """
-    handle = open(partial, "ab+")  # noqa: SIM115, the caller closes it
+    handle = open(partial, "ab+")
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

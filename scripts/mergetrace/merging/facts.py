@@ -175,7 +175,7 @@ class StreamedFacts(TensorFacts):
             products = products + gram_of(values, names)
         return products
 
-    @lru_cache  # noqa: B019 - a few calls for each tensor, which soon goes
+    @lru_cache
     def smallest_kept(self, delta: Delta, share: float) -> float:
         """See TensorFacts.smallest_kept.
 

@@ -78,7 +78,7 @@ def _environment() -> "ImmutableSandboxedEnvironment":
         """
 
         # How Jinja declares it; it is never changed.
-        tags = {"generation"}  # noqa: RUF012
+        tags = {"generation"}
 
         def parse(self, parser: "Parser") -> "nodes.Node":
             line = next(parser.stream).lineno

@@ -1,6 +1,7 @@
 """A finding in a few lines for the terminal."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,13 @@ from mergetrace.finding.wording import (
     order,
     parent,
 )
-from mergetrace.readable import count, listing, percent, rate
+from mergetrace.outputs import read_json
+from mergetrace.planning import costs
+from mergetrace.readable import count, listing, percent, rate, visible
 
+BOLD = "\x1b[1m"
+DIM = "\x1b[2m"
+PLAIN = "\x1b[0m"
 MOST_CONDITIONS = 3  # keeps a finding within twelve lines
 
 
@@ -87,3 +93,38 @@ def _names(tally: Mapping[str, Mapping[str, Any]], most: int = 3) -> str:
     return listing(
         [f"{identity} {cell['hits']}/{cell['n']}" for identity, cell in first]
     )
+
+
+def findings(
+    results: Path, audits: Sequence[str], published: Mapping[str, str], colour: bool
+) -> str:
+    """The findings that are there, each in at most twelve lines; of an audit that is only
+    planned, the plan.
+
+    results: the folder of the results. published: the dates that the configuration
+    states, by model. colour: whether the terminal shows colours; NO_COLOR turns them
+    off.
+    """
+    colour = colour and not os.environ.get("NO_COLOR")
+    shown: list[str] = []
+    for audit in audits:
+        verdict = results / audit / "verdict.json"
+        plan = results / audit / "plan.json"
+        if verdict.is_file():
+            text = lines(read_json(verdict), verdict.with_name("report.html"))
+        elif plan.is_file():
+            text = costs.lines(audit, read_json(plan), dict(published))
+        else:
+            continue
+        shown += ["", *decorated(text, colour)]
+    return "\n".join(shown)
+
+
+def decorated(text: Sequence[tuple[str, str]], colour: bool) -> list[str]:
+    """Labelled lines set in columns: the first in bold, the labels dim."""
+    rows = [(label.ljust(10), " ".join(visible(line).split())) for label, line in text]
+    if not colour:
+        return [f"{label} {line}" for label, line in rows]
+    (label, line), *others = rows
+    first = f"{DIM}{label}{PLAIN} {BOLD}{line}{PLAIN}"
+    return [first, *(f"{DIM}{label}{PLAIN} {line}{PLAIN}" for label, line in others)]

@@ -11,12 +11,19 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path, PurePath
 
+ENTRY = "mergetrace/__init__.py"
+"""Where Python code comes in: it names every stage and is behind none."""
+
 NO_RESULT: Mapping[str, str] = {
     "mergetrace/errors.py": "what goes wrong leaves no result behind",
     "mergetrace/outputs.py": (
         "how a result is written, whole or not at all; what is written is the business"
         " of those who call it"
     ),
+    "mergetrace/running/command_line.py": (
+        "how a stage is started and ends; its options are written in the stage"
+    ),
+    "mergetrace/running/log.py": "how a line of progress is printed",
     "mergetrace/running/owner.py": "whether a job may start",
     "mergetrace/hub/ranges.py": (
         "how bytes come from the Hub: retried and counted, of a commit that is pinned;"
@@ -47,11 +54,6 @@ NO_RESULT_OF: Mapping[str, Mapping[str, str]] = {
     },
 }
 """The modules that change no result of one program."""
-
-WHO_IS_COMPARED = {"frontdoor.add_roles", "frontdoor.frames"}
-"""What of the front door decides a result: the rest is how a program starts, logs and
-ends. Who takes nothing of this does not depend on it.
-"""
 
 ONCE: Mapping[str, str] = {
     "pin": (
@@ -118,9 +120,8 @@ class Programs:
         if program in ONCE:
             return []
         script = f"{program}.py"
-        unused = () if WHO_IS_COMPARED & self.names(script) else ("frontdoor.py",)
         spared = {script, *NO_RESULT, *NO_RESULT_OF.get(program, ()), *but}
-        return sorted(self.closure([script], unused) - spared)
+        return sorted(self.closure([script], [ENTRY]) - spared)
 
     def closure(self, files: Iterable[str], unused: Collection[str] = ()) -> set[str]:
         """The files and every module that they import, directly or not. unused: those

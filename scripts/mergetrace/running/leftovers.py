@@ -45,11 +45,14 @@ NO_ROOM = 1 << 20  # bytes: with less, a disk is full
 HALF_WRITTEN = re.compile(r"\..+\.[0-9]+\.partial")  # see files.whole
 
 
-def started(arguments: Sequence[str], executor: str) -> dict[str, Any]:
-    """What is noted of a run when it starts: its command line, what carries out its
-    jobs, and where Snakemake runs.
+def started(
+    arguments: Sequence[str], executor: str, folder: str | Path
+) -> dict[str, Any]:
+    """What is noted of a run when it starts: its command line and the folder that its
+    paths start from, what carries out its jobs, and where Snakemake runs.
     """
     return {
+        "folder": str(folder),
         "arguments": list(arguments),
         "executor": executor,
         "host": socket.gethostname(),

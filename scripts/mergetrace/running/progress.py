@@ -2,12 +2,16 @@
 how fast, how long it will still take.
 """
 
+import argparse
 import json
+import os
+import sys
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mergetrace.readable import duration
+from mergetrace.readable import duration, visible
 
 
 @dataclass(frozen=True)
@@ -105,3 +109,43 @@ def latest(results: Path, now: float, fresh: float = 120.0) -> str | None:
 
 def _times(paths: Iterable[Path]) -> tuple[float, ...]:
     return tuple(sorted(path.stat().st_mtime for path in paths if path.exists()))
+
+
+def overview(results: Path, now: float) -> list[str]:
+    """A line for every stage of every audit that is begun and not finished, and what the
+    running job says of itself.
+
+    now: seconds since 1970.
+    """
+    unfinished = []
+    for layout in sorted(results.glob("*/layout.json")):
+        for stage in stages(results, layout.parent.name):
+            if stage.done < stage.total:
+                unfinished.append(line(stage, now))
+    if not unfinished:
+        unfinished.append(
+            "All planned outputs exist. (A run that makes an output anew deletes it just"
+            " before.)"
+        )
+    said = latest(results, now)
+    if said is not None:
+        unfinished.append(" ".join(visible(said, 300).split()))
+    return unfinished
+
+
+def main() -> None:
+    """Print how far a run is, once or again and again until interrupted."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("results", type=Path, nargs="?", default=Path("results"))
+    parser.add_argument(
+        "--every", type=float, metavar="SECONDS", help="say it again, until interrupted"
+    )
+    arguments = parser.parse_args()
+    while True:
+        width = os.get_terminal_size().columns if os.isatty(1) else None
+        lines = overview(arguments.results, time.time())
+        sys.stdout.write("".join(f"{each[:width]}\n" for each in lines))
+        sys.stdout.flush()
+        if not arguments.every:
+            return
+        time.sleep(arguments.every)

@@ -22,3 +22,35 @@ class Frame:
     def models(self) -> tuple[str, ...]:
         """Every model whose elements the frame needs."""
         return (self.audited, self.base, *self.donors)
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Which model plays which part in an audit."""
+
+    suspect: str
+    """The model that is doubted."""
+    bases: tuple[str, ...]
+    """The base candidates: models that the suspect may have been built upon."""
+    donors: tuple[str, ...]
+    """Further models that may have been blended in."""
+    controls: tuple[str, ...] = ()
+    """Models that are known to be no blend, measured exactly as the suspect is."""
+
+    @property
+    def audited(self) -> tuple[str, ...]:
+        """The models that are fitted: the suspect first, then the controls."""
+        return (self.suspect, *self.controls)
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """The models that are offered as parents: the base candidates, then the donors."""
+        return (*self.bases, *self.donors)
+
+    def frames(self) -> list[Frame]:
+        """Every audited model against every base candidate."""
+        return [
+            Frame(model, base, self.donors)
+            for model in self.audited
+            for base in self.bases
+        ]

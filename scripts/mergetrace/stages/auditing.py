@@ -1,0 +1,378 @@
+"""An audit without Snakemake: the stages one after the other in this process.
+
+The workflow is the better way for large models: it runs stages side by side, resumes
+what was interrupted, asks the models and packs the evidence. Here the same stages read
+the weights of models in local folders, and samples of models on the Hub.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mergetrace.configuration.model import Configuration
+from mergetrace.errors import AuditError
+from mergetrace.outputs import read_json
+from mergetrace.stages import (
+    aggregate,
+    curves,
+    deltas,
+    download,
+    fit,
+    layout,
+    manifest,
+    packed,
+    pin,
+    plan,
+    rebuild,
+    recipe,
+    remainder,
+    report,
+    reverse,
+    verdict,
+)
+from mergetrace.sums.frames import Roles
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the files of an audit lie, named as the workflow names them."""
+
+    audit: Path
+    """The folder of the audit: results/{audit} in the workflow."""
+    models: Path
+    """The folder of what is known of the models: results/models in the workflow."""
+
+    def batch(self, kind: str, batch: str, ending: str) -> Path:
+        """A file that belongs to one batch of layers."""
+        return self.audit / kind / f"{batch}.{ending}"
+
+
+class Audit:
+    """One audit of a completed configuration, stage by stage."""
+
+    def __init__(self, configuration: Configuration, name: str, places: Places) -> None:
+        """name: the audit's, as the configuration calls it.
+
+        Raises AuditError where whole files of a model on the Hub would be needed.
+        """
+        self.name = name
+        self.places = places
+        self.configuration = configuration
+        self.spec = configuration.audits[name]
+        self.models = self.spec.models
+        self.mode = configuration.mode
+        self.roles = Roles(
+            self.spec.suspect,
+            self.spec.bases,
+            self.spec.donors,
+            self.spec.controls,
+        )
+        if self.mode == "full" and any(map(self._is_remote, self.models)):
+            raise AuditError(
+                f"audits.{name}: whole weight files of a model on the Hub are read by"
+                " the workflow only (make audit); or set `mode: sample`"
+            )
+
+    def weigh(self) -> dict[str, Any]:
+        """Read the weights and judge; returns verdict.json.
+
+        Every stage's outputs are replaced. Raises AuditError for models that cannot be
+        read and for settings that do not fit.
+        """
+        for model in self.models:
+            self._describe(model)
+        self._plan()
+        for model in filter(self._is_remote, self.models):
+            self._download(model)
+        batches: list[str] = read_json(self.places.audit / "layout.json")["batches"]
+        for batch in batches:
+            self._fit(batch)
+        self._search(batches)
+        self._pool(batches)
+        return self._judge()
+
+    def write_report(self) -> Path:
+        """Write the page of a judged audit; returns its path."""
+        own = self.places.audit
+        batches: list[str] = read_json(own / "layout.json")["batches"]
+        limits = self.configuration.verdict
+        curves.run(
+            curves.Inputs(
+                self._of(batches, "fits", "parquet"),
+                self._of(batches, "evidence", "safetensors"),
+                own / "summary.json",
+            ),
+            curves.Params(
+                self.roles,
+                limits.replay_width,
+                self.configuration.sampling.seed,
+            ),
+            curves.Outputs(own / "curves.csv"),
+        )
+        rebuilt = own / "rebuild.json"
+        report.run(
+            report.Inputs(
+                verdict=own / "verdict.json",
+                summary=own / "summary.json",
+                plan=own / "plan.json",
+                unpaired=own / "unpaired.csv",
+                tensors=own / "tensors.csv",
+                controls=own / "controls.csv",
+                layers=own / "layers.csv",
+                components=own / "components.csv",
+                curves=own / "curves.csv",
+                manifests=self._manifests(),
+                rebuild=rebuilt if rebuilt.is_file() else None,
+            ),
+            report.Params(
+                self.limits(),
+                {name: tuple(each) for name, each in self.spec.identities.items()},
+            ),
+            report.Outputs(own / "report.html"),
+        )
+        return own / "report.html"
+
+    def rebuild(self) -> dict[str, Any]:
+        """Rebuild the suspect from its parents; returns rebuild.json."""
+        own = self.places.audit
+        how = self.configuration.rebuild
+        compared = (self.roles.suspect, *self.roles.parents)
+        rebuild.run(
+            rebuild.Inputs(
+                {model: self._folder(model) for model in compared},
+                own / "plan.parquet",
+                own / "unpaired.csv",
+                self.places.models / self.roles.suspect / "tensors.parquet",
+                own / "recipes.json",
+                own / "verdict.json",
+            ),
+            rebuild.Params(
+                self.roles.suspect,
+                self.mode,
+                how.enabled,
+                how.whole_elements,
+                tuple(filter(self._is_remote, compared)),
+            ),
+            rebuild.Outputs(own / "rebuild.json", own / "rebuild.csv"),
+        )
+        answer: dict[str, Any] = read_json(own / "rebuild.json")
+        return answer
+
+    def limits(self) -> dict[str, Any]:
+        """The thresholds as plain values, as the stages take them."""
+        limits = dataclasses.asdict(self.configuration.verdict)
+        limits.pop("fail_on")  # says what to do, not what to find
+        return limits
+
+    def _is_remote(self, model: str) -> bool:
+        return self.configuration.models[model].on_hub
+
+    def _folder(self, model: str) -> Path:
+        """Where a model's files lie; of one on the Hub the small ones."""
+        if self._is_remote(model):
+            return self.places.models / model / "files"
+        return Path(self.configuration.models[model].path or "")
+
+    def _manifests(self) -> tuple[Path, ...]:
+        return tuple(
+            self.places.models / model / "manifest.json" for model in self.models
+        )
+
+    def _tables(self) -> tuple[Path, ...]:
+        return tuple(
+            self.places.models / model / "tensors.parquet" for model in self.models
+        )
+
+    def _of(self, batches: list[str], kind: str, ending: str) -> tuple[Path, ...]:
+        return tuple(self.places.batch(kind, batch, ending) for batch in batches)
+
+    def _describe(self, model: str) -> None:
+        own = self.places.models / model
+        source = self.configuration.models[model]
+        if self._is_remote(model):
+            assert source.repo is not None
+            pin.run(
+                pin.Inputs(),
+                pin.Params(source.repo, source.revision),
+                pin.Outputs(own / "pinned.json"),
+            )
+            inputs = manifest.Inputs(pinned=own / "pinned.json")
+        else:
+            inputs = manifest.Inputs(folder=self._folder(model))
+        manifest.run(
+            inputs,
+            manifest.Params(model, self.configuration.compute.connections),
+            manifest.Outputs(
+                own / "manifest.json", own / "tensors.parquet", own / "files"
+            ),
+        )
+
+    def _plan(self) -> None:
+        own = self.places.audit
+        sampling = self.configuration.sampling
+        compute = self.configuration.compute
+        drawn = (sampling.alpha_se, sampling.block_elements, sampling.seed)
+        plan.run(
+            plan.Inputs(self._manifests(), self._tables()),
+            plan.Params(
+                self.roles,
+                self.name,
+                self.mode,
+                *drawn,
+                bandwidth_mbit=compute.bandwidth_mbit,
+                connections=compute.connections,
+                piece_mb=compute.piece_mb,
+                layers_on_disk=compute.layers_on_disk,
+            ),
+            plan.Outputs(
+                own / "by_name.parquet",
+                own / "by_name_unpaired.csv",
+                own / "plan.json",
+            ),
+        )
+        all_here = not any(map(self._is_remote, self.models))
+        looked_at = {model: self._folder(model) for model in self.models}
+        layout.run(
+            layout.Inputs(
+                self._manifests(),
+                self._tables(),
+                own / "by_name.parquet",
+                looked_at if all_here else {},
+            ),
+            layout.Params(self.roles, self.mode, *drawn),
+            layout.Outputs(
+                own / "plan.parquet", own / "unpaired.csv", own / "layout.json"
+            ),
+        )
+
+    def _sample(self, model: str) -> Path:
+        return self.places.audit / f"samples/{model}.safetensors"
+
+    def _download(self, model: str) -> None:
+        sampling = self.configuration.sampling
+        download.run(
+            download.Inputs(
+                self.places.audit / "plan.parquet",
+                self.places.models / model / "manifest.json",
+            ),
+            download.Params(
+                model,
+                sampling.block_elements,
+                sampling.seed,
+                self.configuration.compute.connections,
+            ),
+            download.Outputs(
+                self.places.models / model / "fetched", self._sample(model)
+            ),
+        )
+
+    def _fit(self, batch: str) -> None:
+        own = self.places.audit
+        sampling = self.configuration.sampling
+        limits = self.configuration.verdict
+        sums = self.places.batch("deltas", batch, "parquet")
+        evidence = self.places.batch("evidence", batch, "safetensors")
+        weights = {
+            model: self._sample(model)
+            if self._is_remote(model)
+            else self._folder(model)
+            for model in self.models
+        }
+        deltas.run(
+            deltas.Inputs(own / "plan.parquet", weights),
+            deltas.Params(
+                self.roles,
+                batch,
+                self.mode,
+                sampling.block_elements,
+                sampling.seed,
+            ),
+            deltas.Outputs(sums, evidence),
+        )
+        fit.run(
+            fit.Inputs(own / "plan.parquet", sums, evidence),
+            fit.Params(
+                self.roles,
+                limits.min_vote_elements,
+                limits.replay_width,
+                sampling.seed,
+            ),
+            fit.Outputs(self.places.batch("fits", batch, "parquet")),
+        )
+
+    def _search(self, batches: list[str]) -> None:
+        own = self.places.audit
+        limits = self.configuration.verdict
+        fits = self._of(batches, "fits", "parquet")
+        evidence = self._of(batches, "evidence", "safetensors")
+        recipes = own / "recipes.json"
+        width = limits.replay_width
+        recipe.run(
+            recipe.Inputs(fits, evidence),
+            recipe.Params(self.roles, width, limits.min_stayed),
+            recipe.Outputs(recipes, own / "recipe_slices.parquet"),
+        )
+        remainder.run(
+            remainder.Inputs(own / "plan.parquet", fits, evidence, recipes),
+            remainder.Params(self.roles, width, limits.max_inflation),
+            remainder.Outputs(own / "remainder.json"),
+        )
+        reverse.run(
+            reverse.Inputs(fits, evidence, recipes),
+            reverse.Params(self.roles),
+            reverse.Outputs(own / "reverse.json"),
+        )
+
+    def _pool(self, batches: list[str]) -> None:
+        own = self.places.audit
+        sampled = self.mode == "sample"
+        aggregate.run(
+            aggregate.Inputs(
+                self._of(batches, "fits", "parquet"),
+                own / "recipes.json",
+                own / "recipe_slices.parquet",
+                own / "remainder.json",
+                own / "reverse.json",
+                self._of(batches, "deltas", "parquet") if sampled else (),
+            ),
+            aggregate.Params(self.roles, self.configuration.verdict.min_bit_exact),
+            aggregate.Outputs(
+                tensors=own / "tensors.csv",
+                controls_table=own / "controls.csv",
+                layers=own / "layers.csv",
+                components=own / "components.csv",
+                precision=own / "precision.csv",
+                summary=own / "summary.json",
+            ),
+        )
+        local = {
+            model: self._folder(model)
+            for model in self.models
+            if not self._is_remote(model)
+        }
+        packed.run(
+            packed.Inputs(self._manifests(), self._tables(), local),
+            packed.Params(self.roles, self.mode),
+            packed.Outputs(own / "packed.json"),
+        )
+
+    def _judge(self) -> dict[str, Any]:
+        own = self.places.audit
+        verdict.run(
+            verdict.Inputs(
+                own / "summary.json",
+                own / "plan.json",
+                own / "layout.json",
+                own / "packed.json",
+                self._manifests(),
+            ),
+            verdict.Params(
+                self.name,
+                self.limits(),
+                self.configuration.stated_dates(self.models),
+            ),
+            verdict.Outputs(own / "verdict.json"),
+        )
+        finding: dict[str, Any] = read_json(own / "verdict.json")
+        return finding

@@ -1,0 +1,94 @@
+"""Fit every slice of a batch of layers: alpha, its standard error, cos_fit, replay, and
+what a pure merge would have shown.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mergetrace.fit.fits import fit_slice, replay_slice
+from mergetrace.outputs import write_parquet
+from mergetrace.planning.voting import votes
+from mergetrace.running.log import say
+from mergetrace.sums.evidence import read_evidence
+from mergetrace.sums.frames import Roles
+
+IDENTITY = ("tensor", "slice", "layer", "component", "elements", "cols", "weight")
+"""The columns of the plan that say which slice a fit is of."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What is read."""
+
+    plan: Path
+    """plan.parquet."""
+    deltas: Path
+    """The sums of the batch."""
+    evidence: Path
+    """The kept elements of the batch."""
+
+
+@dataclass(frozen=True)
+class Params:
+    """What decides the result."""
+
+    roles: Roles
+    min_vote_elements: int
+    """A tensor with fewer elements is fitted and does not count in pooled numbers."""
+    replay_width: float
+    """An element is informative where its rounding allows no wider interval of alpha."""
+    seed: int
+    """Of the shuffled donor."""
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What is written."""
+
+    fits: Path
+    """Parquet: one row per slice and frame."""
+
+
+def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
+    """No weights are read: the sums and the evidence are enough."""
+    deltas = pd.read_parquet(inputs.deltas)
+    blocks: dict[Any, Any] = dict(list(deltas.groupby(["slice_id", "model", "base"])))
+    needed: list[int] = sorted({slice_id for slice_id, _, _ in blocks})
+    plan = pd.read_parquet(inputs.plan, filters=[("slice_id", "in", needed)])
+    slices: dict[Any, Any] = (
+        plan.drop_duplicates("slice_id")
+        .set_index("slice_id")[[*IDENTITY, "dimensions"]]
+        .to_dict("index")
+    )
+    places: dict[Any, Any] = plan.set_index(["slice_id", "model"])[
+        ["source", "start"]
+    ].to_dict("index")
+    frames = params.roles.frames()
+    rows = []
+    for slice_id, samples in read_evidence(inputs.evidence):
+        about = slices[slice_id]
+        identity = {name: about[name] for name in IDENTITY}
+        voting = votes(
+            about["component"],
+            about["dimensions"],
+            about["elements"],
+            params.min_vote_elements,
+        )
+        for frame in frames:
+            own = blocks.get((slice_id, frame.audited, frame.base))
+            if own is None:
+                continue
+            row: dict[str, Any] = {
+                "model": frame.audited,
+                "base": frame.base,
+                "slice_id": slice_id,
+            }
+            row |= identity | places[slice_id, frame.audited] | {"votes": voting}
+            row |= fit_slice(own, frame.donors)
+            row |= replay_slice(samples, frame, params.replay_width, params.seed)
+            rows.append(row)
+    write_parquet(outputs.fits, pd.DataFrame(rows))
+    say(f"{len(rows)} fits of {len(needed)} slices")

@@ -1,0 +1,142 @@
+"""Apply the recipe that was found to the whole parents and compare the result with the
+suspect's bytes, tensor by tensor.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from mergetrace.merging.rebuild import (
+    COLUMNS,
+    not_rebuilt,
+    rebuild,
+    result,
+    row,
+    units,
+    why_not,
+)
+from mergetrace.merging.recipes import Recipe, from_json
+from mergetrace.outputs import read_json, whole, write_json
+from mergetrace.running.log import say
+from mergetrace.tensors.weights import Weights
+
+REPORT_EVERY = 10.0
+"""Seconds between two lines of progress."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What is read."""
+
+    folders: Mapping[str, Path]
+    """The folder of the suspect and of every parent."""
+    plan: Path
+    """plan.parquet."""
+    unpaired: Path
+    """What is not compared, with reasons."""
+    tensors: Path
+    """The suspect's table of tensors."""
+    recipes: Path
+    """The recipes that were found."""
+    verdict: Path
+    """verdict.json, which says on which base."""
+
+
+@dataclass(frozen=True)
+class Params:
+    """What decides the result."""
+
+    suspect: str
+    """The model that is rebuilt."""
+    mode: Literal["full", "sample"]
+    """A sample of weights rebuilds nothing."""
+    when: Literal["auto", "always"]
+    """`auto`: only where the verdict names a recipe that gives everything back."""
+    whole_elements: int
+    """The largest tensor that is held whole where a method needs facts of all of it."""
+    remote: tuple[str, ...] = ()
+    """The models whose weights are not here."""
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What is written."""
+
+    rebuild: Path
+    """JSON: how many tensors and elements are identical, or why nothing was rebuilt."""
+    table: Path
+    """CSV: tensor by tensor."""
+
+
+def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
+    """Raises AuditError for weights that cannot be read."""
+    verdict = read_json(inputs.verdict)
+    base = verdict["base"]["name"]
+    best = next(
+        entry["best"]
+        for entry in read_json(inputs.recipes)
+        if (entry["model"], entry["base"]) == (params.suspect, base)
+    )
+    reason = why_not(params.when, params.mode, verdict["verdict"], best, params.remote)
+    if reason is not None:
+        _write_table(outputs.table, [])
+        write_json(outputs.rebuild, not_rebuilt(reason))
+        say(reason)
+        return
+    recipe = from_json(best)
+    plan = pd.read_parquet(inputs.plan)
+    found, left_out = _units(inputs, params, recipe, plan)
+    layers = max((int(layer) for layer in plan["layer"] if layer.isdigit()), default=0)
+    rows = []
+    differences: list[dict[str, Any]] = []
+    began = reported = time.monotonic()
+    with Weights(dict(inputs.folders)) as weights:
+        for done, unit in enumerate(found, start=1):
+            outcome = rebuild(
+                weights, unit, recipe, params.suspect, layers, params.whole_elements
+            )
+            rows.append(row(unit, outcome))
+            differences += [
+                {
+                    "tensor": unit.name,
+                    "index": at,
+                    "suspect": stored,
+                    "rebuilt": rebuilt,
+                }
+                for at, stored, rebuilt in outcome.differences
+            ]
+            now = time.monotonic()
+            if now - reported > REPORT_EVERY:
+                reported = now
+                rate = weights.bytes_read / (now - began)
+                say(
+                    f"{done} of {len(found)} tensors, {weights.bytes_read / 1e9:.2f} GB,"
+                    f" {rate / 1e9:.2f} GB/s"
+                )
+        bytes_read = weights.bytes_read
+    answer = result(best, [*rows, *left_out], differences)
+    _write_table(outputs.table, [*rows, *left_out])
+    write_json(outputs.rebuild, answer)
+    say(
+        f"{answer['identical']} of {answer['tensors']} tensors identical,"
+        f" {answer['exact']:,} of {answer['compared']:,} elements bit for bit;"
+        f" {bytes_read / 1e6:.1f} MB read in {time.monotonic() - began:.1f} s"
+    )
+
+
+def _units(inputs: Inputs, params: Params, recipe: Recipe, plan: pd.DataFrame) -> Any:
+    """What is rebuilt one after the other, and the rows of what cannot be."""
+    unpaired = pd.read_csv(inputs.unpaired, keep_default_na=False)
+    own = unpaired.loc[unpaired["model"] == params.suspect, ["tensor", "reason"]]
+    reasons = dict(zip(own["tensor"], own["reason"], strict=True))
+    tensors = pd.read_parquet(inputs.tensors)
+    return units(plan, tensors, params.suspect, recipe.parents, reasons)
+
+
+def _write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    with whole(path) as partial:
+        pd.DataFrame(rows, columns=COLUMNS).to_csv(partial, index=False)

@@ -1,0 +1,135 @@
+"""Write the report of one audit: a single HTML page that needs no network, and no
+JavaScript but for its search.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mergetrace.outputs import read_json, read_yaml, write_text
+from mergetrace.probe.answers import read_answers
+from mergetrace.report.page import Inputs as Contents
+from mergetrace.report.page import draw, page
+from mergetrace.running.log import say
+from mergetrace.thresholds import threshold_descriptions
+
+DATA = Path(__file__).parents[1] / "data"
+ERROR_RATES = DATA / "error_rates.json"
+"""How often each verdict was wrong, measured by the zoo."""
+LICENCES = DATA / "licences.yaml"
+"""What licences of models ask."""
+TEXT_COLUMNS = dict.fromkeys(
+    (
+        "layer",
+        "slice",
+        "component",
+        "tensor",
+        "model",
+        "reason",
+        "status",
+        "identity",
+        "phrase",
+        "group",
+    ),
+    str,
+)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What is read."""
+
+    verdict: Path
+    """verdict.json."""
+    summary: Path
+    """The pooled numbers."""
+    plan: Path
+    """plan.json."""
+    unpaired: Path
+    """What is not compared, with reasons."""
+    tensors: Path
+    """The suspect, tensor by tensor."""
+    controls: Path
+    """The controls, tensor by tensor."""
+    layers: Path
+    """Pooled by layer."""
+    components: Path
+    """Pooled by component."""
+    curves: Path
+    """How much every blend weight explains."""
+    manifests: tuple[Path, ...]
+    """manifest.json of every model of the audit."""
+    mask: Path | None = None
+    """Whom the small files name; where nobody was asked, none."""
+    probe: tuple[Path, ...] = ()
+    """The tables of the answers."""
+    answers: tuple[Path, ...] = ()
+    """The answers, each in a folder with the name of its model."""
+    rebuild: Path | None = None
+    """rebuild.json, where the suspect was rebuilt."""
+
+
+@dataclass(frozen=True)
+class Params:
+    """What else the page says."""
+
+    thresholds: Mapping[str, Any]
+    """The block `verdict` of the configuration."""
+    identities: Mapping[str, tuple[str, ...]]
+    """The spellings that count for each identity."""
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What is written."""
+
+    report: Path
+    """HTML."""
+
+
+def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
+    """The page is escaped throughout: models and answers are strangers' text."""
+    descriptions = threshold_descriptions()
+    answers: dict[str, list[Mapping[str, Any]]] = {}
+    for path in inputs.answers:
+        answers.setdefault(path.parent.name, []).extend(read_answers(path))
+    contents = Contents(
+        verdict=read_json(inputs.verdict),
+        summary=read_json(inputs.summary),
+        plan=read_json(inputs.plan),
+        manifests={entry["model"]: entry for entry in map(read_json, inputs.manifests)},
+        mask=read_json(inputs.mask) if inputs.mask else {},
+        probe=_tables(inputs.probe),
+        answers=answers,
+        identities={name: list(each) for name, each in params.identities.items()},
+        thresholds={
+            name: (value, descriptions[name])
+            for name, value in params.thresholds.items()
+        },
+        licences=read_yaml(LICENCES),
+        error_rates=read_json(ERROR_RATES) if ERROR_RATES.is_file() else None,
+        rebuild=read_json(inputs.rebuild) if inputs.rebuild else None,
+        tensors=_table(inputs.tensors),
+        controls=_table(inputs.controls),
+        layers=_table(inputs.layers),
+        components=_table(inputs.components),
+        unpaired=_table(inputs.unpaired),
+        curves=_table(inputs.curves),
+    )
+    html = page(contents, draw(contents))
+    write_text(outputs.report, html)
+    say(f"{outputs.report}: {len(html.encode()) / 1e3:,.0f} kB")
+
+
+def _tables(paths: Sequence[Path]) -> dict[str, pd.DataFrame]:
+    return {path.stem: _table(path) for path in paths}
+
+
+def _table(path: Path) -> pd.DataFrame:
+    """One of our tables. Only an empty field is missing: a tensor may well be called
+    NaN.
+    """
+    return pd.read_csv(path, dtype=TEXT_COLUMNS, keep_default_na=False, na_values=[""])

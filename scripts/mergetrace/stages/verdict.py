@@ -1,0 +1,79 @@
+"""Decide: the verdict on the suspect and on every control, with reasons, as the JSON that
+outsiders rely on.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mergetrace.finding.receipt import compose
+from mergetrace.outputs import read_json, write_json
+from mergetrace.running.log import say
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What is read."""
+
+    summary: Path
+    """The pooled numbers."""
+    plan: Path
+    """plan.json."""
+    layout: Path
+    """What lies elsewhere than its name says, and how much is compared."""
+    packed: Path
+    """What is known of the bytes that were not decoded."""
+    manifests: tuple[Path, ...]
+    """manifest.json of every model of the audit."""
+    scores: Path | None = None
+    """Whom the answers name; where nobody was asked, none."""
+    fetched: tuple[Path, ...] = ()
+    """The records of weight files that were fetched whole."""
+
+
+@dataclass(frozen=True)
+class Params:
+    """What decides the result."""
+
+    audit: str
+    """The audit's name in the configuration."""
+    thresholds: Mapping[str, Any]
+    """The block `verdict` of the configuration."""
+    published: Mapping[str, str] = field(default_factory=dict)
+    """The dates of publication that the configuration states, by model."""
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What is written."""
+
+    verdict: Path
+    """JSON: the finding."""
+
+
+def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
+    """No weights are read, and no sums: only pooled numbers."""
+    manifests = {entry["model"]: entry for entry in map(read_json, inputs.manifests)}
+    layout = read_json(inputs.layout)
+    scores = None
+    if inputs.scores is not None:
+        # Half a second that an audit without a probe need not wait.
+        import pandas as pd
+
+        scores = pd.read_csv(inputs.scores)
+    verdict = compose(
+        params.audit,
+        read_json(inputs.summary),
+        read_json(inputs.plan),
+        manifests,
+        scores,
+        params.thresholds,
+        [read_json(record) for record in inputs.fetched],
+        layouts=layout["models"],
+        stated=params.published,
+        compared=layout["compared"],
+        packed=read_json(inputs.packed),
+    )
+    write_json(outputs.verdict, verdict)
+    say(f"{params.audit}: {verdict['verdict']}")
