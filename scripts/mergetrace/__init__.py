@@ -147,6 +147,7 @@ probe: the model asked who it is
     comparisons        between conditions, and between models
     conduct            answers that were cut, empty, repeating, refusals
     answers            questions asked once, and resumed where they stopped
+    records            what a question and its answer are on disk
     reasoning          what a thinking model says to itself
     spoken             where an answer ends, and what of it was said
     fitting            whether a model fits here, before memory is taken

@@ -3,14 +3,16 @@ others: the same prompts, pair by pair.
 """
 
 import itertools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from mergetrace.probe.identity import mentions
 from mergetrace.probe.intervals import difference95, mcnemar
+from mergetrace.probe.records import Answers, Identities
 
-COLUMNS = [
+COMPARISON_COLUMNS = [
     "identity",
     "first",
     "first_condition",
@@ -21,80 +23,81 @@ COLUMNS = [
     "pairs",
     "only_first",
     "only_second",
+    "p",
+    "difference",
+    "ci95_low",
+    "ci95_high",
 ]
-COLUMNS += ["p", "difference", "ci95_low", "ci95_high"]
-_Answers = dict[tuple[str, int], str]  # by prompt and sample
+
+_Place = tuple[str, str]
+"""(model, condition)."""
 
 
 def compare(
-    answers: list[tuple[str, list[dict[str, Any]]]],
-    identities: dict[str, list[str]],
-    suspect: str | None,
+    answers: Answers, identities: Identities, suspect: str | None
 ) -> pd.DataFrame:
-    """Every model under each two conditions, and `suspect` beside every other model
-    under the same one.
+    """Compare every model under each two conditions, and `suspect` with every other
+    model under the same one.
 
     Only the first answer to each prompt is compared: pairs must be independent. `p` is
     McNemar's exact two-sided p-value, never corrected for the number of comparisons;
     `difference` is first less second.
     """
-    texts: dict[tuple[str, str], _Answers] = {}
+    texts = _first_answers(answers)
+    pairs = [
+        (first, second)
+        for first, second in itertools.combinations(texts, 2)
+        if first[0] == second[0]
+    ]
+    pairs += [
+        (first, second)
+        for first in texts
+        for second in texts
+        if first[0] == suspect != second[0] and first[1] == second[1]
+    ]
+    rows = []
+    for first, second in pairs:
+        for identity, spellings in identities.items():
+            hits_first = _hits(texts[first], spellings)
+            hits_second = _hits(texts[second], spellings)
+            counts = _paired(hits_first, hits_second)
+            rows.append((identity, *first, *second, *counts))
+    return pd.DataFrame(rows, columns=COMPARISON_COLUMNS)
+
+
+def _first_answers(answers: Answers) -> dict[_Place, dict[str, str]]:
+    """The first answer to each prompt, by model and condition, then by prompt."""
+    texts: dict[_Place, dict[str, str]] = {}
     for model, records in answers:
         for record in records:
             if "answer" in record and not record.get("sample"):
-                texts.setdefault((model, record["condition"]), {})[
-                    record.get("prompt", "")
-                ] = record["answer"]
-    pairs = [
-        (one, two) for one, two in itertools.combinations(texts, 2) if one[0] == two[0]
-    ]
-    pairs += [
-        (one, two)
-        for one in texts
-        for two in texts
-        if one[0] == suspect != two[0] and one[1] == two[1]
-    ]
-    named = {
-        (place, identity): {
-            prompt: bool(mentions(text, spellings).given)
-            for prompt, text in said.items()
-        }
-        for place, said in texts.items()
-        for identity, spellings in identities.items()
+                by_prompt = texts.setdefault((model, record["condition"]), {})
+                by_prompt[record.get("prompt", "")] = record["answer"]
+    return texts
+
+
+def _hits(texts: Mapping[str, str], spellings: Sequence[str]) -> dict[str, bool]:
+    """Whether the answer gives one of the spellings, by prompt."""
+    return {
+        prompt: bool(mentions(text, spellings).given) for prompt, text in texts.items()
     }
-    rows = [
-        _row(identity, one, two, named[one, identity], named[two, identity])
-        for one, two in pairs
-        for identity in identities
-    ]
-    return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _row(
-    identity: str,
-    one: tuple[str, str],
-    two: tuple[str, str],
-    first: dict[str, bool],
-    second: dict[str, bool],
-) -> tuple[Any, ...]:
-    both = [(first[prompt], second[prompt]) for prompt in first if prompt in second]
-    counts = [
-        both.count(kind)
-        for kind in ((True, True), (True, False), (False, True), (False, False))
-    ]
-    _, only_first, only_second, _ = counts
-    difference = (only_first - only_second) / len(both) if both else None
-    hits = counts[0] + only_first, counts[0] + only_second
-    ends = difference95(*counts)
+def _paired(first: Mapping[str, bool], second: Mapping[str, bool]) -> tuple[Any, ...]:
+    """The columns of COMPARISON_COLUMNS from `hits_first` on."""
+    pairs = [(first[prompt], second[prompt]) for prompt in first if prompt in second]
+    both = pairs.count((True, True))
+    only_first = pairs.count((True, False))
+    only_second = pairs.count((False, True))
+    neither = pairs.count((False, False))
+    difference = (only_first - only_second) / len(pairs) if pairs else None
     return (
-        identity,
-        *one,
-        *two,
-        *hits,
-        len(both),
+        both + only_first,
+        both + only_second,
+        len(pairs),
         only_first,
         only_second,
         mcnemar(only_first, only_second),
         difference,
-        *ends,
+        *difference95(both, only_first, only_second, neither),
     )

@@ -3,13 +3,14 @@ aloud, refusing.
 """
 
 import re
-from typing import Any
+from collections.abc import Sequence
 
 import pandas as pd
 
 from mergetrace.probe.identity import fold
+from mergetrace.probe.records import Answers, Record
 
-COLUMNS = [
+CONDUCT_COLUMNS = [
     "model",
     "condition",
     "n",
@@ -20,7 +21,9 @@ COLUMNS = [
     "thinking",
     "cut_while_thinking",
 ]
-TAIL = 2_000  # characters looked at for repetition
+REPETITION_TAIL = 2_000
+"""Characters at the end of an answer that are looked at for repetition."""
+
 _REFUSAL = re.compile(
     r"^\W*(?:(?:i'm |i am )?(?:very )?(?:sorry|afraid)\b|i (?:can't|cannot|can"
     r" not|won't|am unable|am not able|don't have|do not have)\b"
@@ -34,10 +37,11 @@ def repeats(text: str) -> bool:
     """Whether `text` ends in some piece said at least four times on end, 40 characters
     or more together.
     """
-    tail = text.rstrip()[-TAIL:]
-    return any(
-        tail.endswith(tail[-size:] * 4) for size in range(10, len(tail) // 4 + 1)
-    ) or bool(re.search(r"(.{1,9})\1{39}$", tail, re.DOTALL))
+    tail = text.rstrip()[-REPETITION_TAIL:]
+    for size in range(10, len(tail) // 4 + 1):
+        if tail.endswith(tail[-size:] * 4):
+            return True
+    return bool(re.search(r"(.{1,9})\1{39}$", tail, re.DOTALL))
 
 
 def refuses(answer: str) -> bool:
@@ -45,29 +49,35 @@ def refuses(answer: str) -> bool:
     return bool(_REFUSAL.match(fold(answer)))
 
 
-def conduct(answers: list[tuple[str, list[dict[str, Any]]]]) -> pd.DataFrame:
-    """Per model and condition how many of `n` answers were cut at the length limit,
-    empty, repeating, refusing, or came after reasoning.
+def conduct(answers: Answers) -> pd.DataFrame:
+    """Count per model and condition how many of `n` answers were cut at the length
+    limit, empty, repeating, refusing, came after reasoning, or were cut while the model
+    was still thinking.
     """
     rows = []
     for model, records in answers:
         for condition in dict.fromkeys(record["condition"] for record in records):
-            told = [
+            answered = [
                 record
                 for record in records
                 if record["condition"] == condition and "answer" in record
             ]
-            cut = [record for record in told if record.get("finish") == "length"]
-            kinds = (
-                len(cut),
-                sum(not record["answer"].strip() for record in told),
-                sum(repeats(record["answer"]) for record in told),
-                sum(refuses(record["answer"]) for record in told),
-                sum(bool(record.get("reasoning")) for record in told),
-                sum(
-                    bool(record.get("reasoning")) and not record["answer"].strip()
-                    for record in cut
-                ),
-            )
-            rows.append((model, condition, len(told), *kinds))
-    return pd.DataFrame(rows, columns=COLUMNS)
+            rows.append((model, condition, len(answered), *_counts(answered)))
+    return pd.DataFrame(rows, columns=CONDUCT_COLUMNS)
+
+
+def _counts(records: Sequence[Record]) -> tuple[int, ...]:
+    """The columns of CONDUCT_COLUMNS from `cut` on."""
+    texts = [record["answer"] for record in records]
+    empty = [not text.strip() for text in texts]
+    cut = [record.get("finish") == "length" for record in records]
+    thinking = [bool(record.get("reasoning")) for record in records]
+    cut_while_thinking = map(all, zip(cut, thinking, empty, strict=True))
+    return (
+        sum(cut),
+        sum(empty),
+        sum(map(repeats, texts)),
+        sum(map(refuses, texts)),
+        sum(thinking),
+        sum(cut_while_thinking),
+    )

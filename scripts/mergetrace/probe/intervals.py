@@ -9,6 +9,7 @@ import numpy as np
 from scipy.stats import binomtest, bootstrap
 
 RESAMPLES = 4_999
+"""Samples of a bootstrap."""
 
 
 def wilson95(hits: int, n: int) -> tuple[float, float]:
@@ -33,9 +34,8 @@ def share95(hits: Sequence[bool], prompts: Sequence[Hashable]) -> tuple[float, f
         groups.setdefault(number if prompt is None else prompt, []).append(hit)
     if len(groups) == len(hits):
         return wilson95(sum(hits), len(hits))
-    means = np.array(
-        [np.mean(group) for group in groups.values()]
-    )  # every prompt has as many answers
+    # Every prompt has as many answers.
+    means = np.array([np.mean(group) for group in groups.values()])
     if np.ptp(means) == 0:
         return wilson95(round(float(means[0]) * len(means)), len(means))
     drawn = bootstrap(
@@ -65,27 +65,22 @@ def difference95(
     n = both + only_first + only_second + neither
     if n == 0:
         return math.nan, math.nan
-    first = (both + only_first) / n
-    second = (both + only_second) / n
-    (low1, high1), (low2, high2) = (
-        wilson95(both + only_first, n),
-        wilson95(both + only_second, n),
-    )
-    product = (
-        (both + only_first)
-        * (only_second + neither)
-        * (both + only_second)
-        * (only_first + neither)
-    )
-    cross = both * neither - only_first * only_second
-    cross = max(cross - n / 2, 0) if cross > 0 else cross
+    hits_first = both + only_first
+    hits_second = both + only_second
+    first = hits_first / n
+    second = hits_second / n
+    low_first, high_first = wilson95(hits_first, n)
+    low_second, high_second = wilson95(hits_second, n)
+    product = hits_first * (n - hits_first) * hits_second * (n - hits_second)
+    cross: float = both * neither - only_first * only_second
+    if cross > 0:
+        cross = max(cross - n / 2, 0)  # the continuity correction
     phi = cross / math.sqrt(product) if product else 0.0
-    a = first - low1
-    b = high2 - second
-    c = high1 - first
-    d = second - low2
-    below, above = (
-        math.sqrt(max(0.0, x * x - 2 * phi * x * y + y * y))
-        for x, y in ((a, b), (c, d))
-    )
+
+    def distance(one: float, other: float) -> float:
+        square = one * one - 2 * phi * one * other + other * other
+        return math.sqrt(max(0.0, square))
+
+    below = distance(first - low_first, high_second - second)
+    above = distance(high_first - first, second - low_second)
     return first - second - below, first - second + above
