@@ -43,9 +43,9 @@ localrules:
     preflight,
     weights,
     probe,
-    rebuild,
-    report,
-    bundle,
+    rebuilds,
+    reports,
+    bundles,
 
 
 rule all:
@@ -82,17 +82,17 @@ rule probe:
         ),
 
 
-rule rebuild:
+rule rebuilds:
     input:
         expand("results/{audit}/rebuild.json", audit=AUDITS),
 
 
-rule report:
+rule reports:
     input:
         expand("results/{audit}/report.html", audit=AUDITS),
 
 
-rule bundle:
+rule bundles:
     input:
         expand("results/{audit}/bundle.zip", audit=AUDITS),
 

@@ -279,4 +279,4 @@ def builders(topic: str) -> str:
 
 
 if __name__ == "__main__":
-    run(lambda: sys.exit(main()))
+    guarded(lambda: sys.exit(main()))
