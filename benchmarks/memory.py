@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[1]
 
 RULE = re.compile(
     r"^(?:rule|checkpoint)"
-    r' (\w+):.*?script=(?:ancient\()?"scripts/(\w+)\.py".*?mem_mb=(.+?),?$',
+    r' (\w+):.*?script=(?:ancient\()?script\("(\w+)"\).*?mem_mb=(.+?),?$',
     flags=re.M | re.S,
 )
 WHAT = {

@@ -18,12 +18,15 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+from mergetrace.configuration.probe import Probe
 from mergetrace.configuration.reading import load
 from mergetrace.outputs import write_text
 from mergetrace.probe.answers import read_answers
 from mergetrace.probe.conditions import CONDITIONS
 from mergetrace.probe.identity import score
+from mergetrace.testing.programs import asking
 
 ROOT = Path(__file__).parents[1]
 
@@ -44,48 +47,32 @@ QUIET = {
 
 
 def ask(
-    model: str, probe: dict, python: Path | str, target: Path, *backend: str
+    model: str, probe: Probe, target: Path, python: str = sys.executable, **given: Any
 ) -> None:
-    """ask.py's answers of one model under every condition, in `target`; nothing where
-    they are there.
+    """Ask one model under every condition by the stage `ask`, in `target`; nothing where
+    the answers are there.
+
+    given: further options, which say who answers. python: what runs the stage.
     """
-    outputs = [target / model / f"{condition}.jsonl" for condition in CONDITIONS]
-    if all(path.is_file() for path in outputs):
+    answers = [target / model / f"{condition}.jsonl" for condition in CONDITIONS]
+    if all(path.is_file() for path in answers):
         return
-    command = [
+    command = asking(
         python,
-        ROOT / "scripts/ask.py",
-        "--model",
-        ROOT / f"results/stand-ins/{model}",
-        "--name",
-        model,
-        *backend,
-    ]
-    command += [
-        "--template",
-        ROOT / f"results/models/{model}/template.json",
-        "--prompts",
-        ROOT / probe["prompts"],
-    ]
-    command += [
-        "--conditions",
-        ",".join(CONDITIONS),
-        "--max-new-tokens",
-        probe["max_new_tokens"],
-        "--temperature",
-        probe["temperature"],
-    ]
-    command += [
-        "--seed",
-        probe["seed"],
-        "--batch-size",
-        probe["batch_size"],
-        "--device",
-        "cpu",
-        "--outputs",
-        *outputs,
-    ]
-    subprocess.run([str(part) for part in command], check=True, env=os.environ | QUIET)
+        model=ROOT / f"results/stand-ins/{model}",
+        name=model,
+        template=ROOT / f"results/models/{model}/template.json",
+        prompts=ROOT / probe.prompts,
+        conditions=CONDITIONS,
+        answers=answers,
+        max_new_tokens=probe.max_new_tokens,
+        temperature=probe.temperature,
+        seed=probe.seed,
+        batch_size=probe.batch_size,
+        device="cpu",
+        **given,
+    )
+    subprocess.run(command, check=True, env=os.environ | QUIET)
 
 
 @contextlib.contextmanager
@@ -242,35 +229,34 @@ def main() -> None:
     arguments = parser.parse_args()
     configuration = load(ROOT / "config/config.yaml")
     audit = configuration.audits["demo"]
-    probe = configuration.as_dict()["probe"]
-    models = audit.models
-    for model in [] if arguments.as_is else models:
-        ask(model, probe, sys.executable, BACKENDS["transformers"])
-        ask(model, probe, VLLM, BACKENDS["vLLM offline"], "--backend", "vllm")
-        if not (BACKENDS["vLLM server"] / model / f"{CONDITIONS[-1]}.jsonl").is_file():
-            with serving(model) as url:
-                ask(
-                    model,
-                    probe,
-                    sys.executable,
-                    BACKENDS["vLLM server"],
-                    "--backend",
-                    "endpoint",
-                    "--endpoint-url",
-                    url,
-                    "--endpoint-model",
-                    model,
-                )
-    told = {name: answers_in(folder, models) for name, folder in BACKENDS.items()}
-    identities = {
-        name: list(spellings) for name, spellings in audit.identities.items()
-    } | {probe["adversarial_name"]: [probe["adversarial_name"]]}
-    tables = {
-        name: score(answers, identities).set_index(["model", "condition", "identity"])
-        for name, answers in told.items()
+    if not arguments.as_is:
+        for model in audit.models:
+            ask_by_all(model, configuration.probe)
+    answers = {
+        name: answers_in(folder, audit.models) for name, folder in BACKENDS.items()
     }
-    write_text(ROOT / "benchmarks/probe_backends.md", text := page(tables, alike(told)))
+    adversarial = configuration.probe.adversarial_name
+    identities = {name: list(names) for name, names in audit.identities.items()}
+    identities[adversarial] = [adversarial]
+    tables = {
+        name: score(each, identities).set_index(["model", "condition", "identity"])
+        for name, each in answers.items()
+    }
+    text = page(tables, alike(answers))
+    write_text(ROOT / "benchmarks/probe_backends.md", text)
     print(text)
+
+
+def ask_by_all(model: str, probe: Probe) -> None:
+    """Ask one model by every backend."""
+    ask(model, probe, BACKENDS["transformers"])
+    ask(model, probe, BACKENDS["vLLM offline"], str(VLLM), backend="vllm")
+    by_server = BACKENDS["vLLM server"]
+    if (by_server / model / f"{CONDITIONS[-1]}.jsonl").is_file():
+        return
+    with serving(model) as url:
+        endpoint = {"endpoint_url": url, "endpoint_model": model}
+        ask(model, probe, by_server, backend="endpoint", **endpoint)
 
 
 if __name__ == "__main__":

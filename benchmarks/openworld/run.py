@@ -254,7 +254,8 @@ def program() -> str:
     files = [
         *behind,
         ROOT / "scripts/mergetrace/thresholds.py",
-        PLANTED / "inprocess.py",
+        ROOT / "scripts/mergetrace/stages/auditing.py",
+        PLANTED / "audits.py",
     ]
     return hashlib.sha256(
         b"".join(path.read_bytes() for path in sorted(files))

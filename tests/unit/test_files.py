@@ -11,6 +11,7 @@ from mergetrace.errors import AuditError
 from mergetrace.outputs import whole, whole_folder, write_json
 
 ROOT = Path(__file__).parents[2]
+GUARDED = "from mergetrace.running.command_line import guarded\n"
 
 
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -52,10 +53,7 @@ def test_a_full_disk_is_one_line():
     """/dev/full answers every write as a full disk does."""
     if not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")
-    code = (
-        "from mergetrace.running.command_line import guarded\nguarded(lambda: print('x' * 10, file=open('/dev/full',"
-        " 'w', buffering=1)))"
-    )
+    code = f"{GUARDED}guarded(lambda: print('x', file=open('/dev/full', 'w', 1)))"
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT / "scripts",
@@ -91,8 +89,9 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, write):
         pytest.skip("mounting a small file system needs root")
     try:
         code = (
-            "import numpy as np, pandas as pd\nfrom mergetrace.running.command_line import guarded\nfrom mergetrace.outputs"
-            f" import *\npath = {str(disk / 'x')!r}\nguarded(lambda: {write})"
+            f"{GUARDED}import numpy as np, pandas as pd\n"
+            "from mergetrace.outputs import *\n"
+            f"path = {str(disk / 'x')!r}\nguarded(lambda: {write})"
         )
         done = subprocess.run(
             [sys.executable, "-c", code],
@@ -110,7 +109,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, write):
 
 
 def test_too_little_memory_is_one_line():
-    code = "from mergetrace.running.command_line import guarded\nguarded(lambda: bytearray(1 << 50))"
+    code = f"{GUARDED}guarded(lambda: bytearray(1 << 50))"
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT / "scripts",

@@ -154,7 +154,7 @@ def start(place: Path) -> subprocess.Popen:
         "mine.yaml",
     ]
     output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    return subprocess.Popen(
+    return subprocess.Popen(  # noqa: PLW1509
         command,
         cwd=place,
         start_new_session=True,
@@ -194,9 +194,8 @@ def test_what_snakemake_never_recorded_is_made_again(place, undisturbed):
     running = start(place)
     wait_for_log(running, place, "fit")
     deadline = time.monotonic() + 120
-    while not any(
-        (place / UNFINISHED).iterdir()
-    ):  # Snakemake notes what a job makes when the job runs already, see frontdoor.run
+    # Snakemake notes what a job makes when the job runs already (command_line.main).
+    while not any((place / UNFINISHED).iterdir()):
         assert time.monotonic() < deadline
     running.send_signal(signal.SIGSTOP)
     while not (made := list((place / "results/x/fits").glob("*.parquet"))):
