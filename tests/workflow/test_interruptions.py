@@ -154,11 +154,11 @@ def start(place: Path) -> subprocess.Popen:
         "mine.yaml",
     ]
     output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    return subprocess.Popen(  # noqa: PLW1509
+    return subprocess.Popen(
         command,
         cwd=place,
         start_new_session=True,
-        preexec_fn=heed_ctrl_c,
+        preexec_fn=heed_ctrl_c,  # noqa: PLW1509
         **output,
     )
 
