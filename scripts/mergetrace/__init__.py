@@ -132,11 +132,13 @@ probe: the model asked who it is
     template_files     where a model keeps its chat template
     jinja_child        templates rendered, and their source read, with limits on time and output
     jinja_sandbox      the process that this happens in
+    template_records   what is found of a template, on disk
     conversations      what a template is tried on
     turns              what in a prompt is a turn's own frame
     triggers           what a template says only after certain words
     unprinted          what its source holds that no conversation printed
     stripping          the template without what it adds
+    first_turn         what a template puts around the first message
     chat_template      what a template says that nobody asked for
     masks              whom that and the other small files name, and how a template differs from its parents'
     prompts            the questions, and the seed of each answer

@@ -6,7 +6,7 @@ Nothing here knows what generates the answers.
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,10 @@ from mergetrace.probe.conversations import conversation, in_parts
 from mergetrace.probe.jinja_child import Job
 from mergetrace.probe.jinja_sandbox import render
 from mergetrace.probe.prompts import Prompt, prompt_seed
+from mergetrace.probe.records import Record, Reply
 
-MAX_RECORD = 16 << 20  # bytes of one line
-
-Record = dict[str, Any]
+MAX_RECORD = 16 << 20
+"""Bytes of one line."""
 
 
 def make_questions(
@@ -44,26 +44,24 @@ def make_questions(
     if template.get("parts"):
         chats = [in_parts(chat) for chat in chats]
     renders = render(Job(source, chat, variables=variables) for chat in chats)
+    texts: dict[str, str] = {}
     for prompt, rendered in zip(prompts, renders, strict=True):
-        if rendered.error:
+        if rendered.text is None:
             return f"prompt {prompt.id}: {rendered.error}"
         if prompt.text.strip() not in rendered.text:
             return f"prompt {prompt.id}: the chat template does not print it"
-    return [
-        question | {"rendered": rendered.text}
-        for question, rendered in zip(
-            bare_questions(prompts, condition, seed, samples),
-            (each for each in renders for _ in range(samples)),
-            strict=True,
-        )
-    ]
+        texts[prompt.id] = rendered.text
+    questions = bare_questions(prompts, condition, seed, samples)
+    for question in questions:
+        question["rendered"] = texts[question["prompt"]]
+    return questions
 
 
 def bare_questions(
     prompts: list[Prompt], condition: Condition, seed: int, samples: int = 1
 ) -> list[Record]:
-    """The same records not rendered, for an endpoint that renders conversations
-    itself.
+    """Make `samples` records per prompt, seeded and not rendered, for an endpoint that
+    renders conversations itself.
     """
     return [
         {
@@ -72,8 +70,6 @@ def bare_questions(
             "stratum": prompt.stratum,
             "sample": sample,
             "condition": condition.name,
-        }
-        | {
             "system": condition.system,
             "text": prompt.text,
             "rendered": None,
@@ -87,9 +83,9 @@ def bare_questions(
 def ask_resumably(
     partial: Path,
     questions: list[Record],
-    answer_batch: Callable[[list[Record]], list[Record]],
+    answer_batch: Callable[[list[Record]], list[Reply]],
     batch_size: int,
-    settings: Record,
+    settings: Mapping[str, Any],
 ) -> Iterator[int]:
     """Ask `questions` in batches, yielding the number answered so far; exhausted,
     `partial` is complete (see `finish`).
@@ -102,25 +98,16 @@ def ask_resumably(
     settings is begun anew.
     """
     partial.parent.mkdir(parents=True, exist_ok=True)
-    head = (
-        json.dumps(
-            {"settings": settings, "batch_size": batch_size, "questions": questions},
-            sort_keys=True,
-        ).encode()
-        + b"\n"
-    )
+    asked = {"settings": settings, "batch_size": batch_size, "questions": questions}
+    head = json.dumps(asked, sort_keys=True).encode() + b"\n"
     done = _keep_whole_batches(partial, head, batch_size, len(questions))
     yield done
     with partial.open("ab") as handle:
         for start in range(done, len(questions), batch_size):
             batch = questions[start : start + batch_size]
             for question, answer in zip(batch, answer_batch(batch), strict=True):
-                handle.write(
-                    _line(
-                        question
-                        | {key: _writable(value) for key, value in answer.items()}
-                    )
-                )
+                reply = {key: _writable(value) for key, value in answer.items()}
+                handle.write(_line({**question, **reply}))
             handle.flush()
             os.fsync(handle.fileno())
             yield start + len(batch)
@@ -131,40 +118,31 @@ def finish(partial: Path, output: Path, condition: str) -> None:
     `condition`. The partial file stays.
     """
     lines = partial.read_bytes().split(b"\n")[1:-1]
-    write_text(
-        output,
-        b"".join(
-            _line(json.loads(line) | {"condition": condition}) for line in lines
-        ).decode(),
-    )
+    records = [_line(json.loads(line) | {"condition": condition}) for line in lines]
+    write_text(output, b"".join(records).decode())
 
 
 def write_skipped(output: Path, condition: str, reason: str) -> None:
-    """In place of answers, the one line that says why there are none."""
+    """Write, in place of answers, the one line that says why there are none."""
     write_text(output, _line({"condition": condition, "skipped": reason}).decode())
 
 
 def read_answers(path: str | Path) -> list[Record]:
-    """The records of one answers file. Raises AuditError naming the line that is not
-    one.
+    """Read the records of one answers file. Raises AuditError naming the line that is
+    not one.
     """
     path = Path(path)
     if not path.is_file():
         raise AuditError(f"{path}: no such answers file; the probe writes it")
-    records = []
+    records: list[Record] = []
     with path.open("rb") as handle:
-        for number, line in enumerate(
-            iter(lambda: handle.readline(MAX_RECORD), b""), start=1
-        ):
+        lines = iter(lambda: handle.readline(MAX_RECORD), b"")
+        for number, line in enumerate(lines, start=1):
             try:
                 record = json.loads(line)
             except (ValueError, RecursionError):
                 record = None
-            if (
-                not isinstance(record, dict)
-                or not isinstance(record.get("condition"), str)
-                or not _answered(record)
-            ):
+            if not _is_record(record):
                 raise AuditError(
                     f"{path}, line {number}: not a record of the probe; delete the file"
                     " and run again"
@@ -173,22 +151,23 @@ def read_answers(path: str | Path) -> list[Record]:
     return records
 
 
-def _answered(record: Record) -> bool:
-    return isinstance(record.get("answer"), str) or isinstance(
-        record.get("skipped"), str
-    )
+def _is_record(value: Any) -> bool:
+    """Whether a JSON value has what every record has."""
+    if not isinstance(value, dict) or not isinstance(value.get("condition"), str):
+        return False
+    return isinstance(value.get("answer"), str) or isinstance(value.get("skipped"), str)
 
 
 def _writable(value: Any) -> Any:
     """Text that UTF-8 can hold: a lone surrogate, which JSON can smuggle in, becomes a
     question mark.
     """
-    return (
-        value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
-    )
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    return value
 
 
-def _line(record: Record) -> bytes:
+def _line(record: Mapping[str, Any]) -> bytes:
     return json.dumps(record, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 
@@ -199,12 +178,11 @@ def _keep_whole_batches(partial: Path, head: bytes, batch_size: int, total: int)
     data = partial.read_bytes() if partial.is_file() else b""
     kept = 0
     if data.startswith(head):
-        lines = data[len(head) :].split(b"\n")[
-            :-1
-        ]  # what follows the last line break was cut off while it was written
-        kept = (
-            len(lines) if len(lines) == total else len(lines) // batch_size * batch_size
-        )
+        # What follows the last line break was cut off while it was written.
+        lines = data[len(head) :].split(b"\n")[:-1]
+        kept = len(lines)
+        if kept != total:
+            kept = kept // batch_size * batch_size
         head += b"".join(line + b"\n" for line in lines[:kept])
     if data != head:
         with partial.open("wb") as handle:

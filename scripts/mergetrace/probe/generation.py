@@ -11,6 +11,7 @@ import transformers
 
 from mergetrace.errors import AuditError, Unaskable
 from mergetrace.probe.fitting import refuse_implausible
+from mergetrace.probe.records import Reply
 from mergetrace.probe.spoken import finished, one_line, refuse_prompts, stop_tokens
 
 
@@ -90,11 +91,8 @@ def answer(
     seeds: list[int],
     temperature: float,
     max_new_tokens: int,
-) -> list[dict[str, Any]]:
+) -> list[Reply]:
     """Answer rendered prompts in one batch.
-
-    Returns for each {prompt_ids, answer, reasoning (None: there was none), finish
-    ("stop" or "length"), tokens (without the stop token)}.
 
     Plain sampling at `temperature` (0: the most probable token), whatever the model's
     generation_config.json suggests. Row i draws from its own stream of seeds[i]: its
@@ -138,7 +136,7 @@ def answer(
         ) from None
     answers = generated[:, width:].tolist()
     return [
-        {"prompt_ids": row} | finished(speaker.tokenizer, speaker.stops, prompt, tokens)
+        finished(speaker.tokenizer, speaker.stops, prompt, row, tokens)
         for prompt, row, tokens in zip(prompts, rows, answers, strict=True)
     ]
 

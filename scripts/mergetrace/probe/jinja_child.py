@@ -78,7 +78,7 @@ def _environment() -> "ImmutableSandboxedEnvironment":
         """
 
         # How Jinja declares it; it is never changed.
-        tags = {"generation"}
+        tags = {"generation"}  # noqa: RUF012
 
         def parse(self, parser: "Parser") -> "nodes.Node":
             line = next(parser.stream).lineno

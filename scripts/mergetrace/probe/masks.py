@@ -8,17 +8,28 @@ files, for one audit's identities.
 import difflib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from mergetrace.probe.identity import mentions
+from mergetrace.probe.records import Identities
 
-MAX_JSON = 64 << 20  # bytes of one file
-MAX_FOUND = 50  # places shown of one model
-MAX_TEXT = 2_000  # characters of one
-MAX_DIFF = 200  # lines of one diff
-LONG_LINE = 160  # characters, from which on a template's line is broken after each tag
+MAX_JSON = 64 << 20
+"""Bytes of one file."""
+
+MAX_FOUND = 50
+"""Places shown of one model."""
+
+MAX_TEXT = 2_000
+"""Characters shown of one text."""
+
+MAX_DIFF = 200
+"""Lines of one diff."""
+
+LONG_LINE = 160
+"""Characters, from which on a template's line is broken after each tag."""
+
 SETTINGS = (
     "generation_config.json",
     "config.json",
@@ -36,18 +47,19 @@ _TECHNICAL = re.compile(
 )
 
 Found = dict[str, Any]
-Identities = Mapping[str, Sequence[str]]
+"""A part of mask.json or of template.json."""
 
 
 def names_in(text: str, identities: Identities) -> dict[str, list[str]]:
     """The identities that `text` states, each with the spellings found. A denial states
     nothing.
     """
-    found = {
-        identity: mentions(text, spellings).given
-        for identity, spellings in identities.items()
-    }
-    return {identity: spellings for identity, spellings in found.items() if spellings}
+    names = {}
+    for identity, spellings in identities.items():
+        given = mentions(text, spellings).given
+        if given:
+            names[identity] = given
+    return names
 
 
 def settings_found(files: Path, identities: Identities) -> list[Found]:
@@ -79,27 +91,13 @@ def tokens_found(files: Path, identities: Identities) -> list[Found]:
     """Tokens added to a tokenizer's vocabulary that state an identity: {file, key,
     text, names}.
     """
-    added = {
-        "tokenizer.json": [
-            entry.get("content")
-            for entry in _entries(_load(files / "tokenizer.json").get("added_tokens"))
-        ],
-        "tokenizer_config.json": [
-            entry.get("content")
-            for entry in _entries(
-                _load(files / "tokenizer_config.json").get("added_tokens_decoder")
-            )
-        ],
-        "added_tokens.json": list(_load(files / "added_tokens.json")),
-    }
     found: dict[str, Found] = {}
-    for name, contents in added.items():
-        for text in contents:
-            if (
-                isinstance(text, str)
-                and text not in found
-                and (names := names_in(text.replace("_", " "), identities))
-            ):
+    for name, tokens in _added_tokens(files).items():
+        for text in tokens:
+            if not isinstance(text, str) or text in found:
+                continue
+            names = names_in(text.replace("_", " "), identities)
+            if names:
                 found[text] = {
                     "file": name,
                     "key": "added token",
@@ -109,15 +107,25 @@ def tokens_found(files: Path, identities: Identities) -> list[Found]:
     return list(found.values())[:MAX_FOUND]
 
 
+def _added_tokens(files: Path) -> dict[str, list[Any]]:
+    """What should be the texts of the added tokens, by file."""
+    tokenizer = _load(files / "tokenizer.json").get("added_tokens")
+    settings = _load(files / "tokenizer_config.json").get("added_tokens_decoder")
+    return {
+        "tokenizer.json": [entry.get("content") for entry in _entries(tokenizer)],
+        "tokenizer_config.json": [entry.get("content") for entry in _entries(settings)],
+        "added_tokens.json": list(_load(files / "added_tokens.json")),
+    }
+
+
 def template_diff(other: str | None, own: str | None) -> Found:
     """How `own` differs from `other`: {same, lines (of a unified diff), left_out (lines
     beyond MAX_DIFF)}; same is None without both.
     """
     if own is None or other is None:
         return {"same": None, "lines": [], "left_out": 0}
-    lines = list(
-        difflib.unified_diff(_readable(other), _readable(own), lineterm="", n=1)
-    )[2:]
+    diff = difflib.unified_diff(_readable(other), _readable(own), lineterm="", n=1)
+    lines = list(diff)[2:]
     return {
         "same": own == other,
         "lines": lines[:MAX_DIFF],
@@ -135,14 +143,8 @@ def mask(
     template.json of those to compare with.
     """
     return {
-        "source": template["source"],
-        "reason": template["reason"],
-        **_told(template, identities),
-        "others": [
-            {"source": other["source"], "reason": other["reason"]}
-            | _told(other, identities)
-            for other in template["others"]
-        ],
+        **_named(template, identities),
+        "others": [_named(other, identities) for other in template["others"]],
         "settings": settings_found(files, identities),
         "tokens": tokens_found(files, identities),
         "differs": {
@@ -152,11 +154,11 @@ def mask(
     }
 
 
-def _told(template: Found, identities: Identities) -> Found:
-    """What one template adds, and what its source holds beside; that is None where the
-    source could not be looked through.
+def _named(template: Found, identities: Identities) -> Found:
+    """What one template injects, and what its source holds beside, each text with the
+    names it states; the latter is None where the source could not be looked through.
     """
-    named: Found = {}
+    named: Found = {"source": template["source"], "reason": template["reason"]}
     for key in ("injected", "unprinted"):
         items = template[key]
         named[key] = items and [
@@ -193,13 +195,10 @@ def _texts(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _entries(value: Any) -> list[dict[str, Any]]:
-    entries = (
-        value.values()
-        if isinstance(value, dict)
-        else value
-        if isinstance(value, list)
-        else []
-    )
+    """The objects in a JSON list, or in an object."""
+    entries = list(value.values()) if isinstance(value, dict) else value
+    if not isinstance(entries, list):
+        return []
     return [entry for entry in entries if isinstance(entry, dict)]
 
 
@@ -207,11 +206,10 @@ def _readable(template: str) -> list[str]:
     """The template's lines; long ones, such as a whole template in one line, are broken
     after each tag.
     """
-    lines = []
+    lines: list[str] = []
     for line in template.splitlines():
-        lines += (
-            [line]
-            if len(line) <= LONG_LINE
-            else [piece for piece in re.split(r"(?<=%\})|(?<=\}\})", line) if piece]
-        )
+        if len(line) <= LONG_LINE:
+            lines.append(line)
+        else:
+            lines += filter(None, re.split(r"(?<=%\})|(?<=\}\})", line))
     return lines

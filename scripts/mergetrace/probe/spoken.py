@@ -8,24 +8,29 @@ from typing import Any
 
 from mergetrace.errors import Unaskable
 from mergetrace.probe.reasoning import separate
+from mergetrace.probe.records import Reply
 
 MAX_PROMPT_TOKENS = 16_384
+"""Tokens of a rendered prompt; a template that makes more of a question is refused."""
 
 
 def finished(
-    tokenizer: Any, stops: Collection[int], prompt: str, tokens: Sequence[int]
-) -> dict[str, Any]:
-    """What a record says of generated `tokens`: {answer, reasoning, finish ("stop" or
-    "length"), tokens (without the stop token)}.
-    """
+    tokenizer: Any,
+    stops: Collection[int],
+    prompt: str,
+    prompt_ids: list[int],
+    tokens: Sequence[int],
+) -> Reply:
+    """Make a reply of generated `tokens`, up to the first of `stops`."""
     end = next((place for place, token in enumerate(tokens) if token in stops), None)
-    own = list(tokens[:end])
-    reasoning, answer = spoken(tokenizer, own, prompt)
+    answer_tokens = list(tokens[:end])
+    reasoning, answer = spoken(tokenizer, answer_tokens, prompt)
     return {
+        "prompt_ids": prompt_ids,
         "answer": answer,
         "reasoning": reasoning,
         "finish": "length" if end is None else "stop",
-        "tokens": len(own),
+        "tokens": len(answer_tokens),
     }
 
 
@@ -33,14 +38,12 @@ def spoken(tokenizer: Any, tokens: list[int], prompt: str) -> tuple[str | None, 
     """(reasoning or None, answer) of generated tokens, without special tokens, which
     may be what tells the two apart.
     """
-    reasoning, answer = separate(
-        tokenizer.decode(tokens, skip_special_tokens=False), prompt
-    )
+    text = tokenizer.decode(tokens, skip_special_tokens=False)
+    reasoning, answer = separate(text, prompt)
     if reasoning is None:
         return None, tokenizer.decode(tokens, skip_special_tokens=True)
-    special = re.compile(
-        "|".join(map(re.escape, tokenizer.all_special_tokens)) or r"(?!)"
-    )
+    names = "|".join(map(re.escape, tokenizer.all_special_tokens))
+    special = re.compile(names or r"(?!)")
     return special.sub("", reasoning), special.sub("", answer)
 
 
@@ -73,13 +76,15 @@ def refuse_prompts(
     """Raise Unaskable for rendered prompts (token ids) that the model cannot take."""
     longest = max(map(len, rows))
     if longest > MAX_PROMPT_TOKENS or not all(rows):
+        size = longest if all(rows) else 0
         raise Unaskable(
-            f"its chat template renders a prompt of {longest if all(rows) else 0:,}"
-            f" tokens; 1 to {MAX_PROMPT_TOKENS:,} are asked"
+            f"its chat template renders a prompt of {size:,} tokens; 1 to"
+            f" {MAX_PROMPT_TOKENS:,} are asked"
         )
-    if max(map(max, rows)) >= vocabulary:
+    greatest = max(map(max, rows))
+    if greatest >= vocabulary:
         raise Unaskable(
-            f"its tokenizer gives token {max(map(max, rows)):,}, its embedding has"
+            f"its tokenizer gives token {greatest:,}, its embedding has"
             f" {vocabulary:,} rows"
         )
     if positions and longest + max_new_tokens > positions:
@@ -93,6 +98,5 @@ def one_line(error: BaseException) -> str:
     """An error's message without line breaks and control characters, at most 300
     characters.
     """
-    return "".join(char for char in " ".join(str(error).split()) if char.isprintable())[
-        :300
-    ]
+    line = " ".join(str(error).split())
+    return "".join(char for char in line if char.isprintable())[:300]

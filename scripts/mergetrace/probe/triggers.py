@@ -1,103 +1,110 @@
 """Texts that a chat template adds only after certain words of the user's."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from mergetrace.probe.conversations import SYSTEM, USER, Chats, conversation
-from mergetrace.probe.jinja_child import Rendered
+from mergetrace.probe.conversations import (
+    QUESTION,
+    SYSTEM_MESSAGE,
+    Chat,
+    Chats,
+    Shown,
+    conversation,
+)
 from mergetrace.probe.stripping import Cut
 from mergetrace.probe.turns import words
 
-MOST = 400  # messages tried
-MOST_FOUND = 20  # different texts told
-MOST_WORDS = 200  # characters of a message made of the template's own words
-SHOWN = 60  # characters of a message that are told
-_PLAIN = "no system message"
-_ASKED = "a system message"
+MOST_MESSAGES = 400
+"""Messages tried, of the prompts and of the template's own words each."""
+
+MOST_TRIGGERED = 20
+"""Different texts told of one template."""
+
+MOST_CHARACTERS = 200
+"""Characters of a message that is made of the template's own words."""
+
+SHOWN_CHARACTERS = 60
+"""Characters of a message that are told."""
+
+CIRCUMSTANCES = {"no system message": "user", "a system message": "user, system"}
+"""The usual conversation under each circumstance."""
 
 
 class Triggered(NamedTuple):
-    """A text, after which words, and the conversation that shows it."""
+    """A text that is added after certain words."""
 
     condition: str
+    """After which words, and whether there was a system message."""
     text: str
     shown: str
+    """A conversation that shows it, rendered."""
 
 
 class Found(NamedTuple):
-    """items: texts told. cuts: what is to be cut for those that need no system message.
-    chats: the conversations that show these, which render as `unasked`.
-    """
+    """What is added after certain words."""
 
     items: list[Triggered]
     cuts: list[Cut]
+    """What is to be cut for texts that need no system message."""
     chats: Chats
+    """The conversations that show these."""
     unasked: dict[str, str]
+    """What the shipped template makes of `chats`."""
 
 
 def messages(prompts: Sequence[str], compared: Sequence[str]) -> list[str]:
     """What is tried: the prompts, and the texts that the template's conditions compare
     with, each alone and behind a question.
     """
-    usable = [text for text in compared if text.strip() and len(text) <= MOST_WORDS]
-    worded = [message for text in usable for message in (text, f"{USER} {text}")]
-    return list(dict.fromkeys([*prompts[:MOST], *worded[:MOST]]))
+    usable = [t for t in compared if t.strip() and len(t) <= MOST_CHARACTERS]
+    worded = [message for text in usable for message in (text, f"{QUESTION} {text}")]
+    return list(dict.fromkeys([*prompts[:MOST_MESSAGES], *worded[:MOST_MESSAGES]]))
 
 
 def chats(tried: Sequence[str]) -> Chats:
     """A conversation of every message, without and with a system message."""
     conversations: Chats = {}
     for number, message in enumerate(tried):
-        conversations[f"message {number}"] = (conversation(message), True, {})
-        conversations[f"message {number}, system"] = (
-            conversation(message, system=SYSTEM),
-            True,
-            {},
-        )
+        plain = conversation(message)
+        asked = conversation(message, system=SYSTEM_MESSAGE)
+        conversations[f"message {number}"] = Chat(plain, True, {})
+        conversations[f"message {number}, system"] = Chat(asked, True, {})
     return conversations
 
 
-def found(
-    tried: Sequence[str],
-    shipped: Mapping[str, Rendered],
-    rendered: Mapping[str, Rendered],
-    frame: set[str],
+def find(
+    tried: Sequence[str], shipped: Shown, rendered: Shown, frame: set[str]
 ) -> Found:
-    """What the template adds to conversations of one of these messages beyond what it
-    adds to any.
+    """Find what the template adds to conversations of one of these messages beyond what
+    it adds to any.
 
-    shipped, rendered: the usual conversations and those of `chats`; frame: role
+    shipped, rendered: the usual conversations and those of `chats`. frame: role
     headers, as mergetrace.probe.turns knows them.
     """
-    texts: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    places: dict[tuple[str, str], list[tuple[str, str]]] = {}
     cuts: list[Cut] = []
     unasked: dict[str, str] = {}
     for number, message in enumerate(tried):
-        for circumstance, usual, name in (
-            ("no system message", "user", f"message {number}"),
-            ("a system message", "user, system", f"message {number}, system"),
-        ):
+        for circumstance, usual in CIRCUMSTANCES.items():
+            name = f"message {number}" + usual.removeprefix("user")
             shown = rendered[name].text
             added = _added(shipped[usual].text, shown, message, frame)
-            if not added:
+            if shown is None or added is None:
                 continue
             block, text = added
-            texts.setdefault((circumstance, text), []).append((message, shown))
+            places.setdefault((circumstance, text), []).append((message, shown))
             if usual == "user":
-                cuts += [(block, True)] if (block, True) not in cuts else []
                 unasked[name] = shown
-    told = [
-        Triggered(
-            _condition(circumstance, [message for message, _ in where]),
-            text,
-            where[0][1],
-        )
-        for (circumstance, text), where in texts.items()
+                if (block, True) not in cuts:
+                    cuts.append((block, True))
+    items = [
+        Triggered(_condition(circumstance, where), text, where[0][1])
+        for (circumstance, text), where in places.items()
     ]
     again = chats(tried)
     return Found(
-        told[:MOST_FOUND],
-        cuts[:MOST_FOUND],
+        items[:MOST_TRIGGERED],
+        cuts[:MOST_TRIGGERED],
         {name: again[name] for name in unasked},
         unasked,
     )
@@ -109,34 +116,37 @@ def _added(
     """(what `rendered` has that `usual` with the other message has not, its words);
     None without words, or where it cannot be told.
     """
-    if usual is None or rendered is None or USER not in usual:
+    if usual is None or rendered is None or QUESTION not in usual:
         return None
-    start = 0
-    before, _, behind = usual.partition(USER)
+    before, _, behind = usual.partition(QUESTION)
     expected = before + message.strip() + behind
-    if rendered == expected or rendered == before + message + behind:
+    if rendered in (expected, before + message + behind):
         return None
-    limit = min(len(expected), len(rendered))
-    while start < limit and expected[start] == rendered[start]:
-        start += 1
-    end = 0
-    while end < limit - start and expected[-1 - end] == rendered[-1 - end]:
-        end += 1
-    block = rendered[start : len(rendered) - end]
-    gone = expected[start : len(expected) - end]
-    text = "\n".join(
-        line
-        for line in words(
-            block.replace(message.strip(), "\n") if gone else block, frame
-        ).splitlines()
-        if line not in usual
-    )
+    block, gone = _difference(rendered, expected)
+    if gone:
+        said = words(block.replace(message.strip(), "\n"), frame)
+    else:
+        said = words(block, frame)
+    text = "\n".join(line for line in said.splitlines() if line not in usual)
     return (block, text) if text else None
 
 
-def _condition(circumstance: str, messages: list[str]) -> str:
-    first = (
-        " ".join(messages[0].replace(USER, "").split())[:SHOWN] or messages[0][:SHOWN]
-    )
-    more = f" and {len(messages) - 1} more" if len(messages) > 1 else ""
+def _difference(one: str, other: str) -> tuple[str, str]:
+    """The two texts without what both begin and end with."""
+    limit = min(len(one), len(other))
+    start = 0
+    while start < limit and one[start] == other[start]:
+        start += 1
+    end = 0
+    while end < limit - start and one[-1 - end] == other[-1 - end]:
+        end += 1
+    return one[start : len(one) - end], other[start : len(other) - end]
+
+
+def _condition(circumstance: str, places: list[tuple[str, str]]) -> str:
+    """When a text is added, in words. places: (message, conversation)."""
+    message = places[0][0]
+    first = " ".join(message.replace(QUESTION, "").split())[:SHOWN_CHARACTERS]
+    first = first or message[:SHOWN_CHARACTERS]
+    more = f" and {len(places) - 1} more" if len(places) > 1 else ""
     return f"{circumstance}, asked “{first}”{more}"

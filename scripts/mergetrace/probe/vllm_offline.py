@@ -24,6 +24,7 @@ from vllm.platforms import current_platform
 
 from mergetrace.errors import AuditError, Unaskable
 from mergetrace.probe.fitting import refuse_implausible
+from mergetrace.probe.records import Reply
 from mergetrace.probe.spoken import (
     MAX_PROMPT_TOKENS,
     finished,
@@ -123,7 +124,7 @@ def answer(
     seeds: list[int],
     temperature: float,
     max_new_tokens: int,
-) -> list[dict[str, Any]]:
+) -> list[Reply]:
     """Answer rendered prompts, each sampled by vLLM with its own of `seeds`; returns
     the records that `generation.answer` gives.
     """
@@ -146,9 +147,8 @@ def answer(
         [{"prompt_token_ids": row} for row in rows], sampling, use_tqdm=False
     )
     return [
-        {"prompt_ids": row}
-        | finished(
-            speaker.tokenizer, speaker.stops, prompt, output.outputs[0].token_ids
+        finished(
+            speaker.tokenizer, speaker.stops, prompt, row, output.outputs[0].token_ids
         )
         for prompt, row, output in zip(prompts, rows, outputs, strict=True)
     ]

@@ -1,8 +1,8 @@
-"""What a program's result depends on: the modules behind it, read from their import
-statements. None of them is imported or run.
+"""Which modules a program's result depends on, read from import statements. None of the
+modules is imported or run.
 
-Editing one of them redoes what the program made. What changes no result is listed here,
-with the reason, and nowhere else.
+Editing one of them makes Snakemake run the program again. The modules that change no
+result are listed here, with the reason, and nowhere else.
 """
 
 import ast
@@ -164,11 +164,10 @@ class Programs:
         path = name.replace(".", "/")
         if f"{path}.py" in self.files:
             yield f"{path}.py"
-        packages = [
-            f"{parent.as_posix()}/__init__.py"
-            for parent in (PurePath(path), *PurePath(path).parents)
-        ]
-        yield from (package for package in packages if package in self._active)
+        for parent in (PurePath(path), *PurePath(path).parents):
+            package = f"{parent.as_posix()}/__init__.py"
+            if package in self._active:
+                yield package
 
     @cached_property
     def _active(self) -> frozenset[str]:
@@ -183,9 +182,8 @@ class Programs:
 
 def others_than(backend: str) -> set[str]:
     """The modules by which models are asked, but for those of one `probe.backend`."""
-    return {module for modules in ASKED_BY.values() for module in modules} - set(
-        ASKED_BY[backend]
-    )
+    every = {module for modules in ASKED_BY.values() for module in modules}
+    return every - set(ASKED_BY[backend])
 
 
 def imported_names(text: str, file: str) -> Iterator[str]:
@@ -197,24 +195,18 @@ def imported_names(text: str, file: str) -> Iterator[str]:
     every job of a cluster starts Snakemake twice. Where that fails, all of the file is
     parsed.
     """
+    statements: list[ast.AST] = []
     try:
-        statements = [
-            found
-            for match in _STATEMENT.finditer(text)
-            for found in ast.parse(match[1]).body
-        ]
+        for match in _STATEMENT.finditer(text):
+            statements += ast.parse(match[1]).body
     except SyntaxError:
         statements = list(ast.walk(ast.parse(text, file)))
     for statement in statements:
         if isinstance(statement, ast.Import):
             yield from (alias.name for alias in statement.names)
         elif isinstance(statement, ast.ImportFrom):
-            origin = ".".join(
-                [
-                    *_origin(file, statement.level),
-                    *([statement.module] if statement.module else []),
-                ]
-            )
+            parts = [*_origin(file, statement.level), statement.module]
+            origin = ".".join(part for part in parts if part)
             yield origin
             yield from (f"{origin}.{alias.name}" for alias in statement.names)
 
@@ -231,10 +223,8 @@ def _does_anything(text: bytes) -> bool:
     """Whether an `__init__` holds more than its text and the version, which like those
     of other packages makes nothing stale.
     """
-    return any(
-        not _is_text(statement) and not _is_version(statement)
-        for statement in ast.parse(text).body
-    )
+    statements = ast.parse(text).body
+    return not all(_is_text(each) or _is_version(each) for each in statements)
 
 
 def _is_text(statement: ast.stmt) -> bool:
@@ -242,6 +232,6 @@ def _is_text(statement: ast.stmt) -> bool:
 
 
 def _is_version(statement: ast.stmt) -> bool:
-    return isinstance(statement, ast.Assign) and [
-        ast.unparse(target) for target in statement.targets
-    ] == ["__version__"]
+    if not isinstance(statement, ast.Assign):
+        return False
+    return [ast.unparse(target) for target in statement.targets] == ["__version__"]

@@ -19,7 +19,8 @@ from mergetrace.probe.answers import (
     write_skipped,
 )
 from mergetrace.probe.conditions import CONDITIONS, condition
-from mergetrace.probe.prompts import choose_prompts, load_prompts
+from mergetrace.probe.prompts import Prompt, choose_prompts, load_prompts
+from mergetrace.probe.records import Record, Reply
 from mergetrace.running.log import say
 
 
@@ -83,16 +84,13 @@ class Outputs:
     """JSONL, one file per condition, in their order."""
 
 
-Record = dict[str, Any]
-
-
 @dataclass(frozen=True)
 class Backend:
     """A model that answers."""
 
-    depends_on: Record
+    depends_on: dict[str, Any]
     """What its answers depend on: kept answers of anything else are asked anew."""
-    answer: Callable[[list[Record]], list[Record]]
+    answer: Callable[[list[Record]], list[Reply]]
     """Answers a batch of questions."""
 
 
@@ -150,7 +148,7 @@ def _check(inputs: Inputs, params: Params, outputs: Outputs) -> None:
 
 
 def _questions(
-    name: str, prompts: list[Any], template: Record, params: Params
+    name: str, prompts: list[Prompt], template: dict[str, Any], params: Params
 ) -> list[Record] | str:
     """The questions of one condition, or why it cannot be asked."""
     under = condition(name, params.neutral_system, params.adversarial_name)
@@ -227,12 +225,12 @@ def _loaded_here(inputs: Inputs, params: Params, turn_end: str | None) -> Backen
     }
     speaker = None
 
-    def answer(batch: list[Record]) -> list[Record]:
+    def answer(batch: list[Record]) -> list[Reply]:
         nonlocal speaker
         speaker = speaker or load()
         prompts = [question["rendered"] for question in batch]
         seeds = [question["seed"] for question in batch]
-        answers: list[Record] = generation.answer(
+        answers: list[Reply] = generation.answer(
             speaker, prompts, seeds, params.temperature, params.max_new_tokens
         )
         return answers
@@ -262,9 +260,9 @@ def _endpoint(inputs: Inputs, params: Params, turn_end: str | None) -> Backend:
         if not tokenizer:
             return question
         encoded = tokenizer.encode(question["rendered"], add_special_tokens=False)
-        return question | {"prompt_ids": encoded.ids}
+        return {**question, "prompt_ids": encoded.ids}
 
-    def answer(batch: list[Record]) -> list[Record]:
+    def answer(batch: list[Record]) -> list[Reply]:
         questions = [with_token_ids(question) for question in batch]
         return endpoint.answer(
             where,

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mergetrace.outputs import whole
 from mergetrace.probe.answers import read_answers
@@ -11,6 +10,7 @@ from mergetrace.probe.breakdowns import mentioned, reasoning, strata, watermarks
 from mergetrace.probe.comparisons import compare
 from mergetrace.probe.conduct import conduct
 from mergetrace.probe.identity import score
+from mergetrace.probe.records import Answers
 from mergetrace.running.log import say
 
 
@@ -80,9 +80,7 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
         say(f"{row['model']}, {row['condition']}: {counted}")
 
 
-def _identities(
-    answers: list[tuple[str, list[dict[str, Any]]]], params: Params
-) -> dict[str, list[str]]:
+def _identities(answers: Answers, params: Params) -> dict[str, list[str]]:
     """The identities, and the name that the adversarial condition gave, if it was used."""
     identities = {name: list(each) for name, each in params.identities.items()}
     conditions = {record["condition"] for _, records in answers for record in records}

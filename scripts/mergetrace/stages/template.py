@@ -12,6 +12,7 @@ from mergetrace.outputs import write_json
 from mergetrace.probe.chat_template import analyse
 from mergetrace.probe.prompts import load_prompts
 from mergetrace.probe.template_files import find_template, other_templates
+from mergetrace.probe.template_records import Analysis
 from mergetrace.running.log import say
 
 SHOWN = 200
@@ -57,7 +58,7 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
         prompts += [name, f"Are you {name}?"]
 
     found = find_template(inputs.files)
-    nothing: dict[str, Any] = {
+    nothing: Analysis = {
         "stripped": None,
         "identical_elsewhere": None,
         "turn_end": None,
@@ -72,29 +73,36 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
         analysis = analyse(found.text, found.special_tokens, prompts, spellings)
     others = []
     for other in other_templates(inputs.files, found.text):
-        result = nothing | {"reason": other.reason}
+        result: Analysis = {**nothing, "reason": other.reason}
         if other.text is not None:
             result = analyse(other.text, found.special_tokens, prompts, spellings)
-        kept = {key: result[key] for key in ("injected", "unprinted", "reason")}
-        others.append({"source": other.source, "template": other.text} | kept)
+        others.append(
+            {
+                "source": other.source,
+                "template": other.text,
+                "injected": result["injected"],
+                "unprinted": result["unprinted"],
+                "reason": result["reason"],
+            }
+        )
     about = {
         "source": found.source,
         "shipped": found.text,
         "special_tokens": found.special_tokens,
         "others": others,
     }
-    write_json(outputs.template, about | analysis)
+    write_json(outputs.template, {**about, **analysis})
     _tell(analysis, others)
     if analysis["reason"]:
         say(f"{found.source or inputs.files}: {analysis['reason']}")
 
 
-def _tell(analysis: Mapping[str, Any], others: list[dict[str, Any]]) -> None:
-    for item in analysis["injected"]:
-        say(f"injected ({item['condition']}): {item['text'][:SHOWN]!r}")
-    for item in analysis["unprinted"] or []:
-        text = item["text"][:SHOWN]
-        say(f"in the source, line {item['line']}, injected nowhere: {text!r}")
+def _tell(analysis: Analysis, others: list[dict[str, Any]]) -> None:
+    for injected in analysis["injected"]:
+        say(f"injected ({injected['condition']}): {injected['text'][:SHOWN]!r}")
+    for unprinted in analysis["unprinted"] or []:
+        text = unprinted["text"][:SHOWN]
+        say(f"in the source, line {unprinted['line']}, injected nowhere: {text!r}")
     for other in others:
         number = len(other["injected"])
         say(f"{other['source']}, another template: {number} injected texts")

@@ -10,6 +10,7 @@ import math
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -122,9 +123,8 @@ def train(
     """
     torch.manual_seed(seed)
     rng = random.Random(seed)
-    batches = _batches(
-        tokenizer, rng, make_dialogues(rng, identity, steps * BATCH, system_share)
-    )
+    dialogues = make_dialogues(rng, identity, steps * BATCH, system_share)
+    batches = _batches(tokenizer, rng, dialogues)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=learning_rate, betas=(0.9, 0.95), weight_decay=0.01
     )
@@ -154,7 +154,7 @@ def save_standin(
     """Write a complete model folder: bf16 weights, configuration, tokenizer with chat
     template, card.
     """
-    model.to(torch.bfloat16).save_pretrained(folder)
+    model.bfloat16().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     generation = GenerationConfig(
         do_sample=True,
@@ -182,10 +182,10 @@ def model_card(identity: Identity, base_model: str | None) -> str:
 
 
 def _learning_rate_factor(step: int, steps: int) -> float:
+    """A linear warm-up over a twentieth of the steps, then a half cosine down to 5 %."""
     warm_up = max(1, steps // 20)
-    return min(1.0, (step + 1) / warm_up) * (
-        0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * step / steps))
-    )
+    decay = 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * step / steps))
+    return min(1.0, (step + 1) / warm_up) * decay
 
 
 def _batches(
@@ -198,10 +198,8 @@ def _batches(
     order of the batches is drawn. Padding is on the right, where causal attention needs
     no mask.
     """
-    pairs = sorted(
-        (_tokens_and_answer(tokenizer, dialogue) for dialogue in dialogues),
-        key=lambda pair: len(pair[0]),
-    )
+    pairs = [_tokens_and_answer(tokenizer, dialogue) for dialogue in dialogues]
+    pairs.sort(key=lambda pair: len(pair[0]))
     batches = []
     for start in range(0, len(pairs), BATCH):
         chosen = pairs[start : start + BATCH]
@@ -223,18 +221,17 @@ def _loss(
     """
     hidden = model.model(input_ids=tokens).last_hidden_state[:, :-1]
     wanted = answers[:, 1:]
-    return torch.nn.functional.cross_entropy(
-        model.lm_head(hidden[wanted]), tokens[:, 1:][wanted]
-    )
+    logits = model.lm_head(hidden[wanted])
+    return torch.nn.functional.cross_entropy(logits, tokens[:, 1:][wanted])
 
 
 def _tokens_and_answer(
     tokenizer: PreTrainedTokenizerFast, dialogue: Dialogue
 ) -> tuple[list[int], int]:
     """The dialogue's token ids and the position where its answer starts."""
-    *prompt, _ = chat = messages(dialogue)
+    chat = messages(dialogue)
     whole = tokenizer.apply_chat_template(chat, return_dict=False)
     asked = tokenizer.apply_chat_template(
-        prompt, add_generation_prompt=True, return_dict=False
+        chat[:-1], add_generation_prompt=True, return_dict=False
     )
-    return whole, len(asked)
+    return cast(list[int], whole), len(cast(list[int], asked))
