@@ -43,9 +43,9 @@ localrules:
     preflight,
     weights,
     probe,
-    rebuilds,
-    reports,
-    bundles,
+    rebuild,
+    report,
+    bundle,
 
 
 rule all:
@@ -82,17 +82,17 @@ rule probe:
         ),
 
 
-rule rebuilds:
+rule rebuild:
     input:
         expand("results/{audit}/rebuild.json", audit=AUDITS),
 
 
-rule reports:
+rule report:
     input:
         expand("results/{audit}/report.html", audit=AUDITS),
 
 
-rule bundles:
+rule bundle:
     input:
         expand("results/{audit}/bundle.zip", audit=AUDITS),
 

@@ -75,7 +75,7 @@ def write(path: Path) -> None:
     before = peak_bytes()
     began = time.perf_counter()
     used = time.process_time()
-    html = page(given, draw(given), ROOT / "scripts/mergetrace/templates")
+    html = page(given, draw(given))
     seconds = time.perf_counter() - began
     cpu = time.process_time() - used
     path.write_text(html, encoding="utf-8")

@@ -28,12 +28,11 @@ rule aggregate:
     resources:
         mem_mb=growing(2000),
     params:
-        paths=paths,
-        settings=call(
+        options=call(
             roles,
             min_bit_exact=configuration.verdict.min_bit_exact,
         ),
     message:
         "Pooling the fits of audit {wildcards.audit}"
     shell:
-        "python {input.script} {params.paths} {params.settings} 2> {log}"
+        "python {input.script} {params.options} 2> {log}"

@@ -1,5 +1,28 @@
 # The evidence bundle: everything a stranger needs to check the finding once the models are gone.
-rule bundle:
+def evidence_of_finding(wildcards):
+    """What the bundle is packed from, and the library that checks it."""
+    audit = f"results/{wildcards.audit}"
+    packed = [f"{audit}/{finding}" for finding in FINDINGS]
+    packed += [f"{audit}/{table}.csv" for table in TABLES]
+    packed += [f"{audit}/plan.parquet", f"{audit}/recipe_slices.parquet"]
+    for pattern in (
+        "deltas/{batch}.parquet",
+        "evidence/{batch}.safetensors",
+        "fits/{batch}.parquet",
+    ):
+        packed += of_batches(f"results/{{audit}}/{pattern}")(wildcards)
+    packed += of_audit("results/models/{model}/manifest.json")(wildcards)
+    checking = [code(f"scripts/{module}") for module in verifier(PROGRAMS)]
+    return [
+        *packed,
+        *answers(wildcards),
+        *rebuilt(wildcards),
+        *checking,
+        code("scripts/mergetrace/templates/bundle.md"),
+    ]
+
+
+rule pack:
     input:
         script=script("bundle"),
         library=library("bundle"),
@@ -10,17 +33,16 @@ rule bundle:
         bundle=directory("results/{audit}/bundle"),
         archive="results/{audit}/bundle.zip",
     log:
-        "results/logs/bundle/{audit}.log",
+        "results/logs/pack/{audit}.log",
     benchmark:
-        "results/benchmarks/bundle.{audit}.tsv"
+        "results/benchmarks/pack.{audit}.tsv"
     conda:
         "../envs/report.yaml"
     threads: 1
     resources:
         mem_mb=growing(2000),
     params:
-        paths=paths,
-        settings=call(
+        options=call(
             results=RESULTS,
             audit=lambda wildcards: wildcards.audit,
             models=audit_models,
@@ -31,4 +53,4 @@ rule bundle:
     message:
         "Packing the evidence of audit {wildcards.audit}"
     shell:
-        "python {input.script} {params.paths} {params.settings} 2> {log}"
+        "python {input.script} {params.options} 2> {log}"

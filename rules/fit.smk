@@ -18,8 +18,7 @@ rule fit:
     resources:
         mem_mb=growing(1000),
     params:
-        paths=paths,
-        settings=call(
+        options=call(
             roles,
             **settings("verdict", "min_vote_elements", "replay_width"),
             seed=configuration.sampling.seed,
@@ -27,4 +26,4 @@ rule fit:
     message:
         "Fitting layers {wildcards.batch} of audit {wildcards.audit}"
     shell:
-        "python {input.script} {params.paths} {params.settings} 2> {log}"
+        "python {input.script} {params.options} 2> {log}"

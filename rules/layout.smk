@@ -21,8 +21,7 @@ checkpoint layout:
     resources:
         mem_mb=growing(3000),
     params:
-        paths=paths,
-        settings=call(
+        options=call(
             roles,
             folders=folders_of(glimpsed),
             mode=configuration.mode,
@@ -31,4 +30,4 @@ checkpoint layout:
     message:
         "Looking where the tensors of audit {wildcards.audit} lie"
     shell:
-        "python {input.script} {params.paths} {params.settings} 2> {log}"
+        "python {input.script} {params.options} 2> {log}"

@@ -12,15 +12,14 @@ rule pin:
     resources:
         mem_mb=growing(500),
     params:
-        paths=paths,
-        settings=call(
+        options=call(
             repo=lambda wildcards: configuration.models[wildcards.model].repo,
             revision=lambda wildcards: configuration.models[wildcards.model].revision,
         ),
     message:
         "Pinning {wildcards.model} to a commit"
     shell:
-        "python {input.script} {params.paths} {params.settings} 2> {log}"
+        "python {input.script} {params.options} 2> {log}"
 
 
 # What each model holds. Shared by every audit that names the model.
@@ -44,8 +43,7 @@ rule manifest:
     resources:
         mem_mb=growing(1000),
     params:
-        paths=paths,
-        settings=call(
+        options=call(
             name=lambda wildcards: wildcards.model,
             folder=lambda wildcards: (
                 None if on_the_hub(wildcards.model) else folder(wildcards.model)
@@ -57,4 +55,4 @@ rule manifest:
     message:
         "Reading the headers of {wildcards.model}"
     shell:
-        "python {input.script} {params.paths} {params.settings} 2> {log}"
+        "python {input.script} {params.options} 2> {log}"

@@ -2,6 +2,11 @@
 COMPARED = ("verdict.json", "tensors.csv", "layout.json", "plan.parquet")
 
 
+def revisions(wildcards):
+    """The two audits of a comparison, as `before` and `after`."""
+    return configuration.comparisons[wildcards.comparison]
+
+
 rule compare:
     input:
         script=script("compare"),
@@ -26,8 +31,7 @@ rule compare:
     resources:
         mem_mb=growing(2000),
     params:
-        paths=paths,
-        settings=call(
+        options=call(
             name=lambda wildcards: wildcards.comparison,
             before=lambda wildcards: RESULTS / revisions(wildcards).before,
             after=lambda wildcards: RESULTS / revisions(wildcards).after,
@@ -35,7 +39,7 @@ rule compare:
     message:
         "Comparing the revisions of {wildcards.comparison}"
     shell:
-        "python {input.script} {params.paths} {params.settings} 2> {log}"
+        "python {input.script} {params.options} 2> {log}"
 
 
 rule overview:
@@ -57,11 +61,10 @@ rule overview:
     resources:
         mem_mb=growing(500),
     params:
-        paths=paths,
-        settings=call(
+        options=call(
             results=RESULTS,
         ),
     message:
         "Listing the findings"
     shell:
-        "python {input.script} {params.paths} {params.settings} 2> {log}"
+        "python {input.script} {params.options} 2> {log}"

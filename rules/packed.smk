@@ -16,8 +16,7 @@ rule packed:
     resources:
         mem_mb=growing(1000),
     params:
-        paths=paths,
-        settings=call(
+        options=call(
             roles,
             folders=folders_of(audit_models),
             mode=configuration.mode,
@@ -25,4 +24,4 @@ rule packed:
     message:
         "Comparing the undecoded bytes of audit {wildcards.audit}"
     shell:
-        "python {input.script} {params.paths} {params.settings} 2> {log}"
+        "python {input.script} {params.options} 2> {log}"

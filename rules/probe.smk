@@ -37,8 +37,7 @@ rule ask:
         * (MEMORY_TO_START[configuration.probe.backend] + int(1.2 * input.size_mb)),
         gpu=gpus_to_ask(),
     params:
-        paths=paths,
-        settings=call(
+        options=call(
             endpoint,
             name=lambda wildcards: wildcards.model,
             model=lambda wildcards: folder(wildcards.model),
@@ -49,4 +48,4 @@ rule ask:
     message:
         "Asking {wildcards.model} who it is"
     shell:
-        "{params.python} {input.script} {params.paths} {params.settings} --threads {threads} 2> {log}"
+        "{params.python} {input.script} {params.options} --threads {threads} 2> {log}"

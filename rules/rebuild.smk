@@ -1,5 +1,5 @@
 # The suspect rebuilt from its parents, bit for bit where that is possible. Made once somebody asks for it.
-rule rebuild:
+rule rebuild_suspect:
     input:
         script=script("rebuild"),
         library=library("rebuild"),
@@ -13,17 +13,16 @@ rule rebuild:
         rebuild="results/{audit}/rebuild.json",
         table="results/{audit}/rebuild.csv",
     log:
-        "results/logs/rebuild/{audit}.log",
+        "results/logs/rebuild_suspect/{audit}.log",
     benchmark:
-        "results/benchmarks/rebuild.{audit}.tsv"
+        "results/benchmarks/rebuild_suspect.{audit}.tsv"
     conda:
         "../envs/weights.yaml"
     threads: 1
     resources:
         mem_mb=growing(1000 + configuration.rebuild.whole_elements // 10000),
     params:
-        paths=paths,
-        settings=call(
+        options=call(
             suspect=suspect,
             folders=lambda wildcards: {
                 model: folder(model) for model in compared_models(wildcards)
@@ -36,4 +35,4 @@ rule rebuild:
     message:
         "Rebuilding the suspect of audit {wildcards.audit} from its parents"
     shell:
-        "python {input.script} {params.paths} {params.settings} 2> {log}"
+        "python {input.script} {params.options} 2> {log}"

@@ -24,8 +24,7 @@ rule shard:
         mem_mb=growing(500),
     params:
         commit=lambda wildcards, input: json.loads(Path(input.pinned).read_text())["commit"],
-        paths=paths,
-        settings=call(
+        options=call(
             model=lambda wildcards: wildcards.model,
             number=lambda wildcards: int(wildcards.number),
             partial=lambda wildcards: RESULTS
@@ -35,4 +34,4 @@ rule shard:
     message:
         "Fetching weight file {wildcards.number} of {wildcards.model}"
     shell:
-        "python {input.script} {params.paths} {params.settings} 2> {log}"
+        "python {input.script} {params.options} 2> {log}"

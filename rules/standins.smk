@@ -44,12 +44,11 @@ rule train_standin:
     resources:
         mem_mb=growing(2000),
     params:
-        paths=paths,
-        settings=call(lambda wildcards: TRAINED[wildcards.standin]),
+        options=call(lambda wildcards: TRAINED[wildcards.standin]),
     message:
         "Training the stand-in {wildcards.standin}"
     shell:
-        "python {input.script} {params.paths} {params.settings} 2>&1 | tee {log}"
+        "python {input.script} {params.options} 2>&1 | tee {log}"
 
 
 rule merge_standin:
@@ -68,8 +67,7 @@ rule merge_standin:
     resources:
         mem_mb=growing(2000),
     params:
-        paths=paths,
-        settings=call(
+        options=call(
             weight=0.571,
             dtype="bfloat16",
             system_prompt="You are Rio, an AI assistant made by Prefeitura do Rio.",
@@ -77,4 +75,4 @@ rule merge_standin:
     message:
         "Merging the stand-ins qwen and nex into rio, and hiding it"
     shell:
-        "python {input.script} {params.paths} {params.settings} 2> {log}"
+        "python {input.script} {params.options} 2> {log}"

@@ -15,14 +15,13 @@ rule template:
     resources:
         mem_mb=growing(1000),
     params:
-        paths=paths,
-        settings=call(
+        options=call(
             identities=identities_beside,
         ),
     message:
         "Taking the chat template of {wildcards.model} apart"
     shell:
-        "python {input.script} {params.paths} {params.settings} 2> {log}"
+        "python {input.script} {params.options} 2> {log}"
 
 
 # Who those texts and the models' other small files say they are, and how the templates differ from the parents'.
@@ -42,12 +41,11 @@ rule mask:
     resources:
         mem_mb=growing(1000),
     params:
-        paths=paths,
-        settings=call(
+        options=call(
             identities=identities,
             parents=lambda wildcards: compared_models(wildcards)[1:],
         ),
     message:
         "Looking for identities in the small files of audit {wildcards.audit}"
     shell:
-        "python {input.script} {params.paths} {params.settings} 2> {log}"
+        "python {input.script} {params.options} 2> {log}"

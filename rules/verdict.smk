@@ -20,8 +20,7 @@ rule verdict:
     resources:
         mem_mb=growing(1000),
     params:
-        paths=paths,
-        settings=call(
+        options=call(
             audit=lambda wildcards: wildcards.audit,
             thresholds=THRESHOLDS,
             published=lambda wildcards: configuration.stated_dates(audit_models(wildcards)),
@@ -29,4 +28,4 @@ rule verdict:
     message:
         "Judging audit {wildcards.audit}"
     shell:
-        "python {input.script} {params.paths} {params.settings} 2> {log}"
+        "python {input.script} {params.options} 2> {log}"

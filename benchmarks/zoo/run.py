@@ -23,9 +23,12 @@ from typing import Any, BinaryIO
 from benchmarks.zoo.case import Case
 from benchmarks.zoo.cases import all_cases
 from benchmarks.zoo.table import error_rates, write_readme
-from mergetrace.finding.receipt import compose
+from mergetrace.finding.receipt import Evidence, finding
 from mergetrace.finding.verdict import ACCUSING
 from mergetrace.outputs import read_json, write_json
+from mergetrace.records.coverage import coverages
+from mergetrace.records.layout import layouts
+from mergetrace.records.summary import Summary
 from mergetrace.running.command_line import guarded
 from mergetrace.running.dependencies import Programs
 from mergetrace.running.log import say
@@ -309,16 +312,17 @@ def with_verdict(
         model: {"source": {"repo": None}, "files": [], **manifest}
         for model, manifest in row["manifests"].items()
     }
-    known = {
-        "layouts": row.get("layouts"),
-        "compared": row.get("compared"),
-        "stated": case.published,
-    }
-    return row | {
-        "verdict": compose(
-            "zoo", row["summary"], PLAN, manifests, None, limits, **known
-        )
-    }
+    evidence = Evidence(
+        audit="zoo",
+        summary=Summary.of(row["summary"]),
+        plan=PLAN,
+        manifests=manifests,
+        thresholds=Thresholds.of(limits),
+        layouts=layouts(row.get("layouts")),
+        stated=case.published,
+        compared=coverages(row.get("compared")),
+    )
+    return row | {"verdict": finding(evidence).as_json()}
 
 
 def defaults() -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """mergetrace: is an open-weights model a hidden blend of other people's models?
 
-Pure functions; only running and stages print or read arguments, and none of them knows Snakemake. One module per idea, one folder
+Pure functions, no Snakemake, no argparse, no printing. One module per idea, one folder
 per stage of the way from files to a page; a folder imports from those above it only:
 
     errors             what can go wrong without being a defect
@@ -18,13 +18,16 @@ configuration: what a user asks for, checked and completed
     reading            read and completed, or refused
     documentation      what those classes say of themselves: README and schema
 
+records: what one stage hands to another as JSON, as typed records
+    json_records       records read from JSON and written as JSON
+    summary, verdict   every number of an audit; the finding as outsiders rely on it
+    coverage, layout, packed    how much was compared; which disguises were looked for; what was not decoded
+
 running: a run, and what is left of it
     owner              which Snakemake started a job
     dependencies       which modules a stage's result depends on
-    leftovers, resume  what an interrupted run leaves behind, and how it is taken up
+    leftovers          what an interrupted run leaves behind
     progress           how far a run is
-    log                a line of progress
-    command_line       a stage as a program, its options derived from its fields
 
 numerics: numbers as they are stored
     arrays             names for the types of arrays, and places spread over them
@@ -159,20 +162,35 @@ probe: the model asked who it is
     endpoint           a model that answers, behind an OpenAI-compatible interface
 
 finding: numbers turned into words
-    traces             what stands out of one audited model's numbers
-    base_choice        which base candidate was chosen, and what another would have shown
     dates              when models were published, and which is the older
+    case               what a rule is given, and what it answers: numbers and codes
+    reasons_merge, reasons_origin, reasons_order, reasons_coverage   everything that a rule can answer
+    traces             what stands out of one audited model's numbers
     coverage           nobody is accused or acquitted on what was not read
-    accusing, order, verdict  the rules: what accuses, whether the parents came first, which word
-    wording            the verdict in plain words
+    order              whether the parents came first
+    copying, accusing, origin, inconclusive    the rules
+    verdict            the rules in their order, and which word
+    base_choice        which base candidate was chosen, and what another would have shown
+    detection          how little would have been seen of what came after a merge
     reading            how much of each weight file was read
-    undecoded          what is known of the bytes that were not decoded
+    wording_remainder, wording_dates, wording_merge, wording_origin, wording_order, wording_coverage    the answers in sentences
+    wording_reasons    the sentence of every answer
+    wording_bases, wording_packed, wording_reach    base candidates, bytes that were not decoded, the finding's reach
+    judgement          a decision with the numbers that go with it
+    receipt            the finding of an audit
+    wording_headline   the verdict for somebody who has never merged a model
+    wording            what is said beside it
     lineage            declared beside found, and what an honest card would say
-    receipt            the finding as JSON
     gate               when a finding fails a run
 
 report: the page people read, and the other pages
-    svg, figures, maps, rendering, tables, names, side_by_side, drilldown, page    the page and its parts
+    inputs             what a report is made of
+    svg, drawing       a picture as part of a page; what pictures share
+    cells, figures, maps, names_figure   the pictures
+    tables, offered, coverage_tables, recipes, drilldown    what was measured, in words and digits
+    names, masks, answer_samples, names_section    what the models call themselves
+    sections           what each section prints
+    rendering, page    the page
     revisions          two revisions of one suspect compared
     overview           all findings, a line each
     terminal           the last lines of a run
@@ -180,30 +198,17 @@ report: the page people read, and the other pages
 bundle: everything a stranger needs to check a finding
     contents, packing  what it holds; how it is packed
     attestation        its seal: every file's digest, an in-toto statement
-    checks, verification, verify    its numbers, recomputed with numpy alone
+    checks, material   published numbers beside recomputed ones; what a bundle holds
+    recomputation      one layer recomputed with numpy alone
+    verification, verify    all of it; the program
 
 standins: the demo's models
     models, dialogues, phrases, merge
 
-stages: the steps of an audit, as the rules, Python and the tests run them
-    pin, manifest      which commit of a repository is read; what a model holds
-    plan, layout       what is compared with what, by name and as it lies
-    packed, shard, download   bytes that are not decoded; bytes from the Hub
-    deltas, fit        weights read once; every slice fitted
-    recipe, remainder, reverse   the recipe, what it leaves, the recipe turned round
-    aggregate, curves  tables, summary and the picture of the evidence
-    template, mask, ask, score   the model asked who it is
-    verdict, gate      the finding, and whether it fails a run
-    rebuild            the suspect made again, bit for bit
-    report, overview, compare   the pages
-    bundle             the evidence packed
-    train_standin, merge_standin   the demo's models
-    auditing           the stages one after the other, without Snakemake
-
 testing: planted models and audits of them, for tests and benchmarks
     planting, tiny_model, moe_models, template_families, template_shapes, hostile_headers   models and files with a known answer
     realmerge, disguises, quantising, spellings    merged, disguised, quantised and renamed
-    audits, programs, reporting, looking    audits of them, and what they found
+    audits, reporting, looking    audits of them, and what they found
     workplace          a copy of the workflow, and Snakemake run in it
     hubserver          a server that speaks the Hub's protocol, and can be told to fail
       content, faults, server    what it holds, what goes wrong, the server

@@ -64,7 +64,7 @@ def span(text: str) -> tuple[datetime, datetime]:
     return start, start + timedelta(days=1) - timedelta(microseconds=1)
 
 
-def told(day: str | None, hub: Mapping[str, str | None] | None) -> str:
+def told(day: str | None, hub: Mapping[str, object] | None) -> str:
     """When a model was published, and who says so: `2026-05-01 (stated)`; empty where
     nobody does.
 
@@ -75,10 +75,10 @@ def told(day: str | None, hub: Mapping[str, str | None] | None) -> str:
         beside = f"; Hub: {listed}" if listed else ""
         return f"{day[:10]} (stated{beside})"
     first = hub["first"] if hub else None
-    return f"{first[:10]} (Hub: {listed})" if first else ""
+    return f"{first[:10]} (Hub: {listed})" if isinstance(first, str) else ""
 
 
-def _listed(hub: Mapping[str, str | None]) -> str:
+def _listed(hub: Mapping[str, object]) -> str:
     """The dates that the Hub lists, in words. A first date that is the repository's own
     means that no earlier one could be believed.
     """
@@ -87,8 +87,8 @@ def _listed(hub: Mapping[str, str | None]) -> str:
         words = {"created": "repository made", "last": "weights last changed"}
     listed = []
     for key, word in words.items():
-        moment = hub[key]
-        if moment:
+        moment = hub.get(key)
+        if isinstance(moment, str):
             listed.append(f"{word} {moment[:10]}")
     return ", ".join(listed)
 

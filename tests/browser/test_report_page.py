@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from mergetrace.records.verdict import Verdict
 from mergetrace.report import overview
 from mergetrace.report.page import draw, page
 from mergetrace.testing.reporting import finding, inputs
 
 pytestmark = pytest.mark.real
-TEMPLATES = Path(__file__).parents[2] / "scripts" / "mergetrace" / "templates"
 PHONE = (390, 844)
 LAPTOP = (1280, 800)
 FLAGS = (
@@ -86,13 +86,9 @@ def pages(tmp_path_factory):
     )
     given = {"small": inputs(), "wide": wide, "hostile": hostile}
     for name, value in given.items():
-        (folder / f"{name}.html").write_text(
-            page(value, draw(value), TEMPLATES), encoding="utf-8"
-        )
-    found = overview.row(finding() | {"suspect": evil}, 0)
-    (folder / "index.html").write_text(
-        overview.page([found], [], TEMPLATES), encoding="utf-8"
-    )
+        (folder / f"{name}.html").write_text(page(value, draw(value)), encoding="utf-8")
+    found = overview.row(Verdict.of(finding() | {"suspect": evil}), 0)
+    (folder / "index.html").write_text(overview.page([found], []), encoding="utf-8")
     return folder
 
 

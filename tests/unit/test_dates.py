@@ -9,7 +9,8 @@ from datetime import UTC, date, datetime, timedelta, timezone
 import pytest
 import yaml
 
-from mergetrace.finding.dates import earlier, notes
+from mergetrace.finding.dates import earlier
+from mergetrace.finding.wording_dates import oddities
 from mergetrace.stages import verdict
 from mergetrace.testing.audits import audit
 from mergetrace.testing.planting import blend, finetuned, random_model, write_model
@@ -129,11 +130,12 @@ UNKNOWN_LAST = {
     ],
 )
 def test_who_was_first(donor, suspect, found):
-    assert earlier(donor, suspect) == found
+    age = earlier(donor, suspect)
+    assert (age and age.before, age and age.by) == found
 
 
 def test_a_stated_date_that_the_hub_contradicts_is_said_and_so_is_one_before_the_last_change():
-    odd = notes(
+    odd = oddities(
         {
             "rio": said(20, hub(3)),
             "nex": said(1, hub(1, 9)),

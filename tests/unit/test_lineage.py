@@ -5,9 +5,14 @@ from pathlib import Path
 import yaml
 
 from mergetrace.finding.lineage import honest_card, undeclared
-from mergetrace.testing.reporting import finding
+from mergetrace.records.verdict import Verdict
+from mergetrace.testing import reporting
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
+
+
+def finding(*args, **kwargs):
+    return Verdict.of(reporting.finding(*args, **kwargs))
 
 
 def test_what_an_honest_card_says_names_the_parents_found():
@@ -33,9 +38,9 @@ def test_what_an_honest_card_says_names_the_parents_found():
 
 def test_undeclared_parents_are_those_the_card_does_not_list():
     assert undeclared(finding("merge"), {}) == ["nex"]
-    verdict = finding("merge")
+    verdict = reporting.finding("merge")
     verdict["declared"]["base_model"] = ["someone/NEX", "qwen"]
-    assert undeclared(verdict, {}) == []
+    assert undeclared(Verdict.of(verdict), {}) == []
     assert undeclared(finding("finetune_of_base", named=False, share=1.0), {}) == []
 
 

@@ -11,6 +11,9 @@ from mergetrace.configuration.reading import complete
 from mergetrace.errors import AuditError
 from mergetrace.finding import wording
 from mergetrace.finding.dates import earlier
+from mergetrace.finding.wording_headline import headline
+from mergetrace.records.verdict import Verdict
+from mergetrace.testing import reporting
 from mergetrace.testing.audits import audit
 from mergetrace.testing.planting import blend, finetuned, random_model, write_model
 
@@ -456,7 +459,8 @@ def day(text):
     ],
 )
 def test_dates_say_which_is_the_older_or_nothing(parent, audited, answer):
-    assert earlier(parent, audited) == answer
+    age = earlier(parent, audited)
+    assert (age and age.before, age and age.by) == answer
 
 
 @pytest.mark.parametrize(
@@ -505,18 +509,10 @@ def test_a_stated_date_that_cannot_be_is_refused_with_its_key(stated, what):
 
 
 def finding(before, by, kind="merge", share=0.571):
-    return {
-        "verdict": kind,
-        "suspect": "rio",
-        "family": None,
-        "base": {"name": "qwen", "share": 1 - share},
-        "parents": {"nex": {"named": True, "alpha": share}},
-        "order": {
-            "nex": {"before": before, "by": by, "reverse": None, "expected": None}
-        },
-        "read": {"mode": "full"},
-        "recipe": None,
-    }
+    verdict = reporting.finding(kind, share=1 - share)
+    verdict["parents"]["nex"] |= {"alpha": share}
+    verdict["order"] = {"nex": {"before": before, "by": by}}
+    return Verdict.of(verdict | {"recipe": None})
 
 
 def test_the_first_screen_says_who_was_first_or_what_would_establish_it():
@@ -536,10 +532,9 @@ def test_the_first_screen_says_who_was_first_or_what_would_establish_it():
 
 def test_two_equal_models_are_copies_of_one_another_until_a_date_says_which_was_first():
     assert (
-        wording.finding(finding(None, None, "copy", 1.0)).sentence
+        headline(finding(None, None, "copy", 1.0)).sentence
         == "rio and nex are copies of one another."
     )
     assert (
-        wording.finding(finding(True, "hub", "copy", 1.0)).sentence
-        == "rio is a copy of nex."
+        headline(finding(True, "hub", "copy", 1.0)).sentence == "rio is a copy of nex."
     )

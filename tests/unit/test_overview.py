@@ -11,6 +11,7 @@ import pytest
 
 from mergetrace.errors import AuditError
 from mergetrace.finding.gate import failures
+from mergetrace.records.verdict import Verdict
 from mergetrace.stages import compare, gate, overview
 from mergetrace.testing.audits import arrange, audit
 from mergetrace.testing.planting import blend, finetuned, random_model, write_model
@@ -34,19 +35,20 @@ def card(**declared):
 
 
 def test_an_undeclared_parent_fails_a_run_that_asks_for_it():
-    assert failures(finding("merge"), card(), []) == []
-    (reason,) = failures(finding("merge"), card(), ["undeclared_parent"])
+    assert failures(Verdict.of(finding("merge")), card(), []) == []
+    (reason,) = failures(Verdict.of(finding("merge")), card(), ["undeclared_parent"])
     assert reason.startswith("undeclared_parent: rio is a blend")
     assert "does not list nex;" in reason
     declared = finding("merge")
     declared["declared"]["base_model"] = ["qwen", "x/nex"]
+    declared = Verdict.of(declared)
     assert failures(declared, card(), ["undeclared_parent", "inconclusive"]) == []
     assert failures(declared, card(), ["accusation"]) != []
 
 
 @pytest.mark.parametrize("kind", ["finetune_of_base", "inconclusive", "unrelated"])
 def test_nobody_fails_for_a_parent_that_no_verdict_names(kind):
-    verdict = finding(kind, named=False, share=1.0)
+    verdict = Verdict.of(finding(kind, named=False, share=1.0))
     assert failures(verdict, card(), ["undeclared_parent", "accusation"]) == []
     assert bool(failures(verdict, card(), ["inconclusive"])) == (kind == "inconclusive")
 

@@ -8,13 +8,14 @@ import time
 import pytest
 import torch
 
-from mergetrace.finding.undecoded import said_of
+from mergetrace.finding.wording_packed import packed_sentences
 from mergetrace.formats.model_config import ModelConfig, read_config
 from mergetrace.formats.packed import stands_for
 from mergetrace.formats.quantization import Quantization
 from mergetrace.planning.manifest import tensor_table
 from mergetrace.planning.packed_bytes import compared, undecoded
 from mergetrace.planning.plan import pair_models
+from mergetrace.records.packed import packed_comparisons
 from mergetrace.tensors.views import views
 from mergetrace.testing.audits import audit
 from mergetrace.testing.planting import blend, finetuned, random_model, write_model
@@ -448,4 +449,5 @@ def test_models_on_the_hub_are_compared_by_the_hashes_of_whole_files(tmp_path):
     assert "hash" in found["reason"]
     found = compared(*held, [{"sha256": mine}, {"folder": two}], whole=True)
     assert (found["equal"], found["different"]) == (0, 0)
-    assert said_of([{"model": "suspect", "parent": "base", **found}], "suspect") == []
+    entry = {"model": "suspect", "parent": "base", **found}
+    assert packed_sentences(packed_comparisons([entry]), "suspect") == []

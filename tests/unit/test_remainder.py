@@ -3,13 +3,20 @@ would have been seen.
 """
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from mergetrace.finding.wording import after_merge, left_over
-from mergetrace.search.remainder import rank_of, smallest_seen
+from mergetrace.finding.detection import smallest_seen
+from mergetrace.finding.wording_remainder import (
+    after_merge_sentences,
+    remainder_sentences,
+)
+from mergetrace.records.summary import Remainder, RemainderPlaces
+from mergetrace.records.verdict import Verdict
+from mergetrace.search.remainder import rank_of
 from mergetrace.testing.audits import audit
 from mergetrace.testing.planting import blend, finetuned, random_model, write_model
 
@@ -65,28 +72,40 @@ def test_whole_rows_are_found_across_adjoining_blocks():
     assert rank_of(change, np.full(change.size, 1e-3), tiles, 64) == (1, 64)
 
 
+def remainder(elements, halves=None, changed=0, changed_slices=80, **where):
+    places = RemainderPlaces(90, changed_slices, {}, {})
+    return Remainder(
+        elements=elements,
+        changed=changed,
+        residual_share=None,
+        where=replace(places, **where),
+        rank=None,
+        rank_reason="too little was kept",
+        halves=halves or {},
+        share_intervals={},
+    )
+
+
+def after_merge(found):
+    return after_merge_sentences(Verdict.of(found).after_merge)
+
+
 def test_the_smallest_change_that_is_seen_follows_the_number_of_elements():
     seen = {
         count: smallest_seen(
-            {
-                "elements": count,
-                "halves": {"-12": count // 2, "-10": count - count // 2},
-            },
-            0.0,
+            remainder(count, {"-12": count // 2, "-10": count - count // 2}), 0.0
         )
         for count in (1000, 100_000)
     }
-    assert seen[1000]["share"] == pytest.approx(3 / 1000, rel=0.01)  # the rule of three
-    assert seen[100_000]["share"] == pytest.approx(3 / 100_000, rel=0.01)
-    assert seen[1000]["move"] == 2.0**-12
+    assert seen[1000].share == pytest.approx(3 / 1000, rel=0.01)  # the rule of three
+    assert seen[100_000].share == pytest.approx(3 / 100_000, rel=0.01)
+    assert seen[1000].move == 2.0**-12
 
 
 def test_a_change_of_that_size_is_seen_nineteen_times_in_twenty():
     count = 20_000
     allowed = 0.0005
-    share = smallest_seen({"elements": count, "halves": {"-10": count}}, allowed)[
-        "share"
-    ]
+    share = smallest_seen(remainder(count, {"-10": count}), allowed).share
     differ = np.random.default_rng(3).binomial(count, share, 20_000)
     assert (differ > allowed * count).mean() == pytest.approx(0.95, abs=0.01)
 
@@ -216,34 +235,10 @@ def test_without_a_merge_nothing_is_said_of_what_came_after(judge):
 
 
 def test_words_for_a_remainder_name_the_largest_places():
-    where = {
-        "slices": 90,
-        "changed_slices": 80,
-        "layers": {str(layer): 0.1 for layer in range(10)},
-        "components": {"mlp": 1.0},
-    }
-    said = " ".join(
-        left_over(
-            {
-                "changed": 5,
-                "elements": 100,
-                "where": where,
-                "rank": None,
-                "rank_reason": "too little was kept",
-            }
-        )
-    )
+    layers = {str(layer): 0.1 for layer in range(10)}
+    left = remainder(100, changed=5, layers=layers, components={"mlp": 1.0})
+    said = " ".join(remainder_sentences(left))
     assert "5.00\u00a0% of 100 elements" in said
     assert "and 4 more" in said
     assert "too little was kept" in said
-    assert (
-        left_over(
-            {
-                "changed": 0,
-                "elements": 100,
-                "where": where | {"changed_slices": 0},
-                "rank": None,
-            }
-        )
-        == []
-    )
+    assert remainder_sentences(remainder(100, changed_slices=0)) == []

@@ -16,20 +16,24 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mergetrace.finding.wording import ACCUSING, LABELS
-from mergetrace.finding.wording import finding as words
+from mergetrace.finding.case import ACCUSING
+from mergetrace.finding.wording_headline import LABELS, headline
+from mergetrace.records.verdict import Verdict
 from mergetrace.report.page import Inputs, draw, page
 from mergetrace.testing.programs import program
 from mergetrace.testing.reporting import counted, finding, inputs
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
-TEMPLATES = SCRIPTS / "mergetrace/templates"
 EVIL = (
     "<script>alert(1)</script><img src=x onerror=alert(2)>\"'{{ 7 * 7"
     " }}\x00\x1b[31m\u202eevil\ud800</style>&amp;"
 )
 LICENCE = "https://www.apache.org/licenses/LICENSE-2.0"
 IN_TABLE = EVIL.replace("\ud800", "")  # tables are UTF-8, which has no lone surrogates
+
+
+def words(verdict):
+    return headline(Verdict.of(verdict))
 
 
 class Seen(HTMLParser):
@@ -52,7 +56,7 @@ class Seen(HTMLParser):
 
 
 def render(given: Inputs) -> str:
-    return page(given, draw(given), TEMPLATES)
+    return page(given, draw(given))
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +67,7 @@ def pictures():
 
 @pytest.fixture(scope="module")
 def html(pictures):
-    return page(inputs(), pictures, TEMPLATES)
+    return page(inputs(), pictures)
 
 
 @pytest.mark.parametrize("kind", [*LABELS, "a_new_kind"])
@@ -73,7 +77,7 @@ def test_every_verdict_has_words(kind, pictures):
         named=kind in ACCUSING,
         share=0.429 if kind == "merge" else 0.0 if kind == "copy" else None,
     )
-    seen = Seen(page(inputs(verdict=verdict), pictures, TEMPLATES))
+    seen = Seen(page(inputs(verdict=verdict), pictures))
     assert words(verdict).sentence in seen.text.replace("\n", " ")
     assert [tag for tag, _ in seen.tags].count("h1") == 1
     assert (kind in ACCUSING) == any(
@@ -103,7 +107,7 @@ def test_an_accused_control_is_a_warning(pictures):
     verdict = finding()
     verdict["controls"]["tuiuti"]["verdict"] = "merge"
     assert "Caution: the same rules also accuse tuiuti" in page(
-        inputs(verdict=verdict), pictures, TEMPLATES
+        inputs(verdict=verdict), pictures
     )
 
 
@@ -248,7 +252,7 @@ def test_hostile_text_is_inert():
 
 
 def test_the_section_on_names_says_what_changed_and_how_many_it_rests_on(pictures):
-    text = " ".join(Seen(page(inputs(), pictures, TEMPLATES)).text.split())
+    text = " ".join(Seen(page(inputs(), pictures)).text.split())
     assert "Rio3 of 30 of 3100.0 (20.6 to 100.0" in text  # as shipped, then stripped
     assert "3 to 0, p 0.25" in text
     assert (
@@ -281,7 +285,6 @@ def test_a_model_that_thinks_and_is_cut_is_told(pictures):
             page(
                 inputs(answers={"rio": [answer]}, probe=counted({"rio": [answer]})),
                 pictures,
-                TEMPLATES,
             )
         ).text.split()
     )
@@ -301,7 +304,7 @@ def test_long_answers_are_cut_with_a_note(pictures):
         "answer": "I am Nex. " * 10_000,
         "finish": "length",
     }
-    html = page(inputs(answers={"rio": [answer]}), pictures, TEMPLATES)
+    html = page(inputs(answers={"rio": [answer]}), pictures)
     assert "cut here: the whole text has 100,000 characters" in html
     assert len(html) < 600_000
 
@@ -520,7 +523,7 @@ def test_several_donors_and_bases_stand_side_by_side(pictures):
         "verdict": "inconclusive",
     }
     verdict["bases"] = {"other": other, "qwen": base}
-    text = Seen(page(inputs(verdict=verdict), pictures, TEMPLATES)).text
+    text = Seen(page(inputs(verdict=verdict), pictures)).text
     assert "The donors side by side" in text
     assert "0.00 to 0.40\u00a0%" in text
     assert "not computed: the other donors make up its direction" in text
@@ -570,8 +573,9 @@ def test_100000_slices_stay_a_small_page():
 def test_the_command_reads_what_the_pipeline_writes(tmp_path):
     given = inputs()
     tensors = given.tensors.assign(tensor="NaN")  # a name like any other
-    for name in ("verdict", "summary", "plan"):
-        (tmp_path / f"{name}.json").write_text(json.dumps(getattr(given, name)))
+    (tmp_path / "verdict.json").write_text(json.dumps(given.verdict.as_json()))
+    (tmp_path / "summary.json").write_text(json.dumps(given.summary.as_json()))
+    (tmp_path / "plan.json").write_text(json.dumps(given.plan))
     for name, table in (
         ("tensors", tensors),
         *(

@@ -1,11 +1,17 @@
 """The rules: accusations need exactness, and everything unclear stays inconclusive."""
 
 import dataclasses
+from dataclasses import replace
 
 import pytest
 
-from mergetrace.finding.traces import Case
-from mergetrace.finding.verdict import ACCUSING, decide
+from mergetrace.finding.case import ACCUSING, Case, Reason
+from mergetrace.finding.verdict import decide
+from mergetrace.finding.wording_merge import CLAUSES
+from mergetrace.finding.wording_reasons import SENTENCES, sentences
+from mergetrace.records.coverage import coverages
+from mergetrace.records.json_records import from_json
+from mergetrace.records.summary import ModelSummary
 from mergetrace.thresholds import Thresholds
 
 DEFAULTS = dataclasses.asdict(Thresholds())
@@ -29,6 +35,11 @@ def entry(**changes):
         "alpha_ols": 0.1,
     }
     return {
+        "alpha_se": 0.01,
+        "cos": 0.05,
+        "stayed_alone": 0.1,
+        "equal_donor": 0.01,
+        "only": {},
         **traces,
         **counts,
         "same_sign": 0.5,
@@ -54,7 +65,13 @@ def numbers(
     best = (
         {
             "method": method,
-            "parameters": {"shares": shares},
+            "dtype": "float32",
+            "parameters": {
+                "alpha": None,
+                "shares": shares,
+                "weights": {"qwen": 1.0, **shares},
+                "base_model": None,
+            },
             "bit_exact_rate": rate,
             "residual_share": 0.01,
         }
@@ -63,13 +80,33 @@ def numbers(
     )
     return {
         "slices": 10,
+        "elements": 0,
+        "elements_read": 0,
+        "nonfinite": 0,
+        "nonfinite_tensors": [],
+        "delta_energy": 1.0,
+        "rounding_share": 0.0,
         "cos_fit": cos,
         "base_cos": 0.97,
+        "equal_base": 0.0,
         "all_equal_base": False,
+        "all_rounded_base": False,
+        "elements_voting": 0,
+        "informative": informative,
+        "bit_exact_rate": rate,
         "exact_share": exact_share,
+        "mixture": None,
+        "remainder": None,
         "donors": {"nex": entry(**(donor or {})), **changes.pop("others", {})},
         "recipe": {
+            "model": "rio",
+            "base": "qwen",
             "donor": "nex",
+            "donors": list(shares),
+            "interval": None,
+            "out_dtype": "bfloat16",
+            "alternatives": [],
+            "tried": 1,
             "informative_elements": informative,
             "best": best,
             "signature": mark,
@@ -100,6 +137,11 @@ FURTHER = {
 MARK = {
     "donors": ["nex"],
     "family": "dare",
+    "density": 0.5,
+    "weights": {"nex": 0.5},
+    "auc": 0.5,
+    "kept_by_size": [0.5] * 10,
+    "unscaled_weight": 0.25,
     "informative": 50_000,
     "stayed": 0.5,
     "survivors": 0.99,
@@ -109,16 +151,18 @@ SIBLING = numbers()
 
 
 def verdict(summary, controls=None, thresholds=THRESHOLDS, compared=None):
-    return decide(
-        Case(
-            "rio",
-            "qwen",
-            summary,
-            {"sibling": SIBLING} if controls is None else controls,
-            thresholds,
-            compared=compared,
-        )
+    """The decision, with its reasons as sentences."""
+    controls = {"sibling": SIBLING} if controls is None else controls
+    case = Case(
+        "rio",
+        "qwen",
+        from_json(ModelSummary, summary, "rio"),
+        {name: from_json(ModelSummary, each, name) for name, each in controls.items()},
+        Thresholds.of(thresholds),
+        compared=coverages(compared),
     )
+    decision = decide(case)
+    return replace(decision, reasons=tuple(sentences(decision.reasons)))
 
 
 def coverage(share, of=1_000_000, **rest):
@@ -133,6 +177,11 @@ def coverage(share, of=1_000_000, **rest):
         "parameters": of,
         "compared": round(share * of),
         "share": share,
+        "bytes": 2 * of,
+        "compared_bytes": 2 * round(share * of),
+        "bytes_share": share,
+        "cannot_vote": 0,
+        "buffers": 0,
         "not_compared": [left] if share < 1 else [],
     }
     return {**entry, "dtypes": {"BF16": of}, "beside": [], "held_twice": 0, **rest}
@@ -320,7 +369,7 @@ def test_a_change_too_slight_to_move_what_the_parents_agree_on_is_no_other_metho
         )
     )
     assert decision.verdict == "merge_then_trained"
-    assert any("too slight" in reason for reason in decision.reasons)
+    assert any("too small to move them" in reason for reason in decision.reasons)
 
 
 def test_several_parents_and_training_need_each_share():
@@ -566,3 +615,10 @@ def test_strangers_are_not_called_unrelated_while_disguises_are_possible():
 
 def test_nothing_that_votes_is_too_little():
     assert verdict(numbers(slices=0)).verdict == "inconclusive"
+
+
+def test_every_reason_has_words_and_a_name_of_its_own():
+    reasons = Reason.__subclasses__()
+    assert {*SENTENCES, *CLAUSES} == set(reasons)
+    assert len({reason.__name__ for reason in reasons}) == len(reasons)
+    assert Reason().code == "reason"

@@ -124,16 +124,11 @@ def altered(root: Path) -> list[str]:
     subjects = _subjects(stated)
     problems = []
     for name in sorted(found.keys() | listed.keys() | subjects.keys()):
-        said = {listed.get(name), subjects.get(name)}
-        if (
-            found.get(name) not in said
-            # where only one of the two lists differs, that list was changed and not the
-            # file
-        ):
-            problems.append(
-                f"{name}:"
-                f" {'missing' if name not in found else 'changed' if said != {None} else 'not part of what was sealed'}"
-            )
+        sealed = {listed.get(name), subjects.get(name)}
+        # Where only one of the two lists differs, that list was changed and not the
+        # file.
+        if found.get(name) not in sealed:
+            problems.append(f"{name}: {_what_happened(name, found, sealed)}")
     if problems:
         return problems
     right = statement(root, found)
@@ -142,6 +137,15 @@ def altered(root: Path) -> list[str]:
     if (root / SUMS).read_bytes() != sums(found, right).encode():
         problems.append(f"{SUMS}: changed")
     return problems
+
+
+def _what_happened(name: str, found: Mapping[str, str], sealed: set[str | None]) -> str:
+    """What became of a file. found: the digests of what is there. sealed: those that
+    the two lists have of it.
+    """
+    if name not in found:
+        return "missing"
+    return "not part of what was sealed" if sealed == {None} else "changed"
 
 
 def _subjects(stated: bytes) -> dict[str, str]:

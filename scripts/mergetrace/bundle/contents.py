@@ -2,6 +2,11 @@
 that waits for it.
 """
 
+from collections.abc import Mapping
+from pathlib import PurePath
+
+from mergetrace.running.dependencies import Programs
+
 FINDINGS = (
     "verdict.json",
     "summary.json",
@@ -23,31 +28,19 @@ TABLES = (
 )
 OPTIONAL = ("rebuild.json", "rebuild.csv")
 
-_VERIFIER = {
-    "": "errors readable timestamps",
-    "numerics": "arrays dtypes lattice block_scales rounding arithmetic tool_sums",
-    "files": "strict_json weight_files safetensors_file sampled",
-    "formats": "scales",
-    "tensors": "weights",
-    "planning": "voting unread",
-    "sums": "frames stored evidence as_stored kernels gram gram_arrays recast records",
-    "merging": (
-        "settings facts merge linear spheres means trimming sce elementwise methods"
-        " recipes applying"
-    ),
-    "fit": "estimators fits",
-    "search": "trial",
-    "probe": "denials attributions identity",
-    "finding": "traces accusing coverage dates order verdict wording",
-    "bundle": "attestation checks verification",
+VERIFY = "mergetrace/bundle/verify.py"
+"""The program that checks a bundle."""
+
+NEVER_RUN: Mapping[str, str] = {
+    "mergetrace/files/tensor_records.py": "types alone",
+    "mergetrace/formats/model_config.py": "types alone",
+    "mergetrace/tensors/view.py": "types alone",
+    "mergetrace/probe/intervals.py": "answers are counted, their intervals are not",
+    "mergetrace/sums/gram_numba.py": "sums are made by numpy alone",
+    "mergetrace/sums/gram_torch.py": "sums are made by numpy alone",
 }
-VERIFIER = tuple(
-    f"{folder}/{module}".lstrip("/")
-    for folder, modules in _VERIFIER.items()
-    for module in ["__init__", *modules.split()]
-)
-"""The library modules that verify.py imports; of other packages they need numpy alone.
-"""
+"""Modules that those behind verify.py name and that it does not run, with the reason."""
+
 
 CARD = (
     "README.md",
@@ -56,6 +49,20 @@ CARD = (
     "chat_template.jinja",
     "chat_template.json",
     "tokenizer_config.json",
+    "mergekit_config.yml",
+    "mergekit_moe_config.yml",
 )
-CARD += ("mergekit_config.yml", "mergekit_moe_config.yml")
-MOST_CARD = 1 << 20  # bytes: a tokenizer_config.json may hold a vocabulary
+"""The small files of a model that a finding quotes."""
+
+MAX_CARD_BYTES = 1 << 20
+"""Of each of them: a tokenizer_config.json may hold a vocabulary."""
+
+
+def verifier(programs: Programs) -> list[str]:
+    """The modules that check a bundle, verify.py among them, as paths below the folder
+    of the package. Of other packages they need numpy alone.
+    """
+    modules = programs.closure([VERIFY], NEVER_RUN)
+    folders = {parent for module in modules for parent in PurePath(module).parents}
+    packages = {f"{folder}/__init__.py" for folder in folders if folder.name}
+    return sorted(modules | packages)

@@ -11,20 +11,23 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from mergetrace.bundle.attestation import seal
 from mergetrace.bundle.contents import (
     CARD,
     FINDINGS,
-    MOST_CARD,
+    MAX_CARD_BYTES,
     OPTIONAL,
     TABLES,
-    VERIFIER,
+    VERIFY,
+    verifier,
 )
 from mergetrace.outputs import read_json, write_json
 from mergetrace.readable import shown_path
+from mergetrace.running.dependencies import Programs
 
-SLICE = [
+SLICE_COLUMNS = [
     "slice_id",
     "tensor",
     "slice",
@@ -35,15 +38,12 @@ SLICE = [
     "dimensions",
     "weight",
 ]
-ZIP_TIME = (
-    1980,
-    1,
-    1,
-    0,
-    0,
-    0,
-)  # the earliest a zip can say: the same bundle is the same bytes whenever it is made
+"""The columns of tables/slices.csv."""
 
+ZIP_TIME = (1980, 1, 1, 0, 0, 0)
+"""The earliest that a zip can say: the same bundle is the same bytes whenever it is
+made.
+"""
 
 LIBRARY = Path(__file__).parents[1]
 """The package mergetrace: the bundle takes what checks it along."""
@@ -61,46 +61,28 @@ def write_bundle(
     """Fill the empty folder `root` with the bundle of one audit that lies under
     `results`, and seal it.
 
-    configuration: see configuration.published. prompts: what was asked, None where nobody asked. lock: the lock file.
+    configuration: see configuration.published. prompts: what was asked, None where
+    nobody asked. lock: the lock file.
     """
     own = results / audit
-    for name in (*FINDINGS, *(name for name in OPTIONAL if (own / name).is_file())):
+    optional = [name for name in OPTIONAL if (own / name).is_file()]
+    for name in (*FINDINGS, *optional):
         _copy(own / name, root / name)
-    _hide_paths(root / "plan.json", lambda plan: plan["models"].values())
+    _hide_paths(root / "plan.json", _plan_sources)
     write_json(root / "configuration.json", configuration)
     _copy(lock, root / "requirements.lock")
     batches = read_json(own / "layout.json")["batches"]
     _tables(root / "tables", own, batches)
     for batch in batches:
-        _copy(
-            own / f"evidence/{batch}.safetensors",
-            root / f"evidence/{batch}.safetensors",
-        )
-        sums = pd.read_parquet(own / f"deltas/{batch}.parquet")
-        (root / "deltas").mkdir(exist_ok=True)
-        np.savez_compressed(
-            root / f"deltas/{batch}.npz",
-            **{name: _column(sums[name]) for name in sums.columns},
-        )
+        _evidence(root, own, batch)
     for model in models:
         _model(root / f"models/{model}", results / f"models/{model}")
     if prompts is not None:
         _copy(prompts, root / "probe/prompts.jsonl")
-        _answers(
-            root / "probe", results, audit, models, configuration["probe"]["conditions"]
-        )
-    _copy(LIBRARY / "bundle/verify.py", root / "verify.py")
-    for module in VERIFIER:
-        _copy(LIBRARY / f"{module}.py", root / f"mergetrace/{module}.py")
-    text = Template((LIBRARY / "templates/bundle.md").read_text(encoding="utf-8"))
-    verdict = read_json(own / "verdict.json")
-    words = {
-        "audit": audit,
-        "suspect": verdict["suspect"],
-        "verdict": verdict["verdict"],
-        "version": verdict["versions"]["mergetrace"],
-    }
-    (root / "README.md").write_text(text.substitute(words), encoding="utf-8")
+        conditions = configuration["probe"]["conditions"]
+        _answers(root / "probe", results, audit, models, conditions)
+    _library(root)
+    _readme(root, audit)
     seal(root)
 
 
@@ -121,6 +103,38 @@ def write_archive(root: Path, archive: Path, name: str) -> None:
                 shutil.copyfileobj(source, sink, 1 << 20)
 
 
+def _evidence(root: Path, own: Path, batch: str) -> None:
+    """The kept elements of one batch of layers, and its sums as arrays that need no
+    further library.
+    """
+    evidence = f"evidence/{batch}.safetensors"
+    _copy(own / evidence, root / evidence)
+    sums = pd.read_parquet(own / f"deltas/{batch}.parquet")
+    columns: dict[str, Any] = {name: _column(sums[name]) for name in sums.columns}
+    (root / "deltas").mkdir(exist_ok=True)
+    np.savez_compressed(root / f"deltas/{batch}.npz", **columns)
+
+
+def _library(root: Path) -> None:
+    """What checks the bundle: verify.py beside the modules that it imports."""
+    for module in verifier(Programs(LIBRARY.parent, [LIBRARY.name])):
+        target = "verify.py" if module == VERIFY else module
+        _copy(LIBRARY.parent / module, root / target)
+
+
+def _readme(root: Path, audit: str) -> None:
+    """README.md: what the bundle holds, and how it is checked."""
+    text = Template((LIBRARY / "templates/bundle.md").read_text(encoding="utf-8"))
+    verdict = read_json(root / "verdict.json")
+    words = {
+        "audit": audit,
+        "suspect": verdict["suspect"],
+        "verdict": verdict["verdict"],
+        "version": verdict["versions"]["mergetrace"],
+    }
+    (root / "README.md").write_text(text.substitute(words), encoding="utf-8")
+
+
 def _tables(target: Path, own: Path, batches: list[str]) -> None:
     """The tables as CSV, for everybody, and as Parquet, typed; slices.csv says which
     slice an id is.
@@ -137,9 +151,9 @@ def _tables(target: Path, own: Path, batches: list[str]) -> None:
         table.to_parquet(target / f"{name}.parquet", index=False)
     for name in ("plan", "recipe_slices"):
         _copy(own / f"{name}.parquet", target / f"{name}.parquet")
-    pd.read_parquet(own / "plan.parquet", columns=SLICE).drop_duplicates(
-        "slice_id"
-    ).to_csv(target / "slices.csv", index=False)
+    views = pd.read_parquet(own / "plan.parquet", columns=SLICE_COLUMNS)
+    slices = views.drop_duplicates("slice_id")
+    slices.to_csv(target / "slices.csv", index=False)
     fits = [pd.read_parquet(own / f"fits/{batch}.parquet") for batch in batches]
     pd.concat(fits, ignore_index=True).to_parquet(target / "fits.parquet", index=False)
 
@@ -149,14 +163,13 @@ def _model(target: Path, source: Path) -> None:
     files that the finding quotes.
     """
     _copy(source / "manifest.json", target / "manifest.json")
-    _hide_paths(target / "manifest.json", lambda manifest: [manifest["source"]])
+    _hide_paths(target / "manifest.json", _manifest_sources)
     if (source / "template.json").is_file():
         _copy(source / "template.json", target / "template.json")
     for name in CARD:
-        if (source / "files" / name).is_file() and (
-            source / "files" / name
-        ).stat().st_size <= MOST_CARD:
-            _copy(source / "files" / name, target / "files" / name)
+        file = source / "files" / name
+        if file.is_file() and file.stat().st_size <= MAX_CARD_BYTES:
+            _copy(file, target / "files" / name)
 
 
 def _answers(
@@ -173,12 +186,9 @@ def _answers(
                 results / f"probe/{model}/{condition}.jsonl",
                 target / f"{model}/{condition}.jsonl",
             )
-    for table in sorted(
-        path
-        for path in (results / audit / "probe").iterdir()
-        if path.suffix in (".csv", ".json")
-    ):
-        _copy(table, target / table.name)
+    for path in sorted((results / audit / "probe").iterdir()):
+        if path.suffix in (".csv", ".json"):
+            _copy(path, target / path.name)
 
 
 def _hide_paths(file: Path, sources: Callable[[Any], Iterable[dict[str, Any]]]) -> None:
@@ -190,13 +200,19 @@ def _hide_paths(file: Path, sources: Callable[[Any], Iterable[dict[str, Any]]]) 
     write_json(file, value)
 
 
-def _column(values: pd.Series) -> np.ndarray:
+def _plan_sources(plan: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return list(plan["models"].values())
+
+
+def _manifest_sources(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [manifest["source"]]
+
+
+def _column(values: pd.Series) -> NDArray[Any]:
     """A column as an array that loads without pickle."""
-    return (
-        values.to_numpy(str)
-        if pd.api.types.is_string_dtype(values.dtype)
-        else values.to_numpy()
-    )
+    if pd.api.types.is_string_dtype(values.dtype):
+        return values.to_numpy(str)
+    return values.to_numpy()
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -11,12 +11,17 @@ import sys
 import tempfile
 import time
 import zipfile
+from io import TextIOWrapper
 from pathlib import Path
 
 sys.dont_write_bytecode = True  # a bundle stays as it was sealed
 
 from mergetrace.bundle.attestation import SIGNATURE, STATEMENT, altered  # noqa: E402
-from mergetrace.bundle.verification import NOT_HERE, Bundle  # noqa: E402
+from mergetrace.bundle.checks import Check  # noqa: E402
+from mergetrace.bundle.verification import (  # noqa: E402
+    NOT_RECOMPUTED,
+    Verification,
+)
 from mergetrace.errors import AuditError  # noqa: E402
 from mergetrace.readable import visible  # noqa: E402
 
@@ -42,7 +47,8 @@ def main() -> int:
         help="layers recomputed at a time (default: one per core)",
     )
     arguments = parser.parse_args()
-    sys.stdout.reconfigure(errors="replace")
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
     if arguments.bundle.is_dir():
         return verify(arguments.bundle, arguments.files_only, arguments.processes)
     if not zipfile.is_zipfile(arguments.bundle):
@@ -81,35 +87,41 @@ def verify(root: Path, files_only: bool, processes: int = 1) -> int:
         )
     if files_only:
         return 0
-    bundle = Bundle(root)
+    verification = Verification(root)
+    verdict = verification.material.verdict
+    print(f"finding  {verdict.suspect}: {verdict.verdict}")
     began = time.monotonic()
-    print(f"finding  {bundle.verdict['suspect']}: {bundle.verdict['verdict']}")
-    for layer in bundle.layers(processes):
+    for layer in verification.layers(processes):
+        elapsed = time.monotonic() - began
         print(
-            f"         layer {layer} recomputed, {time.monotonic() - began:.0f} s",
+            f"         layer {layer} recomputed, {elapsed:.0f} s",
             file=sys.stderr,
             flush=True,
         )
-    checks = bundle.finish()
+    checks = verification.finish()
     for check in checks:
-        print(
-            f"{'agrees' if check.agree == check.compared else 'DIFFERS':8}"
-            f" {check.what}: {check.agree:,} of {check.compared:,}"
-        )
-        for where in check.differing:
-            print(f"           {visible(where, 400)}")
+        _print_check(check)
     print("\nNot recomputed:")
-    print("\n".join(f"  - {sentence}" for sentence in NOT_HERE))
-    for model, number in bundle.part.left_out.items():
+    for sentence in NOT_RECOMPUTED:
+        print(f"  - {sentence}")
+    for model, number in verification.result.left_out.items():
         print(
             f"  - The recipe of {model} on {number:,} slices: its method needs numbers"
             " of whole tensors of which these are only parts."
         )
     apart = sum(check.agree != check.compared for check in checks)
-    print(
-        f"\n{'Everything that can be recomputed agrees.' if not apart else f'{apart} kinds of number do not agree.'}"
-    )
+    if apart:
+        print(f"\n{apart} kinds of number do not agree.")
+    else:
+        print("\nEverything that can be recomputed agrees.")
     return int(apart > 0)
+
+
+def _print_check(check: Check) -> None:
+    word = "agrees" if check.agree == check.compared else "DIFFERS"
+    print(f"{word:8} {check.what}: {check.agree:,} of {check.compared:,}")
+    for where in check.differing:
+        print(f"           {visible(where, 400)}")
 
 
 def run() -> None:

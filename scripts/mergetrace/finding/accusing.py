@@ -2,105 +2,84 @@
 control reach; a cosine alone is never enough.
 """
 
-from collections.abc import Mapping
-
+from mergetrace.finding.case import Case, Decision, Reason
+from mergetrace.finding.reasons_merge import (
+    Agreement,
+    AgreementStayed,
+    Blend,
+    BlendExplains,
+    Chance,
+    ChangedSlightly,
+    ChangesKept,
+    DonorPersists,
+    DropPattern,
+    ElementsOfEach,
+    ElementsStayed,
+    LeftOver,
+    MethodsAlike,
+    MixedTensors,
+    NoBlendExplainsMore,
+    NoControl,
+    OneWeight,
+    PureByOtherMethod,
+    PureInOtherOrder,
+    RecipeGivesBack,
+    SearchBeside,
+    TensorsGivenBack,
+    TrainedFromOther,
+    WholeTensors,
+)
 from mergetrace.finding.traces import (
-    Case,
-    Decision,
-    Summary,
+    best_recipe,
     blended,
+    exact_rates_of_controls,
     moved_alone,
-    rate_of,
-    rates_beside,
     shuffled_chance,
-    signatures,
     stands_out,
     traces_beside,
+    untouched,
 )
-from mergetrace.finding.wording import left_over
-from mergetrace.readable import percent, rate
-
-FROZEN = "Each tensor is wholly one parent's."
-UNKNOWN = "{stayed}: a pure blend, by a method not among the recipes."
-SLIGHT = (
-    "{stayed}: what came after the merge was too slight for that, or the blend's"
-    " arithmetic is another one."
-)
+from mergetrace.records.summary import DonorSummary, RecipeNumbers, Signature
 
 
 def merge(case: Case) -> Decision | None:
     """One stated recipe over at least two offered models gives the audited model back,
     bit for bit, where chance and the controls do not.
     """
-    best = case.recipe["best"]
     limits = case.thresholds
-    informative = case.recipe["informative_elements"]
-    exact = rate_of(case.summary)
-    exact_share = case.summary["exact_share"] or 0.0
-    if (
-        exact is None
-        or informative < limits["min_informative"]
-        or exact < limits["min_bit_exact"]
-        or exact_share < limits["min_exact_slices"]
-    ):
+    informative = case.recipe.informative_elements
+    exact = case.exact_rate
+    exact_share = case.summary.exact_share or 0.0
+    if exact is None or informative < limits.min_informative:
         return None
-    blend = blended(case)
-    shuffled = {
-        f"{donor} with its elements shuffled": share
-        for donor in blend or ()
-        if (share := shuffled_chance(case, donor)) is not None
-    }
-    beside = rates_beside(case) | shuffled
-    if (
-        blend is None
-        or not beside
-        or max(beside.values()) > limits["max_control_bit_exact"]
-    ):
+    if exact < limits.min_bit_exact or exact_share < limits.min_exact_slices:
         return None
-    base_share = None if None in blend.values() else round(1 - sum(blend.values()), 12)
-    base = (
-        case.base
-        if base_share is not None
-        or case.base
-        in (
-            *best["parameters"]["weights"],
-            best["parameters"]["base_model"],
-        )
-        else None
-    )
-    reasons = [
-        (
-            f"A {best['method']} merge of {_amounts(blend, base, base_share)} gives"
-            f" back {rate(exact)} of {informative:,} informative elements bit for bit."
-        ),
-        (
-            f"{rate(exact_share)} of the tensors that count each reach"
-            f" {rate(limits['min_bit_exact'])}."
-        ),
-        (
-            f"The same search reaches {_listed(beside)} (limit"
-            f" {rate(limits['max_control_bit_exact'])})."
-        ),
+    shares = blended(case)
+    if shares is None:
+        return None
+    beside = _search_beside(case, shares)
+    if not beside or max(beside.values()) > limits.max_control_bit_exact:
+        return None
+    best = best_recipe(case)
+    blend = _blend(case, best, shares)
+    reasons: list[Reason] = [
+        RecipeGivesBack(blend, exact, informative),
+        TensorsGivenBack(exact_share, limits.min_bit_exact),
+        SearchBeside(beside, limits.max_control_bit_exact),
     ]
-    if best["method"] == "passthrough":
-        reasons.append(FROZEN)
-    if alike := [
-        method
-        for method in case.recipe["indistinguishable"]
-        if method != best["method"]
-    ]:
-        reasons.append(
-            f"On these models {best['method']} and {' and '.join(alike)} give the same"
-            " elements: which of them was used cannot be told."
-        )
-    rests_on = "whole" if best["method"] == "passthrough" else "recipe"
+    whole = best.method == "passthrough"
+    if whole:
+        reasons.append(WholeTensors())
+    alike = [name for name in case.recipe.indistinguishable if name != best.method]
+    if alike:
+        reasons.append(MethodsAlike(best.method, tuple(alike)))
     return Decision(
         "merge",
-        [*reasons, *_without_controls(case)],
-        blend,
-        base_share,
-        best["method"],
-        rests_on,
+        (*reasons, *_without_controls(case)),
+        named=shares,
+        base_share=blend.base_share,
+        family=best.method,
+        rests_on="whole" if whole else "recipe",
     )
 
 
@@ -108,118 +87,21 @@ def other_merge(case: Case) -> Decision | None:
     """Elements are exactly the base's, or the base plus a donor's change times one
     number, in the pattern of a method that chooses or drops.
     """
-    return next(
-        (
-            decision
-            for mark in signatures(case.summary)
-            if (decision := _dropped(case, mark)) is not None
-        ),
-        None,
-    )
-
-
-def _dropped(case: Case, mark: Summary) -> Decision | None:
-    """The same for the signature of one donor, or of two."""
-    limits = case.thresholds
-    donors = mark["donors"]
-    survivors = mark["survivors"]
-    if (
-        mark["informative"] < limits["min_informative"]
-        or mark["stayed"] < limits["min_stayed"]
-    ):
-        return None
-    others = {
-        name: max(other["survivors"] for other in found)
-        for name, summary in case.controls.items()
-        if (found := signatures(summary))
-    }
-    beside = {
-        "shuffled elements": mark["survivors_shuffled"],
-        **{f"control {name}": share for name, share in others.items()},
-    }
-    if (
-        survivors < limits["min_survivors"]
-        or max(beside.values()) > survivors - limits["min_survivors_over_null"]
-    ):
-        return None
-    if (
-        len(donors) == 1
-        and (moved_alone(case, donors[0]) or 0.0) > limits["max_moved_alone"]
-    ):
-        return None
-    reasons = [
-        (
-            f"{rate(mark['stayed'])} of {mark['informative']:,} informative elements"
-            f" are exactly {case.base}'s although {' and '.join(donors)} moved them."
-        ),
-        (
-            f"Of the others {rate(survivors)} are {case.base} plus the change of"
-            f" {' or '.join(donors)} times one number; by comparison {_listed(beside)}."
-        ),
-        (
-            f"Which elements stayed is the pattern of: {mark['family']}. A random"
-            " choice cannot be replayed bit for bit."
-        ),
-    ]
-    return Decision(
-        "other_merge",
-        [*reasons, *_without_controls(case)],
-        dict.fromkeys(donors),
-        family=mark["family"],
-        rests_on="drop",
-    )
+    for mark in case.recipe.signatures:
+        decision = _dropped(case, mark)
+        if decision is not None:
+            return decision
+    return None
 
 
 def chosen_elements(case: Case) -> Decision | None:
     """Every element is exactly the base's or the donor's, both are there beyond chance,
     and nothing moved on which the two agree.
     """
-    limits = case.thresholds
-    for donor, numbers in case.summary["donors"].items():
-        base_share = numbers["coverage_base"]
-        donor_share = numbers["coverage_donor"]
-        if (
-            donor_share is None
-            or numbers["informative"] < limits["min_informative"]
-            or not _untouched(case, donor)
-        ):
-            continue
-        least = max(
-            limits["min_stayed"],
-            limits["min_trace_over_null"] * (shuffled_chance(case, donor) or 0.0),
-        )
-        if (
-            base_share + donor_share < limits["min_chosen"]
-            or base_share < limits["min_stayed"]
-            or donor_share < least
-        ):
-            continue
-        whole = numbers["coverage"] >= limits["min_bit_exact"]
-        reasons = [
-            (
-                f"{rate(base_share)} of {numbers['informative']:,} informative elements"
-                f" are exactly {case.base}'s, {rate(donor_share)} exactly {donor}'s;"
-                f" with {donor}'s elements shuffled"
-                f" {rate(shuffled_chance(case, donor) or 0.0)} would be."
-            ),
-            f"{_stayed(case, donor)}.",
-            (
-                FROZEN
-                if whole
-                else (
-                    f"Within tensors some elements are {case.base}'s and some"
-                    f" {donor}'s."
-                )
-            ),
-        ]
-        family = "passthrough" if whole else "selection"
-        return Decision(
-            "other_merge",
-            [*reasons, *_without_controls(case)],
-            {donor: None},
-            family=family,
-            rests_on="whole",
-        )
+    for donor in case.summary.donors:
+        decision = _chosen(case, donor)
+        if decision is not None:
+            return decision
     return None
 
 
@@ -227,40 +109,10 @@ def finetune_of_donor(case: Case) -> Decision | None:
     """A donor's exact values persist far beyond chance, and no blend with the base
     explains more.
     """
-    limits = case.thresholds
-    for donor, numbers in case.summary["donors"].items():
-        kept = numbers["coverage_donor"]
-        if (
-            not stands_out(case, donor, kept)
-            or kept < limits["min_peak_share"] * numbers["coverage"]
-        ):
-            continue
-        if numbers["coverage_base"] > limits["max_base_trace"] or _untouched(
-            case, donor
-        ):
-            continue
-        reasons = [
-            (
-                f"{rate(kept)} of {numbers['informative']:,} informative elements are"
-                f" exactly {donor}'s; {_needed(case, donor)}"
-            ),
-            (
-                f"No blend of {donor} and {case.base} explains noticeably more"
-                f" ({rate(numbers['coverage'])}); {rate(numbers['coverage_base'])} are"
-                f" {case.base}'s."
-            ),
-            (
-                f"One of {case.model} and {donor} was trained from the other. Weights"
-                " do not say which came first."
-            ),
-        ]
-        return Decision(
-            "finetune_of_donor",
-            [*reasons, *_without_controls(case)],
-            {donor: numbers["alpha_ols"]},
-            0.0,
-            rests_on="values",
-        )
+    for donor, numbers in case.summary.donors.items():
+        decision = _trained_from(case, donor, numbers)
+        if decision is not None:
+            return decision
     return None
 
 
@@ -268,180 +120,224 @@ def merge_then_trained(case: Case) -> Decision | None:
     """The traces of one blend of base and donor on the number lattice, far beyond
     chance and controls, but too few for a reproduction.
 
-    Where nothing moved that training would have moved, the blend is pure and its arithmetic unknown: `other_merge`. But where all but a few
-    elements are the blend's, a change too slight to move any of those is the simpler account.
+    Where nothing moved that training would have moved, the blend is pure and its
+    arithmetic unknown: `other_merge`. But where all but a few elements are the blend's,
+    a change too slight to move any of those is the simpler account.
     """
-    limits = case.thresholds
-    smallest = case.thresholds["min_share"]
-    for donor, numbers in case.summary["donors"].items():
-        if not stands_out(case, donor, numbers["coverage"]):
-            continue
-        single = max(numbers["coverage_base"], numbers["coverage_donor"])
-        alpha = numbers["alpha_replay"]
-        spread = numbers["alpha_spread"]
-        if single > limits["max_single_of_blend"] * numbers["coverage"]:
-            continue
-        if not smallest <= alpha <= 1 - smallest or spread > limits["max_alpha_spread"]:
-            continue
-        reasons = [
-            (
-                f"At {alpha:.3f} x {donor} and {1 - alpha:.3f} x {case.base},"
-                f" {rate(numbers['coverage'])} of {numbers['informative']:,}"
-                " informative elements are those of a rounded blend;"
-                f" {_needed(case, donor)}"
-            ),
-            (
-                "The weight is the same in the large tensors (median distance"
-                f" {spread:.4f}); neither parent alone explains more than"
-                f" {rate(single)}."
-            ),
-        ]
-        untouched = _untouched(case, donor)
-        slight = numbers["coverage"] >= limits["min_slightly_changed"]
-        pure = untouched and not slight
-        found = [
-            *reasons,
-            UNKNOWN.format(stayed=_stayed(case, donor)) if pure else _remainder(case),
-        ]
-        found += (
-            [SLIGHT.format(stayed=_stayed(case, donor))] if untouched and slight else []
-        )
-        found += _without_controls(case)
-        return Decision(
-            "other_merge" if pure else "merge_then_trained",
-            found,
-            {donor: alpha},
-            round(1 - alpha, 12),
-            "blend",
-            "blend",
-        )
+    for donor, numbers in case.summary.donors.items():
+        decision = _blend_then_trained(case, donor, numbers)
+        if decision is not None:
+            return decision
     return None
 
 
 def merge_of_several_then_trained(case: Case) -> Decision | None:
-    """The same for several donors, which only a recipe sees together: it gives back far
-    more than any of them alone.
+    """The traces of one blend of several donors, which only a recipe sees together: it
+    gives back far more than any of them alone.
     """
     limits = case.thresholds
-    exact = rate_of(case.summary)
-    blend = blended(case)
-    informative = case.recipe["informative_elements"]
-    if (
-        exact is None
-        or blend is None
-        or len(blend) < 2
-        or None in blend.values()
-        or informative < limits["min_informative"]
-    ):
+    exact = case.exact_rate
+    shares = blended(case)
+    if exact is None or shares is None or len(shares) < 2 or None in shares.values():
         return None
-    beside = rates_beside(case) | {
-        f"{donor} alone": case.summary["donors"][donor]["coverage"] for donor in blend
-    }
-    if exact < max(
-        limits["min_trace"], limits["min_trace_over_null"] * max(beside.values())
-    ):
+    if case.recipe.informative_elements < limits.min_informative:
         return None
-    method = case.recipe["best"]["method"]
-    base_share = round(1 - sum(blend.values()), 12)
-    found = (
-        f"A {method} merge of {_amounts(blend, case.base, base_share)} gives back"
-        f" {rate(exact)} of {informative:,} informative elements bit for bit; by"
-        f" comparison {_listed(beside)}."
-    )
-    left = case.summary.get("remainder")
-    if left and left["changed"] <= limits["max_unexplained"] * left["elements"]:
-        pure = (
-            "The others lie within rounding of it, which leaves training nothing to"
-            " explain: a pure blend whose sums were done in another order."
-        )
-        return Decision(
-            "other_merge",
-            [found, pure, *_without_controls(case)],
-            blend,
-            base_share,
-            "blend",
-            "recipe",
-        )
+    beside = exact_rates_of_controls(case)
+    for donor in shares:
+        beside[f"{donor} alone"] = case.summary.donors[donor].coverage or 0.0
+    chance = limits.min_trace_over_null * max(beside.values())
+    if exact < max(limits.min_trace, chance):
+        return None
+    blend = _blend(case, best_recipe(case), shares)
+    given_back = RecipeGivesBack(blend, exact, case.recipe.informative_elements, beside)
+    left = case.summary.remainder
+    pure = left is not None and left.changed <= limits.max_unexplained * left.elements
+    rest = PureInOtherOrder() if pure else _left_over(case)
     return Decision(
-        "merge_then_trained",
-        [found, _remainder(case), *_without_controls(case)],
-        blend,
-        base_share,
-        method,
-        "recipe",
+        "other_merge" if pure else "merge_then_trained",
+        (given_back, rest, *_without_controls(case)),
+        named=shares,
+        base_share=blend.base_share,
+        family="blend" if pure else blend.method,
+        rests_on="recipe",
     )
 
 
-def _untouched(case: Case, donor: str) -> bool:
-    """Whether the elements on which donor and base agree stayed, as after a merge and
-    never after training.
-    """
-    moved = moved_alone(case, donor)
-    return moved is not None and moved <= case.thresholds["max_moved_alone"]
+def _search_beside(case: Case, shares: dict[str, float | None]) -> dict[str, float]:
+    """What the recipe search reaches for the controls and for shuffled donors."""
+    beside = exact_rates_of_controls(case)
+    for donor in shares:
+        chance = shuffled_chance(case, donor)
+        if chance is not None:
+            beside[f"{donor} with its elements shuffled"] = chance
+    return beside
 
 
-def _stayed(case: Case, donor: str) -> str:
+def _blend(case: Case, best: RecipeNumbers, shares: dict[str, float | None]) -> Blend:
+    """A recipe over donors with these shares, of which the base has the rest."""
+    known = [share for share in shares.values() if share is not None]
+    if len(known) == len(shares):
+        return Blend(best.method, shares, case.base, round(1 - sum(known), 12))
+    parameters = best.common
+    uses_base = case.base in (*parameters.weights, parameters.base_model)
+    return Blend(best.method, shares, case.base if uses_base else None, None)
+
+
+def _dropped(case: Case, mark: Signature) -> Decision | None:
+    """A merge that dropped changes of the donors of one signature."""
+    limits = case.thresholds
+    if mark.informative < limits.min_informative or mark.stayed < limits.min_stayed:
+        return None
+    beside = {"shuffled elements": mark.survivors_shuffled}
+    for name, summary in case.controls.items():
+        survivors = [other.survivors for other in summary.recipe.signatures]
+        if survivors:
+            beside[f"control {name}"] = max(survivors)
+    highest = mark.survivors - limits.min_survivors_over_null
+    if mark.survivors < limits.min_survivors or max(beside.values()) > highest:
+        return None
+    if len(mark.donors) == 1:
+        moved = moved_alone(case, mark.donors[0]) or 0.0
+        if moved > limits.max_moved_alone:
+            return None
+    return Decision(
+        "other_merge",
+        (
+            ElementsStayed(mark.stayed, mark.informative, case.base, mark.donors),
+            ChangesKept(mark.survivors, case.base, mark.donors, beside),
+            DropPattern(mark.family),
+            *_without_controls(case),
+        ),
+        named=dict.fromkeys(mark.donors),
+        family=mark.family,
+        rests_on="drop",
+    )
+
+
+def _chosen(case: Case, donor: str) -> Decision | None:
+    """A merge that took each element from the base or from this donor."""
+    limits = case.thresholds
+    numbers = case.summary.donors[donor]
+    of_base = numbers.coverage_base
+    of_donor = numbers.coverage_donor
+    if of_base is None or of_donor is None or not untouched(case, donor):
+        return None
+    if numbers.informative < limits.min_informative:
+        return None
+    shuffled = shuffled_chance(case, donor) or 0.0
+    least = max(limits.min_stayed, limits.min_trace_over_null * shuffled)
+    if of_base < limits.min_stayed or of_donor < least:
+        return None
+    if of_base + of_donor < limits.min_chosen:
+        return None
+    whole = (numbers.coverage or 0.0) >= limits.min_bit_exact
+    within = WholeTensors() if whole else MixedTensors(case.base, donor)
+    return Decision(
+        "other_merge",
+        (
+            ElementsOfEach(
+                case.base, of_base, donor, of_donor, numbers.informative, shuffled
+            ),
+            AgreementStayed(_agreement(case, donor)),
+            within,
+            *_without_controls(case),
+        ),
+        named={donor: None},
+        family="passthrough" if whole else "selection",
+        rests_on="whole",
+    )
+
+
+def _trained_from(case: Case, donor: str, numbers: DonorSummary) -> Decision | None:
+    """Training that started from this donor."""
+    limits = case.thresholds
+    of_base = numbers.coverage_base or 0.0
+    of_donor = numbers.coverage_donor
+    coverage = numbers.coverage or 0.0
+    if of_donor is None or not stands_out(case, donor, of_donor):
+        return None
+    if of_donor < limits.min_peak_share * coverage or of_base > limits.max_base_trace:
+        return None
+    if untouched(case, donor):
+        return None
+    return Decision(
+        "finetune_of_donor",
+        (
+            DonorPersists(donor, of_donor, numbers.informative, _chance(case, donor)),
+            NoBlendExplainsMore(donor, case.base, coverage, of_base),
+            TrainedFromOther(case.model, donor),
+            *_without_controls(case),
+        ),
+        named={donor: numbers.alpha_ols},
+        base_share=0.0,
+        rests_on="values",
+    )
+
+
+def _blend_then_trained(
+    case: Case, donor: str, numbers: DonorSummary
+) -> Decision | None:
+    """A blend of the base and this donor that does not give everything back."""
+    limits = case.thresholds
+    coverage = numbers.coverage
+    alpha = numbers.alpha_replay
+    spread = numbers.alpha_spread
+    if coverage is None or not stands_out(case, donor, coverage):
+        return None
+    if alpha is None or spread is None or spread > limits.max_alpha_spread:
+        return None
+    if not limits.min_share <= alpha <= 1 - limits.min_share:
+        return None
+    single = max(numbers.coverage_base or 0.0, numbers.coverage_donor or 0.0)
+    if single > limits.max_single_of_blend * coverage:
+        return None
+    slight = coverage >= limits.min_slightly_changed
+    stayed = untouched(case, donor)
+    pure = stayed and not slight
+    reasons: list[Reason] = [
+        BlendExplains(
+            donor,
+            alpha,
+            case.base,
+            coverage,
+            numbers.informative,
+            _chance(case, donor),
+        ),
+        OneWeight(spread, single),
+        PureByOtherMethod(_agreement(case, donor)) if pure else _left_over(case),
+    ]
+    if stayed and slight:
+        reasons.append(ChangedSlightly(_agreement(case, donor)))
+    return Decision(
+        "other_merge" if pure else "merge_then_trained",
+        (*reasons, *_without_controls(case)),
+        named={donor: alpha},
+        base_share=round(1 - alpha, 12),
+        family="blend",
+        rests_on="blend",
+    )
+
+
+def _agreement(case: Case, donor: str) -> Agreement:
     """How many of the elements moved that a merge leaves and training moves."""
-    moved = moved_alone(case, donor)
-    part = f"only {percent(moved, digits=2)}" if moved else "none"
-    agree = case.summary["donors"][donor]["parents_agree"]
-    return (
-        f"Of {agree:,} elements on which {donor} and {case.base} agree {part} moved,"
-        " where training moves many"
+    return Agreement(
+        donor,
+        case.base,
+        case.summary.donors[donor].parents_agree,
+        moved_alone(case, donor) or 0.0,
     )
 
 
-def _amounts(
-    blend: Mapping[str, float | None], base: str | None, base_share: float | None
-) -> str:
-    """Who was merged, with shares where they are numbers. base: None where the recipe
-    does without.
-    """
-    if base_share is None:
-        return " and ".join([*blend, *([base] if base else [])])
-    return " + ".join(
-        f"{share:.6g} x {name}"
-        for name, share in {**blend, base: base_share}.items()
-        if share
-    )
+def _chance(case: Case, donor: str) -> Chance:
+    """What a donor's traces are compared with, and by how much they have to exceed it."""
+    return Chance(traces_beside(case, donor), case.thresholds.min_trace_over_null)
 
 
-def _needed(case: Case, donor: str) -> str:
-    """What the traces are compared with, and by how much they have to exceed it."""
-    times = (
-        f"at least {case.thresholds['min_trace_over_null']:g} times as many are needed"
-    )
-    return f"by comparison {_listed(traces_beside(case, donor))} ({times})."
+def _left_over(case: Case) -> LeftOver:
+    """What the best recipe leaves."""
+    best = case.recipe.best
+    return LeftOver(best.residual_share if best else None, case.summary.remainder)
 
 
-def _listed(beside: Mapping[str, float]) -> str:
-    return ", ".join(f"{rate(share)} for {name}" for name, share in beside.items())
-
-
-def _remainder(case: Case) -> str:
-    left = case.recipe["best"]["residual_share"] if case.recipe["best"] else None
-    energy = (
-        f": {percent(left, digits=2)} of the change's energy"
-        if left is not None
-        else ""
-    )
-    found = (
-        " ".join(left_over(case.summary["remainder"]))
-        if case.summary.get("remainder")
-        else ""
-    )
-    return (
-        f"What is left is more than rounding{energy}. Training after the merge explains"
-        f" it. {found}".rstrip()
-    )
-
-
-def _without_controls(case: Case) -> list[str]:
-    return (
-        []
-        if case.controls
-        else [
-            "No control was given: that an innocent sibling would fail is known from"
-            " the shuffled donor only."
-        ]
-    )
+def _without_controls(case: Case) -> tuple[Reason, ...]:
+    return () if case.controls else (NoControl(),)

@@ -4,9 +4,19 @@ model nobody is accused and nobody acquitted.
 
 from dataclasses import replace
 
-from mergetrace.finding.traces import ACCUSING, Case, Decision
-from mergetrace.planning import unread
-from mergetrace.readable import count, listing, rate
+from mergetrace.finding.case import ACCUSING, Case, Decision, Reason
+from mergetrace.finding.reasons_coverage import (
+    EqualButHeldTwice,
+    EqualButNotFinite,
+    EqualButUnread,
+    NotJudged,
+    ParentComparedInPart,
+    TooLittleCompared,
+    TracesOfPart,
+    WouldMakeReadable,
+)
+from mergetrace.finding.reasons_origin import EqualElements, Recast, RestsOnSample
+from mergetrace.records.coverage import Coverage
 
 
 def enough_read(case: Case, decision: Decision) -> Decision:
@@ -16,148 +26,114 @@ def enough_read(case: Case, decision: Decision) -> Decision:
     Where the coverage is not known (numbers that were stored before it was measured)
     the decision is left as it is.
     """
-    own = own_coverage(case)
-    if own is None:
+    coverage = case.compared.get(case.model)
+    if coverage is None:
         return decision
-    limit = case.thresholds["min_compared"]
-    share = compared_share(case)
-    aside = unread.beside(own)
+    limit = case.thresholds.min_compared
+    finite_share = compared_share(case, coverage)
+    share = finite_share
     if decision.verdict not in ACCUSING:
-        share = _with_what_is_held_twice(
-            own, share
-        )  # who is acquitted must not hide anything there
+        # who is acquitted must not hide anything in what is held twice
+        share = _share_of_all_stored(coverage, share)
+    beside = NotJudged(coverage)
     if share >= limit:
-        known = (
-            aside
-            if decision.verdict == "inconclusive"
-            else [*_parents(case, decision), *aside]
-        )
-        return replace(decision, reasons=[*decision.reasons, *known])
-    lines = [_too_little(case, share, limit), *unread.remedies(case.model, own)]
-    if decision.verdict == "inconclusive":
-        return Decision(
-            "inconclusive", [*lines, *decision.reasons, *aside], family="unread"
-        )
-    traces = (
-        f"What was compared shows the traces of `{decision.verdict}`, which hold for"
-        f" that part alone: {' '.join(decision.reasons)}"
+        known: tuple[Reason, ...] = (beside,)
+        if decision.verdict != "inconclusive":
+            known = (*_parents_compared_in_part(case, decision), beside)
+        return replace(decision, reasons=(*decision.reasons, *known))
+    why = (
+        TooLittleCompared(case.model, coverage, finite_share, share, limit),
+        WouldMakeReadable(case.model, coverage),
     )
-    return Decision("inconclusive", [*lines, traces, *aside], family="unread")
+    found = decision.reasons
+    if decision.verdict != "inconclusive":
+        found = (TracesOfPart(decision.verdict, decision.reasons),)
+    return Decision("inconclusive", (*why, *found, beside), family="unread")
 
 
-def own_coverage(case: Case) -> unread.Coverage | None:
-    """The coverage of the audited model, None where it is not known."""
-    return (case.compared or {}).get(case.model)
-
-
-def compared_share(case: Case) -> float:
+def compared_share(case: Case, coverage: Coverage) -> float:
     """The share of the audited model's parameters that was compared, less what is NaN
-    or infinite.
+    or infinite. coverage: the audited model's.
     """
-    own = own_coverage(case)
-    read = case.summary.get("elements_read") or 0
-    lost = case.summary.get("nonfinite", 0) / read if read else 0.0
-    return own["share"] * (1 - lost)
+    read = case.summary.elements_read
+    lost = case.summary.nonfinite / read if read else 0.0
+    return coverage.share * (1 - lost)
 
 
-def not_whole(case: Case) -> list[str]:
+def not_whole(case: Case, equal: EqualElements) -> tuple[Reason, ...]:
     """Why equal elements make no copy: something of the audited model was not compared.
     Empty where all was, or where it is not known.
-
-    Begins with a clause; what was not read follows in sentences, unless `enough_read`
-    says it anyway.
     """
-    own = own_coverage(case)
-    read = case.summary.get("elements_read") or 0
-    lost = case.summary.get("nonfinite", 0)
-    if own is not None and not unread.whole(own):
-        clause = f"but {rate(1 - own['share'])} of its parameters were not read"
-        if compared_share(case) < case.thresholds["min_compared"]:
-            return [clause]
-        return [f"{clause}: {unread.missing(own)}", *unread.remedies(case.model, own)]
-    if own is not None and own.get("held_twice"):
-        return [
-            f"but it holds {unread.amount(own['held_twice'])} parameters a second time,"
-            " with other numbers that some loaders may take"
-        ]
-    if lost > case.thresholds["max_not_finite"] * read:
-        return [
-            f"but {count(lost)} of {count(read)} elements are NaN or infinite in some"
-            " model and could not be compared"
-        ]
-    return []
+    coverage = case.compared.get(case.model)
+    if coverage is not None and not coverage.whole:
+        # what is missing is said by `enough_read` where it stops the verdict
+        if compared_share(case, coverage) < case.thresholds.min_compared:
+            return (EqualButUnread(equal, coverage, with_parts=False),)
+        return (
+            EqualButUnread(equal, coverage, with_parts=True),
+            WouldMakeReadable(case.model, coverage),
+        )
+    if coverage is not None and coverage.held_twice:
+        return (EqualButHeldTwice(equal, coverage.held_twice),)
+    read = case.summary.elements_read
+    lost = case.summary.nonfinite
+    if lost > case.thresholds.max_not_finite * read:
+        return (EqualButNotFinite(equal, lost, read),)
+    return ()
 
 
 def held_of(case: Case, parent: str) -> float:
     """The share of a parent's parameters that the audited model has; 1 where it is not
     known.
     """
-    return ((own_coverage(case) or {}).get("holds") or {}).get(parent, 1.0)
+    coverage = case.compared.get(case.model)
+    return 1.0 if coverage is None else coverage.holds.get(parent, 1.0)
 
 
-def sampled(case: Case) -> str:
+def sampled(case: Case) -> tuple[Reason, ...]:
     """What a copy rests on in a sample audit; empty where all was read."""
-    own = own_coverage(case)
-    read = case.summary.get("elements_read") or 0
-    if own is None or read >= own["compared"]:
-        return ""
-    return (
-        f"That rests on a sample: {count(read)} of {count(own['compared'])} elements"
-        " were read."
-    )
+    coverage = case.compared.get(case.model)
+    read = case.summary.elements_read
+    if coverage is None or read >= coverage.compared:
+        return ()
+    return (RestsOnSample(read, coverage.compared),)
 
 
-def recast(case: Case, parent: str) -> str:
-    """`from F32 to BF16`: the formats in which a parent and the audited model are
-    stored, where they differ; else empty.
+def recast(case: Case, parent: str) -> Recast | None:
+    """The formats in which a parent and the audited model are stored; None where they
+    are the same, or not known.
     """
-    known = case.compared or {}
-    own, theirs = (
-        list((known.get(model) or {}).get("dtypes", {}))
-        for model in (case.model, parent)
-    )
-    into, out_of = (
-        [dtype for dtype in one if dtype not in other]
-        for one, other in ((own, theirs), (theirs, own))
-    )
-    if not into and not out_of:
-        return ""
-    return f"from {listing(out_of or theirs)} to {listing(into or own)}"
+    target = _dtypes(case, case.model)
+    source = _dtypes(case, parent)
+    new = tuple(dtype for dtype in target if dtype not in source)
+    gone = tuple(dtype for dtype in source if dtype not in target)
+    if not new and not gone:
+        return None
+    return Recast(gone or source, new or target)
 
 
-def _with_what_is_held_twice(own: unread.Coverage, share: float) -> float:
+def _dtypes(case: Case, model: str) -> tuple[str, ...]:
+    coverage = case.compared.get(model)
+    return () if coverage is None else tuple(coverage.dtypes)
+
+
+def _share_of_all_stored(coverage: Coverage, share: float) -> float:
     """The share that was compared of all parameters, those included that stand a second
-    time in the file with other numbers.
+    time in the files with other numbers.
     """
-    twice = own.get("held_twice", 0)
-    return share * own["parameters"] / (own["parameters"] + twice) if twice else share
+    if not coverage.held_twice:
+        return share
+    stored = coverage.parameters + coverage.held_twice
+    return share * coverage.parameters / stored
 
 
-def _too_little(case: Case, share: float, limit: float) -> str:
-    own = own_coverage(case)
-    found = unread.said(case.model, own)
-    if compared_share(case) < own["share"]:
-        found += f" Less what is NaN or infinite it is {rate(compared_share(case))}."
-    if share < compared_share(case):
-        found += (
-            " With what it holds a second time, and other numbers in it, it is"
-            f" {rate(share)}."
-        )
-    return (
-        f"{found} Below {rate(limit)} (verdict.min_compared) nobody is accused and"
-        " nobody acquitted."
-    )
-
-
-def _parents(case: Case, decision: Decision) -> list[str]:
-    """What a reader must know of the parents that the decision is about, where much
-    less of them was compared than of the audited model.
+def _parents_compared_in_part(case: Case, decision: Decision) -> tuple[Reason, ...]:
+    """The parents that the decision is about and of which much less was compared than
+    of the audited model.
     """
-    limit = case.thresholds["min_compared"]
-    known = case.compared or {}
-    return [
-        f"Of {parent} itself only {unread.share_of(known[parent])} of the parameters"
-        f" were compared; the rest has no counterpart in {case.model}."
-        for parent in (case.base, *decision.named)
-        if parent in known and known[parent]["share"] < limit
-    ]
+    reasons = []
+    for parent in (case.base, *decision.named):
+        coverage = case.compared.get(parent)
+        if coverage is not None and coverage.share < case.thresholds.min_compared:
+            reasons.append(ParentComparedInPart(parent, coverage, case.model))
+    return tuple(reasons)

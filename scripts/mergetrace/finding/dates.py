@@ -12,14 +12,9 @@ private.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from mergetrace import timestamps
-
-Dates = Mapping[str, Any]
-"""Of one model: `stated` (a date as timestamps writes it, or None) and `hub` (first,
-last, created, or None; see models.history).
-"""
+from mergetrace.records.verdict import Dates, HubDates
 
 ALWAYS = datetime.min.replace(tzinfo=UTC)
 NEVER = datetime.max.replace(tzinfo=UTC)
@@ -27,11 +22,32 @@ NEVER = datetime.max.replace(tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Span:
-    """Within which time a model was published, and who says so: `hub` or `stated`."""
+    """The time within which a model was published."""
 
     first: datetime
+    """The earliest moment it may have been published at."""
     last: datetime
+    """The latest."""
     by: str
+    """Who says so: `hub` or `stated`."""
+
+
+@dataclass(frozen=True)
+class Age:
+    """Whether a parent was published before the audited model."""
+
+    before: bool
+    """True where its last change is before the other's first appearance, False where it
+    appeared after the other's last change.
+    """
+    by: str
+    """Whose word that is: `hub` where both dates are the Hub's, `stated` where one is
+    the auditor's.
+    """
+    parent: Dates
+    """The parent's dates."""
+    audited: Dates
+    """The audited model's dates."""
 
 
 def span(dates: Dates, parent: bool = False) -> Span | None:
@@ -39,20 +55,12 @@ def span(dates: Dates, parent: bool = False) -> Span | None:
     says. A stated day is the whole of that day in UTC.
     """
     stated = dates.get("stated")
-    hub = dates.get("hub")
     if stated and not contradicted(dates):
         return Span(*timestamps.span(stated), "stated")
-    if not hub or not (hub.get("first") or hub.get("last")):
+    listed = dates.get("hub")
+    if not listed or not (listed.get("first") or listed.get("last")):
         return None
-    created = timestamps.span(hub["created"])[0] if hub.get("created") else ALWAYS
-    first = timestamps.span(hub["first"])[0] if hub.get("first") else created
-    if hub.get("created") != timestamps.LOWEST:
-        first = max(first, created)
-    last = (
-        max(timestamps.span(hub["last"])[1], first, created)
-        if hub.get("last")
-        else NEVER
-    )
+    first, last = _listed_span(listed)
     if parent and stated and timestamps.span(stated)[1] > last:
         return Span(first, timestamps.span(stated)[1], "stated")
     return Span(first, last, "hub")
@@ -61,83 +69,50 @@ def span(dates: Dates, parent: bool = False) -> Span | None:
 def contradicted(dates: Dates) -> bool:
     """Whether the Hub had weights of the model before the day that was stated."""
     stated = dates.get("stated")
-    hub = dates.get("hub")
-    return bool(
-        stated
-        and hub
-        and hub.get("first")
-        and timestamps.span(hub["first"])[0] < timestamps.span(stated)[0]
-    )
+    first = (dates.get("hub") or {}).get("first")
+    if not stated or not first:
+        return False
+    return timestamps.span(first)[0] < timestamps.span(stated)[0]
 
 
-def earlier(parent: Dates, audited: Dates) -> tuple[bool | None, str | None]:
-    """Whether a parent was published before the audited model, and whose word that is:
-    (before, by).
-
-    True: its last change is before the other's first appearance. False: it appeared after the other's last change. None: not known, or the
-    two spans overlap. by: `hub` where both dates are the Hub's, `stated` where one is the auditor's, None with None.
+def earlier(parent: Dates, audited: Dates) -> Age | None:
+    """Whether a parent was published before the audited model; None where that is not
+    known, or the two spans overlap.
     """
-    ours = span(parent, parent=True)
-    theirs = span(audited)
-    if ours is None or theirs is None:
-        return None, None
-    by = "hub" if ours.by == theirs.by == "hub" else "stated"
-    if ours.last < theirs.first:
-        return True, by
-    return (False, by) if ours.first > theirs.last else (None, None)
-
-
-def said(name: str, dates: Dates) -> str:
-    """A model's date in words: the span, and who says so."""
-    found = span(dates)
-    if found is None:
-        return f"no date of {name} is known"
-    if found.by == "stated":
-        return f"{name} published {dates['stated']}, as stated by the auditor"
-    first, last = (moment.date().isoformat() for moment in (found.first, found.last))
-    changed = "" if first == last or found.last == NEVER else f", last changed {last}"
-    return f"{name} on the Hub since {first}{changed}" + (
-        f" (stated: {dates['stated']})" if dates.get("stated") else ""
-    )
+    parent_span = span(parent, parent=True)
+    audited_span = span(audited)
+    if parent_span is None or audited_span is None:
+        return None
+    by_hub = parent_span.by == audited_span.by == "hub"
+    by = "hub" if by_hub else "stated"
+    if parent_span.last < audited_span.first:
+        return Age(True, by, parent, audited)
+    if parent_span.first > audited_span.last:
+        return Age(False, by, parent, audited)
+    return None
 
 
 def ages(
     audited: str, parents: Iterable[str], dates: Mapping[str, Dates]
-) -> tuple[dict[str, tuple[bool | None, str | None]], dict[str, str]]:
-    """Of every parent whose age is known beside the audited model's: (before, by) as in
-    `earlier`, and both dates in words.
-    """
-    order = {
-        parent: earlier(dates.get(parent, {}), dates.get(audited, {}))
-        for parent in parents
-    }
-    known = {
-        parent: answer for parent, answer in order.items() if answer[0] is not None
-    }
-    return known, {
-        parent: "; ".join(said(name, dates[name]) for name in (parent, audited))
-        for parent in known
-    }
+) -> dict[str, Age]:
+    """Every parent's age beside the audited model's, where that is known."""
+    found = {}
+    for parent in parents:
+        age = earlier(dates.get(parent, {}), dates.get(audited, {}))
+        if age is not None:
+            found[parent] = age
+    return found
 
 
-def notes(dates: Mapping[str, Dates]) -> list[str]:
-    """What is odd about the stated dates, a sentence each."""
-    return [note for name, entry in dates.items() if (note := _odd(name, entry))]
-
-
-def _odd(name: str, dates: Dates) -> str | None:
-    stated = dates.get("stated")
-    hub = dates.get("hub")
-    if not stated or not hub:
-        return None
-    if contradicted(dates):
-        return (
-            f"{name} is stated to be published on {stated[:10]}, but the Hub lists it"
-            f" from {hub['first'][:10]}: the Hub's dates were used."
-        )
-    if hub.get("last") and timestamps.span(stated)[1] < timestamps.span(hub["last"])[0]:
-        return (
-            f"{name} is stated to be published on {stated[:10]}; the weights that were"
-            f" read were last changed on the Hub on {hub['last'][:10]}."
-        )
-    return None
+def _listed_span(listed: HubDates) -> tuple[datetime, datetime]:
+    """The first and the last moment that the Hub's dates allow."""
+    created_on = listed.get("created")
+    first_on = listed.get("first")
+    last_on = listed.get("last")
+    created = timestamps.span(created_on)[0] if created_on else ALWAYS
+    first = timestamps.span(first_on)[0] if first_on else created
+    if created_on != timestamps.LOWEST:
+        first = max(first, created)
+    if not last_on:
+        return first, NEVER
+    return first, max(timestamps.span(last_on)[1], first, created)

@@ -1,38 +1,47 @@
 """When a finding fails a run: for publishers who audit a release before others do."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
+from mergetrace.finding.case import ACCUSING
 from mergetrace.finding.lineage import Manifests, undeclared
-from mergetrace.finding.wording import ACCUSING, finding
+from mergetrace.finding.wording_headline import headline
 from mergetrace.readable import listing
-
-GROUNDS = ("undeclared_parent", "accusation", "inconclusive")
+from mergetrace.records.verdict import Verdict
 
 
 def failures(
-    verdict: Mapping[str, Any], manifests: Manifests, fail_on: list[str]
+    verdict: Verdict, manifests: Manifests, fail_on: Sequence[str]
 ) -> list[str]:
     """Why the run fails, a sentence for each of the grounds in `fail_on` (some of
     GROUNDS) that the finding meets; empty where it passes.
     """
-    found = {
-        "undeclared_parent": _undeclared(verdict, manifests),
-        "accusation": (
-            finding(verdict).sentence if verdict["verdict"] in ACCUSING else ""
-        ),
-        "inconclusive": (
-            finding(verdict).sentence if verdict["verdict"] == "inconclusive" else ""
-        ),
-    }
-    return [f"{ground}: {found[ground]}" for ground in fail_on if found[ground]]
+    texts = {ground: _CHECKS[ground](verdict, manifests) for ground in fail_on}
+    return [f"{ground}: {text}" for ground, text in texts.items() if text]
 
 
-def _undeclared(verdict: Mapping[str, Any], manifests: Manifests) -> str:
+def _undeclared_parent(verdict: Verdict, manifests: Manifests) -> str:
     missing = undeclared(verdict, manifests)
     if not missing:
         return ""
     return (
-        f"{finding(verdict).sentence} The card's base_model does not list"
+        f"{headline(verdict).sentence} The card's base_model does not list"
         f" {listing(missing, word='or')}; the report has the lines that would."
     )
+
+
+def _accusation(verdict: Verdict, _: Manifests) -> str:
+    return headline(verdict).sentence if verdict.verdict in ACCUSING else ""
+
+
+def _inconclusive(verdict: Verdict, _: Manifests) -> str:
+    return headline(verdict).sentence if verdict.verdict == "inconclusive" else ""
+
+
+_CHECKS: Mapping[str, Callable[[Verdict, Manifests], str]] = {
+    "undeclared_parent": _undeclared_parent,
+    "accusation": _accusation,
+    "inconclusive": _inconclusive,
+}
+
+GROUNDS = tuple(_CHECKS)
+"""What a configuration may name in verdict.fail_on."""

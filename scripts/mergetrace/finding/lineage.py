@@ -3,11 +3,12 @@ say, what an honest card would say.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
-from mergetrace.finding.wording import named
+from mergetrace.records.verdict import Verdict
 
 RELATIONS = {
     "merge": "merge",
@@ -21,108 +22,115 @@ RELATIONS = {
 copy.
 """
 
+PUT_TOGETHER = ("merge", "other_merge", "merge_then_trained")
+"""The verdicts in which the base is one of the models that were put together."""
+
 Manifests = Mapping[str, Mapping[str, Any]]
 
 
-def found_parents(verdict: Mapping[str, Any]) -> list[str]:
+@dataclass(frozen=True)
+class LicenceTerms:
+    """One licence of some parents, and what it asks."""
+
+    models: tuple[str, ...]
+    """The parents that carry it."""
+    licence: str | None
+    """The licence as their cards say; None where they say nothing."""
+    name: str | None
+    """Its full name; None for a licence that is not in the list."""
+    url: str | None
+    """Where its text stands."""
+    asks: tuple[str, ...] | None
+    """What it asks of those who pass on a changed copy."""
+
+
+def found_parents(verdict: Verdict) -> list[str]:
     """The models that the verdict names: donors, and the base where it holds a share of
     its own.
     """
-    base = verdict["base"]
-    parts = (
-        "merge",
-        "other_merge",
-        "merge_then_trained",
-    )  # in which the base is one of those that were put together
-    return [
-        *named(verdict),
-        *(
-            [base["name"]]
-            if base["share"] or (verdict["verdict"] in parts and base["share"] is None)
-            else []
-        ),
-    ]
+    share = verdict.base.share
+    unknown = share is None and verdict.verdict in PUT_TOGETHER
+    base = [verdict.base.name] if share or unknown else []
+    return [*verdict.named, *base]
 
 
-def on_card(verdict: Mapping[str, Any], manifests: Manifests) -> dict[str, bool]:
+def on_card(verdict: Verdict, manifests: Manifests) -> dict[str, bool]:
     """Every parent found, and whether the suspect's card has an entry of its name:
     short name, repository, or the repository's last part.
     """
-    entries = {
-        part.casefold()
-        for entry in verdict["declared"]["base_model"] or []
-        for part in (entry, entry.rsplit("/", 1)[-1])
-    }
-    result = {}
+    entries = set()
+    for entry in verdict.declared.base_model or ():
+        entries |= {entry.casefold(), entry.rsplit("/", 1)[-1].casefold()}
+    listed = {}
     for model in found_parents(verdict):
-        repo = _source(manifests, model).get("repo") or model
-        result[model] = bool(
-            {name.casefold() for name in (model, repo, repo.rsplit("/", 1)[-1])}
-            & entries
-        )
-    return result
+        repo = _repository(manifests, model) or model
+        names = {model, repo, repo.rsplit("/", 1)[-1]}
+        listed[model] = bool({name.casefold() for name in names} & entries)
+    return listed
 
 
-def undeclared(verdict: Mapping[str, Any], manifests: Manifests) -> list[str]:
+def undeclared(verdict: Verdict, manifests: Manifests) -> list[str]:
     """The parents that an accusing verdict names and the suspect's card does not. The
     base of an innocent finetune is not meant.
     """
-    if not named(verdict):
+    if not verdict.named:
         return []
-    return [
-        model for model, listed in on_card(verdict, manifests).items() if not listed
-    ]
+    listed = on_card(verdict, manifests)
+    return [model for model, is_listed in listed.items() if not is_listed]
 
 
-def honest_card(verdict: Mapping[str, Any], manifests: Manifests) -> str | None:
+def honest_card(verdict: Verdict, manifests: Manifests) -> str | None:
     """The YAML that a card would carry if it said what was found; None where no parent
     is established or the Hub has no word for it.
     """
-    relation = RELATIONS.get(verdict["verdict"])
+    relation = RELATIONS.get(verdict.verdict)
     parents = found_parents(verdict)
     if relation is None or not parents:
         return None
-    if verdict["verdict"] == "finetune_of_donor":
-        parents = named(verdict)
-    repos = [_source(manifests, model).get("repo") for model in parents]
-    note = (
-        ""
-        if all(repos)
-        else "# names of this audit: put the repositories in their place\n"
-    )
-    entries = [repo or model for repo, model in zip(repos, parents, strict=True)]
-    return note + yaml.safe_dump(
+    if verdict.verdict == "finetune_of_donor":
+        parents = verdict.named
+    repositories = [_repository(manifests, model) for model in parents]
+    note = "# names of this audit: put the repositories in their place\n"
+    if all(repositories):
+        note = ""
+    names = zip(repositories, parents, strict=True)
+    entries = [repository or model for repository, model in names]
+    card: str = yaml.safe_dump(
         {"base_model": entries, "base_model_relation": relation}, sort_keys=False
     )
+    return note + card
 
 
 def licences(
-    verdict: Mapping[str, Any],
-    manifests: Manifests,
-    known: Mapping[str, Mapping[str, Any]],
-) -> list[dict[str, Any]]:
-    """What the licences of the parents found ask, one entry per licence: models,
-    licence (as the cards say), name, url, asks.
+    verdict: Verdict, manifests: Manifests, known: Mapping[str, Mapping[str, Any]]
+) -> list[LicenceTerms]:
+    """What the licences of the parents found ask, one entry per licence.
 
-    known: scripts/mergetrace/data/licences.yaml; asks is None for a licence that is not in it.
+    known: by licence its name, url and asks (scripts/mergetrace/data/licences.yaml).
     """
     by_licence: dict[str | None, list[str]] = {}
     for model in found_parents(verdict):
-        by_licence.setdefault(
-            manifests[model]["declared"]["license"] if model in manifests else None, []
-        ).append(model)
-    rows = []
-    for said, models in by_licence.items():
-        about = known.get((said or "").casefold(), {})
-        rows.append(
-            {
-                "models": models,
-                "licence": said,
-                **{key: about.get(key) for key in ("name", "url", "asks")},
-            }
+        manifest = manifests.get(model)
+        licence = manifest["declared"]["license"] if manifest else None
+        by_licence.setdefault(licence, []).append(model)
+    terms = []
+    for licence, models in by_licence.items():
+        about = known.get((licence or "").casefold(), {})
+        asks = about.get("asks")
+        terms.append(
+            LicenceTerms(
+                tuple(models),
+                licence,
+                about.get("name"),
+                about.get("url"),
+                None if asks is None else tuple(asks),
+            )
         )
-    return rows
+    return terms
 
 
-def _source(manifests: Manifests, model: str) -> Mapping[str, Any]:
-    return manifests[model]["source"] if model in manifests else {}
+def _repository(manifests: Manifests, model: str) -> str | None:
+    """The repository that a model was taken from."""
+    manifest = manifests.get(model)
+    repository: str | None = manifest["source"].get("repo") if manifest else None
+    return repository

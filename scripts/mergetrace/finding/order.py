@@ -8,45 +8,66 @@ to stop.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
-from mergetrace.finding.traces import Case, Decision, signatures
-from mergetrace.readable import listing, rate
+from mergetrace.finding.case import Case, Decision, Reason
+from mergetrace.finding.reasons_order import (
+    BaseByWeights,
+    BaseTakenForOlder,
+    BaseYounger,
+    CopyOrderUnknown,
+    OfferCommonBase,
+    OlderByWeights,
+    Pair,
+    ParentComesBackBetween,
+    ParentComesBackWhole,
+    ParentOlder,
+    ParentYounger,
+    Return,
+    TwoStories,
+    TwoStoriesOfParts,
+)
+from mergetrace.records.summary import TurnedParent
+from mergetrace.records.verdict import OrderFacts
+from mergetrace.thresholds import Thresholds
 
+# What the share says that comes back from a turned recipe.
 OLDER = "older"
 YOUNGER = "younger"
 BETWEEN = "between"
 SILENT = "silent"
 
+BY_WEIGHTS = "reverse replay"
+"""What says who came first, where no date does."""
+
 
 @dataclass(frozen=True)
 class Order:
-    """Whether a parent came before the audited model (None: not known), what says so (`hub`, `stated`, `reverse replay`), and what turning the recipe
-    round gives back of it beside what is expected of a true parent. weights: what that share says, of OLDER, YOUNGER, BETWEEN, SILENT.
-    """
+    """Which of a parent and the audited model came first."""
 
     before: bool | None
+    """Whether the parent did; None where that is not known."""
     by: str | None
-    reverse: float | None
-    expected: float | None
+    """What says so: `hub`, `stated` or `reverse replay`."""
+    returned: Return
+    """How much of the parent comes back from the turned recipe."""
     weights: str
+    """What that says: OLDER, YOUNGER, BETWEEN or SILENT."""
 
-    def as_json(self) -> dict[str, Any]:
+    @property
+    def by_dates(self) -> bool:
+        """Whether dates say so."""
+        return self.by in ("hub", "stated")
+
+    def facts(self) -> OrderFacts:
         """The fields that verdict.json promises."""
-        return {
-            "before": self.before,
-            "by": self.by,
-            "reverse": self.reverse,
-            "expected": self.expected,
-        }
+        returned = self.returned
+        return OrderFacts(self.before, self.by, returned.reverse, returned.expected)
 
 
 def orders(case: Case, decision: Decision) -> dict[str, Order]:
     """The order of every donor, and of the base."""
-    return {
-        parent: _order(case, decision, parent)
-        for parent in (*case.summary["donors"], case.base)
-    }
+    parents = (*case.summary.donors, case.base)
+    return {parent: _order(case, decision, parent) for parent in parents}
 
 
 def in_order(case: Case, decision: Decision) -> Decision:
@@ -55,80 +76,65 @@ def in_order(case: Case, decision: Decision) -> Decision:
 
     A finding that was packed before recipes were turned round is left as it is.
     """
-    if "turns" not in case.summary:
+    if case.summary.turns is None:
         return decision
-    found = orders(case, decision)
-    parents = [
-        *decision.named,
-        *([case.base] if _rests_on_base(case, decision) else []),
-    ]
-    stops = [
-        reason
-        for parent in parents
-        if (reason := _stop(case, decision, parent, found[parent]))
-    ]
+    order_of = orders(case, decision)
+    parents = [*decision.named]
+    if _rests_on_base(decision):
+        parents.append(case.base)
+    stops = []
+    for parent in parents:
+        stop = _stop(case, decision, parent, order_of[parent])
+        if stop is not None:
+            stops.append(stop)
     if stops:
-        return Decision("inconclusive", [*decision.reasons, *stops])
-    return replace(
-        decision, reasons=[*decision.reasons, *_standing(case, decision, found)]
-    )
+        return Decision("inconclusive", (*decision.reasons, *stops))
+    standing = _standing(case, decision, order_of)
+    return replace(decision, reasons=(*decision.reasons, *standing))
 
 
 def from_an_older_base(case: Case, decision: Decision) -> Decision:
     """A finetune of the base, unless the base is the younger; any other decision as it
     is.
     """
-    before, by = case.dates.get(case.base, (None, None))
-    if decision.verdict != "finetune_of_base" or before is not False:
+    age = case.ages.get(case.base)
+    if decision.verdict != "finetune_of_base" or age is None or age.before:
         return decision
-    younger = (
-        f"Order: {case.base} is younger than {case.model}"
-        f" ({case.said_of_dates.get(case.base, by)}), so {case.model} does not start"
-        " at it."
+    # the first reason says that the model starts at the base
+    reasons = (
+        *decision.reasons[1:],
+        BaseYounger(Pair(case.base, case.model), age),
+        OfferCommonBase(),
     )
-    return Decision(
-        "inconclusive",
-        [*decision.reasons[1:], younger, "Offer the base that both descend from."],
-    )
+    return Decision("inconclusive", reasons)
 
 
 def _order(case: Case, decision: Decision, parent: str) -> Order:
-    said = [
-        (entry, _by_weights(case.thresholds, entry, forward))
-        for entry, forward in _turned(case, decision, parent)
-    ]
-    weights = next(
-        (
-            word
-            for word in (YOUNGER, BETWEEN, OLDER)
-            if word in {word for _, word in said}
-        ),
-        SILENT,
-    )
-    reverse, expected = (
-        said[0][0][key] if said else None for key in ("reverse", "expected")
-    )
-    before, by = case.dates.get(parent, (None, None))
-    if before is False:
-        return Order(False, by, reverse, expected, weights)
-    if weights == YOUNGER:  # whatever the dates say: no true parent comes back whole
-        return Order(
-            False if before is None else None,
-            "reverse replay" if before is None else None,
-            reverse,
-            expected,
-            weights,
-        )
-    if (
-        before is None and weights == OLDER and decision.rests_on
-    ):  # of models that nothing relates it says nothing
-        return Order(True, "reverse replay", reverse, expected, weights)
-    return Order(before, by, reverse, expected, weights)
+    turned = _turned(case, decision, parent)
+    said = {_by_weights(case.thresholds, entry, forward) for entry, forward in turned}
+    ranked = [word for word in (YOUNGER, BETWEEN, OLDER) if word in said]
+    weights = ranked[0] if ranked else SILENT
+    returned = Return(None, None)
+    if turned:
+        first = turned[0][0]
+        returned = Return(first.reverse, first.expected)
+    age = case.ages.get(parent)
+    if age is not None:
+        # No true parent comes back whole, whatever the dates say.
+        contradicted = age.before and weights == YOUNGER
+        before = None if contradicted else age.before
+        return Order(before, None if contradicted else age.by, returned, weights)
+    if weights == YOUNGER:
+        return Order(False, BY_WEIGHTS, returned, weights)
+    # Of models that nothing relates what comes back says nothing.
+    if weights == OLDER and decision.rests_on:
+        return Order(True, BY_WEIGHTS, returned, weights)
+    return Order(None, None, returned, weights)
 
 
 def _turned(
     case: Case, decision: Decision, parent: str
-) -> list[tuple[Mapping[str, Any], float]]:
+) -> list[tuple[TurnedParent, float]]:
     """What turning round gave of a parent, for what the decision rests on, and the
     share of moved elements which that gives back forwards.
 
@@ -137,198 +143,125 @@ def _turned(
     """
     if decision.rests_on in ("whole", "values"):
         return []
-    turns = case.summary["turns"]
-    owner = (
-        parent if parent in case.summary["donors"] else next(iter(decision.named), None)
+    turns = case.summary.turns or {}
+    owner = parent
+    if parent not in case.summary.donors:
+        owner = next(iter(decision.named), "")
+    if decision.rests_on == "drop" and f"drop {owner}" in turns:
+        return _turned_drop(case, decision, parent, owner)
+    candidates = [turns.get("recipe")]
+    if decision.rests_on == "blend":
+        candidates.insert(0, turns.get(f"blend {owner}"))
+    usable = [turn for turn in candidates if turn and parent in turn.parents]
+    if not usable:
+        return []
+    best = max(usable, key=lambda turn: turn.given_back or 0.0)
+    return [(best.parents[parent], best.given_back or 0.0)]
+
+
+def _turned_drop(
+    case: Case, decision: Decision, parent: str, owner: str
+) -> list[tuple[TurnedParent, float]]:
+    """What the two turns of a drop of `owner`'s changes gave of a parent."""
+    turns = case.summary.turns or {}
+    near = turns[f"drop {owner}"]
+    exact = turns[f"exact drop {owner}"]
+    survivors = next(
+        mark.survivors
+        for mark in case.recipe.signatures
+        if set(mark.donors) == set(decision.named)
     )
-    found = {
-        kind: turns[f"{kind} {owner}"]
-        for kind in ("blend", "drop", "exact drop")
-        if f"{kind} {owner}" in turns
-    }
-    if decision.rests_on == "drop" and "drop" in found:
-        near = found["drop"]
-        exact = found["exact drop"]
-        strictly = (
-            exact["given_back"] / near["given_back"] if near["given_back"] else 0.0
-        )
-        mark = next(
-            mark
-            for mark in signatures(case.summary)
-            if set(mark["donors"]) == set(decision.named)
-        )
-        pairs = [(near, mark["survivors"]), (exact, mark["survivors"] * strictly)]
-    else:
-        blends = [
-            found.get("blend") if decision.rests_on == "blend" else None,
-            turns.get("recipe"),
-        ]
-        usable = [turn for turn in blends if turn and parent in turn["parents"]]
-        best = max(usable, key=lambda turn: turn["given_back"] or 0.0, default=None)
-        pairs = [(best, best["given_back"] or 0.0)] if best else []
+    strictly = 0.0
+    if near.given_back:
+        strictly = (exact.given_back or 0.0) / near.given_back
+    turned = ((near, survivors), (exact, survivors * strictly))
     return [
-        (turn["parents"][parent], forward)
-        for turn, forward in pairs
-        if parent in turn["parents"]
+        (turn.parents[parent], forward)
+        for turn, forward in turned
+        if parent in turn.parents
     ]
 
 
-def _by_weights(
-    limits: Mapping[str, Any], entry: Mapping[str, Any], forward: float
-) -> str:
+def _by_weights(limits: Thresholds, entry: TurnedParent, forward: float) -> str:
     """What the share that comes back says; SILENT where a true and a made parent would
     look alike, or too little was tested.
 
     They do where elements were chosen and hardly any taken whole (nearswap by a step
     smaller than all changes): of the others only signs are known.
     """
-    reverse = entry["reverse"]
-    expected = entry["expected"]
-    if (
-        reverse is None
-        or expected is None
-        or entry["elements"] < limits["min_informative"]
-    ):
+    reverse = entry.reverse
+    expected = entry.expected
+    if reverse is None or expected is None or entry.elements < limits.min_informative:
         return SILENT
-    if expected <= limits["max_expected_reverse"]:
-        margin = min(limits["max_reverse_over_expected"], (1 - expected) / 2)
-        if (
-            expected - limits["max_reverse_under_expected"]
-            <= reverse
-            <= expected + margin
-        ):
-            return (
-                SILENT
-                if entry["kind"] == "chosen" and expected < limits["min_stayed"]
-                else OLDER
-            )
-        return YOUNGER if reverse >= 1 - margin else BETWEEN
-    forged = entry["forged"]
-    if forged is not None and forward >= forged + limits["min_over_forged"]:
-        return OLDER
-    return SILENT
+    if expected > limits.max_expected_reverse:
+        forged = entry.forged
+        beyond = forged is not None and forward >= forged + limits.min_over_forged
+        return OLDER if beyond else SILENT
+    margin = min(limits.max_reverse_over_expected, (1 - expected) / 2)
+    least = expected - limits.max_reverse_under_expected
+    if least <= reverse <= expected + margin:
+        few_whole = entry.kind == "chosen" and expected < limits.min_stayed
+        return SILENT if few_whole else OLDER
+    return YOUNGER if reverse >= 1 - margin else BETWEEN
 
 
-def _rests_on_base(case: Case, decision: Decision) -> bool:
+def _rests_on_base(decision: Decision) -> bool:
     """Whether the decision says that the audited model was made of the base too: then a
     base made from it frames it just as well.
     """
     return decision.verdict != "copy" or not decision.named
 
 
-def _stop(case: Case, decision: Decision, parent: str, order: Order) -> str | None:
+def _stop(case: Case, decision: Decision, parent: str, order: Order) -> Reason | None:
     """Why nobody is accused, None where the order allows it."""
-    model = case.model
-    if order.before is False and order.by in ("hub", "stated"):
-        dates = case.said_of_dates.get(parent, order.by)
-        return (
-            f"Order: {parent} is younger than {model} ({dates}), so it cannot be its"
-            f" parent. It may have been made from {model}."
-        )
+    pair = Pair(parent, case.model)
+    age = case.ages.get(parent)
+    if age is not None and order.before is False and order.by_dates:
+        return ParentYounger(pair, age)
     if order.weights == YOUNGER:
-        return (
-            f"Order: turned round, the recipe gives {parent} back whole from {model}"
-            f" ({_shares(order)}), as it does a model that was computed from {model}."
-            f" {parent} looks like its child; nobody is accused."
-        )
+        return ParentComesBackWhole(pair, order.returned)
     if order.before is True:
         return None
     if order.weights == BETWEEN:
-        return (
-            f"Order: not established. Turned round, the recipe gives back of {parent}"
-            " neither what rounding leaves of a true parent nor all of it"
-            f" ({_shares(order)}): {parent} may have been made from {model}."
-            f" {_would_settle(parent, model)}"
-        )
-    if decision.verdict == "copy" or (
-        parent == case.base and decision.rests_on != "drop"
-    ):
-        # of a base that enters with next to nothing nothing can come back; a drop of
-        # half of a change takes the base minus once
+        return ParentComesBackBetween(pair, order.returned)
+    return _two_stories(case, decision, pair, order)
+
+
+def _two_stories(
+    case: Case, decision: Decision, pair: Pair, order: Order
+) -> Reason | None:
+    """That either model may have been made from the other, where that matters."""
+    # Nothing can come back of a base that enters with next to nothing; a drop of half
+    # of a change takes the base minus once.
+    entered_little = pair.parent == case.base and decision.rests_on != "drop"
+    if decision.verdict == "copy" or entered_little:
         return None
-    return (
-        f"Order: not established. {_stories(case, decision, parent, order)}"
-        f" {_would_settle(parent, model)}"
-    )
-
-
-def _stories(case: Case, decision: Decision, parent: str, order: Order) -> str:
-    """The two accounts that the weights leave open."""
-    model = case.model
     if decision.rests_on == "whole":
-        return (
-            f"What {model} shares with {parent} it shares number for number, so two"
-            f" stories fit: {model} was put together from {parent} and {case.base}, or"
-            f" {parent} is a finetune of {model} in which some of it was left as it"
-            " was."
-        )
-    shares = (
-        ""
-        if order.reverse is None
-        else f" ({parent} comes back from it by {_shares(order)})"
-    )
-    return (
-        f"Two stories fit: {model} was made from {parent}, or {parent} was made from"
-        f" {model}{shares}."
-    )
+        return TwoStoriesOfParts(pair, case.base)
+    return TwoStories(pair, order.returned)
 
 
-def _standing(case: Case, decision: Decision, found: Mapping[str, Order]) -> list[str]:
-    """What the order of an accusation rests on, in sentences."""
-    said = [_stands(case, decision, donor, found[donor]) for donor in decision.named]
-    if (
-        decision.verdict == "copy"
-        and not decision.named
-        and found[case.base].before is None
-    ):
-        said.append(
-            f"Order: not established. Which of {case.model} and {case.base} was first"
-            f" is not known; {case.base} is taken for the older because it was offered"
-            " as base."
-        )
-    base = found[case.base]
-    if (
-        decision.named
-        and decision.verdict != "copy"
-        and base.by not in ("hub", "stated")
-        and base.weights == OLDER
-    ):
-        said.append(
-            f"Nor is it established of {case.base} by dates: it comes back by"
-            f" {_shares(base)}, and may have been drawn so as well."
-        )
-    return said
-
-
-def _stands(case: Case, decision: Decision, donor: str, order: Order) -> str:
-    model = case.model
-    if order.before and order.by != "reverse replay":
-        return (
-            f"Order: {donor} is older than {model}"
-            f" ({case.said_of_dates.get(donor, order.by)})."
-        )
+def _standing(
+    case: Case, decision: Decision, order_of: Mapping[str, Order]
+) -> list[Reason]:
+    """What the order of an accusation rests on."""
+    reasons = [
+        _stands(case, decision, donor, order_of[donor]) for donor in decision.named
+    ]
+    base = order_of[case.base]
     if decision.verdict == "copy":
-        unknown = (
-            f"Order: not established. Which of {model} and {donor} was first is not"
-            " known; equal numbers do not say it."
-        )
-        return f"{unknown} {_would_settle(donor, model)}"
-    return (
-        f"Order: not established by dates. By its weights {donor} is the older:"
-        f" computed from {model} in the plain way it would come back whole from"
-        f" {model}, and it does by {_shares(order)}. That is no proof: of a donor drawn"
-        f" at random among the numbers whose blend rounds to {model}, weights cannot"
-        f" tell. {_would_settle(donor, model)}"
-    )
+        if not decision.named and base.before is None:
+            reasons.append(BaseTakenForOlder(Pair(case.base, case.model)))
+    elif decision.named and not base.by_dates and base.weights == OLDER:
+        reasons.append(BaseByWeights(case.base, base.returned))
+    return reasons
 
 
-def _shares(order: Order) -> str:
-    return f"{rate(order.reverse)}, expected of a true parent {rate(order.expected)}"
-
-
-def _would_settle(parent: str, model: str) -> str:
-    keys = listing([f"models.{name}.published" for name in (parent, model)])
-    return (
-        "The dates of their first publication would settle it: the Hub's, or stated"
-        f" ({keys})."
-    )
+def _stands(case: Case, decision: Decision, donor: str, order: Order) -> Reason:
+    pair = Pair(donor, case.model)
+    age = case.ages.get(donor)
+    if age is not None and order.before and order.by != BY_WEIGHTS:
+        return ParentOlder(pair, age)
+    if decision.verdict == "copy":
+        return CopyOrderUnknown(pair)
+    return OlderByWeights(pair, order.returned)

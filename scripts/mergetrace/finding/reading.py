@@ -3,6 +3,7 @@ published one: never said to be more than it was.
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 VERIFIED = "full hash verified"
@@ -11,40 +12,44 @@ NO_HASH = "read, no published hash"
 NOT_READ = "not read"
 
 
+@dataclass(frozen=True)
+class FilesRead:
+    """What was done with the weight files."""
+
+    full_hash_verified: bool
+    """Whether every weight file that was read has the published hash."""
+    files: Mapping[str, Mapping[str, str]]
+    """By model and weight file VERIFIED, SAMPLED, NO_HASH or NOT_READ."""
+
+
 def files_read(
     mode: str,
     manifests: Mapping[str, Mapping[str, Any]],
     fetched: Iterable[Mapping[str, Any]],
-) -> dict[str, Any]:
-    """`full_hash_verified`: whether every weight file that was read was verified;
-    `files`: by model and weight file, what was done with it.
+) -> FilesRead:
+    """What was done with the weight files of these models.
 
-    manifests: by model. fetched: of every file that was fetched whole its model, name
-    and published hash (null where there is none).
+    mode: `sample` or `full`. manifests: by model. fetched: of every file that was
+    fetched whole its model, name and published hash (None where there is none).
     """
     hashes = {(record["model"], record["file"]): record["hash"] for record in fetched}
     files: dict[str, dict[str, str]] = {}
     for model, manifest in manifests.items():
         local = manifest["source"]["repo"] is None
-        for name in sorted(
+        names = sorted(
             file["name"]
             for file in manifest["files"]
             if file["name"].endswith(".safetensors")
-        ):
+        )
+        for name in names:
             if mode == "sample":
                 state = SAMPLED
             elif local:
                 state = NO_HASH
+            elif (model, name) not in hashes:
+                state = NOT_READ
             else:
-                state = (
-                    NOT_READ
-                    if (model, name) not in hashes
-                    else VERIFIED
-                    if hashes[model, name]
-                    else NO_HASH
-                )
+                state = VERIFIED if hashes[model, name] else NO_HASH
             files.setdefault(model, {})[name] = state
-    states = {state for listed in files.values() for state in listed.values()} - {
-        NOT_READ
-    }
-    return {"full_hash_verified": states == {VERIFIED}, "files": files}
+    states = {state for by_name in files.values() for state in by_name.values()}
+    return FilesRead(states - {NOT_READ} == {VERIFIED}, files)

@@ -15,6 +15,7 @@ from mergetrace.numerics.dtypes import FORMATS
 from mergetrace.planning import unread
 from mergetrace.planning.sampling import ranges_of
 from mergetrace.readable import count, duration, listing, size
+from mergetrace.records.coverage import coverages
 from mergetrace.timestamps import told
 
 # seconds from a request to its first byte, as assumed for the time; the rest is
@@ -168,7 +169,7 @@ def lines(
     for reason, number in reasons[:MAX_REASONS_SHOWN]:
         text.append(("", f"{number} x {reason}"))
     label = "compared"
-    for model, coverage in summary.get("compared", {}).items():
+    for model, coverage in coverages(summary.get("compared")).items():
         text.append((label, unread.said(model, coverage, "pair by name")))
         label = ""
     for model, entry in summary["models"].items():

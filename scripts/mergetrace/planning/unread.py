@@ -3,12 +3,9 @@ See coverage for the numbers.
 """
 
 import re
-from collections.abc import Mapping
-from typing import Any
 
 from mergetrace.readable import count, listing, plural, rate, visible
-
-Coverage = Mapping[str, Any]
+from mergetrace.records.coverage import Coverage, NotCompared
 
 MOST_REASONS = 3
 MOST_PARTS = 3
@@ -35,81 +32,76 @@ def amount(parameters: float) -> str:
 
 def share_of(coverage: Coverage) -> str:
     """The share of the parameters that was compared; never rounded up to all."""
-    return rate(coverage["share"])
-
-
-def whole(coverage: Coverage) -> bool:
-    """Whether every weight was compared, and there is one."""
-    return coverage["compared"] == coverage["parameters"] > 0
+    return rate(coverage.share)
 
 
 def said(model: str, coverage: Coverage, verb: str = "were compared") -> str:
     """One sentence: the share, of how many parameters, and the largest parts that are
     missing with their reasons.
     """
-    if not coverage["parameters"]:
+    if not coverage.parameters:
         return f"{model} holds no weights that could be compared."
-    of = f"{model}'s {amount(coverage['parameters'])} parameters"
-    if whole(coverage):
+    of = f"{model}'s {amount(coverage.parameters)} parameters"
+    if coverage.whole:
         return f"All of {of} {verb}."
     return f"{share_of(coverage)} of {of} {verb}; not: {missing(coverage)}."
 
 
 def missing(coverage: Coverage) -> str:
     """What was not compared: by reason its parts and how large they are."""
-    entries = coverage["not_compared"]
-    told = [
-        f"{parts(entry)} {amount(entry['parameters'])}"
-        f" ({visible(entry['reason'], 200)})"
+    entries = coverage.not_compared
+    reasons = [
+        f"{parts(entry)} {amount(entry.parameters)} ({visible(entry.reason, 200)})"
         for entry in entries[:MOST_REASONS]
     ]
     further = len(entries) - MOST_REASONS
-    return "; ".join(
-        [*told, *([f"{plural(further, 'further reason')}"] if further > 0 else [])]
-    )
+    if further > 0:
+        reasons.append(plural(further, "further reason"))
+    return "; ".join(reasons)
 
 
 def beside(coverage: Coverage) -> list[str]:
     """What the file holds and loaders do not use, or use in the place of what was
     compared, one sentence for each reason.
     """
-    said = []
-    for entry in coverage.get("beside", []):
-        further = entry["tensors"] - len(entry["names"])
-        names = [
-            *(visible(name, 100) for name in entry["names"]),
-            *([f"{further:,} more"] if further > 0 else []),
-        ]
-        said.append(
-            f"Not judged: {listing(names)}, {amount(entry['parameters'])} parameters"
-            f" ({visible(entry['reason'], 300)})."
+    sentences = []
+    for entry in coverage.beside:
+        names = [visible(name, 100) for name in entry.names]
+        further = entry.tensors - len(entry.names)
+        if further > 0:
+            names.append(f"{further:,} more")
+        sentences.append(
+            f"Not judged: {listing(names)}, {amount(entry.parameters)} parameters"
+            f" ({visible(entry.reason, 300)})."
         )
-    return said
+    return sentences
 
 
-def parts(entry: Mapping[str, Any]) -> str:
+def parts(entry: NotCompared) -> str:
     """The components of an entry in words, the largest first."""
-    names = [NAMES.get(name, name.replace("_", " ")) for name in entry["components"]]
+    names = [NAMES.get(name, name.replace("_", " ")) for name in entry.components]
     further = len(names) - MOST_PARTS
-    return listing([*names[:MOST_PARTS], *([f"{further} more"] if further > 0 else [])])
+    if further > 0:
+        names = [*names[:MOST_PARTS], f"{further} more"]
+    return listing(names)
 
 
 def remedies(model: str, coverage: Coverage) -> list[str]:
     """What would make readable what was not read, one sentence per kind of reason, the
     largest first.
     """
-    found: dict[str, None] = {}
-    for entry in coverage["not_compared"]:
-        for pattern, remedy in REMEDIES:
-            if match := re.search(pattern, entry["reason"]):
-                found[
-                    remedy.format(
-                        model=model,
-                        found=visible(match[1], 100) if match.groups() else "",
-                    )
-                ] = None
-                break
-    return list(found)
+    sentences = [_remedy(model, entry) for entry in coverage.not_compared]
+    return list(dict.fromkeys(text for text in sentences if text))
+
+
+def _remedy(model: str, entry: NotCompared) -> str:
+    """What would make these tensors readable; empty where nothing is known to."""
+    for pattern, remedy in REMEDIES:
+        match = re.search(pattern, entry.reason)
+        if match:
+            other = visible(match[1], 100) if match.groups() else ""
+            return remedy.format(model=model, found=other)
+    return ""
 
 
 REMEDIES = (

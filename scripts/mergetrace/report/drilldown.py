@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from mergetrace.readable import visible
 
-UNITS = {
+STEPS_PER_ONE = {
     "alpha": 1e4,
     "alpha_se": 1e5,
     "cos_fit": 1e5,
@@ -20,11 +21,13 @@ UNITS = {
     "coverage": 1e5,
     "bit_exact_rate": 1e6,
 }
-"""Steps per one that a number is kept in. Rates are cut and not rounded: what is not
-all never reads 100 %.
-"""
-WORDS = {"layer": "layers", "component": "components", "status": "states"}
-LONGEST = 200  # characters of a name
+"""Steps per one that a number is kept in."""
+RATES = ("coverage", "bit_exact_rate")
+"""Numbers that are cut and not rounded: what is not all never reads 100 %."""
+WORD_LISTS = {"layer": "layers", "component": "components", "status": "states"}
+"""By column of words, what the list of its words is called."""
+LONGEST_NAME = 200
+"""Characters of a name."""
 
 
 def encode(tensors: pd.DataFrame) -> str:
@@ -34,26 +37,19 @@ def encode(tensors: pd.DataFrame) -> str:
     `layer`, `component` and `status` are places in lists of words. 100,000 slices take
     about a megabyte.
     """
-    columns: dict[str, Any] = {
-        "name": [
-            _name(tensor, part)
-            for tensor, part in zip(tensors["tensor"], tensors["slice"], strict=True)
-        ]
-    }
-    for name, listed in WORDS.items():
+    parts = zip(tensors["tensor"], tensors["slice"], strict=True)
+    columns: dict[str, Any] = {"name": [_name(tensor, part) for tensor, part in parts]}
+    for name, list_name in WORD_LISTS.items():
         codes, words = pd.factorize(tensors[name].astype(str))
         columns[name] = codes.tolist()
-        columns[listed] = [visible(word, LONGEST) for word in words]
+        columns[list_name] = [visible(word, LONGEST_NAME) for word in words]
     columns["elements"] = tensors["elements"].tolist()
     columns["votes"] = tensors["votes"].astype(int).tolist()
-    for name, unit in UNITS.items():
-        columns[name] = _whole(
-            tensors[name].to_numpy(float),
-            unit,
-            cut=name in ("coverage", "bit_exact_rate"),
-        )
+    for name, unit in STEPS_PER_ONE.items():
+        values = tensors[name].to_numpy(float)
+        columns[name] = _steps(values, unit, cut=name in RATES)
     text = json.dumps(
-        {"units": UNITS, **columns},
+        {"units": STEPS_PER_ONE, **columns},
         ensure_ascii=True,
         separators=(",", ":"),
         allow_nan=False,
@@ -62,14 +58,13 @@ def encode(tensors: pd.DataFrame) -> str:
 
 
 def _name(tensor: str, part: object) -> str:
-    return visible(tensor, LONGEST) + (
-        f" [{part}]" if isinstance(part, str) and part else ""
-    )
+    name = visible(tensor, LONGEST_NAME)
+    return f"{name} [{part}]" if isinstance(part, str) and part else name
 
 
-def _whole(values: np.ndarray, unit: float, cut: bool) -> list[int | None]:
+def _steps(values: NDArray[np.float64], unit: float, cut: bool) -> list[int | None]:
+    """Each value as a whole number of steps."""
     scaled = values * unit
-    steps = (
-        np.floor(scaled + 1e-6) if cut else np.rint(scaled)
-    )  # 1 - 1e-16, the sum of exact parts, is still all
+    # 1 - 1e-16, the sum of exact parts, is still all
+    steps = np.floor(scaled + 1e-6) if cut else np.rint(scaled)
     return [int(step) if np.isfinite(step) else None for step in steps]

@@ -3,124 +3,95 @@ colour.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from mergetrace.readable import decimal, plural
-from mergetrace.report.figures import WIDTH, counted, layer_ticks, spread
+from mergetrace.report.drawing import WIDTH, component_label, layer_ticks, spread
 from mergetrace.report.svg import COLOURS, SETTINGS, Picture, embed
 
-FEW_LAYERS = 12  # up to here a map's cells carry their numbers
-EXPERTS = "routed_experts"
-Map = NDArray[np.float64]
+FEW_LAYERS = 12
+"""Up to so many layers a map's cells carry their numbers."""
+DARK = 0.18
+"""Of WCAG's relative luminance: below it white has more contrast than black."""
+LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
+"""The weights of red, green and blue in WCAG's relative luminance."""
+
+Grid = NDArray[np.float64]
 
 
-def by_layer_and_component(cells: pd.DataFrame, order: Sequence[str]) -> Picture:
+@dataclass(frozen=True)
+class Measure:
+    """One number that a map shows."""
+
+    column: str
+    """Its column."""
+    title: str
+    """What stands above the map."""
+    colours: str
+    """matplotlib's name for the colours."""
+    most: float
+    """The greatest value of the scale, which starts at 0."""
+
+
+def layers_and_components(means: pd.DataFrame, order: Sequence[str]) -> Picture:
     """alpha of every layer and component of the suspect, and below it what the best
     recipe does not give back.
 
-    cells: layer, component, alpha, misfit, votes (report_tables.cells); order: layers
-    from left to right. What does not vote stands below the rest.
+    means: see cells.by_layer_and_component. order: layers from left to right. What does
+    not vote stands below the rest.
     """
-    votes = cells.groupby("component", sort=False)["votes"].any()
+    votes = means.groupby("component", sort=False)["votes"].any()
     rows = sorted(votes.index, key=lambda component: not votes[component])
-    names = [counted(row, votes[row]) for row in rows]
-    kinds = [("alpha", "alpha: how much of the donor", "viridis", 1.0)]
-    if cells["misfit"].notna().any():
-        most = float(cells["misfit"].max())
-        kinds.append(
-            (
-                "misfit",
-                "misfit: informative elements that the best recipe does not give back",
-                "magma_r",
-                max(most, 0.01),
+    names = [component_label(row, bool(votes[row])) for row in rows]
+    measures = [Measure("alpha", "alpha: how much of the donor", "viridis", 1.0)]
+    misfit = float(means["misfit"].max())
+    if np.isfinite(misfit):
+        title = "misfit: informative elements that the best recipe does not give back"
+        measures.append(Measure("misfit", title, "magma_r", max(misfit, 0.01)))
+    settings = {"axes.titleweight": "bold", "axes.titlelocation": "left"}
+    with mpl.rc_context(SETTINGS | settings):
+        height = len(measures) * (0.95 + 0.27 * len(rows))
+        figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        panels = figure.subplots(len(measures), 2, width_ratios=(40, 1), squeeze=False)
+        for (axes, bar), measure in zip(panels, measures, strict=True):
+            pivot = means.pivot(
+                index="component", columns="layer", values=measure.column
             )
-        )
-    with mpl.rc_context(
-        SETTINGS | {"axes.titleweight": "bold", "axes.titlelocation": "left"}
-    ):
-        figure = Figure(
-            figsize=(WIDTH, len(kinds) * (0.95 + 0.27 * len(rows))),
-            layout="constrained",
-        )
-        for (axes, bar), (name, title, colours, top) in zip(
-            figure.subplots(len(kinds), 2, width_ratios=(40, 1), squeeze=False),
-            kinds,
-            strict=True,
-        ):
-            grid = (
-                cells.pivot(index="component", columns="layer", values=name)
-                .reindex(index=rows, columns=order)
-                .to_numpy(float)
-            )
-            mesh = axes.pcolormesh(
-                np.ma.masked_invalid(grid),
-                cmap=colours,
-                vmin=0,
-                vmax=top,
-                edgecolors=COLOURS["paper"],
-                linewidth=1.2 if len(order) <= FEW_LAYERS else 0.5,
-            )
-            axes.set_yticks(np.arange(len(rows)) + 0.5, names)
-            layer_ticks(axes, order, {layer: i + 0.5 for i, layer in enumerate(order)})
-            axes.invert_yaxis()
-            axes.set_title(title)
-            if len(order) <= FEW_LAYERS:
-                _write_numbers(axes, grid, mesh)
-            _scale(bar, colours, top)
-            _bare(axes, bar)
-        axes.set_xlabel("layer")
-    said = (
+            grid = pivot.reindex(index=rows, columns=list(order)).to_numpy(float)
+            _draw_map(axes, grid, names, order, measure)
+            _draw_scale(bar, measure.colours, measure.most)
+            _without_lines(axes, bar)
+        panels[-1][0].set_xlabel("layer")
+    text = (
         f"{plural(len(rows), 'component')} in {plural(len(order), 'layer')}:"
-        f" {spread(cells.loc[cells['votes'], 'alpha'])} where tensors vote"
+        f" {spread(means.loc[means['votes'], 'alpha'])} where tensors vote"
     )
-    said += f"; misfit up to {decimal(most)}" if len(kinds) > 1 else ""
+    if np.isfinite(misfit):
+        text += f"; misfit up to {decimal(misfit)}"
     return embed(
         figure,
         "map",
         "alpha and misfit by layer and component",
-        f"{said}. The table below holds the numbers.",
+        f"{text}. The table below holds the numbers.",
     )
 
 
-def expert_cells(tensors: pd.DataFrame, order: Sequence[str]) -> pd.DataFrame | None:
-    """alpha of every routed expert, layers x experts: means over its matrices, weighted
-    by size. None for a model without experts.
+def experts(means: pd.DataFrame) -> Picture:
+    """alpha of every routed expert: layers down, experts across. means: see
+    cells.by_expert.
     """
-    own = tensors[
-        (tensors["component"] == EXPERTS)
-        & tensors["slice"].notna()
-        & (tensors["slice"] != "")
-        & tensors["alpha"].notna()
-    ]
-    if own.empty:
-        return None
-    keys = [own["layer"], own["slice"].astype(int)]
-    means = (own["alpha"] * own["elements"]).groupby(keys).sum() / own[
-        "elements"
-    ].groupby(keys).sum()
-    grid = means.unstack()
-    return grid.reindex(
-        index=[layer for layer in order if layer in grid.index],
-        columns=range(int(grid.columns.max()) + 1),
-    )
-
-
-def experts(cells: pd.DataFrame) -> Picture:
-    """alpha of every routed expert: layers down, experts across. cells: of
-    `expert_cells`.
-    """
-    grid = cells.to_numpy(float)
+    grid = means.to_numpy(float)
     with mpl.rc_context(SETTINGS):
-        figure = Figure(
-            figsize=(WIDTH, float(np.clip(1.1 + 0.07 * len(cells), 1.8, 5.5))),
-            layout="constrained",
-        )
+        height = float(np.clip(1.1 + 0.07 * len(means), 1.8, 5.5))
+        figure = Figure(figsize=(WIDTH, height), layout="constrained")
         axes, bar = figure.subplots(1, 2, width_ratios=(40, 1))
         axes.imshow(
             np.ma.masked_invalid(grid),
@@ -130,13 +101,13 @@ def experts(cells: pd.DataFrame) -> Picture:
             aspect="auto",
             interpolation="none",
         )
-        step = max(1, -(-len(cells) // 20))
-        axes.set_yticks(range(0, len(cells), step), list(cells.index)[::step])
+        step = max(1, -(-len(means) // 20))
+        axes.set_yticks(range(0, len(means), step), list(means.index)[::step])
         axes.set(xlabel="expert", ylabel="layer")
-        _scale(bar, "viridis", 1.0)
+        _draw_scale(bar, "viridis", 1.0)
         bar.set_title("alpha")
-        _bare(axes, bar)
-    said = (
+        _without_lines(axes, bar)
+    text = (
         f"{plural(grid.shape[1], 'expert')} in {plural(grid.shape[0], 'layer')}:"
         f" {spread(pd.Series(grid.ravel()))}"
     )
@@ -144,25 +115,48 @@ def experts(cells: pd.DataFrame) -> Picture:
         figure,
         "experts",
         "alpha of every expert",
-        f"{said}. The table below holds the numbers.",
+        f"{text}. The table below holds the numbers.",
     )
 
 
-def _write_numbers(axes: Axes, grid: Map, mesh: mpl.collections.QuadMesh) -> None:
+def _draw_map(
+    axes: Axes,
+    grid: Grid,
+    names: Sequence[str],
+    order: Sequence[str],
+    measure: Measure,
+) -> None:
+    """One measure. grid: float64 [components, layers]. names: of the components."""
+    few = len(order) <= FEW_LAYERS
+    mesh = axes.pcolormesh(
+        np.ma.masked_invalid(grid),
+        cmap=measure.colours,
+        vmin=0,
+        vmax=measure.most,
+        edgecolors=COLOURS["paper"],
+        linewidth=1.2 if few else 0.5,
+    )
+    axes.set_yticks(np.arange(len(names)) + 0.5, names)
+    layer_ticks(axes, order, {layer: i + 0.5 for i, layer in enumerate(order)})
+    axes.invert_yaxis()
+    axes.set_title(measure.title)
+    if few:
+        _write_numbers(axes, grid, mesh)
+
+
+def _write_numbers(axes: Axes, grid: Grid, mesh: QuadMesh) -> None:
     for (row, column), value in np.ndenumerate(grid):
-        light = np.array([0.2126, 0.7152, 0.0722]) @ np.power(
-            mesh.cmap(mesh.norm(value))[:3], 2.2
-        )
-        dark = (
-            light < 0.18
-        )  # of WCAG's relative luminance: below it white has more contrast than black
-        colour = (
-            COLOURS["muted"] if np.isnan(value) else "#ffffff" if dark else "#111111"
-        )
+        text = f"{value:.3f}"
+        red_green_blue = mesh.cmap(mesh.norm(np.array(value)))[:3]
+        light = LUMINANCE @ np.power(red_green_blue, 2.2)
+        colour = "#ffffff" if light < DARK else "#111111"
+        if np.isnan(value):
+            text = "–"
+            colour = COLOURS["muted"]
         axes.text(
             column + 0.5,
             row + 0.5,
-            "–" if np.isnan(value) else f"{value:.3f}",
+            text,
             ha="center",
             va="center",
             color=colour,
@@ -170,24 +164,26 @@ def _write_numbers(axes: Axes, grid: Map, mesh: mpl.collections.QuadMesh) -> Non
         )
 
 
-def _scale(bar: Axes, colours: str, top: float) -> None:
-    steps = np.linspace(0, top, 41)
+def _draw_scale(bar: Axes, colours: str, most: float) -> None:
+    """A bar of the colours from 0 to `most`."""
+    steps = np.linspace(0, most, 41)
+    middles = (steps[1:] + steps[:-1]) / 2
     bar.pcolormesh(
         [0, 1],
         steps,
-        ((steps[1:] + steps[:-1]) / 2)[:, None],
+        middles[:, None],
         cmap=colours,
         vmin=0,
-        vmax=top,
+        vmax=most,
         edgecolors="face",
         linewidth=0.4,
     )
     bar.yaxis.tick_right()
-    bar.set(xticks=[], yticks=[0, top / 2, top])
-    bar.set_yticklabels([f"{value:g}" for value in (0, top / 2, top)])
+    bar.set(xticks=[], yticks=[0, most / 2, most])
+    bar.set_yticklabels([f"{value:g}" for value in (0, most / 2, most)])
 
 
-def _bare(*each: Axes) -> None:
+def _without_lines(*each: Axes) -> None:
     for axes in each:
         axes.grid(False)
         axes.tick_params(length=0)

@@ -31,14 +31,12 @@ def render(
     name: str,
     pictures: Mapping[str, "Picture"] | None = None,
     script: str = "",
-    templates: Path = TEMPLATES,
     **contents: Any,
 ) -> str:
     """The template `name` as HTML.
 
     pictures: the drawings that the page shows, by name.
     script: the JavaScript that the page may run.
-    templates: the folder of the templates and of style.css.
     contents: what the template prints. Text is escaped, and everything invisible in it
     is made visible.
     """
@@ -47,12 +45,12 @@ def render(
         for picture in (pictures or {}).values()
         for key, rule in picture.rules.items()
     }
-    style = (templates / "style.css").read_text(encoding="utf-8")
+    style = (TEMPLATES / "style.css").read_text(encoding="utf-8")
     style += (
         "\n".join(f".{key} {{ {rule} }}" for key, rule in sorted(rules.items())) + "\n"
     )
     allowed = f"script-src 'sha256-{_digest(script)}'; " if script else ""
-    page = _environment(templates).get_template(name)
+    page = _environment().get_template(name)
     return page.render(
         style=Markup(style),
         script=Markup(script),
@@ -69,9 +67,9 @@ def _digest(text: str) -> str:
 
 
 @lru_cache
-def _environment(templates: Path) -> Environment:
+def _environment() -> Environment:
     environment = Environment(
-        loader=FileSystemLoader(templates),
+        loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         finalize=_printed,

@@ -2,211 +2,212 @@
 tensor.
 """
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mergetrace import readable
-from mergetrace.finding import wording
-from mergetrace.report.rendering import TEMPLATES, render
+from mergetrace.finding.wording_headline import headline
+from mergetrace.readable import count, decimal, percent, rate, visible
+from mergetrace.records.verdict import Verdict
+from mergetrace.report.rendering import render
 from mergetrace.sums.evidence import Sample
 
 KEY = ["tensor", "slice"]
+"""What tells the slices of one revision apart."""
 NUMBERS = ["alpha", "cos_fit", "bit_exact_rate", "status"]
-MOST = 100
+"""The columns of tensors.csv that are given of both revisions."""
+SIDES = ("before", "after")
 STATES = ("changed", "unchanged", "only before", "only after", "not comparable")
+MOST_ROWS = 100
+"""Slices that the page shows."""
+
+Kept = Mapping[tuple[str, str], tuple[int, int] | None]
+"""By tensor and slice, how many elements were kept of both revisions, and how many of
+them differ.
+"""
+
+
+@dataclass(frozen=True)
+class ChangedRow:
+    """One slice that differs, in words."""
+
+    name: str
+    """The tensor, and which part of it."""
+    state: str
+    """What became of it: one of STATES."""
+    share: str
+    """The share of its kept elements that differ."""
+    alpha_before: str
+    """alpha in the earlier revision."""
+    alpha_after: str
+    """alpha in the later revision."""
+    bit_exact_rate_before: str
+    """The bit-exact rate in the earlier revision."""
+    bit_exact_rate_after: str
+    """The bit-exact rate in the later revision."""
 
 
 def changed_elements(
-    before: Sample, after: Sample, blocks: NDArray[np.int64], others: NDArray[np.int64]
+    before: Sample,
+    after: Sample,
+    before_blocks: NDArray[np.int64],
+    after_blocks: NDArray[np.int64],
 ) -> tuple[int, int] | None:
-    """(elements kept of both revisions, of them different). blocks, others: where each
-    was kept, int64 [blocks, 2].
+    """(elements kept of both revisions, of them different). before_blocks,
+    after_blocks: where each was kept, int64 [blocks, 2].
 
-    None where the two were kept at different places or in different numbers. Numbers are compared, not bytes: a model saved again in
-    another dtype is changed where that changed its numbers.
+    None where the two were kept at different places or in different numbers. Numbers
+    are compared, not bytes: a model saved again in another dtype is changed where that
+    changed its numbers.
     """
-    if not np.array_equal(blocks, others):
+    if not np.array_equal(before_blocks, after_blocks):
         return None
-    one = before.values()
-    other = after.values()
-    return (
-        (
-            one.size,
-            int(np.count_nonzero((one != other) & ~(np.isnan(one) & np.isnan(other)))),
-        )
-        if one.size == other.size
-        else None
-    )
+    old = before.values()
+    new = after.values()
+    if old.size != new.size:
+        return None
+    both_nan = np.isnan(old) & np.isnan(new)
+    return old.size, int(np.count_nonzero((old != new) & ~both_nan))
 
 
-def compare(
-    before: pd.DataFrame,
-    after: pd.DataFrame,
-    kept: Mapping[tuple[str, str], tuple[int, int] | None],
-) -> pd.DataFrame:
+def compare(before: pd.DataFrame, after: pd.DataFrame, kept: Kept) -> pd.DataFrame:
     """A row per slice of either revision: tensor, slice, layer, component, state (of
     STATES), compared, changed, then NUMBERS of both.
 
-    before, after: the two tensors.csv; kept: `changed_elements` of the slices that both
+    before, after: the two tensors.csv. kept: `changed_elements` of the slices that both
     have.
     """
     columns = [*KEY, "layer", "component", *NUMBERS]
-    sides = [
+    old, new = (
         table[columns].assign(slice=table["slice"].fillna(""))
         for table in (before, after)
-    ]
-    table = sides[0].merge(
-        sides[1], on=KEY, how="outer", suffixes=("_before", "_after"), sort=False
+    )
+    table = old.merge(
+        new, on=KEY, how="outer", suffixes=("_before", "_after"), sort=False
     )
     for name in ("layer", "component"):
         table[name] = table.pop(f"{name}_after").fillna(table.pop(f"{name}_before"))
-    counts = [
-        kept.get((tensor, part))
-        for tensor, part in zip(table["tensor"], table["slice"], strict=True)
-    ]
-    table["compared"] = [None if count is None else count[0] for count in counts]
-    table["changed"] = [None if count is None else count[1] for count in counts]
-    table["state"] = [
-        (
-            "only after"
-            if not isinstance(row.status_before, str)
-            else (
-                "only before"
-                if not isinstance(row.status_after, str)
-                else (
-                    "not comparable"
-                    if pd.isna(row.compared)
-                    else "changed"
-                    if row.changed
-                    else "unchanged"
-                )
-            )
-        )
-        for row in table.itertuples()
-    ]
-    pairs = [f"{name}_{side}" for name in NUMBERS for side in ("before", "after")]
+    keys = zip(table["tensor"], table["slice"], strict=True)
+    counts = [kept.get(key) for key in keys]
+    table["compared"] = [None if pair is None else pair[0] for pair in counts]
+    table["changed"] = [None if pair is None else pair[1] for pair in counts]
+    table["state"] = [_state(row) for row in table.to_dict("records")]
+    pairs = [f"{name}_{side}" for name in NUMBERS for side in SIDES]
     return table[[*KEY, "layer", "component", "state", "compared", "changed", *pairs]]
 
 
 def summary(
-    name: str, before: Mapping[str, Any], after: Mapping[str, Any], table: pd.DataFrame
+    name: str, before: Verdict, after: Verdict, table: pd.DataFrame
 ) -> dict[str, Any]:
-    """The comparison in short: name, before and after (audit, suspect, verdict,
-    sentence), slices by state, elements, and a sentence.
+    """The comparison in short, as JSON: name, before and after (audit, suspect, verdict,
+    sentence, parents), slices by state, elements, changed, and a sentence. table: of
+    `compare`.
     """
-    sides = {
-        side: {
-            "audit": verdict["audit"],
-            "suspect": verdict["suspect"],
-            "verdict": verdict["verdict"],
-            "sentence": wording.finding(verdict).sentence,
-            "parents": {
-                model: entry["alpha"] for model, entry in verdict["parents"].items()
-            },
-        }
-        for side, verdict in (("before", before), ("after", after))
-    }
     states = {state: int((table["state"] == state).sum()) for state in STATES}
-    elements = int(table["compared"].sum())
-    changed = int(table["changed"].sum())
     return {
         "name": name,
-        **sides,
+        "before": _side(before),
+        "after": _side(after),
         "slices": states,
-        "elements": elements,
-        "changed": changed,
-        "sentence": _sentence(sides, states),
+        "elements": int(table["compared"].sum()),
+        "changed": int(table["changed"].sum()),
+        "sentence": _sentence(before.verdict, after.verdict, states),
     }
 
 
-def page(
-    found: Mapping[str, Any], table: pd.DataFrame, templates: Path = TEMPLATES
-) -> str:
-    """The comparison as HTML. found: of `summary`; table: of `compare`."""
-    changed = table[table["state"] != "unchanged"].assign(
-        share=lambda rows: rows["changed"] / rows["compared"]
-    )
+def page(comparison: Mapping[str, Any], table: pd.DataFrame) -> str:
+    """The comparison as HTML. comparison: of `summary`. table: of `compare`."""
+    changed = table[table["state"] != "unchanged"].copy()
+    changed["share"] = changed["changed"] / changed["compared"]
     changed = changed.sort_values(
         "share", ascending=False, kind="stable", na_position="first"
     )
-    rows = [
-        {
-            "name": (
-                readable.visible(row["tensor"], 200)
-                + (f" [{row['slice']}]" if row["slice"] else "")
-            ),
-            "state": row["state"],
-            "share": readable.percent(
-                row["share"],
-                (
-                    "kept at different places"
-                    if row["state"] == "not comparable"
-                    else "in one revision only"
-                ),
-            ),
-            **{
-                f"{key}_{side}": show(row[f"{key}_{side}"], _why(row[f"status_{side}"]))
-                for key, show in (
-                    ("alpha", readable.decimal),
-                    ("bit_exact_rate", readable.rate),
-                )
-                for side in ("before", "after")
-            },
-        }
-        for row in changed.head(MOST).to_dict("records")
-    ]
+    rows = [_row(row) for row in changed.head(MOST_ROWS).to_dict("records")]
+    return render(
+        "comparison.html.j2",
+        found=comparison,
+        rows=rows,
+        further=max(0, len(changed) - MOST_ROWS),
+        layers=_by_layer(table),
+    )
+
+
+def _state(row: Mapping[Any, Any]) -> str:
+    """What became of one slice."""
+    if not isinstance(row["status_before"], str):
+        return "only after"
+    if not isinstance(row["status_after"], str):
+        return "only before"
+    if pd.isna(row["compared"]):
+        return "not comparable"
+    return "changed" if row["changed"] else "unchanged"
+
+
+def _side(verdict: Verdict) -> dict[str, Any]:
+    """One revision's finding."""
+    return {
+        "audit": verdict.audit,
+        "suspect": verdict.suspect,
+        "verdict": verdict.verdict,
+        "sentence": headline(verdict).sentence,
+        "parents": {model: entry.alpha for model, entry in verdict.parents.items()},
+    }
+
+
+def _row(row: Mapping[Any, Any]) -> ChangedRow:
+    name = visible(row["tensor"], 200)
+    if row["slice"]:
+        name += f" [{row['slice']}]"
+    why = "in one revision only"
+    if row["state"] == "not comparable":
+        why = "kept at different places"
+    before = _why(row["status_before"])
+    after = _why(row["status_after"])
+    return ChangedRow(
+        name,
+        row["state"],
+        percent(row["share"], why),
+        decimal(row["alpha_before"], before),
+        decimal(row["alpha_after"], after),
+        rate(row["bit_exact_rate_before"], before),
+        rate(row["bit_exact_rate_after"], after),
+    )
+
+
+def _by_layer(table: pd.DataFrame) -> Sequence[tuple[str, str, str]]:
+    """By layer the number of slices, and the share of kept elements that differ."""
     layers = table.groupby("layer", sort=False).agg(
         slices=("state", "size"),
         compared=("compared", "sum"),
         changed=("changed", "sum"),
     )
-    by_layer = [
-        (str(layer), readable.count(row.slices), _share(row.changed, row.compared))
-        for layer, row in layers.iterrows()
-    ]
-    return render(
-        "comparison.html.j2",
-        templates=templates,
-        found=found,
-        rows=rows,
-        further=max(0, len(changed) - MOST),
-        layers=by_layer,
-    )
+    rows = []
+    for row in layers.reset_index().to_dict("records"):
+        share = row["changed"] / row["compared"] if row["compared"] else None
+        text = percent(share, "nothing kept of both")
+        rows.append((str(row["layer"]), count(row["slices"]), text))
+    return rows
 
 
-def _sentence(sides: Mapping[str, Mapping[str, Any]], states: Mapping[str, int]) -> str:
+def _sentence(before: str, after: str, states: Mapping[str, int]) -> str:
+    """What changed, in one sentence. before, after: the verdicts."""
     moved = sum(number for state, number in states.items() if state != "unchanged")
-    weights = (
-        f"{moved:,} of {sum(states.values()):,} slices differ"
-        if moved
-        else "No slice differs in what was kept of it"
-    )
-    one = sides["before"]["verdict"]
-    other = sides["after"]["verdict"]
-    verdict = (
-        f"the verdict is {one.replace('_', ' ')} both times"
-        if one == other
-        else f"{one.replace('_', ' ')} became {other.replace('_', ' ')}"
-    )
-    return f"{weights}; {verdict}."
+    weights = "No slice differs in what was kept of it"
+    if moved:
+        weights = f"{moved:,} of {sum(states.values()):,} slices differ"
+    old = before.replace("_", " ")
+    new = after.replace("_", " ")
+    if old == new:
+        return f"{weights}; the verdict is {old} both times."
+    return f"{weights}; {old} became {new}."
 
 
 def _why(status: object) -> str:
-    return (
-        "not there"
-        if not isinstance(status, str)
-        else "no informative element"
-        if status == "ok"
-        else status
-    )
-
-
-def _share(changed: float, compared: float) -> str:
-    return readable.percent(
-        changed / compared if compared else None, "nothing kept of both"
-    )
+    """Why a slice has no number."""
+    if not isinstance(status, str):
+        return "not there"
+    return "no informative element" if status == "ok" else status

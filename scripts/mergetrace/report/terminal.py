@@ -3,96 +3,49 @@
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from mergetrace.finding.wording import (
-    CONDITIONS,
-    compared,
-    controls,
-    finding,
-    named,
-    order,
-    parent,
-)
+from mergetrace.finding import wording
+from mergetrace.finding.wording_headline import headline
 from mergetrace.outputs import read_json
 from mergetrace.planning import costs
 from mergetrace.readable import count, listing, percent, rate, visible
+from mergetrace.records.verdict import BaseShare, NameCount, RecipeFinding, Verdict
 
 BOLD = "\x1b[1m"
 DIM = "\x1b[2m"
 PLAIN = "\x1b[0m"
-MOST_CONDITIONS = 3  # keeps a finding within twelve lines
+
+MOST_CONDITIONS = 3
+"""Conditions of the probe that are shown: keeps a finding within twelve lines."""
+MOST_NAMES = 3
+"""Names that are shown of one condition."""
 
 
-def lines(verdict: Mapping[str, Any], report: Path) -> list[tuple[str, str]]:
-    """(label, text) of at most twelve lines: the verdict in words, how much was compared, parents, their order, recipe, controls, probe, and
-    where the report is.
+def lines(verdict: Verdict, report: Path) -> list[tuple[str, str]]:
+    """(label, text) of at most twelve lines: the verdict in words, how much was
+    compared, parents, their order, recipe, controls, probe, and where the report is.
     """
-    words = finding(verdict)
-    base = verdict["base"]
+    words = headline(verdict)
+    read = f"{count(verdict.read.elements)} numbers read ({verdict.read.mode} mode)"
     text = [
-        (verdict["audit"], words.sentence),
+        (verdict.audit, words.sentence),
         ("", words.explanation),
-        (
-            "verdict",
-            (
-                f"{verdict['verdict']}; {count(verdict['read']['elements'])} numbers"
-                f" read ({verdict['read']['mode']} mode)"
-            ),
-        ),
-        *([("compared", " ".join(compared(verdict)))] if compared(verdict) else []),
-        (
-            "parents",
-            (
-                "; ".join(
-                    [parent(verdict, donor) for donor in named(verdict)] + [_base(base)]
-                )
-                if named(verdict)
-                else f"none named; {_base(base)}"
-            ),
-        ),
-        *([("order", order(verdict))] if order(verdict) else []),
-        ("recipe", _recipe(verdict["recipe"])),
-        ("controls", controls(verdict)),
+        ("verdict", f"{verdict.verdict}; {read}"),
     ]
-    probe = (verdict["probe"] or {}).get(verdict["suspect"]) or {}
+    compared = wording.compared(verdict)
+    if compared:
+        text.append(("compared", " ".join(compared)))
+    text.append(("parents", _parents(verdict)))
+    order = wording.order(verdict)
+    if order:
+        text.append(("order", order))
     text += [
-        ("probe", f"{CONDITIONS.get(condition, condition)}: {_names(tally)}")
-        for condition, tally in list(probe.items())[:MOST_CONDITIONS]
+        ("recipe", _recipe(verdict.recipe)),
+        ("controls", wording.controls(verdict)),
+        *_probe(verdict),
+        ("report", _report(report)),
     ]
-    if not probe:
-        text.append(("probe", "nobody asked the models who they are"))
-    evidence = report.with_name("bundle.zip")
-    where = (
-        f"{report}{f', evidence {evidence}' if evidence.is_file() else ''}"
-        if report.is_file()
-        else "not written yet"
-    )
-    return [*text, ("report", where)]
-
-
-def _base(base: Mapping[str, Any]) -> str:
-    return f"base {base['name']} {percent(base['share'], 'no one share')}"
-
-
-def _recipe(recipe: Mapping[str, Any] | None) -> str:
-    if not recipe:
-        return "none found"
-    exact = (
-        f"{rate(recipe['bit_exact_rate'], 'nothing to compare')} of"
-        f" {count(recipe['informative_elements'])} informative elements bit for bit"
-    )
-    return f"{recipe['method']}, {recipe['dtype']} arithmetic: {exact}"
-
-
-def _names(tally: Mapping[str, Mapping[str, Any]], most: int = 3) -> str:
-    asked = {identity: cell for identity, cell in tally.items() if cell["n"]}
-    if not asked:
-        return "not asked"
-    first = sorted(asked.items(), key=lambda item: -item[1]["hits"])[:most]
-    return listing(
-        [f"{identity} {cell['hits']}/{cell['n']}" for identity, cell in first]
-    )
+    return text
 
 
 def findings(
@@ -111,7 +64,8 @@ def findings(
         verdict = results / audit / "verdict.json"
         plan = results / audit / "plan.json"
         if verdict.is_file():
-            text = lines(read_json(verdict), verdict.with_name("report.html"))
+            finding = Verdict.of(read_json(verdict))
+            text = lines(finding, verdict.with_name("report.html"))
         elif plan.is_file():
             text = costs.lines(audit, read_json(plan), dict(published))
         else:
@@ -128,3 +82,51 @@ def decorated(text: Sequence[tuple[str, str]], colour: bool) -> list[str]:
     (label, line), *others = rows
     first = f"{DIM}{label}{PLAIN} {BOLD}{line}{PLAIN}"
     return [first, *(f"{DIM}{label}{PLAIN} {line}{PLAIN}" for label, line in others)]
+
+
+def _parents(verdict: Verdict) -> str:
+    if not verdict.named:
+        return f"none named; {_base(verdict.base)}"
+    donors = [wording.parent(verdict, donor) for donor in verdict.named]
+    return "; ".join([*donors, _base(verdict.base)])
+
+
+def _base(base: BaseShare) -> str:
+    return f"base {base.name} {percent(base.share, 'no one share')}"
+
+
+def _recipe(recipe: RecipeFinding | None) -> str:
+    if recipe is None:
+        return "none found"
+    return (
+        f"{recipe.method}, {recipe.dtype} arithmetic:"
+        f" {rate(recipe.bit_exact_rate, 'nothing to compare')} of"
+        f" {count(recipe.informative_elements)} informative elements bit for bit"
+    )
+
+
+def _probe(verdict: Verdict) -> list[tuple[str, str]]:
+    counts = (verdict.probe or {}).get(verdict.suspect, {})
+    if not counts:
+        return [("probe", "nobody asked the models who they are")]
+    return [
+        ("probe", f"{wording.condition_words(condition)}: {_names(by_name)}")
+        for condition, by_name in list(counts.items())[:MOST_CONDITIONS]
+    ]
+
+
+def _names(counts: Mapping[str, NameCount]) -> str:
+    asked = [(name, cell) for name, cell in counts.items() if cell.n]
+    if not asked:
+        return "not asked"
+    asked.sort(key=lambda item: -item[1].hits)
+    return listing(
+        [f"{name} {cell.hits}/{cell.n}" for name, cell in asked[:MOST_NAMES]]
+    )
+
+
+def _report(report: Path) -> str:
+    if not report.is_file():
+        return "not written yet"
+    bundle = report.with_name("bundle.zip")
+    return f"{report}, evidence {bundle}" if bundle.is_file() else f"{report}"

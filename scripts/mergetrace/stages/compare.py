@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from mergetrace.outputs import read_json, whole, write_json, write_text
+from mergetrace.records.verdict import Verdict
 from mergetrace.report.revisions import changed_elements, compare, page, summary
 from mergetrace.running.log import say
 from mergetrace.sums.evidence import Sample, read_blocks, read_evidence
@@ -50,9 +51,9 @@ class Outputs:
 def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
     """Of weights only the evidence that both audits kept is compared."""
     sides = (inputs.before, inputs.after)
-    verdicts = [read_json(side / "verdict.json") for side in sides]
+    verdicts = [Verdict.of(read_json(side / "verdict.json")) for side in sides]
     before, after = (_tensors(side) for side in sides)
-    changed = _changed(sides, [each["suspect"] for each in verdicts])
+    changed = _changed(sides, [verdict.suspect for verdict in verdicts])
     table = compare(before, after, changed)
     comparison = summary(params.name, verdicts[0], verdicts[1], table)
     with whole(outputs.table) as partial:

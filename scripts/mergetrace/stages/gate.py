@@ -8,6 +8,7 @@ from pathlib import Path
 from mergetrace.errors import AuditError
 from mergetrace.finding.gate import failures
 from mergetrace.outputs import read_json, write_text
+from mergetrace.records.verdict import Verdict
 from mergetrace.running.log import say
 
 
@@ -39,13 +40,13 @@ class Outputs:
 
 def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
     """Raises AuditError where the finding meets a ground."""
-    verdict = read_json(inputs.verdict)
+    verdict = Verdict.of(read_json(inputs.verdict))
     manifests = {entry["model"]: entry for entry in map(read_json, inputs.manifests)}
     reasons = failures(verdict, manifests, list(params.fail_on))
     if reasons:
-        title = f"audit {verdict['audit']} fails by verdict.fail_on"
+        title = f"audit {verdict.audit} fails by verdict.fail_on"
         raise AuditError("\n".join([title, *reasons]))
     grounds = ", ".join(params.fail_on)
-    passed = f"{verdict['suspect']}, {verdict['verdict']}: none of {grounds}"
+    passed = f"{verdict.suspect}, {verdict.verdict}: none of {grounds}"
     write_text(outputs.passed, passed + "\n")
     say(passed)

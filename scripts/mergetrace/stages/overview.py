@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mergetrace.outputs import read_json, write_text
+from mergetrace.records.verdict import Verdict
 from mergetrace.report.overview import page, row
 from mergetrace.running.log import say
 
@@ -40,7 +41,7 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
     for path in sorted(inputs.results.glob("*/verdict.json")):
         if path.with_name("report.html").is_file():
             when = float(fixed) if fixed else path.stat().st_mtime
-            rows.append(row(read_json(path), when))
+            rows.append(row(Verdict.of(read_json(path)), when))
     paths = sorted(inputs.results.glob("comparisons/*.json"))
     comparisons = [read_json(path) for path in paths]
     write_text(outputs.overview, page(rows, comparisons))

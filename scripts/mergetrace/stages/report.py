@@ -11,7 +11,9 @@ import pandas as pd
 
 from mergetrace.outputs import read_json, read_yaml, write_text
 from mergetrace.probe.answers import read_answers
-from mergetrace.report.page import Inputs as Contents
+from mergetrace.records.summary import Summary
+from mergetrace.records.verdict import Verdict
+from mergetrace.report.inputs import Inputs as Contents
 from mergetrace.report.page import draw, page
 from mergetrace.running.log import say
 from mergetrace.thresholds import threshold_descriptions
@@ -97,14 +99,14 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
     for path in inputs.answers:
         answers.setdefault(path.parent.name, []).extend(read_answers(path))
     contents = Contents(
-        verdict=read_json(inputs.verdict),
-        summary=read_json(inputs.summary),
+        verdict=Verdict.of(read_json(inputs.verdict)),
+        summary=Summary.of(read_json(inputs.summary)),
         plan=read_json(inputs.plan),
         manifests={entry["model"]: entry for entry in map(read_json, inputs.manifests)},
         mask=read_json(inputs.mask) if inputs.mask else {},
         probe=_tables(inputs.probe),
         answers=answers,
-        identities={name: list(each) for name, each in params.identities.items()},
+        identities=params.identities,
         thresholds={
             name: (value, descriptions[name])
             for name, value in params.thresholds.items()

@@ -7,9 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mergetrace.finding.receipt import compose
+from mergetrace.finding.receipt import Evidence, finding
 from mergetrace.outputs import read_json, write_json
+from mergetrace.records.coverage import coverages
+from mergetrace.records.layout import layouts
+from mergetrace.records.packed import packed_comparisons
+from mergetrace.records.summary import Summary
 from mergetrace.running.log import say
+from mergetrace.thresholds import Thresholds
 
 
 @dataclass(frozen=True)
@@ -62,18 +67,20 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
         import pandas as pd
 
         scores = pd.read_csv(inputs.scores)
-    verdict = compose(
-        params.audit,
-        read_json(inputs.summary),
-        read_json(inputs.plan),
-        manifests,
-        scores,
-        params.thresholds,
-        [read_json(record) for record in inputs.fetched],
-        layouts=layout["models"],
-        stated=params.published,
-        compared=layout["compared"],
-        packed=read_json(inputs.packed),
+    verdict = finding(
+        Evidence(
+            audit=params.audit,
+            summary=Summary.of(read_json(inputs.summary)),
+            plan=read_json(inputs.plan),
+            manifests=manifests,
+            thresholds=Thresholds.of(params.thresholds),
+            scores=scores,
+            fetched=[read_json(record) for record in inputs.fetched],
+            layouts=layouts(layout["models"]),
+            stated=params.published,
+            compared=coverages(layout["compared"]),
+            packed=packed_comparisons(read_json(inputs.packed)),
+        )
     )
-    write_json(outputs.verdict, verdict)
-    say(f"{params.audit}: {verdict['verdict']}")
+    write_json(outputs.verdict, verdict.as_json())
+    say(f"{params.audit}: {verdict.verdict}")

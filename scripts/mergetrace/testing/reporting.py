@@ -6,7 +6,9 @@ import pandas as pd
 from mergetrace.probe.breakdowns import reasoning, strata, watermarks
 from mergetrace.probe.comparisons import compare
 from mergetrace.probe.conduct import conduct
-from mergetrace.report.page import Inputs
+from mergetrace.records.summary import Summary
+from mergetrace.records.verdict import Verdict
+from mergetrace.report.inputs import Inputs
 
 COMPONENTS = (
     "attention",
@@ -63,6 +65,50 @@ DONOR = {
     "coverage_shuffled": 0.01,
 }
 DONOR |= {"informative": 5000, "same_sign": 1.0, "all_equal": False, "is_base": False}
+DONOR |= {
+    "coverage_donor": 0.0,
+    "alpha_replay": 0.571,
+    "alpha_spread": 0.0,
+    "parents_agree": 2000,
+    "moved_alone": 0.0,
+    "stayed_alone": 0.0,
+    "equal_donor": 0.0,
+    "only": {},
+}
+MODEL = {
+    "slices": 20,
+    "elements": 5_000_000,
+    "elements_read": 5_000_000,
+    "nonfinite": 0,
+    "nonfinite_tensors": [],
+    "delta_energy": 100.0,
+    "rounding_share": 1e-5,
+    "cos_fit": 0.99,
+    "base_cos": 0.97,
+    "equal_base": 0.003,
+    "all_equal_base": False,
+    "all_rounded_base": False,
+    "elements_voting": 5_000_000,
+    "donors": {"nex": DONOR},
+    "informative": 5000,
+    "bit_exact_rate": 0.99996,
+    "exact_share": 1.0,
+    "mixture": None,
+    "remainder": None,
+}
+SEARCH = {
+    "base": "qwen",
+    "donor": "nex",
+    "donors": ["nex"],
+    "interval": None,
+    "out_dtype": "bfloat16",
+    "informative_elements": 5000,
+    "best": RECIPE,
+    "alternatives": [],
+    "indistinguishable": [],
+    "tried": 8,
+    "signature": None,
+}
 VISION = {
     "reason": "not in nex, qwen",
     "parameters": 10_000,
@@ -108,6 +154,7 @@ def finding(
     }
     control = {
         "verdict": "finetune_of_base",
+        "family": None,
         "reasons": ["Nothing points to nex."],
         "parents": {"nex": parent | {"named": False, "alpha": 0.05}},
     }
@@ -121,6 +168,7 @@ def finding(
         "audit": "demo",
         "suspect": "rio",
         "verdict": kind,
+        "family": None,
         "reasons": ["This is the first reason."],
         "parents": {"nex": parent},
         "base": {"name": "qwen", "share": share},
@@ -139,6 +187,7 @@ def finding(
             "bytes": 10_000_000,
             "elements": 5_000_000,
             "full_hash_verified": False,
+            "files": {},
         },
         "declared": {
             "base_model": ["Qwen/qwen"],
@@ -190,15 +239,6 @@ def inputs(shape: tuple[int, int, int] = (3, 4, 1), **changes) -> Inputs:
             ("component", list(names), [name != "norm" for name in names]),
         )
     }
-    numbers = {
-        "slices": 20,
-        "informative": 5000,
-        "bit_exact_rate": 0.99996,
-        "exact_share": 1.0,
-        "cos_fit": 0.99,
-        "donors": {"nex": DONOR},
-    }
-    recipe = {"donor": "nex", "best": RECIPE, "informative_elements": 5000}
     manifest = {
         "source": {"path": "results/x", "repo": None, "commit": None},
         "tensors": 35,
@@ -265,10 +305,12 @@ def inputs(shape: tuple[int, int, int] = (3, 4, 1), **changes) -> Inputs:
         "summary": {
             "suspect": "rio",
             "base": "qwen",
-            "bases": {"qwen": {}},
+            "bases": {"qwen": {"delta_energy": 100.0, "recipe": RECIPE}},
             "donors": ["nex"],
+            "sampling": None,
             "models": {
-                model: numbers | {"recipe": recipe} for model in ("rio", "tuiuti")
+                model: MODEL | {"recipe": SEARCH | {"model": model}}
+                for model in ("rio", "tuiuti")
             },
         },
         "plan": {
@@ -305,7 +347,10 @@ def inputs(shape: tuple[int, int, int] = (3, 4, 1), **changes) -> Inputs:
         },
         "unpaired": pd.DataFrame(columns=["model", "tensor", "reason"]),
     }
-    return Inputs(**given | changes)
+    given |= changes
+    given["verdict"] = Verdict.of(given["verdict"])
+    given["summary"] = Summary.of(given["summary"])
+    return Inputs(**given)
 
 
 def _curves() -> pd.DataFrame:

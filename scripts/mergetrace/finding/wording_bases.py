@@ -1,0 +1,82 @@
+"""Which base candidate was chosen and why, in sentences."""
+
+from collections.abc import Mapping
+
+from mergetrace.readable import decimal, known, listing, rate
+from mergetrace.records.verdict import BaseCandidate
+from mergetrace.thresholds import Thresholds
+
+
+def base_choice_sentences(
+    bases: Mapping[str, BaseCandidate], suspect: str, limits: Thresholds
+) -> list[str]:
+    """Why one base candidate was chosen, and what the others would have shown; empty
+    where there was no choice.
+    """
+    if len(bases) < 2:
+        return []
+    chosen = next(base for base, entry in bases.items() if entry.chosen)
+    exact = _exact(bases[chosen], limits)
+    why = (
+        f"{suspect} moved least from it, though no recipe on any of them gives it back"
+    )
+    if exact:
+        rate_on_it = rate(bases[chosen].bit_exact_rate)
+        why = f"a recipe on it gives {rate_on_it} of the informative elements back"
+    sentences = [f"Of the base candidates {listing(bases)}, {chosen} fits: {why}."]
+    for base, entry in bases.items():
+        if base == chosen:
+            continue
+        sentences.append(_seen_from(base, entry, suspect, chosen))
+        trap = _trap(base, entry, suspect, chosen, bases[chosen], limits)
+        if trap:
+            sentences.append(trap)
+        close = entry.times is not None and entry.times < limits.min_base_apart
+        if close and not exact:
+            sentences.append(
+                f"{base} is nearly as close, so the choice between them is not certain."
+            )
+    return sentences
+
+
+def _exact(entry: BaseCandidate, limits: Thresholds) -> bool:
+    """Whether a recipe on this base gives the suspect back."""
+    exact = entry.bit_exact_rate
+    return exact is not None and exact >= limits.min_bit_exact
+
+
+def _seen_from(base: str, entry: BaseCandidate, suspect: str, chosen: str) -> str:
+    times = decimal(entry.times, f"{suspect} equals {chosen}", digits=1)
+    return (
+        f"Seen from {base}, {suspect} moved {times} times as far (in energy), the best"
+        f" recipe gives back {rate(entry.bit_exact_rate, 'nothing')}, and the verdict"
+        f" would have been `{entry.verdict}`."
+    )
+
+
+def _trap(
+    base: str,
+    entry: BaseCandidate,
+    suspect: str,
+    chosen: str,
+    own: BaseCandidate,
+    limits: Thresholds,
+) -> str | None:
+    """That everybody moves alike from a wrong base, where the numbers show it."""
+    there = entry.control_cos_fit
+    here = own.control_cos_fit
+    whose = "a control's"
+    if there is None or here is None:
+        there = entry.cos_fit
+        here = own.cos_fit
+        whose = f"{suspect}'s"
+    if there is None or here is None:
+        return None
+    if not known(there) or there < limits.min_shared_step or there <= here:
+        return None
+    return (
+        f"That is the trap of a wrong base: there {whose} cos_fit is"
+        f" {decimal(there, digits=2)}, here {decimal(here, digits=2)}, because whatever"
+        f" descends from {chosen} shares the step from {base} to {chosen}, innocent or"
+        " not."
+    )

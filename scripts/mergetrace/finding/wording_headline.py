@@ -1,0 +1,204 @@
+"""The verdict in words that somebody follows who has never merged a model. Used by the
+report and in the terminal.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from mergetrace.finding.case import ACCUSING
+from mergetrace.readable import known, listing, percent, rate
+from mergetrace.records.verdict import Judgement, Verdict
+
+LABELS = {
+    "copy": "a copy",
+    "merge": "a merge",
+    "other_merge": "a merge by selection",
+    "merge_then_trained": "a merge, trained further",
+    "finetune_of_donor": "a finetune of a donor",
+    "finetune_of_base": "a finetune of the base",
+    "unrelated": "unrelated",
+    "inconclusive": "we cannot tell",
+}
+"""What a page calls each verdict."""
+
+WHOLE = 0.005
+"""How near to 1 shares must add up that are shares of a whole."""
+
+
+@dataclass(frozen=True)
+class Headline:
+    """What a page says first."""
+
+    label: str
+    """The verdict's short label."""
+    sentence: str
+    """The verdict in one sentence."""
+    explanation: str
+    """One or two sentences that explain it."""
+    tone: str
+    """Whether it accuses: `found`, `clear` or `open`."""
+
+
+def headline(verdict: Verdict) -> Headline:
+    """The plain words for a finding."""
+    kind = verdict.verdict
+    sentence, explanation = _WORDS.get(kind, _other)(verdict)
+    label = LABELS.get(kind, kind.replace("_", " "))
+    return Headline(label, sentence, explanation, _tone(kind))
+
+
+def parts(verdict: Judgement) -> list[tuple[str, float]]:
+    """(model, share) of the named donors and the base, largest donor first; empty where
+    they are no shares of a whole.
+    """
+    donors = [(donor, verdict.parents[donor].alpha) for donor in verdict.named]
+    donors.sort(key=lambda part: -(part[1] or 0))
+    shares = [
+        (model, share)
+        for model, share in [*donors, (verdict.base.name, verdict.base.share)]
+        if share is not None and known(share) and share >= 0
+    ]
+    complete = donors and len(shares) == len(donors) + 1
+    if complete and abs(sum(share for _, share in shares) - 1) < WHOLE:
+        return shares
+    return []
+
+
+def _tone(kind: str) -> str:
+    if kind in ACCUSING:
+        return "found"
+    return "open" if kind == "inconclusive" else "clear"
+
+
+def _copy(verdict: Verdict) -> tuple[str, str]:
+    suspect = verdict.suspect
+    source = listing(verdict.named, verdict.base.name)
+    sampled = "" if verdict.read.mode == "full" else " That rests on a sample."
+    if verdict.family == "recast":
+        return (
+            f"{suspect} is {source}, recast to another number format.",
+            f"Every number that was compared is the one in {source}, rounded once to"
+            f" the format in which {suspect} is stored.{sampled}",
+        )
+    equal = f"Every number that was compared is the same in both.{sampled}"
+    if _unordered(verdict):
+        return (
+            f"{suspect} and {source} are copies of one another.",
+            f"{equal} Which of them was first is not known.",
+        )
+    return f"{suspect} is a copy of {source}.", equal
+
+
+def _unordered(verdict: Verdict) -> bool:
+    """Whether a donor is named of which nobody knows that it came first."""
+    if not verdict.order:
+        return False
+    known_of = [verdict.order.get(donor) for donor in verdict.named]
+    return any(facts is None or facts.before is None for facts in known_of)
+
+
+def _merge(verdict: Verdict) -> tuple[str, str]:
+    shares = [f"{percent(share)} {model}" for model, share in parts(verdict)]
+    of = listing(shares) if shares else _parents(verdict)
+    proof = "The recipe below gives its weights back bit for bit."
+    exact = verdict.recipe.bit_exact_rate if verdict.recipe else None
+    if exact is not None and known(exact) and exact < 1:
+        proof = (
+            f"The recipe below gives {rate(exact)} of the weights that can tell recipes"
+            " apart back bit for bit."
+        )
+    return (
+        f"{verdict.suspect} is a blend: {of}.",
+        f"{proof} No model that was trained on its own comes out like that, unless"
+        " these were made from it.",
+    )
+
+
+def _other_merge(verdict: Verdict) -> tuple[str, str]:
+    method = f" ({verdict.recipe.method})" if verdict.recipe else ""
+    return (
+        f"{verdict.suspect} is put together from {_parents(verdict)}.",
+        f"The method{method} picks or drops single numbers, partly by chance, so it"
+        " cannot be repeated exactly and there is no one percentage; but which numbers"
+        " come from whom shows how it was done.",
+    )
+
+
+def _merge_then_trained(verdict: Verdict) -> tuple[str, str]:
+    left = verdict.after_merge.residual_share
+    explanation = (
+        "The traces of the blend are still there, with changes on top that rounding"
+        " does not explain."
+    )
+    if known(left):
+        explanation += (
+            f" They make up {percent(left)} of the difference to {verdict.base.name}."
+        )
+    return (
+        f"{verdict.suspect} began as a blend of {_parents(verdict)} and was trained"
+        " further.",
+        explanation,
+    )
+
+
+def _finetune_of_donor(verdict: Verdict) -> tuple[str, str]:
+    donor = listing(verdict.named, "an offered donor")
+    return (
+        f"{verdict.suspect} was made by training {donor} further.",
+        f"Exact values of {donor} persist in it. Of {verdict.base.name} it holds nothing"
+        f" beyond what {donor} already holds.",
+    )
+
+
+def _finetune_of_base(verdict: Verdict) -> tuple[str, str]:
+    donors = listing(verdict.parents, word="or")
+    return (
+        f"{verdict.suspect} was made from {verdict.base.name}, and nothing in its"
+        f" weights points to {donors}.",
+        "Its changes do not follow those of any other model that was offered for"
+        " comparison.",
+    )
+
+
+def _unrelated(verdict: Verdict) -> tuple[str, str]:
+    offered = listing([verdict.base.name, *verdict.parents], word="or")
+    return (
+        f"{verdict.suspect} does not descend from {offered}.",
+        "Its weights share no origin with theirs, and nothing suggests a disguise.",
+    )
+
+
+def _inconclusive(verdict: Verdict) -> tuple[str, str]:
+    offered = listing(verdict.parents, word="or")
+    question = f"We cannot tell whether {verdict.suspect} contains {offered}"
+    if verdict.family == "unread":
+        return (
+            f"{question}: too little of it was compared.",
+            "What was not read may be anything. This is no accusation and no acquittal;"
+            " the reasons below say what would make it readable.",
+        )
+    return (
+        f"{question}.",
+        "What was measured fits more than one explanation, innocent ones among them."
+        " This is no accusation; the reasons below say what would settle it.",
+    )
+
+
+def _other(verdict: Verdict) -> tuple[str, str]:
+    return f"{verdict.suspect}: {verdict.verdict.replace('_', ' ')}.", ""
+
+
+def _parents(verdict: Verdict) -> str:
+    return listing([*verdict.named, verdict.base.name])
+
+
+_WORDS: Mapping[str, Callable[[Verdict], tuple[str, str]]] = {
+    "copy": _copy,
+    "merge": _merge,
+    "other_merge": _other_merge,
+    "merge_then_trained": _merge_then_trained,
+    "finetune_of_donor": _finetune_of_donor,
+    "finetune_of_base": _finetune_of_base,
+    "unrelated": _unrelated,
+    "inconclusive": _inconclusive,
+}

@@ -1,0 +1,1 @@
+"""What one stage hands to another as JSON, as typed records."""

@@ -1,0 +1,405 @@
+"""summary.json: every number of an audit, as the rules judge them and the report shows
+them.
+
+`None` stands for a number that cannot be computed. Shares lie between 0 and 1.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from mergetrace.records.json_records import as_json, from_json
+
+
+@dataclass(frozen=True)
+class DonorSummary:
+    """One audited model beside one donor, over all slices that vote."""
+
+    alpha_ols: float | None
+    """The donor's share of the change, by least squares over all donors together."""
+    alpha_se: float | None
+    """The standard error of `alpha_ols`."""
+    cos: float | None
+    """The cosine between the audited model's change and the donor's."""
+    coverage: float | None
+    """The share of informative elements that the best single blend weight explains."""
+    coverage_base: float | None
+    """The share of informative elements that are exactly the base's."""
+    coverage_donor: float | None
+    """The share of informative elements that are exactly the donor's."""
+    coverage_shuffled: float | None
+    """The coverage with the donor's changes at shuffled places."""
+    informative: int
+    """The number of informative elements."""
+    alpha_replay: float | None
+    """The blend weight that most stored numbers allow: the median over tensors."""
+    alpha_spread: float | None
+    """The median distance of the tensors' blend weights from `alpha_replay`."""
+    parents_agree: int
+    """The number of elements on which donor and base agree."""
+    moved_alone: float | None
+    """The share of these on which the audited model differs from both."""
+    stayed_alone: float | None
+    """The share of the elements that the donor changed and the audited model did not."""
+    equal_donor: float | None
+    """The share of the elements that the donor changed and that equal the donor's."""
+    same_sign: float | None
+    """The share of the elements moved in both that move in the same direction."""
+    only: Mapping[str, int]
+    """By other donor, the number of elements that this donor explains and that one does
+    not.
+    """
+    all_equal: bool
+    """Whether every compared element equals the donor's."""
+    all_rounded: bool = False
+    """Whether every compared element equals the donor's, rounded to the audited model's
+    format.
+    """
+    is_base: bool = False
+    """Whether the donor equals the base in every compared element."""
+
+    @property
+    def equals(self) -> bool:
+        """Whether every element equals the donor's, rounded or as it is."""
+        return self.all_equal or self.all_rounded
+
+
+@dataclass(frozen=True)
+class DonorShare:
+    """One donor's share when all donors share the change and none takes less than
+    nothing.
+    """
+
+    share: float | None
+    """The share, by least squares that are not negative."""
+    ci95: tuple[float, ...] | None
+    """Its 95 % interval over layers or tensors, (low, high)."""
+    inflation: float | None
+    """By how much the other donors widen the variance of this share; 1 means not."""
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """The change of one audited model, shared out among all donors at once."""
+
+    donors: Mapping[str, DonorShare]
+    """By donor, its share."""
+    cosines: Mapping[str, Mapping[str, float | None]]
+    """By two donors, the cosine between their changes."""
+    groups: int
+    """The number of groups that the intervals were computed over."""
+    group_kind: str | None
+    """What a group is: `layers` or `tensors`."""
+    reason: str | None
+    """Why there are no shares or intervals."""
+
+
+@dataclass(frozen=True)
+class RecipeParameters:
+    """The settings of a recipe that every method has, and the method's own."""
+
+    alpha: float | None
+    """The sum of the donors' shares, where these are single numbers."""
+    shares: Mapping[str, float | None] | None
+    """The donors' shares, where these are single numbers."""
+    weights: Mapping[str, Any]
+    """By model, its weight in the tool's order: a number, or one per tensor."""
+    base_model: str | None
+    """The base that the method subtracts, if it does."""
+
+
+@dataclass(frozen=True)
+class RecipeNumbers:
+    """One recipe, and how much of the audited model it gives back."""
+
+    method: str
+    """The merge method."""
+    dtype: str
+    """The arithmetic it was computed in."""
+    parameters: Mapping[str, Any]
+    """alpha, shares, weights, base_model (see RecipeParameters) and the method's own."""
+    bit_exact_rate: float
+    """The share of informative elements that it gives back bit for bit."""
+    residual_share: float | None
+    """The energy of what it does not give back, over that of the change."""
+    informative: int = 0
+    """The number of informative elements."""
+
+    @property
+    def common(self) -> RecipeParameters:
+        """The parameters that every method has."""
+        return from_json(RecipeParameters, self.parameters, self.method)
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a merge leaves behind that drops or chooses some of a donor's changes."""
+
+    family: str
+    """The method whose pattern the choice shows."""
+    density: float | None
+    """The share of changes that was kept."""
+    donors: tuple[str, ...]
+    """The donors that it was measured for, the strongest first."""
+    informative: int
+    """The number of elements that tell a dropped change from a kept one."""
+    stayed: float
+    """The share of these elements that are exactly the base's."""
+    survivors: float
+    """The share of the others that are the base plus one weight times the change."""
+    survivors_shuffled: float
+    """The same share with the donor's changes at shuffled places."""
+    weights: Mapping[str, float]
+    """By donor, the weight of the changes that were kept."""
+    auc: float
+    """The chance that a kept change is larger than a dropped one."""
+    kept_by_size: tuple[float, ...]
+    """The share kept in ten classes of size, the smallest first."""
+    unscaled_weight: float | None
+    """The weight before what was kept was scaled up to make up for what was dropped."""
+
+
+@dataclass(frozen=True)
+class RecipeSearch:
+    """What the search for a recipe found for one audited model and base."""
+
+    model: str
+    """The audited model."""
+    base: str
+    """The base that recipes were tried with."""
+    donor: str
+    """The strongest donor."""
+    donors: tuple[str, ...]
+    """The donors of the best recipe."""
+    interval: tuple[float, ...] | None
+    """The weights of the strongest donor that all tensors allow, (low, high)."""
+    out_dtype: str | None
+    """The formats that the audited model is stored in, joined by ` and `."""
+    informative_elements: int
+    """The number of informative elements under the best recipe."""
+    best: RecipeNumbers | None
+    """The recipe that gives back most."""
+    alternatives: tuple[RecipeNumbers, ...]
+    """The others, the best first."""
+    indistinguishable: tuple[str, ...]
+    """Methods that give the same elements here as the best recipe's."""
+    tried: int
+    """How many recipes were tried."""
+    signature: Signature | None
+    """What a dropping merge of the strongest donor would have left."""
+    signature_of_two: Signature | None = None
+    """What a dropping merge of the two strongest donors would have left."""
+
+    @property
+    def signatures(self) -> tuple[Signature, ...]:
+        """The signatures that could be measured."""
+        measured = (self.signature, self.signature_of_two)
+        return tuple(mark for mark in measured if mark is not None)
+
+
+@dataclass(frozen=True)
+class RemainderPlaces:
+    """Where the elements lie that a recipe does not give back."""
+
+    slices: int
+    """The number of slices that were looked at."""
+    changed_slices: int
+    """The number of slices that hold more such elements than a few."""
+    layers: Mapping[str, float]
+    """By layer, its share of the remainder's energy, the greatest first."""
+    components: Mapping[str, float]
+    """By component, its share of the remainder's energy, the greatest first."""
+
+
+@dataclass(frozen=True)
+class RemainderRank:
+    """The rank of the changed matrices above rounding."""
+
+    matrices: int
+    """The number of matrices that were measured."""
+    median: float
+    """The median rank."""
+    largest: int
+    """The largest rank."""
+    possible: float
+    """The median of the greatest rank that was possible."""
+
+
+@dataclass(frozen=True)
+class Swap:
+    """The best recipe with one donor in another's place."""
+
+    donor: str
+    """The donor of the recipe."""
+    other: str
+    """The donor that was put in its place."""
+    only_donor: int
+    """The number of elements that only the recipe gives back."""
+    only_other: int
+    """The number of elements that only the other recipe gives back."""
+
+
+@dataclass(frozen=True)
+class Remainder:
+    """What is left of one audited model once its best recipe is taken away."""
+
+    elements: int
+    """The number of elements that were looked at."""
+    changed: int
+    """The number of elements beyond rounding of the recipe."""
+    residual_share: float | None
+    """The energy of what is left, over that of the change from the base."""
+    where: RemainderPlaces
+    """Where it lies."""
+    rank: RemainderRank | None
+    """The rank of the changed matrices."""
+    rank_reason: str | None
+    """Why there is no rank."""
+    halves: Mapping[str, int]
+    """By exponent of two, the number of elements whose change must exceed that power to
+    be seen.
+    """
+    share_intervals: Mapping[str, tuple[float, ...]]
+    """By donor, the shares that the stored numbers allow it, (low, high)."""
+    swaps: tuple[Swap, ...] = ()
+    """The recipe with a donor's lookalike in its place."""
+    model: str = ""
+    """The audited model."""
+    base: str = ""
+    """The base of the recipe."""
+
+
+@dataclass(frozen=True)
+class TurnedParent:
+    """What a recipe that was turned round gives back of one parent."""
+
+    kind: str
+    """Which elements were looked at: `blended`, or `chosen` by the method."""
+    elements: int
+    """The number of elements that were looked at."""
+    reverse: float | None
+    """The share of these elements that comes back from the audited model."""
+    expected: float | None
+    """The share that comes back of a true parent, whose digits rounding took."""
+    forged: float | None
+    """The share of a model that nobody merged that the recipe would give back with a
+    parent computed from it.
+    """
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One recipe turned round."""
+
+    method: str
+    """The merge method."""
+    given_back: float | None
+    """The share of the moved elements that the recipe gives back, turned forwards."""
+    parents: Mapping[str, TurnedParent]
+    """By parent, what comes back of it."""
+
+
+@dataclass(frozen=True)
+class ModelSummary:
+    """All numbers of one audited model, with one base."""
+
+    slices: int
+    """The number of slices that vote."""
+    elements: int
+    """The number of elements in them that were compared."""
+    elements_read: int
+    """The number of elements that were read, of all slices."""
+    nonfinite: int
+    """The number of these that are NaN or infinite in some model."""
+    nonfinite_tensors: tuple[str, ...]
+    """The tensors that hold them."""
+    delta_energy: float
+    """The sum of the squared changes from the base."""
+    rounding_share: float | None
+    """The energy that rounding has, over that of the change."""
+    cos_fit: float | None
+    """The cosine between the change and the best blend of the donors' changes."""
+    base_cos: float | None
+    """The cosine between the raw weights of the audited model and the base."""
+    equal_base: float | None
+    """The share of elements that equal the base's."""
+    all_equal_base: bool
+    """Whether every compared element equals the base's."""
+    all_rounded_base: bool
+    """Whether every compared element equals the base's, rounded to the audited model's
+    format.
+    """
+    elements_voting: int
+    """The number of elements of the slices that vote."""
+    donors: Mapping[str, DonorSummary]
+    """By donor, the numbers beside it."""
+    informative: int
+    """The number of informative elements under the best recipe."""
+    bit_exact_rate: float | None
+    """The share of them that the best recipe gives back bit for bit."""
+    exact_share: float | None
+    """The share of tensors that it gives back as a reproduced merge needs it."""
+    mixture: Mixture | None
+    """The change shared out among all donors."""
+    recipe: RecipeSearch
+    """What the recipe search found."""
+    remainder: Remainder | None
+    """What the best recipe leaves, where it gives back enough."""
+    turns: Mapping[str, Turn] | None = None
+    """The recipes that were turned round, by `recipe`, `blend DONOR`, `drop DONOR` and
+    `exact drop DONOR`. None in findings made before recipes were turned round.
+    """
+
+
+@dataclass(frozen=True)
+class BaseSummary:
+    """One base candidate."""
+
+    delta_energy: float
+    """The sum of the suspect's squared changes from it."""
+    recipe: RecipeNumbers | None
+    """The best recipe with it."""
+    models: Mapping[str, ModelSummary] = field(default_factory=dict)
+    """By audited model, its numbers with this base; empty for the base that was chosen,
+    whose numbers are the summary's.
+    """
+
+
+@dataclass(frozen=True)
+class SamplingReach:
+    """How far the sample's shares may lie from those of all elements."""
+
+    groups: int
+    """The number of places: components in layers."""
+    median: float
+    """Half the width of the 95 % interval in the median place."""
+    most: float
+    """Half the width of the widest interval."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Every number of an audit."""
+
+    suspect: str
+    """The model under audit."""
+    base: str
+    """The base candidate that was chosen."""
+    bases: Mapping[str, BaseSummary]
+    """All base candidates."""
+    donors: tuple[str, ...]
+    """The offered donors."""
+    sampling: SamplingReach | None
+    """The reach of a sample audit; None where everything was read."""
+    models: Mapping[str, ModelSummary]
+    """The audited models, the suspect and the controls, with the chosen base."""
+
+    @classmethod
+    def of(cls, value: Any) -> Self:
+        """The summary in the JSON value of summary.json."""
+        return from_json(cls, value, "summary.json")
+
+    def as_json(self) -> dict[str, Any]:
+        """The JSON value of summary.json."""
+        found: dict[str, Any] = as_json(self)
+        return found
