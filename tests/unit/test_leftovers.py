@@ -152,9 +152,10 @@ def test_a_job_whose_snakemake_is_gone_makes_nothing(tmp_path, run, abandoned):
 
 
 def test_what_is_noted_of_a_run():
-    note = started(["--cores", "2"], "local")
+    note = started(["--cores", "2"], "local", "/work")
     assert note["arguments"] == ["--cores", "2"]
     assert note["executor"] == "local"
+    assert note["folder"] == "/work"
     assert note["process"] == os.getpid()
 
 

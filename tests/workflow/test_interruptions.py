@@ -270,7 +270,8 @@ def test_only_a_run_that_submitted_jobs_needs_slurm(
     ended.wait()
     write_json(
         place / "results/logs/started.json",
-        started(["--configfile", "mine.yaml"], executor) | {"process": ended.pid},
+        started(["--configfile", "mine.yaml"], executor, place)
+        | {"process": ended.pid},
     )
 
     variables = {"SLURM_CONF": str(tmp_path / "slurm.conf")} if configured else {}

@@ -1,8 +1,8 @@
 """What an interrupted run leaves behind in its folder: cluster jobs, processes,
-half-written files, reasons.
+half-written files, and in its logs the reasons.
 
-They are ended before the run is taken up again: two copies of a job would write the
-same files.
+Jobs and processes are ended before the run is resumed: two copies of a job would write
+the same files.
 """
 
 import base64
@@ -33,23 +33,28 @@ SLURM_CONF = Path("/etc/slurm/slurm.conf")
 otherwise.
 """
 
-RUN_ID = re.compile(
-    r"mergetrace_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-)  # the profile's prefix and the executor's run id
-UNFINISHED = Path(
-    ".snakemake/incomplete"
-    # where Snakemake notes the outputs of a job from its start until it is recorded as
-    # finished
-)
-NO_ROOM = 1 << 20  # bytes: with less, a disk is full
-HALF_WRITTEN = re.compile(r"\..+\.[0-9]+\.partial")  # see files.whole
+JOB_NAME = re.compile(r"mergetrace_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""The name of our jobs in SLURM: the profile's prefix and the executor's run id."""
+
+UNFINISHED = Path(".snakemake/incomplete")
+"""Where Snakemake notes the outputs of a job, from its start until it is recorded as
+finished.
+"""
+
+FULL_DISK_BYTES = 1 << 20
+"""A disk with less room counts as full."""
+
+HALF_WRITTEN = re.compile(r"\..+\.[0-9]+\.partial")
+"""The temporary names of outputs; see mergetrace.outputs."""
 
 
 def started(
     arguments: Sequence[str], executor: str, folder: str | Path
 ) -> dict[str, Any]:
-    """What is noted of a run when it starts: its command line and the folder that its
-    paths start from, what carries out its jobs, and where Snakemake runs.
+    """What is noted of a run when it starts, so that it can be resumed.
+
+    arguments: Snakemake's command line. executor: what carries out its jobs. folder:
+    where the paths of the command line start from.
     """
     return {
         "folder": str(folder),
@@ -61,13 +66,14 @@ def started(
 
 
 def is_snakemake(pid: int, folder: Path) -> bool:
-    """Whether that process is a Snakemake at work in `folder`. One that has ended and
-    that nobody waited for is not.
+    """Whether that process is a Snakemake at work in `folder`. A process that has ended
+    and that nobody waited for is not.
     """
     try:
         process = psutil.Process(pid)
+        command = process.cmdline()
         return (
-            any("snakemake" in word for word in process.cmdline())
+            any("snakemake" in word for word in command)
             and Path(process.cwd()) == folder.resolve()
         )
     except psutil.Error:
@@ -75,19 +81,20 @@ def is_snakemake(pid: int, folder: Path) -> bool:
 
 
 def cluster_jobs(listing: str, folder: Path) -> list[str]:
-    """The ids of the jobs in QUEUE's answer that a mergetrace in `folder` submitted;
-    other workflows, and other folders, are left alone.
+    """The ids of the jobs that a mergetrace in `folder` submitted; other workflows, and
+    other folders, are left alone.
+
+    listing: the answer to QUEUE.
     """
-    rows = (
-        line.split("|", maxsplit=2)
-        for line in listing.splitlines()
-        if line.count("|") >= 2
-    )
-    return [
-        job
-        for job, name, where in rows
-        if RUN_ID.fullmatch(name) and Path(where.strip()) == folder.resolve()
-    ]
+    here = folder.resolve()
+    ids = []
+    for line in listing.splitlines():
+        fields = line.split("|", maxsplit=2)
+        if len(fields) == 3:
+            job, name, submitted_from = fields
+            if JOB_NAME.fullmatch(name) and Path(submitted_from.strip()) == here:
+                ids.append(job)
+    return ids
 
 
 def orphans(folder: Path) -> list[psutil.Process]:
@@ -97,32 +104,31 @@ def orphans(folder: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
-            run = process.environ().get(RUN, "")
-            pid = run.partition(" ")[0]
-            ours = (
-                pid.isdigit()
-                and run == mark(int(pid), folder)
-                and process.pid != os.getpid()
-            )
-            if (
-                ours
-                and Path(process.cwd()) == folder.resolve()
-                and not is_snakemake(int(pid), folder)
-            ):
+            if _is_orphan(process, folder):
                 found.append(process)
         except (psutil.Error, OSError):  # somebody else's, or ended meanwhile
             continue
     return found
 
 
+def _is_orphan(process: psutil.Process, folder: Path) -> bool:
+    if process.pid == os.getpid():
+        return False
+    run = process.environ().get(RUN, "")
+    snakemake = run.partition(" ")[0]
+    if not snakemake.isdigit() or run != mark(int(snakemake), folder):
+        return False
+    if Path(process.cwd()) != folder.resolve():
+        return False
+    return not is_snakemake(int(snakemake), folder)
+
+
 def end(processes: Sequence[psutil.Process], patience: float = 5.0) -> None:
     """Ask processes to end; kill those that have not after `patience` seconds."""
     for stop in (psutil.Process.terminate, psutil.Process.kill):
         for process in processes:
-            try:
+            with contextlib.suppress(psutil.NoSuchProcess):
                 stop(process)
-            except psutil.NoSuchProcess:
-                continue
         _, processes = psutil.wait_procs(processes, timeout=patience)
 
 
@@ -130,55 +136,56 @@ def half_written(results: Path) -> list[Path]:
     """Temporary files and folders that killed jobs left under `results`; only right
     while no job runs.
     """
-    return sorted(
-        path
-        for path in results.rglob(".*.partial")
-        if HALF_WRITTEN.fullmatch(path.name)
-    )
+    candidates = results.rglob(".*.partial")
+    return sorted(path for path in candidates if HALF_WRITTEN.fullmatch(path.name))
 
 
 def unrecorded(results: Path, notes: Path = UNFINISHED) -> list[Path]:
-    """What lies under `results` and was made by a job that Snakemake did not record as
-    finished; only right while no job runs.
+    """The files and folders under `results` that a job made which Snakemake did not
+    record as finished; only right while no job runs.
 
     Such a file is whole, but nothing says with which program, parameters and inputs it
     was made: a change of these would go unnoticed. Snakemake's --rerun-incomplete
-    overlooks those jobs that it only learns of at the checkpoint. In its notes a file
-    is named after the output's path in base64, what is longer than a name may be in
-    folders of @pieces.
+    overlooks those jobs that it only learns of at the checkpoint.
     """
+    below = results.resolve()
     found = []
     for note in notes.rglob("*"):
-        coded = "".join(
-            piece.removeprefix("@") for piece in note.relative_to(notes).parts
-        )
-        with contextlib.suppress(ValueError):  # not an output's
-            path = Path(base64.urlsafe_b64decode(coded).decode())
-            if (
-                note.is_file()
-                and path.exists()
-                and path.resolve().is_relative_to(results.resolve())
-            ):
-                found.append(path)
+        output = _noted_output(note.relative_to(notes))
+        if output is None or not note.is_file() or not output.exists():
+            continue
+        if output.resolve().is_relative_to(below):
+            found.append(output)
     return sorted(found)
+
+
+def _noted_output(note: Path) -> Path | None:
+    """The output that a note of Snakemake's is about; None where it is about none.
+
+    A note is named after the output's path in base64; a path that is longer than a name
+    may be lies in folders that begin with @.
+    """
+    coded = "".join(part.removeprefix("@") for part in note.parts)
+    try:
+        return Path(base64.urlsafe_b64decode(coded).decode())
+    except ValueError:
+        return None
 
 
 def problems(logs: Iterable[str | Path], results: Path) -> list[str]:
     """What went wrong, one line each: what failed jobs said in Snakemake's logs, and
-    that the disk is full, for which there may be no room there.
+    that the disk is full, which a log may have had no room to say.
     """
-    said = {
+    lines = {
         line
         for log in logs
         for line in Path(log).read_text(errors="replace").splitlines()
         if line.startswith("mergetrace: ")
     }
-    if (
-        not any("the disk is full" in line for line in said)
-        and shutil.disk_usage(results).free < NO_ROOM
-    ):
-        said.add(
+    is_said = any("the disk is full" in line for line in lines)
+    if not is_said and shutil.disk_usage(results).free < FULL_DISK_BYTES:
+        lines.add(
             f"mergetrace: the disk is full: {results.resolve()} has no room left; free"
             " some space and run `make resume`, finished work is kept"
         )
-    return sorted(said)
+    return sorted(lines)

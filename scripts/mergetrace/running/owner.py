@@ -1,5 +1,5 @@
-"""Whose a process is: every process of a job finds in its environment which Snakemake
-started it, and in which folder.
+"""Which run a process belongs to: every process of a job finds in its environment which
+Snakemake started it, and in which folder.
 """
 
 import os
@@ -10,9 +10,10 @@ RUN = "MERGETRACE_RUN"
 
 
 def mark(pid: int, folder: Path) -> str:
-    """The value of RUN for the jobs of the Snakemake `pid` in `folder`. The folder is
-    part of it because the variable is inherited: what is started from within another
-    folder's job, a Snakemake of this folder for one, carries that folder's mark.
+    """The value of RUN for the jobs of the Snakemake `pid` in `folder`.
+
+    The folder is part of it because the variable is inherited: a Snakemake that is
+    started from within another folder's job would carry that folder's mark.
     """
     return f"{pid} {folder.resolve()}"
 

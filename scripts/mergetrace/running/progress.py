@@ -13,17 +13,21 @@ from pathlib import Path
 
 from mergetrace.readable import duration, visible
 
+LOG_TAIL = 2000
+"""Bytes at the end of a log that its last line is looked for in."""
+
 
 @dataclass(frozen=True)
-class Stage:
-    """One stage of an audit: outputs finished of how many, and when each was (seconds
-    since 1970, ascending).
-    """
+class StageProgress:
+    """How far one stage of an audit is."""
 
     audit: str
     name: str
+    """What the stage does, in words."""
     total: int
+    """Outputs that it makes."""
     finished: tuple[float, ...]
+    """When each output was finished that is there: seconds since 1970, ascending."""
 
     @property
     def done(self) -> int:
@@ -35,79 +39,80 @@ class Stage:
         """Outputs per second, between the first and the last that were finished; None
         before there are two.
         """
-        seconds = self.finished[-1] - self.finished[0] if self.done > 1 else 0.0
+        if self.done < 2:
+            return None
+        seconds = self.finished[-1] - self.finished[0]
         return (self.done - 1) / seconds if seconds > 0 else None
 
     def left(self, now: float) -> float | None:
-        """Seconds still to go at that rate, what has passed since the last output taken
-        off; None where there is no rate or nothing to do.
+        """Seconds still to go at that rate, counted from `now`; None where there is no
+        rate or nothing to do.
         """
         if self.rate is None or self.done >= self.total:
             return None
-        return max(
-            0.0, (self.total - self.done) / self.rate - (now - self.finished[-1])
-        )
+        since_last = now - self.finished[-1]
+        return max(0.0, (self.total - self.done) / self.rate - since_last)
 
 
-def stages(results: Path, audit: str) -> list[Stage]:
-    """The stages of an audit whose batches of layers are known, in the order of the
-    work; those whose extent is known.
+def stages(results: Path, audit: str) -> list[StageProgress]:
+    """The stages of an audit after `layout`, which says how many batches of layers
+    there are, in the order of the work.
     """
-    own = results / audit
-    batches = json.loads((own / "layout.json").read_text(encoding="utf-8"))["batches"]
-    wanted = {
-        "weights read": [own / f"deltas/{batch}.parquet" for batch in batches],
-        "slices fitted": [own / f"fits/{batch}.parquet" for batch in batches],
+    folder = results / audit
+    layout = json.loads((folder / "layout.json").read_text(encoding="utf-8"))
+    batches = layout["batches"]
+    outputs = {
+        "weights read": [f"deltas/{batch}.parquet" for batch in batches],
+        "slices fitted": [f"fits/{batch}.parquet" for batch in batches],
         "recipe, verdict": [
-            own / name
-            for name in (
-                "recipes.json",
-                "remainder.json",
-                "summary.json",
-                "verdict.json",
-            )
+            "recipes.json",
+            "remainder.json",
+            "summary.json",
+            "verdict.json",
         ],
-        "report, evidence": [own / name for name in ("report.html", "bundle.zip")],
+        "report, evidence": ["report.html", "bundle.zip"],
     }
     return [
-        Stage(audit, name, len(paths), _times(paths)) for name, paths in wanted.items()
+        StageProgress(audit, name, len(names), _times(folder, names))
+        for name, names in outputs.items()
     ]
 
 
-def line(stage: Stage, now: float) -> str:
+def line(stage: StageProgress, now: float) -> str:
     """A stage as a line: `demo: weights read 12 of 61, 4.1 a minute, 12 min left`."""
     text = f"{stage.audit}: {stage.name} {stage.done:,} of {stage.total:,}"
     left = stage.left(now)
-    return (
-        text
-        if stage.rate is None or left is None
-        else f"{text}, {60 * stage.rate:.3g} a minute, {duration(left)} left"
-    )
+    if stage.rate is None or left is None:
+        return text
+    return f"{text}, {60 * stage.rate:.3g} a minute, {duration(left)} left"
 
 
 def latest(results: Path, now: float, fresh: float = 120.0) -> str | None:
     """The last line of the log that was written to last, within `fresh` seconds: what
     the running job says of itself.
     """
+    folder = results / "logs"
     logs = [
         (path.stat().st_mtime, path)
-        for path in (results / "logs").rglob("*.log")
+        for path in folder.rglob("*.log")
         if path.stat().st_size
     ]
-    if not logs or now - max(logs)[0] > fresh:
+    if not logs:
         return None
-    path = max(logs)[1]
+    written, path = max(logs)
+    if now - written > fresh:
+        return None
     with open(path, "rb") as handle:
-        handle.seek(max(0, path.stat().st_size - 2000))
+        handle.seek(max(0, path.stat().st_size - LOG_TAIL))
         lines = handle.read().decode("utf-8", "replace").splitlines()
-    return (
-        f"{path.relative_to(results / 'logs').with_suffix('').as_posix()}: {lines[-1]}"
-        if lines
-        else None
-    )
+    if not lines:
+        return None
+    return f"{path.relative_to(folder).with_suffix('').as_posix()}: {lines[-1]}"
 
 
-def _times(paths: Iterable[Path]) -> tuple[float, ...]:
+def _times(folder: Path, names: Iterable[str]) -> tuple[float, ...]:
+    """When those of the files were written that are there, ascending."""
+    paths = [folder / name for name in names]
     return tuple(sorted(path.stat().st_mtime for path in paths if path.exists()))
 
 

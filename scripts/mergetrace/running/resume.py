@@ -1,4 +1,4 @@
-"""Take up the run that was interrupted in this folder: end what is left of it, unlock,
+"""Resume the run that was interrupted in this folder: end what is left of it, unlock,
 and run the same command again.
 """
 
@@ -9,7 +9,9 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mergetrace.errors import AuditError
 from mergetrace.outputs import read_json
@@ -27,13 +29,16 @@ from mergetrace.running.log import say
 
 NOTE = Path("results/logs/started.json")
 """What a run notes of itself when it starts, under its working directory."""
+
 FOR_UNLOCKING = (
     ("--snakefile", "-s"),
     ("--directory", "-d"),
     ("--configfile", "--configfiles"),
 )
 """The options of the run that unlocking needs too."""
-PATIENCE = 120  # seconds for cancelled jobs to leave the queue
+
+PATIENCE = 120
+"""Seconds that cancelled jobs have to leave the queue."""
 
 
 def main() -> None:
@@ -53,12 +58,36 @@ def main() -> None:
 
     os.chdir(arguments.directory)
     here = Path.cwd()
+    note = _note_of_the_run(here)
+    cancel_cluster_jobs(here, submitted=note.get("executor") == "slurm")
+    _clean_up(here)
+
+    snakemake = [sys.executable, "-m", "snakemake"]
+    os.chdir(note.get("folder", here))
+    unlock = [*snakemake, "--unlock", "--quiet", "all"]
+    for names in FOR_UNLOCKING:
+        unlock += _option(note["arguments"], *names)
+    subprocess.run(unlock, check=True)
+    if arguments.only_end:
+        return
+    again = list(note["arguments"])
+    if "--rerun-incomplete" not in again:
+        again.append("--rerun-incomplete")
+    say("again: snakemake " + " ".join(again))
+    os.execv(sys.executable, [*snakemake, *again])
+
+
+def _note_of_the_run(here: Path) -> dict[str, Any]:
+    """What the interrupted run noted when it started (see `leftovers.started`).
+
+    Raises AuditError where there is none, and where that run can still be at work.
+    """
     if not NOTE.is_file():
         raise AuditError(
-            f"{here / NOTE}: nothing was started in this folder; run `make audit`, or the"
-            " snakemake command you want"
+            f"{here / NOTE}: nothing was started in this folder; run `make audit`, or"
+            " the snakemake command you want"
         )
-    note = read_json(NOTE)
+    note: dict[str, Any] = read_json(NOTE)
     if note["host"] != socket.gethostname():
         raise AuditError(
             f"the run was started on {note['host']}: resume it there, or delete {NOTE}"
@@ -69,7 +98,11 @@ def main() -> None:
             f"Snakemake still runs in this folder (process {note['process']}); let it"
             f" finish, or stop it with `kill -INT {note['process']}`"
         )
-    cancel_cluster_jobs(here, submitted=note.get("executor") == "slurm")
+    return note
+
+
+def _clean_up(here: Path) -> None:
+    """End the processes that the run left, and delete what they had not finished."""
     while left := orphans(here):  # one may start another while it is ended
         say(f"ending {len(left)} processes that the interrupted run left behind")
         end(left)
@@ -77,46 +110,38 @@ def main() -> None:
     for path in unsure:
         say(f"{path}: its job was not recorded as finished and is done again")
     for path in [*half_written(Path("results")), *unsure]:
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-    snakemake = [sys.executable, "-m", "snakemake"]
-    command = [
-        *snakemake,
-        *note["arguments"],
-        *([] if "--rerun-incomplete" in note["arguments"] else ["--rerun-incomplete"]),
-    ]
-    os.chdir(note.get("folder", here))
-    unlock = [*snakemake, "--unlock", "--quiet", "all"]
-    for names in FOR_UNLOCKING:
-        unlock += _option(note["arguments"], *names)
-    subprocess.run(unlock, check=True)
-    if arguments.only_end:
-        return
-    say("again: snakemake " + " ".join(command[len(snakemake) :]))
-    os.execv(sys.executable, command)
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def cancel_cluster_jobs(here: Path, submitted: bool) -> None:
     """Cancel the SLURM jobs that were submitted from this folder, and wait until none
     is left.
 
-    A run that `submitted` jobs needs squeue's answer. For any other it is asked where a cluster is configured (an earlier run may have left jobs
-    there), and may fail: SLURM's packages on a workstation, with no cluster, must not stand in the way.
+    submitted: whether the run submitted jobs; then squeue must answer. For any other
+    run it is asked where a cluster is configured, since an earlier run may have left
+    jobs there, and may fail: SLURM's packages on a workstation that belongs to no
+    cluster must not stand in the way.
     """
-    if not shutil.which("squeue") or not (
-        submitted or "SLURM_CONF" in os.environ or SLURM_CONF.exists()
-    ):
+    configured = "SLURM_CONF" in os.environ or SLURM_CONF.exists()
+    if not shutil.which("squeue") or not (submitted or configured):
         return
     deadline = time.monotonic() + PATIENCE
     cancelled: set[str] = set()
-    while left := cluster_jobs(_queue(submitted or bool(cancelled)), here):
-        if new := set(left) - cancelled:
+    while True:
+        left = cluster_jobs(_queue(submitted or bool(cancelled)), here)
+        if not left:
+            return
+        to_cancel = sorted(set(left) - cancelled)
+        if to_cancel:
+            number = len(to_cancel)
             say(
-                f"cancelling {len(new)} cluster jobs that the interrupted run left"
-                " behind"
+                f"cancelling {number} cluster jobs that the interrupted run left behind"
             )
-            subprocess.run(["scancel", *sorted(new)], check=False)
-            cancelled |= new
+            subprocess.run(["scancel", *to_cancel], check=False)
+            cancelled.update(to_cancel)
         if time.monotonic() > deadline:
             raise AuditError(
                 f"the cluster jobs {', '.join(left)} do not end; look at them with"
@@ -126,6 +151,7 @@ def cancel_cluster_jobs(here: Path, submitted: bool) -> None:
 
 
 def _queue(needed: bool) -> str:
+    """SLURM's list of our jobs; empty where it does not answer and is not needed."""
     done = subprocess.run(QUEUE, capture_output=True, text=True, check=False)
     if not done.returncode:
         return done.stdout
@@ -136,12 +162,9 @@ def _queue(needed: bool) -> str:
     return ""
 
 
-def _option(arguments: list[str], *names: str) -> list[str]:
-    """An option of a command line with its values."""
-    where = next(
-        (i for i, word in enumerate(arguments) if word.split("=")[0] in names), None
-    )
-    if where is None:
-        return []
-    values = iter(arguments[where + 1 :])
-    return [arguments[where], *([] if "=" in arguments[where] else [next(values, "")])]
+def _option(arguments: Sequence[str], *names: str) -> list[str]:
+    """An option of a command line with its value; nothing where it is not given."""
+    for place, word in enumerate(arguments):
+        if word.split("=")[0] in names:
+            return list(arguments[place : place + (1 if "=" in word else 2)])
+    return []
