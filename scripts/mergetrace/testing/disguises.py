@@ -1,8 +1,10 @@
 """Ways to hide a model that do not change what it computes, or hardly: the tensors of a
 Qwen3 in another order or size.
 
-Of a mixture of experts, `experts_permuted`, `scaled`, `noisy`, `quantised` and
-`in_half` know the tensors.
+Take these on what `realmerge.qwen` makes; each returns a new model and leaves the given
+one alone, so that they can be combined. Of a mixture of experts, `experts_permuted`,
+`scaled`, `noisy`, `quantised` and `in_half` know the tensors. Only `hidden_rotated`
+breaks the model.
 """
 
 import re

@@ -1,5 +1,8 @@
 """Safetensors files as an adversary, a broken disk or another writer would make them.
 
+Take these wherever a model's files are read: none of REFUSED may end in anything but an
+AuditError of one line.
+
 REFUSED: what is wrong -> (the file's bytes, a piece of the expected message). ACCEPTED:
 what is odd -> (the file's bytes, tensor names).
 """

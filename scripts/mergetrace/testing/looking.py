@@ -1,5 +1,8 @@
 """The layout of a model beside a base and a donor, found in real files as the workflow
 does.
+
+Take it to test one detector of mergetrace.disguises; where the verdict counts take
+mergetrace.testing.audits.
 """
 
 from pathlib import Path

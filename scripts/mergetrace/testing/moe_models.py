@@ -1,5 +1,9 @@
 """A tiny Qwen3.5-MoE family, trained for real and merged by the real mergekit: the base
 saved per expert, the suspect fused.
+
+Take it where weights must have learnt something, or where the parents' files and the
+suspect's store the experts differently. Making it takes seconds: one fixture for all tests
+of a module.
 """
 
 import os

@@ -1,4 +1,9 @@
-"""Small real models on disk, with the answer planted."""
+"""Small models on disk, with the answer planted: the fastest to make.
+
+Take these wherever only the numbers count. They have the tensors of SHAPES, too few for
+a library to load them; where mergekit or transformers must open a model take
+mergetrace.testing.realmerge. `finetuned`, `blend` and `write_model` serve both.
+"""
 
 import json
 from pathlib import Path
@@ -19,7 +24,7 @@ Tensors = dict[str, torch.Tensor]
 
 
 def random_model(seed: int, dtype: torch.dtype = torch.bfloat16) -> Tensors:
-    """Weights of a plausible size: sd 0.02, norms near 1."""
+    """A model of SHAPES that is related to no other: sd 0.02, norms near 1."""
     generator = torch.Generator().manual_seed(seed)
     noise = {
         name: torch.randn(shape, generator=generator) * 0.02
@@ -32,8 +37,8 @@ def random_model(seed: int, dtype: torch.dtype = torch.bfloat16) -> Tensors:
 
 
 def finetuned(base: Tensors, seed: int, size: float = 0.002) -> Tensors:
-    """The base plus independent changes of standard deviation `size`, stored in the
-    base's dtype.
+    """A finetune of `base`: independent changes of standard deviation `size` on every
+    element, stored in the base's dtype. Two seeds make siblings.
     """
     generator = torch.Generator().manual_seed(seed)
     return {
@@ -47,8 +52,8 @@ def finetuned(base: Tensors, seed: int, size: float = 0.002) -> Tensors:
 
 
 def blend(base: Tensors, donor: Tensors, alpha: float) -> Tensors:
-    """round((1 - alpha) base + alpha donor), in float32 with one rounding at the
-    end.
+    """A linear merge: round((1 - alpha) base + alpha donor), in float32 with one
+    rounding at the end.
     """
     return {
         name: (

@@ -1,5 +1,8 @@
-"""Models quantised as people publish them: FP8 with scales of every layout, and packed
-codes that nobody here decodes.
+"""Models quantised as people publish them: FP8 with scales of every layout.
+
+Take `in_fp8` and `meaning` for one matrix and the numbers that it stands for,
+`model_in_fp8` for a whole model. Packed formats (GPTQ, NF4, MXFP4) are made by
+benchmarks.openworld.packing.
 """
 
 import torch
@@ -17,7 +20,7 @@ BLOCKS = {
     "group": lambda rows, cols: (1, 32),
     "block": lambda rows, cols: (128, 128),
 }
-"""The rows and columns of weights that share a scale."""
+"""The layouts of scales: how many rows and columns of a matrix [rows, cols] share one."""
 
 
 def in_fp8(
@@ -26,8 +29,9 @@ def in_fp8(
     dtype: torch.dtype = E4M3,
     scale_dtype: torch.dtype = torch.float32,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The codes of a matrix [rows, cols], and their scales [rows / block, cols /
-    block]: the largest number of each block fits just so.
+    """Quantise a matrix [rows, cols]: its codes, and their scales [rows / high, cols /
+    wide] for blocks of BLOCKS[layout], in which the largest number of each block fits
+    just so. With E8M0 scales are powers of two.
     """
     rows, cols = weight.shape
     high, wide = BLOCKS[layout](rows, cols)
@@ -40,11 +44,8 @@ def in_fp8(
             if scale_dtype == E8M0:
                 wanted = 2.0 ** torch.ceil(torch.log2(wanted))
             scales[i, j] = wanted.to(scale_dtype)
-            codes[place] = (
-                (weight[place].float() / scales[i, j].float())
-                .clamp(-LARGEST[dtype], LARGEST[dtype])
-                .to(dtype)
-            )
+            quotient = weight[place].float() / scales[i, j].float()
+            codes[place] = quotient.clamp(-LARGEST[dtype], LARGEST[dtype]).to(dtype)
     return codes, scales
 
 
@@ -72,13 +73,9 @@ def model_in_fp8(
             found[name] = tensor
             continue
         codes, scales = in_fp8(tensor, layout, **dtypes)
-        called = (
-            name.removesuffix(".weight") + ending
-            if ending.startswith(".")
-            else name + ending
-        )
-        found |= {
-            name: codes,
-            called: (scales if shape is None else shape(scales)).contiguous(),
-        }
+        stem = name.removesuffix(".weight") if ending.startswith(".") else name
+        if shape is not None:
+            scales = shape(scales)
+        found[name] = codes
+        found[stem + ending] = scales.contiguous()
     return found

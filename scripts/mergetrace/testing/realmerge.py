@@ -1,5 +1,9 @@
 """Real merges of tiny real models: a Qwen3 of six layers that mergekit recognises, and
 mergekit itself.
+
+Take these where a merge method, a moved layer or the names of a real architecture
+count. The first call of mergekit imports it, which takes seconds; `planting.blend` is
+its linear merge and needs none of it.
 """
 
 import json
@@ -63,7 +67,7 @@ def shapes() -> dict[str, tuple[int, ...]]:
 
 
 def qwen(seed: int, dtype: torch.dtype = torch.bfloat16) -> Tensors:
-    """Random weights of a plausible size: sd 0.02, norms near 1."""
+    """A Qwen3 that is related to no other: sd 0.02, norms near 1."""
     generator = torch.Generator().manual_seed(seed)
     noise = {
         name: torch.randn(shape, generator=generator) * 0.02

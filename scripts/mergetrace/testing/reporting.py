@@ -1,4 +1,9 @@
-"""Inputs of a report, as large as wanted, in the shape the pipeline writes them."""
+"""Inputs of a report, as large as wanted, in the shape in which the workflow writes
+them; no model and no audit stands behind them.
+
+Take these to test what a page shows. Where its numbers must be true ones, audit a
+planted model (mergetrace.testing.audits).
+"""
 
 import numpy as np
 import pandas as pd

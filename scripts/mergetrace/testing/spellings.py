@@ -1,5 +1,8 @@
 """One model as several writers would store it: other names, other prefixes, other rows.
 All keep every number.
+
+Take these where two models must be recognised as the same architecture although their
+files look different: `llama` is the model, the others are ways to store it.
 """
 
 import re

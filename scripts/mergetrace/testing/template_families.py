@@ -1,6 +1,9 @@
 """Chat templates in the manner of the published families, made from the families' turns
 and from the ways in which a text gets in.
 
+Take these to test that something holds for every family and every way: there are
+hundreds. For one template of a certain shape take mergetrace.testing.template_shapes.
+
 A family is how turns are opened and closed; WAYS are what is said beside them. CASES:
 name -> Case. What a template without its text prints is known: it is what the same
 family prints that says nothing.

@@ -1,6 +1,9 @@
 """Chat templates in the shapes that published models have, written for these tests;
 some inject a text, and it is known which.
 
+Take these for a certain trick (a text that waits for a word, that hides in a macro, that
+is put together from pieces); mergetrace.testing.template_families is systematic.
+
 SHAPES: name -> (template, {condition: injected text}). TOKENS are the special tokens
 that they may print.
 """

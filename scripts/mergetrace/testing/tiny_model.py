@@ -1,5 +1,8 @@
 """A Qwen3 of random weights that speaks bytes: real files, loaded by transformers and
 vLLM as anybody's would be.
+
+Take it where a model must answer. What it says means nothing; what it is asked, and
+that the same seeds give the same answers, can be tested.
 """
 
 import json

@@ -377,28 +377,44 @@ class _Handler(socketserver.StreamRequestHandler):
         return True
 
     def _bytes(self, content: Content, name: str, headers: Headers) -> None:
-        start = 0
-        end = content.size
+        """The bytes that were asked for, or what the fault makes of them."""
         size = content.size
+        start = 0
+        end = size
         status = 200
         if self.seen.range and self.fault != "ignore-range":
             start = self.seen.range[0]
             end = min(self.seen.range[1], size)
             if start >= size:
-                return self._reply(416, b"", {"Content-Range": f"bytes */{size}"})
-            end -= (self.fault == "short") * (end - start + 1) // 2
+                self._reply(416, b"", {"Content-Range": f"bytes */{size}"})
+                return
+            if self.fault == "short":
+                end -= (end - start + 1) // 2
             status = 206
-        move = self.fault == "wrong-range"
-        if status == 206:
-            total = size + 7 if self.fault == "other-size" else size
             headers = {
                 **headers,
-                "Content-Range": f"bytes {start + move}-{end + move - 1}/{total}",
+                "Content-Range": self._content_range(start, end, size),
             }
-        self._head(status, end - start + 64 * (self.fault == "long"), headers)
+        extra = bytes(64) if self.fault == "long" else b""
+        self._head(status, end - start + len(extra), headers)
         if self.method == "HEAD":
-            return None
-        stop = start + (end - start) // 2 if self.fault in ("cut", "stall") else end
+            return
+        broken_off = self.fault in ("cut", "stall")
+        self._send(content, start, start + (end - start) // 2 if broken_off else end)
+        self.wfile.write(extra)
+        if self.fault == "stall":
+            self.wfile.flush()
+            self.hub.over.wait(60)
+        if broken_off:
+            raise _HangUpError
+
+    def _content_range(self, start: int, end: int, size: int) -> str:
+        shift = 1 if self.fault == "wrong-range" else 0
+        total = size + 7 if self.fault == "other-size" else size
+        return f"bytes {start + shift}-{end + shift - 1}/{total}"
+
+    def _send(self, content: Content, start: int, stop: int) -> None:
+        """Send the bytes from start to stop, no faster than the hub's rate."""
         piece_size = int(min(PIECE, max(1 << 14, self.hub.rate / 20)))
         for first in range(start, stop, piece_size):
             piece = content.read(first, min(piece_size, stop - first))
@@ -409,14 +425,6 @@ class _Handler(socketserver.StreamRequestHandler):
             if piece_size < PIECE:
                 self.wfile.flush()
                 time.sleep(len(piece) / self.hub.rate)
-        if self.fault == "long":
-            self.wfile.write(bytes(64))
-        if self.fault == "stall":
-            self.wfile.flush()
-            self.hub.over.wait(60)
-        if self.fault in ("cut", "stall"):
-            raise _HangUpError
-        return None
 
     def _json(self, value: object, name: str = "") -> None:
         if name:
