@@ -1,16 +1,22 @@
 """What is installed: the dependencies, the locks, the wheel."""
 
+import ast
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
 import zipfile
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+
+from mergetrace.running.dependencies import Programs
 
 ROOT = Path(__file__).parents[2]
+DISTRIBUTIONS = packages_distributions()
 LOCKS = (
     "requirements.lock",
     "requirements-vllm.lock",
@@ -89,3 +95,85 @@ def test_the_wheel_holds_the_library_and_its_data(tmp_path):
     }
     assert {"mergetrace/py.typed", "mergetrace/data/licences.yaml"} <= wanted
     assert wanted <= held
+
+
+SCRIPT = re.compile(r'script=(?:script\()?"(?:scripts/)?(\w+?)(?:\.py)?"')
+RULES = [
+    (script, environment)
+    for path in sorted((ROOT / "rules").glob("*.smk"))
+    for rule in re.split(r"^(?=rule |checkpoint )", path.read_text(), flags=re.M)[1:]
+    for script in SCRIPT.findall(rule)
+    for environment in re.findall(r'"\.\./envs/(\w+)\.yaml"', rule)
+]
+
+
+@pytest.mark.parametrize(("script", "environment"), RULES)
+def test_a_conda_environment_holds_what_its_jobs_import(script, environment):
+    """Whatever is imported when a job starts: what is imported later may be for another
+    backend, and a bundle's verifier does without most.
+    """
+    programs = Programs(ROOT / "scripts")
+    modules = {f"{script}.py"}
+    waiting = list(modules)
+    needed: set[str] = set()
+    while waiting:
+        names = imported_at_once(programs.folder / waiting.pop())
+        for name in names:
+            file = name.replace(".", "/")
+            own = {f"{file}.py", f"{file}/__init__.py"} & programs.files - modules
+            modules |= own
+            waiting += own
+        needed |= {name.split(".")[0] for name in names}
+    folder = {file.partition("/")[0].removesuffix(".py") for file in programs.files}
+    needed -= folder | set(sys.stdlib_module_names)
+    pinned = (ROOT / f"envs/{environment}.yaml").read_text()
+    held = with_dependencies(re.findall(r"- ([\w.-]+)==", pinned))
+    missing = {
+        name
+        for name in needed
+        if not held & {normal(found) for found in DISTRIBUTIONS.get(name, [])}
+    }
+    assert not missing
+
+
+def imported_at_once(path: Path) -> set[str]:
+    """The modules that a file names in imports outside functions and TYPE_CHECKING."""
+    names = set()
+    waiting = list(ast.parse(path.read_text()).body)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module}
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.If) and ast.unparse(node.test) != "TYPE_CHECKING":
+            waiting += node.body
+    return names
+
+
+def with_dependencies(packages: list[str]) -> set[str]:
+    """Packages, and all that pip installs with them."""
+    known: set[str] = set()
+    waiting = [normal(package) for package in packages]
+    while waiting:
+        package = waiting.pop()
+        if package in known:
+            continue
+        known.add(package)
+        try:
+            needs = requires(package) or []
+        except PackageNotFoundError:  # vLLM's environment is not this one
+            continue
+        wanted = [Requirement(text) for text in needs if "extra ==" not in text]
+        waiting += [
+            normal(need.name)
+            for need in wanted
+            if need.marker is None or need.marker.evaluate()
+        ]
+    return known
+
+
+def normal(package: str) -> str:
+    """A package's name as indexes compare it."""
+    return re.sub(r"[-_.]+", "-", package).lower()
