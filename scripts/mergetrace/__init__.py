@@ -19,7 +19,7 @@ configuration: what a user asks for, checked and completed
     documentation      what those classes say of themselves: README and schema
 
 records: what one stage hands to another as JSON, as typed records
-    json_records       records read from JSON and written as JSON
+    json_records, csv_tables   records read from JSON and written as JSON; tables as they were written
     summary, verdict   every number of an audit; the finding as outsiders rely on it
     coverage, layout, packed    how much was compared; which disguises were looked for; what was not decoded
 

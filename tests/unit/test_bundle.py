@@ -319,6 +319,16 @@ def test_the_archive_is_checked_as_the_folder_is(bundle, tmp_path, capsys, monke
         verify.main()
 
 
+def test_a_bundle_that_an_earlier_version_packed_still_verifies(capsys, monkeypatch):
+    """Made by version 0.1.0, before its stages, tables and records had types."""
+    earlier = ROOT / "tests/data/bundle-0.1.0.zip"
+    monkeypatch.setattr(sys, "argv", ["verify.py", str(earlier), "--processes", "1"])
+    assert verify.main() == 0
+    said = capsys.readouterr().out
+    assert "Everything that can be recomputed agrees." in said
+    assert "agrees   verdict, by the rules: 2 of 2" in said
+
+
 def test_it_tells_nobody_where_it_was_made(results, bundle):
     place = str(results[0].parent).encode()
     assert [

@@ -25,6 +25,7 @@ from mergetrace.bundle.contents import (
 )
 from mergetrace.outputs import read_json, write_json
 from mergetrace.readable import shown_path
+from mergetrace.records.csv_tables import read_csv_table
 from mergetrace.running.dependencies import Programs
 
 SLICE_COLUMNS = [
@@ -142,12 +143,7 @@ def _tables(target: Path, own: Path, batches: list[str]) -> None:
     target.mkdir()
     for name in TABLES:
         _copy(own / f"{name}.csv", target / f"{name}.csv")
-        table = pd.read_csv(
-            own / f"{name}.csv",
-            keep_default_na=False,
-            na_values=[""],
-            dtype={"slice": str, "layer": str, "tensor": str},
-        )
+        table = read_csv_table(own / f"{name}.csv")
         table.to_parquet(target / f"{name}.parquet", index=False)
     for name in ("plan", "recipe_slices"):
         _copy(own / f"{name}.parquet", target / f"{name}.parquet")

@@ -24,6 +24,7 @@ from mergetrace.fit.summaries import (
     with_rates,
 )
 from mergetrace.outputs import read_json, whole, write_json
+from mergetrace.records.summary import Summary
 from mergetrace.running.log import say
 from mergetrace.sums.frames import Roles
 
@@ -120,7 +121,8 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
         "sampling": reach(precision, roles.suspect),
         "models": _models(pooled, base),
     }
-    write_json(outputs.summary, summary)
+    # read as the verdict reads it, so that what is missing shows here
+    write_json(outputs.summary, Summary.of(summary).as_json())
     voting = int(chosen.loc[suspect, "votes"].sum())
     say(
         f"{int(suspect.sum())} slices of {roles.suspect} on base {base},"

@@ -10,12 +10,11 @@ from typing import Any
 import pandas as pd
 
 from mergetrace.outputs import read_json, whole, write_json, write_text
+from mergetrace.records.csv_tables import read_csv_table
 from mergetrace.records.verdict import Verdict
 from mergetrace.report.revisions import changed_elements, compare, page, summary
 from mergetrace.running.log import say
 from mergetrace.sums.evidence import Sample, read_blocks, read_evidence
-
-TEXT_COLUMNS = dict.fromkeys(("layer", "slice", "component", "tensor", "status"), str)
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
     """Of weights only the evidence that both audits kept is compared."""
     sides = (inputs.before, inputs.after)
     verdicts = [Verdict.of(read_json(side / "verdict.json")) for side in sides]
-    before, after = (_tensors(side) for side in sides)
+    before, after = (read_csv_table(side / "tensors.csv") for side in sides)
     changed = _changed(sides, [verdict.suspect for verdict in verdicts])
     table = compare(before, after, changed)
     comparison = summary(params.name, verdicts[0], verdicts[1], table)
@@ -61,11 +60,6 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
     write_json(outputs.summary, comparison)
     write_text(outputs.page, page(comparison, table))
     say(comparison["sentence"])
-
-
-def _tensors(side: Path) -> pd.DataFrame:
-    path = side / "tensors.csv"
-    return pd.read_csv(path, dtype=TEXT_COLUMNS, keep_default_na=False, na_values=[""])
 
 
 def _changed(sides: tuple[Path, Path], suspects: list[str]) -> dict[Any, Any]:

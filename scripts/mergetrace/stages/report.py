@@ -2,15 +2,14 @@
 JavaScript but for its search.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from mergetrace.outputs import read_json, read_yaml, write_text
 from mergetrace.probe.answers import read_answers
+from mergetrace.records.csv_tables import read_csv_table
 from mergetrace.records.summary import Summary
 from mergetrace.records.verdict import Verdict
 from mergetrace.report.inputs import Inputs as Contents
@@ -23,21 +22,6 @@ ERROR_RATES = DATA / "error_rates.json"
 """How often each verdict was wrong, measured by the zoo."""
 LICENCES = DATA / "licences.yaml"
 """What licences of models ask."""
-TEXT_COLUMNS = dict.fromkeys(
-    (
-        "layer",
-        "slice",
-        "component",
-        "tensor",
-        "model",
-        "reason",
-        "status",
-        "identity",
-        "phrase",
-        "group",
-    ),
-    str,
-)
 
 
 @dataclass(frozen=True)
@@ -104,7 +88,7 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
         plan=read_json(inputs.plan),
         manifests={entry["model"]: entry for entry in map(read_json, inputs.manifests)},
         mask=read_json(inputs.mask) if inputs.mask else {},
-        probe=_tables(inputs.probe),
+        probe={path.stem: read_csv_table(path) for path in inputs.probe},
         answers=answers,
         identities=params.identities,
         thresholds={
@@ -114,24 +98,13 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
         licences=read_yaml(LICENCES),
         error_rates=read_json(ERROR_RATES) if ERROR_RATES.is_file() else None,
         rebuild=read_json(inputs.rebuild) if inputs.rebuild else None,
-        tensors=_table(inputs.tensors),
-        controls=_table(inputs.controls),
-        layers=_table(inputs.layers),
-        components=_table(inputs.components),
-        unpaired=_table(inputs.unpaired),
-        curves=_table(inputs.curves),
+        tensors=read_csv_table(inputs.tensors),
+        controls=read_csv_table(inputs.controls),
+        layers=read_csv_table(inputs.layers),
+        components=read_csv_table(inputs.components),
+        unpaired=read_csv_table(inputs.unpaired),
+        curves=read_csv_table(inputs.curves),
     )
     html = page(contents, draw(contents))
     write_text(outputs.report, html)
     say(f"{outputs.report}: {len(html.encode()) / 1e3:,.0f} kB")
-
-
-def _tables(paths: Sequence[Path]) -> dict[str, pd.DataFrame]:
-    return {path.stem: _table(path) for path in paths}
-
-
-def _table(path: Path) -> pd.DataFrame:
-    """One of our tables. Only an empty field is missing: a tensor may well be called
-    NaN.
-    """
-    return pd.read_csv(path, dtype=TEXT_COLUMNS, keep_default_na=False, na_values=[""])
