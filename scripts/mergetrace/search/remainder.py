@@ -32,7 +32,6 @@ MIN_ROWS = 16  # whole rows of a matrix in the evidence, below which a rank says
 MOST_CELLS = (
     1 << 20
 )  # elements of the matrix whose singular values are taken: under a second, 50 MB
-SEEN = 0.95
 NO_RANK = (
     "in no tensor enough elements changed, by more than rounding, in enough whole rows"
     " of the evidence"
@@ -210,32 +209,6 @@ def rank_of(
         ).sum()
     )
     return (rank, min(len(whole), columns)) if rank else (None, None)
-
-
-def smallest_seen(
-    remainder: Mapping[str, Any], unexplained: float
-) -> dict[str, float] | None:
-    """The smallest later change that would have been seen: the share of elements it
-    touches, and the size of a change of every weight.
-
-    More than a share `unexplained` of n elements must differ. A change that touches a share p of all is seen with 95 % once
-    P(Binomial(n, p) > unexplained n) >= .95: the upper limit of Clopper & Pearson (1934, Biometrika 26) at that count, 3/n for a count of zero.
-    A stored number moves when it changes by more than half a step of its lattice: `move` is the size at which the share p of the elements does.
-    """
-    count = int(remainder["elements"])
-    allowed = int(unexplained * count)
-    if count <= allowed + 1:
-        return None
-    from scipy.special import betaincinv
-
-    share = float(betaincinv(allowed + 1, count - allowed, SEEN))
-    running = 0
-    total = sum(remainder["halves"].values())
-    for exponent, elements in remainder["halves"].items():
-        running += elements
-        if running >= share * total:
-            return {"share": share, "move": float(2.0 ** int(exponent))}
-    return {"share": share, "move": float("nan")}
 
 
 def _shares(rows: list[dict[str, Any]], key: str) -> dict[str, float]:
