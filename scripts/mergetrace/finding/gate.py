@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from mergetrace.finding.case import ACCUSING
-from mergetrace.finding.lineage import Manifests, undeclared
+from mergetrace.finding.lineage import undeclared
 from mergetrace.finding.wording_headline import headline
 from mergetrace.readable import listing
+from mergetrace.records.manifest import Manifests
 from mergetrace.records.verdict import Verdict
 
 

@@ -3,11 +3,12 @@ say, what an honest card would say.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TypedDict
 
 import yaml
 
+from mergetrace.records.manifest import Manifests
 from mergetrace.records.verdict import Verdict
 
 RELATIONS = {
@@ -25,7 +26,16 @@ copy.
 PUT_TOGETHER = ("merge", "other_merge", "merge_then_trained")
 """The verdicts in which the base is one of the models that were put together."""
 
-Manifests = Mapping[str, Mapping[str, Any]]
+
+class KnownLicence(TypedDict):
+    """What is known of one licence (scripts/mergetrace/data/licences.yaml)."""
+
+    name: str
+    """Its full name."""
+    url: str
+    """Where its text stands."""
+    asks: list[str]
+    """What it asks of those who pass on a changed copy."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +112,7 @@ def honest_card(verdict: Verdict, manifests: Manifests) -> str | None:
 
 
 def licences(
-    verdict: Verdict, manifests: Manifests, known: Mapping[str, Mapping[str, Any]]
+    verdict: Verdict, manifests: Manifests, known: Mapping[str, KnownLicence]
 ) -> list[LicenceTerms]:
     """What the licences of the parents found ask, one entry per licence.
 
@@ -115,22 +125,17 @@ def licences(
         by_licence.setdefault(licence, []).append(model)
     terms = []
     for licence, models in by_licence.items():
-        about = known.get((licence or "").casefold(), {})
-        asks = about.get("asks")
-        terms.append(
-            LicenceTerms(
-                tuple(models),
-                licence,
-                about.get("name"),
-                about.get("url"),
-                None if asks is None else tuple(asks),
+        about = known.get((licence or "").casefold())
+        row = LicenceTerms(tuple(models), licence, None, None, None)
+        if about is not None:
+            row = replace(
+                row, name=about["name"], url=about["url"], asks=tuple(about["asks"])
             )
-        )
+        terms.append(row)
     return terms
 
 
 def _repository(manifests: Manifests, model: str) -> str | None:
     """The repository that a model was taken from."""
     manifest = manifests.get(model)
-    repository: str | None = manifest["source"].get("repo") if manifest else None
-    return repository
+    return manifest["source"]["repo"] if manifest else None

@@ -4,7 +4,8 @@ published one: never said to be more than it was.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+
+from mergetrace.records.manifest import FetchedFile, Manifests
 
 VERIFIED = "full hash verified"
 SAMPLED = "sampled"
@@ -24,8 +25,8 @@ class FilesRead:
 
 def files_read(
     mode: str,
-    manifests: Mapping[str, Mapping[str, Any]],
-    fetched: Iterable[Mapping[str, Any]],
+    manifests: Manifests,
+    fetched: Iterable[FetchedFile],
 ) -> FilesRead:
     """What was done with the weight files of these models.
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from math import isfinite
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mergetrace import __version__
 from mergetrace.finding.base_choice import candidates
@@ -22,6 +22,7 @@ from mergetrace.finding.wording_reach import adapter_sentences, reach_sentences
 from mergetrace.records.coverage import Coverage
 from mergetrace.records.json_records import from_json
 from mergetrace.records.layout import LayoutFacts
+from mergetrace.records.manifest import FetchedFile, Manifests, Plan
 from mergetrace.records.packed import PackedComparison
 from mergetrace.records.summary import Summary
 from mergetrace.records.verdict import (
@@ -57,15 +58,15 @@ class Evidence:
     """The audit's name."""
     summary: Summary
     """Every number of the audit."""
-    plan: Mapping[str, Any]
+    plan: Plan
     """plan.json."""
-    manifests: Mapping[str, Mapping[str, Any]]
+    manifests: Manifests
     """By model its manifest."""
     thresholds: Thresholds
     """The limits between verdicts."""
     scores: "pd.DataFrame | None" = None
     """scores.csv: whom the answers name; None where nobody asked."""
-    fetched: Sequence[Mapping[str, Any]] = ()
+    fetched: Sequence[FetchedFile] = ()
     """The records of the weight files that were fetched whole."""
     layouts: Mapping[str, LayoutFacts] | None = None
     """By audited model which disguises were looked for."""

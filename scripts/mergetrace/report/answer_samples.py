@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from mergetrace.probe.identity import mentions
+from mergetrace.probe.records import Record
 from mergetrace.readable import visible
 
 MOST_ANSWER = 1_200
@@ -32,7 +32,7 @@ class Sample:
 
 
 def samples(
-    records: Sequence[Mapping[str, Any]],
+    records: Sequence[Record],
     identities: Mapping[str, Sequence[str]],
     most: int = 3,
 ) -> list[Sample]:
@@ -57,9 +57,7 @@ def samples(
     return chosen
 
 
-def _sample(
-    record: Mapping[str, Any], identities: Mapping[str, Sequence[str]]
-) -> Sample:
+def _sample(record: Record, identities: Mapping[str, Sequence[str]]) -> Sample:
     answer = visible(record["answer"], MOST_ANSWER)
     names = [
         identity

@@ -3,12 +3,27 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypedDict
 
 import pandas as pd
 
+from mergetrace.finding.lineage import KnownLicence
+from mergetrace.probe.records import Record
+from mergetrace.records.manifest import Manifests, Plan
 from mergetrace.records.summary import ModelSummary, Summary
 from mergetrace.records.verdict import NameCount, Verdict
+
+
+class ErrorRate(TypedDict):
+    """How often one verdict fell on somebody innocent (data/error_rates.json)."""
+
+    innocents: int
+    """The number of innocent models."""
+    false: int
+    """The number of them that were accused."""
+    ci95: list[float]
+    """The 95 % interval of the true rate, (low, high)."""
+
 
 Counts = Mapping[str, Mapping[str, NameCount]]
 """By condition and name, how many answers give it."""
@@ -22,15 +37,15 @@ class Inputs:
     """The finding."""
     summary: Summary
     """Every number of the audit."""
-    plan: Mapping[str, Any]
+    plan: Plan
     """plan.json."""
-    manifests: Mapping[str, Mapping[str, Any]]
+    manifests: Manifests
     """By model its manifest."""
     mask: Mapping[str, Mapping[str, Any]]
     """mask.json: by model whom its small files name; empty where nobody was asked."""
     probe: Mapping[str, pd.DataFrame]
     """The further tables of the answers by name; empty where nobody was asked."""
-    answers: Mapping[str, Sequence[Mapping[str, Any]]]
+    answers: Mapping[str, Sequence[Record]]
     """By model its answers."""
     identities: Mapping[str, Sequence[str]]
     """By identity the spellings that count for it."""
@@ -48,9 +63,9 @@ class Inputs:
     """unpaired.csv: what was not compared."""
     curves: pd.DataFrame
     """coverage.csv: how much every blend weight explains."""
-    licences: Mapping[str, Mapping[str, Any]]
+    licences: Mapping[str, KnownLicence]
     """What is known of licences."""
-    error_rates: Mapping[str, Mapping[str, Any]] | None = None
+    error_rates: Mapping[str, ErrorRate] | None = None
     """By verdict how often it was wrong; None where that was not measured."""
     rebuild: Mapping[str, Any] | None = None
     """rebuild.json; None where the suspect was not rebuilt."""

@@ -1,10 +1,10 @@
 """The report's section on what the models call themselves."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from mergetrace.finding.wording import condition_words, names_said
+from mergetrace.probe.records import Record
 from mergetrace.report import answer_samples
 from mergetrace.report import names as name_tables
 from mergetrace.report.inputs import Inputs
@@ -13,7 +13,7 @@ from mergetrace.report.masks import MaskRow, masks
 BARE_CONDITIONS = ("stripped", "shipped")
 """The conditions under which models are compared: the first that was asked."""
 
-Answers = Mapping[tuple[str, str], list[Mapping[str, Any]]]
+Answers = Mapping[tuple[str, str], list[Record]]
 """By model and condition the records of the answers."""
 
 
@@ -27,7 +27,7 @@ class NamesSection:
     """By condition how it is called."""
     names: list[tuple[str, list[name_tables.NameRow]]]
     """By model how many answers give each name."""
-    identities: Mapping[str, Any]
+    identities: Mapping[str, Sequence[str]]
     """By identity the spellings that count."""
     strata: Mapping[str, list[name_tables.StratumRow]]
     """By model which name it gives most, by kind of question and language."""
@@ -109,7 +109,7 @@ def names_section(inputs: Inputs) -> NamesSection | None:
 
 
 def _records(inputs: Inputs, models: list[str], conditions: list[str]) -> Answers:
-    records: dict[tuple[str, str], list[Mapping[str, Any]]] = {
+    records: dict[tuple[str, str], list[Record]] = {
         (model, condition): [] for model in models for condition in conditions
     }
     for model in models:

@@ -1,15 +1,18 @@
 """All findings of a results folder, a line each."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING
 
 from mergetrace import readable
 from mergetrace.finding import wording
 from mergetrace.finding.wording_headline import headline
 from mergetrace.records.verdict import Verdict
 from mergetrace.report.rendering import render
+
+if TYPE_CHECKING:
+    from mergetrace.report.revisions import Comparison
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ def row(verdict: Verdict, judged: float) -> Row:
     )
 
 
-def page(rows: Sequence[Row], comparisons: Sequence[Mapping[str, Any]]) -> str:
+def page(rows: Sequence[Row], comparisons: Sequence["Comparison"]) -> str:
     """The index page. comparisons: comparison.json of each comparison of two revisions
     (see revisions.summary).
     """

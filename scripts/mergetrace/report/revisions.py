@@ -4,7 +4,7 @@ tensor.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -29,6 +29,40 @@ Kept = Mapping[tuple[str, str], tuple[int, int] | None]
 """By tensor and slice, how many elements were kept of both revisions, and how many of
 them differ.
 """
+
+
+class Side(TypedDict):
+    """The finding on one revision."""
+
+    audit: str
+    """The audit's name."""
+    suspect: str
+    """The model under audit."""
+    verdict: str
+    """The verdict's word."""
+    sentence: str
+    """The verdict in one sentence."""
+    parents: dict[str, float | None]
+    """By offered donor its share."""
+
+
+class Comparison(TypedDict):
+    """Two revisions in short, as JSON."""
+
+    name: str
+    """The comparison's name."""
+    before: Side
+    """The finding on the earlier revision."""
+    after: Side
+    """The finding on the later revision."""
+    slices: dict[str, int]
+    """By state (of STATES) the number of slices."""
+    elements: int
+    """The number of elements that were kept of both."""
+    changed: int
+    """The number of these that differ."""
+    sentence: str
+    """What changed, in one sentence."""
 
 
 @dataclass(frozen=True)
@@ -102,11 +136,8 @@ def compare(before: pd.DataFrame, after: pd.DataFrame, kept: Kept) -> pd.DataFra
 
 def summary(
     name: str, before: Verdict, after: Verdict, table: pd.DataFrame
-) -> dict[str, Any]:
-    """The comparison in short, as JSON: name, before and after (audit, suspect, verdict,
-    sentence, parents), slices by state, elements, changed, and a sentence. table: of
-    `compare`.
-    """
+) -> Comparison:
+    """The comparison in short. table: of `compare`."""
     states = {state: int((table["state"] == state).sum()) for state in STATES}
     return {
         "name": name,
@@ -119,7 +150,7 @@ def summary(
     }
 
 
-def page(comparison: Mapping[str, Any], table: pd.DataFrame) -> str:
+def page(comparison: Comparison, table: pd.DataFrame) -> str:
     """The comparison as HTML. comparison: of `summary`. table: of `compare`."""
     changed = table[table["state"] != "unchanged"].copy()
     changed["share"] = changed["changed"] / changed["compared"]
@@ -147,7 +178,7 @@ def _state(row: Mapping[Any, Any]) -> str:
     return "changed" if row["changed"] else "unchanged"
 
 
-def _side(verdict: Verdict) -> dict[str, Any]:
+def _side(verdict: Verdict) -> Side:
     """One revision's finding."""
     return {
         "audit": verdict.audit,

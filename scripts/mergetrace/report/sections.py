@@ -12,6 +12,7 @@ from mergetrace.finding.wording_headline import Headline, headline, parts
 from mergetrace.finding.wording_remainder import after_merge_sentences
 from mergetrace.readable import known, shown_path
 from mergetrace.records.coverage import Coverage
+from mergetrace.records.manifest import Manifest
 from mergetrace.records.summary import RecipeNumbers
 from mergetrace.records.verdict import Declared, Disguises
 from mergetrace.report import cells, coverage_tables, offered, recipes, tables
@@ -124,7 +125,7 @@ class ModelRow:
     """Its repository, or the folder without the way to it."""
     published: str
     """When it was published; empty where nobody says."""
-    manifest: Mapping[str, Any]
+    manifest: Manifest
     """Its manifest."""
 
 
@@ -292,6 +293,6 @@ def _models(inputs: Inputs) -> list[ModelRow]:
         source = manifest["source"]
         dates = inputs.verdict.published.get(model, {})
         published = told(dates.get("stated"), dates.get("hub"))
-        place = source["repo"] or shown_path(source["path"])
+        place = source["repo"] or shown_path(source["path"] or "")
         rows.append(ModelRow(model, role, place, published, manifest))
     return rows

@@ -21,6 +21,7 @@ from mergetrace.readable import (
     visible,
 )
 from mergetrace.records.summary import Summary
+from mergetrace.report.inputs import ErrorRate
 
 WORST_SLICES = 10
 
@@ -322,7 +323,7 @@ def beside(
     return rows
 
 
-def error_rates(measured: Mapping[str, Mapping[str, Any]] | None) -> list[ErrorRateRow]:
+def error_rates(measured: Mapping[str, ErrorRate] | None) -> list[ErrorRateRow]:
     """How often each verdict was given to somebody innocent, in words; none where
     nothing was measured.
 

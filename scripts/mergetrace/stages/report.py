@@ -9,6 +9,7 @@ from typing import Any
 
 from mergetrace.outputs import read_json, read_yaml, write_text
 from mergetrace.probe.answers import read_answers
+from mergetrace.probe.records import Record
 from mergetrace.records.csv_tables import read_csv_table
 from mergetrace.records.summary import Summary
 from mergetrace.records.verdict import Verdict
@@ -79,7 +80,7 @@ class Outputs:
 def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
     """The page is escaped throughout: models and answers are strangers' text."""
     descriptions = threshold_descriptions()
-    answers: dict[str, list[Mapping[str, Any]]] = {}
+    answers: dict[str, list[Record]] = {}
     for path in inputs.answers:
         answers.setdefault(path.parent.name, []).extend(read_answers(path))
     contents = Contents(

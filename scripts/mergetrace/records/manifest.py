@@ -1,0 +1,114 @@
+"""manifest.json and plan.json, as the finding and the report read them.
+
+Both are JSON objects that other stages write; only the keys that are read here stand
+here.
+"""
+
+from collections.abc import Mapping
+from typing import NotRequired, TypedDict
+
+from mergetrace.records.verdict import HubDates
+
+
+class Source(TypedDict):
+    """Where a model came from."""
+
+    path: str | None
+    """The folder, of a local model."""
+    repo: str | None
+    """The repository, of a model on the Hub."""
+    commit: str | None
+    """The commit at which it was read."""
+
+
+class ModelFile(TypedDict):
+    """One file of a model."""
+
+    name: str
+    """Its name."""
+    size: int
+    """Its bytes."""
+    sha256: str | None
+    """Its hash, where that is known."""
+
+
+class ConfigFacts(TypedDict):
+    """What is read of a model's configuration."""
+
+    architectures: list[str]
+    """The architectures that it names."""
+
+
+class Claims(TypedDict):
+    """What a model card claims."""
+
+    base_model: list[str] | None
+    """The parents that it lists."""
+    relation: str | None
+    """How the model was made of them, in the Hub's words."""
+    license: str | None
+    """The licence."""
+
+
+class Manifest(TypedDict):
+    """What one model holds."""
+
+    model: str
+    """Its name in the audit."""
+    source: Source
+    """Where it came from."""
+    files: list[ModelFile]
+    """Its files."""
+    tensors: int
+    """The number of its tensors."""
+    tensor_bytes: int
+    """The bytes of its tensors."""
+    config: ConfigFacts
+    """What its configuration says."""
+    declared: Claims
+    """What its card claims."""
+    notes: list[str]
+    """What is odd about its files, a sentence each."""
+    published: NotRequired[HubDates | None]
+    """What the Hub lists of its publication."""
+
+
+class FetchedFile(TypedDict):
+    """A weight file that was fetched whole."""
+
+    model: str
+    """Whose it is."""
+    file: str
+    """Its name."""
+    hash: str | None
+    """The hash that the Hub publishes and that it has."""
+
+
+class Cost(TypedDict):
+    """What one mode costs."""
+
+    read_bytes: int
+    """The bytes that it reads."""
+
+
+class Plan(TypedDict):
+    """What is compared with what."""
+
+    mode: str
+    """`full` or `sample`."""
+    layers: list[str]
+    """The layers in their order."""
+    slices: int
+    """The number of slices."""
+    sampled_slices: NotRequired[int]
+    """The number of slices of which a sample was read."""
+    elements: int
+    """The number of elements that all models share."""
+    not_compared: int
+    """The number of tensors that found no counterpart."""
+    cost: Mapping[str, Cost]
+    """By mode what it costs."""
+
+
+Manifests = Mapping[str, Manifest]
+"""By model its manifest."""
