@@ -32,6 +32,7 @@ from mergetrace.planning.plan import pair_models
 from mergetrace.planning.sampling import evidence_blocks, tiles
 from mergetrace.sums.deltas import Reader, Slice
 from mergetrace.sums.frames import Frame
+from mergetrace.tensors.view import view_of
 from mergetrace.tensors.weights import Weights
 
 CPUINFO = Path("/proc/cpuinfo")
@@ -104,7 +105,7 @@ def slices(folder: Path) -> list[Slice]:
         found.append(
             Slice(
                 number,
-                {view["model"]: view for view in views.to_dict("records")},
+                {row["model"]: view_of(row) for row in views.to_dict("records")},
                 tiles(size),
                 evidence_blocks("", size, 32, 2048, 0),
             )

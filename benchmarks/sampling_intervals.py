@@ -21,6 +21,8 @@ from mergetrace.fit.sampling_error import errors
 from mergetrace.planning.manifest import describe, tensor_table
 from mergetrace.planning.plan import pair_models, with_blocks
 from mergetrace.planning.sampling import evidence_of, tiles
+from mergetrace.planning.slices import slice_of
+from mergetrace.tensors.view import View, view_of
 from mergetrace.tensors.weights import Weights
 
 ROLES = {"base": "qwen", "donor": "nex"}
@@ -141,8 +143,8 @@ def _sums(folder: Path, suspect: str) -> tuple[pd.DataFrame, dict[int, np.ndarra
     return plan, found
 
 
-def _view(views: pd.DataFrame, role: str) -> dict[str, Any]:
-    return views[views["model"] == role].to_dict("records")[0]
+def _view(views: pd.DataFrame, role: str) -> View:
+    return view_of(views[views["model"] == role].to_dict("records")[0])
 
 
 def _blocks(
@@ -154,7 +156,7 @@ def _blocks(
     parts = []
     for view in slices.to_dict("records"):
         blocks = (
-            evidence_of(view, block_elements, seed)
+            evidence_of(slice_of([view]), block_elements, seed)
             if block_elements
             else tiles(view["elements"])
         )

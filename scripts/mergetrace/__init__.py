@@ -52,13 +52,14 @@ files: a model's files, untrusted
 formats: how numbers are stored, and what a configuration says of them
     quantization, heads     what a configuration says of quantised weights; of attention heads
     model_config       all that is read of a configuration
+    matrices           a matrix in a file, with its scales
     scales             the scales of FP8 weights, and which numbers each belongs to
     packed             weights that are packed codes and no numbers: left out, and how many they stand for
 
 tensors: a model's tensors under common names, and their elements
     naming, prefixes   one name for a tensor, whatever its writer called it, and whatever stands before that
     tied               heads that are the embedding
-    view, views        one matrix and where its elements lie; a model's tensors cut into such
+    view, views        one matrix of a model and how it is read; a model's tensors cut into such
     fused              q, k, v, gate and up cut out of one tensor, and rows in Mistral's own order
     weights            elements read by offset and decoded
     doubles            what a model holds twice
@@ -72,6 +73,7 @@ hub: models on the Hugging Face Hub
 planning: what is compared with what, and what that costs
     manifest           what a model holds
     pairing, plan      the same tensor found in every model
+    slices             the rows of the plan that belong to one slice
     voting             which slices count towards pooled numbers
     coverage, unread   how much of every model is compared, in numbers; in words, with what would make the rest readable
     packed_bytes       whether what is not decoded is the same bytes in two models

@@ -27,6 +27,7 @@ from mergetrace.sums.gram_numba import CompiledKernel
 from mergetrace.sums.kernels import GROUP, LANES, ROWS, narrow
 from mergetrace.sums.records import records
 from mergetrace.sums.stored import Stored
+from mergetrace.tensors.view import View, view_of
 from mergetrace.tensors.weights import Weights
 from mergetrace.testing.planting import random_model, write_model
 
@@ -489,7 +490,7 @@ def test_results_do_not_depend_on_threads(tmp_path):
             slices = [
                 Slice(
                     number,
-                    {view["model"]: view for view in views.to_dict("records")},
+                    {row["model"]: view_of(row) for row in views.to_dict("records")},
                     tiles(size),
                     evidence_blocks("x", size, 4, 16, 0),
                 )
@@ -532,15 +533,18 @@ def test_what_the_kernel_reads_itself_is_what_is_read_for_it(dtype, tmp_path):
     for name, values in codes.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / "x").write_bytes(bytes(100) + values.tobytes())
-        views[name] = {
-            "model": name,
-            "shard": "x",
-            "dtype": dtype,
-            "start": 100,
-            "rows": 1,
-            "cols": size,
-            "scale_shard": "",
-        }
+        views[name] = View(
+            tensor="t",
+            slice="",
+            source="t",
+            model=name,
+            shard="x",
+            dtype=dtype,
+            start=100,
+            rows=1,
+            cols=size,
+            dimensions=1,
+        )
     frames = [
         Frame("suspect", "base", ("one", "two")),
         Frame("other", "base", ("two",)),

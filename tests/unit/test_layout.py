@@ -2,6 +2,8 @@
 is not.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -45,12 +47,9 @@ def look(tmp_path):
         layout, seen, weights = looked(tmp_path, suspect, base, donor)
 
         def read(tensor):
-            view = {
-                **vars(seen.views[tensor, ""]),
-                "model": "s",
-                **layout.maps.get((tensor, ""), {}),
-            }
-            return weights.values(view, 0, view["rows"] * view["cols"])
+            maps = layout.maps.get((tensor, ""), {})
+            view = replace(seen.views[tensor, ""], model="s", **maps)
+            return weights.values(view, 0, view.rows * view.cols)
 
         return layout, read
 
@@ -241,11 +240,8 @@ def test_a_parent_in_disguise_is_read_in_the_order_of_the_first(tmp_path, hide):
         found = align(looks)
         assert list(found) == ["d"]
         for name, tensor in DONOR.items():
-            view = {
-                **vars(looks[1].views[name, ""]),
-                "model": "d",
-                **found["d"].maps.get((name, ""), {}),
-            }
+            maps = found["d"].maps.get((name, ""), {})
+            view = replace(looks[1].views[name, ""], model="d", **maps)
             np.testing.assert_array_equal(
                 weights.values(view, 0, tensor.numel()),
                 tensor.double().reshape(-1).numpy(),

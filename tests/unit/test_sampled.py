@@ -3,6 +3,7 @@ that was not sampled.
 """
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pandas as pd
@@ -20,6 +21,8 @@ from mergetrace.planning.manifest import describe, tensor_table
 from mergetrace.planning.pairing import pair
 from mergetrace.planning.plan import with_blocks
 from mergetrace.planning.sampling import MAX_RANGE_BYTES, evidence_of, ranges_of
+from mergetrace.planning.slices import planned_slices
+from mergetrace.tensors.view import View
 from mergetrace.tensors.views import views
 from mergetrace.tensors.weights import Weights
 from mergetrace.testing import audits
@@ -62,8 +65,9 @@ def _bytes(path, start, length):
 
 def assert_same_evidence(folder, plan, path):
     with Weights({"m": folder}) as whole, Weights({"m": path}) as some:
-        for view in plan[plan["blocks"] > 0].to_dict("records"):
-            for start, length in evidence_of(view, **DENSE).tolist():
+        for planned_slice in planned_slices(plan[plan["blocks"] > 0]):
+            view = planned_slice.members["m"]
+            for start, length in evidence_of(planned_slice, **DENSE).tolist():
                 assert (
                     some.values(view, start, length)
                     == whole.values(view, start, length)
@@ -108,15 +112,14 @@ def test_scales_come_with_the_elements(tmp_path):
 def test_what_was_not_sampled_is_refused(tmp_path):
     plan, _ = planned(tmp_path / "m", random_model(0))
     sampled(tmp_path / "m", plan, tmp_path / "m.safetensors")
-    view = next(
-        view
-        for view in plan.to_dict("records")
-        if view["blocks"] * 64 < view["elements"]
+    part = next(
+        part for part in planned_slices(plan) if part.blocks * 64 < part.elements
     )
+    view = part.members["m"]
     with Weights({"m": tmp_path / "m.safetensors"}) as weights:
         for first, count in (
-            (0, view["elements"]),
-            (int(evidence_of(view, **DENSE)[0, 0]) - 1, 2),
+            (0, part.elements),
+            (int(evidence_of(part, **DENSE)[0, 0]) - 1, 2),
         ):
             with pytest.raises(
                 AuditError,
@@ -124,7 +127,7 @@ def test_what_was_not_sampled_is_refused(tmp_path):
             ):
                 weights.raw(view, first, count)
         with pytest.raises(AuditError, match="were not sampled"):
-            weights.raw({**view, "shard": "other.safetensors"}, 0, 1)
+            weights.raw(replace(view, shard="other.safetensors"), 0, 1)
 
 
 def test_no_request_is_long_and_none_is_made_twice(tmp_path):
@@ -168,8 +171,9 @@ def test_the_cost_is_what_will_be_asked_for(tmp_path):
         cost["sample"]["evidence_bytes"]
         == cost["sample"]["read_bytes"]
         == sum(
-            int(evidence_of(view, **DENSE)[:, 1].sum()) * FORMATS[view["dtype"]].width
-            for view in plan.to_dict("records")
+            int(evidence_of(part, **DENSE)[:, 1].sum())
+            * FORMATS[part.members["m"].dtype].width
+            for part in planned_slices(plan)
         )
     )
     assert cost["full"]["disk_bytes"] == cost["full"]["evidence_bytes"] + 12_345
@@ -289,4 +293,19 @@ def test_a_sample_of_nothing_is_a_file_too(tmp_path):
         Weights({"m": tmp_path / "m.safetensors"}) as weights,
         pytest.raises(AuditError, match="were not sampled"),
     ):
-        weights.raw({"model": "m", "shard": "a", "dtype": "BF16", "start": 0}, 0, 1)
+        weights.raw(
+            View(
+                tensor="t",
+                slice="",
+                source="t",
+                model="m",
+                shard="a",
+                dtype="BF16",
+                start=0,
+                rows=1,
+                cols=1,
+                dimensions=0,
+            ),
+            0,
+            1,
+        )

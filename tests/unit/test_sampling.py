@@ -9,7 +9,6 @@ import pytest
 from mergetrace.planning.sampling import (
     allot,
     evidence_blocks,
-    evidence_of,
     scrambled_van_der_corput,
     tiles,
 )
@@ -110,7 +109,13 @@ def test_more_precision_keeps_every_block_and_adds_some():
         covered = {
             (view["tensor"], view["slice"], start)
             for view in read
-            for start in evidence_of(view, 64, 1)[:, 0]
+            for start in evidence_blocks(
+                f"{view['tensor']}[{view['slice']}]",
+                view["elements"],
+                view["blocks"],
+                64,
+                1,
+            )[:, 0]
             if view["elements"] > 2048
         }
         assert before is None or before < covered

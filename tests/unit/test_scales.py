@@ -3,6 +3,7 @@ numbers that were planted, or are left out.
 """
 
 import json
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -44,7 +45,7 @@ def read(folder, name=NAME, number="", part=None):
     with Weights({"model": folder}) as weights:
         return (
             weights.values(
-                {**vars(view), "model": "model"}, *(part or (0, view.rows * view.cols))
+                replace(view, model="model"), *(part or (0, view.rows * view.cols))
             ),
             reasons,
         )
@@ -460,9 +461,7 @@ def read_beside(tmp_path, own, other, config):
     assert not cut.left_out
     with Weights(folders) as weights:
         return {
-            key[0]: weights.values(
-                {**vars(view), "model": "own"}, 0, view.rows * view.cols
-            )
+            key[0]: weights.values(replace(view, model="own"), 0, view.rows * view.cols)
             for key, view in cut.views.items()
         }
 

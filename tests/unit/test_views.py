@@ -2,6 +2,8 @@
 model holds twice is decided by rules and named.
 """
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 import torch
@@ -13,6 +15,7 @@ from mergetrace.formats.model_config import ModelConfig, read_config
 from mergetrace.planning.manifest import describe, tensor_table
 from mergetrace.planning.plan import cut_models
 from mergetrace.planning.sampling import evidence_of, ranges_of
+from mergetrace.planning.slices import planned_slices
 from mergetrace.tensors.doubles import looked_at
 from mergetrace.tensors.views import cut
 from mergetrace.tensors.weights import Weights
@@ -52,7 +55,7 @@ def cuts_of(folder, config=CONFIG, **models):
 
 def numbers(weights, model, view):
     return torch.from_numpy(
-        weights.values({**vars(view), "model": model}, 0, view.rows * view.cols)
+        weights.values(replace(view, model=model), 0, view.rows * view.cols)
     ).view(view.rows, view.cols)
 
 
@@ -279,11 +282,19 @@ def test_rows_in_another_order_are_sampled_where_they_lie(tmp_path):
     """A model on the Hub of which only the sampled ranges are here."""
     cuts, paths = cuts_of(tmp_path, plain=MODEL, other=native(MODEL))
     views = [view for view in cuts["other"].views.values() if view.row_map is not None]
-    about = [
-        {**vars(view), "model": "other", "blocks": 2, "elements": view.rows * view.cols}
-        for view in views
-    ]
-    ranges = ranges_of(pd.DataFrame(about), 128, 0)
+    plan = pd.DataFrame(
+        {
+            **vars(view),
+            "model": "other",
+            "slice_id": number,
+            "layer": "0",
+            "component": "attention",
+            "blocks": 2,
+            "elements": view.rows * view.cols,
+        }
+        for number, view in enumerate(views)
+    )
+    ranges = ranges_of(plan, 128, 0)
     whole = (paths["other"] / "model.safetensors").read_bytes()
     pieces = (whole[start : start + length] for _, start, length in ranges)
     write_sampled(
@@ -296,8 +307,9 @@ def test_rows_in_another_order_are_sampled_where_they_lie(tmp_path):
         Weights({"other": tmp_path / "sample.safetensors"}) as sampled,
         Weights(paths) as weights,
     ):
-        for view in about:
-            for first, count in evidence_of(view, 128, 0).tolist():
+        for planned in planned_slices(plan):
+            view = planned.members["other"]
+            for first, count in evidence_of(planned, 128, 0).tolist():
                 assert (
                     sampled.values(view, first, count)
                     == weights.values(view, first, count)

@@ -1,5 +1,7 @@
 """Elements read by offset are the ones torch reads, FP8 block scales applied."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,8 @@ from mergetrace.planning.plan import pair_models
 from mergetrace.planning.sampling import evidence_blocks
 from mergetrace.sums.deltas import keep_samples
 from mergetrace.sums.evidence import read_evidence, write_evidence
-from mergetrace.tensors.weights import Weights
+from mergetrace.tensors.view import view_of
+from mergetrace.tensors.weights import Weights, _are_large
 from mergetrace.testing.planting import write_model
 
 PREFIX = "model.layers.0.mlp.experts."
@@ -43,7 +46,15 @@ def planned(tmp_path, tensors):
         for name in folders
     }
     plan, _ = pair_models(tables, manifests, ["base", "donor"], "suspect")
-    return folders, plan.to_dict("records")
+    return folders, {
+        (row["tensor"], row["slice"], row["model"]): view_of(row)
+        for row in plan.to_dict("records")
+    }
+
+
+def by_model(views):
+    """The views of the only slice, by model."""
+    return {model: view for (_, _, model), view in views.items()}
 
 
 def test_fp8_blocks_are_scaled(tmp_path):
@@ -62,7 +73,7 @@ def test_fp8_blocks_are_scaled(tmp_path):
             },
         },
     )
-    views = {view["model"]: view for view in plan}
+    views = by_model(plan)
     with Weights(folders) as weights:
         assert (
             weights.values(views["suspect"], 0, 60_000) == meaning.reshape(-1)
@@ -90,10 +101,8 @@ def test_an_expert_is_the_same_numbers_fused_or_apart(tmp_path):
     assert len(plan) == 27
     with Weights(folders) as weights:
         found = {
-            (view["tensor"], view["slice"], view["model"]): weights.values(
-                view, 0, view["elements"]
-            )
-            for view in plan
+            key: weights.values(view, 0, view.rows * view.cols)
+            for key, view in plan.items()
         }
     for tensor, number, _ in found:
         assert (found[tensor, number, "suspect"] == found[tensor, number, "base"]).all()
@@ -114,7 +123,7 @@ def test_evidence_keeps_the_stored_bytes_and_reads_back(tmp_path):
     )
     blocks = evidence_blocks("a", 60_000, 4, 100, seed=0)
     with Weights(folders) as weights:
-        samples = keep_samples(weights, {view["model"]: view for view in plan}, blocks)
+        samples = keep_samples(weights, by_model(plan), blocks)
     write_evidence(tmp_path / "e.safetensors", {5: (blocks, samples)}, {"layer": "0"})
     ((slice_id, read),) = read_evidence(tmp_path / "e.safetensors")
     places = np.concatenate(
@@ -136,4 +145,25 @@ def test_a_shard_that_went_away_is_named(tmp_path):
         Weights(folders) as weights,
         pytest.raises(AuditError, match=r"base/model.safetensors: gone since"),
     ):
-        weights.values(next(view for view in plan if view["model"] == "base"), 0, 4)
+        weights.values(by_model(plan)["base"], 0, 4)
+
+
+@pytest.mark.parametrize("in_order", [False, True])
+def test_weights_are_read_where_the_system_takes_no_advice(
+    tmp_path, monkeypatch, in_order
+):
+    """As on a Mac: no posix_fadvise, and no preadv before macOS 11."""
+    monkeypatch.setattr("mergetrace.tensors.weights._are_large", lambda _: True)
+    for name in ("posix_fadvise", "POSIX_FADV_DONTNEED", "preadv"):
+        monkeypatch.delattr(os, name, raising=False)
+    model = {"model.layers.0.a.weight": torch.arange(12.0).reshape(3, 4)}
+    folders, plan = planned(tmp_path, {"suspect": model, "base": model, "donor": model})
+    with Weights(folders, in_order) as weights:
+        for view in plan.values():
+            assert weights.values(view, 2, 5).tolist() == [2, 3, 4, 5, 6]
+            weights.forget(view)
+
+
+def test_the_size_of_memory_may_be_unknown(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "sysconf_names", {})
+    assert not _are_large([tmp_path])

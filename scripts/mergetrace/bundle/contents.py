@@ -34,7 +34,6 @@ VERIFY = "mergetrace/bundle/verify.py"
 NEVER_RUN: Mapping[str, str] = {
     "mergetrace/files/tensor_records.py": "types alone",
     "mergetrace/formats/model_config.py": "types alone",
-    "mergetrace/tensors/view.py": "types alone",
     "mergetrace/probe/intervals.py": "answers are counted, their intervals are not",
     "mergetrace/sums/gram_numba.py": "sums are made by numpy alone",
     "mergetrace/sums/gram_torch.py": "sums are made by numpy alone",

@@ -37,7 +37,7 @@ _ANYWHERE = re.compile(
 
 class Glimpses:
     """One model's views, and what was read of them so far. `maps`: by slice how it is
-    found to be read (see weights.View).
+    found to be read (see View).
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class Glimpses:
         view = self._view(key)
         count = EXPERT_RUNS if key[1] else RUNS
         held = self._runs.setdefault(key, {})
-        rows = rows or view["rows"]
+        rows = rows or view.rows
         if rows not in held:
             read = [
                 self.weights.values(view, place, length)
@@ -130,9 +130,9 @@ class Glimpses:
             self._samples[key] = _sound(
                 Sample(
                     raw,
-                    view["dtype"],
+                    view.dtype,
                     None if scales[0] is None else np.concatenate(scales),
-                    view.get("through"),
+                    view.through or None,
                 )
             )
         return self._samples[key]
@@ -148,9 +148,9 @@ class Glimpses:
         each other.
         """
         view = self._view(key)
-        rows = view["rows"]
-        cols = view["cols"]
-        width = FORMATS[view["dtype"]].width
+        rows = view.rows
+        cols = view.cols
+        width = FORMATS[view.dtype].width
         places = _spread_over(cols if columns else rows, count)
         if not columns:
             raw = np.concatenate(
@@ -162,9 +162,9 @@ class Glimpses:
             return _sound(
                 Sample(
                     raw,
-                    view["dtype"],
+                    view.dtype,
                     None if scales[0] is None else np.concatenate(scales),
-                    view.get("through"),
+                    view.through or None,
                 )
             )
         raw = []
@@ -185,20 +185,20 @@ class Glimpses:
         return _sound(
             Sample(
                 turned,
-                view["dtype"],
+                view.dtype,
                 None if scales[0] is None else np.concatenate(scales).T.reshape(-1),
-                view.get("through"),
+                view.through or None,
             )
         )
 
     def rows(self, key: Key, count: int) -> Array:
         """Some whole rows, spread evenly: float32 [rows, cols]."""
         view = self._view(key)
-        places = _spread_over(view["rows"], count)
+        places = _spread_over(view.rows, count)
         return _plain(
             np.stack(
                 [
-                    self.weights.values(view, int(row) * view["cols"], view["cols"])
+                    self.weights.values(view, int(row) * view.cols, view.cols)
                     for row in places
                 ]
             )
@@ -207,8 +207,8 @@ class Glimpses:
     def columns(self, key: Key, count: int = FEATURES) -> Array:
         """Some columns of all rows, spread evenly: float32 [rows, columns]."""
         view = self._view(key)
-        rows = view["rows"]
-        cols = view["cols"]
+        rows = view.rows
+        cols = view.cols
         places = _spread_over(cols, count)
         parts = [
             self.weights.values(view, row * cols, many * cols).reshape(-1, cols)[
@@ -221,7 +221,7 @@ class Glimpses:
     def vector(self, key: Key) -> Array:
         """A small tensor whole."""
         view = self._view(key)
-        return _plain(self.weights.values(view, 0, view["rows"] * view["cols"]))
+        return _plain(self.weights.values(view, 0, view.rows * view.cols))
 
     def _given(self) -> dict[Key, dict[str, Any]]:
         """What the views say of their rows."""
@@ -246,8 +246,9 @@ class Glimpses:
             ).tolist()
         ]
 
-    def _view(self, key: Key) -> dict[str, Any]:
-        return {**vars(self.views[key]), "model": self.name, **self.maps.get(key, {})}
+    def _view(self, key: Key) -> View:
+        """The slice's view, read as it is found to be."""
+        return replace(self.views[key], model=self.name, **self.maps.get(key, {}))
 
     @staticmethod
     def _row_blocks(rows: int, cols: int) -> list[tuple[int, int]]:

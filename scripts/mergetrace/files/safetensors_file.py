@@ -277,7 +277,7 @@ def read_into(
     view = memoryview(buffer).cast("B")
     done = 0
     while done < len(view):
-        count = os.preadv(fd, [view[done:]], offset + done)
+        count = _read_at(fd, view[done:], offset + done)
         if count == 0:
             _refuse(
                 file,
@@ -285,6 +285,17 @@ def read_into(
                 " changed since its header was read; run again once it is whole",
             )
         done += count
+
+
+def _read_at(fd: int, view: memoryview, offset: int) -> int:
+    """Read what is there into a part of memory; the number of bytes. Not every system
+    can do so without a copy.
+    """
+    if hasattr(os, "preadv"):
+        return os.preadv(fd, [view], offset)
+    data = os.pread(fd, len(view), offset)
+    view[: len(data)] = data
+    return len(data)
 
 
 def _refuse(file: str | Path, what: str) -> NoReturn:

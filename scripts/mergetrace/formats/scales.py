@@ -11,16 +11,16 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, combinations
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 from mergetrace.errors import ModelFileError
+from mergetrace.formats.matrices import Matrix
 from mergetrace.numerics.block_scales import EXPONENTS, scale_grid
 from mergetrace.numerics.dtypes import BITS, FORMATS
 
 if TYPE_CHECKING:
     from mergetrace.files.tensor_records import TensorRecord
     from mergetrace.formats.model_config import ModelConfig
-    from mergetrace.tensors.view import View
 
 SCALED = ("F8_E4M3", "F8_E5M2")
 # of DeepSeek-V3 and those after it, where the configuration says nothing
@@ -46,6 +46,8 @@ _OF_MODULE = (
 )
 _OF_FUSED = ("_weight_scale", "_weight_scale_inv")
 _OF_DATA = {"._data": "._scale", "_qdata": "_scale"}  # optimum-quanto, torchao
+
+M = TypeVar("M", bound=Matrix)
 
 
 @dataclass(frozen=True)
@@ -106,16 +108,16 @@ def scale_tensors(records: Mapping[str, "TensorRecord"]) -> dict[str, list[str]]
 
 
 def with_scale(
-    view: "View", record: "TensorRecord", scale: "TensorRecord", config: "ModelConfig"
-) -> "View":
-    """The view with its scales attached.
+    matrix: M, record: "TensorRecord", scale: "TensorRecord", config: "ModelConfig"
+) -> M:
+    """The matrix with its scales attached.
 
-    view: rows of a tensor, one after another as they are stored. record, scale: the
+    matrix: rows of a tensor, one after another as they are stored. record, scale: the
     tensor and its scale. ModelFileError where the scale does not fit: then no number of
     the tensor is known.
     """
-    if not view.rows * view.cols:
-        return view
+    if not matrix.rows * matrix.cols:
+        return matrix
     stack = Stack.of(record.shape)
     grid = _stack_grid(scale.shape, stack, record, config)
     if grid is None:
@@ -124,29 +126,29 @@ def with_scale(
         )
     dtype = _scale_dtype(scale.dtype, grid, stack.cols, config)
     is_single = scale.elements == 1
-    if view.cols != stack.cols:
-        # Stacked matrices that were not cut apart: one row of the view is one matrix.
+    if matrix.cols != stack.cols:
+        # Stacked matrices that were not cut apart: a row of `matrix` is one of them.
         if not is_single and (grid.rows, grid.cols) != (1, 1):
             raise ModelFileError(
                 f"its scale {list(scale.shape)} cannot be followed through"
                 f" {_times(record.shape)} numbers that were not cut apart"
             )
         if is_single:
-            grid = Grid(1, 1, (stack.matrices, view.cols))
+            grid = Grid(1, 1, (stack.matrices, matrix.cols))
         else:
-            grid = Grid(stack.matrices, 1, (1, view.cols))
-        stack = Stack(1, stack.matrices, view.cols)
-    row_bytes = stack.cols * FORMATS[view.dtype].width
-    matrix, row = divmod((view.start - record.start) // row_bytes, stack.rows)
+            grid = Grid(stack.matrices, 1, (1, matrix.cols))
+        stack = Stack(1, stack.matrices, matrix.cols)
+    row_bytes = stack.cols * FORMATS[matrix.dtype].width
+    expert, row = divmod((matrix.start - record.start) // row_bytes, stack.rows)
     block_rows, block_cols = grid.block
     above, skip = divmod(row, block_rows)
-    scale_rows = -(-(skip + view.rows) // block_rows)
+    scale_rows = -(-(skip + matrix.rows) // block_rows)
     if scale_rows == 1:
-        block_rows = view.rows
+        block_rows = matrix.rows
         skip = 0
-    index = 0 if is_single else (matrix * grid.rows + above) * grid.cols
+    index = 0 if is_single else (expert * grid.rows + above) * grid.cols
     return replace(
-        view,
+        matrix,
         scale_shard=scale.shard,
         scale_dtype=dtype,
         scale_start=scale.start + index * BITS[dtype] // 8,
@@ -158,33 +160,30 @@ def with_scale(
     )
 
 
-def read_whole(view: Mapping[str, Any]) -> bool:
-    """Whether all scales of a view are read whatever is read of it: where they are few,
-    and where its rows lie in any order.
+def keeps_all_scales(matrix: Matrix) -> bool:
+    """Whether all scales of a matrix are read whatever is read of it: where they are
+    few, and where its rows lie in any order.
     """
-    return (
-        view["scale_rows"] * view["scale_cols"] <= MAX_KEPT_SCALES
-        or view.get("row_map") is not None
-    )
+    scales = matrix.scale_rows * matrix.scale_cols
+    return scales <= MAX_KEPT_SCALES or matrix.row_map is not None
 
 
-def rows_of_scales(view: Mapping[str, Any], first: int, count: int) -> tuple[int, int]:
-    """The first row of scales, and how many, that elements first..first+count of a view
-    need.
+def rows_of_scales(matrix: Matrix, first: int, count: int) -> tuple[int, int]:
+    """The first row of scales, and how many, that elements first..first+count of a
+    matrix need.
     """
-    if read_whole(view):
-        return 0, view["scale_rows"]
-    start = (first // view["cols"] + view["scale_skip"]) // view["block_rows"]
-    end = ((first + count - 1) // view["cols"] + view["scale_skip"]) // view[
-        "block_rows"
-    ]
-    return start, end - start + 1
+    if keeps_all_scales(matrix):
+        return 0, matrix.scale_rows
+    first_row = first // matrix.cols + matrix.scale_skip
+    last_row = (first + count - 1) // matrix.cols + matrix.scale_skip
+    start = first_row // matrix.block_rows
+    return start, last_row // matrix.block_rows - start + 1
 
 
-def bytes_of_scales(view: Mapping[str, Any], start: int, rows: int) -> tuple[int, int]:
-    """Where some rows of a view's scales lie in their file: (first byte, bytes)."""
-    row = view["scale_cols"] * BITS[view["scale_dtype"]] // 8
-    return view["scale_start"] + start * row, rows * row
+def bytes_of_scales(matrix: Matrix, start: int, rows: int) -> tuple[int, int]:
+    """Where some rows of a matrix's scales lie in their file: (first byte, bytes)."""
+    row_bytes = matrix.scale_cols * BITS[matrix.scale_dtype] // 8
+    return matrix.scale_start + start * row_bytes, rows * row_bytes
 
 
 def _times(shape: Sequence[int]) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mergetrace.files.tensor_records import records_of
 from mergetrace.merging.applying import Piece, apply_recipe, undecided_elements
 from mergetrace.merging.facts import HeldFacts, StreamedFacts, gram_of, last_dimension
 from mergetrace.merging.methods import METHODS, Needs
@@ -19,9 +20,11 @@ from mergetrace.merging.recipes import Recipe
 from mergetrace.merging.settings import layer_position
 from mergetrace.numerics.arrays import Array
 from mergetrace.numerics.dtypes import decode, encode
+from mergetrace.planning.slices import PlannedSlice, planned_slices
 from mergetrace.sums.as_stored import codes_as_stored
-from mergetrace.sums.evidence import Sample, joined
-from mergetrace.tensors.weights import View, Weights, rearranged
+from mergetrace.sums.evidence import Sample, joined, sample_of
+from mergetrace.tensors.view import View
+from mergetrace.tensors.weights import Weights
 
 BLOCK = 1 << 20  # elements computed at once where a method looks at each alone
 MOST_DIFFERENCES = 5  # shown of a model; fewer of one tensor, so that several are seen
@@ -62,31 +65,30 @@ COLUMNS = [
 
 @dataclass(frozen=True)
 class Unit:
-    """One tensor of the audited model as its file holds it; parts: its contiguous runs
-    in the file's order, each as the views of all models.
-
-    elements: in the file. compared: in the parts; fewer where no parent has the rest.
-    """
+    """One tensor of the audited model as its file holds it."""
 
     name: str
     layer: str
     component: str
     dtype: str
     elements: int
-    parts: tuple[Mapping[str, View], ...]
+    """In the file."""
+    parts: tuple[PlannedSlice, ...]
+    """Its contiguous runs, in the file's order."""
 
     def put_back(self, suspect: str) -> bool:
         """Whether its elements are read in another order than the file's, or rounded:
         then what is compared are not the file's bytes.
         """
         return any(
-            rearranged(part[suspect]) or bool(part[suspect].get("stored_dtype"))
-            for part in self.parts
+            view.is_rearranged or bool(view.stored_dtype)
+            for view in (part.members[suspect] for part in self.parts)
         )
 
     @property
     def compared(self) -> int:
-        return sum(_of(part)["elements"] for part in self.parts)
+        """The elements of its parts: fewer than its own where no parent has the rest."""
+        return sum(part.elements for part in self.parts)
 
 
 @dataclass
@@ -119,29 +121,26 @@ def units(
     plan: plan.parquet; tensors: the model's own table; reasons: why a tensor was not
     compared, by its name.
     """
-    by_source: dict[tuple[str, str], list[Mapping[str, View]]] = {}
-    for _, rows in plan[plan["model"].isin({suspect, *parents})].groupby("slice_id"):
-        members = {view["model"]: view for view in rows.to_dict("records")}
-        if suspect not in members:
-            continue
-        own = members[suspect]
-        if not own.get("borrowed"):  # a borrowed head is rebuilt as the embedding
-            by_source.setdefault((own["source"], own["shard"]), []).append(members)
+    by_source: dict[tuple[str, str], list[PlannedSlice]] = {}
+    for part in planned_slices(plan[plan["model"].isin({suspect, *parents})]):
+        own = part.members.get(suspect)
+        # a borrowed head is rebuilt as the embedding
+        if own is not None and not own.borrowed:
+            by_source.setdefault((own.source, own.shard), []).append(part)
     found = []
     left_out = []
-    for record in tensors.itertuples(index=False):
-        elements = int(np.prod([int(size) for size in record.shape], dtype=np.int64))
+    for record in records_of(tensors):
+        elements = record.elements
         parts = sorted(
             by_source.get((record.name, record.shard), []),
-            key=lambda members: members[suspect]["start"],
+            key=lambda part: part.members[suspect].start,
         )
         if parts:
-            about = parts[0][suspect]
             found.append(
                 Unit(
                     record.name,
-                    about["layer"],
-                    about["component"],
+                    parts[0].layer,
+                    parts[0].component,
                     record.dtype,
                     elements,
                     tuple(parts),
@@ -179,7 +178,7 @@ def rebuild(
     alone = METHODS[recipe.method].needs == "elements"
     whole = not alone and unit.compared <= most_whole
     lattice = _lattice(weights, unit, suspect)
-    columns = last_dimension(_of(unit.parts[0])["cols"], unit.compared)
+    columns = last_dimension(_any_view(unit.parts[0]).cols, unit.compared)
     facts = StreamedFacts(
         base=parents[0],
         donors=parents[1:],
@@ -210,7 +209,7 @@ def rebuild(
                 columns=columns,
             )
         piece = Piece(
-            view["tensor"], layer_position(unit.layer, layers), values, audited, facts
+            view.tensor, layer_position(unit.layer, layers), values, audited, facts
         )
         codes = _stored(apply_recipe(recipe, piece), audited, lattice)
         stored = audited.raw.view(codes.dtype)
@@ -362,8 +361,8 @@ def _json_number(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _of(part: Mapping[str, View]) -> View:
-    return next(iter(part.values()))
+def _any_view(part: PlannedSlice) -> View:
+    return next(iter(part.members.values()))
 
 
 def _blocks(
@@ -374,26 +373,16 @@ def _blocks(
     """
     offset = 0
     for part in unit.parts:
-        own = part[suspect]
-        count = part[suspect]["elements"]
-        for first in range(0, count, BLOCK):
-            size = min(BLOCK, count - first)
-            audited = Sample(
-                weights.raw(own, first, size),
-                own["dtype"],
-                weights.scales(own, first, size),
-                own.get("through") or None,
-            )
-            yield (
-                offset + first,
-                own,
-                {
-                    parent: weights.values(part[parent], first, size)
-                    for parent in parents
-                },
-                audited,
-            )
-        offset += count
+        own = part.members[suspect]
+        for first in range(0, part.elements, BLOCK):
+            size = min(BLOCK, part.elements - first)
+            audited = sample_of(weights, own, [(first, size)])
+            values = {
+                parent: weights.values(part.members[parent], first, size)
+                for parent in parents
+            }
+            yield offset + first, own, values, audited
+        offset += part.elements
 
 
 def _joined(

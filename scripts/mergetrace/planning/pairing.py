@@ -16,6 +16,26 @@ Entry = dict[str, str]
 """What is not compared: model, tensor, reason, source (see plan.COLUMNS)."""
 
 
+VIEW_COLUMNS = (
+    "source",
+    "shard",
+    "dtype",
+    "start",
+    "rows",
+    "cols",
+    "dimensions",
+    "scale_shard",
+    "scale_dtype",
+    "scale_start",
+    "scale_rows",
+    "scale_cols",
+    "block_rows",
+    "block_cols",
+    "scale_skip",
+    "borrowed",
+    "row_map",
+)
+"""The columns of the plan that are a view's own (see View)."""
 Members = Mapping[str, View]
 """The views of one slice by model."""
 
@@ -122,7 +142,8 @@ class _Pairing:
             "elements": elements,
         }
         for model, view in members.items():
-            self.rows.append({**common, "model": model, **vars(view)})
+            own = {name: getattr(view, name) for name in VIEW_COLUMNS}
+            self.rows.append({**common, "model": model, **own})
         self._slices += 1
 
 

@@ -9,8 +9,7 @@ others in the next, so that all layers together see them all.
 
 import math
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pandas as pd
@@ -20,6 +19,8 @@ from mergetrace.files.sampled import Range
 from mergetrace.formats.scales import bytes_of_scales, rows_of_scales
 from mergetrace.numerics.arrays import Integers
 from mergetrace.numerics.dtypes import FORMATS
+from mergetrace.planning.slices import PlannedSlice, slice_of
+from mergetrace.tensors.view import View, view_of
 
 # the delete-one-block standard error needs at least this many where the slice allows
 JACKKNIFE_BLOCKS = 32
@@ -82,14 +83,14 @@ def allot(
     return counts
 
 
-def evidence_of(view: Mapping[str, Any], block_elements: int, seed: int) -> Integers:
-    """The evidence blocks of a row of the plan, as many as its `blocks` says (see
+def evidence_of(planned: PlannedSlice, block_elements: int, seed: int) -> Integers:
+    """The evidence blocks of a slice, as many as its `blocks` says (see
     evidence_blocks).
     """
     return evidence_blocks(
-        f"{view['tensor']}[{view['slice']}]",
-        view["elements"],
-        view["blocks"],
+        f"{planned.tensor}[{planned.slice}]",
+        planned.elements,
+        planned.blocks,
         block_elements,
         seed,
     )
@@ -132,17 +133,17 @@ def ranges_of(views: pd.DataFrame, block_elements: int, seed: int) -> list[Range
     and the scales of those that have them.
     """
     wanted: list[Range] = []
-    for view in views[views["blocks"] > 0].to_dict("records"):
-        blocks = evidence_of(view, block_elements, seed)
-        width = FORMATS[view["dtype"]].width
+    for row in views[views["blocks"] > 0].to_dict("records"):
+        view = view_of(row)
+        blocks = evidence_of(slice_of([row]), block_elements, seed)
+        width = FORMATS[view.dtype].width
         for first, count in _stored(view, blocks):
-            start = view["start"] + first * width
-            wanted.append((view["shard"], start, count * width))
-        if view["scale_shard"]:
+            wanted.append((view.shard, view.start + first * width, count * width))
+        if view.scale_shard:
             rows = {rows_of_scales(view, *block) for block in blocks.tolist()}
             for first, count in rows:
                 place = bytes_of_scales(view, first, count)
-                wanted.append((view["scale_shard"], *place))
+                wanted.append((view.scale_shard, *place))
     ranges = []
     for shard, start, end in _joined(wanted):
         for first in range(start, end, MAX_RANGE_BYTES):
@@ -150,17 +151,17 @@ def ranges_of(views: pd.DataFrame, block_elements: int, seed: int) -> list[Range
     return ranges
 
 
-def _stored(view: Mapping[str, Any], blocks: Integers) -> list[tuple[int, int]]:
+def _stored(view: View, blocks: Integers) -> list[tuple[int, int]]:
     """Where the elements of some blocks are stored, as (first, count): whole rows where
     the view's lie in another order.
     """
-    row_map = view.get("row_map")
-    cols = view["cols"]
-    if row_map is None:
+    cols = view.cols
+    if view.row_map is None:
         return [(first, count) for first, count in blocks.tolist()]
     rows: set[int] = set()
     for first, count in blocks.tolist():
-        rows.update(map(int, row_map[first // cols : -(-(first + count) // cols)]))
+        of_block = view.row_map[first // cols : -(-(first + count) // cols)]
+        rows.update(of_block.tolist())
     return [(row * cols, cols) for row in sorted(rows)]
 
 

@@ -14,6 +14,7 @@ from mergetrace.hub.shards import settle
 from mergetrace.numerics.dtypes import FORMATS
 from mergetrace.outputs import read_json, whole, write_parquet
 from mergetrace.planning.sampling import evidence_of, tiles
+from mergetrace.planning.slices import planned_slices
 from mergetrace.planning.streaming import as_fetched, needed
 from mergetrace.running.log import say
 from mergetrace.sums.deltas import Reader, Slice
@@ -116,21 +117,16 @@ def _planned(inputs: Inputs, params: Params) -> pd.DataFrame:
 
 def _slices(plan: pd.DataFrame, params: Params) -> list[Slice]:
     slices = []
-    for slice_id, rows in plan.groupby("slice_id"):
-        number: Any = slice_id
-        views: list[Any] = rows.to_dict("records")
-        kept = evidence_of(
-            views[0], block_elements=params.block_elements, seed=params.seed
-        )
-        blocks = tiles(views[0]["elements"]) if params.mode == "full" else kept
-        members = {view["model"]: view for view in views}
-        slices.append(Slice(number, members, blocks, kept))
+    for planned in planned_slices(plan):
+        kept = evidence_of(planned, params.block_elements, params.seed)
+        blocks = tiles(planned.elements) if params.mode == "full" else kept
+        slices.append(Slice(planned.slice_id, planned.members, blocks, kept))
     return slices
 
 
 def _bytes_to_read(slices: list[Slice]) -> int:
     return sum(
-        int(planned.blocks[:, 1].sum()) * FORMATS[view["dtype"]].width
+        int(planned.blocks[:, 1].sum()) * FORMATS[view.dtype].width
         for planned in slices
         for view in planned.members.values()
     )

@@ -31,7 +31,8 @@ from mergetrace.sums.gram import (
 from mergetrace.sums.kernels import FileParts, Kernel
 from mergetrace.sums.records import Record, records
 from mergetrace.sums.stored import Stored
-from mergetrace.tensors.weights import View, Weights
+from mergetrace.tensors.view import View
+from mergetrace.tensors.weights import Weights
 
 RUN_ELEMENTS = 1 << 21
 """Elements of each model in memory at once, where the kernel reads no files itself."""
@@ -181,7 +182,7 @@ class Reader:
         """The pieces' sums, where their elements lie in the files as they are and the
         kernel reads them itself; None elsewhere.
         """
-        dtypes = {view["dtype"] for view in views.values()}
+        dtypes = {view.dtype for view in views.values()}
         places = [self.weights.place(view, 0) for view in views.values()]
         in_files = [place for place in places if place is not None]
         if len(dtypes) > 1 or len(in_files) < len(places):
@@ -205,7 +206,7 @@ class Reader:
         return {model: self._stored(model, view, run) for model, view in views.items()}
 
     def _stored(self, model: str, view: View, run: Run) -> Stored:
-        width = FORMATS[view["dtype"]].width
+        width = FORMATS[view.dtype].width
         buffer = self._buffers.by_model.get(model)
         if buffer is None or buffer.size < RUN_ELEMENTS * width:
             buffer = self.kernel.buffer(RUN_ELEMENTS * width)
@@ -213,7 +214,7 @@ class Reader:
         raw = buffer[: sum(piece.length for piece in run) * width]
         stretches = ((piece.first, piece.length) for piece in run)
         scales = self.weights.stretches(view, stretches, raw)
-        return Stored(raw, view["dtype"], scales)
+        return Stored(raw, view.dtype, scales)
 
     def _collected(self, pending: _Pending) -> Read:
         """Pieces added up block by block, in the order of the elements."""

@@ -15,7 +15,8 @@ from mergetrace.files.safetensors_file import Header, read_header, read_into
 from mergetrace.numerics.arrays import AnyArray, Array, Bytes, Integers, Mask
 from mergetrace.numerics.dtypes import FORMATS, decode, encode, usable
 from mergetrace.numerics.lattice import interval_through, neighbour_midpoints
-from mergetrace.tensors.weights import View, Weights, scaled
+from mergetrace.tensors.view import View
+from mergetrace.tensors.weights import Weights, scaled
 
 if TYPE_CHECKING:
     from safetensors import TensorSpec
@@ -88,9 +89,9 @@ def sample_of(
     are stored.
     """
     elements = sum(count for _, count in stretches)
-    raw = np.empty(elements * FORMATS[view["dtype"]].width, np.uint8)
+    raw = np.empty(elements * FORMATS[view.dtype].width, np.uint8)
     scales = weights.stretches(view, stretches, raw)
-    return Sample(raw, view["dtype"], scales, view.get("through") or None)
+    return Sample(raw, view.dtype, scales, view.through or None)
 
 
 def joined(samples: Sequence[Sample]) -> Sample:

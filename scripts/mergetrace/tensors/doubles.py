@@ -6,8 +6,7 @@ rules and not facts; what is not compared is named in the finding.
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,10 +14,8 @@ from mergetrace.files.tensor_records import TensorRecord
 from mergetrace.formats.model_config import ModelConfig
 from mergetrace.numerics.arrays import Array
 from mergetrace.tensors.naming import INNER_WRAPPERS
+from mergetrace.tensors.view import View
 from mergetrace.tensors.weights import Weights
-
-if TYPE_CHECKING:
-    from mergetrace.tensors.view import View
 
 COMPARED_AT_ONCE = 1 << 20  # elements
 HELD_TWICE = "the model holds this twice"
@@ -40,8 +37,8 @@ FUSED_EXPERTS = (
 class Double:
     """A slice that a model holds twice."""
 
-    used: "View"  # the one that is compared
-    unused: "View"  # the one that is not
+    used: View  # the one that is compared
+    unused: View  # the one that is not
     why: str = ""  # the reason, where it is none of the rules here
 
 
@@ -65,7 +62,7 @@ def chosen_record(
     return records[0] if len(records) == 1 else max(records, key=rank)
 
 
-def chosen_form(views: Sequence["View"], config: ModelConfig) -> "View":
+def chosen_form(views: Sequence[View], config: ModelConfig) -> View:
     """The form of one expert, which stands both alone and in a fused tensor, that the
     architecture's loaders look for (see FUSED_EXPERTS).
     """
@@ -75,7 +72,7 @@ def chosen_form(views: Sequence["View"], config: ModelConfig) -> "View":
     return max(views, key=lambda view: (is_fused(view) == fused, view.source))
 
 
-def is_fused(view: "View") -> bool:
+def is_fused(view: View) -> bool:
     """Whether an expert's view is part of a tensor that holds all experts."""
     return bool(view.slice) and f".experts.{view.slice}." not in view.source
 
@@ -118,11 +115,13 @@ def looked_at(
 
 def _are_equal(double: Double, weights: Weights, model: str) -> bool:
     """Whether the two hold the same bytes, and the same scales."""
-    used = {**vars(double.used), "model": model}
-    unused = {**vars(double.unused), "model": model}
-    if any(used[what] != unused[what] for what in ("dtype", "rows", "cols")):
+    used = replace(double.used, model=model)
+    unused = replace(double.unused, model=model)
+    if used.dtype != unused.dtype or used.rows != unused.rows:
         return False
-    elements = used["rows"] * used["cols"]
+    if used.cols != unused.cols:
+        return False
+    elements = used.rows * used.cols
     for first in range(0, elements, COMPARED_AT_ONCE):
         count = min(COMPARED_AT_ONCE, elements - first)
         stored = weights.raw(used, first, count)
@@ -134,7 +133,7 @@ def _are_equal(double: Double, weights: Weights, model: str) -> bool:
     return True
 
 
-def _scales(weights: Weights, view: Any, first: int, count: int) -> Array:
+def _scales(weights: Weights, view: View, first: int, count: int) -> Array:
     """What each element is multiplied by, ones where it is by nothing."""
     scales = weights.scales(view, first, count)
     return np.ones(count) if scales is None else scales
@@ -160,7 +159,7 @@ def _entry(doubles: Sequence[Double], what: str) -> dict[str, str]:
     return {"tensor": unused.source, "reason": reason, "source": unused.source}
 
 
-def _preference(used: "View", unused: "View") -> str:
+def _preference(used: View, unused: View) -> str:
     """Which of the two is compared, and why."""
     if used.source == unused.source:
         return (

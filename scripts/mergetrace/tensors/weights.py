@@ -5,43 +5,32 @@ FP8 block scales applied.
 import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache, reduce
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mergetrace.errors import AuditError
+from mergetrace.errors import ModelFileError
 from mergetrace.files.safetensors_file import read_into
 from mergetrace.files.sampled import Sampled
-from mergetrace.formats.scales import bytes_of_scales, read_whole, rows_of_scales
-from mergetrace.numerics.arrays import Array
+from mergetrace.formats.scales import bytes_of_scales, keeps_all_scales, rows_of_scales
+from mergetrace.numerics.arrays import Array, Bytes, Integers
 from mergetrace.numerics.block_scales import block_scales, decode_scales
 from mergetrace.numerics.dtypes import FORMATS, decode, encode
+from mergetrace.tensors.view import View
 
-View = Mapping[str, Any]
-"""A row of the plan: model, shard, dtype, start, rows, cols and the scale_* and block_*
-fields (see pairing.View).
-
-Where the model's tensor lies otherwise than its parents' (see layout), `row_map` and
-`col_map` say where (integers: element [r, c] of the view is element [row_map[r],
-col_map[c]] of the file), `factor` what it was multiplied by (numbers come out divided
-by it), `row_scale` and `col_scale` what numbers of each of the view's rows and columns
-are multiplied by, `through` the format they were rounded to before (see
-evidence.Sample), `stored_dtype` the file's dtype where numbers are rounded to `dtype`
-as they are read.
-"""
+MAX_KEPT_VIEWS = 64  # of which the scales are kept in memory
 
 
 class Weights:
     """Open shards of several models. Reads what is asked and nothing else; no mmap, so
     memory stays the caller's. Safe to share by threads.
 
-    folders: where each model's shards lie; a file stands for shards of which only some ranges are here (see sampled).
-    in_order: whether the files are read from end to end; else the system is told not to read ahead.
-    Models too large to stay in memory are forgotten as they are read, so that they push nothing else out of the system's cache.
+    folders: where each model's shards lie; a file stands for shards of which only some
+    ranges are here (see sampled). in_order: whether the files are read from end to end;
+    else the system is told not to read ahead. Models too large to stay in memory are
+    forgotten as they are read, so that they push nothing else out of the system's cache.
     """
 
     def __init__(
@@ -55,13 +44,10 @@ class Weights:
         }
         self.bytes_read = 0
         self._in_order = in_order
-        self._forgetting = (
-            in_order
-            and _size(self.folders.values())
-            > os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-        )
+        self._forgets = in_order and _are_large(self.folders.values())
         self._lock = threading.Lock()
         self._open: dict[tuple[str, str], int] = {}
+        self._scales: dict[tuple[str, str, int], Array] = {}
 
     def __enter__(self) -> "Weights":
         return self
@@ -74,64 +60,61 @@ class Weights:
             sampled.close()
 
     def raw(
-        self, view: View, first: int, count: int, out: NDArray[np.uint8] | None = None
-    ) -> NDArray[np.uint8]:
+        self, view: View, first: int, count: int, out: Bytes | None = None
+    ) -> Bytes:
         """The stored bytes of elements first..first+count of a view: uint8 [count *
-        width], in `out` if given. AuditError on a short read.
+        width], in `out` if given. ModelFileError where the file ends before.
         """
-        width = FORMATS[view["dtype"]].width
-        if view.get("stored_dtype"):
+        width = FORMATS[view.dtype].width
+        if view.stored_dtype:
             return self._rounded(view, first, count, out)
-        if rearranged(view):
+        if view.is_rearranged:
             return self._gathered(view, first, count, out)
-        return self._bytes(
-            view["model"],
-            view["shard"],
-            view["start"] + first * width,
-            count * width,
-            out,
-        )
+        buffer = np.empty(count * width, np.uint8) if out is None else out
+        self._read(view, view.start + first * width, buffer)
+        return buffer
 
     def stretches(
-        self, view: View, stretches: Iterable[tuple[int, int]], out: NDArray[np.uint8]
+        self, view: View, stretches: Iterable[tuple[int, int]], out: Bytes
     ) -> Array | None:
-        """As raw, of several stretches (first, count) one after another, all of which fill `out`; returns what each number is multiplied by (see
-        scales). Stretches that adjoin are one read.
+        """The stored bytes of several stretches (first, count) of a view, one after
+        another, all of which fill `out`. Stretches that adjoin are one read.
+
+        Returns what each number is multiplied by (see scales).
         """
-        width = FORMATS[view["dtype"]].width
+        width = FORMATS[view.dtype].width
         place = self.place(view, 0)
-        name = self._name(view["model"], view["shard"])
+        name = self._name(view.model, view.shard)
         scales = []
         done = 0
         for first, count in _merged(stretches):
             part = out[done : done + count * width]
-            if (
-                place is not None
-            ):  # the short way: thousands of stretches are read between two jobs' ends
-                read_into(place[0], place[1] + first * width, part, name)
-            else:
-                self.raw(view, first, count, out=part)
-                scales.append(self.scales(view, first, count))
             done += part.size
+            if place is not None:
+                # The short way: thousands of stretches are read within one job.
+                descriptor, start = place
+                read_into(descriptor, start + first * width, part, name)
+                continue
+            self.raw(view, first, count, out=part)
+            scale = self.scales(view, first, count)
+            if scale is not None:
+                scales.append(scale)
         if place is not None:
             self.count(done)
-        return np.concatenate(scales) if scales and scales[0] is not None else None
+        return np.concatenate(scales) if scales else None
 
     def place(self, view: View, first: int) -> tuple[int, int] | None:
-        """The open file and the offset in it from where the stored bytes of a view's elements `first` and on are what `raw` gives; None where
-        numbers are scaled, or do not lie there one after another as they are.
+        """The open file, and the offset in it, from which on the bytes are what `raw`
+        gives for the view's elements `first` and on.
+
+        None where numbers are scaled, or do not lie there one after another as they are.
         """
-        if (
-            view.get("stored_dtype")
-            or rearranged(view)
-            or view["model"] in self._sampled
-            or self.scales(view, first, 1) is not None
-        ):
+        if view.stored_dtype or view.is_rearranged or view.model in self._sampled:
             return None
-        return (
-            self._descriptor(view["model"], view["shard"]),
-            view["start"] + first * FORMATS[view["dtype"]].width,
-        )
+        if self.scales(view, first, 1) is not None:
+            return None
+        offset = view.start + first * FORMATS[view.dtype].width
+        return self._descriptor(view.model, view.shard), offset
 
     def count(self, size: int) -> None:
         """Say that somebody read `size` bytes from where `place` said."""
@@ -140,170 +123,121 @@ class Weights:
 
     def forget(self, view: View) -> None:
         """Say that a view will not be read again."""
-        if self._forgetting and view["model"] not in self._sampled:
-            size = view["rows"] * view["cols"] * FORMATS[view["dtype"]].width
-            os.posix_fadvise(
-                self._descriptor(view["model"], view["shard"]),
-                view["start"],
-                size,
-                os.POSIX_FADV_DONTNEED,
-            )
+        if self._forgets and view.model not in self._sampled:
+            size = view.rows * view.cols * FORMATS[view.dtype].width
+            descriptor = self._descriptor(view.model, view.shard)
+            _advise(descriptor, "POSIX_FADV_DONTNEED", view.start, size)
 
     def scales(self, view: View, first: int, count: int) -> Array | None:
-        """What each stored number is multiplied by, float64 [count]: its FP8 block's scale, its row's and its column's, over the view's `factor`;
-        None where that is 1.
+        """What each stored number is multiplied by, float64 [count]: the scales of its
+        FP8 block, its row and its column, over the view's `factor`. None where that is 1.
         """
-        parts = [
-            part
-            for part in (
-                self._block_scales(view, first, count),
-                _channels(view, first, count),
-            )
-            if part is not None
-        ]
-        factor = view.get("factor") or 1.0
-        return (
-            None
-            if not parts and factor == 1
-            else reduce(np.multiply, parts, np.ones(count)) / factor
-        )
+        of_block = self._block_scales(view, first, count)
+        of_channel = _channel_scales(view, first, count)
+        if of_block is None and of_channel is None and view.factor == 1:
+            return None
+        scales = np.ones(count)
+        for part in (of_block, of_channel):
+            if part is not None:
+                scales = scales * part
+        return scales / view.factor
 
     def values(self, view: View, first: int, count: int) -> Array:
         """The decoded elements first..first+count of a view, float64 [count], exact."""
-        return scaled(
-            decode(self.raw(view, first, count), view["dtype"]),
-            self.scales(view, first, count),
-        )
+        numbers = decode(self.raw(view, first, count), view.dtype)
+        return scaled(numbers, self.scales(view, first, count))
 
     def _block_scales(self, view: View, first: int, count: int) -> Array | None:
-        if not view["scale_shard"]:
+        """The scale of each element's FP8 block, None where the view has none."""
+        if not view.scale_shard:
             return None
-        (start, held), block, skip = (
-            rows_of_scales(view, first, count),
-            (view["block_rows"], view["block_cols"]),
-            view["scale_skip"],
+        scale_row, scale_rows = rows_of_scales(view, first, count)
+        scales = self._stored_scales(view, scale_row, scale_rows)
+        block = view.block_rows, view.block_cols
+        if view.is_rearranged:
+            rows, cols = _places(view, first, count)
+            block_row = (rows + view.scale_skip) // view.block_rows
+            of_rows = scales[np.ix_(block_row, cols // view.block_cols)].reshape(-1)
+            return of_rows[first % view.cols :][:count]
+        # rows of the view, or before it, above the first of these scales
+        above = scale_row * view.block_rows - view.scale_skip
+        return block_scales(
+            scales,
+            min(view.rows - above, scale_rows * view.block_rows),
+            view.cols,
+            first - above * view.cols,
+            count,
+            block,
         )
-        place = bytes_of_scales(view, start, held)
-        look_up = self._kept_scales if read_whole(view) else self._scales_at
-        scale = look_up(
-            view["model"],
-            view["scale_shard"],
-            view["scale_dtype"],
-            *place,
-            view["scale_cols"],
-        )
-        if not rearranged(view):
-            above = (
-                start * block[0] - skip
-            )  # rows of the view, or before it, above the first of these scales
-            return block_scales(
-                scale,
-                min(view["rows"] - above, held * block[0]),
-                view["cols"],
-                first - above * view["cols"],
-                count,
-                block,
-            )
-        rows, cols = _places(view, first, count)
-        return scale[np.ix_((rows + skip) // block[0], cols // block[1])].reshape(-1)[
-            first % view["cols"] :
-        ][:count]
 
-    def _rounded(
-        self, view: View, first: int, count: int, out: NDArray[np.uint8] | None
-    ) -> NDArray[np.uint8]:
+    def _stored_scales(self, view: View, row: int, rows: int) -> Array:
+        """Some rows of a view's scales, decoded; kept in memory where all are read."""
+        start, size = bytes_of_scales(view, row, rows)
+        key = view.model, view.scale_shard, start
+        scales = self._scales.get(key)
+        if scales is not None and scales.shape == (rows, view.scale_cols):
+            return scales
+        raw = np.empty(size, np.uint8)
+        self._read(replace(view, shard=view.scale_shard), start, raw)
+        scales = decode_scales(raw, view.scale_dtype).reshape(-1, view.scale_cols)
+        if keeps_all_scales(view):
+            with self._lock:
+                if len(self._scales) >= MAX_KEPT_VIEWS:
+                    self._scales.pop(next(iter(self._scales)))
+                self._scales[key] = scales
+        return scales
+
+    def _rounded(self, view: View, first: int, count: int, out: Bytes | None) -> Bytes:
         """Stored numbers rounded to the view's own dtype."""
-        stored = self.raw(
-            {**view, "dtype": view["stored_dtype"], "stored_dtype": None}, first, count
-        )
-        raw = encode(decode(stored, view["stored_dtype"]), view["dtype"]).view(np.uint8)
-        if out is None:
-            return raw
-        out[:] = raw
-        return out
+        as_stored = replace(view, dtype=view.stored_dtype, stored_dtype="")
+        numbers = decode(self.raw(as_stored, first, count), view.stored_dtype)
+        return _into(out, encode(numbers, view.dtype).view(np.uint8))
 
-    def _gathered(
-        self, view: View, first: int, count: int, out: NDArray[np.uint8] | None
-    ) -> NDArray[np.uint8]:
+    def _gathered(self, view: View, first: int, count: int, out: Bytes | None) -> Bytes:
         """Whole rows from where the maps say, neighbours in one read, then their
         columns in order.
         """
-        codes = FORMATS[view["dtype"]].codes
-        stored = int(view["cols"])
+        codes = FORMATS[view.dtype].codes
+        row_bytes = view.cols * codes.itemsize
         rows, cols = _places(view, first, count)
-        found = np.empty((len(rows), stored), codes)
+        stored = np.empty((len(rows), view.cols), codes)
         starts = np.flatnonzero(np.diff(rows, prepend=-2) != 1)
         for start, end in pairwise([*starts.tolist(), len(rows)]):
-            at = view["start"] + int(rows[start]) * stored * codes.itemsize
-            self._bytes(
-                view["model"],
-                view["shard"],
-                at,
-                (end - start) * stored * codes.itemsize,
-                found[start:end].reshape(-1).view(np.uint8),
-            )
-        raw = found[:, cols].reshape(-1)[first % stored :][:count].view(np.uint8)
-        if out is None:
-            return raw
-        out[:] = raw
-        return out
+            offset = view.start + int(rows[start]) * row_bytes
+            self._read(view, offset, stored[start:end].reshape(-1).view(np.uint8))
+        numbers = stored[:, cols].reshape(-1)[first % view.cols :][:count]
+        return _into(out, numbers.view(np.uint8))
 
-    def _bytes(
-        self,
-        model: str,
-        shard: str,
-        offset: int,
-        size: int,
-        out: NDArray[np.uint8] | None = None,
-    ) -> NDArray[np.uint8]:
-        buffer = np.empty(size, np.uint8) if out is None else out
-        if model in self._sampled:
-            self._sampled[model].read_into(shard, offset, buffer)
+    def _read(self, view: View, offset: int, buffer: Bytes) -> None:
+        """Fill `buffer` with the bytes of a view's file from `offset` on."""
+        if view.model in self._sampled:
+            self._sampled[view.model].read_into(view.shard, offset, buffer)
         else:
-            read_into(
-                self._descriptor(model, shard), offset, buffer, self._name(model, shard)
-            )
-        self.count(size)
-        return buffer
+            descriptor = self._descriptor(view.model, view.shard)
+            read_into(descriptor, offset, buffer, self._name(view.model, view.shard))
+        self.count(buffer.size)
 
     def _name(self, model: str, shard: str) -> str:
         return f"{self.folders[model]}/{shard}"
 
     def _descriptor(self, model: str, shard: str) -> int:
-        # The shard's name was checked to be a plain file name when the manifest was
-        # made.
+        """The open file. That its name is a plain one was checked when the manifest was
+        made.
+        """
         with self._lock:
             if (model, shard) not in self._open:
                 path = self.folders[model] / shard
                 try:
-                    descriptor = self._open[model, shard] = os.open(path, os.O_RDONLY)
+                    descriptor = os.open(path, os.O_RDONLY)
                 except FileNotFoundError:
-                    raise AuditError(
+                    raise ModelFileError(
                         f"{path}: gone since the manifest was made; put it back, or"
                         f" delete results/models/{model} and run again"
                     ) from None
-                os.posix_fadvise(
-                    descriptor,
-                    0,
-                    0,
-                    (
-                        os.POSIX_FADV_SEQUENTIAL
-                        if self._in_order
-                        else os.POSIX_FADV_RANDOM
-                    ),
-                )
+                self._open[model, shard] = descriptor
+                order = "SEQUENTIAL" if self._in_order else "RANDOM"
+                _advise(descriptor, f"POSIX_FADV_{order}", 0, 0)
             return self._open[model, shard]
-
-    @lru_cache(maxsize=64)
-    def _kept_scales(self, *place: Any) -> Array:
-        return self._scales_at(*place)
-
-    def _scales_at(
-        self, model: str, shard: str, dtype: str, start: int, size: int, cols: int
-    ) -> Array:
-        return decode_scales(self._bytes(model, shard, start, size), dtype).reshape(
-            -1, cols
-        )
 
 
 def scaled(values: Array, scales: Array | None) -> Array:
@@ -313,16 +247,26 @@ def scaled(values: Array, scales: Array | None) -> Array:
     return values if scales is None else values * scales
 
 
-def rearranged(view: View) -> bool:
-    """Whether the view's rows or columns lie in another order than its parents'."""
-    return view.get("row_map") is not None or view.get("col_map") is not None
+def _advise(descriptor: int, advice: str, start: int, size: int) -> None:
+    """Tell the system how a file is read, where it can be told: macOS cannot."""
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(descriptor, start, size, getattr(os, advice))
+
+
+def _into(out: Bytes | None, raw: Bytes) -> Bytes:
+    """The bytes, in `out` if given."""
+    if out is None:
+        return raw
+    out[:] = raw
+    return out
 
 
 def _merged(stretches: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     """Adjoining (first, count) as one: a slice kept whole costs one read, not one per
     block.
     """
-    first = count = 0
+    first = 0
+    count = 0
     for start, length in stretches:
         if count and start == first + count:
             count += length
@@ -335,40 +279,39 @@ def _merged(stretches: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
         yield first, count
 
 
-def _places(
-    view: View, first: int, count: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _places(view: View, first: int, count: int) -> tuple[Integers, Integers]:
     """The stored rows that hold elements first..first+count, in order, and the stored
     place of every column.
     """
-    rows = np.arange(first // view["cols"], -(-(first + count) // view["cols"]))
-    row_map = view.get("row_map")
-    col_map = view.get("col_map")
-    return rows if row_map is None else np.asarray(row_map)[rows], (
-        np.arange(view["cols"]) if col_map is None else np.asarray(col_map)
-    )
+    rows = np.arange(first // view.cols, -(-(first + count) // view.cols))
+    if view.row_map is not None:
+        rows = view.row_map[rows]
+    cols = np.arange(view.cols) if view.col_map is None else view.col_map
+    return rows, cols
 
 
-def _channels(view: View, first: int, count: int) -> Array | None:
+def _channel_scales(view: View, first: int, count: int) -> Array | None:
     """What elements first..first+count are multiplied by for their row and their
-    column.
+    column, None where they are not.
     """
-    row_scale = view.get("row_scale")
-    col_scale = view.get("col_scale")
-    if row_scale is None and col_scale is None:
+    if view.row_scale is None and view.col_scale is None:
         return None
-    rows, cols = np.divmod(np.arange(first, first + count), view["cols"])
-    by_row, by_col = (
-        1.0 if scale is None else np.asarray(scale)[places]
-        for scale, places in ((row_scale, rows), (col_scale, cols))
-    )
-    return by_row * by_col
+    rows, cols = np.divmod(np.arange(first, first + count), view.cols)
+    of_row = np.ones(count) if view.row_scale is None else view.row_scale[rows]
+    return of_row if view.col_scale is None else of_row * view.col_scale[cols]
 
 
-def _size(folders: Iterable[Path]) -> int:
-    return sum(
-        file.stat().st_size
-        for folder in folders
-        for file in folder.glob("*.safetensors")
-        if file.exists()
-    )
+def _are_large(folders: Iterable[Path]) -> bool:
+    """Whether the models' files take more than half of the memory, so that not all of
+    them stay in the system's cache. False where the memory is not known.
+    """
+    names = ("SC_PHYS_PAGES", "SC_PAGE_SIZE")
+    if not all(name in getattr(os, "sysconf_names", ()) for name in names):
+        return False
+    pages, page_size = map(os.sysconf, names)
+    size = 0
+    for folder in folders:
+        for path in folder.glob("*.safetensors"):
+            if path.exists():
+                size += path.stat().st_size
+    return size > pages * page_size // 2
