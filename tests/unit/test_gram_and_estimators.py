@@ -513,6 +513,22 @@ def test_results_do_not_depend_on_threads(tmp_path):
     assert len(results[0]) == plan["slice_id"].nunique()
 
 
+def one_row(model, dtype, start, size):
+    """The view of a vector in the model's file x."""
+    return View(
+        tensor="t",
+        slice="",
+        source="t",
+        model=model,
+        shard="x",
+        dtype=dtype,
+        start=start,
+        rows=1,
+        cols=size,
+        dimensions=1,
+    )
+
+
 @pytest.mark.parametrize("dtype", ["BF16", "F16", "F32", "F8_E4M3"])
 def test_what_the_kernel_reads_itself_is_what_is_read_for_it(dtype, tmp_path):
     """Runs longer than what lies in the cache at once, pieces that are no multiple of
@@ -533,18 +549,7 @@ def test_what_the_kernel_reads_itself_is_what_is_read_for_it(dtype, tmp_path):
     for name, values in codes.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / "x").write_bytes(bytes(100) + values.tobytes())
-        views[name] = View(
-            tensor="t",
-            slice="",
-            source="t",
-            model=name,
-            shard="x",
-            dtype=dtype,
-            start=100,
-            rows=1,
-            cols=size,
-            dimensions=1,
-        )
+        views[name] = one_row(name, dtype, 100, size)
     frames = [
         Frame("suspect", "base", ("one", "two")),
         Frame("other", "base", ("two",)),
@@ -571,18 +576,7 @@ def test_what_the_kernel_reads_itself_is_what_is_read_for_it(dtype, tmp_path):
 
 def test_a_file_cut_off_below_the_kernel_is_named(tmp_path):
     size = 2 * gram_numba.CHUNK
-    views = {
-        name: {
-            "model": name,
-            "shard": "x",
-            "dtype": "BF16",
-            "start": 0,
-            "rows": 1,
-            "cols": size,
-            "scale_shard": "",
-        }
-        for name in ("s", "b", "d")
-    }
+    views = {name: one_row(name, "BF16", 0, size) for name in ("s", "b", "d")}
     for name in views:
         (tmp_path / name).mkdir()
         (tmp_path / name / "x").write_bytes(bytes(2 * size - 2 * (name == "d")))
