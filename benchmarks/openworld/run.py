@@ -29,6 +29,7 @@ from benchmarks.openworld.world import World, world
 from benchmarks.zoo.run import append, stored
 from mergetrace.errors import AuditError
 from mergetrace.outputs import read_json, write_json
+from mergetrace.running.command_line import guarded
 from mergetrace.running.dependencies import Programs
 from mergetrace.running.log import say
 from mergetrace.thresholds import Thresholds
@@ -280,4 +281,4 @@ def builders(topic: str) -> str:
 
 
 if __name__ == "__main__":
-    run(lambda: sys.exit(main()))
+    guarded(lambda: sys.exit(main()))

@@ -15,6 +15,7 @@ from mergetrace.probe.conversations import (
 from mergetrace.probe.jinja_child import Rendered
 from mergetrace.probe.stripping import Cut, joined
 from mergetrace.probe.turns import (
+    Bare,
     beginning,
     headers,
     is_header,
@@ -97,13 +98,13 @@ def _block(shown: Shown, frame: set[str], before: str, bos: str) -> str | None:
     with; None if that cannot be told.
     """
     asked = (shown["user, system"].text or "").partition(SYSTEM_MESSAGE)[2]
-    texts = {
-        "several": shown["several"].text or "",
-        "answered": after(shown["answered"], ANSWER) or "",
-        "unopened": after(shown["unopened"], QUESTION) or "",
-        "asked": asked.partition(QUESTION)[0],
-    }
-    for opening in openings(texts, before, ANSWER, NEXT_QUESTION, bos):
+    bare = Bare(
+        several=shown["several"].text or "",
+        answered=after(shown["answered"], ANSWER) or "",
+        unopened=after(shown["unopened"], QUESTION) or "",
+        asked=asked.partition(QUESTION)[0],
+    )
+    for opening in openings(bare, before, ANSWER, NEXT_QUESTION, bos):
         # The block is a turn of its own: ChatML, Llama 3.
         if before.endswith(opening):
             return _without_beginning(before.removesuffix(opening), opening, bos)

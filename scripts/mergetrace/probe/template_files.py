@@ -11,11 +11,21 @@ from mergetrace.files.further_templates import FOLDER as FURTHER
 from mergetrace.probe.jinja_child import MAX_TEMPLATE
 from mergetrace.readable import plural
 
-MAX_OTHERS = 16  # further templates looked at
-MAX_NAME = 200  # characters of a template's name
-MAX_JSON = (
-    64 << 20
-)  # bytes; tokenizer_config.json lists every added token, a few MB at most
+MAX_OTHERS = 16
+"""Further templates looked at."""
+
+MAX_NAME = 200
+"""Characters of a template's name."""
+
+MAX_JSON = 64 << 20
+"""Bytes of one file; tokenizer_config.json lists every added token, a few MB at most."""
+
+DEFAULT_FILES = ("chat_template.jinja", "tokenizer_config.json", "chat_template.json")
+"""Where a model's own template may lie, in transformers' order."""
+
+NAMED_FILES = ("tokenizer_config.json", "chat_template.json", "processor_config.json")
+"""Where further templates may lie, with names."""
+
 SPECIAL_TOKENS = (
     "bos_token",
     "eos_token",
@@ -25,24 +35,22 @@ SPECIAL_TOKENS = (
     "cls_token",
     "mask_token",
 )
-_TAKEN = (
-    "messages",
-    "add_generation_prompt",
-    "tools",
-    "documents",
-)  # what transformers passes itself
+_TAKEN = ("messages", "add_generation_prompt", "tools", "documents")
+"""What transformers passes to a template itself."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """A model's chat template as its files have it; without one, `text` is None and
-    `reason` says why.
-    """
+    """A chat template as a model's files have it."""
 
     source: str | None = None
+    """The file, and the template's name where the file holds several."""
     text: str | None = None
+    """The template; None without one."""
     special_tokens: dict[str, str | list[str]] = field(default_factory=dict)
+    """What it may print beside the messages, by the names that it knows."""
     reason: str | None = None
+    """Why there is no text."""
 
 
 def find_template(folder: str | Path) -> Found:
@@ -53,31 +61,17 @@ def find_template(folder: str | Path) -> Found:
     try:
         settings = _read_object(folder / "tokenizer_config.json")
         tokens = _special_tokens(settings)
-        for name in (
-            "chat_template.jinja",
-            "tokenizer_config.json",
-            "chat_template.json",
-        ):
-            text = (
-                _read(folder / name, MAX_TEMPLATE)
-                if name.endswith(".jinja")
-                else _default_template(_read_object(folder / name))
-            )
+        for name in DEFAULT_FILES:
+            if name.endswith(".jinja"):
+                text = _read(folder / name, MAX_TEMPLATE)
+            else:
+                text = _default_template(_read_object(folder / name))
             if text is not None:
-                json.dumps(
-                    [text, tokens], ensure_ascii=False
-                ).encode()  # JSON can smuggle in lone surrogates
+                # JSON can smuggle in lone surrogates, which no file can hold.
+                json.dumps([text, tokens], ensure_ascii=False).encode()
                 return Found(name, text, tokens)
-    except (
-        ValueError,
-        RecursionError,
-    ) as error:  # ValueError covers bad JSON and bad Unicode
-        return Found(
-            reason=(
-                "the chat template cannot be read:"
-                f" {' '.join(str(error).split())[:300]}"
-            )
-        )
+    except UNREADABLE as error:
+        return Found(reason=f"the chat template cannot be read: {_one_line(error)}")
     return Found(reason="no chat template among the model's files")
 
 
@@ -90,43 +84,37 @@ def other_templates(folder: str | Path, used: str | None) -> list[Found]:
     is a reason in place of a text.
     """
     folder = Path(folder)
-    found: dict[str, str | None] = {}
-    wrong: dict[str, str] = {}
-    for name in (
-        "tokenizer_config.json",
-        "chat_template.json",
-        "processor_config.json",
-    ):
-        with _or_reason(name, wrong):
-            found |= _named_in(name, _read_object(folder / name).get("chat_template"))
-    with _or_reason(FURTHER, wrong):
+    texts: dict[str, str | None] = {}
+    reasons: dict[str, str] = {}
+    for name in NAMED_FILES:
+        with _or_reason(name, reasons):
+            value = _read_object(folder / name).get("chat_template")
+            texts |= _named_in(name, value)
+    with _or_reason(FURTHER, reasons):
         listed = _read_object(folder / FURTHER / "names.json")
         for number, name in enumerate(listed.get("names", [])):
-            with _or_reason(f"{FURTHER}/{name}", wrong):
-                found[f"{FURTHER}/{name}"] = _read(
-                    folder / FURTHER / f"{number:03}.jinja", MAX_TEMPLATE
-                )
+            place = f"{FURTHER}/{name}"
+            with _or_reason(place, reasons):
+                path = folder / FURTHER / f"{number:03}.jinja"
+                texts[place] = _read(path, MAX_TEMPLATE)
         if listed.get("left_out"):
-            wrong[FURTHER] = (
+            reasons[FURTHER] = (
                 f"{plural(listed['left_out'], 'further template')}, too many, too large"
                 " or oddly named, not looked at"
             )
-    distinct = {
-        text: where
-        for where, text in reversed(found.items())
-        if text not in (None, used)
-    }
-    templates = sorted((where, text) for text, where in distinct.items())
-    if len(templates) > MAX_OTHERS:
-        wrong[""] = (
-            f"{plural(len(templates) - MAX_OTHERS, 'further template')} not looked at"
-        )
-    looked_at = [
-        Found(where[:MAX_NAME], text) for where, text in templates[:MAX_OTHERS]
-    ]
-    return looked_at + [
-        Found((where or "more")[:MAX_NAME], reason=reason)
-        for where, reason in wrong.items()
+    # Of two places with the same text the first counts.
+    places = {text: place for place, text in reversed(texts.items())}
+    templates = sorted(
+        (place, text)
+        for text, place in places.items()
+        if text is not None and text != used
+    )
+    more = len(templates) - MAX_OTHERS
+    if more > 0:
+        reasons["more"] = f"{plural(more, 'further template')} not looked at"
+    read = [Found(place[:MAX_NAME], text) for place, text in templates[:MAX_OTHERS]]
+    return read + [
+        Found(place[:MAX_NAME], reason=reason) for place, reason in reasons.items()
     ]
 
 
@@ -151,15 +139,20 @@ def _named_in(file: str, value: Any) -> dict[str, str | None]:
 
 
 @contextlib.contextmanager
-def _or_reason(where: str, wrong: dict[str, str]) -> Iterator[None]:
-    """What cannot be read says why, in `wrong`, and takes nothing else with it."""
+def _or_reason(place: str, reasons: dict[str, str]) -> Iterator[None]:
+    """Note under `place` why something cannot be read, and go on."""
     try:
         yield
-    except (
-        ValueError,
-        RecursionError,
-    ) as error:  # ValueError covers bad JSON and bad Unicode
-        wrong[where] = f"it cannot be read: {' '.join(str(error).split())[:300]}"
+    except UNREADABLE as error:
+        reasons[place] = f"it cannot be read: {_one_line(error)}"
+
+
+UNREADABLE = (ValueError, RecursionError)
+"""What reading a stranger's JSON may raise; ValueError covers bad Unicode too."""
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
 
 
 def _read(path: Path, limit: int) -> str | None:
@@ -188,14 +181,9 @@ def _default_template(settings: dict[str, Any]) -> str | None:
     """
     value = settings.get("chat_template")
     if isinstance(value, list):
-        value = next(
-            (
-                entry.get("template")
-                for entry in value
-                if isinstance(entry, dict) and entry.get("name") == "default"
-            ),
-            None,
-        )
+        entries = [entry for entry in value if isinstance(entry, dict)]
+        named = [entry for entry in entries if entry.get("name") == "default"]
+        value = named[0].get("template") if named else None
     if isinstance(value, dict):
         value = value.get("default")
     return value if isinstance(value, str) else None
@@ -222,9 +210,8 @@ def _special_tokens(settings: dict[str, Any]) -> dict[str, str | list[str]]:
             tokens[name] = text
     further = settings.get("additional_special_tokens")
     if isinstance(further, list) and further:
-        tokens["additional_special_tokens"] = [
-            text for value in further if (text := _text_of(value)) is not None
-        ]
+        texts = [_text_of(value) for value in further]
+        tokens["additional_special_tokens"] = [t for t in texts if t is not None]
     return tokens
 
 

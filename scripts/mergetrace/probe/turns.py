@@ -1,16 +1,19 @@
-"""What in a rendered conversation is a turn's own frame (tokens, role headers, the
-opened answer), and what is words.
+"""Tells a turn's own frame (tokens, role headers, the opened answer) from the words of a
+rendered conversation.
 """
 
 import re
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
-# a line of more words is no role header: "GPT4 Correct User:" has three, "Here are my
-# reasoning steps:" five
 FRAME_WORDS = 5
-_MARKUP = re.compile(
-    r"\[gMASK\]sop|<+[^<>\s]{1,60}>+|\[[^\[\]\s]{1,60}\]"
-)  # <|im_start|>, <<SYS>>, </s>, [INST]
+"""A line of more words is no role header: "GPT4 Correct User:" has three, "Here are my
+reasoning steps:" five.
+"""
+
+_MARKUP = re.compile(r"\[gMASK\]sop|<+[^<>\s]{1,60}>+|\[[^\[\]\s]{1,60}\]")
+"""Tokens: <|im_start|>, <<SYS>>, </s>, [INST]."""
+
 _ROLES = r"(?:system|user|assistant|model|developer|human|instruction|response)"
 _ROLE = re.compile(rf"\b{_ROLES}\b", re.IGNORECASE)
 _HEADER = re.compile(rf"(?:\W*\b{_ROLES}\b)+\W*", re.IGNORECASE)
@@ -46,26 +49,30 @@ def words(text: str, frame: Iterable[str] = ()) -> str:
     return "\n".join(segment for segment in segments if _LETTER.search(segment))
 
 
-def headers(*texts: str) -> set[str]:
-    """The role headers that open turns in every one of `texts`, and the like of a
-    system turn, as `words` compares them.
+def headers(first: str, *others: str) -> set[str]:
+    """The role headers that open turns in every one of the texts, and the same headers
+    with the system's role in place of another, as `words` compares them.
 
     They are short lines that state no identity.
     """
-    repeated = (
-        set.intersection(
-            *(
-                {_key(line) for line in _lines(text) if is_header(line)}
-                for text in texts
-            )
-        )
-        if texts
-        else set()
-    )
-    return repeated | {
+    repeated = _header_lines(first)
+    for text in others:
+        repeated &= _header_lines(text)
+    system = {
         _ROLE.sub(role, line)
         for line in repeated
         for role in ("System", "system", "SYSTEM")
+    }
+    return repeated | system
+
+
+def _header_lines(text: str) -> set[str]:
+    """The lines of a text that may be role headers, as they are compared."""
+    return {
+        _key(line)
+        for segment in _MARKUP.split(text)
+        for line in segment.splitlines()
+        if _LETTER.search(line) and is_header(line.strip())
     }
 
 
@@ -88,35 +95,43 @@ def states_identity(text: str) -> bool:
     return bool(_IDENTITY.search(text))
 
 
+class Bare(NamedTuple):
+    """What a template prints in plain conversations; '' where one does not render."""
+
+    several: str
+    """A question, an answer, and the next question."""
+    answered: str
+    """What stands behind an answer where no question follows."""
+    unopened: str
+    """What stands behind a question where no answer is opened."""
+    asked: str
+    """What stands between a system message and a question."""
+
+
 def openings(
-    texts: dict[str, str], before: str, answer: str, again: str, bos: str
+    bare: Bare, before: str, answer: str, next_question: str, bos: str
 ) -> Iterator[str]:
     """How a user's turn may open, the likeliest first.
 
-    texts: conversations by name, rendered: `several` (a question, `answer`, `again`),
-    `answered`, `unopened` and `asked`, what stands behind the messages; '' where one
-    does not render. before: what stands before the first question.
+    before: what stands before the first question. answer, next_question: the messages
+    of `bare.several`. bos: the token that begins a conversation.
     """
-    later = texts["several"].partition(answer)[2].partition(again)
-    between = later[0] if later[1] else texts["asked"]
-    answered = texts["answered"]
-    unopened = texts["unopened"]
-    closed = {
-        token
-        for token in (_first(answered), _first(unopened))
-        if token and between.startswith(token)
-    }
-    for closing in (answered, unopened):
-        if closing and between.startswith(closing):
-            yield from _usable(between.removeprefix(closing), set())
-    first = _first(before.removeprefix(bos))
+    between, found, _ = bare.several.partition(answer)[2].partition(next_question)
+    if not found:
+        between = bare.asked
+    first_tokens = (_first_token(bare.answered), _first_token(bare.unopened))
+    closing = {token for token in first_tokens if token and between.startswith(token)}
+    for end in (bare.answered, bare.unopened):
+        if end and between.startswith(end):
+            yield from _usable(between.removeprefix(end), set())
+    first = _first_token(before.removeprefix(bos))
     if first and first in between:
-        yield from _usable(between[between.rindex(first) :], closed)
+        yield from _usable(between[between.rindex(first) :], closing)
     common = _common_end(before, between)
-    for place in [found.start() for found in _MARKUP.finditer(common)]:
-        yield from _usable(common[place:], closed)
-    yield from _usable(between, closed)
-    yield from _usable(common, closed)
+    for token in _MARKUP.finditer(common):
+        yield from _usable(common[token.start() :], closing)
+    yield from _usable(between, closing)
+    yield from _usable(common, closing)
 
 
 def beginning(text: str, bos: str) -> str:
@@ -129,36 +144,27 @@ def beginning(text: str, bos: str) -> str:
     return found.group() if found else ""
 
 
-def _usable(opening: str, closed: set[str]) -> Iterator[str]:
+def _usable(opening: str, closing: set[str]) -> Iterator[str]:
     """An opening without the line breaks that join it to the turn before, as it is, and
-    without any such space; none that closes a turn.
+    without any such space; nothing where it begins with a token that closes a turn.
     """
-    if opening.strip() and not any(
-        opening.lstrip().startswith(token) for token in closed
-    ):
-        yield from dict.fromkeys((opening.lstrip("\n"), opening, opening.lstrip()))
+    bare = opening.lstrip()
+    if bare and not bare.startswith(tuple(closing)):
+        yield from dict.fromkeys((opening.lstrip("\n"), opening, bare))
 
 
-def _first(text: str) -> str:
+def _first_token(text: str) -> str:
     """The token that `text` begins with."""
     found = _MARKUP.match(text.lstrip())
     return found.group() if found else ""
 
 
 def _common_end(one: str, other: str) -> str:
+    """What both texts end with."""
     size = 0
     while size < min(len(one), len(other)) and one[-1 - size] == other[-1 - size]:
         size += 1
     return one[len(one) - size :]
-
-
-def _lines(text: str) -> list[str]:
-    return [
-        line.strip()
-        for segment in _MARKUP.split(text)
-        for line in segment.splitlines()
-        if _LETTER.search(line)
-    ]
 
 
 def _key(line: str) -> str:
@@ -179,6 +185,7 @@ def _trimmed(lines: list[str], known: set[str]) -> str:
 
 
 def _is_frame(line: str, known: set[str]) -> bool:
-    return (
-        not _LETTER.search(line) or bool(_HEADER.fullmatch(line)) or _key(line) in known
-    )
+    """Whether a line is a turn's own: no letters, a role's name, or a known header."""
+    if not _LETTER.search(line) or _HEADER.fullmatch(line):
+        return True
+    return _key(line) in known
