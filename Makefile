@@ -15,16 +15,16 @@ SIDE_BY_SIDE := --numprocesses logical --maxprocesses 8 --dist loadfile
   lint format lock config-docs clean help
 
 audit: setup ## Audit the demo, or another: make audit CONFIG=mine.yaml (on a cluster PROFILE=config/mine)
-	$(BIN)/snakemake $(if $(PROFILE),--workflow-profile $(PROFILE),--cores $(CORES)) $(if $(CONFIG),--configfile $(CONFIG))
+	$(BIN)/snakemake $(if $(DIRECTORY),--directory $(DIRECTORY)) $(if $(PROFILE),--workflow-profile $(PROFILE),--cores $(CORES)) $(if $(CONFIG),--configfile $(CONFIG))
 
 resume: setup ## After any interruption: end what is left of the last run, and take it up again
-	$(BIN)/python scripts/resume.py
+	$(BIN)/python scripts/resume.py $(if $(DIRECTORY),--directory $(DIRECTORY))
 
 verify: setup ## Check an evidence bundle, folder or zip: make verify BUNDLE=results/demo/bundle.zip
 	$(BIN)/python scripts/verify.py $(BUNDLE)
 
 watch: ## In another terminal: how far the run is, how fast, how long it will still take
-	@$(BIN)/python scripts/progress.py results --every 10
+	@$(BIN)/python scripts/progress.py $(if $(DIRECTORY),$(DIRECTORY)/)results --every 10
 
 test: setup ## Everything that needs no root and no system package
 	$(BIN)/pytest $(SIDE_BY_SIDE) -m "not real"

@@ -38,16 +38,6 @@ include: "rules/gate.smk"
 include: "rules/overview.smk"
 
 
-localrules:
-    all,
-    preflight,
-    weights,
-    probe,
-    rebuild,
-    report,
-    bundle,
-
-
 rule all:
     default_target: True
     input:
@@ -61,16 +51,19 @@ rule all:
                 *(["passed.txt"] if configuration.verdict.fail_on else []),
             ],
         ),
+    localrule: True
 
 
 rule preflight:
     input:
         expand("results/{audit}/plan.json", audit=AUDITS),
+    localrule: True
 
 
 rule weights:
     input:
         expand("results/{audit}/summary.json", audit=AUDITS),
+    localrule: True
 
 
 rule probe:
@@ -80,21 +73,25 @@ rule probe:
             audit=AUDITS if configuration.probe.enabled else [],
             what=["scores.csv", "mask.json"],
         ),
+    localrule: True
 
 
-rule rebuild:
+rule rebuilds:
     input:
         expand("results/{audit}/rebuild.json", audit=AUDITS),
+    localrule: True
 
 
-rule report:
+rule reports:
     input:
         expand("results/{audit}/report.html", audit=AUDITS),
+    localrule: True
 
 
-rule bundle:
+rule bundles:
     input:
         expand("results/{audit}/bundle.zip", audit=AUDITS),
+    localrule: True
 
 
 # What `make resume` takes up again. How jobs are batched is known here and not before.
@@ -102,7 +99,7 @@ onstart:
     check_batches(workflow.group_settings, filter(streamed, AUDITS))
     write_json(
         RESULTS / "logs/started.json",
-        started(sys.argv[1:], workflow.executor_plugin.name, workflow.workdir_init),
+        started(sys.argv[1:], workflow.executor_plugin.name),
     )
     for path in unrecorded(RESULTS):
         print(

@@ -219,4 +219,29 @@ testing: planted models and audits of them, for tests and benchmarks
       faulty_reads     every fault, and how a reader should end
 """
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mergetrace.stages.auditing import Finding
+
 __version__ = "0.2.0"
+__all__ = ["__version__", "audit"]
+
+
+def audit(
+    configuration: str | Path, folder: str | Path = "results", name: str | None = None
+) -> "Finding":
+    """Audit one suspect and write the report.
+
+    configuration: a YAML file, as `make audit CONFIG=...` takes it. folder: where the
+    results go, laid out as the workflow does. name: which of its audits, where it has
+    several. The models are compared and judged; to ask them who they are, to resume
+    what was interrupted and to pack the evidence, run the workflow.
+
+    Raises mergetrace.errors.AuditError for what a user can cause.
+    """
+    # Half a second that a program which only wants the version need not wait.
+    from mergetrace.stages.auditing import audit_file  # noqa: PLC0415
+
+    return audit_file(Path(configuration), Path(folder), name)

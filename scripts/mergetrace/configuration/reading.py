@@ -5,16 +5,30 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+from yaml import YAMLError
 
 from mergetrace.configuration.messages import explain
 from mergetrace.configuration.model import Configuration
-from mergetrace.errors import AuditError
+from mergetrace.errors import AuditError, ConfigurationError
 from mergetrace.outputs import read_yaml
 
 
 def load(path: str | Path) -> Configuration:
     """The configuration in a YAML file, defaults filled in. Raises AuditError."""
-    return complete(read_yaml(path))
+    try:
+        raw = read_yaml(path)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path}: {error.strerror}; give a YAML file"
+        ) from None
+    except (ValueError, YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigurationError(f"{path}: not YAML: {reason[:300]}") from None
+    if not isinstance(raw, dict):
+        raise ConfigurationError(
+            f"{path}: holds no keys; give `models` and `audits` (see config/README.md)"
+        )
+    return complete(raw)
 
 
 def complete(raw: Mapping[str, Any]) -> Configuration:
@@ -28,7 +42,7 @@ def complete(raw: Mapping[str, Any]) -> Configuration:
         raise AuditError(explain(error, Configuration)) from None
 
 
-def check_sources(configuration: Configuration, made: str) -> None:
+def check_sources(configuration: Configuration, made: str | None = None) -> None:
     """Check that every audited model that is a local folder exists, or lies under the
     folder `made`, where a rule makes it.
 
@@ -37,7 +51,9 @@ def check_sources(configuration: Configuration, made: str) -> None:
     for audit in configuration.audits.values():
         for model in audit.models:
             path = configuration.models[model].path
-            if path is None or path.startswith(made) or Path(path).is_dir():
+            if path is None or Path(path).is_dir():
+                continue
+            if made is not None and path.startswith(made):
                 continue
             raise AuditError(
                 f"configuration: models.{model}.path: there is no folder {path}; give"

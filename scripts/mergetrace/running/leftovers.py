@@ -7,6 +7,7 @@ the same files.
 
 import base64
 import contextlib
+import itertools
 import os
 import re
 import shutil
@@ -48,21 +49,61 @@ HALF_WRITTEN = re.compile(r"\..+\.[0-9]+\.partial")
 """The temporary names of outputs; see mergetrace.outputs."""
 
 
-def started(
-    arguments: Sequence[str], executor: str, folder: str | Path
-) -> dict[str, Any]:
+PATHS = (
+    ("--snakefile", "-s"),
+    ("--directory", "-d"),
+    ("--configfile", "--configfiles"),
+)
+"""The options of Snakemake that name files and folders, each by its names."""
+
+
+def started(arguments: Sequence[str], executor: str) -> dict[str, Any]:
     """What is noted of a run when it starts, so that it can be resumed.
 
-    arguments: Snakemake's command line. executor: what carries out its jobs. folder:
-    where the paths of the command line start from.
+    arguments: Snakemake's command line. executor: what carries out its jobs.
     """
     return {
-        "folder": str(folder),
+        "folder": str(launched_from(arguments, Path.cwd())),
         "arguments": list(arguments),
         "executor": executor,
         "host": socket.gethostname(),
         "process": os.getpid(),
     }
+
+
+def launched_from(arguments: Sequence[str], directory: Path) -> Path:
+    """The folder that the relative paths of Snakemake's command line start from.
+
+    directory: its working directory, to which --directory has brought it; where it came
+    from Snakemake does not say. It is the first of likely folders in which the paths
+    that the command line names exist.
+    """
+    named = [path for names in PATHS for path in option(arguments, *names)[1:]]
+    pwd = os.environ.get("PWD")
+    likely = [Path(pwd)] if pwd else []
+    for folder in [*likely, directory, *directory.parents]:
+        if all((folder / path).exists() for path in named):
+            return folder
+    return directory
+
+
+def option(arguments: Sequence[str], *names: str) -> list[str]:
+    """An option of a command line, by its first name, with its values; else nothing."""
+    words = list(arguments)
+    for place, word in enumerate(words):
+        name, equals, value = word.partition("=")
+        if name not in names:
+            continue
+        if equals:
+            return [names[0], value]
+        following = words[place + 1 :]
+        if "--configfile" in names:
+            values = itertools.takewhile(
+                lambda each: not each.startswith("-"), following
+            )
+            return [names[0], *values]
+        return [names[0], *following[:1]]
+    return []
 
 
 def is_snakemake(pid: int, folder: Path) -> bool:

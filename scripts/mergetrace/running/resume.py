@@ -9,19 +9,20 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from mergetrace.errors import AuditError
 from mergetrace.outputs import read_json
 from mergetrace.running.leftovers import (
+    PATHS,
     QUEUE,
     SLURM_CONF,
     cluster_jobs,
     end,
     half_written,
     is_snakemake,
+    option,
     orphans,
     unrecorded,
 )
@@ -29,13 +30,6 @@ from mergetrace.running.log import say
 
 NOTE = Path("results/logs/started.json")
 """What a run notes of itself when it starts, under its working directory."""
-
-FOR_UNLOCKING = (
-    ("--snakefile", "-s"),
-    ("--directory", "-d"),
-    ("--configfile", "--configfiles"),
-)
-"""The options of the run that unlocking needs too."""
 
 PATIENCE = 120
 """Seconds that cancelled jobs have to leave the queue."""
@@ -65,8 +59,8 @@ def main() -> None:
     snakemake = [sys.executable, "-m", "snakemake"]
     os.chdir(note.get("folder", here))
     unlock = [*snakemake, "--unlock", "--quiet", "all"]
-    for names in FOR_UNLOCKING:
-        unlock += _option(note["arguments"], *names)
+    for names in PATHS:
+        unlock += option(note["arguments"], *names)
     subprocess.run(unlock, check=True)
     if arguments.only_end:
         return
@@ -160,11 +154,3 @@ def _queue(needed: bool) -> str:
         raise AuditError(f"{reason}; try again when SLURM answers")
     say(f"{reason}; this run submitted none")
     return ""
-
-
-def _option(arguments: Sequence[str], *names: str) -> list[str]:
-    """An option of a command line with its value; nothing where it is not given."""
-    for place, word in enumerate(arguments):
-        if word.split("=")[0] in names:
-            return list(arguments[place : place + (1 if "=" in word else 2)])
-    return []

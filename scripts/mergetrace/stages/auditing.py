@@ -6,12 +6,16 @@ the weights of models in local folders, and samples of models on the Hub.
 """
 
 import dataclasses
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mergetrace.configuration.messages import nearest
 from mergetrace.configuration.model import Configuration
+from mergetrace.configuration.reading import check_sources, load
 from mergetrace.errors import AuditError
+from mergetrace.finding import wording
 from mergetrace.outputs import read_json
 from mergetrace.stages import (
     aggregate,
@@ -32,6 +36,21 @@ from mergetrace.stages import (
     verdict,
 )
 from mergetrace.sums.frames import Roles
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What an audit found."""
+
+    verdict: str
+    """One word: merge, other_merge, merge_then_trained, copy, finetune_of_donor,
+    finetune_of_base, unrelated or inconclusive."""
+    sentence: str
+    """The verdict in plain words."""
+    receipt: dict[str, Any]
+    """verdict.json: every number, with reasons."""
+    report: Path
+    """The page people read."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +99,7 @@ class Audit:
         Every stage's outputs are replaced. Raises AuditError for models that cannot be
         read and for settings that do not fit.
         """
+        self.places.audit.mkdir(parents=True, exist_ok=True)
         for model in self.models:
             self._describe(model)
         self._plan()
@@ -189,6 +209,7 @@ class Audit:
 
     def _describe(self, model: str) -> None:
         own = self.places.models / model
+        shutil.rmtree(own / "files", ignore_errors=True)  # of an earlier audit
         source = self.configuration.models[model]
         if self._is_remote(model):
             assert source.repo is not None
@@ -376,3 +397,24 @@ class Audit:
         )
         finding: dict[str, Any] = read_json(own / "verdict.json")
         return finding
+
+
+def audit_file(path: Path, results: Path, name: str | None = None) -> Finding:
+    """Audit one suspect of a configuration file and write the report; see
+    mergetrace.audit.
+    """
+    configuration = load(path)
+    names = list(configuration.audits)
+    if name is None and len(names) > 1:
+        raise AuditError(
+            f"{path} has several audits: {', '.join(names)}; say which by name="
+        )
+    chosen = names[0] if name is None else name
+    if chosen not in names:
+        raise AuditError(f"{path} has no audit `{chosen}`; {nearest(chosen, names)}")
+    check_sources(configuration)
+    places = Places(results / chosen, results / "models")
+    audit = Audit(configuration, chosen, places)
+    receipt = audit.weigh()
+    sentence = wording.finding(receipt).sentence
+    return Finding(receipt["verdict"], sentence, receipt, audit.write_report())
