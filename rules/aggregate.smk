@@ -28,11 +28,12 @@ rule aggregate:
     resources:
         mem_mb=growing(2000),
     params:
-        options=call(
+        paths=paths,
+        settings=call(
             roles,
             min_bit_exact=configuration.verdict.min_bit_exact,
         ),
     message:
         "Pooling the fits of audit {wildcards.audit}"
     shell:
-        "python {input.script} {params.options} 2> {log}"
+        "python {input.script} {params.paths} {params.settings} 2> {log}"

@@ -1,28 +1,5 @@
 # The evidence bundle: everything a stranger needs to check the finding once the models are gone.
-def evidence_of_finding(wildcards):
-    """What the bundle is packed from, and the library that checks it."""
-    audit = f"results/{wildcards.audit}"
-    packed = [f"{audit}/{finding}" for finding in FINDINGS]
-    packed += [f"{audit}/{table}.csv" for table in TABLES]
-    packed += [f"{audit}/plan.parquet", f"{audit}/recipe_slices.parquet"]
-    for pattern in (
-        "deltas/{batch}.parquet",
-        "evidence/{batch}.safetensors",
-        "fits/{batch}.parquet",
-    ):
-        packed += of_batches(f"results/{{audit}}/{pattern}")(wildcards)
-    packed += of_audit("results/models/{model}/manifest.json")(wildcards)
-    checking = [code(f"scripts/{module}") for module in verifier(PROGRAMS)]
-    return [
-        *packed,
-        *answers(wildcards),
-        *rebuilt(wildcards),
-        *checking,
-        code("scripts/mergetrace/templates/bundle.md"),
-    ]
-
-
-rule pack:
+rule bundle:
     input:
         script=script("bundle"),
         library=library("bundle"),
@@ -33,16 +10,17 @@ rule pack:
         bundle=directory("results/{audit}/bundle"),
         archive="results/{audit}/bundle.zip",
     log:
-        "results/logs/pack/{audit}.log",
+        "results/logs/bundle/{audit}.log",
     benchmark:
-        "results/benchmarks/pack.{audit}.tsv"
+        "results/benchmarks/bundle.{audit}.tsv"
     conda:
         "../envs/report.yaml"
     threads: 1
     resources:
         mem_mb=growing(2000),
     params:
-        options=call(
+        paths=paths,
+        settings=call(
             results=RESULTS,
             audit=lambda wildcards: wildcards.audit,
             models=audit_models,
@@ -53,4 +31,4 @@ rule pack:
     message:
         "Packing the evidence of audit {wildcards.audit}"
     shell:
-        "python {input.script} {params.options} 2> {log}"
+        "python {input.script} {params.paths} {params.settings} 2> {log}"

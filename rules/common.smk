@@ -93,24 +93,32 @@ def library(stage, but=()):
     return [code(f"scripts/{module}") for module in PROGRAMS.behind(stage, but)]
 
 
+def paths(wildcards, input, output):
+    """The options of a stage that name its files: the named inputs and outputs of its rule. What a job only depends on is called script, library
+    or watched and is no option."""
+    given = {
+        name: value for name, value in input.items() if name not in ("script", "library", "watched")
+    }
+    return options(given | dict(output.items()))
+
+
 def call(*parts, **settings):
-    """The options of a stage: the named inputs and outputs of its rule, and its settings; functions of these are called with the wildcards.
+    """The other options of a stage; a function is called with the wildcards. parts: functions of the wildcards that give several at once.
 
-    parts: functions of the wildcards that give several settings at once. What a job only depends on is called script, library or watched and is
-    no option."""
+    Apart from the paths, because Snakemake redoes a job for a changed parameter only where that depends on nothing but wildcards.
+    """
 
-    def command_line(wildcards, input, output):
-        given = {
-            name: value
-            for name, value in input.items()
-            if name not in ("script", "library", "watched")
-        }
+    def command_line(wildcards):
+        given = {}
         for part in parts:
             given |= part(wildcards)
-        given |= {
-            name: value(wildcards) if callable(value) else value for name, value in settings.items()
-        }
-        return options(given | dict(output.items()))
+        return options(
+            given
+            | {
+                name: value(wildcards) if callable(value) else value
+                for name, value in settings.items()
+            }
+        )
 
     return command_line
 
@@ -334,3 +342,31 @@ def rebuilt(wildcards):
         if (RESULTS / wildcards.audit / "rebuild.json").is_file()
         else []
     )
+
+
+def evidence_of_finding(wildcards):
+    """What the bundle is packed from, and the library that checks it."""
+    audit = f"results/{wildcards.audit}"
+    packed = [f"{audit}/{finding}" for finding in FINDINGS]
+    packed += [f"{audit}/{table}.csv" for table in TABLES]
+    packed += [f"{audit}/plan.parquet", f"{audit}/recipe_slices.parquet"]
+    for pattern in (
+        "deltas/{batch}.parquet",
+        "evidence/{batch}.safetensors",
+        "fits/{batch}.parquet",
+    ):
+        packed += of_batches(f"results/{{audit}}/{pattern}")(wildcards)
+    packed += of_audit("results/models/{model}/manifest.json")(wildcards)
+    checking = [code(f"scripts/{module}") for module in verifier(PROGRAMS)]
+    return [
+        *packed,
+        *answers(wildcards),
+        *rebuilt(wildcards),
+        *checking,
+        code("scripts/mergetrace/templates/bundle.md"),
+    ]
+
+
+def revisions(wildcards):
+    """The two audits of a comparison, as `before` and `after`."""
+    return configuration.comparisons[wildcards.comparison]

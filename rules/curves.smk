@@ -18,7 +18,8 @@ rule curves:
     resources:
         mem_mb=growing(2000),
     params:
-        options=call(
+        paths=paths,
+        settings=call(
             roles,
             replay_width=configuration.verdict.replay_width,
             seed=configuration.sampling.seed,
@@ -26,4 +27,4 @@ rule curves:
     message:
         "Drawing the coverage of audit {wildcards.audit}"
     shell:
-        "python {input.script} {params.options} 2> {log}"
+        "python {input.script} {params.paths} {params.settings} 2> {log}"

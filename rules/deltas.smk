@@ -23,7 +23,8 @@ rule deltas:
         mem_mb=growing(1000),
         gpu=1 if configuration.compute.device == "cuda" else 0,
     params:
-        options=call(
+        paths=paths,
+        settings=call(
             roles,
             batch=lambda wildcards: wildcards.batch,
             folders=weights,
@@ -37,4 +38,4 @@ rule deltas:
     message:
         "Summing the deltas of layers {wildcards.batch} for audit {wildcards.audit}"
     shell:
-        "python {input.script} {params.options} --threads {threads} 2> {log}"
+        "python {input.script} {params.paths} {params.settings} --threads {threads} 2> {log}"

@@ -18,7 +18,8 @@ rule download:
     resources:
         mem_mb=growing(1000),
     params:
-        options=call(
+        paths=paths,
+        settings=call(
             model=lambda wildcards: wildcards.model,
             **settings("sampling", "block_elements", "seed"),
             connections=configuration.compute.connections,
@@ -27,4 +28,4 @@ rule download:
     message:
         "Fetching the sample of {wildcards.model} for audit {wildcards.audit}"
     shell:
-        "python {input.script} {params.options} 2> {log}"
+        "python {input.script} {params.paths} {params.settings} 2> {log}"

@@ -18,7 +18,8 @@ rule fit:
     resources:
         mem_mb=growing(1000),
     params:
-        options=call(
+        paths=paths,
+        settings=call(
             roles,
             **settings("verdict", "min_vote_elements", "replay_width"),
             seed=configuration.sampling.seed,
@@ -26,4 +27,4 @@ rule fit:
     message:
         "Fitting layers {wildcards.batch} of audit {wildcards.audit}"
     shell:
-        "python {input.script} {params.options} 2> {log}"
+        "python {input.script} {params.paths} {params.settings} 2> {log}"

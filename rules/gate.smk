@@ -16,10 +16,11 @@ rule gate:
     resources:
         mem_mb=growing(500),
     params:
-        options=call(
+        paths=paths,
+        settings=call(
             fail_on=configuration.verdict.fail_on,
         ),
     message:
         "Holding audit {wildcards.audit} against verdict.fail_on"
     shell:
-        "python {input.script} {params.options} 2>&1 | tee {log}"
+        "python {input.script} {params.paths} {params.settings} 2>&1 | tee {log}"

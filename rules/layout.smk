@@ -21,7 +21,8 @@ checkpoint layout:
     resources:
         mem_mb=growing(3000),
     params:
-        options=call(
+        paths=paths,
+        settings=call(
             roles,
             folders=folders_of(glimpsed),
             mode=configuration.mode,
@@ -30,4 +31,4 @@ checkpoint layout:
     message:
         "Looking where the tensors of audit {wildcards.audit} lie"
     shell:
-        "python {input.script} {params.options} 2> {log}"
+        "python {input.script} {params.paths} {params.settings} 2> {log}"

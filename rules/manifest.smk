@@ -12,14 +12,15 @@ rule pin:
     resources:
         mem_mb=growing(500),
     params:
-        options=call(
+        paths=paths,
+        settings=call(
             repo=lambda wildcards: configuration.models[wildcards.model].repo,
             revision=lambda wildcards: configuration.models[wildcards.model].revision,
         ),
     message:
         "Pinning {wildcards.model} to a commit"
     shell:
-        "python {input.script} {params.options} 2> {log}"
+        "python {input.script} {params.paths} {params.settings} 2> {log}"
 
 
 # What each model holds. Shared by every audit that names the model.
@@ -43,7 +44,8 @@ rule manifest:
     resources:
         mem_mb=growing(1000),
     params:
-        options=call(
+        paths=paths,
+        settings=call(
             name=lambda wildcards: wildcards.model,
             folder=lambda wildcards: (
                 None if on_the_hub(wildcards.model) else folder(wildcards.model)
@@ -55,4 +57,4 @@ rule manifest:
     message:
         "Reading the headers of {wildcards.model}"
     shell:
-        "python {input.script} {params.options} 2> {log}"
+        "python {input.script} {params.paths} {params.settings} 2> {log}"

@@ -2,11 +2,6 @@
 COMPARED = ("verdict.json", "tensors.csv", "layout.json", "plan.parquet")
 
 
-def revisions(wildcards):
-    """The two audits of a comparison, as `before` and `after`."""
-    return configuration.comparisons[wildcards.comparison]
-
-
 rule compare:
     input:
         script=script("compare"),
@@ -31,7 +26,8 @@ rule compare:
     resources:
         mem_mb=growing(2000),
     params:
-        options=call(
+        paths=paths,
+        settings=call(
             name=lambda wildcards: wildcards.comparison,
             before=lambda wildcards: RESULTS / revisions(wildcards).before,
             after=lambda wildcards: RESULTS / revisions(wildcards).after,
@@ -39,7 +35,7 @@ rule compare:
     message:
         "Comparing the revisions of {wildcards.comparison}"
     shell:
-        "python {input.script} {params.options} 2> {log}"
+        "python {input.script} {params.paths} {params.settings} 2> {log}"
 
 
 rule overview:
@@ -61,10 +57,11 @@ rule overview:
     resources:
         mem_mb=growing(500),
     params:
-        options=call(
+        paths=paths,
+        settings=call(
             results=RESULTS,
         ),
     message:
         "Listing the findings"
     shell:
-        "python {input.script} {params.options} 2> {log}"
+        "python {input.script} {params.paths} {params.settings} 2> {log}"

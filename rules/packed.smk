@@ -16,7 +16,8 @@ rule packed:
     resources:
         mem_mb=growing(1000),
     params:
-        options=call(
+        paths=paths,
+        settings=call(
             roles,
             folders=folders_of(audit_models),
             mode=configuration.mode,
@@ -24,4 +25,4 @@ rule packed:
     message:
         "Comparing the undecoded bytes of audit {wildcards.audit}"
     shell:
-        "python {input.script} {params.options} 2> {log}"
+        "python {input.script} {params.paths} {params.settings} 2> {log}"

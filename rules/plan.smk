@@ -19,7 +19,8 @@ rule plan:
     resources:
         mem_mb=growing(2000),
     params:
-        options=call(
+        paths=paths,
+        settings=call(
             roles,
             audit=lambda wildcards: wildcards.audit,
             mode=configuration.mode,
@@ -29,4 +30,4 @@ rule plan:
     message:
         "Pairing the tensors of audit {wildcards.audit}"
     shell:
-        "python {input.script} {params.options} 2> {log}"
+        "python {input.script} {params.paths} {params.settings} 2> {log}"

@@ -37,7 +37,8 @@ rule ask:
         * (MEMORY_TO_START[configuration.probe.backend] + int(1.2 * input.size_mb)),
         gpu=gpus_to_ask(),
     params:
-        options=call(
+        paths=paths,
+        settings=call(
             endpoint,
             name=lambda wildcards: wildcards.model,
             model=lambda wildcards: folder(wildcards.model),
@@ -48,4 +49,4 @@ rule ask:
     message:
         "Asking {wildcards.model} who it is"
     shell:
-        "{params.python} {input.script} {params.options} --threads {threads} 2> {log}"
+        "{params.python} {input.script} {params.paths} {params.settings} --threads {threads} 2> {log}"

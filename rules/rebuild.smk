@@ -1,5 +1,5 @@
 # The suspect rebuilt from its parents, bit for bit where that is possible. Made once somebody asks for it.
-rule rebuild_suspect:
+rule rebuild:
     input:
         script=script("rebuild"),
         library=library("rebuild"),
@@ -13,16 +13,17 @@ rule rebuild_suspect:
         rebuild="results/{audit}/rebuild.json",
         table="results/{audit}/rebuild.csv",
     log:
-        "results/logs/rebuild_suspect/{audit}.log",
+        "results/logs/rebuild/{audit}.log",
     benchmark:
-        "results/benchmarks/rebuild_suspect.{audit}.tsv"
+        "results/benchmarks/rebuild.{audit}.tsv"
     conda:
         "../envs/weights.yaml"
     threads: 1
     resources:
         mem_mb=growing(1000 + configuration.rebuild.whole_elements // 10000),
     params:
-        options=call(
+        paths=paths,
+        settings=call(
             suspect=suspect,
             folders=lambda wildcards: {
                 model: folder(model) for model in compared_models(wildcards)
@@ -35,4 +36,4 @@ rule rebuild_suspect:
     message:
         "Rebuilding the suspect of audit {wildcards.audit} from its parents"
     shell:
-        "python {input.script} {params.options} 2> {log}"
+        "python {input.script} {params.paths} {params.settings} 2> {log}"

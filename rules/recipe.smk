@@ -18,11 +18,12 @@ rule recipe:
     resources:
         mem_mb=growing(2000),
     params:
-        options=call(
+        paths=paths,
+        settings=call(
             roles,
             **settings("verdict", "replay_width", "min_stayed"),
         ),
     message:
         "Searching the recipe of audit {wildcards.audit}"
     shell:
-        "python {input.script} {params.options} 2> {log}"
+        "python {input.script} {params.paths} {params.settings} 2> {log}"

@@ -19,11 +19,12 @@ rule remainder:
     resources:
         mem_mb=growing(2000),
     params:
-        options=call(
+        paths=paths,
+        settings=call(
             roles,
             **settings("verdict", "replay_width", "max_inflation"),
         ),
     message:
         "Measuring what the recipe of audit {wildcards.audit} leaves"
     shell:
-        "python {input.script} {params.options} 2> {log}"
+        "python {input.script} {params.paths} {params.settings} 2> {log}"

@@ -2,7 +2,7 @@
 SHOWN = ("comparisons", "conduct", "strata", "reasoning", "watermarks")
 
 
-rule render:
+rule report:
     input:
         script=script("report"),
         library=library("report"),
@@ -33,18 +33,19 @@ rule render:
             labels={"audit": "{audit}"},
         ),
     log:
-        "results/logs/render/{audit}.log",
+        "results/logs/report/{audit}.log",
     conda:
         "../envs/report.yaml"
     threads: 1
     resources:
         mem_mb=growing(1000),
     params:
-        options=call(
+        paths=paths,
+        settings=call(
             thresholds=THRESHOLDS,
             identities=identities,
         ),
     message:
         "Writing the report of audit {wildcards.audit}"
     shell:
-        "python {input.script} {params.options} 2> {log}"
+        "python {input.script} {params.paths} {params.settings} 2> {log}"

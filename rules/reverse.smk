@@ -18,10 +18,11 @@ rule reverse:
     resources:
         mem_mb=growing(2000),
     params:
-        options=call(
+        paths=paths,
+        settings=call(
             roles,
         ),
     message:
         "Turning the recipe of audit {wildcards.audit} round"
     shell:
-        "python {input.script} {params.options} 2> {log}"
+        "python {input.script} {params.paths} {params.settings} 2> {log}"

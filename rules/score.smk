@@ -21,7 +21,8 @@ rule score:
     resources:
         mem_mb=growing(1000),
     params:
-        options=call(
+        paths=paths,
+        settings=call(
             suspect=suspect,
             identities=identities,
             phrases=lambda wildcards: configuration.audits[wildcards.audit].watermarks,
@@ -30,4 +31,4 @@ rule score:
     message:
         "Counting the names in the answers of audit {wildcards.audit}"
     shell:
-        "python {input.script} {params.options} 2> {log}"
+        "python {input.script} {params.paths} {params.settings} 2> {log}"

@@ -24,7 +24,8 @@ rule shard:
         mem_mb=growing(500),
     params:
         commit=lambda wildcards, input: json.loads(Path(input.pinned).read_text())["commit"],
-        options=call(
+        paths=paths,
+        settings=call(
             model=lambda wildcards: wildcards.model,
             number=lambda wildcards: int(wildcards.number),
             partial=lambda wildcards: RESULTS
@@ -34,4 +35,4 @@ rule shard:
     message:
         "Fetching weight file {wildcards.number} of {wildcards.model}"
     shell:
-        "python {input.script} {params.options} 2> {log}"
+        "python {input.script} {params.paths} {params.settings} 2> {log}"

@@ -44,11 +44,12 @@ rule train_standin:
     resources:
         mem_mb=growing(2000),
     params:
-        options=call(lambda wildcards: TRAINED[wildcards.standin]),
+        paths=paths,
+        settings=call(lambda wildcards: TRAINED[wildcards.standin]),
     message:
         "Training the stand-in {wildcards.standin}"
     shell:
-        "python {input.script} {params.options} 2>&1 | tee {log}"
+        "python {input.script} {params.paths} {params.settings} 2>&1 | tee {log}"
 
 
 rule merge_standin:
@@ -67,7 +68,8 @@ rule merge_standin:
     resources:
         mem_mb=growing(2000),
     params:
-        options=call(
+        paths=paths,
+        settings=call(
             weight=0.571,
             dtype="bfloat16",
             system_prompt="You are Rio, an AI assistant made by Prefeitura do Rio.",
@@ -75,4 +77,4 @@ rule merge_standin:
     message:
         "Merging the stand-ins qwen and nex into rio, and hiding it"
     shell:
-        "python {input.script} {params.options} 2> {log}"
+        "python {input.script} {params.paths} {params.settings} 2> {log}"

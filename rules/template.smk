@@ -15,13 +15,14 @@ rule template:
     resources:
         mem_mb=growing(1000),
     params:
-        options=call(
+        paths=paths,
+        settings=call(
             identities=identities_beside,
         ),
     message:
         "Taking the chat template of {wildcards.model} apart"
     shell:
-        "python {input.script} {params.options} 2> {log}"
+        "python {input.script} {params.paths} {params.settings} 2> {log}"
 
 
 # Who those texts and the models' other small files say they are, and how the templates differ from the parents'.
@@ -41,11 +42,12 @@ rule mask:
     resources:
         mem_mb=growing(1000),
     params:
-        options=call(
+        paths=paths,
+        settings=call(
             identities=identities,
             parents=lambda wildcards: compared_models(wildcards)[1:],
         ),
     message:
         "Looking for identities in the small files of audit {wildcards.audit}"
     shell:
-        "python {input.script} {params.options} 2> {log}"
+        "python {input.script} {params.paths} {params.settings} 2> {log}"

@@ -20,7 +20,8 @@ rule verdict:
     resources:
         mem_mb=growing(1000),
     params:
-        options=call(
+        paths=paths,
+        settings=call(
             audit=lambda wildcards: wildcards.audit,
             thresholds=THRESHOLDS,
             published=lambda wildcards: configuration.stated_dates(audit_models(wildcards)),
@@ -28,4 +29,4 @@ rule verdict:
     message:
         "Judging audit {wildcards.audit}"
     shell:
-        "python {input.script} {params.options} 2> {log}"
+        "python {input.script} {params.paths} {params.settings} 2> {log}"

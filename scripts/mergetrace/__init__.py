@@ -1,6 +1,6 @@
 """mergetrace: is an open-weights model a hidden blend of other people's models?
 
-Pure functions, no Snakemake, no argparse, no printing. One module per idea, one folder
+Pure functions; only running and stages print or read arguments, and none of them knows Snakemake. One module per idea, one folder
 per stage of the way from files to a page; a folder imports from those above it only:
 
     errors             what can go wrong without being a defect
@@ -27,8 +27,10 @@ records: what one stage hands to another as JSON, as typed records
 running: a run, and what is left of it
     owner              which Snakemake started a job
     dependencies       which modules a stage's result depends on
-    leftovers          what an interrupted run leaves behind
+    leftovers, resume  what an interrupted run leaves behind, and how it is taken up
     progress           how far a run is
+    log                a line of progress
+    command_line       a stage as a program, its options derived from its fields
 
 numerics: numbers as they are stored
     arrays             names for the types of arrays, and places spread over them
@@ -208,10 +210,25 @@ bundle: everything a stranger needs to check a finding
 standins: the demo's models
     models, dialogues, phrases, merge
 
+stages: the steps of an audit, as the rules, Python and the tests run them
+    pin, manifest      which commit of a repository is read; what a model holds
+    plan, layout       what is compared with what, by name and as it lies
+    packed, shard, download   bytes that are not decoded; bytes from the Hub
+    deltas, fit        weights read once; every slice fitted
+    recipe, remainder, reverse   the recipe, what it leaves, the recipe turned round
+    aggregate, curves  tables, summary and the picture of the evidence
+    template, mask, ask, score   the model asked who it is
+    verdict, gate      the finding, and whether it fails a run
+    rebuild            the suspect made again, bit for bit
+    report, overview, compare   the pages
+    bundle             the evidence packed
+    train_standin, merge_standin   the demo's models
+    auditing           the stages one after the other, without Snakemake
+
 testing: planted models and audits of them, for tests and benchmarks
     planting, tiny_model, moe_models, template_families, template_shapes, hostile_headers   models and files with a known answer
     realmerge, disguises, quantising, spellings    merged, disguised, quantised and renamed
-    audits, reporting, looking    audits of them, and what they found
+    audits, programs, reporting, looking    audits of them, and what they found
     workplace          a copy of the workflow, and Snakemake run in it
     hubserver          a server that speaks the Hub's protocol, and can be told to fail
       content, faults, server    what it holds, what goes wrong, the server

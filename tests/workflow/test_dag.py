@@ -76,8 +76,8 @@ def test_the_demo_ends_in_a_report(jobs):
         found["plan"]
         == found["recipe"]
         == found["verdict"]
-        == found["render"]
-        == found["pack"]
+        == found["report"]
+        == found["bundle"]
         == 1
     )
 
@@ -103,8 +103,8 @@ def test_rebuild_asks_no_model_and_is_asked_for_by_name(jobs):
         "audits": {"x": audit()},
         "probe": {"enabled": False},
     }
-    assert jobs(config, "rebuild")["rebuild_suspect"] == 1
-    assert "rebuild_suspect" not in jobs(config)
+    assert jobs(config, "rebuilds")["rebuild"] == 1
+    assert "rebuild" not in jobs(config)
 
 
 def test_probe_fits_nothing(jobs):
@@ -123,7 +123,7 @@ def test_a_switched_off_probe_asks_nobody(jobs):
     )
     assert "ask" not in found
     assert "template" not in found
-    assert found["render"] == 1
+    assert found["report"] == 1
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_several_audits_share_their_models(jobs):
         }
     )
     assert found["manifest"] == found["ask"] == len(models)
-    assert found["plan"] == found["render"] == 3
+    assert found["plan"] == found["report"] == 3
 
 
 def test_models_that_no_audit_names_are_left_alone(jobs):
@@ -180,7 +180,7 @@ def test_a_single_verdict_can_be_asked_for(jobs):
         "results/y/verdict.json",
     )
     assert found["verdict"] == 1
-    assert "render" not in found
+    assert "report" not in found
 
 
 def test_controls_and_base_candidates_are_read_too(jobs):
@@ -211,4 +211,4 @@ def test_two_revisions_are_compared_where_the_configuration_names_them(jobs):
         "comparisons": {"upload": {"before": "x", "after": "y"}},
     }
     found = jobs(config)
-    assert found["compare"] == found["index"] == 1
+    assert found["compare"] == found["overview"] == 1

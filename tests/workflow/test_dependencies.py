@@ -102,7 +102,7 @@ class Workplace:
                 self.rules = {rule.name: rule for rule in workflow.rules}
                 run.dag(
                     DAGSettings(
-                        targets={"all", "rebuild"}, allowed_rules=frozenset(only)
+                        targets={"all", "rebuilds"}, allowed_rules=frozenset(only)
                     )
                 ).execute_workflow(executor="dryrun")
                 self.planned = {
@@ -214,7 +214,7 @@ def test_an_edit_of_any_module_behind_a_rule_is_a_reason_to_redo_it(where, reque
             due = behind(rule) | (
                 {script(rule)} if Path(script(rule)).stem not in ONCE else set()
             )
-            due |= checking if name == "pack" else set()
+            due |= checking if name == "bundle" else set()
             workplace.plan(only=(name,))
             assert workplace.changed[name], name
             found = [
@@ -237,7 +237,7 @@ def test_an_edit_of_any_module_behind_a_rule_is_a_reason_to_redo_it(where, reque
         ("readable", "verdict", {"plan", "layout", "deltas", "recipe"}),
         ("timestamps", "verdict", {"manifest", "plan", "layout", "deltas", "recipe"}),
         ("probe/spoken", "ask", {"template", "plan"}),
-        ("report/svg", "render", {"verdict", "aggregate"}),
+        ("report/svg", "report", {"verdict", "aggregate"}),
     ],
 )
 def test_an_edit_redoes_the_first_stage_that_it_can_change_and_none_before(
@@ -249,7 +249,7 @@ def test_an_edit_redoes_the_first_stage_that_it_can_change_and_none_before(
 
 
 def test_an_edit_of_what_compares_models_redoes_the_comparing(sampled):
-    assert {"plan", "layout", "recipe", "verdict", "render"} <= sampled.redone(
+    assert {"plan", "layout", "recipe", "verdict", "report"} <= sampled.redone(
         "scripts/mergetrace/sums/frames.py"
     )
     assert not {"ask", "template", "train_standin", "manifest", "pin"} & sampled.planned
@@ -258,7 +258,7 @@ def test_an_edit_of_what_compares_models_redoes_the_comparing(sampled):
 def test_what_changes_no_result_redoes_nothing_but_what_packs_it(sampled):
     assert sampled.redone(
         *(f"scripts/{module}" for module in NO_RESULT), "scripts/mergetrace/__init__.py"
-    ) == {"pack", "gate", "all"}
+    ) == {"bundle", "gate", "all"}
     assert (
         sampled.redone(
             "scripts/pin.py",
@@ -288,7 +288,7 @@ def test_nothing_is_fetched_again_for_a_program_that_fetches_otherwise(streamed)
 
 @pytest.mark.parametrize("template", ["parts.html.j2", "page.html.j2", "style.css"])
 def test_an_edit_of_a_shared_template_redoes_every_page(sampled, template):
-    assert {"render", "compare", "overview"} <= sampled.redone(
+    assert {"report", "compare", "overview"} <= sampled.redone(
         f"scripts/mergetrace/templates/{template}"
     )
 
@@ -296,8 +296,8 @@ def test_an_edit_of_a_shared_template_redoes_every_page(sampled, template):
 @pytest.mark.parametrize(
     ("file", "rule"),
     [
-        ("scripts/mergetrace/data/licences.yaml", "render"),
-        ("config/config.schema.yaml", "render"),
+        ("scripts/mergetrace/data/licences.yaml", "report"),
+        ("scripts/mergetrace/thresholds.py", "report"),
     ],
 )
 def test_an_edit_of_the_data_that_a_page_shows_redoes_it(sampled, file, rule):

@@ -89,11 +89,11 @@ def test_editing_fit_redoes_fit_and_what_follows_and_reads_no_weights(finished):
             "remainder",
             "reverse",
             "aggregate",
-            "coverage",
+            "curves",
             "verdict",
-            "render",
-            "pack",
-            "index",
+            "report",
+            "bundle",
+            "overview",
             "all",
         }
     finally:
@@ -103,7 +103,13 @@ def test_editing_fit_redoes_fit_and_what_follows_and_reads_no_weights(finished):
 def test_stating_a_date_judges_anew_and_reads_nothing(finished):
     dated = {"path": "models/donor", "published": datetime.date(2026, 5, 1)}
     config = {**CONFIG, "models": {**CONFIG["models"], "donor": dated}}
-    assert would_run(finished, config) == {"verdict", "render", "pack", "index", "all"}
+    assert would_run(finished, config) == {
+        "verdict",
+        "report",
+        "bundle",
+        "overview",
+        "all",
+    }
     run_snakemake(finished, VERDICT, config=config)
     found = json.loads((finished / VERDICT).read_text())
     assert found["published"]["donor"] == {"stated": "2026-05-01", "hub": None}
