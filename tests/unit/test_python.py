@@ -44,8 +44,8 @@ def test_three_lines_audit_a_configuration(configuration, tmp_path):
     )
     verdict, sentence, report = done.stdout.splitlines()
     assert verdict == "merge"
-    assert "57.1 % donor" in sentence
-    assert "57.1 %" in (tmp_path / report).read_text()
+    assert "57.1\xa0% donor" in sentence
+    assert "57.1\xa0%" in (tmp_path / report).read_text()
     receipt = json.loads((tmp_path / "results/x/verdict.json").read_text())
     assert receipt["parents"]["donor"]["named"]
 

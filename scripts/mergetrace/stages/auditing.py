@@ -15,8 +15,9 @@ from mergetrace.configuration.messages import nearest
 from mergetrace.configuration.model import Configuration
 from mergetrace.configuration.reading import check_sources, load
 from mergetrace.errors import AuditError
-from mergetrace.finding import wording
+from mergetrace.finding.wording_headline import headline
 from mergetrace.outputs import read_json
+from mergetrace.records.verdict import Verdict
 from mergetrace.stages import (
     aggregate,
     curves,
@@ -47,7 +48,7 @@ class Finding:
     finetune_of_base, unrelated or inconclusive."""
     sentence: str
     """The verdict in plain words."""
-    receipt: dict[str, Any]
+    receipt: Verdict
     """verdict.json: every number, with reasons."""
     report: Path
     """The page people read."""
@@ -415,6 +416,6 @@ def audit_file(path: Path, results: Path, name: str | None = None) -> Finding:
     check_sources(configuration)
     places = Places(results / chosen, results / "models")
     audit = Audit(configuration, chosen, places)
-    receipt = audit.weigh()
-    sentence = wording.finding(receipt).sentence
-    return Finding(receipt["verdict"], sentence, receipt, audit.write_report())
+    receipt = Verdict.of(audit.weigh())
+    sentence = headline(receipt).sentence
+    return Finding(receipt.verdict, sentence, receipt, audit.write_report())
