@@ -20,6 +20,7 @@ configuration: what a user asks for, checked and completed
 
 records: what one stage hands to another as JSON, as typed records
     json_records, csv_tables   records read from JSON and written as JSON; tables as they were written
+    recipe_search      what the search for a recipe found, what it leaves, what it gives back turned round
     summary, verdict   every number of an audit; the finding as outsiders rely on it
     manifest           what a model holds, and what is compared, as later stages read it
     coverage, layout, packed    how much was compared; which disguises were looked for; what was not decoded

@@ -14,7 +14,7 @@ from mergetrace.finding.wording_remainder import (
     after_merge_sentences,
     remainder_sentences,
 )
-from mergetrace.records.summary import Remainder, RemainderPlaces
+from mergetrace.records.recipe_search import Remainder, RemainderPlaces
 from mergetrace.records.verdict import Verdict
 from mergetrace.search.remainder import rank_of
 from mergetrace.testing.audits import audit

@@ -65,17 +65,17 @@ def write_bundle(
     configuration: see configuration.published. prompts: what was asked, None where
     nobody asked. lock: the lock file.
     """
-    own = results / audit
-    optional = [name for name in OPTIONAL if (own / name).is_file()]
+    folder = results / audit
+    optional = [name for name in OPTIONAL if (folder / name).is_file()]
     for name in (*FINDINGS, *optional):
-        _copy(own / name, root / name)
+        _copy(folder / name, root / name)
     _hide_paths(root / "plan.json", _plan_sources)
     write_json(root / "configuration.json", configuration)
     _copy(lock, root / "requirements.lock")
-    batches = read_json(own / "layout.json")["batches"]
-    _tables(root / "tables", own, batches)
+    batches = read_json(folder / "layout.json")["batches"]
+    _tables(root / "tables", folder, batches)
     for batch in batches:
-        _evidence(root, own, batch)
+        _evidence(root, folder, batch)
     for model in models:
         _model(root / f"models/{model}", results / f"models/{model}")
     if prompts is not None:
@@ -104,13 +104,13 @@ def write_archive(root: Path, archive: Path, name: str) -> None:
                 shutil.copyfileobj(source, sink, 1 << 20)
 
 
-def _evidence(root: Path, own: Path, batch: str) -> None:
+def _evidence(root: Path, folder: Path, batch: str) -> None:
     """The kept elements of one batch of layers, and its sums as arrays that need no
     further library.
     """
     evidence = f"evidence/{batch}.safetensors"
-    _copy(own / evidence, root / evidence)
-    sums = pd.read_parquet(own / f"deltas/{batch}.parquet")
+    _copy(folder / evidence, root / evidence)
+    sums = pd.read_parquet(folder / f"deltas/{batch}.parquet")
     columns: dict[str, Any] = {name: _column(sums[name]) for name in sums.columns}
     (root / "deltas").mkdir(exist_ok=True)
     np.savez_compressed(root / f"deltas/{batch}.npz", **columns)
@@ -136,21 +136,21 @@ def _readme(root: Path, audit: str) -> None:
     (root / "README.md").write_text(text.substitute(words), encoding="utf-8")
 
 
-def _tables(target: Path, own: Path, batches: list[str]) -> None:
+def _tables(target: Path, folder: Path, batches: list[str]) -> None:
     """The tables as CSV, for everybody, and as Parquet, typed; slices.csv says which
     slice an id is.
     """
     target.mkdir()
     for name in TABLES:
-        _copy(own / f"{name}.csv", target / f"{name}.csv")
-        table = read_csv_table(own / f"{name}.csv")
+        _copy(folder / f"{name}.csv", target / f"{name}.csv")
+        table = read_csv_table(folder / f"{name}.csv")
         table.to_parquet(target / f"{name}.parquet", index=False)
     for name in ("plan", "recipe_slices"):
-        _copy(own / f"{name}.parquet", target / f"{name}.parquet")
-    views = pd.read_parquet(own / "plan.parquet", columns=SLICE_COLUMNS)
+        _copy(folder / f"{name}.parquet", target / f"{name}.parquet")
+    views = pd.read_parquet(folder / "plan.parquet", columns=SLICE_COLUMNS)
     slices = views.drop_duplicates("slice_id")
     slices.to_csv(target / "slices.csv", index=False)
-    fits = [pd.read_parquet(own / f"fits/{batch}.parquet") for batch in batches]
+    fits = [pd.read_parquet(folder / f"fits/{batch}.parquet") for batch in batches]
     pd.concat(fits, ignore_index=True).to_parquet(target / "fits.parquet", index=False)
 
 

@@ -39,7 +39,8 @@ from mergetrace.finding.traces import (
     traces_beside,
     untouched,
 )
-from mergetrace.records.summary import DonorSummary, RecipeNumbers, Signature
+from mergetrace.records.recipe_search import RecipeNumbers, Signature
+from mergetrace.records.summary import DonorSummary
 
 
 def merge(case: Case) -> Decision | None:

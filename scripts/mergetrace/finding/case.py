@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from mergetrace.finding.dates import Age
 from mergetrace.records.coverage import Coverage
 from mergetrace.records.layout import LayoutFacts
-from mergetrace.records.summary import ModelSummary, RecipeSearch
+from mergetrace.records.recipe_search import RecipeSearch
+from mergetrace.records.summary import ModelSummary
 from mergetrace.records.verdict import OrderFacts
 from mergetrace.thresholds import Thresholds
 

@@ -45,10 +45,10 @@ def enough_read(case: Case, decision: Decision) -> Decision:
         TooLittleCompared(case.model, coverage, finite_share, share, limit),
         WouldMakeReadable(case.model, coverage),
     )
-    found = decision.reasons
+    traces = decision.reasons
     if decision.verdict != "inconclusive":
-        found = (TracesOfPart(decision.verdict, decision.reasons),)
-    return Decision("inconclusive", (*why, *found, beside), family="unread")
+        traces = (TracesOfPart(decision.verdict, decision.reasons),)
+    return Decision("inconclusive", (*why, *traces, beside), family="unread")
 
 
 def compared_share(case: Case, coverage: Coverage) -> float:

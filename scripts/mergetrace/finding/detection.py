@@ -2,7 +2,7 @@
 
 from itertools import accumulate
 
-from mergetrace.records.summary import Remainder
+from mergetrace.records.recipe_search import Remainder
 from mergetrace.records.verdict import SmallestChange
 
 CONFIDENCE = 0.95

@@ -26,7 +26,7 @@ from mergetrace.finding.reasons_order import (
     TwoStories,
     TwoStoriesOfParts,
 )
-from mergetrace.records.summary import TurnedParent
+from mergetrace.records.recipe_search import TurnedParent
 from mergetrace.records.verdict import OrderFacts
 from mergetrace.thresholds import Thresholds
 

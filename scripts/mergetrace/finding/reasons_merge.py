@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mergetrace.finding.case import Reason
-from mergetrace.records.summary import Remainder
+from mergetrace.records.recipe_search import Remainder
 
 
 @dataclass(frozen=True)

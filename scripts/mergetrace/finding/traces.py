@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from mergetrace.finding.case import Case, exact_rate
-from mergetrace.records.summary import RecipeNumbers
+from mergetrace.records.recipe_search import RecipeNumbers
 
 SHUFFLED = "its elements shuffled"
 

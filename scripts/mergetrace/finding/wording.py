@@ -85,13 +85,13 @@ def compared(verdict: Verdict) -> list[str]:
     """How much of the suspect was compared, and of those parents of which not all was,
     in sentences; empty where it is not known.
     """
-    own = verdict.compared.get(verdict.suspect)
-    if own is None:
+    coverage = verdict.compared.get(verdict.suspect)
+    if coverage is None:
         return []
     verb = "were compared"
     if verdict.read.mode != "full":
         verb = "lie in tensors of which a sample was compared"
-    sentences = [unread.said(verdict.suspect, own, verb)]
+    sentences = [unread.said(verdict.suspect, coverage, verb)]
     in_part = [
         f"{unread.share_of(entry)} of {model}'s {unread.amount(entry.parameters)}"
         for model, entry in verdict.compared.items()
@@ -104,8 +104,8 @@ def compared(verdict: Verdict) -> list[str]:
 
 def compared_share(verdict: Verdict) -> str:
     """The share of the suspect's parameters that was compared."""
-    own = verdict.compared.get(verdict.suspect)
-    return unread.share_of(own) if own else "not known"
+    coverage = verdict.compared.get(verdict.suspect)
+    return unread.share_of(coverage) if coverage else "not known"
 
 
 def limits(verdict: Verdict, not_compared: int, offered_elements: int) -> list[str]:

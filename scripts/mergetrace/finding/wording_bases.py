@@ -59,16 +59,16 @@ def _trap(
     entry: BaseCandidate,
     suspect: str,
     chosen: str,
-    own: BaseCandidate,
+    chosen_entry: BaseCandidate,
     limits: Thresholds,
 ) -> str | None:
     """That everybody moves alike from a wrong base, where the numbers show it."""
     there = entry.control_cos_fit
-    here = own.control_cos_fit
+    here = chosen_entry.control_cos_fit
     whose = "a control's"
     if there is None or here is None:
         there = entry.cos_fit
-        here = own.cos_fit
+        here = chosen_entry.cos_fit
         whose = f"{suspect}'s"
     if there is None or here is None:
         return None

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from mergetrace.readable import count, percent
-from mergetrace.records.summary import Remainder, RemainderPlaces, RemainderRank
+from mergetrace.records.recipe_search import Remainder, RemainderPlaces, RemainderRank
 from mergetrace.records.verdict import AfterMerge, SmallestChange
 
 LOW_RANK = 0.25

@@ -6,7 +6,11 @@ from typing import Any, Self, TypedDict
 
 from mergetrace.records.coverage import Coverage
 from mergetrace.records.json_records import as_json, from_json
-from mergetrace.records.summary import RecipeNumbers, RemainderPlaces, RemainderRank
+from mergetrace.records.recipe_search import (
+    RecipeNumbers,
+    RemainderPlaces,
+    RemainderRank,
+)
 
 
 class HubDates(TypedDict, total=False):

@@ -11,8 +11,8 @@ MOST_TEXT = 2_000
 MOST_LINES = 20_000
 """Characters of the difference between two templates that are shown."""
 
-Found = Mapping[str, Any]
-"""An object within mask.json."""
+MaskObject = Mapping[str, Any]
+"""An object within mask.json (see probe.masks)."""
 
 
 @dataclass(frozen=True)
@@ -91,52 +91,52 @@ class MaskRow:
     """How the template differs from other models'."""
 
 
-def masks(found: Mapping[str, Found], models: Sequence[str]) -> list[MaskRow]:
-    """What the small files of these models add or hold, in this order. found:
+def masks(by_model: Mapping[str, MaskObject], models: Sequence[str]) -> list[MaskRow]:
+    """What the small files of these models add or hold, in this order. by_model:
     mask.json.
     """
-    return [_mask(model, found[model]) for model in models if model in found]
+    return [_mask(model, by_model[model]) for model in models if model in by_model]
 
 
-def _mask(model: str, found: Found) -> MaskRow:
-    others = found["others"]
+def _mask(model: str, mask: MaskObject) -> MaskRow:
+    others = mask["others"]
     return MaskRow(
         model,
-        _reasons(found),
+        _reasons(mask),
         [
-            *_unprinted("", found),
+            *_unprinted("", mask),
             *(row for other in others for row in _unprinted(_source(other), other)),
         ],
         [
-            *_injected("", found),
+            *_injected("", mask),
             *(row for other in others for row in _injected(_source(other), other)),
         ],
-        [_elsewhere(entry) for entry in (*found["settings"], *found["tokens"])],
-        [_difference(other, diff) for other, diff in found["differs"].items()],
+        [_elsewhere(entry) for entry in (*mask["settings"], *mask["tokens"])],
+        [_difference(other, diff) for other, diff in mask["differs"].items()],
     )
 
 
-def _source(other: Found) -> str:
+def _source(other: MaskObject) -> str:
     """The name of a further template."""
     return visible(other["source"], 200)
 
 
-def _reasons(found: Found) -> list[str]:
+def _reasons(mask: MaskObject) -> list[str]:
     reasons = []
-    if found["reason"]:
-        reasons.append(visible(found["reason"], 500))
-    elif found["unprinted"] is None:
+    if mask["reason"]:
+        reasons.append(visible(mask["reason"], 500))
+    elif mask["unprinted"] is None:
         reasons.append(
             "Its source could not be looked through for text that no conversation"
             " printed."
         )
-    for other in found["others"]:
+    for other in mask["others"]:
         if other["reason"]:
             reasons.append(f"{_source(other)}: {visible(other['reason'], 500)}")
     return reasons
 
 
-def _injected(source: str, found: Found) -> list[Injected]:
+def _injected(source: str, mask: MaskObject) -> list[Injected]:
     return [
         Injected(
             source,
@@ -145,11 +145,11 @@ def _injected(source: str, found: Found) -> list[Injected]:
             listing(item["names"]),
             _place(item),
         )
-        for item in found["injected"]
+        for item in mask["injected"]
     ]
 
 
-def _unprinted(source: str, found: Found) -> list[Unprinted]:
+def _unprinted(source: str, mask: MaskObject) -> list[Unprinted]:
     return [
         Unprinted(
             source,
@@ -158,11 +158,11 @@ def _unprinted(source: str, found: Found) -> list[Unprinted]:
             listing(item["names"], nothing="none of the names asked about"),
             item["printed"] is not None,
         )
-        for item in found["unprinted"] or []
+        for item in mask["unprinted"] or []
     ]
 
 
-def _elsewhere(entry: Found) -> Elsewhere:
+def _elsewhere(entry: MaskObject) -> Elsewhere:
     return Elsewhere(
         f"{entry['file']}, {visible(entry['key'], 200)}",
         visible(entry["text"], 400),
@@ -170,12 +170,12 @@ def _elsewhere(entry: Found) -> Elsewhere:
     )
 
 
-def _difference(other: str, diff: Found) -> Difference:
+def _difference(other: str, diff: MaskObject) -> Difference:
     lines = visible("\n".join(diff["lines"]), MOST_LINES)
     return Difference(other, diff["same"], lines, diff["left_out"])
 
 
-def _place(item: Found) -> str:
+def _place(item: MaskObject) -> str:
     """Where an added text stands in the prompt and in the template's source."""
     lines = item["source_lines"]
     source = "put together by its code"

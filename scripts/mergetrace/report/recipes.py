@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mergetrace.readable import rate, visible
-from mergetrace.records.summary import RecipeNumbers
+from mergetrace.records.recipe_search import RecipeNumbers
 from mergetrace.records.verdict import RecipeFinding
 
 SAID_ELSEWHERE = ("alpha", "shares", "fused")

@@ -13,7 +13,7 @@ from mergetrace.finding.wording_remainder import after_merge_sentences
 from mergetrace.readable import known, shown_path
 from mergetrace.records.coverage import Coverage
 from mergetrace.records.manifest import Manifest
-from mergetrace.records.summary import RecipeNumbers
+from mergetrace.records.recipe_search import RecipeNumbers
 from mergetrace.records.verdict import Declared, Disguises
 from mergetrace.report import cells, coverage_tables, offered, recipes, tables
 from mergetrace.report.drilldown import encode

@@ -1,0 +1,216 @@
+"""What the search for a recipe found, what the best recipe leaves, and what it gives back
+when it is turned round.
+
+`None` stands for a number that cannot be computed. Shares lie between 0 and 1.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mergetrace.records.json_records import from_json
+
+
+@dataclass(frozen=True)
+class RecipeParameters:
+    """The settings of a recipe that every method has, and the method's own."""
+
+    alpha: float | None
+    """The sum of the donors' shares, where these are single numbers."""
+    shares: Mapping[str, float | None] | None
+    """The donors' shares, where these are single numbers."""
+    weights: Mapping[str, Any]
+    """By model, its weight in the tool's order: a number, or one per tensor."""
+    base_model: str | None
+    """The base that the method subtracts, if it does."""
+
+
+@dataclass(frozen=True)
+class RecipeNumbers:
+    """One recipe, and how much of the audited model it gives back."""
+
+    method: str
+    """The merge method."""
+    dtype: str
+    """The arithmetic it was computed in."""
+    parameters: Mapping[str, Any]
+    """alpha, shares, weights, base_model (see RecipeParameters) and the method's own."""
+    bit_exact_rate: float
+    """The share of informative elements that it gives back bit for bit."""
+    residual_share: float | None
+    """The energy of what it does not give back, over that of the change."""
+    informative: int = 0
+    """The number of informative elements."""
+
+    @property
+    def common(self) -> RecipeParameters:
+        """The parameters that every method has."""
+        return from_json(RecipeParameters, self.parameters, self.method)
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a merge leaves behind that drops or chooses some of a donor's changes."""
+
+    family: str
+    """The method whose pattern the choice shows."""
+    density: float | None
+    """The share of changes that was kept."""
+    donors: tuple[str, ...]
+    """The donors that it was measured for, the strongest first."""
+    informative: int
+    """The number of elements that tell a dropped change from a kept one."""
+    stayed: float
+    """The share of these elements that are exactly the base's."""
+    survivors: float
+    """The share of the others that are the base plus one weight times the change."""
+    survivors_shuffled: float
+    """The same share with the donor's changes at shuffled places."""
+    weights: Mapping[str, float]
+    """By donor, the weight of the changes that were kept."""
+    auc: float
+    """The chance that a kept change is larger than a dropped one."""
+    kept_by_size: tuple[float, ...]
+    """The share kept in ten classes of size, the smallest first."""
+    unscaled_weight: float | None
+    """The weight before what was kept was scaled up to make up for what was dropped."""
+
+
+@dataclass(frozen=True)
+class RecipeSearch:
+    """What the search for a recipe found for one audited model and base."""
+
+    model: str
+    """The audited model."""
+    base: str
+    """The base that recipes were tried with."""
+    donor: str
+    """The strongest donor."""
+    donors: tuple[str, ...]
+    """The donors of the best recipe."""
+    interval: tuple[float, ...] | None
+    """The weights of the strongest donor that all tensors allow, (low, high)."""
+    out_dtype: str | None
+    """The formats that the audited model is stored in, joined by ` and `."""
+    informative_elements: int
+    """The number of informative elements under the best recipe."""
+    best: RecipeNumbers | None
+    """The recipe that gives back most."""
+    alternatives: tuple[RecipeNumbers, ...]
+    """The others, the best first."""
+    indistinguishable: tuple[str, ...]
+    """Methods that give the same elements here as the best recipe's."""
+    tried: int
+    """How many recipes were tried."""
+    signature: Signature | None
+    """What a dropping merge of the strongest donor would have left."""
+    signature_of_two: Signature | None = None
+    """What a dropping merge of the two strongest donors would have left."""
+
+    @property
+    def signatures(self) -> tuple[Signature, ...]:
+        """The signatures that could be measured."""
+        measured = (self.signature, self.signature_of_two)
+        return tuple(mark for mark in measured if mark is not None)
+
+
+@dataclass(frozen=True)
+class RemainderPlaces:
+    """Where the elements lie that a recipe does not give back."""
+
+    slices: int
+    """The number of slices that were looked at."""
+    changed_slices: int
+    """The number of slices that hold more such elements than a few."""
+    layers: Mapping[str, float]
+    """By layer, its share of the remainder's energy, the greatest first."""
+    components: Mapping[str, float]
+    """By component, its share of the remainder's energy, the greatest first."""
+
+
+@dataclass(frozen=True)
+class RemainderRank:
+    """The rank of the changed matrices above rounding."""
+
+    matrices: int
+    """The number of matrices that were measured."""
+    median: float
+    """The median rank."""
+    largest: int
+    """The largest rank."""
+    possible: float
+    """The median of the greatest rank that was possible."""
+
+
+@dataclass(frozen=True)
+class Swap:
+    """The best recipe with one donor in another's place."""
+
+    donor: str
+    """The donor of the recipe."""
+    other: str
+    """The donor that was put in its place."""
+    only_donor: int
+    """The number of elements that only the recipe gives back."""
+    only_other: int
+    """The number of elements that only the other recipe gives back."""
+
+
+@dataclass(frozen=True)
+class Remainder:
+    """What is left of one audited model once its best recipe is taken away."""
+
+    elements: int
+    """The number of elements that were looked at."""
+    changed: int
+    """The number of elements beyond rounding of the recipe."""
+    residual_share: float | None
+    """The energy of what is left, over that of the change from the base."""
+    where: RemainderPlaces
+    """Where it lies."""
+    rank: RemainderRank | None
+    """The rank of the changed matrices."""
+    rank_reason: str | None
+    """Why there is no rank."""
+    halves: Mapping[str, int]
+    """By exponent of two, the number of elements whose change must exceed that power to
+    be seen.
+    """
+    share_intervals: Mapping[str, tuple[float, ...]]
+    """By donor, the shares that the stored numbers allow it, (low, high)."""
+    swaps: tuple[Swap, ...] = ()
+    """The recipe with a donor's lookalike in its place."""
+    model: str = ""
+    """The audited model."""
+    base: str = ""
+    """The base of the recipe."""
+
+
+@dataclass(frozen=True)
+class TurnedParent:
+    """What a recipe that was turned round gives back of one parent."""
+
+    kind: str
+    """Which elements were looked at: `blended`, or `chosen` by the method."""
+    elements: int
+    """The number of elements that were looked at."""
+    reverse: float | None
+    """The share of these elements that comes back from the audited model."""
+    expected: float | None
+    """The share that comes back of a true parent, whose digits rounding took."""
+    forged: float | None
+    """The share of a model that nobody merged that the recipe would give back with a
+    parent computed from it.
+    """
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One recipe turned round."""
+
+    method: str
+    """The merge method."""
+    given_back: float | None
+    """The share of the moved elements that the recipe gives back, turned forwards."""
+    parents: Mapping[str, TurnedParent]
+    """By parent, what comes back of it."""
