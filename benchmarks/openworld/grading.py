@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.openworld.case import Case
-from mergetrace.finding.verdict import ACCUSING
+from mergetrace.finding.case import ACCUSING
 
 OUTCOMES = ("right", "tolerated", "wrong", "accusation", "traceback")
 NOT_OF_A_WHOLE_FOLDER = r"download"

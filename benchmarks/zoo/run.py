@@ -23,8 +23,8 @@ from typing import Any, BinaryIO
 from benchmarks.zoo.case import Case
 from benchmarks.zoo.cases import all_cases
 from benchmarks.zoo.table import error_rates, write_readme
+from mergetrace.finding.case import ACCUSING
 from mergetrace.finding.receipt import Evidence, finding
-from mergetrace.finding.verdict import ACCUSING
 from mergetrace.outputs import read_json, write_json
 from mergetrace.records.coverage import coverages
 from mergetrace.records.layout import layouts

@@ -9,21 +9,12 @@ from statistics import median
 from typing import Any
 
 from benchmarks.zoo.cases import REPORTING, TUNING
+from mergetrace.finding.case import ACCUSING
 from mergetrace.outputs import write_text
 from mergetrace.probe.intervals import wilson95
 
 Row = dict[str, Any]
-VERDICTS = (
-    "copy",
-    "merge",
-    "other_merge",
-    "merge_then_trained",
-    "finetune_of_donor",
-    "finetune_of_base",
-    "unrelated",
-    "inconclusive",
-)
-ACCUSING = VERDICTS[:5]
+VERDICTS = (*ACCUSING, "finetune_of_base", "unrelated", "inconclusive")
 LINEAR = {"linear", "task_arithmetic"}
 NOTES: dict[str, str] = {}
 """What is known of a miss."""

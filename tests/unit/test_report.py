@@ -19,7 +19,8 @@ import pytest
 from mergetrace.finding.case import ACCUSING
 from mergetrace.finding.wording_headline import LABELS, headline
 from mergetrace.records.verdict import Verdict
-from mergetrace.report.page import Inputs, draw, page
+from mergetrace.report.inputs import Inputs
+from mergetrace.report.page import draw, page
 from mergetrace.testing.programs import program
 from mergetrace.testing.reporting import counted, finding, inputs
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import get_args
 
 from mergetrace.finding.dates import Age
 from mergetrace.records.coverage import Coverage
@@ -10,9 +11,9 @@ from mergetrace.records.layout import LayoutFacts
 from mergetrace.records.recipe_search import RecipeSearch
 from mergetrace.records.summary import ModelSummary
 from mergetrace.records.verdict import OrderFacts
-from mergetrace.thresholds import Thresholds
+from mergetrace.thresholds import Accusation, Thresholds
 
-ACCUSING = ("copy", "merge", "other_merge", "merge_then_trained", "finetune_of_donor")
+ACCUSING: tuple[str, ...] = get_args(Accusation)
 """The verdicts that accuse."""
 
 

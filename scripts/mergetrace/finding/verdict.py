@@ -36,8 +36,6 @@ from mergetrace.finding.reasons_origin import (
 )
 from mergetrace.finding.traces import lookalikes, told_apart
 
-__all__ = ["ACCUSING", "RULES", "decide"]
-
 RULES: tuple[Callable[[Case], Decision | None], ...] = (
     copy,
     too_little,

@@ -12,8 +12,6 @@ from mergetrace.report.names_section import names_section
 from mergetrace.report.rendering import TEMPLATES, render
 from mergetrace.report.svg import Picture
 
-__all__ = ["Inputs", "draw", "page"]
-
 
 def draw(inputs: Inputs) -> dict[str, Picture]:
     """The pictures that there are numbers for: some of layers, expected, map, experts,
