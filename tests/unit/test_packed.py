@@ -8,12 +8,13 @@ import time
 import pytest
 import torch
 
+from mergetrace.files.tensor_records import records_of
 from mergetrace.finding.wording_packed import packed_sentences
 from mergetrace.formats.model_config import ModelConfig, read_config
 from mergetrace.formats.packed import stands_for
 from mergetrace.formats.quantization import Quantization
 from mergetrace.planning.manifest import tensor_table
-from mergetrace.planning.packed_bytes import compared, undecoded
+from mergetrace.planning.packed_bytes import WeightFiles, compared, undecoded
 from mergetrace.planning.plan import pair_models
 from mergetrace.records.packed import packed_comparisons
 from mergetrace.tensors.views import views
@@ -427,7 +428,7 @@ def test_what_a_model_holds_packed_is_not_said_to_be_missing(tmp_path, form, who
 
 
 def rows(folder):
-    return [*tensor_table(folder).itertuples(index=False)]
+    return records_of(tensor_table(folder))
 
 
 def test_models_on_the_hub_are_compared_by_the_hashes_of_whole_files(tmp_path):
@@ -438,16 +439,20 @@ def test_models_on_the_hub_are_compared_by_the_hashes_of_whole_files(tmp_path):
         write_model(tmp_path / name, model, shards=2) for name in ("one", "two")
     )
     held = [
-        undecoded(rows(folder), {}, {name: name for name in model})
+        undecoded(rows(folder), ModelConfig(), {name: name for name in model})
         for folder in (one, two)
     ]
     shards = sorted({record.shard for record in rows(one)})
     mine = dict.fromkeys(shards, "a" * 64)
     its = {shards[0]: "a" * 64, shards[1]: "b" * 64}
-    found = compared(*held, [{"sha256": mine}, {"sha256": its}], whole=False)
+    found = compared(
+        *held, WeightFiles(sha256=mine), WeightFiles(sha256=its), whole=False
+    )
     assert (found["tensors"], found["equal"], found["different"]) == (2, 1, 0)
     assert "hash" in found["reason"]
-    found = compared(*held, [{"sha256": mine}, {"folder": two}], whole=True)
+    found = compared(
+        *held, WeightFiles(sha256=mine), WeightFiles(folder=two), whole=True
+    )
     assert (found["equal"], found["different"]) == (0, 0)
     entry = {"model": "suspect", "parent": "base", **found}
     assert packed_sentences(packed_comparisons([entry]), "suspect") == []

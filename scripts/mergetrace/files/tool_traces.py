@@ -12,9 +12,8 @@ import yaml
 from mergetrace.files.strict_json import lenient, shown
 from mergetrace.files.weight_files import INDEX_NAME, MAX_INDEX_BYTES
 
-MAX_YAML = (
-    64 * 2**10
-)  # bytes; a configuration that names every layer of a large model has 20,000
+# bytes; a configuration that names every layer of a large model has 20,000
+MAX_YAML = 64 * 2**10
 CONFIGURATIONS = ("mergekit_config.yml", "mergekit_moe_config.yml")
 _PARENTS = ("model", "base_model", "source_model")
 _MOST_NAMED = 8
@@ -24,26 +23,25 @@ def tool_traces(folder: Path) -> list[str]:
     """What the folder says of the tool that made it, a clause or none. folder: where
     the model's small files are.
 
-    Sources: mergekit writes its configuration beside the weights and its version into the index
-    (https://github.com/arcee-ai/mergekit, mergekit/merge.py, mergekit/scripts/moe.py and mergekit/io/tensor_writer.py).
+    Sources: mergekit writes its configuration beside the weights and its version into
+    the index (https://github.com/arcee-ai/mergekit, mergekit/merge.py,
+    mergekit/scripts/moe.py and mergekit/io/tensor_writer.py).
     """
     version = _version(folder / INDEX_NAME)
-    found = next(
-        (
-            (name, parsed)
-            for name in CONFIGURATIONS
-            if (parsed := _parsed(folder / name)) is not None
-        ),
-        None,
-    )
-    if version is None and found is None:
+    source = None
+    parts = ""
+    for name in CONFIGURATIONS:
+        configuration = _parsed(folder / name)
+        if configuration is not None:
+            source = name
+            parts = _parts(configuration)
+            break
+    if version is None and source is None:
         return []
-    source = found[0] if found else INDEX_NAME
-    parts = _parts(found[1]) if found else ""
     tool = f"mergekit {version[:20]}" if version else "mergekit"
     return [
-        f"its folder says that it was made by {tool}{parts} ({source}): declared, not"
-        " measured"
+        f"its folder says that it was made by {tool}{parts} ({source or INDEX_NAME}):"
+        " declared, not measured"
     ]
 
 
@@ -56,11 +54,9 @@ def _version(index: Path) -> str | None:
         return None
     metadata = value.get("metadata") if isinstance(value, dict) else None
     version = metadata.get("mergekit_version") if isinstance(metadata, dict) else None
-    return (
-        version
-        if isinstance(version, str) and version.isprintable() and version
-        else None
-    )
+    if isinstance(version, str) and version and version.isprintable():
+        return version
+    return None
 
 
 def _parsed(path: Path) -> Any:
@@ -79,7 +75,11 @@ class _Plain(yaml.SafeLoader):
         """Leave `<<` a key like any other."""
 
 
-_Plain.add_constructor("tag:yaml.org,2002:merge", yaml.SafeLoader.construct_yaml_str)
+def _as_text(loader: _Plain, node: yaml.ScalarNode) -> str:
+    return loader.construct_scalar(node)
+
+
+_Plain.add_constructor("tag:yaml.org,2002:merge", _as_text)
 
 
 def stranger_yaml(raw: str | bytes) -> Any:
@@ -89,10 +89,9 @@ def stranger_yaml(raw: str | bytes) -> Any:
     if len(raw) > MAX_YAML:
         return None
     try:
-        text = (
-            raw if isinstance(raw, str) else raw.decode("utf-8-sig", errors="replace")
-        )
-        return next(iter(yaml.load_all(text, _Plain)), None)
+        if isinstance(raw, bytes):
+            raw = raw.decode("utf-8-sig", errors="replace")
+        return next(iter(yaml.load_all(raw, _Plain)), None)
     except (
         yaml.YAMLError,
         RecursionError,
@@ -115,8 +114,9 @@ def _parts(document: Any) -> str:
         if key in _PARENTS and isinstance(value, str):
             named[value] = None
     listed = [shown(name) for name in list(named)[:_MOST_NAMED]]
-    more = [f"{len(named) - len(listed)} more"] if len(named) > len(listed) else []
-    of = f" of {', '.join([*listed, *more])}" if listed else ""
+    if len(named) > len(listed):
+        listed.append(f"{len(named) - len(listed)} more")
+    of = f" of {', '.join(listed)}" if listed else ""
     return f", {shown(method)}{of}" if method else of
 
 

@@ -10,10 +10,11 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import NoReturn
 
-from mergetrace.errors import AuditError
+from mergetrace.errors import ModelFileError
 from mergetrace.files.strict_json import lenient, shown
 
 INDEX_NAME = "model.safetensors.index.json"
@@ -54,23 +55,31 @@ _ONE_FORMAT = (
 
 @dataclass(frozen=True)
 class Choice:
-    """The weight files to read, in order, and what is to be said of them.
+    """The weight files of a model."""
 
-    doubtful: files that the index names and that are not there; no harm where other files hold the same tensors.
-    twin: `model.safetensors`, where it stands beside an index of the files chosen.
-    """
-
-    shards: list[str]
-    notes: list[str] = field(default_factory=list)
+    shards: list[str]  # to be read, in order
+    notes: list[str] = field(default_factory=list)  # what is odd, in clauses
+    # files that the index names and that are not there: no harm where other files hold
+    # the same tensors
     doubtful: list[str] = field(default_factory=list)
+    # `model.safetensors`, where it stands beside an index of the files chosen
     twin: str | None = None
+
+
+@dataclass(frozen=True)
+class _Sets:
+    """Numbered files (shard 2 of 3) by what stands around the number."""
+
+    whole: dict[tuple[str, str], list[str]]  # the names of whole sets
+    broken: dict[tuple[str, str], list[str]]  # those that unfinished sets should have
+    loose: list[str]  # files without a number
 
 
 def parse_index(raw: bytes, place: str | Path) -> tuple[dict[str, str], list[str]]:
     """The index's map of tensor names to file names, as far as it is one, and what is
     wrong with it. A path is never followed.
 
-    AuditError where it names a path that leads out of its folder, which no writer of
+    ModelFileError where it names a path that leads out of its folder, which no writer of
     models does.
     """
     if len(raw) > MAX_INDEX_BYTES:
@@ -87,7 +96,8 @@ def parse_index(raw: bytes, place: str | Path) -> tuple[dict[str, str], list[str
     ):
         return {}, [_unused("it holds no mapping of tensor names to file names")]
     odd = sorted({shard for shard in weight_map.values() if not is_plain(shard)})
-    if hostile := [shard for shard in odd if _OUTWARD.search(shard)]:
+    hostile = [shard for shard in odd if _OUTWARD.search(shard)]
+    if hostile:
         _refuse(
             f"{place}/{INDEX_NAME}",
             f"the shard {shown(hostile[0])} is not the name of a *.safetensors file in"
@@ -117,49 +127,35 @@ def is_plain(name: str) -> bool:
 def choose(
     names: Iterable[str], weight_map: Mapping[str, str], place: str | Path, cure: str
 ) -> Choice:
-    """The weight files among `names` (a file of a sub folder with its path, which is
+    """Choose the weight files among `names` (a file of a sub folder has its path, and is
     never read).
 
-    What the index names; without one `model.safetensors`; without that every *.safetensors but adapters, stored variants of the same weights,
-    Mistral's `consolidated` beside Hugging Face's names, and half of a set where another set is whole. cure: what helps where files are missing.
-    AuditError: no weights, an adapter alone, files missing.
+    Those that the index names; without one `model.safetensors`; without that every
+    *.safetensors but adapters, stored variants of the same weights, Mistral's
+    `consolidated` beside Hugging Face's names, and half of a set where another set is
+    whole. place: the model's name for messages. cure: what helps where files are
+    missing. ModelFileError: no weights, an adapter alone, files missing.
     """
     names = sorted(names)
-    found = [name for name in names if is_plain(name) and not _ADAPTER.fullmatch(name)]
-    if not found:
+    present = [
+        name for name in names if is_plain(name) and not _ADAPTER.fullmatch(name)
+    ]
+    if not present:
         _refuse_none(names, place)
     named = sorted(set(weight_map.values()))
-    missing = sorted(set(named).difference(found))
+    missing = sorted(set(named).difference(present))
     if not named:
-        choice = _unguided(found, place, cure)
-    elif not missing:
-        rest = [
-            name
-            for names in _sets(found)[0].values()
-            if set(names) & set(named)
-            for name in names
-        ]  # of a set that is named in part
-        choice = Choice(
-            sorted({*named, *rest}),
-            twin=(
-                SINGLE_NAME
-                if SINGLE_NAME in found and SINGLE_NAME not in named
-                else None
-            ),
-        )
+        choice = _unguided(present, place, cure)
+    elif missing:
+        choice = _without(present, named, missing, place, cure)
     else:
-        choice = _without(found, named, missing, place, cure)
-    beside = [
-        name
-        for name in names
-        if _is_weights(name) and name not in choice.shards and name != choice.twin
-    ]
+        choice = _named(present, named)
+    ours = {*choice.shards, choice.twin}
+    beside = [name for name in names if _is_weights(name) and name not in ours]
     if beside:
-        listed = (
-            f"{shown(beside[0])} and {len(beside) - 1} more"
-            if len(beside) > 1
-            else shown(beside[0])
-        )
+        listed = shown(beside[0])
+        if len(beside) > 1:
+            listed = f"{listed} and {len(beside) - 1} more"
         choice.notes.append(
             f"it also holds weight files that were not compared ({listed})"
         )
@@ -169,8 +165,8 @@ def choose(
 def differences(
     weight_map: Mapping[str, str], places: Mapping[str, Collection[str]]
 ) -> list[str]:
-    """What an index says of tensors that is not so. places: the files that hold each
-    tensor.
+    """What an index says of tensors that is not true, in clauses. places: the files that
+    hold each tensor.
     """
     promised = [name for name in weight_map if name not in places]
     omitted = [name for name in places if name not in weight_map]
@@ -210,7 +206,7 @@ def repeated(places: Mapping[str, Collection[str]]) -> list[str]:
 
 
 def check_adapter(tensors: Collection[str], place: str | Path) -> None:
-    """AuditError where every tensor is a part of a LoRA adapter."""
+    """ModelFileError where every tensor is a part of a LoRA adapter."""
     if tensors and all(re.search(r"lora_", name, re.IGNORECASE) for name in tensors):
         _refuse(
             place,
@@ -220,7 +216,7 @@ def check_adapter(tensors: Collection[str], place: str | Path) -> None:
 
 
 def lacking(place: str | Path, missing: list[str], total: int, cure: str) -> NoReturn:
-    """AuditError that names files which are not there."""
+    """ModelFileError that names files which are not there."""
     _refuse(
         place,
         f"{len(missing)} of {total} weight files are missing, the first is"
@@ -228,173 +224,162 @@ def lacking(place: str | Path, missing: list[str], total: int, cure: str) -> NoR
     )
 
 
-def _unguided(found: list[str], place: str | Path, cure: str) -> Choice:
+def _named(present: list[str], named: list[str]) -> Choice:
+    """The weight files of a model whose named files are all there. Of a set of which
+    some are named all are taken.
+    """
+    shards = set(named)
+    for names in _sets(present).whole.values():
+        if not shards.isdisjoint(names):
+            shards.update(names)
+    has_twin = SINGLE_NAME in present and SINGLE_NAME not in named
+    return Choice(sorted(shards), twin=SINGLE_NAME if has_twin else None)
+
+
+def _unguided(present: list[str], place: str | Path, cure: str) -> Choice:
     """The weight files of a model without an index: shard 1 of 3 promises two more."""
-    if SINGLE_NAME in found:
+    if SINGLE_NAME in present:
         return Choice([SINGLE_NAME])
     for apart in (re.compile(r"consolidated\b"), _VARIANT):
-        found = [name for name in found if not apart.search(name)] or found
-    if (
-        len(
-            words := sorted(
-                {match[0] for name in found if (match := _VARIANT.search(name))}
-            )
-        )
-        > 1
-    ):
+        present = [name for name in present if not apart.search(name)] or present
+    variants = {match[0] for match in map(_VARIANT.search, present) if match}
+    if len(variants) > 1:
+        listed = ", ".join(variant[1:] for variant in sorted(variants))
         _refuse(
-            place,
-            f"holds the same weights as {', '.join(word[1:] for word in words)}; give a"
-            " folder with one of them",
+            place, f"holds the same weights as {listed}; give a folder with one of them"
         )
-    whole, broken, loose = _sets(found)
-    halves = [
-        names
-        for key, names in broken.items()
-        if not any(other[0] == key[0] for other in whole)
-    ]
-    if halves:
-        missing = sorted(set(halves[0]).difference(found))
-        lacking(place, missing, len(halves[0]), cure)
-    return Choice(sorted([name for names in whole.values() for name in names] + loose))
+    sets = _sets(present)
+    starts = {before for before, _ in sets.whole}
+    for (before, _), names in sets.broken.items():
+        if before not in starts:
+            missing = sorted(set(names).difference(present))
+            lacking(place, missing, len(names), cure)
+    return Choice(sorted([*chain.from_iterable(sets.whole.values()), *sets.loose]))
 
 
 def _without(
-    found: list[str], named: list[str], missing: list[str], place: str | Path, cure: str
+    present: list[str],
+    named: list[str],
+    missing: list[str],
+    place: str | Path,
+    cure: str,
 ) -> Choice:
     """The weight files of a model some of whose named files are not there: those of
-    another whole set, or else what is there of them.
+    another whole set, or else those of the named ones that are there.
     """
-    whole, _, _ = _sets(found)
-    others = [name for names in whole.values() for name in names if name not in named]
-    there = [name for name in named if name in found]
+    in_sets = list(chain.from_iterable(_sets(present).whole.values()))
+    others = [name for name in in_sets if name not in named]
+    there = [name for name in named if name in present]
     absent = (
         f"its index names {len(missing)} file(s) that are not there,"
         f" {shown(missing[0])} first"
     )
-    if SINGLE_NAME in found or others:
-        choice = _unguided(
-            [SINGLE_NAME] if SINGLE_NAME in found else others, place, cure
-        )
-        return Choice(
-            choice.shards,
-            [
-                f"{absent}; the {len(choice.shards)} that are there as a whole set were"
-                " read"
-            ],
-        )
+    if SINGLE_NAME in present or others:
+        candidates = [SINGLE_NAME] if SINGLE_NAME in present else others
+        shards = _unguided(candidates, place, cure).shards
+        note = f"{absent}; the {len(shards)} that are there as a whole set were read"
+        return Choice(shards, [note])
     numbered = [name for name in missing if _NUMBERED.fullmatch(name)]
-    if not numbered and any(
-        name in there for names in whole.values() for name in names
-    ):
+    if not numbered and not set(in_sets).isdisjoint(there):
         return Choice(there, [f"{absent}; the others are a whole set and were read"])
     if numbered and there:
         lacking(place, missing, len(named), cure)
     return Choice(
-        _unguided(found, place, cure).shards,
+        _unguided(present, place, cure).shards,
         [f"{absent}; their tensors were read from others"],
         doubtful=missing,
     )
 
 
-def _sets(
-    found: Iterable[str],
-) -> tuple[
-    dict[tuple[str, str], list[str]], dict[tuple[str, str], list[str]], list[str]
-]:
-    """Numbered files by what they are numbered as: the names of whole sets, those that
-    unfinished sets should have, and what has no number.
-    """
-    numbered: dict[tuple[str, str], list[str]] = defaultdict(list)
+def _sets(present: Iterable[str]) -> _Sets:
+    """The sets that numbered files form."""
+    numbered: dict[tuple[str, str], list[re.Match[str]]] = defaultdict(list)
     loose = []
-    for name in found:
+    for name in present:
         match = _NUMBERED.fullmatch(name)
         if match and int(match["number"]) <= int(match["total"]):
-            numbered[match["before"], match["of"]].append(name)
+            numbered[match["before"], match["of"]].append(match)
         else:
             loose.append(name)
-    whole = {}
-    broken = {}
-    for (before, of), names in numbered.items():
-        match = _NUMBERED.fullmatch(names[0])
-        width = len(match["number"])
-        first = min(int(_NUMBERED.fullmatch(name)["number"]) for name in names) > 0
+    sets = _Sets({}, {}, loose)
+    for key, matches in numbered.items():
+        before, of = key
+        width = len(matches[0]["number"])
+        # some writers number from 0
+        first = min(1, *(int(match["number"]) for match in matches))
+        total = int(matches[0]["total"])
         wanted = [
-            f"{before}{number + first:0{width}}{of}"
-            for number in range(int(match["total"]))
+            f"{before}{number:0{width}}{of}" for number in range(first, first + total)
         ]
-        (whole if set(wanted) <= set(names) else broken)[before, of] = wanted
-    return whole, broken, loose
+        is_whole = set(wanted) <= {match[0] for match in matches}
+        (sets.whole if is_whole else sets.broken)[key] = wanted
+    return sets
 
 
 def _is_weights(name: str) -> bool:
     """Whether a file of this name, perhaps in a sub folder, may hold weights of its
     own.
     """
-    own = name.rsplit("/", 1)[-1]
-    return not own.startswith(".") and (
-        own.endswith(".safetensors")
-        or (own.endswith(_FOREIGN) and bool(_BESIDE.fullmatch(own)))
-    )
+    file_name = name.rsplit("/", 1)[-1]
+    if file_name.startswith("."):
+        return False
+    is_foreign = file_name.endswith(_FOREIGN) and bool(_BESIDE.fullmatch(file_name))
+    return is_foreign or file_name.endswith(".safetensors")
 
 
 def _refuse_none(names: list[str], place: str | Path) -> NoReturn:
     """Say what is there instead of a model in safetensors, and what helps."""
     here = [name for name in names if "/" not in name]
-    deeper = [
-        name for name in names if "/" in name and is_plain(name.rsplit("/", 1)[1])
-    ]
-    if adapters := [
+    adapters = [
         name
         for name in here
         if _ADAPTER.fullmatch(name)
         or name in ("adapter_model.bin", "adapter_config.json")
-    ]:
+    ]
+    if adapters:
         _refuse(
             place,
             f"this is a LoRA adapter ({adapters[-1]}) without a model: {_ONE_FORMAT}",
         )
-    if deeper:
-        folders = [name.rsplit("/", 1)[0] for name in deeper]
-        best = next(
-            (folder for folder in folders if folder.startswith("snapshots/")),
-            folders[0],
-        )  # of a cache of the Hub's
+    deeper = [name.rpartition("/") for name in names if "/" in name]
+    folders = [folder for folder, _, name in deeper if is_plain(name)]
+    if folders:
+        # `snapshots` lie in a cache of the Hub
+        snapshots = [folder for folder in folders if folder.startswith("snapshots/")]
+        best = [*snapshots, *folders][0]
         _refuse(
             place,
             f"holds no weights itself, its sub folder {shown(best)} does; give that"
             " folder",
         )
-    if odd := [
+    odd = [
         name
         for name in here
-        if name.lower().endswith(".safetensors")
-        and not name.startswith(".")
-        and not _ADAPTER.fullmatch(name)
-    ]:
+        if name.lower().endswith(".safetensors") and not name.startswith(".")
+    ]
+    if odd:
         _refuse(
             place,
             f"the name {shown(odd[0])} is none that a loader takes for weights; rename"
             f" it to {SINGLE_NAME}",
         )
-    wanted = "a model in safetensors is needed"
-    if foreign := [name for name in here if name.endswith(_FOREIGN)]:
-        if foreign[0].endswith(".gguf"):
-            _refuse(
-                place,
-                f"{wanted}, found only {shown(foreign[0])}, which is never read: GGUF"
-                " is a conversion; give the weights it was made from",
-            )
-        cure = "convert the model with save_pretrained, or give another folder"
-        _refuse(
-            place,
-            f"{wanted}, found only {shown(foreign[0])}, which is never read: pickles"
-            f" can run code; {cure}",
+    foreign = [name for name in here if name.endswith(_FOREIGN)]
+    _refuse(place, f"a model in safetensors is needed, found {_instead(foreign)}")
+
+
+def _instead(foreign: list[str]) -> str:
+    """Which weights there are in other formats, and what helps."""
+    if not foreign:
+        return "none; give the folder that holds a model's *.safetensors files"
+    name = foreign[0]
+    if name.endswith(".gguf"):
+        return (
+            f"only {shown(name)}, which is never read: GGUF is a conversion; give the"
+            " weights it was made from"
         )
-    _refuse(
-        place,
-        f"{wanted}, found none; give the folder that holds a model's *.safetensors"
-        " files",
+    return (
+        f"only {shown(name)}, which is never read: pickles can run code; convert the"
+        " model with save_pretrained, or give another folder"
     )
 
 
@@ -411,4 +396,4 @@ def _unused(why: str) -> str:
 
 
 def _refuse(place: str | Path, what: str) -> NoReturn:
-    raise AuditError(f"{place}: {what}")
+    raise ModelFileError(f"{place}: {what}")

@@ -85,7 +85,8 @@ def awaited(stream: Stream, model: str, number: int) -> list[str]:
     """
     file = next(file for file in stream["files"][model] if file["number"] == number)
     first = min(map(stream["order"].index, file["layers"]))
-    return stream["order"][: max(0, first - stream["ahead"] + 1)]
+    order: list[str] = stream["order"]
+    return order[: max(0, first - stream["ahead"] + 1)]
 
 
 def fetched_name(number: int) -> str:

@@ -9,8 +9,10 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from mergetrace.files.tensor_records import records_of
+from mergetrace.formats.model_config import config_from_json
 from mergetrace.outputs import read_json, write_json
-from mergetrace.planning.packed_bytes import compared, undecoded
+from mergetrace.planning.packed_bytes import WeightFiles, compared, undecoded
 from mergetrace.planning.plan import common_names
 from mergetrace.running.log import say
 from mergetrace.sums.frames import Roles
@@ -53,7 +55,9 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
     names, _ = common_names(tables)
     held = {
         model: undecoded(
-            [*tables[model].itertuples(index=False)], manifest["config"], names[model]
+            records_of(tables[model]),
+            config_from_json(manifest["config"]),
+            names[model],
         )
         for model, manifest in manifests.items()
     }
@@ -62,10 +66,13 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
         for parent in dict.fromkeys(roles.parents):
             if parent == model or not held[model]:
                 continue
-            files = [
-                _files(name, manifests, inputs.folders) for name in (model, parent)
-            ]
-            counts = compared(held[model], held[parent], files, params.mode == "full")
+            counts = compared(
+                held[model],
+                held[parent],
+                _files(model, manifests, inputs.folders),
+                _files(parent, manifests, inputs.folders),
+                params.mode == "full",
+            )
             entries.append({"model": model, "parent": parent, **counts})
             say(
                 f"{model}, {parent}: of {counts['tensors']} undecoded tensors"
@@ -76,9 +83,9 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
 
 def _files(
     model: str, manifests: dict[str, dict[str, Any]], folders: Mapping[str, Path]
-) -> dict[str, Any]:
+) -> WeightFiles:
     """Where a model's bytes are, or the hashes of its files."""
     if model in folders:
-        return {"folder": folders[model]}
+        return WeightFiles(folder=folders[model])
     files = manifests[model]["files"]
-    return {"sha256": {file["name"]: file["sha256"] for file in files}}
+    return WeightFiles(sha256={file["name"]: file["sha256"] for file in files})
