@@ -16,6 +16,7 @@ from mergetrace.planning import unread
 from mergetrace.planning.sampling import ranges_of
 from mergetrace.readable import count, duration, listing, size
 from mergetrace.records.coverage import coverages
+from mergetrace.records.manifest import Manifest, Manifests
 from mergetrace.timestamps import told
 
 # seconds from a request to its first byte, as assumed for the time; the rest is
@@ -68,7 +69,7 @@ class Cost:
 
 def costs(
     plan: pd.DataFrame,
-    manifests: Mapping[str, Mapping[str, Any]],
+    manifests: Manifests,
     files_on_disk: int,
     settings: Settings,
 ) -> dict[str, dict[str, Any]]:
@@ -124,9 +125,7 @@ def costs(
     }
 
 
-def differences(
-    plan: pd.DataFrame, manifests: Mapping[str, Mapping[str, Any]]
-) -> list[str]:
+def differences(plan: pd.DataFrame, manifests: Manifests) -> list[str]:
     """How the models' files differ in what is compared, in sentences; empty where they
     do not.
     """
@@ -190,7 +189,7 @@ def _of_ranges(views: pd.DataFrame, settings: Settings) -> Transfer:
     return Transfer(size, len(ranges) + len(shards), len(shards))
 
 
-def _of_files(manifest: Mapping[str, Any], views: pd.DataFrame, piece: int) -> Transfer:
+def _of_files(manifest: Manifest, views: pd.DataFrame, piece: int) -> Transfer:
     """What a model's whole files cost. views: its rows of the plan."""
     used = {*views["shard"], *views["scale_shard"]}
     sizes = [file["size"] for file in manifest["files"] if file["name"] in used]

@@ -22,6 +22,7 @@ from mergetrace.formats.model_config import ModelConfig, config_from_json
 from mergetrace.formats.packed import stands_for
 from mergetrace.numerics.arrays import Integers
 from mergetrace.planning.voting import votes
+from mergetrace.records.manifest import Manifests
 from mergetrace.tensors.naming import canonical_name, component_of
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ NO_COUNTERPART = "no counterpart of its shape in every parent"
 
 def coverages(
     tables: Mapping[str, "pd.DataFrame"],
-    manifests: Mapping[str, Mapping[str, Any]],
+    manifests: Manifests,
     plan: "pd.DataFrame",
     not_compared: "pd.DataFrame",
     equal: Mapping[str, Collection[Place]] | None = None,

@@ -9,17 +9,19 @@ import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 from pyarrow.json import ParseOptions, ReadOptions, read_json
 
-from mergetrace.errors import AuditError
+from mergetrace.errors import ModelFileError
 from mergetrace.files.further_templates import copy_templates
 from mergetrace.files.safetensors_file import Model, read_model
 from mergetrace.files.tool_traces import CONFIGURATIONS, stranger_yaml, tool_traces
 from mergetrace.formats.model_config import fact, parse_config, read_config
 from mergetrace.outputs import whole_folder
+from mergetrace.records.manifest import Claims, ConfigFacts, Manifest, ModelFile, Source
+from mergetrace.records.verdict import HubDates
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,7 +68,7 @@ TENSORS = pa.schema(
 
 def copy_small_files(folder: Path, target: Path) -> None:
     """Copy the known small files of a model folder, and its further chat templates, to
-    `target` (created). Larger ones than 64 MiB stay.
+    `target` (created). Files of more than MAX_SMALL_FILE are not copied.
     """
     with whole_folder(target) as partial:
         for name in SMALL_FILES:
@@ -75,7 +77,7 @@ def copy_small_files(folder: Path, target: Path) -> None:
                 if source.is_file() and source.stat().st_size <= MAX_SMALL_FILE:
                     shutil.copyfile(source, partial / name)
             except PermissionError:
-                raise AuditError(
+                raise ModelFileError(
                     f"{source}: cannot be read: permission denied; make it readable or"
                     " move it away"
                 ) from None
@@ -83,7 +85,7 @@ def copy_small_files(folder: Path, target: Path) -> None:
 
 
 def tensor_table(folder: Path) -> "pd.DataFrame":
-    """The table of a folder's tensors (see table_of). Raises AuditError for everything
+    """The table of a folder's tensors (see table_of). Raises ModelFileError for everything
     the strict header parser refuses.
     """
     table: pd.DataFrame = table_of(read_model(folder), folder).to_pandas()
@@ -96,20 +98,14 @@ def table_of(model: Model, place: str | Path) -> pa.Table:
 
     place: the model's name for messages.
     """
-    rows = [
-        {
-            "name": tensor.name,
-            "shard": shard,
-            "dtype": tensor.dtype,
-            "shape": list(tensor.shape),
-            "start": tensor.start,
-            "end": tensor.end,
-        }
-        for shard, header in model
-        for tensor in header.tensors.values()
-    ]
+    rows = []
+    for shard, header in model:
+        for tensor in header.tensors.values():
+            row = {"name": tensor.name, "shard": shard, "dtype": tensor.dtype}
+            place_in_file = {"start": tensor.start, "end": tensor.end}
+            rows.append({**row, "shape": list(tensor.shape), **place_in_file})
     if not rows:
-        raise AuditError(
+        raise ModelFileError(
             f"{place}: the safetensors files hold no tensor at all; give a model with"
             " weights"
         )
@@ -129,94 +125,77 @@ def shards_of(model: Model) -> list[str]:
     return sorted(shard for shard, header in model if header.tensors)
 
 
-def describe(name: str, folder: Path, model: Model) -> dict[str, Any]:
+def describe(name: str, folder: Path, model: Model) -> Manifest:
     """The manifest of a local model: files with size and, for the small ones, sha256;
     configuration facts; card claims.
 
     Shards carry no sha256 here: the weights are read once, by the deltas.
     """
-    shards = [
+    shards: list[ModelFile] = [
         {"name": file, "size": (folder / file).stat().st_size, "sha256": None}
         for file in shards_of(model)
     ]
-    source = {"path": str(folder), "repo": None, "commit": None}
+    source: Source = {"path": str(folder), "repo": None, "commit": None}
     notes = _own_notes(name, model, folder)
-    return _manifest(
-        name,
-        source,
-        shards,
-        model,
-        folder,
-        notes + loading_notes(name, os.listdir(folder), folder),
-    )
+    notes += loading_notes(name, os.listdir(folder), folder)
+    return _manifest(name, source, shards, model, folder, notes)
 
 
 def describe_pinned(
     name: str, pinned: "Pinned", folder: Path, model: Model
-) -> dict[str, Any]:
+) -> Manifest:
     """The manifest of a model on the Hub at its pinned commit. folder: where its small
     files were fetched to.
 
     Shards carry the sha256 that the Hub lists, which is checked only where a whole
     shard is read.
     """
-    shards = [
-        {
-            "name": file,
-            "size": pinned.files[file].size,
-            "sha256": pinned.files[file].sha256,
-        }
-        for file in shards_of(model)
-    ]
+    shards: list[ModelFile] = []
+    for file in shards_of(model):
+        listed = pinned.files[file]
+        shards.append({"name": file, "size": listed.size, "sha256": listed.sha256})
     notes = [
         *_own_notes(pinned.place, model, folder),
         *loading_notes(pinned.place, list(pinned.files), folder),
         *pinned.remarks,
     ]
-    return _manifest(name, pinned.source, shards, model, folder, notes) | {
-        "published": pinned.published
-    }
+    source = cast(Source, pinned.source)
+    manifest = _manifest(name, source, shards, model, folder, notes)
+    manifest["published"] = cast(HubDates | None, pinned.published)
+    return manifest
 
 
 def _manifest(
     name: str,
-    source: dict[str, Any],
-    shards: list[dict[str, Any]],
+    source: Source,
+    shards: list[ModelFile],
     model: Model,
     folder: Path,
     notes: list[str],
-) -> dict[str, Any]:
-    small = [file for file in SMALL_FILES if (folder / file).is_file()]
+) -> Manifest:
+    """A manifest without dates. folder: where the model's small files are."""
+    tensors = [tensor for _, header in model for tensor in header.tensors.values()]
+    small = [folder / file for file in SMALL_FILES if (folder / file).is_file()]
     return {
         "model": name,
         "source": source,
         "published": None,
-        "files": (
-            [
-                {
-                    "name": file,
-                    "size": (folder / file).stat().st_size,
-                    "sha256": _sha256(folder / file),
-                }
-                for file in small
-            ]
-            + shards
-        ),
-        "tensors": sum(len(header.tensors) for _, header in model),
-        "tensor_bytes": sum(
-            tensor.end - tensor.start
-            for _, header in model
-            for tensor in header.tensors.values()
-        ),
-        "config": read_config(folder / "config.json").as_json(),
+        "files": [*map(_small_file, small), *shards],
+        "tensors": len(tensors),
+        "tensor_bytes": sum(tensor.end - tensor.start for tensor in tensors),
+        "config": cast(ConfigFacts, read_config(folder / "config.json").as_json()),
         "declared": read_card(folder / "README.md"),
         "notes": notes,
     }
 
 
+def _small_file(path: Path) -> ModelFile:
+    return {"name": path.name, "size": path.stat().st_size, "sha256": _sha256(path)}
+
+
 def _own_notes(place: str, model: Model, folder: Path) -> list[str]:
-    """What is odd about the files, and what a merging tool left among them, one
-    sentence each.
+    """What is odd about the files, and what a merging tool left among them, a sentence
+    each. place: the model's name for messages.
     """
     clauses = list(model.notes)
     _, fault = parse_config(folder / "config.json")
@@ -227,11 +206,11 @@ def _own_notes(place: str, model: Model, folder: Path) -> list[str]:
 
 
 def loading_notes(place: str, present: Iterable[str], folder: Path) -> list[str]:
-    """What would make a loader use other weights than the shards read here, one
+    """What would make a loader use other weights than the shards that are read, a
     sentence each.
 
-    place: the model's name for the reader; present: its files' names; folder: where its
-    config.json is.
+    place: the model's name for messages. present: the names of its files. folder: where
+    its config.json is.
     """
     notes = []
     if "adapter_config.json" in present:
@@ -248,11 +227,11 @@ def loading_notes(place: str, present: Iterable[str], folder: Path) -> list[str]
     return notes
 
 
-def read_card(path: Path) -> dict[str, Any]:
-    """What the model card's YAML header claims: base_model (list), relation, license.
-    Claims, not findings; all null where absent.
+def read_card(path: Path) -> Claims:
+    """What the YAML header of a model card claims. Claims, not findings; all None where
+    there is no card.
     """
-    claims: dict[str, Any] = {"base_model": None, "relation": None, "license": None}
+    claims: Claims = {"base_model": None, "relation": None, "license": None}
     if not path.is_file():
         return claims
     with open(path, encoding="utf-8", errors="replace") as handle:
@@ -267,12 +246,15 @@ def read_card(path: Path) -> dict[str, Any]:
         claims["base_model"] = [fact(base_model)]
     elif isinstance(base_model, list):
         names = base_model[:MAX_BASE_MODELS]
-        claims["base_model"] = [fact(name) for name in names if isinstance(name, str)]
-        claims["base_model"] = claims["base_model"] or None
-    for claim, key in (("relation", "base_model_relation"), ("license", "license")):
-        if isinstance(header.get(key), str):
-            claims[claim] = fact(header[key])
+        listed = [fact(name) for name in names if isinstance(name, str)]
+        claims["base_model"] = listed or None
+    claims["relation"] = _claim(header.get("base_model_relation"))
+    claims["license"] = _claim(header.get("license"))
     return claims
+
+
+def _claim(value: Any) -> str | None:
+    return fact(value) if isinstance(value, str) else None
 
 
 def _sha256(path: Path) -> str:

@@ -1,7 +1,6 @@
 """What an audit will compare and what that will cost, from the manifests alone."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +10,7 @@ from mergetrace.formats.model_config import config_from_json
 from mergetrace.planning.pairing import pair
 from mergetrace.planning.sampling import allot
 from mergetrace.planning.unmet import with_true_reasons
+from mergetrace.records.manifest import Manifest, Manifests
 from mergetrace.tensors.fused import with_common_rows
 from mergetrace.tensors.naming import canonical_names, component_of, is_adapter
 from mergetrace.tensors.prefixes import SEVERAL, with_prefixes
@@ -24,8 +24,8 @@ expert; `source` the name in the model's file.
 
 
 def pair_models(
-    tables: dict[str, pd.DataFrame],
-    manifests: dict[str, dict[str, Any]],
+    tables: Mapping[str, pd.DataFrame],
+    manifests: Manifests,
     required: list[str],
     suspect: str,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -53,7 +53,7 @@ def pair_models(
 
 
 def cut_models(
-    tables: Mapping[str, pd.DataFrame], manifests: Mapping[str, Mapping[str, Any]]
+    tables: Mapping[str, pd.DataFrame], manifests: Manifests
 ) -> dict[str, Cut]:
     """The views of every model of an audit, by its name. All models' views have common
     names, and rows in a common order.
@@ -131,7 +131,7 @@ def _refuse_adapter(model: str, table: pd.DataFrame, names: Mapping[str, str]) -
 
 def _why_nothing(
     cuts: Mapping[str, Cut],
-    manifests: Mapping[str, Mapping[str, Any]],
+    manifests: Manifests,
     required: list[str],
     suspect: str,
 ) -> str:
@@ -168,7 +168,7 @@ def _why_nothing(
     return f"{what}; offer parents of the same architecture"
 
 
-def _kind(manifest: Mapping[str, Any]) -> str:
+def _kind(manifest: Manifest) -> str:
     return config_from_json(manifest["config"]).kind or "architecture unknown"
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from mergetrace.errors import AuditError
+from mergetrace.records.manifest import Manifest, Manifests
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,9 +26,7 @@ and become no path.
 """
 
 
-def schedule(
-    plan: "pd.DataFrame", manifests: Mapping[str, Mapping[str, Any]], ahead: int
-) -> Stream:
+def schedule(plan: "pd.DataFrame", manifests: Manifests, ahead: int) -> Stream:
     """The order of the layers and the files they need. manifests: of the models whose
     files are fetched.
     """
@@ -111,7 +110,7 @@ def as_fetched(plan: "pd.DataFrame", stream: Stream) -> "pd.DataFrame":
     return plan.assign(**columns)
 
 
-def _files(plan: "pd.DataFrame", manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _files(plan: "pd.DataFrame", manifest: Manifest) -> list[dict[str, Any]]:
     weights = [
         file for file in manifest["files"] if file["name"].endswith(".safetensors")
     ]

@@ -1,7 +1,5 @@
-"""manifest.json and plan.json, as the finding and the report read them.
-
-Both are JSON objects that other stages write; only the keys that are read here stand
-here.
+"""manifest.json, as it is written and read, and plan.json, as the finding and the report
+read it: of plan.json only the keys that are read stand here.
 """
 
 from collections.abc import Mapping
@@ -19,6 +17,12 @@ class Source(TypedDict):
     """The repository, of a model on the Hub."""
     commit: str | None
     """The commit at which it was read."""
+    revision: NotRequired[str]
+    """The branch, tag or commit that was asked for, of a model on the Hub."""
+    private: NotRequired[bool]
+    """Whether the repository is private."""
+    gated: NotRequired[bool]
+    """Whether access to the repository must be asked for."""
 
 
 class ModelFile(TypedDict):
@@ -33,10 +37,13 @@ class ModelFile(TypedDict):
 
 
 class ConfigFacts(TypedDict):
-    """What is read of a model's configuration."""
+    """What is read of a model's configuration (see formats.model_config, which knows all
+    of it)."""
 
     architectures: list[str]
     """The architectures that it names."""
+    model_type: str | None
+    """The kind of model, as transformers calls it."""
 
 
 class Claims(TypedDict):

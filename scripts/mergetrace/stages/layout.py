@@ -19,6 +19,7 @@ from mergetrace.planning.coverage import coverages
 from mergetrace.planning.pairing import pair
 from mergetrace.planning.plan import COLUMNS, common_names, cut_models, with_blocks
 from mergetrace.planning.unmet import with_true_reasons
+from mergetrace.records.manifest import Manifest
 from mergetrace.running.log import say
 from mergetrace.sums.frames import Roles
 from mergetrace.tensors.doubles import looked_at
@@ -71,7 +72,9 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
     """Raises AuditError for weights that cannot be read."""
     roles = params.roles
     parents = list(roles.parents)
-    manifests = {entry["model"]: entry for entry in map(read_json, inputs.manifests)}
+    manifests: dict[str, Manifest] = {
+        entry["model"]: entry for entry in map(read_json, inputs.manifests)
+    }
     tables = dict(zip(manifests, map(pd.read_parquet, inputs.tensors), strict=True))
     cuts = cut_models(tables, manifests)
     views = {model: cut.views for model, cut in cuts.items()}

@@ -4,7 +4,6 @@ its small files. No weight is read.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,6 +18,7 @@ from mergetrace.planning.manifest import (
     describe_pinned,
     table_of,
 )
+from mergetrace.records.manifest import Manifest
 from mergetrace.running.log import say
 
 
@@ -74,9 +74,7 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
     )
 
 
-def _local(
-    folder: Path, params: Params, outputs: Outputs
-) -> tuple[pa.Table, dict[str, Any]]:
+def _local(folder: Path, params: Params, outputs: Outputs) -> tuple[pa.Table, Manifest]:
     model = read_model(folder)
     tensors = table_of(model, folder)
     copy_small_files(folder, outputs.files)
@@ -85,7 +83,7 @@ def _local(
 
 def _on_the_hub(
     pinned_path: Path, params: Params, outputs: Outputs
-) -> tuple[pa.Table, dict[str, Any]]:
+) -> tuple[pa.Table, Manifest]:
     # The client of the Hub is slow to load.
     from mergetrace.hub.pinned import (
         fetch_small_files,

@@ -5,7 +5,7 @@ parent. Nothing is read where everything is decoded.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pandas as pd
 
@@ -14,6 +14,7 @@ from mergetrace.formats.model_config import config_from_json
 from mergetrace.outputs import read_json, write_json
 from mergetrace.planning.packed_bytes import WeightFiles, compared, undecoded
 from mergetrace.planning.plan import common_names
+from mergetrace.records.manifest import Manifest, Manifests
 from mergetrace.running.log import say
 from mergetrace.sums.frames import Roles
 
@@ -50,7 +51,9 @@ class Outputs:
 def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
     """Raises AuditError for files that cannot be read."""
     roles = params.roles
-    manifests = {entry["model"]: entry for entry in map(read_json, inputs.manifests)}
+    manifests: dict[str, Manifest] = {
+        entry["model"]: entry for entry in map(read_json, inputs.manifests)
+    }
     tables = dict(zip(manifests, map(pd.read_parquet, inputs.tensors), strict=True))
     names, _ = common_names(tables)
     held = {
@@ -82,7 +85,7 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
 
 
 def _files(
-    model: str, manifests: dict[str, dict[str, Any]], folders: Mapping[str, Path]
+    model: str, manifests: Manifests, folders: Mapping[str, Path]
 ) -> WeightFiles:
     """Where a model's bytes are, or the hashes of its files."""
     if model in folders:

@@ -17,6 +17,7 @@ from mergetrace.planning.coverage import coverages
 from mergetrace.planning.plan import pair_models, with_blocks
 from mergetrace.planning.streaming import schedule
 from mergetrace.readable import size
+from mergetrace.records.manifest import Manifest
 from mergetrace.running.log import say
 from mergetrace.sums.frames import Roles
 
@@ -73,7 +74,9 @@ class Outputs:
 
 def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
     """Raises AuditError where nothing can be compared or the disk is too small."""
-    manifests = {entry["model"]: entry for entry in map(read_json, inputs.manifests)}
+    manifests: dict[str, Manifest] = {
+        entry["model"]: entry for entry in map(read_json, inputs.manifests)
+    }
     tables = dict(zip(manifests, map(pd.read_parquet, inputs.tensors), strict=True))
     roles = params.roles
     pairs, not_compared = pair_models(
@@ -126,7 +129,7 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
     write_json(outputs.plan, summary)
 
 
-def _about(manifest: dict[str, Any]) -> dict[str, Any]:
+def _about(manifest: Manifest) -> dict[str, Any]:
     return {
         **manifest["source"],
         "bytes": manifest["tensor_bytes"],
