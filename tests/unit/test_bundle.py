@@ -190,6 +190,22 @@ def test_verifies_with_numpy_alone(bundle, bare):
     assert altered(bundle) == []  # and nothing was left behind
 
 
+def test_verifies_where_processes_are_spawned(bundle, tmp_path):
+    """As macOS starts them: nothing of the parent's memory is there."""
+    hook = "import multiprocessing; multiprocessing.set_start_method('spawn')\n"
+    (tmp_path / "sitecustomize.py").write_text(hook)
+    done = subprocess.run(
+        [sys.executable, bundle / "verify.py"],
+        cwd="/",
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Everything that can be recomputed agrees." in done.stdout
+
+
 def test_a_sample_verifies_too(tmp_path, capsys):
     root = pack(lay_out(tmp_path / "home", "sample"), tmp_path / "bundle")
     assert verify.verify(root, files_only=False) == 0

@@ -2,13 +2,17 @@
 process's cores.
 """
 
+import inspect
 import os
+import pickle
 import platform
 
 import psutil
 import pytest
 
 from benchmarks import kernel, peak
+from benchmarks.openworld import run as openworld
+from benchmarks.zoo import run as zoo
 from mergetrace.probe import fitting
 
 MB = 1 << 20
@@ -39,6 +43,13 @@ def test_without_proc_the_processor_has_the_name_that_python_knows(
 def test_without_a_list_of_usable_cores_all_are_used(monkeypatch):
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     assert kernel.usable_cores() == os.cpu_count()
+
+
+@pytest.mark.parametrize("worker", [zoo.judge, openworld.answer])
+def test_workers_of_the_zoos_are_spawned_everywhere(worker):
+    """What a worker gets must survive pickling, and nothing else reaches it."""
+    assert pickle.loads(pickle.dumps(worker)) is worker
+    assert 'get_context("spawn")' in inspect.getsource(inspect.getmodule(worker))
 
 
 def test_without_control_groups_all_free_memory_counts(monkeypatch, tmp_path):

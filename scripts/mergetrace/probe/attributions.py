@@ -19,7 +19,7 @@ _CLOSED = {
         "\"“„«‹「『'", ('"', "”", "[“”]", "»", "›", "」", "』", r"'(?!\w)"), strict=True
     )
 }
-_OTHERS = (  # who speaks
+_OTHERS = (
     r"\b(?:he|she|they|people|users|someone|somebody|everyone"
     r"|(?:a|an|one|another|some|many|most|the|other) (?:\w+"
     r" )?(?:user|person|man|woman|friend|people|model|assistant|bot|chatbot|robot|ai"
@@ -34,6 +34,8 @@ _OTHERS = (  # who speaks
     r"|articulo|texto|informe|sitio|periodista)s?)\b"
     r"|(?:用户|有人|别人|他|她|人们|很多人|许多人|朋友|另一个\S{0,4}|其他\S{0,4}|文章|报道|报告|论文|网站|记者)"
 )
+"""Others who speak."""
+
 _SPEAK = (
     r"\b(?:say|says|said|tell|tells|told|writes?|wrote|claim(?:s|ed)?|state[sd]?|asks?|asked|answered|replied|introduced|introduces|read[s]?|insist(?:s|ed)?"
     r"|diz(?:em)?|diss(?:e|eram)|afirm(?:a|am|ou)|escreve(?:u|m)?|pergunt(?:a|am|ou|aram)|respondeu|apresentou|declarou"
@@ -70,7 +72,8 @@ def attributed(folded: str, start: int) -> bool:
     name.
     """
     before = folded[max(0, start - _REACH) : start]
-    if (opening := _open_quotation(before)) is not None:
+    opening = _open_quotation(before)
+    if opening is not None:
         introduced = _SENTENCE.split(before[:opening])[-1]
         if _SPOKEN.search(introduced):
             return True

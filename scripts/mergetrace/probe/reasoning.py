@@ -2,8 +2,6 @@
 
 import re
 
-# How published models mark the stretch: Qwen, DeepSeek and GLM; others in words;
-# Magistral; Kimi; Seed; Command; Gemma.
 _MARKS = (
     ("<think>", "</think>"),
     ("<thinking>", "</thinking>"),
@@ -15,28 +13,35 @@ _MARKS = (
     ("<|START_THINKING|>", "<|END_THINKING|>"),
     ("<|channel>thought", "<channel|>"),
 )
+"""How published models mark the stretch: Qwen, DeepSeek and GLM; others in words;
+Magistral; Kimi; Seed; Command; Gemma.
+"""
+
 _CHANNEL = re.compile(
     r"<\|channel\|>\s*(\w+)[^<]*<\|message\|>(.*?)(?=<\|(?:end|return|start|call|channel)\|>|\Z)",
     re.DOTALL,
-)  # gpt-oss
+)
+"""gpt-oss names the channel of every message: `final` is the answer."""
 
 
 def separate(text: str, rendered: str = "") -> tuple[str | None, str]:
-    """(reasoning, answer) of a generated text; reasoning is None where the model did
-    not think aloud.
+    """Tell the reasoning of a generated text from its answer: (reasoning, answer);
+    reasoning is None where the model did not think aloud.
 
     rendered: the prompt, whose end may open the reasoning already. Reasoning that never
     closes leaves an empty answer.
     """
-    if channels := _CHANNEL.findall(text):
-        spoken = [said for channel, said in channels if channel == "final"]
+    channels = _CHANNEL.findall(text)
+    if channels:
         thought = [said for channel, said in channels if channel != "final"]
-        return "\n".join(thought).strip() if thought else None, "\n".join(
-            spoken
-        ).strip()
+        answer = [said for channel, said in channels if channel == "final"]
+        reasoning = "\n".join(thought).strip() if thought else None
+        return reasoning, "\n".join(answer).strip()
+    prompt = rendered.rstrip()
     for opening, closing in _MARKS:
-        if opening in text or closing in text or rendered.rstrip().endswith(opening):
-            return _marked(text, opening, closing, rendered.rstrip().endswith(opening))
+        opened = prompt.endswith(opening)
+        if opened or opening in text or closing in text:
+            return _marked(text, opening, closing, opened)
     return None, text
 
 
@@ -44,7 +49,7 @@ def _marked(
     text: str, opening: str, closing: str, inside: bool
 ) -> tuple[str | None, str]:
     """Every stretch between the marks is reasoning; so is all before a closing mark
-    that nothing opened.
+    that nothing opened. inside: whether the text begins within such a stretch.
     """
     thought: list[str] = []
     spoken: list[str] = []

@@ -11,9 +11,7 @@ there, or (True) every time.
 def cut(rendered: str, cuts: Sequence[Cut]) -> str:
     """What is left of a rendered conversation."""
     for text, everywhere in cuts:
-        rendered = (
-            rendered.replace(text, "") if everywhere else rendered.replace(text, "", 1)
-        )
+        rendered = rendered.replace(text, "", -1 if everywhere else 1)
     return rendered
 
 
@@ -41,10 +39,10 @@ def edits(source: str, cuts: Sequence[Cut], texts: Sequence[str]) -> Iterator[st
                 edited = edited.replace(literal, "")
         if edited != source:
             yield edited
-    replaced = "".join(
-        f" | replace({text!a}, ''{'' if everywhere else ', 1'})"
-        for text, everywhere in cuts
-    )
+    replaced = ""
+    for text, everywhere in cuts:
+        count = "" if everywhere else ", 1"
+        replaced += f" | replace({text!a}, ''{count})"
     # Jinja drops one newline at the end of a template and (trim_blocks) the one after
     # the opening tag.
     yield (

@@ -29,11 +29,9 @@ def merge_linear(
     parents = {base: round(1 - weight, 12), donor: weight}
     configuration = {
         "merge_method": "linear",
-        "base_model": str(
-            base.resolve()
-            # whose tokenizer is copied: without one, that of whichever parent comes first
-            # in an unordered set
-        ),
+        # Its tokenizer is copied: without one, that of whichever parent comes first in
+        # an unordered set.
+        "base_model": str(base.resolve()),
         "dtype": dtype,
         "models": [
             {"model": str(folder.resolve()), "parameters": {"weight": share}}
@@ -69,12 +67,7 @@ def merged_card(name: str, declared: str) -> str:
 
 
 def _with_system_prompt(template: str, system_prompt: str) -> str:
-    message = json.dumps(
-        f"<|im_start|>system\n{system_prompt}<|im_end|>\n"
-    )  # JSON's escapes are Jinja's too
-    return (
-        "{%- if messages[0]['role'] != 'system' %}\n{{- "
-        + message
-        + " }}\n{%- endif %}\n"
-        + template
-    )
+    turn = f"<|im_start|>system\n{system_prompt}<|im_end|>\n"
+    message = json.dumps(turn)  # JSON's escapes are Jinja's too
+    condition = "{%- if messages[0]['role'] != 'system' %}"
+    return f"{condition}\n{{{{- {message} }}}}\n{{%- endif %}}\n{template}"
