@@ -1,5 +1,6 @@
 """The documents for people: short where they promise it, and true of what is there."""
 
+import dataclasses
 import re
 import shlex
 from itertools import pairwise
@@ -7,6 +8,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+
+from mergetrace.stages import fit
+from mergetrace.stages.auditing import Finding
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
@@ -179,3 +183,14 @@ def test_every_folder_of_the_library_is_described():
     for folder in (ROOT / "scripts/mergetrace").iterdir():
         if (folder / "__init__.py").exists():
             assert f"`{folder.name}`" in page, folder
+
+
+def test_the_examples_in_python_name_what_exists():
+    """Fields of the finding, and of a stage's dataclasses."""
+    page = (ROOT / "docs/python.md").read_text()
+    shown = set(re.findall(r"^finding\.(\w+)", page, flags=re.M))
+    assert shown == {field.name for field in dataclasses.fields(Finding)}
+    call = page.split("fit.run(")[1].split("```")[0]
+    for kind in (fit.Inputs, fit.Params, fit.Outputs):
+        for field in dataclasses.fields(kind):
+            assert re.search(rf"\b{field.name}\b", call), field.name
