@@ -14,7 +14,7 @@ from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
-from mergetrace.errors import AuditError
+from mergetrace.errors import ModelFileError
 from mergetrace.files.strict_json import parse_object, shown
 from mergetrace.files.weight_files import (
     INDEX_NAME,
@@ -75,10 +75,11 @@ def read_model(folder: str | Path) -> Model:
     """The weight files of a model folder, sorted by name, with their headers: [(file
     name, header), ...].
 
-    Which files: those `model.safetensors.index.json` names, as far as they are there (see weight_files.choose). A tensor that stands in two
-    of them is in the headers of both.
-    AuditError: no such folder, no safetensors, an adapter alone, a missing shard, a bad header, or `model.safetensors` beside an index of other
-    files that hold other tensors, of which some loaders read the one and some the other.
+    The files are those that `model.safetensors.index.json` names, as far as they are
+    there (see weight_files.choose). A tensor that stands in two of them is in the
+    headers of both. ModelFileError: no such folder, no safetensors, an adapter alone, a
+    missing shard, a bad header, or `model.safetensors` beside an index of other files
+    that hold other tensors, of which some loaders read the one and some the other.
     """
     folder = Path(folder)
     try:
@@ -93,16 +94,12 @@ def read_model(folder: str | Path) -> Model:
     except OSError as error:
         _refuse(folder, _unreadable(error))
     index = _read_bounded(folder / INDEX_NAME) if INDEX_NAME in names else None
-    unread = [
-        name for name in names if name.endswith(".safetensors") and name not in present
-    ]
-    if unread and not any(name.endswith(".safetensors") for name in present):
-        kind = (
-            "a link to a file that is not there: finish the download"
-            if (folder / unread[0]).is_symlink()
-            else "not a regular file"
-        )
-        _refuse(folder / unread[0], kind)
+    weights = [name for name in names if name.endswith(".safetensors")]
+    if weights and not set(weights) & set(present):
+        path = folder / weights[0]
+        if path.is_symlink():
+            _refuse(path, "a link to a file that is not there: finish the download")
+        _refuse(path, "not a regular file")
     return assemble(
         [*present, *_deeper(folder)],
         index,
@@ -121,8 +118,10 @@ def assemble(
     """The weight files of a model, chosen and checked as in `read_model`, wherever they
     lie.
 
-    present: the names of its files, of those in sub folders with their paths. index: the bytes of its shard index, if it has one. headers: gives
-    the headers of the shards asked for, in their order. place: the model's name for messages; cure: what helps where files are missing.
+    present: the names of its files, of those in sub folders with their paths. index:
+    the bytes of its shard index, if it has one. headers: gives the headers of the shards
+    asked for, in their order. place: the model's name for messages. cure: what helps
+    where files are missing.
     """
     weight_map, notes = ({}, []) if index is None else parse_index(index, place)
     choice = choose(present, weight_map, place, cure)
@@ -155,30 +154,34 @@ def _one_of_two(
     vLLM reads what the index names.
     """
     whole = headers([single])[0]
-    held = {
-        name: (tensor.dtype, tensor.shape)
-        for _, header in model
-        for name, tensor in header.tensors.items()
-    }
-    own = {name: (tensor.dtype, tensor.shape) for name, tensor in whole.tensors.items()}
-    if own != held:
-        differing = sorted(
-            name for name in own.keys() | held.keys() if own.get(name) != held.get(name)
-        )
-        what = (
-            f"and the two hold other tensors ({len(differing)} differ,"
-            f" {shown(differing[0])} first)"
-        )
+    in_shards = {}
+    for _, header in model:
+        in_shards.update(_kinds(header))
+    in_single = _kinds(whole)
+    differing = sorted(
+        name
+        for name in in_single.keys() | in_shards.keys()
+        if in_single.get(name) != in_shards.get(name)
+    )
+    if differing:
         _refuse(
             place,
-            f"holds {single} beside an index of other files {what}; loaders differ in"
-            " which they read: move one of the two away",
+            f"holds {single} beside an index of other files and the two hold other"
+            f" tensors ({len(differing)} differ, {shown(differing[0])} first); loaders"
+            " differ in which they read: move one of the two away",
         )
     said = (
         f"it holds the same tensors twice, in {single} and in {len(model)} file(s) that"
         f" its index names; only {single} was compared"
     )
     return [(single, whole)], said
+
+
+def _kinds(header: Header) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """The dtype and shape of every tensor."""
+    return {
+        name: (tensor.dtype, tensor.shape) for name, tensor in header.tensors.items()
+    }
 
 
 def _deeper(folder: Path) -> list[str]:
@@ -193,7 +196,7 @@ def _deeper(folder: Path) -> list[str]:
 
 
 def read_header(path: str | Path) -> Header:
-    """Read and check the header of a safetensors file. AuditError says what is wrong
+    """Read and check the header of a safetensors file. ModelFileError says what is wrong
     with it.
     """
     path = Path(path)
@@ -209,7 +212,7 @@ def header_length(
     first8: bytes, file_size: int, file: str | Path, cure: str = AGAIN
 ) -> int:
     """The length N of the JSON, from the first 8 bytes of a file of `file_size` bytes;
-    AuditError if no such header can be there.
+    ModelFileError if no such header can be there.
 
     cure: what helps where a file is broken.
     """
@@ -233,11 +236,12 @@ def header_length(
 def parse_header(
     first_bytes: bytes, file_size: int, file: str | Path, cure: str = AGAIN
 ) -> Header:
-    """Check the header in the first 8 + N (or more) bytes of a file of `file_size` bytes; `file` is its name for messages, `cure` what helps
-    where it is broken.
+    """Check the header in the first 8 + N (or more) bytes of a file.
 
-    Accepted: white space after the JSON, tensors without elements, no tensors at all, metadata of null, any name that is text.
-    Refused: whatever leaves a byte of the file unexplained, explains one twice, or could be read in two ways (see the tests).
+    file_size: bytes. file: its name for messages. cure: what helps where it is broken.
+    Accepted are white space after the JSON, tensors without elements, no tensors at all,
+    metadata of null, and any name that is text. Refused is whatever leaves a byte of the
+    file unexplained, explains one twice, or could be read in two ways (see the tests).
     """
     data_start = 8 + header_length(first_bytes, file_size, file, cure)
     if len(first_bytes) < data_start:
@@ -272,7 +276,7 @@ def read_into(
     """Fill `buffer` (writable, contiguous) with the bytes of `fd` from `offset` on;
     `file` is its name for messages.
 
-    AuditError if the file ends before.
+    ModelFileError if the file ends before.
     """
     view = memoryview(buffer).cast("B")
     done = 0
@@ -299,7 +303,7 @@ def _read_at(fd: int, view: memoryview, offset: int) -> int:
 
 
 def _refuse(file: str | Path, what: str) -> NoReturn:
-    raise AuditError(f"{file}: {what}")
+    raise ModelFileError(f"{file}: {what}")
 
 
 _PICKLE = (
@@ -313,25 +317,29 @@ _STRANGERS = {
     **dict.fromkeys([b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"], _PICKLE),
     b"GGUF": "a GGUF file; the weights it was made from are needed, as safetensors",
     b"version ": _POINTER,
-    b"<": _PAGE,
 }
 
 
 def _stranger(first_bytes: bytes, cure: str) -> str | None:
     """What a file that is no safetensors file seems to be instead, and what to do."""
-    begin = (
-        first_bytes.lstrip() if first_bytes.lstrip().startswith(b"<") else first_bytes
-    )
-    what = next(
-        (what for magic, what in _STRANGERS.items() if begin.startswith(magic)), None
-    )
-    if what == _POINTER and cure == AGAIN:
+    if first_bytes.lstrip().startswith(b"<"):
+        return f"{_PAGE}; {cure}"
+    kinds = [
+        kind for magic, kind in _STRANGERS.items() if first_bytes.startswith(magic)
+    ]
+    if not kinds:
+        return None
+    what = kinds[0]
+    if what != _POINTER:
+        return what
+    if cure == AGAIN:
         return f"{what}; run `git lfs pull` in its folder"
-    return f"{what}; {cure}" if what in (_POINTER, _PAGE) else what
+    return f"{what}; {cure}"
 
 
 def _tensor(name: str, entry: Any, data_start: int, file: str | Path) -> TensorInfo:
-    if fault := _fault(entry):
+    fault = _fault(entry)
+    if fault is not None:
         _refuse(file, f"tensor {shown(name)}: {fault}")
     start, end = entry["data_offsets"]
     return TensorInfo(
@@ -423,7 +431,7 @@ def _read_bounded(index: Path) -> bytes:
     try:
         with _opened(index) as handle:
             return handle.read(MAX_INDEX_BYTES + 1)
-    except (AuditError, OSError):
+    except (ModelFileError, OSError):
         return b""
 
 

@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NoReturn
 
-from mergetrace.errors import AuditError
+from mergetrace.errors import ModelFileError
 
 MAX_MARKS = 4_000_000  # quotes, and brackets: a tensor's entry has ten and four
 MAX_PASSES = 8  # at least as many levels; a header has three
@@ -20,17 +20,18 @@ def parse_object(raw: bytes, file: str | Path, cure: str) -> dict[str, Any]:
     """The JSON object in `raw`; `file` is its name for messages, `cure` what helps
     where it is broken.
 
-    AuditError unless it is UTF-8 and an object, with no key twice, no NaN, no lone
+    ModelFileError unless it is UTF-8 and an object, with no key twice, no NaN, no lone
     surrogate, and nested moderately.
     """
-    if fault := _overgrown(raw, MAX_PASSES):
-        raise AuditError(f"{file}: its JSON {fault}")
+    fault = _overgrown(raw, MAX_PASSES)
+    if fault is not None:
+        raise ModelFileError(f"{file}: its JSON {fault}")
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         entries = dict(pairs)
         if len(entries) < len(pairs):
             repeated, _ = Counter(key for key, _ in pairs).most_common(1)[0]
-            raise AuditError(
+            raise ModelFileError(
                 f"{file}: the key {shown(repeated)} stands twice in one object of its"
                 " JSON, so that it can be read in two ways"
             )
@@ -43,24 +44,27 @@ def parse_object(raw: bytes, file: str | Path, cure: str) -> dict[str, Any]:
             parse_constant=_refuse_constant,
         )
         if b"\\u" in raw:
-            json.dumps(value, ensure_ascii=False).encode(
-                "utf-8"
-            )  # fails on a lone surrogate
+            # fails on a lone surrogate
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError) as error:
-        raise AuditError(f"{file}: its JSON cannot be read ({error}); {cure}") from None
+        raise ModelFileError(
+            f"{file}: its JSON cannot be read ({error}); {cure}"
+        ) from None
     if not isinstance(value, dict):
-        raise AuditError(f"{file}: its JSON is not an object")
+        raise ModelFileError(f"{file}: its JSON is not an object")
     return value
 
 
 def lenient(raw: bytes) -> Any:
     """The JSON value in `raw` as Python's own reader takes it: NaN and Infinity are
-    numbers, of a key that stands twice the last counts.
+    numbers, and the last of two equal keys counts.
 
-    A byte order mark is skipped, a byte that is no UTF-8 and a lone surrogate come out as U+FFFD. ValueError, with the reason, where it is no
-    JSON, is nested more than MAX_LEVELS deep or has more pieces than any model needs.
+    A byte order mark is skipped; a byte that is not UTF-8 and a lone surrogate come out
+    as U+FFFD. ValueError, with the reason, where it is not JSON, is nested more than
+    MAX_LEVELS deep or has more pieces than any model needs.
     """
-    if fault := _overgrown(raw, MAX_LEVELS):
+    fault = _overgrown(raw, MAX_LEVELS)
+    if fault is not None:
         raise ValueError(f"its JSON {fault}")
     try:
         value = json.loads(raw.decode("utf-8-sig", errors="replace"))
@@ -98,11 +102,10 @@ def _overgrown(raw: bytes, levels: int) -> str | None:
     """
     unescaped = raw.replace(rb"\\", b"").replace(rb"\"", b"")
     quotes = unescaped.count(b'"')
-    brackets = (
-        b""
-        if quotes > MAX_MARKS
-        else re.sub(rb'"[^"]*"', b"", unescaped).translate(None, _ALL_BUT_BRACKETS)
-    )
+    brackets = b""
+    if quotes <= MAX_MARKS:
+        outside_strings = re.sub(rb'"[^"]*"', b"", unescaped)
+        brackets = outside_strings.translate(None, _ALL_BUT_BRACKETS)
     if max(quotes, len(brackets)) > MAX_MARKS:
         return (
             f"has more than {MAX_MARKS} strings or brackets, more than any model needs;"

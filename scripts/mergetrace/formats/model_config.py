@@ -5,7 +5,7 @@ or cannot be read gives no facts.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ class ModelConfig:
     # rows and columns of FP8 weights that share a scale
     weight_block_size: tuple[int, int] | None = None
     quantization: Quantization | None = None
-    heads: Heads = Heads()
+    heads: Heads = field(default_factory=Heads)
 
     @property
     def kind(self) -> str | None:

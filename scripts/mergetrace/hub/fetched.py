@@ -36,9 +36,10 @@ class Fetched:
         process writes to it.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        self._bytes = open(folder / f"{commit}.bin", "a+b")
+        # both are closed by __exit__
+        self._bytes = open(folder / f"{commit}.bin", "a+b")  # noqa: SIM115
         fcntl.flock(self._bytes, fcntl.LOCK_EX)
-        self._lines = open(folder / f"{commit}.jsonl", "a+b")
+        self._lines = open(folder / f"{commit}.jsonl", "a+b")  # noqa: SIM115
         self._held: dict[str, list[_Held]] = {}  # by shard, ascending and disjoint
         self._load()
 

@@ -92,10 +92,10 @@ def _give_name(partial: Path, target: Path) -> None:
 
 
 def _alone(partial: Path) -> BinaryIO:
-    """The file, open and locked: a job that outlived the Snakemake which started it may
-    still be writing it.
+    """The file, open and locked, for the caller to close: a job that outlived the
+    Snakemake which started it may still be writing it.
     """
-    handle = open(partial, "ab+")
+    handle = open(partial, "ab+")  # noqa: SIM115
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

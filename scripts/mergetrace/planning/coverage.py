@@ -111,11 +111,11 @@ def coverages(
         )
         for model, table in tables.items()
     }
-    for model in by_model:
+    for model, of_model in by_model.items():
         met = views.get(model, nothing)["slice_id"]
-        by_model[model]["holds"] = {
-            other: _held(views[other], met, by_model[other]["parameters"])
-            for other in by_model
+        of_model["holds"] = {
+            other: _held(views[other], met, of_other["parameters"])
+            for other, of_other in by_model.items()
             if other != model and other in views
         }
     return by_model

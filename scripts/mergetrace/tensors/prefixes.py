@@ -10,6 +10,7 @@ models'.
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping
+from itertools import chain
 
 from mergetrace.tensors.naming import LAYER, canonical_name
 
@@ -19,8 +20,10 @@ MOST_DROPPED = 4  # parts of a prefix
 CLEARER = 2
 # Stacks that are no language model, whatever their shapes.
 FOREIGN = re.compile(
-    r"(?:^|[._])(?:vis(?:ion|ual)\w*|vit|vpm|image\w*|img|video\w*|audio\w*|apm|speech|tts|talker|whisper|clip|siglip|resampler|perceiver|q_?former"
-    r"|projectors?|mm_\w+|code2wav|token2wav|encoder|mtp|draft\w*|eagle\w*|medusa\w*)(?=[._])",
+    r"(?:^|[._])(?:vis(?:ion|ual)\w*|vit|vpm|image\w*|img|video\w*|audio\w*|apm"
+    r"|speech|tts|talker|whisper|clip|siglip|resampler|perceiver|q_?former"
+    r"|projectors?|mm_\w+|code2wav|token2wav|encoder|mtp|draft\w*|eagle\w*|medusa\w*)"
+    r"(?=[._])",
     re.IGNORECASE,
 )
 SEVERAL = "its prefix is one of several"
@@ -36,35 +39,36 @@ def with_prefixes(
     names: Mapping[str, Names], shapes: Mapping[str, Shapes]
 ) -> tuple[dict[str, Names], dict[str, dict[str, str]]]:
     """The canonical names of all models, the language model's layers under
-    `model.layers.` in those where another prefix was found for them.
+    `model.layers.` also where they stand under another prefix.
 
-    names and shapes: by model. A model that has such layers by known names keeps them; a second stack of the same names and shapes that no other
-    model has gets those names too: it is held twice. Returns the names, and by model the tensors whose prefix could be that of several stacks,
-    with the reason: what belongs together is not guessed.
+    names, shapes: by model. A model that has such layers by known names keeps them; a
+    second stack of the same names and shapes that no other model has gets those names
+    too: it is held twice. Returns the names, and by model the tensors whose prefix could
+    be that of several stacks, with the reason: what belongs together is not guessed.
     """
-    towers = {
-        model: {} if _has_layers(own) else _towers(own) for model, own in names.items()
-    }
-    found = {
-        model: own if towers[model] else _with_seconds(model, names, shapes[model])
-        for model, own in names.items()
-    }
+    towers: dict[str, dict[str, list[str]]] = {}
+    common = {}
+    for model, own in names.items():
+        towers[model] = {} if _has_layers(own) else _towers(own)
+        if len(towers[model]) == 1:
+            common[model] = _without(own, next(iter(towers[model])))
+        elif towers[model]:
+            common[model] = own
+        else:
+            common[model] = _with_seconds(model, names, shapes[model])
     unclear: dict[str, dict[str, str]] = {}
-    for model, held in towers.items():
-        if len(held) == 1:
-            found[model] = _without(names[model], next(iter(held)))
-    reference = _reference(found, shapes)
-    for model, held in towers.items():
-        if len(held) < 2 or not reference:
+    reference = _reference(common, shapes)
+    for model, candidates in towers.items():
+        if len(candidates) < 2 or not reference:
             continue
-        prefix = _most_alike(names[model], shapes[model], held, reference)
+        prefix = _most_alike(names[model], shapes[model], candidates, reference)
         if prefix is not None:
-            found[model] = _without(names[model], prefix)
+            common[model] = _without(names[model], prefix)
             continue
-        listed = ", ".join(f"`{one}`" for one in sorted(held))
+        listed = ", ".join(f"`{candidate}`" for candidate in sorted(candidates))
         reason = f"{SEVERAL} ({listed}) of which any could be the language model's"
-        unclear[model] = {name: reason for members in held.values() for name in members}
-    return found, unclear
+        unclear[model] = dict.fromkeys(chain.from_iterable(candidates.values()), reason)
+    return common, unclear
 
 
 def _has_layers(names: Names) -> bool:
@@ -75,12 +79,12 @@ def _towers(names: Names) -> dict[str, list[str]]:
     """The own names of each stack of layers that could be a language model, by the
     prefix before the part that is known.
     """
-    found: dict[str, list[str]] = defaultdict(list)
+    towers: dict[str, list[str]] = defaultdict(list)
     for name, canonical in names.items():
         prefix = _prefix_of(canonical)
         if prefix is not None and not FOREIGN.search(prefix):
-            found[prefix].append(name)
-    return found
+            towers[prefix].append(name)
+    return towers
 
 
 def _prefix_of(name: str) -> str | None:
@@ -102,50 +106,42 @@ def _without(names: Names, prefix: str) -> Names:
     """
     taken = set(names.values())
     parents = [prefix[: match.end()] for match in re.finditer(r"\.", prefix)]
-    found = {}
+    shortened = {}
     for name, canonical in names.items():
-        found[name] = canonical
+        shortened[name] = canonical
         for parent in reversed(parents):
             if not canonical.startswith(parent):
                 continue
             rest = canonical_name(canonical.removeprefix(parent))
             if rest not in taken and (parent == prefix or rest in OUTER):
-                found[name] = rest
+                shortened[name] = rest
                 taken.add(rest)
                 break
-    return found
+    return shortened
 
 
 def _with_seconds(model: str, names: Mapping[str, Names], shapes: Shapes) -> Names:
     """A model's names, those of a second stack without its prefix."""
     own = names[model]
-    elsewhere = {
-        canonical
-        for other, held in names.items()
-        if other != model
-        for canonical in held.values()
+    elsewhere: set[str] = set()
+    for other, names_of_other in names.items():
+        if other != model:
+            elsewhere.update(names_of_other.values())
+    first_shapes = {canonical: shapes[name] for name, canonical in own.items()}
+    with_seconds = dict(own)
+    outside_layers = {
+        name: canonical for name, canonical in own.items() if not LAYER.match(canonical)
     }
-    first = {canonical: shapes[name] for name, canonical in own.items()}
-    found = dict(own)
-    for prefix, members in _towers(
-        {
-            name: canonical
-            for name, canonical in own.items()
-            if not LAYER.match(canonical)
-        }
-    ).items():
-        if not any(own[name] in elsewhere for name in members):
-            held = {
-                name: canonical_name(own[name].removeprefix(prefix))
-                for name in own
-                if own[name].startswith(prefix)
-            }
-            found |= {
-                name: rest
-                for name, rest in held.items()
-                if first.get(rest) == shapes[name]
-            }
-    return found
+    for prefix, members in _towers(outside_layers).items():
+        if any(own[name] in elsewhere for name in members):
+            continue
+        for name, canonical in own.items():
+            if not canonical.startswith(prefix):
+                continue
+            rest = canonical_name(canonical.removeprefix(prefix))
+            if first_shapes.get(rest) == shapes[name]:
+                with_seconds[name] = rest
+    return with_seconds
 
 
 def _reference(

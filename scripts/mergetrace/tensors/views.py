@@ -56,12 +56,12 @@ class Cut:
 
 
 def views(
-    tensors: "pd.DataFrame", config: ModelConfig = ModelConfig()
+    tensors: "pd.DataFrame", config: ModelConfig | None = None
 ) -> tuple[dict[Key, View], list[dict[str, str]]]:
     """The views of one model, and what is left out as {tensor, reason, source} (see
-    `cut`).
+    `cut`). config: None where nothing is known of it.
     """
-    parts = cut(tensors, config)
+    parts = cut(tensors, config or ModelConfig())
     return parts.views, not_read(parts)
 
 
