@@ -194,3 +194,23 @@ def test_the_examples_in_python_name_what_exists():
     for kind in (fit.Inputs, fit.Params, fit.Outputs):
         for field in dataclasses.fields(kind):
             assert re.search(rf"\b{field.name}\b", call), field.name
+
+
+def test_what_the_method_names_is_in_the_library():
+    """Modules, functions, keys and settings that docs/method.md has in code marks."""
+    sources = list((ROOT / "scripts/mergetrace").rglob("*.py"))
+    words = {path.stem for path in sources}
+    for path in sources:
+        words |= set(re.findall(r"\w+", path.read_text()))
+    page = (ROOT / "docs/method.md").read_text()
+    for name in re.findall(r"`([a-z_]+(?:\.[a-z_]+)*)`", page):
+        if not name.endswith((".json", ".csv")):
+            assert set(name.split(".")) <= words, name
+
+
+def test_the_methods_modules_exist():
+    """The modules named after each bold word of docs/method.md."""
+    page = (ROOT / "docs/method.md").read_text()
+    modules = {path.stem for path in (ROOT / "scripts/mergetrace").rglob("*.py")}
+    for named in re.findall(r"^\*\*[\w ]+\*\* \((`[^)]+`)\)", page, flags=re.M):
+        assert set(re.findall(r"`(\w+)`", named)) <= modules, named
