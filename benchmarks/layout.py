@@ -11,9 +11,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from mergetrace.disguises.comparison import Comparison
+from mergetrace.disguises.detecting import find_layout
 from mergetrace.disguises.glimpses import Glimpses
-from mergetrace.disguises.layout import find_layout
-from mergetrace.disguises.placing import Placing
 from mergetrace.planning.manifest import tensor_table
 from mergetrace.tensors.views import views
 from mergetrace.tensors.weights import Weights
@@ -92,13 +92,13 @@ def look(base, donor, suspect) -> tuple[bool, float, float, float, float, float]
                 name: Glimpses(name, views(tensor_table(path))[0], weights, 0)
                 for name, path in paths.items()
             }
-            before = Placing(looks["s"], looks["b"]).in_place()
+            before = Comparison(looks["s"], looks["b"]).share_in_place()
             began = time.process_time()
             layout = find_layout(looks["s"], [looks["b"], looks["d"]])
             seconds = time.process_time() - began
-            placing = Placing(looks["s"], looks[layout.reference])
-            placing.counterpart = layout.counterpart
-            cosines = [placing.cosine(key) for key in placing.keys]
+            comparison = Comparison(looks["s"], looks[layout.reference])
+            comparison.counterpart = layout.counterpart
+            cosines = [comparison.cosine(key) for key in comparison.keys]
     return bool(layout.undone), before, layout.kin, min(cosines), max(cosines), seconds
 
 

@@ -100,11 +100,14 @@ sums: weights read once
     as_stored          numbers rounded as a sample's file would have stored them
 
 disguises: tensors that lie elsewhere than their names say
-    alignment, glimpses, placing       which row is which; a little of a model; one model beside a parent
-    moved_layers, moved_experts, vocabulary, permutations   what lies elsewhere
-    channel_scales, channels   what was multiplied row by row and column by column
-    factors, storing   what was multiplied as a whole, rounded twice, covered with noise
-    layout, rearrange  all of it together; the plan that follows from it
+    findings, wording  what was found, as codes and numbers; in sentences
+    likeness, alignment   how alike matrices are; which row is which
+    glimpses, adjustments, comparison   a little of a model; how a slice is read; one model beside a parent
+    moved_layers, moved_experts, split_experts, vocabulary, permutations   what lies elsewhere
+    column_factors, channels, folded_norms, scaled_channels   what was multiplied row by row and column by column
+    powers_of_two, factors   what was multiplied as a whole
+    blends, rounded_twice, noise   what one blend explains: rounded twice on the way, covered with noise
+    detecting, layout, rearrange   all of it together; what that gives; the plan that follows from it
 
 merging: a recipe applied to the parents
     settings           a number that differs between tensors, as configurations write it

@@ -55,6 +55,15 @@ def loaded(folder):
     }
 
 
+def layout_of_suspect(results):
+    return json.loads((results / "layout.json").read_text())["models"]["suspect"]
+
+
+def findings_of_suspect(results):
+    """What layout.json holds of the suspect's disguises, as codes and numbers."""
+    return layout_of_suspect(results)["findings"]
+
+
 def assert_nobody_named(found, verdict):
     assert found["verdict"] == verdict, found["reasons"]
     assert not any(parent["named"] for parent in found["parents"].values())
@@ -311,9 +320,8 @@ def test_slices_of_two_parents_moved_and_repeated_are_traced_to_them(tmp_path):
         for part in config["slices"]
         for source in part["sources"]
     ] == slices
-    assert any("Repeated: 1-3." in line for line in found["layout"]["undone"]), found[
-        "layout"
-    ]
+    (finding,) = findings_of_suspect(tmp_path / "results")
+    assert (finding["kind"], finding["repeated"]) == ("layers_moved", [1, 2, 3])
     assert layer_order(pd.read_parquet(tmp_path / "results/plan.parquet")["layer"]) == [
         *map(str, range(10)),
         "outer",
@@ -338,10 +346,9 @@ def test_experts_made_of_dense_parents_are_traced_to_them(judge, family, tmp_pat
         "reasons"
     ]
     assert found["parents"]["donor"]["named"]
-    assert any(
-        "24 experts lie where a dense parent's MLP does (cosine 1.00)" in line
-        for line in found["layout"]["undone"]
-    )
+    (copied,) = findings_of_suspect(tmp_path / "results")
+    assert (copied["kind"], copied["experts"]) == ("experts_copied", 24)
+    assert copied["agreement"] == pytest.approx(1, abs=0.005)
     assert found["layout"]["not_undone"] == []
 
 
@@ -368,10 +375,13 @@ def test_renumbered_experts_of_a_real_merge_are_put_back(tmp_path, hidden):
     )
     assert found["verdict"] == "merge", found["reasons"]
     assert found["recipe"]["bit_exact_rate"] == 1.0
-    assert any(
-        "experts of 2 layers were renumbered" in line
-        for line in found["layout"]["undone"]
-    )
+    if hidden == ("donor",):
+        (renumbered,) = layout_of_suspect(tmp_path / "results")["findings_of_parents"][
+            "donor"
+        ]
+    else:
+        (renumbered,) = findings_of_suspect(tmp_path / "results")
+    assert (renumbered["kind"], renumbered["layers"]) == ("experts_renumbered", 2)
     assert not found["controls"]["sibling"]["parents"]["donor"]["named"]
 
 

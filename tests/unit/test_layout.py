@@ -9,8 +9,16 @@ import pytest
 import torch
 
 from mergetrace.disguises.alignment import match_rows
+from mergetrace.disguises.detecting import align_parents
+from mergetrace.disguises.findings import (
+    ExpertsSplit,
+    HiddenRotated,
+    LinesReordered,
+    NowhereFound,
+    PowerMultiplied,
+    VocabularyReordered,
+)
 from mergetrace.disguises.glimpses import Glimpses
-from mergetrace.disguises.layout import align
 from mergetrace.planning.manifest import tensor_table
 from mergetrace.tensors.views import views
 from mergetrace.tensors.weights import Weights
@@ -47,8 +55,8 @@ def look(tmp_path):
         layout, seen, weights = looked(tmp_path, suspect, base, donor)
 
         def read(tensor):
-            maps = layout.maps.get((tensor, ""), {})
-            view = replace(seen.views[tensor, ""], model="s", **maps)
+            adjusted = seen.adjustment((tensor, "")).of_view()
+            view = replace(seen.views[tensor, ""], model="s", **adjusted)
             return weights.values(view, 0, view.rows * view.cols)
 
         return layout, read
@@ -72,7 +80,7 @@ def assert_undone(found, original, tensors=None):
 )
 def test_what_hides_nothing_is_left_as_it_is(look, model):
     layout, _ = look(model)
-    assert layout.plain()
+    assert layout.plain
     assert (layout.undone, layout.not_undone, layout.kin) == ([], [], 1)
 
 
@@ -89,8 +97,10 @@ def test_a_permutation_is_put_back_to_the_last_bit(look, hide, model):
 def test_heads_are_recognised_by_their_size(look):
     layout, _ = look(heads_permuted(MERGED))
     assert any(
-        "attention: the rows" in line and "in blocks of 16" in line
-        for line in layout.undone
+        isinstance(finding, LinesReordered)
+        and (finding.component, finding.columns, finding.block)
+        == ("attention", False, 16)
+        for finding in layout.findings
     )
 
 
@@ -117,7 +127,9 @@ def test_columns_most_of_which_are_in_place_are_not_taken_for_rows(look):
 def test_a_power_of_two_is_divided_again(look, factor):
     found = look(scaled(MERGED, factor, "mlp.up_proj|k_proj"))
     assert_undone(found, MERGED)
-    assert any(f"multiplied by {factor:g}" in line for line in found[0].undone)
+    (finding,) = found[0].findings
+    assert isinstance(finding, PowerMultiplied)
+    assert finding.factor == factor
 
 
 @pytest.mark.parametrize(
@@ -159,7 +171,7 @@ def _query(layer):
 )
 def test_a_stranger_stays_a_stranger_under_any_disguise(look, seed, hide):
     layout, _ = look(hide(qwen(100 + seed)))
-    assert layout.plain()
+    assert layout.plain
     assert (layout.undone, layout.not_undone) == ([], [])
     assert layout.kin == 0
 
@@ -171,10 +183,9 @@ EMBEDDING = "model.embed_tokens.weight"
 def test_a_vocabulary_in_another_order_is_put_back(look, model):
     found = look(vocabulary_permuted(model))
     assert_undone(found, model)
-    assert any(
-        "256 tokens that the parents have too in another order" in line
-        for line in found[0].undone
-    )
+    for finding in found[0].findings:
+        assert isinstance(finding, VocabularyReordered)
+        assert (finding.common, finding.missing, finding.added) == (256, 0, 0)
 
 
 def test_tokens_added_in_the_midst_are_read_last(look):
@@ -183,44 +194,46 @@ def test_tokens_added_in_the_midst_are_read_last(look):
         read(EMBEDDING)[: MERGED[EMBEDDING].numel()],
         MERGED[EMBEDDING].double().reshape(-1).numpy(),
     )
-    assert any("and 20 of its own" in line for line in layout.undone)
-    assert (layout.kin, layout.kept, layout.not_undone) == (1, {}, [])
+    assert {finding.added for finding in layout.findings} == {20}
+    assert (layout.kin, layout.held_rows, layout.not_undone) == (1, {}, [])
 
 
 def test_the_parents_rows_that_a_vocabulary_lacks_are_left_out(look):
     layout, read = look(vocabulary_pruned(MERGED))
     rows = [row for row in range(256) if row % 10]
-    assert layout.kept[EMBEDDING, ""].tolist() == rows
+    assert layout.held_rows[EMBEDDING, ""].tolist() == rows
     np.testing.assert_array_equal(
         read(EMBEDDING), MERGED[EMBEDDING][rows].double().reshape(-1).numpy()
     )
-    assert any("26 of theirs are missing" in line for line in layout.undone)
+    assert {finding.missing for finding in layout.undone} == {26}
 
 
 def test_a_vocabulary_that_grew_at_its_end_lies_in_place(look):
     layout, _ = look(vocabulary_grown(SIBLING, first=256))
-    assert layout.plain()
+    assert layout.plain
     assert (layout.kin, layout.undone, layout.not_undone) == (1, [], [])
 
 
 def test_a_rotation_is_seen_and_not_undone(look):
     layout, _ = look(hidden_rotated(MERGED))
     assert layout.kin == 0
-    assert any("rotated" in line for line in layout.not_undone)
+    (finding,) = layout.findings
+    assert isinstance(finding, HiddenRotated)
+    assert finding.agreement > 0.9
 
 
 def test_experts_cut_from_a_dense_model_are_seen_and_not_undone(look):
     layout, _ = look(cut_into_experts(MERGED))
-    assert any(
-        "experts of 32 neurons, which are among the 128" in line
-        for line in layout.not_undone
+    (finding,) = (
+        finding for finding in layout.not_undone if isinstance(finding, ExpertsSplit)
     )
+    assert (finding.neurons, finding.of) == (32, 128)
     assert layout.visible
 
 
 def test_experts_of_a_stranger_are_nobody_s(look):
     layout, _ = look(cut_into_experts(qwen(9)))
-    assert (layout.plain(), layout.not_undone, layout.kin) == (True, [], 0)
+    assert (layout.plain, layout.not_undone, layout.kin) == (True, [], 0)
 
 
 HIDES = [neurons_permuted, heads_permuted, hidden_permuted, vocabulary_permuted]
@@ -237,11 +250,11 @@ def test_a_parent_in_disguise_is_read_in_the_order_of_the_first(tmp_path, hide):
             Glimpses(name, views(tensor_table(folder))[0], weights, 0)
             for name, folder in folders.items()
         ]
-        found = align(looks)
+        found = align_parents(looks)
         assert list(found) == ["d"]
         for name, tensor in DONOR.items():
-            maps = found["d"].maps.get((name, ""), {})
-            view = replace(looks[1].views[name, ""], model="d", **maps)
+            adjusted = looks[1].adjustment((name, "")).of_view()
+            view = replace(looks[1].views[name, ""], model="d", **adjusted)
             np.testing.assert_array_equal(
                 weights.values(view, 0, tensor.numel()),
                 tensor.double().reshape(-1).numpy(),
@@ -259,8 +272,8 @@ def test_parents_that_are_not_in_disguise_are_left_as_they_are(tmp_path):
             Glimpses(name, views(tensor_table(folder))[0], weights, 0)
             for name, folder in folders.items()
         ]
-        assert align(looks) == {}
-        assert not any(look.maps for look in looks)
+        assert align_parents(looks) == {}
+        assert not any(look.adjusted for look in looks)
 
 
 def test_a_layer_that_is_nowhere_is_said(look):
@@ -270,9 +283,11 @@ def test_a_layer_that_is_nowhere_is_said(look):
         if name.startswith("model.layers.3.")
     }
     layout, _ = look(MERGED | other)
-    assert layout.plain()
+    assert layout.plain
     assert 0.8 < layout.kin < 1
-    assert any("attention, mlp" in line for line in layout.not_undone)
+    (finding,) = layout.not_undone
+    assert isinstance(finding, NowhereFound)
+    assert finding.tensors.components == ("attention", "mlp")
 
 
 @pytest.mark.parametrize("rows", [8, 100, 1000])

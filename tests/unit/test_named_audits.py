@@ -147,12 +147,10 @@ def test_mistral_s_own_folder_is_read_as_it_is_published(tmp_path):
 def test_rows_whose_heads_nobody_states_are_put_back_by_what_they_hold(tmp_path):
     verdict, _ = audited(tmp_path, suspect=native(MERGE), config={})
     assert is_the_merge(verdict)
-    assert (
-        "attention: the rows of 6 tensors were permuted"
-        in json.loads((tmp_path / "out/layout.json").read_text())["models"]["suspect"][
-            "undone"
-        ][0]
-    )
+    layout = json.loads((tmp_path / "out/layout.json").read_text())
+    finding = layout["models"]["suspect"]["findings"][0]
+    assert (finding["kind"], finding["component"]) == ("lines_reordered", "attention")
+    assert (finding["columns"], finding["tensors"]) == (False, 6)
 
 
 def test_heads_permuted_before_mistral_s_order_are_put_back_too(tmp_path):

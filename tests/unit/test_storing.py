@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from mergetrace.disguises.findings import SizesApart
 from mergetrace.numerics.dtypes import decode, encode
 from mergetrace.numerics.lattice import interval_through
 from mergetrace.sums.as_stored import round_as_stored
@@ -30,7 +31,7 @@ def look(tmp_path):
 
 
 def factors(layout):
-    return {key[0]: maps.get("factor", 1.0) for key, maps in layout.maps.items()}
+    return {key[0]: adjustment.factor for key, adjustment in layout.adjusted.items()}
 
 
 @pytest.mark.parametrize("factor", [1.02, 0.9, 1.37, 1 / 1.37, 1.0234375])
@@ -64,7 +65,7 @@ def test_the_weights_of_an_unnormalised_merge_are_no_factor(look):
             for name in BASE
         }
     )
-    assert layout.plain()
+    assert layout.plain
 
 
 @pytest.mark.parametrize("share", [0.3, 0.6])
@@ -84,7 +85,7 @@ def test_the_norms_of_a_narrow_merge_on_the_sphere_are_no_factor(look, tmp_path,
         {"merge_method": "multislerp", "models": parents, "dtype": "bfloat16"},
         tmp_path / "merged",
     )
-    assert look(load_file(merged / "model.safetensors")).plain()
+    assert look(load_file(merged / "model.safetensors")).plain
 
 
 @pytest.mark.parametrize("factor", [1.0, 1.7])
@@ -101,19 +102,21 @@ def test_what_a_parent_holds_besides_is_no_factor_and_a_factor_is_seen_through_i
 
 @pytest.mark.parametrize("factor", [1.0, 1.02, 0.98])
 def test_no_exact_factor_is_made_up_for_a_finetune(look, factor):
-    assert look(scaled(SIBLING, factor)).plain()
+    assert look(scaled(SIBLING, factor)).plain
 
 
 def test_a_factor_that_is_plain_to_see_and_not_exact_is_said(look):
     layout = look(scaled(SIBLING, 3.0, "up_proj"))
-    assert layout.plain()
-    assert any("look multiplied, by 2.9" in line for line in layout.not_undone)
+    assert layout.plain
+    (finding,) = layout.not_undone
+    assert isinstance(finding, SizesApart)
+    assert 2.9 <= finding.smallest < 3
 
 
 @pytest.mark.parametrize(("size", "seen"), [(1e-6, True), (1e-5, True), (1e-3, False)])
 def test_noise_too_small_to_hide_the_lattice_is_rounded_away(look, size, seen):
     layout = look(noisy(MERGED, size))
-    assert {maps.get("dtype") for maps in layout.maps.values()} == (
+    assert {adjustment.dtype for adjustment in layout.adjusted.values()} == (
         {"BF16"} if seen else set()
     )
 
@@ -124,27 +127,29 @@ def test_noise_too_small_to_hide_the_lattice_is_rounded_away(look, size, seen):
 )
 def test_noise_of_any_kind_is_rounded_away(look, model, kind):
     layout = look(noisy(model, 2e-6, kind=kind))
-    assert {maps.get("dtype") for maps in layout.maps.values()} == {"BF16"}
-    assert len(layout.maps) == len(model)
+    assert {adjustment.dtype for adjustment in layout.adjusted.values()} == {"BF16"}
+    assert len(layout.adjusted) == len(model)
 
 
 @pytest.mark.parametrize("kind", ["normal", "signs", "tails"])
 @pytest.mark.parametrize("size", [1e-8, 2e-6, 1e-5])
 def test_a_base_that_was_hardly_changed_hides_nothing(look, kind, size):
-    assert look(noisy(BASE, size, kind=kind)).plain()
+    assert look(noisy(BASE, size, kind=kind)).plain
 
 
 def test_only_tensors_that_lie_near_the_coarser_format_are_rounded(look):
     layout = look(noisy(noisy(MERGED, 2e-6, pattern="mlp"), 2e-4, pattern="o_proj"))
     assert {
-        maps.get("dtype") for (name, _), maps in layout.maps.items() if "mlp" in name
+        adjustment.dtype
+        for (name, _), adjustment in layout.adjusted.items()
+        if "mlp" in name
     } == {"BF16"}
-    assert not any("o_proj" in name for name, _ in layout.maps)
+    assert not any("o_proj" in name for name, _ in layout.adjusted)
 
 
 @pytest.mark.parametrize("size", [1e-3, 1e-4, 3e-5])
 def test_a_finetune_kept_in_float32_is_no_noise(look, size):
-    assert look(noisy(BASE, size, seed=3)).plain()
+    assert look(noisy(BASE, size, seed=3)).plain
 
 
 def test_a_merge_kept_in_float32_is_no_noise(look):
@@ -153,13 +158,13 @@ def test_a_merge_kept_in_float32_is_no_noise(look):
             name: 0.429 * BASE[name].float() + 0.571 * DONOR[name].float()
             for name in BASE
         }
-    ).plain()
+    ).plain
 
 
 def test_a_small_share_of_a_donor_kept_in_float32_is_no_noise(look):
     assert look(
         {name: 0.99 * BASE[name].float() + 0.01 * DONOR[name].float() for name in BASE}
-    ).plain()
+    ).plain
 
 
 @pytest.mark.parametrize(
@@ -168,9 +173,9 @@ def test_a_small_share_of_a_donor_kept_in_float32_is_no_noise(look):
     ids=["FP8", "F16"],
 )
 def test_double_rounding_is_seen_where_it_was_done_and_only_there(look, narrow):
-    assert {maps.get("through") for maps in look(narrow(MERGED)).maps.values()} == {
-        "BF16"
-    }
+    assert {
+        adjustment.through for adjustment in look(narrow(MERGED)).adjusted.values()
+    } == {"BF16"}
 
 
 def test_a_merge_rounded_once_to_f16_went_through_nothing(look):
@@ -179,7 +184,7 @@ def test_a_merge_rounded_once_to_f16_went_through_nothing(look):
             name: (0.429 * BASE[name].float() + 0.571 * DONOR[name].float()).half()
             for name in BASE
         }
-    ).plain()
+    ).plain
 
 
 @pytest.mark.parametrize(

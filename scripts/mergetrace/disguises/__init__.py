@@ -1,3 +1,3 @@
-"""Tensors that lie elsewhere than their names say: moved, renumbered, permuted,
-multiplied, stored otherwise.
+"""Tensors that lie elsewhere than their names say, or were rewritten so that they look
+different: found on a little of the weights, and put back as they are read.
 """

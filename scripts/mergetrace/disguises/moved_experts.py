@@ -1,262 +1,235 @@
 """Experts that were renumbered, or copied from the MLP of a dense model."""
 
-import re
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from mergetrace.disguises.alignment import Match, cosine, match_rows
-from mergetrace.disguises.glimpses import Array, Key
-from mergetrace.disguises.placing import MARGIN, SAME, WRITES_HIDDEN, Placing
+from mergetrace.disguises.alignment import Match, match_rows
+from mergetrace.disguises.comparison import (
+    MIN_MARGIN,
+    SAME_MIN_COSINE,
+    WRITES_HIDDEN,
+    Comparison,
+)
+from mergetrace.disguises.findings import ExpertsCopied, ExpertsRenumbered, Finding
+from mergetrace.disguises.glimpses import Glimpses
+from mergetrace.disguises.likeness import cosine
+from mergetrace.numerics.arrays import Singles
 from mergetrace.tensors.naming import component_of
+from mergetrace.tensors.view import Key
 
-PRINT_ROWS = 24
-MOST_SPLIT = 2  # experts whose neurons are looked for in a larger one
-TINY = 1e-30  # a length
-SPLIT = re.compile(r"\.mlp\.experts\.(gate_proj|up_proj)$")
+EXPERT_FINGERPRINT_ROWS = 24
 
 
-def find_copied_experts(placing: Placing) -> list[str]:
+@dataclass(frozen=True)
+class Experts:
+    """The experts of one layer, and where they should lie in the parent."""
+
+    layer: str
+    """What the names of the layer's MLP begin with."""
+    numbers: list[str]
+    """The experts' numbers, ascending."""
+    names: list[str]
+    """Their tensors, alphabetically."""
+    goals: list[str]
+    """The parent's tensor for each name."""
+
+
+def find_copied_experts(comparison: Comparison) -> list[Finding]:
     """Give experts the MLP of a dense parent as their counterpart, where they lie
-    there. Returns what was found, in words.
+    there.
     """
-    copied = _copies(placing)
+    copied = _copies(comparison)
     if not copied:
         return []
-    share = np.mean([placing.cosine(key) for key in copied])
-    experts = len({(key[0].rpartition(".experts.")[0], key[1]) for key in copied})
-    return [
-        f"{experts} experts lie where a dense parent's MLP does (cosine {share:.2f}): a"
-        " model of experts made from dense ones."
-    ]
+    experts = {(tensor.rpartition(".experts.")[0], number) for tensor, number in copied}
+    agreement = float(np.mean([comparison.cosine(key) for key in copied]))
+    return [ExpertsCopied(len(experts), agreement)]
 
 
-def find_renumbered_experts(placing: Placing) -> list[str]:
-    """Give every expert its counterpart. Returns what was found, in words."""
+def find_renumbered_experts(comparison: Comparison) -> list[Finding]:
+    """Give every expert its counterpart."""
     layers: dict[str, list[Key]] = defaultdict(list)
-    for key in placing.keys:
+    for key in comparison.keys:
         if key[1] and ".experts." in key[0]:
             layers[key[0].split(".experts.")[0]].append(key)
-    renumbered = [
-        found
-        for prefix, keys in layers.items()
-        if (found := _renumber(placing, prefix, keys)) is not None
-    ]
+    judgements = [_renumber(comparison, layer, keys) for layer, keys in layers.items()]
+    renumbered = [judgement for judgement in judgements if judgement is not None]
     if not renumbered:
         return []
-    agreement, wrong = np.median(renumbered, axis=0)
-    return [
-        f"The experts of {len(renumbered)} layers were renumbered; put back by the rows"
-        " of their routers or their own elements (likeness of the experts, on elements"
-        f" the assignment did not see, {agreement:.2f}, of neighbours {wrong:.2f})."
-    ]
+    agreement, wrong = np.median(renumbered, axis=0).tolist()
+    return [ExpertsRenumbered(len(renumbered), agreement, wrong)]
 
 
-def split_experts(placing: Placing) -> list[str]:
-    """Experts that hold some of the neurons of one larger expert, or of a dense
-    parent's MLP, each: seen, and not undone. In words.
+def _copies(comparison: Comparison) -> list[Key]:
+    """The numbered experts whose counterpart is the parent's one dense MLP now; shared
+    experts get it too, where the parent has one.
     """
-    gates = [key for key in placing.keys if SPLIT.search(key[0])]
-    for key in gates[:: max(1, len(gates) // MOST_SPLIT)]:
-        own = placing.own.views[key]
-        names = (key[0], SPLIT.sub(r".mlp.\1.weight", key[0]))
-        larger = {
-            other: view
-            for other, view in placing.parent.views.items()
-            if other[0] in names and view.cols == own.cols and view.rows > own.rows
-        }
-        if not larger:
-            return []
-        neurons = _unit(placing.own.rows(key, PRINT_ROWS))
-        closest = [
-            np.abs(neurons @ _unit(placing.parent.rows(other, view.rows)).T).max(1)
-            for other, view in larger.items()
-        ]
-        likeness = float(np.median(np.max(closest, axis=0)))
-        if likeness >= SAME:
-            sizes = (
-                f"experts of {own.rows} neurons, which are among the"
-                f" {next(iter(larger.values())).rows} of one of {placing.parent.name}'s"
-            )
-            return [
-                f"{placing.own.name} holds {sizes} (cosine {likeness:.2f}): experts cut"
-                " into finer ones, which is not undone."
-            ]
+    copied = []
+    for key in comparison.keys:
+        dense = _dense_counterpart(comparison, key)
+        if dense is None:
+            continue
+        comparison.counterpart[key] = dense
+        if key[1]:
+            copied.append(key)
+    if not copied:
+        return []
+    by_element = np.median([comparison.cosine(key) for key in copied])
+    if by_element >= SAME_MIN_COSINE:
+        return copied
+    if _fingerprint_likeness(comparison, copied) >= SAME_MIN_COSINE:
+        return copied
+    for key in copied:
+        del comparison.counterpart[key]
     return []
 
 
-def _unit(rows: Array) -> Array:
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), TINY)
+def _dense_counterpart(comparison: Comparison, key: Key) -> Key | None:
+    """The matrix of the parent's dense MLP that an expert's matrix may be."""
+    goal = comparison.goal(key)
+    is_expert = component_of(key[0]) in ("routed_experts", "shared_expert")
+    if not is_expert or goal in comparison.parent.views:
+        return None
+    plain = goal[0]
+    for part in (".experts.", ".shared_expert.", ".shared_experts."):
+        plain = plain.replace(part, ".")
+    for name in (plain, plain + ".weight"):
+        if (name, "") in comparison.parent.views:
+            return name, ""
+    return None
 
 
-def _copies(placing: Placing) -> list[Key]:
-    """Experts, shared ones too, where the parent has one dense MLP."""
-    copied = []
-    for key in placing.keys:
-        goal = placing.goal(key)
-        if (
-            component_of(key[0]) not in ("routed_experts", "shared_expert")
-            or goal in placing.parent.views
-        ):
-            continue
-        plain = (
-            goal[0]
-            .replace(".experts.", ".")
-            .replace(".shared_expert.", ".")
-            .replace(".shared_experts.", ".")
-        )
-        dense = next(
-            (
-                name
-                for name in (plain, plain + ".weight")
-                if (name, "") in placing.parent.views
-            ),
-            None,
-        )
-        if dense is not None:
-            placing.counterpart[key] = (dense, "")
-            if key[1]:
-                copied.append(key)
-    if (
-        copied
-        and np.median([placing.cosine(key) for key in copied]) < SAME
-        and _prints(placing, copied) < SAME
-    ):
-        for key in copied:
-            del placing.counterpart[key]
-        return []
-    return copied
-
-
-def _prints(placing: Placing, keys: Sequence[Key]) -> float:
+def _fingerprint_likeness(comparison: Comparison, keys: Sequence[Key]) -> float:
     """The median likeness whatever the order of neurons."""
-    downs = [
-        key
-        for key in keys
-        if WRITES_HIDDEN.search(key[0]) and placing.target(key) is not None
-    ]
-    return (
-        float(
-            np.median(
-                [
-                    placing.print_likeness(key, placing.goal(key), PRINT_ROWS)
-                    for key in downs
-                ]
-            )
+    values = [
+        comparison.fingerprint_likeness(
+            key, comparison.goal(key), EXPERT_FINGERPRINT_ROWS
         )
-        if downs
-        else 0.0
-    )
+        for key in keys
+        if WRITES_HIDDEN.search(key[0]) and comparison.target(key) is not None
+    ]
+    return float(np.median(values)) if values else 0.0
 
 
 def _renumber(
-    placing: Placing, prefix: str, keys: Sequence[Key]
+    comparison: Comparison, layer: str, keys: Sequence[Key]
 ) -> tuple[float, float] | None:
     """Renumber one layer's experts if they do not lie where they should; by the
-    router's rows where those tell, else by their own elements.
+    router's rows where those show it, else by their own elements.
+
+    Returns the agreement and that of wrong places, None where nothing was renumbered.
     """
-    experts = sorted({key[1] for key in keys}, key=int)
-    names = sorted({key[0] for key in keys})
-    goals = [placing.goal((name, experts[0]))[0] for name in names]
-    whole = all(
-        (goal, number) in placing.parent.views for goal in goals for number in experts
-    )
-    if not whole or min(placing.cosine(key) for key in keys) >= SAME:
+    numbers = sorted({number for _, number in keys}, key=int)
+    names = sorted({tensor for tensor, _ in keys})
+    goals = [comparison.goal((name, numbers[0]))[0] for name in names]
+    experts = Experts(layer, numbers, names, goals)
+    wanted = {(goal, number) for goal in goals for number in numbers}
+    if not wanted <= comparison.parent.views.keys():
         return None
-    for assign in (_by_router, _by_elements):
-        match = assign(placing, prefix, names, goals, experts)
-        if (
-            match is None
-            or len(match.order) != len(experts)
-            or (match.order == np.arange(len(experts))).all()
-        ):
+    if min(comparison.cosine(key) for key in keys) >= SAME_MIN_COSINE:
+        return None
+    for match, made_on_elements in (
+        (_match_routers, False),
+        (_match_elements, True),
+    ):
+        proposed = _proposed(match(comparison, experts), experts)
+        if proposed is None:
             continue
-        proposed = {
-            (name, experts[own]): (goal, experts[place])
-            for place, own in enumerate(match.order)
-            for name, goal in zip(names, goals, strict=True)
-        }
-        agreement, wrong = _judge(
-            placing, proposed, experts, unseen=assign is _by_elements
-        )
-        if agreement >= SAME and agreement - wrong >= MARGIN:
-            placing.counterpart |= proposed
+        agreement, wrong = _judge(comparison, proposed, numbers, made_on_elements)
+        if agreement >= SAME_MIN_COSINE and agreement - wrong >= MIN_MARGIN:
+            comparison.counterpart |= proposed
             return agreement, wrong
     return None
 
 
-def _by_router(
-    placing: Placing,
-    prefix: str,
-    names: list[str],
-    goals: list[str],
-    experts: list[str],
-) -> Match | None:
-    router = next(
-        (
-            key
-            for key in placing.own.views
-            if key[0].startswith(prefix + ".") and component_of(key[0]) == "router"
-        ),
-        None,
-    )
-    target = None if router is None else placing.same_shape(router)
-    return (
-        None
-        if router is None or target is None
-        else match_rows(placing.parent.columns(target), placing.own.columns(router))
-    )
+def _proposed(match: Match | None, experts: Experts) -> dict[Key, Key] | None:
+    """The counterparts that a match of experts gives; None where it moves none."""
+    if match is None or len(match.order) != len(experts.numbers) or not match.permuted:
+        return None
+    proposed = {}
+    for place, own in enumerate(match.order.tolist()):
+        for name, goal in zip(experts.names, experts.goals, strict=True):
+            own_key = (name, experts.numbers[own])
+            proposed[own_key] = (goal, experts.numbers[place])
+    return proposed
 
 
-def _by_elements(
-    placing: Placing,
-    prefix: str,
-    names: list[str],
-    goals: list[str],
-    experts: list[str],
-) -> Match | None:
-    def stack(runs, tensors: list[str]):
-        return np.stack(
-            [
-                np.concatenate([runs((name, number)) for name in tensors])
-                for number in experts
-            ]
-        )
+def _match_routers(comparison: Comparison, experts: Experts) -> Match | None:
+    """Which expert is which by the rows of the layer's router."""
+    for key in comparison.own.views:
+        is_router = component_of(key[0]) == "router"
+        if not is_router or not key[0].startswith(experts.layer + "."):
+            continue
+        target = comparison.same_shape(key)
+        if target is None:
+            return None
+        of_parent = comparison.parent.columns(target)
+        return match_rows(of_parent, comparison.own.columns(key))
+    return None
 
-    return match_rows(stack(placing.parent.runs, goals), stack(placing.own.runs, names))
+
+def _match_elements(comparison: Comparison, experts: Experts) -> Match | None:
+    """Which expert is which by a few of its own elements."""
+    of_parent = _stacked_runs(comparison.parent, experts.goals, experts.numbers)
+    own = _stacked_runs(comparison.own, experts.names, experts.numbers)
+    return match_rows(of_parent, own)
+
+
+def _stacked_runs(
+    model: Glimpses, tensors: Sequence[str], numbers: Sequence[str]
+) -> Singles:
+    """The runs of each expert's tensors, one expert a row."""
+    rows = [
+        np.concatenate([model.runs((tensor, number)) for tensor in tensors])
+        for number in numbers
+    ]
+    return np.stack(rows)
 
 
 def _judge(
-    placing: Placing, proposed: dict[Key, Key], experts: list[str], unseen: bool
+    comparison: Comparison,
+    proposed: Mapping[Key, Key],
+    numbers: Sequence[str],
+    made_on_elements: bool,
 ) -> tuple[float, float]:
     """The median likeness of experts with their counterparts and with their
     counterparts' neighbours: by element, else by fingerprint.
 
-    unseen: leave out the elements that `_by_elements` assigned by.
+    made_on_elements: leave out the elements that the experts were assigned by.
     """
-    following = dict(zip(experts, [*experts[1:], experts[0]], strict=True))
-
-    def alike(
-        measure: Callable[[Key, Key], float], some: Sequence[Key]
-    ) -> tuple[float, float]:
-        right = [measure(key, proposed[key]) for key in some]
-        wrong = [
-            measure(key, (proposed[key][0], following[proposed[key][1]]))
-            for key in some
-        ]
-        return float(np.median(right)), float(np.median(wrong))
 
     def by_element(key: Key, goal: Key) -> float:
-        mine, its = placing.runs(key, goal)
-        return abs(cosine(mine[1::2], its[1::2]) if unseen else cosine(mine, its))
+        own, other = comparison.runs(key, goal)
+        if made_on_elements:
+            own = own[1::2]
+            other = other[1::2]
+        return abs(cosine(own, other))
 
-    found = alike(by_element, list(proposed))
-    downs = [key for key in proposed if WRITES_HIDDEN.search(key[0])]
-    return (
-        found
-        if found[0] >= SAME or not downs
-        else alike(
-            lambda key, goal: placing.print_likeness(key, goal, PRINT_ROWS), downs
-        )
-    )
+    def by_fingerprint(key: Key, goal: Key) -> float:
+        return comparison.fingerprint_likeness(key, goal, EXPERT_FINGERPRINT_ROWS)
+
+    neighbours = dict(zip(numbers, [*numbers[1:], numbers[0]], strict=True))
+    pairs = list(proposed.items())
+    judged = _right_and_wrong(by_element, pairs, neighbours)
+    writers = [pair for pair in pairs if WRITES_HIDDEN.search(pair[0][0])]
+    if judged[0] >= SAME_MIN_COSINE or not writers:
+        return judged
+    return _right_and_wrong(by_fingerprint, writers, neighbours)
+
+
+def _right_and_wrong(
+    alike: Callable[[Key, Key], float],
+    pairs: Sequence[tuple[Key, Key]],
+    neighbours: Mapping[str, str],
+) -> tuple[float, float]:
+    """The median likeness of the pairs, and of each slice with its counterpart's
+    neighbour.
+    """
+    right = [alike(key, goal) for key, goal in pairs]
+    wrong = [
+        alike(key, (tensor, neighbours[number])) for key, (tensor, number) in pairs
+    ]
+    return float(np.median(right)), float(np.median(wrong))

@@ -3,227 +3,219 @@ neurons and heads of single matrices.
 """
 
 from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from mergetrace.disguises.alignment import Match, blocks_moved, match_rows
-from mergetrace.disguises.glimpses import FEATURES, MOST_ROWS, Key
-from mergetrace.disguises.placing import CLOSE, WRITES_HIDDEN, Placing, accepted
-from mergetrace.disguises.vocabulary import EMBEDDING
+from mergetrace.disguises.adjustments import Adjustment
+from mergetrace.disguises.alignment import Match, longest_block, match_rows
+from mergetrace.disguises.comparison import (
+    CLOSE_MIN_COSINE,
+    WRITES_HIDDEN,
+    Comparison,
+    accepted,
+)
+from mergetrace.disguises.findings import Finding, HiddenReordered, LinesReordered
+from mergetrace.disguises.glimpses import FEATURES, MAX_ROWS
+from mergetrace.numerics.arrays import Array, Integers, evenly_spread
 from mergetrace.tensors.naming import component_of
+from mergetrace.tensors.view import Key
+from mergetrace.tensors.views import EMBEDDING
 
-# matrices looked at closely before a model of which none lies anywhere is given up
-MOST_IN_VAIN = 32
+MAX_IN_VAIN = 32
+"""Matrices looked at closely before a model of which none lies anywhere is given up."""
+VOCABULARIES = ("embedding", "lm_head")
+"""Components whose rows are tokens (see vocabulary)."""
+OTHER_TOWERS = ("vision", "mtp")
+"""Components with hidden dimensions of their own."""
 
 
-def find_hidden(placing: Placing) -> list[str]:
-    """Put back an order of the hidden dimensions that the whole model shares. Returns
-    what was found, in words.
-    """
-    match = _hidden_order(placing)
+def find_hidden_order(comparison: Comparison) -> list[Finding]:
+    """Put back an order of the hidden dimensions that the whole model shares."""
+    match = _hidden_order(comparison)
     if match is None or match.plain:
         return []
     size = len(match.order)
-    for key, view in placing.own.views.items():
-        if component_of(key[0]) in ("vision", "mtp"):
+    own = comparison.own
+    for key, view in own.views.items():
+        component = component_of(key[0])
+        if component in OTHER_TOWERS:
             continue
         if view.cols == size and view.dimensions > 1:
-            _compose(placing, key, "col", match)
-        if (
-            view.rows == size
-            and view.dimensions == 1
-            and component_of(key[0]) == "norm"
-        ):
-            placing.own.arrange(key, row_map=match.order)
+            own.adjust(key, _with_columns(own.adjustment(key), match))
+        if view.rows == size and view.dimensions == 1 and component == "norm":
+            own.adjust(key, replace(own.adjustment(key), row_map=match.order))
         if view.rows == size and WRITES_HIDDEN.search(key[0]):
-            _compose(placing, key, "row", match)
-    return [
-        f"The {size} hidden dimensions were {_done([match])}; put back"
-        f" ({_numbers(match, 'dimension')})."
-    ]
+            own.adjust(key, _with_rows(own.adjustment(key), match))
+    finding = HiddenReordered(
+        size=size,
+        permuted=match.permuted,
+        negated=match.negated,
+        agreement=match.agreement,
+        wrong=match.wrong,
+    )
+    return [finding]
 
 
-def _hidden_order(placing: Placing) -> Match | None:
+def _hidden_order(comparison: Comparison) -> Match | None:
     """The order as the embedding's columns show it; where its rows are in an order of
     their own too, as the columns of another matrix do.
     """
-    if EMBEDDING not in placing.own.views:
+    if EMBEDDING not in comparison.own.views:
         return None
-    size = placing.own.views[EMBEDDING].cols
-    reading = [
-        key
-        for key in placing.keys
-        if placing.own.views[key].cols == size and not WRITES_HIDDEN.search(key[0])
-    ]
-    first = {component_of(key[0]): key for key in reversed(reading)}
-    for key in (
-        EMBEDDING,
-        *(first[component] for component in ("attention", "mlp") if component in first),
-    ):
-        target = placing.same_shape(key)
-        if target is not None and placing.cosine(key) >= CLOSE:
+    for key in [EMBEDDING, *_readers_of_hidden(comparison)]:
+        target = comparison.same_shape(key)
+        if target is None:
+            continue
+        if comparison.cosine(key) >= CLOSE_MIN_COSINE:
             return None
-        match = (
-            None
-            if target is None
-            else match_rows(
-                placing.parent.rows(target, FEATURES).T,
-                placing.own.rows(key, FEATURES).T,
-            )
-        )
-        if accepted(match):
+        match = _match_columns(comparison, key, target)
+        if match is not None and accepted(match):
             return match
     return None
 
 
-def find_permutations(placing: Placing) -> list[str]:
-    """Put back the rows, or else the columns, of every matrix that does not lie close
-    to its counterpart. Returns what was found, in words.
+def _readers_of_hidden(comparison: Comparison) -> list[Key]:
+    """The first matrix of the attention and of the MLPs that reads the hidden
+    dimensions.
     """
-    found: dict[tuple[str, str], list[Match]] = defaultdict(list)
-    for looked_at, (key, target) in enumerate(_out_of_place(placing)):
-        if looked_at == MOST_IN_VAIN and not found and not placing.in_place():
+    size = comparison.own.views[EMBEDDING].cols
+    first: dict[str, Key] = {}
+    for key in comparison.keys:
+        reads = comparison.own.views[key].cols == size
+        if reads and not WRITES_HIDDEN.search(key[0]):
+            first.setdefault(component_of(key[0]), key)
+    return [first[name] for name in ("attention", "mlp") if name in first]
+
+
+def find_permutations(comparison: Comparison) -> list[Finding]:
+    """Put back the rows, or else the columns, of every matrix that does not lie close
+    to its counterpart.
+    """
+    own = comparison.own
+    matches: dict[tuple[str, bool], list[Match]] = defaultdict(list)
+    for looked_at, (key, target) in enumerate(_out_of_place(comparison)):
+        gave_nothing = looked_at == MAX_IN_VAIN and not matches
+        if gave_nothing and not comparison.share_in_place():
             break
-        what, match = _rows_or_columns(placing, key, target)
-        if match is not None and not match.plain:
-            _compose(placing, key, what, match)
-            found[component_of(key[0]), what].append(match)
-    _follow(placing)
+        columns, match = _rows_or_columns(comparison, key, target)
+        if match is None or match.plain:
+            continue
+        add = _with_columns if columns else _with_rows
+        own.adjust(key, add(own.adjustment(key), match))
+        matches[component_of(key[0]), columns].append(match)
+    _reorder_followers(comparison)
     return [
-        _in_words(component, what, matches)
-        for (component, what), matches in found.items()
+        _finding(component, columns, found)
+        for (component, columns), found in matches.items()
     ]
 
 
-def _out_of_place(placing: Placing) -> list[tuple[Key, Key]]:
+def _finding(component: str, columns: bool, matches: Sequence[Match]) -> LinesReordered:
+    blocks = [longest_block(match.order) for match in matches]
+    return LinesReordered(
+        component=component,
+        columns=columns,
+        tensors=len(matches),
+        block=int(np.gcd.reduce(blocks)),
+        permuted=any(match.permuted for match in matches),
+        negated=any(match.negated for match in matches),
+        agreement=float(np.median([match.agreement for match in matches])),
+        wrong=float(np.median([match.wrong for match in matches])),
+    )
+
+
+def _out_of_place(comparison: Comparison) -> Iterator[tuple[Key, Key]]:
     """Matrices to look at closely, with their counterparts; the first few are spread
     over the model.
     """
     pairs = [
         (key, target)
-        for key in placing.keys
-        if (target := placing.same_shape(key)) is not None
-        and placing.cosine(key) < CLOSE
+        for key, target in comparison.comparable(comparison.keys)
+        if comparison.cosine(key) < CLOSE_MIN_COSINE
     ]
-    first = (
-        np.unique(
-            np.linspace(0, len(pairs) - 1, min(MOST_IN_VAIN, len(pairs))).astype(int)
-        ).tolist()
-        if pairs
-        else []
-    )
-    return [pairs[i] for i in first] + [
-        pair for i, pair in enumerate(pairs) if i not in set(first)
-    ]
+    first = evenly_spread(len(pairs), MAX_IN_VAIN).tolist()
+    rest = sorted(set(range(len(pairs))) - set(first))
+    return (pairs[place] for place in [*first, *rest])
 
 
 def _rows_or_columns(
-    placing: Placing, key: Key, target: Key
-) -> tuple[str, Match | None]:
-    """The order that was found; of two the one under which more agrees: where half of
-    the columns are in place, rows find their own too.
+    comparison: Comparison, key: Key, target: Key
+) -> tuple[bool, Match | None]:
+    """(whether it is the columns, the order that was found); of two the one under which
+    more agrees: where half of the columns are in place, rows find their own too.
     """
-    found: list[tuple[str, Match]] = []
-    for what in ("row", "col"):
-        match = _match(placing, key, target, what)
-        if accepted(match):
-            found.append((what, match))
-            if match.agreement >= CLOSE:
-                break
-    return max(found, key=lambda pair: pair[1].agreement, default=("row", None))
+    is_vocabulary = component_of(key[0]) in VOCABULARIES
+    if comparison.own.views[key].rows > MAX_ROWS or is_vocabulary:
+        return False, None
+    rows = _match_rows(comparison, key, target)
+    if not accepted(rows):
+        rows = None
+    if rows is not None and rows.agreement >= CLOSE_MIN_COSINE:
+        return False, rows
+    columns = _match_columns(comparison, key, target)
+    if columns is None or not accepted(columns):
+        return False, rows
+    if rows is not None and rows.agreement >= columns.agreement:
+        return False, rows
+    return True, columns
 
 
-def _match(placing: Placing, key: Key, target: Key, what: str) -> Match | None:
-    if placing.own.views[key].rows > MOST_ROWS or component_of(key[0]) in (
-        "embedding",
-        "lm_head",
-    ):
-        return None
-    if what == "row":
-        return match_rows(placing.parent.columns(target), placing.own.columns(key))
+def _match_rows(comparison: Comparison, key: Key, target: Key) -> Match | None:
+    return match_rows(comparison.parent.columns(target), comparison.own.columns(key))
+
+
+def _match_columns(comparison: Comparison, key: Key, target: Key) -> Match | None:
     return match_rows(
-        placing.parent.rows(target, FEATURES).T, placing.own.rows(key, FEATURES).T
+        comparison.parent.rows(target, FEATURES).T,
+        comparison.own.rows(key, FEATURES).T,
     )
 
 
-def _compose(placing: Placing, key: Key, what: str, match: Match) -> None:
-    """An order and signs found through maps already there, as those of the file."""
-    held = placing.own.maps.get(key, {})
-    order, signs = (held.get(f"{what}_{name}") for name in ("map", "scale"))
-    placing.own.arrange(
-        key, **{f"{what}_map": match.order if order is None else order[match.order]}
-    )
-    if signs is not None or (match.signs < 0).any():
-        placing.own.arrange(
-            key,
-            **{
-                f"{what}_scale": (
-                    match.signs * (1.0 if signs is None else signs[match.order])
-                )
-            },
-        )
+def _with_rows(held: Adjustment, match: Match) -> Adjustment:
+    """The adjustment with an order and signs of rows that were found through it: as
+    those of the file.
+    """
+    order, signs = _composed(match, held.row_map, held.row_scale)
+    return replace(held, row_map=order, row_scale=signs)
 
 
-def _follow(placing: Placing) -> None:
-    """What goes with a permuted matrix row by row: its bias, a router's corrections."""
-    moved = placing.own.found_maps()
-    for key, view in placing.own.views.items():
-        matrix = key[0].rpartition(".")[0] + ".weight", key[1]
-        found = moved.get(matrix, {})
-        if (
-            not found
-            or view.dimensions > 1
-            or view.rows != len(found.get("row_map", ()))
-        ):
+def _with_columns(held: Adjustment, match: Match) -> Adjustment:
+    """Like _with_rows, of columns."""
+    order, signs = _composed(match, held.col_map, held.col_scale)
+    return replace(held, col_map=order, col_scale=signs)
+
+
+def _composed(
+    match: Match, order: Integers | None, scale: Array | None
+) -> tuple[Integers, Array | None]:
+    """The file's order and scale of lines behind a match that was found through an
+    order and a scale.
+    """
+    composed = match.order if order is None else order[match.order]
+    signs = match.signs.astype(np.float64)
+    if scale is not None:
+        return composed, signs * scale[match.order]
+    return composed, signs if match.negated else None
+
+
+def _reorder_followers(comparison: Comparison) -> None:
+    """Reorder what goes with a permuted matrix row by row: its bias, a router's
+    corrections.
+    """
+    own = comparison.own
+    adjusted = dict(own.adjusted)
+    for key, view in own.views.items():
+        matrix = (key[0].rpartition(".")[0] + ".weight", key[1])
+        if matrix not in adjusted or view.dimensions > 1:
             continue
-        if (view.row_map is None) == (
-            placing.own.views[matrix].row_map is None
-        ):  # else the two are counted from different rows
-            placing.own.arrange(
-                key,
-                **{
-                    name: found[name]
-                    for name in ("row_map", "row_scale")
-                    if name in found
-                },
-            )
-
-
-def _done(matches: list[Match]) -> str:
-    """What was done to rows or columns."""
-    permuted = any(
-        (match.order != np.arange(len(match.order))).any() for match in matches
-    )
-    turned = (
-        "in part multiplied by -1"
-        if any((match.signs < 0).any() for match in matches)
-        else ""
-    )
-    return " and ".join(
-        part for part in ("permuted" if permuted else "", turned) if part
-    )
-
-
-def _in_words(component: str, what: str, matches: list[Match]) -> str:
-    size = int(np.gcd.reduce([blocks_moved(match.order) for match in matches]))
-    block = f" in blocks of {size}" if size > 1 else ""
-    typical = replace(
-        matches[0],
-        **{
-            name: float(np.median([getattr(match, name) for match in matches]))
-            for name in ("agreement", "wrong")
-        },
-    )
-    line = "row" if what == "row" else "column"
-    return (
-        f"{component}: the {line}s of {len(matches)} tensors were"
-        f" {_done(matches)}{block}; put back ({_numbers(typical, line)})."
-    )
-
-
-def _numbers(match: Match, what: str) -> str:
-    return (
-        f"cosine {match.agreement:.2f}, best wrong {what} {match.wrong:.2f}, on"
-        " elements the assignment did not see"
-    )
+        row_map = adjusted[matrix].row_map
+        if row_map is None or view.rows != len(row_map):
+            continue
+        # Else the two are counted from different rows.
+        if (view.row_map is None) == (own.views[matrix].row_map is None):
+            changed = replace(own.adjustment(key), row_map=row_map)
+            if adjusted[matrix].row_scale is not None:
+                changed = replace(changed, row_scale=adjusted[matrix].row_scale)
+            own.adjust(key, changed)

@@ -1,130 +1,161 @@
 """The plan of an audit some of whose models lie otherwise than their names say."""
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from mergetrace.disguises.glimpses import Key
+from mergetrace.disguises.adjustments import Adjustment
+from mergetrace.disguises.alignment import Order
 from mergetrace.disguises.layout import Layout
 from mergetrace.planning.pairing import pair
-from mergetrace.tensors.view import View
+from mergetrace.tensors.view import Key, View
 
-ARRAYS = ("row_map", "col_map", "row_scale", "col_scale")
-FORMATS = ("through", "stored_dtype")
+ARRAY_COLUMNS = ("row_map", "col_map", "row_scale", "col_scale")
+FORMAT_COLUMNS = ("through", "stored_dtype")
+
+Views = Mapping[Key, View]
+Unpaired = dict[str, str]
+"""{model, tensor, reason, source} of what is not compared."""
+
+
+@dataclass(frozen=True)
+class _Renamed:
+    """A model's views under the suspect's names for them."""
+
+    views: dict[Key, View]
+    own_keys: dict[Key, Key]
+    """The model's own key of each."""
+    unpaired: list[Unpaired]
 
 
 def rearranged_plan(
-    models: Mapping[str, Mapping[Key, View]],
+    models: Mapping[str, Views],
     layouts: Mapping[str, Layout],
     suspect: str,
     required: list[str],
-) -> tuple[pd.DataFrame, list[dict[str, str]]]:
+) -> tuple[pd.DataFrame, list[Unpaired]]:
     """Pair the models again, each slice under the suspect's name for it; what lies
     elsewhere in a model is looked up there.
 
-    layouts: of the audited models. Returns what pairing.pair does, with columns that say how views are read (see weights.View).
-    A parent's slice the suspect holds twice is compared twice, one it lacks is not compared.
+    layouts: of the audited models, and of parents read in another order. Returns what
+    pairing.pair does, with columns that say how views are read (see Adjustment). A
+    parent's slice the suspect holds twice is compared twice, one it lacks is not
+    compared.
     """
-    order = layouts[suspect].counterpart
-    kept = layouts[suspect].kept
-    renamed = {suspect: dict(models[suspect])}
-    own_keys = {suspect: {key: key for key in models[suspect]}}
-    aside: list[dict[str, str]] = []
-    goals = {key: order.get(key, key) for key in models[suspect]}
-    for model, views in models.items():
-        if model == suspect:
-            continue
-        elsewhere = layouts[model].counterpart if model in layouts else {}
-        at = {elsewhere.get(key, key): key for key in views}
-        own_keys[model] = {key: at[goal] for key, goal in goals.items() if goal in at}
-        renamed[model] = {
-            key: replace(views[own], tensor=key[0], slice=key[1])
-            for key, own in own_keys[model].items()
-        }
-        for key in [
-            key for key in renamed[model] if key in kept
-        ]:  # a control that lacks rows itself is not compared there
-            if (
-                model in layouts and own_keys[model][key] in layouts[model].kept
-            ) or renamed[model][key].rows <= kept[key].max():
-                del renamed[model][key]
-        used = set(own_keys[model].values())
-        unused = [
-            view for key, view in views.items() if key not in used and not view.borrowed
-        ]
-        aside += [
-            {
-                "model": model,
-                "tensor": view.label,
-                "reason": f"not in {suspect}",
-                "source": view.source,
-            }
-            for view in unused
-        ]
+    counterpart = layouts[suspect].counterpart
+    held_rows = layouts[suspect].held_rows
+    goals = {key: counterpart.get(key, key) for key in models[suspect]}
     renamed = {
-        model: {
-            key: replace(view, rows=len(kept[key])) if key in kept else view
-            for key, view in held.items()
-        }
-        for model, held in renamed.items()
+        suspect: _Renamed(dict(models[suspect]), {key: key for key in goals}, [])
     }
-    plan, unpaired = pair(renamed, required)
-    return _with_maps(plan, layouts, own_keys, suspect), aside + unpaired
+    for model, views in models.items():
+        if model != suspect:
+            layout = layouts.get(model)
+            renamed[model] = _renamed(model, views, layout, goals, held_rows, suspect)
+    cut = {
+        model: _with_held_rows(each.views, held_rows) for model, each in renamed.items()
+    }
+    plan, unpaired = pair(cut, required)
+    aside = [entry for each in renamed.values() for entry in each.unpaired]
+    if any(layout.adjusted for layout in layouts.values()):
+        own_keys = {model: each.own_keys for model, each in renamed.items()}
+        plan = _with_adjustments(plan, layouts, own_keys, suspect)
+    return plan, aside + unpaired
 
 
-def _with_maps(
+def _renamed(
+    model: str,
+    views: Views,
+    layout: Layout | None,
+    goals: Mapping[Key, Key],
+    held_rows: Mapping[Key, Order],
+    suspect: str,
+) -> _Renamed:
+    """A model's views under the suspect's names. goals: by the suspect's key the
+    parents' key of the same slice.
+    """
+    elsewhere = {} if layout is None else layout.counterpart
+    lacking_rows = {} if layout is None else layout.held_rows
+    at = {elsewhere.get(key, key): key for key in views}
+    own_keys = {key: at[goal] for key, goal in goals.items() if goal in at}
+    renamed = {
+        key: replace(views[own_key], tensor=key[0], slice=key[1])
+        for key, own_key in own_keys.items()
+    }
+    for key in [key for key in renamed if key in held_rows]:
+        # A control that lacks rows itself is not compared there.
+        too_short = renamed[key].rows <= held_rows[key].max()
+        if own_keys[key] in lacking_rows or too_short:
+            del renamed[key]
+    used = set(own_keys.values())
+    unpaired = [
+        {
+            "model": model,
+            "tensor": view.label,
+            "reason": f"not in {suspect}",
+            "source": view.source,
+        }
+        for key, view in views.items()
+        if key not in used and not view.borrowed
+    ]
+    return _Renamed(renamed, own_keys, unpaired)
+
+
+def _with_held_rows(views: Views, held_rows: Mapping[Key, Order]) -> dict[Key, View]:
+    """The views, of as many rows as the suspect holds of the parents'."""
+    return {
+        key: replace(view, rows=len(held_rows[key])) if key in held_rows else view
+        for key, view in views.items()
+    }
+
+
+def _with_adjustments(
     plan: pd.DataFrame,
     layouts: Mapping[str, Layout],
     own_keys: Mapping[str, Mapping[Key, Key]],
     suspect: str,
 ) -> pd.DataFrame:
-    if not any(layout.maps for layout in layouts.values()):
-        return plan
-
-    def maps_of(model: str, key: Key) -> Mapping[str, Any]:
-        maps = (
-            layouts[model].maps.get(own_keys[model][key], {})
-            if model in layouts
-            else {}
-        )
-        kept = layouts[suspect].kept.get(key)
-        return (
-            maps
-            if kept is None or model == suspect
-            else {
-                **maps,
-                "row_map": maps["row_map"][kept] if "row_map" in maps else kept,
-            }
-        )
-
-    found = [
-        maps_of(model, (tensor, number))
-        for model, tensor, number in zip(
-            plan["model"], plan["tensor"], plan["slice"], strict=True
-        )
+    """The plan with a column for every field of Adjustment that some view needs."""
+    held_rows = layouts[suspect].held_rows
+    row_maps = plan["row_map"] if "row_map" in plan else [None] * len(plan)
+    rows = zip(plan["model"], plan["tensor"], plan["slice"], row_maps, strict=True)
+    adjustments = []
+    for model, tensor, expert, row_map in rows:
+        key = (tensor, expert)
+        adjustment = Adjustment()
+        if model in layouts:
+            own_key = own_keys[model][key]
+            adjustment = layouts[model].adjusted.get(own_key, adjustment)
+        if model != suspect and key in held_rows:
+            adjustment = _of_held_rows(adjustment, held_rows[key])
+        if adjustment.row_map is None and row_map is not None:
+            adjustment = replace(adjustment, row_map=row_map)
+        adjustments.append(adjustment)
+    columns: dict[str, Any] = {}
+    for name in ARRAY_COLUMNS:
+        values = [getattr(adjustment, name) for adjustment in adjustments]
+        if any(value is not None for value in values):
+            columns[name] = pd.Series(_as_lists(values), dtype=object)
+    for name in FORMAT_COLUMNS:
+        columns[name] = [getattr(adjustment, name) or "" for adjustment in adjustments]
+    columns["dtype"] = [
+        adjustment.dtype or dtype
+        for adjustment, dtype in zip(adjustments, plan["dtype"], strict=True)
     ]
-    if "row_map" in plan:
-        found = [
-            maps if rows is None else {"row_map": rows, **maps}
-            for maps, rows in zip(found, plan["row_map"], strict=True)
-        ]
-    columns = {
-        name: pd.Series([_plain(maps.get(name)) for maps in found], dtype=object)
-        for name in ARRAYS
-        if any(name in maps for maps in found)
-    }
-    columns |= {name: [maps.get(name) or "" for maps in found] for name in FORMATS}
-    dtypes = [
-        maps.get("dtype", dtype)
-        for maps, dtype in zip(found, plan["dtype"], strict=True)
+    columns["factor"] = [adjustment.factor for adjustment in adjustments]
+    return plan.assign(**columns)
+
+
+def _of_held_rows(adjustment: Adjustment, held: Order) -> Adjustment:
+    """The adjustment of a model of whose rows only some are compared."""
+    rows = held if adjustment.row_map is None else adjustment.row_map[held]
+    return replace(adjustment, row_map=rows)
+
+
+def _as_lists(values: Sequence[Any]) -> list[Any]:
+    return [
+        value.tolist() if isinstance(value, np.ndarray) else value for value in values
     ]
-    return plan.assign(
-        **columns, dtype=dtypes, factor=[maps.get("factor", 1.0) for maps in found]
-    )
-
-
-def _plain(value: Any) -> Any:
-    return value.tolist() if isinstance(value, np.ndarray) else value

@@ -5,77 +5,86 @@ The tokenizer would say as much, but it is the suspect's own; the rows speak for
 themselves.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
-from mergetrace.disguises.alignment import Match, cosine, match_some
-from mergetrace.disguises.glimpses import FEATURES, LENGTH, MOST_ROWS, Key
-from mergetrace.disguises.placing import CLOSE, SAME, Placing, accepted
+from mergetrace.disguises.alignment import Match, match_shared_rows
+from mergetrace.disguises.comparison import (
+    CLOSE_MIN_COSINE,
+    SAME_MIN_COSINE,
+    Comparison,
+    accepted,
+)
+from mergetrace.disguises.findings import Finding, VocabularyReordered
+from mergetrace.disguises.glimpses import FEATURES, MAX_ROWS, RUN_LENGTH
+from mergetrace.disguises.likeness import cosine
+from mergetrace.tensors.view import Key
+from mergetrace.tensors.views import EMBEDDING, HEAD
 
-EMBEDDING: Key = ("model.embed_tokens.weight", "")
-HEAD: Key = ("lm_head.weight", "")
 FEW_FEATURES = 64  # columns by which the rows of a long vocabulary are told apart
 
 
-def find_vocabulary(placing: Placing) -> list[str]:
-    """Put the rows of a vocabulary back beside the parent's. Returns what was found, in
-    words.
-    """
-    words = []
+def find_vocabulary(comparison: Comparison) -> list[Finding]:
+    """Put the rows of a vocabulary back beside the parent's."""
+    findings: list[Finding] = []
     for key in (EMBEDDING, HEAD):
-        if (
-            key not in placing.keys
-            or (target := placing.target(key)) is None
-            or _in_place(placing, key, target)
-        ):
+        target = comparison.target(key) if key in comparison.keys else None
+        if target is None or _in_place(comparison, key, target):
             continue
-        features = (
-            FEATURES if placing.own.views[key].rows <= MOST_ROWS else FEW_FEATURES
-        )
-        match = match_some(
-            placing.parent.columns(target, features),
-            placing.own.columns(key, features),
-            SAME,
-        )
-        if accepted(match) and not (match.order == np.arange(len(match.order))).all():
-            words.append(_put_back(placing, key, match))
-    return words
+        match = _match(comparison, key, target)
+        if match is not None and match.permuted:
+            findings.append(_put_back(comparison, key, match))
+    return findings
 
 
-def _in_place(placing: Placing, key: Key, target: Key) -> bool:
+def _in_place(comparison: Comparison, key: Key, target: Key) -> bool:
     """Whether every run lies where the parent's does."""
-    mine, its = (runs.reshape(-1, LENGTH) for runs in placing.runs(key, target))
-    return (
-        min(abs(cosine(*pair)) for pair in zip(mine, its, strict=True)) >= SAME
-        and placing.cosine(key) >= CLOSE
+    own, other = comparison.runs(key, target)
+    pairs = zip(own.reshape(-1, RUN_LENGTH), other.reshape(-1, RUN_LENGTH), strict=True)
+    least = min(abs(cosine(*pair)) for pair in pairs)
+    return least >= SAME_MIN_COSINE and comparison.cosine(key) >= CLOSE_MIN_COSINE
+
+
+def _match(comparison: Comparison, key: Key, target: Key) -> Match | None:
+    """Which row of the model is which of the parent, None where that does not show."""
+    features = FEATURES
+    if comparison.own.views[key].rows > MAX_ROWS:
+        features = FEW_FEATURES
+    match = match_shared_rows(
+        comparison.parent.columns(target, features),
+        comparison.own.columns(key, features),
+        SAME_MIN_COSINE,
     )
+    return match if accepted(match) else None
 
 
-def _put_back(placing: Placing, key: Key, match: Match) -> str:
+def _put_back(comparison: Comparison, key: Key, match: Match) -> VocabularyReordered:
     """Read the model's rows in the parents' order, its own additions last."""
-    views, common = (
-        placing.own.views,
-        min(
-            model.views[placing.goal(key)].rows
-            for model in placing.parents
-            if placing.goal(key) in model.views
-        ),
+    goal = comparison.goal(key)
+    of_parents = [
+        parent.views[goal].rows for parent in comparison.parents if goal in parent.views
+    ]
+    common = min(of_parents)
+    views = comparison.own.views
+    held = np.flatnonzero(match.order[:common] >= 0)
+    rows = match.order[held]
+    added = np.setdiff1d(np.arange(views[key].rows), rows)
+    row_map = np.concatenate([rows, added])
+    place = (views[key].shard, views[key].start)
+    for other, view in views.items():
+        if (view.shard, view.start) != place:
+            continue
+        # The slice itself, and the head where it is the embedding.
+        adjustment = replace(comparison.own.adjustment(other), row_map=row_map)
+        comparison.own.adjust(other, adjustment)
+        if len(held) < common:
+            comparison.held_rows[other] = held
+    return VocabularyReordered(
+        tensor=key[0],
+        common=len(held),
+        missing=common - len(held),
+        added=len(added),
+        agreement=match.agreement,
+        wrong=match.wrong,
     )
-    there = np.flatnonzero(match.order[:common] >= 0)
-    added = np.setdiff1d(np.arange(views[key].rows), match.order[there])
-    place = views[key].shard, views[key].start
-    for name in [
-        name for name, view in views.items() if (view.shard, view.start) == place
-    ]:  # the head may be the embedding
-        placing.own.arrange(name, row_map=np.concatenate([match.order[there], added]))
-        if len(there) < common:
-            placing.kept[name] = there
-    counted = f"{len(there)} tokens that the parents have too"
-    counted += (
-        f" ({common - len(there)} of theirs are missing)" if len(there) < common else ""
-    )
-    counted += f" and {len(added)} of its own" if len(added) else ""
-    found = (
-        f"cosine {match.agreement:.2f}, best wrong row {match.wrong:.2f}, on elements"
-        " the assignment did not see"
-    )
-    return f"{key[0]} holds {counted} in another order; put back ({found})."

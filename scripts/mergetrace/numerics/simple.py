@@ -21,8 +21,8 @@ def decimals(low: float, high: float, digits: int, most: int = 3) -> list[float]
     unit = Fraction(1, 10**digits)
     first = -((-Fraction(low)) // unit)
     last = Fraction(high) // unit
-    count = min(most, last - first + 1)
-    return [float((first + i) * unit) for i in range(count)]
+    last = min(last, first + most - 1)
+    return [float(multiple * unit) for multiple in range(first, last + 1)]
 
 
 def simplest(low: float, high: float) -> float:
@@ -56,17 +56,21 @@ def simple_weights(shares: Sequence[Interval], most: int = 6) -> list[Weights]:
     none, the middles of the intervals.
     """
     middles = [(low + high) / 2 for low, high in shares]
-    candidates = dict.fromkeys(
-        [*_summing_to_one(shares), *_whole(shares, middles), *_round_sums(shares)]
-    )
+    candidates = [
+        *_summing_to_one(shares),
+        *_whole(shares, middles),
+        *_round_sums(shares),
+    ]
     if not candidates:
         return [(1 - sum(middles), *middles)][:most]
-    return sorted(candidates, key=_written_length)[:most]
+    once = dict.fromkeys(candidates)
+    return sorted(once, key=_written_length)[:most]
 
 
 def _written_length(weights: Weights) -> int:
     """How many characters the weights take, without the zero before the point."""
-    return sum(len(f"{weight:.10g}".removeprefix("0.")) for weight in weights)
+    texts = [f"{weight:.10g}" for weight in weights]
+    return sum(len(text.removeprefix("0.")) for text in texts)
 
 
 def _summing_to_one(shares: Sequence[Interval]) -> Iterator[Weights]:
@@ -85,11 +89,17 @@ def _whole(shares: Sequence[Interval], middles: Sequence[float]) -> Iterator[Wei
     for total in range(2, MAX_WHOLE_TOTAL + 1):
         donors = [round(middle * total) for middle in middles]
         base = total - sum(donors)
-        if base < 0 or gcd(base, *donors) != 1 or max(base, *donors) >= total:
+        weights = (base, *donors)
+        if base < 0 or max(weights) >= total:
             continue
-        pairs = zip(donors, shares, strict=True)
-        if all(low <= donor / total <= high for donor, (low, high) in pairs):
-            yield (float(base), *map(float, donors))
+        if gcd(*weights) != 1:
+            continue
+        inside = [
+            low <= donor / total <= high
+            for donor, (low, high) in zip(donors, shares, strict=True)
+        ]
+        if all(inside):
+            yield tuple(map(float, weights))
 
 
 def _round_sums(shares: Sequence[Interval]) -> Iterator[Weights]:
@@ -108,5 +118,8 @@ def _products(
     shares: Sequence[Interval], total: float, digits: int
 ) -> Iterator[tuple[float, ...]]:
     """Every choice of one decimal per donor in its share of the total."""
-    choices = [decimals(low * total, high * total, digits) for low, high in shares]
+    choices = []
+    for low, high in shares:
+        of_donor = decimals(low * total, high * total, digits)
+        choices.append(of_donor)
     return product(*choices)

@@ -3,7 +3,7 @@ were looked for.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from mergetrace.records.json_records import from_json
@@ -29,6 +29,14 @@ class LayoutFacts:
     """By layer that is another one in the parents, its number there."""
     reference: str | None
     """The parent that most matrices were found in."""
+    findings: tuple[Mapping[str, Any], ...] = ()
+    """The sentences of `undone` and `not_undone` as codes and numbers: of each its
+    `kind`, whether it is `undone`, and its fields (see disguises/findings.py).
+    """
+    findings_of_parents: Mapping[str, tuple[Mapping[str, Any], ...]] = field(
+        default_factory=dict
+    )
+    """By parent that is read in the order of the first what was undone in it."""
 
 
 def layouts(value: Mapping[str, Any] | None) -> dict[str, LayoutFacts]:

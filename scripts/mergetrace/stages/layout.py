@@ -10,15 +10,18 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from mergetrace.disguises.detecting import align_parents, find_layout
 from mergetrace.disguises.glimpses import Glimpses
-from mergetrace.disguises.layout import align, facts, find_layout
+from mergetrace.disguises.layout import Layout, layout_facts
 from mergetrace.disguises.rearrange import rearranged_plan
+from mergetrace.disguises.wording import sentences
 from mergetrace.outputs import read_json, whole, write_json, write_parquet
 from mergetrace.planning.batches import batch_order, with_batches
 from mergetrace.planning.coverage import coverages
 from mergetrace.planning.pairing import pair
 from mergetrace.planning.plan import COLUMNS, common_names, cut_models, with_blocks
 from mergetrace.planning.unmet import with_true_reasons
+from mergetrace.records.json_records import as_json
 from mergetrace.records.manifest import Manifest
 from mergetrace.running.log import say
 from mergetrace.sums.frames import Roles
@@ -80,8 +83,8 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
     views = {model: cut.views for model, cut in cuts.items()}
     left_out = {model: not_read(cut) for model, cut in cuts.items()}
     equal: dict[str, Any] = {}
-    layouts: dict[str, Any] = {}
-    aligned: dict[str, Any] = {}
+    layouts: dict[str, Layout] = {}
+    aligned: dict[str, Layout] = {}
     if inputs.folders:
         with Weights(dict(inputs.folders)) as weights:
             for model, cut in cuts.items():
@@ -97,14 +100,14 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
                 for model in views
             }
             of_parents = [glimpses[parent] for parent in parents]
-            aligned = align(of_parents)
+            aligned = align_parents(of_parents)
             for model in roles.audited:
                 layouts[model] = find_layout(glimpses[model], of_parents)
                 _tell(model, layouts[model])
             megabytes = weights.bytes_read / 1e6
             say(f"{megabytes:.1f} MB read to see how the tensors lie")
     every = layouts | aligned
-    if all(layout.plain() for layout in every.values()):
+    if all(layout.plain for layout in every.values()):
         plan = pd.read_parquet(inputs.by_name)
         with whole(outputs.plan) as partial:
             shutil.copyfile(inputs.by_name, partial)
@@ -127,14 +130,14 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
         not_compared.to_csv(partial, index=False)
     found = {
         "batches": batch_order(plan),
-        "models": facts(layouts, aligned),
+        "models": as_json(layout_facts(layouts, aligned)),
         "compared": coverages(tables, manifests, plan, not_compared, equal),
     }
     write_json(outputs.layout, found)
 
 
-def _tell(model: str, layout: Any) -> None:
-    for line in (*layout.undone, *layout.not_undone):
+def _tell(model: str, layout: Layout) -> None:
+    for line in sentences(layout.findings):
         say(f"{model}: {line}")
     say(
         f"{model}: {layout.kin:.0%} of its matrices lie where those of {layout.reference} do"

@@ -15,12 +15,19 @@ Record = dict[str, object]
 def records(frames: Sequence[Frame], sums: Sums, lengths: Integers) -> Iterator[Record]:
     """One flat record per block and frame, block by block.
 
-    Each holds model, base, block, n, nonfinite; the sums `uu`, `ub`, `bb`, `rounding`,
-    `uv.{donor}`, `bv.{donor}`, `vv.{donor}.{donor}`; and the counts `equal_base`,
-    `rounded_base` (all where the whole slice is the base's once that is rounded to the
-    audited model's format, else those that are equal), `equal_donor.{donor}`,
-    `rounded_donor.{donor}`, `parents_agree.{donor}`, `moved_alone.{donor}`,
-    `stayed_alone.{donor}`, `same_sign.{donor}`, `both_moved.{donor}`.
+    With u = audited - base, v = donor - base and b = base each record holds
+
+    - model, base, block; n, the elements that are summed, and nonfinite, those left out;
+    - the sums `uu`, `ub`, `bb`, `uv.{donor}`, `bv.{donor}`, `vv.{donor}.{donor}`, and
+      `rounding`, the energy that rounding to the audited model's format adds;
+    - `equal_base`, `equal_donor.{donor}`: elements equal to that parent's;
+    - `rounded_base`, `rounded_donor.{donor}`: all elements, where the whole slice is
+      that parent's once it is rounded to the audited model's format, else those that
+      are equal;
+    - `parents_agree.{donor}`: elements where donor and base are equal;
+    - `moved_alone.{donor}`, `stayed_alone.{donor}`: where only the audited model, or
+      only the donor, differs from the base;
+    - `both_moved.{donor}`, `same_sign.{donor}`: where both do, and on the same side.
 
     sums: of whole blocks. lengths: elements of each block, int64 [blocks].
     """
@@ -41,25 +48,34 @@ def _columns(
         trio = dict(zip(TRIO, sums.trios[donor].T, strict=True))
         counted = {key: trio[key].astype(np.int64) for key in COUNTED}
         if position == 0:
-            for key in ("uu", "ub", "bb", "rounding"):
-                columns[key] = trio[key]
-            equal = n - counted["moved"]
-            columns["equal_base"] = equal
-            columns["rounded_base"] = _rounded(sums, frame.base, n, equal)
-        columns[f"uv.{donor}"] = trio["uv"]
-        columns[f"bv.{donor}"] = trio["bv"]
-        columns[f"vv.{donor}.{donor}"] = trio["vv"]
+            equal_base = n - counted["moved"]
+            columns |= {
+                "uu": trio["uu"],
+                "ub": trio["ub"],
+                "bb": trio["bb"],
+                "rounding": trio["rounding"],
+                "equal_base": equal_base,
+                "rounded_base": _rounded(sums, frame.base, n, equal_base),
+            }
+        columns |= {
+            f"uv.{donor}": trio["uv"],
+            f"bv.{donor}": trio["bv"],
+            f"vv.{donor}.{donor}": trio["vv"],
+        }
         for other in frame.donors[position + 1 :]:
             columns[f"vv.{donor}.{other}"] = sums.crosses[donor, other]
-        for key, counts in _counts(counted, n).items():
-            columns[f"{key}.{donor}"] = counts
-        equal = columns[f"equal_donor.{donor}"]
-        columns[f"rounded_donor.{donor}"] = _rounded(sums, donor, n, equal)
+        counts = _counts(counted, n)
+        for name, values in counts.items():
+            columns[f"{name}.{donor}"] = values
+        rounded = _rounded(sums, donor, n, counts["equal_donor"])
+        columns[f"rounded_donor.{donor}"] = rounded
+    blocks = n.size
+    lists = {name: values.tolist() for name, values in columns.items()}
     return {
-        "model": [frame.audited] * n.size,
-        "base": [frame.base] * n.size,
-        "block": list(range(n.size)),
-        **{name: values.tolist() for name, values in columns.items()},
+        "model": [frame.audited] * blocks,
+        "base": [frame.base] * blocks,
+        "block": list(range(blocks)),
+        **lists,
     }
 
 

@@ -7,8 +7,9 @@ mergetrace.testing.audits.
 
 from pathlib import Path
 
+from mergetrace.disguises.detecting import find_layout
 from mergetrace.disguises.glimpses import Glimpses
-from mergetrace.disguises.layout import Layout, find_layout
+from mergetrace.disguises.layout import Layout
 from mergetrace.planning.manifest import tensor_table
 from mergetrace.tensors.views import views
 from mergetrace.tensors.weights import Weights
