@@ -2,7 +2,12 @@
 
 import pandas as pd
 
-from mergetrace.planning.batches import MOST, batch_order, layer_order, with_batches
+from mergetrace.planning.batches import (
+    MAX_BATCH,
+    batch_order,
+    layer_order,
+    with_batches,
+)
 
 BLOCK = 2048
 
@@ -60,7 +65,7 @@ def test_what_is_fetched_layer_by_layer_is_read_layer_by_layer():
 
 def test_a_full_audit_cuts_by_what_it_reads_and_a_sample_does_not():
     half = (
-        MOST["read"] // 3 // 2 // 2
+        MAX_BATCH["read"] // 3 // 2 // 2
         # a layer's elements, so that two layers of three models at two bytes fill a batch
     )
     large = plan(*((str(layer), half, 5) for layer in range(5)))
@@ -69,12 +74,12 @@ def test_a_full_audit_cuts_by_what_it_reads_and_a_sample_does_not():
 
 
 def test_a_layer_beyond_the_bound_is_a_batch_of_its_own():
-    huge = plan(("0", 10_000, 5), ("1", MOST["read"], 5), ("2", 10_000, 5))
+    huge = plan(("0", 10_000, 5), ("1", MAX_BATCH["read"], 5), ("2", 10_000, 5))
     assert batches(huge, "full") == {"0": "0", "1": "1", "2": "2"}
 
 
 def test_evidence_and_slices_are_bounded_too():
-    kept = MOST["kept"] // 3 // 2 // BLOCK // 2
+    kept = MAX_BATCH["kept"] // 3 // 2 // BLOCK // 2
     assert batches(
         plan(*((str(layer), 10**8, kept) for layer in range(3))), "sample"
     ) == {"0": "0-1", "1": "0-1", "2": "2"}

@@ -8,49 +8,74 @@ unfinished layer is number i, only files are there that some layer from i on nee
 that are first needed before layer i + ahead: what these take at most is the bound.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections import defaultdict
+from collections.abc import Iterable
+from itertools import chain
+from typing import TYPE_CHECKING, Any, TypedDict
 
-from mergetrace.errors import AuditError
+from mergetrace.errors import ConfigurationError
 from mergetrace.records.manifest import Manifest, Manifests
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Stream = Mapping[str, Any]
-"""`order`: layers; `ahead`: layers; `disk_bytes`: the bound; `files`: by model a list
-of {number, name, size, sha256, layers} of the needed files.
+Needs = tuple[frozenset[str], int]
+"""The layers that need a file, and its bytes."""
 
-A file's number is its place among the model's weight files: names are a stranger's text
-and become no path.
-"""
+
+class StreamedFile(TypedDict):
+    """A weight file that some layer needs."""
+
+    number: int
+    """Its place among the model's weight files, from 1 on: names are a stranger's text
+    and become no path."""
+    name: str
+    """Its name in the repository."""
+    size: int
+    """Its bytes."""
+    sha256: str | None
+    """Its hash, as the Hub lists it."""
+    layers: list[str]
+    """The layers that need it."""
+
+
+class Stream(TypedDict):
+    """How whole files are fetched, as plan.json holds it."""
+
+    order: list[str]
+    """The layers, in the order in which they are read."""
+    ahead: int
+    """How many layers may have their files on the disk at a time."""
+    disk_bytes: int
+    """What the files on the disk take at most."""
+    files: dict[str, list[StreamedFile]]
+    """By model the files that are needed."""
 
 
 def schedule(plan: "pd.DataFrame", manifests: Manifests, ahead: int) -> Stream:
-    """The order of the layers and the files they need. manifests: of the models whose
-    files are fetched.
+    """The order of the layers and the files they need.
+
+    manifests: of the models whose files are fetched. ahead: how many layers may have
+    their files on the disk at a time.
     """
     files = {
         model: _files(plan[plan["model"] == model], manifest)
         for model, manifest in manifests.items()
     }
-    flat = [
-        (frozenset(file["layers"]), file["size"])
-        for listed in files.values()
-        for file in listed
-    ]
-    order = _order(dict.fromkeys(plan["layer"]), flat)
+    all_files = chain.from_iterable(files.values())
+    needs = [(frozenset(file["layers"]), file["size"]) for file in all_files]
+    order = _order(dict.fromkeys(plan["layer"]), needs)
     return {
         "order": order,
         "ahead": ahead,
-        "disk_bytes": _bound(order, flat, ahead),
+        "disk_bytes": _bound(order, needs, ahead),
         "files": files,
     }
 
 
 def check_batches(groups: Any, streamed: Iterable[str]) -> None:
     """Refuse several layers in a job where files are streamed: the files of a layer
-    wait for earlier layers, so that such a job waited for itself.
+    wait for earlier layers, so that such a job would wait for itself.
 
     groups: Snakemake's settings (`overwrite_groups`: by rule, `group_components`: by
     group); streamed: the audits whose files are streamed.
@@ -63,7 +88,7 @@ def check_batches(groups: Any, streamed: Iterable[str]) -> None:
     audit = next(iter(streamed), None)
     if batched and audit:
         group = groups.overwrite_groups[batched[0]]
-        raise AuditError(
+        raise ConfigurationError(
             f"audit {audit} fetches whole files layer by layer, and each waits for"
             " earlier layers: several cannot share a job; set `group-components:"
             f" {group}: 1` in the profile (it is {groups.group_components[group]})"
@@ -84,8 +109,7 @@ def awaited(stream: Stream, model: str, number: int) -> list[str]:
     """
     file = next(file for file in stream["files"][model] if file["number"] == number)
     first = min(map(stream["order"].index, file["layers"]))
-    order: list[str] = stream["order"]
-    return order[: max(0, first - stream["ahead"] + 1)]
+    return stream["order"][: max(0, first - stream["ahead"] + 1)]
 
 
 def fetched_name(number: int) -> str:
@@ -95,92 +119,81 @@ def fetched_name(number: int) -> str:
 
 def as_fetched(plan: "pd.DataFrame", stream: Stream) -> "pd.DataFrame":
     """The plan with the names that the fetched files have on disk."""
-    names = {
-        (model, file["name"]): fetched_name(file["number"])
-        for model, files in stream["files"].items()
-        for file in files
-    }
-    columns = {
-        column: [
-            names.get(key, key[1])
-            for key in zip(plan["model"], plan[column], strict=True)
-        ]
-        for column in ("shard", "scale_shard")
-    }
+    fetched = {}
+    for model, files in stream["files"].items():
+        for file in files:
+            fetched[model, file["name"]] = fetched_name(file["number"])
+    columns = {}
+    for column in ("shard", "scale_shard"):
+        places = zip(plan["model"], plan[column], strict=True)
+        columns[column] = [fetched.get(place, place[1]) for place in places]
     return plan.assign(**columns)
 
 
-def _files(plan: "pd.DataFrame", manifest: Manifest) -> list[dict[str, Any]]:
+def _files(plan: "pd.DataFrame", manifest: Manifest) -> list[StreamedFile]:
+    """A model's needed files. plan: its rows."""
+    layers: dict[str, set[str]] = defaultdict(set)
+    for column in ("shard", "scale_shard"):
+        for layer, name in zip(plan["layer"], plan[column], strict=True):
+            layers[name].add(layer)
     weights = [
         file for file in manifest["files"] if file["name"].endswith(".safetensors")
     ]
-    import pandas as pd
-
-    uses = pd.concat(
-        [
-            plan[["layer", column]].set_axis(["layer", "name"], axis=1)
-            for column in ("shard", "scale_shard")
-        ]
-    )
-    layers = uses.drop_duplicates().groupby("name")["layer"].agg(list)
-    return [
-        {
-            "number": number,
-            "name": file["name"],
-            "size": file["size"],
-            "sha256": file["sha256"],
-            "layers": sorted(layers[file["name"]]),
-        }
-        for number, file in enumerate(
-            sorted(weights, key=lambda file: file["name"]), start=1
-        )
-        if file["name"] in layers.index
-    ]
+    weights.sort(key=lambda file: file["name"])
+    needed_files: list[StreamedFile] = []
+    for number, file in enumerate(weights, start=1):
+        if file["name"] in layers:
+            needed_files.append(
+                {
+                    "number": number,
+                    "name": file["name"],
+                    "size": file["size"],
+                    "sha256": file["sha256"],
+                    "layers": sorted(layers[file["name"]]),
+                }
+            )
+    return needed_files
 
 
-def _order(layers: Iterable[str], files: list[tuple[frozenset[str], int]]) -> list[str]:
-    """Always the layer next that adds the fewest bytes, less those it lets go; among
-    equals the one that comes first in the plan.
+def _order(layers: Iterable[str], files: list[Needs]) -> list[str]:
+    """The layers in a greedy order: the next one is always that which adds the fewest
+    bytes, less those it lets go; among equals the one that comes first in the plan.
     """
     left = dict.fromkeys(layers)
     order = []
-    there = set()
-    using = {
-        layer: [index for index, (uses, _) in enumerate(files) if layer in uses]
+    fetched: set[int] = set()
+    used_by = {
+        layer: [index for index, (users, _) in enumerate(files) if layer in users]
         for layer in left
     }
 
     def growth(layer: str) -> int:
-        added = sum(files[index][1] for index in using[layer] if index not in there)
-        return added - sum(
-            files[index][1]
-            for index in using[layer]
-            if len(files[index][0] & left.keys()) == 1
-        )
+        change = 0
+        for index in used_by[layer]:
+            users, size = files[index]
+            if index not in fetched:
+                change += size
+            if len(users & left.keys()) == 1:
+                change -= size
+        return change
 
     while left:
-        order.append(min(left, key=growth))
-        there.update(using[order[-1]])
-        del left[order[-1]]
+        layer = min(left, key=growth)
+        order.append(layer)
+        fetched.update(used_by[layer])
+        del left[layer]
     return order
 
 
-def _bound(
-    order: list[str], files: list[tuple[frozenset[str], int]], ahead: int
-) -> int:
+def _bound(order: list[str], files: list[Needs], ahead: int) -> int:
+    """The most bytes that are on the disk at a time."""
     place = {layer: number for number, layer in enumerate(order)}
-    spans = [
-        (min(map(place.__getitem__, uses)), max(map(place.__getitem__, uses)), size)
-        for uses, size in files
-    ]
-    return max(
-        (
-            sum(
-                size
-                for first, last, size in spans
-                if first < now + ahead and last >= now
-            )
-            for now in range(len(order))
-        ),
-        default=0,
-    )
+    largest = 0
+    for now in range(len(order)):
+        size_now = 0
+        for users, size in files:
+            places = [place[layer] for layer in users]
+            if min(places) < now + ahead and max(places) >= now:
+                size_now += size
+        largest = max(largest, size_now)
+    return largest

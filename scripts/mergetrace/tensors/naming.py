@@ -18,19 +18,22 @@ WRAPPERS = re.compile(
     r"^(?:_orig_mod\.|module\.|_fsdp_wrapped_module\.|base_model\.model\.)+"
 )
 INNER_WRAPPERS = re.compile(
-    r"\.(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|base_layer|original_module|modules_to_save\.\w+)(?=\.)"
+    r"\.(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|base_layer"
+    r"|original_module|modules_to_save\.\w+)(?=\.)"
 )
 # Parts of adapters (LoRA, DoRA, VeRA, IA3, LoHa, LoKr, OFT, prompts), as PEFT names
 # them.
 ADAPTER = re.compile(
-    r"(?:^|\.)(?:lora_\w+|vera_\w+|ia3_l|hada_\w+|lokr_\w+|oft_\w+|boft_\w+|prompt_embeddings|prompt_encoder)(?:\.|$)"
+    r"(?:^|\.)(?:lora_\w+|vera_\w+|ia3_l|hada_\w+|lokr_\w+|oft_\w+|boft_\w+"
+    r"|prompt_embeddings|prompt_encoder)(?:\.|$)"
 )
 
 # Writers differ in how they prefix one and the same tensor; the first match wins.
 PREFIXES = (
     (
         re.compile(
-            r"^(?:model\.language_model\.|language_model\.model\.|model\.model\.|transformer\.model\.)"
+            r"^(?:model\.language_model\.|language_model\.model\.|model\.model\."
+            r"|transformer\.model\.)"
         ),
         "model.",
     ),
@@ -43,7 +46,8 @@ PREFIXES = (
 )
 # The stack of layers of writers whose models hold nothing but text.
 STACKS = re.compile(
-    r"^(?:transformer\.(?:h|blocks|layers|decoder_layer|encoder\.layers)|gpt_neox\.layers|h|model\.layers\.layers|model\.transformer\.blocks"
+    r"^(?:transformer\.(?:h|blocks|layers|decoder_layer|encoder\.layers)"
+    r"|gpt_neox\.layers|h|model\.layers\.layers|model\.transformer\.blocks"
     r"|backbone\.layers)(?=\.\d{1,6}\.)"
 )
 # Mixtral's names for the same things.
@@ -56,7 +60,8 @@ RENAMES = (
 # Mistral's own names, and DeepSeek's: w1 is the gate there. In Qwen's first models,
 # under `mlp`, it is not.
 NATIVE = re.compile(
-    r"^(model\.layers\.\d+)(?:\.feed_forward|\.ffn|)(?=\.(?:w[123]|gate|experts\.\d+\.w[123]|shared_experts\.w[123])\.)"
+    r"^(model\.layers\.\d+)(?:\.feed_forward|\.ffn|)"
+    r"(?=\.(?:w[123]|gate|experts\.\d+\.w[123]|shared_experts\.w[123])\.)"
 )
 NATIVE_MLP = (
     (
@@ -192,11 +197,11 @@ def canonical_name(name: str) -> str:
     and Hugging Face's names of Llama's tensors.
     """
     plain = prefixed(name)
-    if match := LAYER.match(plain):
-        return plain[: match.end()] + _translated(
-            plain[match.end() :], TAILS | OWN_TAILS.get(_stack(name), {})
-        )
-    return _translated(plain, OUTER)
+    layer = LAYER.match(plain)
+    if layer is None:
+        return _translated(plain, OUTER)
+    tails = TAILS | OWN_TAILS.get(_stack(name), {})
+    return layer.group() + _translated(plain[layer.end() :], tails)
 
 
 def canonical_names(names: Iterable[str]) -> dict[str, str]:
@@ -205,9 +210,9 @@ def canonical_names(names: Iterable[str]) -> dict[str, str]:
     Where a table would give two tensors of a model one name, and neither bears it by
     itself, both keep their own.
     """
-    found = {name: canonical_name(name) for name in names}
+    translated = {name: canonical_name(name) for name in names}
     bearers: dict[str, set[str]] = defaultdict(set)
-    for name, canonical in found.items():
+    for name, canonical in translated.items():
         bearers[canonical].add(prefixed(name))
     unclear = {
         canonical
@@ -216,7 +221,7 @@ def canonical_names(names: Iterable[str]) -> dict[str, str]:
     }
     return {
         name: prefixed(name) if canonical in unclear else canonical
-        for name, canonical in found.items()
+        for name, canonical in translated.items()
     }
 
 
@@ -233,10 +238,8 @@ def prefixed(name: str) -> str:
             break
     name = STACKS.sub("model.layers", name, count=1)
     name = NATIVE.sub(r"\1.mlp", name)
-    for pattern, replacement in (
-        *RENAMES,
-        *(() if stack == "transformer.h" else NATIVE_MLP),
-    ):
+    renames = RENAMES if stack == "transformer.h" else (*RENAMES, *NATIVE_MLP)
+    for pattern, replacement in renames:
         name = pattern.sub(replacement, name)
     return name
 
@@ -259,21 +262,23 @@ def layer_of(name: str) -> str:
     """The layer's number as text, or `visual`, `mtp`, `outer` (embeddings, head, final
     norm). name: canonical.
     """
-    if match := LAYER.match(name):
-        return str(int(match.group(1)))
-    return next(
-        (place for place in ("visual", "mtp") if name.startswith(place + ".")), "outer"
-    )
+    layer = LAYER.match(name)
+    if layer is not None:
+        return str(int(layer[1]))
+    for place in ("visual", "mtp"):
+        if name.startswith(place + "."):
+            return place
+    return "outer"
 
 
 def component_of(name: str) -> str:
     """What the tensor is for: attention, mlp, routed_experts, router, norm, embedding,
     lm_head, ... name: canonical.
     """
-    return next(
-        (component for component, pattern in COMPONENTS if pattern.search(name)),
-        "other",
-    )
+    for component, pattern in COMPONENTS:
+        if pattern.search(name):
+            return component
+    return "other"
 
 
 def _stack(name: str) -> str:
