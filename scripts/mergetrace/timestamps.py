@@ -64,7 +64,7 @@ def span(text: str) -> tuple[datetime, datetime]:
     return start, start + timedelta(days=1) - timedelta(microseconds=1)
 
 
-def told(day: str | None, hub: Mapping[str, object] | None) -> str:
+def describe_dates(day: str | None, hub: Mapping[str, object] | None) -> str:
     """When a model was published, and who says so: `2026-05-01 (stated)`; empty where
     nobody does.
 

@@ -15,7 +15,7 @@ from mergetrace.stages import verdict
 from mergetrace.testing.audits import audit
 from mergetrace.testing.planting import blend, finetuned, random_model, write_model
 from mergetrace.thresholds import Thresholds
-from mergetrace.timestamps import stated, told
+from mergetrace.timestamps import describe_dates, stated
 
 NOW = datetime(2026, 6, 14, 12, tzinfo=UTC)
 
@@ -222,19 +222,19 @@ def test_nonsense_is_refused_in_one_short_line(value, why):
 
 
 def test_dates_in_words_say_who_says_so():
-    assert told("2026-05-01", None) == "2026-05-01 (stated)"
-    assert told(None, None) == ""
+    assert describe_dates("2026-05-01", None) == "2026-05-01 (stated)"
+    assert describe_dates(None, None) == ""
     listed = hub(1, 3, created="2026-04-01T00:00:00Z")["hub"]
     assert (
-        told(None, listed)
+        describe_dates(None, listed)
         == "2026-05-01 (Hub: weights first 2026-05-01, last changed 2026-05-03)"
     )
     assert (
-        told("2026-04-01", listed)
+        describe_dates("2026-04-01", listed)
         == "2026-04-01 (stated; Hub: weights first 2026-05-01, last changed 2026-05-03)"
     )
     assert (
-        told(None, UNKNOWN_LAST["hub"])
+        describe_dates(None, UNKNOWN_LAST["hub"])
         == "2026-05-10 (Hub: repository made 2026-05-10)"
     )
 

@@ -9,12 +9,12 @@ from yaml import YAMLError
 
 from mergetrace.configuration.messages import explain
 from mergetrace.configuration.model import Configuration
-from mergetrace.errors import AuditError, ConfigurationError
+from mergetrace.errors import ConfigurationError
 from mergetrace.outputs import read_yaml
 
 
 def load(path: str | Path) -> Configuration:
-    """The configuration in a YAML file, defaults filled in. Raises AuditError."""
+    """The configuration in a YAML file, defaults filled in. Raises ConfigurationError."""
     try:
         raw = read_yaml(path)
     except OSError as error:
@@ -34,19 +34,19 @@ def load(path: str | Path) -> Configuration:
 def complete(raw: Mapping[str, Any]) -> Configuration:
     """The configuration that `raw` states, defaults filled in.
 
-    Raises AuditError that names the key, what was found and the nearest valid name.
+    Raises ConfigurationError that names the key, what was found and the nearest valid name.
     """
     try:
         return Configuration.model_validate(raw)
     except ValidationError as error:
-        raise AuditError(explain(error, Configuration)) from None
+        raise ConfigurationError(explain(error, Configuration)) from None
 
 
 def check_sources(configuration: Configuration, made: str | None = None) -> None:
     """Check that every audited model that is a local folder exists, or lies under the
     folder `made`, where a rule makes it.
 
-    Raises AuditError naming the first that does not, before any job starts.
+    Raises ConfigurationError naming the first that does not, before any job starts.
     """
     for audit in configuration.audits.values():
         for model in audit.models:
@@ -55,7 +55,7 @@ def check_sources(configuration: Configuration, made: str | None = None) -> None
                 continue
             if made is not None and path.startswith(made):
                 continue
-            raise AuditError(
+            raise ConfigurationError(
                 f"configuration: models.{model}.path: there is no folder {path}; give"
                 " the one that holds config.json and *.safetensors"
             )
@@ -64,10 +64,10 @@ def check_sources(configuration: Configuration, made: str | None = None) -> None
 def check_vllm(enabled: bool, python: str | Path) -> None:
     """Check that the Python is there that has vLLM, where models are asked at all.
 
-    Raises AuditError.
+    Raises ConfigurationError.
     """
     if enabled and not Path(python).is_file():
-        raise AuditError(
+        raise ConfigurationError(
             f"configuration: probe.backend is vllm, but there is no {python}\n(`make"
             " vllm` makes it; or probe.vllm_python names the Python of an environment"
             " that has vLLM)"

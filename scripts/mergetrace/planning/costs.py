@@ -17,7 +17,7 @@ from mergetrace.planning.sampling import ranges_of
 from mergetrace.readable import count, duration, listing, size
 from mergetrace.records.coverage import coverages
 from mergetrace.records.manifest import Manifest, Manifests
-from mergetrace.timestamps import told
+from mergetrace.timestamps import describe_dates
 
 # seconds from a request to its first byte, as assumed for the time; the rest is
 # bandwidth
@@ -206,7 +206,7 @@ def _about_model(entry: Mapping[str, Any], stated: str | None) -> str:
         where = f"{entry['repo']} at {entry['commit'][:12]}"
     about = [where, size(entry["bytes"])]
     about += [word for word in ("private", "gated") if entry.get(word)]
-    dates = told(stated, entry.get("published"))
+    dates = describe_dates(stated, entry.get("published"))
     if dates:
         about.append(f"published {dates}")
     declared = entry["declared"]

@@ -18,7 +18,7 @@ from mergetrace.records.verdict import Declared, Disguises
 from mergetrace.report import cells, coverage_tables, offered, recipes, tables
 from mergetrace.report.drilldown import encode
 from mergetrace.report.inputs import Inputs
-from mergetrace.timestamps import told
+from mergetrace.timestamps import describe_dates
 
 
 @dataclass(frozen=True)
@@ -292,7 +292,7 @@ def _models(inputs: Inputs) -> list[ModelRow]:
         manifest = inputs.manifests[model]
         source = manifest["source"]
         dates = inputs.verdict.published.get(model, {})
-        published = told(dates.get("stated"), dates.get("hub"))
+        published = describe_dates(dates.get("stated"), dates.get("hub"))
         place = source["repo"] or shown_path(source["path"] or "")
         rows.append(ModelRow(model, role, place, published, manifest))
     return rows

@@ -14,7 +14,7 @@ from typing import Any
 from mergetrace.configuration.messages import nearest
 from mergetrace.configuration.model import Configuration
 from mergetrace.configuration.reading import check_sources, load
-from mergetrace.errors import AuditError
+from mergetrace.errors import AuditError, ConfigurationError
 from mergetrace.finding.wording_headline import headline
 from mergetrace.outputs import read_json
 from mergetrace.records.verdict import Verdict
@@ -407,12 +407,14 @@ def audit_file(path: Path, results: Path, name: str | None = None) -> Finding:
     configuration = load(path)
     names = list(configuration.audits)
     if name is None and len(names) > 1:
-        raise AuditError(
+        raise ConfigurationError(
             f"{path} has several audits: {', '.join(names)}; say which by name="
         )
     chosen = names[0] if name is None else name
     if chosen not in names:
-        raise AuditError(f"{path} has no audit `{chosen}`; {nearest(chosen, names)}")
+        raise ConfigurationError(
+            f"{path} has no audit `{chosen}`; {nearest(chosen, names)}"
+        )
     check_sources(configuration)
     places = Places(results / chosen, results / "models")
     audit = Audit(configuration, chosen, places)

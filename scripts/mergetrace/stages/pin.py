@@ -7,7 +7,7 @@ from mergetrace.hub.history import dated
 from mergetrace.hub.pinned import pin
 from mergetrace.outputs import write_json
 from mergetrace.running.log import say
-from mergetrace.timestamps import told
+from mergetrace.timestamps import describe_dates
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
         f" {len(pinned.files)} files of {gigabytes:.3f} GB"
     )
     published = (
-        told(None, pinned.published) or "at a time of which the Hub says nothing"
+        describe_dates(None, pinned.published) or "at a time of which the Hub says nothing"
     )
     say(f"{pinned.repo}: published {published}")
     for remark in pinned.remarks:
