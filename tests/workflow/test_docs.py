@@ -23,6 +23,13 @@ DOCUMENTS = [
 MADE = re.compile(r"^(results|mine|audit|config/mine|docs/mine)\b")
 """Paths that appear only once somebody runs or configures something."""
 
+NAMES = {
+    path.name
+    for folder in ("scripts", "benchmarks", "tests", "envs")
+    for path in (ROOT / folder).rglob("*.py")
+}
+"""The files of code, wherever they lie."""
+
 named = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 
 
@@ -106,6 +113,8 @@ def test_every_file_that_is_named_exists(document):
     for code in re.findall(r"`([^`\n]+)`", document.read_text()):
         for word in code.split():
             path = word.rstrip(",;:")
+            if re.fullmatch(r"[a-z_]+\.py", path):
+                assert path in NAMES, path
             inside = path.split("/")[0] in folders and "/" in path
             if not inside or MADE.match(path) or set(path) & set("<{"):
                 continue
