@@ -7,7 +7,6 @@ What the tool saw is taken to be what the audited model's own file holds.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,15 +20,18 @@ from mergetrace.sums.evidence import Sample, joined, only_usable
 from mergetrace.sums.frames import Frame
 from mergetrace.tensors.naming import canonical_name
 
-MOST_JOINED = 1 << 22  # elements of a tensor that is put together
-MOST_SAMPLED = (
-    1 << 18
-    # elements from which the thresholds of a larger tensor, or of one known by a sample,
-    # are estimated
-)
+MAX_JOINED_ELEMENTS = 1 << 22
+"""Of a tensor that is put together."""
+MAX_SAMPLED_ELEMENTS = 1 << 18
+"""From which the thresholds of a larger tensor, or of one known by a sample, are
+estimated.
+"""
 
 Samples = Mapping[str, Sample]
-Tensor = tuple[str, str]
+"""The kept elements of one slice, by model."""
+Part = tuple[int, int, int]
+"""A slice in a piece: slice id, first element, one past the last."""
+TensorKey = tuple[str, str]
 """A tensor of the audited model: component (a head may borrow the embedding's bytes)
 and the name in its file.
 """
@@ -37,140 +39,154 @@ and the name in its file.
 
 @dataclass(frozen=True)
 class Joined:
-    """A piece and the wanted slices it is made of: (slice id, first element, one past
-    the last).
-    """
+    """A piece and the wanted slices it is made of."""
 
     piece: Piece
-    parts: tuple[tuple[int, int, int], ...]
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True)
+class SliceInfo:
+    """What the fits say of a slice beside its numbers."""
+
+    tensor: str
+    layer: str
+    key: TensorKey
+    start: int
+    """Where it lies in the audited model's file."""
+    elements: int
+    cols: int
 
 
 @dataclass(frozen=True)
 class Joiner:
-    """Makes pieces of slices. fits: the fits of one frame."""
+    """Makes pieces of slices."""
 
     frame: Frame
     fits: pd.DataFrame
+    """The fits of the frame."""
 
     def pieces(
         self, slices: Iterable[tuple[int, Samples]], wanted: set[int]
     ) -> Iterator[Joined]:
         """The tensors that hold a wanted slice; slices: (slice id, samples by model).
 
-        A tensor of at most MOST_JOINED elements that are all there is one piece, in the file's order. Of any other each wanted slice is a piece, with
-        the inner products of the whole tensor and thresholds from its first slices. Nothing comes of float64, which has no finer lattice.
+        A tensor of at most MAX_JOINED_ELEMENTS that are all there is one piece, in the
+        file's order. Of any other each wanted slice is a piece, with the inner products
+        of the whole tensor and thresholds from its first slices. Nothing comes of
+        float64, which has no finer lattice.
         """
-        tensors = {self._tensor_of[slice_id] for slice_id in wanted}
-        held: dict[Tensor, dict[int, Samples]] = {}
-        apart: dict[Tensor, HeldFacts] = {}
+        wanted_keys = {self._info[slice_id].key for slice_id in wanted}
+        waiting: dict[TensorKey, dict[int, Samples]] = {}
+        estimated: dict[TensorKey, HeldFacts] = {}
         for slice_id, stored in slices:
-            tensor = self._tensor_of.get(slice_id)
-            if tensor not in tensors:
+            info = self._info.get(slice_id)
+            if info is None or info.key not in wanted_keys:
                 continue
+            key = info.key
             samples = only_usable(stored, self.frame.models)
-            if tensor in apart:
-                yield from self._alone(
-                    tensor, {slice_id: samples}, apart[tensor], wanted
-                )
+            if key in estimated:
+                yield from self._apart(key, {slice_id: samples}, estimated[key], wanted)
                 continue
-            own = held.setdefault(tensor, {})
-            own[slice_id] = samples
-            there = sum(map(self._count, own.values()))
-            complete = len(own) == len(self._slices_of[tensor])
-            if complete and there == self._elements_of(tensor) <= MOST_JOINED:
-                yield from self._together(tensor, held.pop(tensor), wanted)
-            elif complete or (
-                there >= MOST_SAMPLED
-                and (self._elements_of(tensor) > MOST_JOINED or self._sampled(own))
-            ):
-                apart[tensor] = self._facts(tensor, list(held.pop(tensor).values()))
-                yield from self._alone(tensor, own, apart[tensor], wanted)
-        for tensor, own in held.items():  # not all of the tensor is there
-            yield from self._alone(
-                tensor, own, self._facts(tensor, list(own.values())), wanted
-            )
+            held = waiting.setdefault(key, {})
+            held[slice_id] = samples
+            if self._can_be_joined(key, held):
+                yield from self._together(key, waiting.pop(key), wanted)
+            elif self._is_enough(key, held):
+                estimated[key] = self._facts(key, list(waiting.pop(key).values()))
+                yield from self._apart(key, held, estimated[key], wanted)
+        for key, held in waiting.items():  # not all of the tensor is there
+            facts = self._facts(key, list(held.values()))
+            yield from self._apart(key, held, facts, wanted)
+
+    def _can_be_joined(self, key: TensorKey, held: Mapping[int, Samples]) -> bool:
+        """Whether every element of a tensor that is small enough is there."""
+        elements = self._elements_of(key)
+        complete = len(held) == len(self._slices_of[key])
+        there = sum(map(self._count, held.values()))
+        return complete and there == elements <= MAX_JOINED_ELEMENTS
+
+    def _is_enough(self, key: TensorKey, held: Mapping[int, Samples]) -> bool:
+        """Whether the facts of a tensor that is not joined can be estimated: all of its
+        slices are there, or many elements of one that will never be complete.
+        """
+        if len(held) == len(self._slices_of[key]):
+            return True
+        if sum(map(self._count, held.values())) < MAX_SAMPLED_ELEMENTS:
+            return False
+        return self._elements_of(key) > MAX_JOINED_ELEMENTS or self._is_sampled(held)
 
     def _together(
-        self, tensor: Tensor, slices: Mapping[int, Samples], wanted: set[int]
+        self, key: TensorKey, slices: Mapping[int, Samples], wanted: set[int]
     ) -> Iterator[Joined]:
-        members = self._slices_of[tensor]
+        """All slices of a tensor as one piece."""
+        members = self._slices_of[key]
         samples = [slices[slice_id] for slice_id in members]
         stored = {
-            name: joined([one[name] for one in samples]) for name in self.frame.models
+            name: joined([by_model[name] for by_model in samples])
+            for name in self.frame.models
         }
-        ends = np.cumsum([self._count(one) for one in samples]).tolist()
-        parts = tuple(
-            part
-            for part in zip(members, [0, *ends[:-1]], ends, strict=True)
-            if part[0] in wanted
-        )
-        name = (
-            self._about[members[0]]["tensor"]
-            if len(members) == 1
-            else canonical_name(tensor[1])
-        )
-        facts = self._facts(tensor, samples)
-        yield from self._joined(
-            name, members[0], facts.values, stored, facts, parts, tuple(ends)
-        )
+        ends = np.cumsum([self._count(by_model) for by_model in samples]).tolist()
+        bounds = zip(members, [0, *ends[:-1]], ends, strict=True)
+        parts = tuple(part for part in bounds if part[0] in wanted)
+        name = canonical_name(key[1])
+        if len(members) == 1:
+            name = self._info[members[0]].tensor
+        facts = self._facts(key, samples)
+        piece = self._piece(name, members[0], facts.values, stored, facts, tuple(ends))
+        if piece is not None:
+            yield Joined(piece, parts)
 
-    def _alone(
+    def _apart(
         self,
-        tensor: Tensor,
+        key: TensorKey,
         slices: Mapping[int, Samples],
         facts: HeldFacts,
         wanted: set[int],
     ) -> Iterator[Joined]:
+        """Each wanted slice as a piece of its own."""
+        is_single = len(self._slices_of[key]) == 1
         for slice_id, samples in slices.items():
-            if slice_id in wanted:
-                values = (
-                    facts.values
-                    if len(self._slices_of[tensor]) == 1
-                    else self._values([samples])
-                )
-                parts = ((slice_id, 0, self._count(samples)),)
-                yield from self._joined(
-                    self._about[slice_id]["tensor"],
-                    slice_id,
-                    values,
-                    samples,
-                    facts,
-                    parts,
-                )
+            if slice_id not in wanted:
+                continue
+            values = facts.values if is_single else self._values([samples])
+            name = self._info[slice_id].tensor
+            piece = self._piece(name, slice_id, values, samples, facts)
+            if piece is not None:
+                yield Joined(piece, ((slice_id, 0, self._count(samples)),))
 
-    def _joined(
+    def _piece(
         self,
         name: str,
-        first: int,
+        first_slice: int,
         values: Mapping[str, Array],
         stored: Samples,
         facts: HeldFacts,
-        parts: Any,
         ends: tuple[int, ...] = (),
-    ) -> Iterator[Joined]:
+    ) -> Piece | None:
+        """None of float64."""
         audited = stored[self.frame.audited].on_lattice()
-        if audited.dtype != "F64":
-            position = layer_position(self._about[first]["layer"], self._last_layer)
-            yield Joined(
-                Piece(name, position, values, audited, facts, ends, stored), parts
-            )
+        if audited.dtype == "F64":
+            return None
+        position = layer_position(self._info[first_slice].layer, self._last_layer)
+        return Piece(name, position, values, audited, facts, ends, stored)
 
-    def _facts(self, tensor: Tensor, samples: Sequence[Samples]) -> HeldFacts:
-        gram = gram_of_sums(self._sums[tensor], self.frame.donors)
-        about = self._about[self._slices_of[tensor][0]]
-        elements = self._elements_of(tensor)
+    def _facts(self, key: TensorKey, samples: Sequence[Samples]) -> HeldFacts:
+        elements = self._elements_of(key)
+        cols = self._info[self._slices_of[key][0]].cols
         return HeldFacts(
             base=self.frame.base,
             donors=self.frame.donors,
-            gram=gram,
+            gram=gram_of_sums(self._sums[key], self.frame.donors),
             values=self._values(samples),
             elements=elements,
-            columns=last_dimension(about["cols"], elements),
+            columns=last_dimension(cols, elements),
         )
 
     def _values(self, samples: Sequence[Samples]) -> dict[str, Array]:
+        """The parents' elements of several slices, one after another."""
         return {
-            name: np.concatenate([one[name].values() for one in samples])
+            name: np.concatenate([by_model[name].values() for by_model in samples])
             for name in (self.frame.base, *self.frame.donors)
         }
 
@@ -178,54 +194,53 @@ class Joiner:
         base = samples[self.frame.base]
         return len(base.raw) // FORMATS[base.dtype].width
 
-    def _sampled(self, slices: Mapping[int, Samples]) -> bool:
+    def _is_sampled(self, slices: Mapping[int, Samples]) -> bool:
+        """Whether a slice is known by a sample only."""
         return any(
-            self._count(samples) < self._about[slice_id]["elements"]
+            self._count(samples) < self._info[slice_id].elements
             for slice_id, samples in slices.items()
         )
 
-    def _elements_of(self, tensor: Tensor) -> int:
-        return sum(
-            self._about[slice_id]["elements"] for slice_id in self._slices_of[tensor]
-        )
+    def _elements_of(self, key: TensorKey) -> int:
+        return sum(self._info[slice_id].elements for slice_id in self._slices_of[key])
 
     @cached_property
-    def _sums(self) -> dict[Tensor, dict[str, float]]:
+    def _sums(self) -> dict[TensorKey, dict[str, float]]:
         """Inner products of each whole tensor: sums of a sample stand for the whole
         slice.
         """
-        products = self.fits.filter(regex=r"^(bb|bv\.|vv\.)").mul(
-            self.fits["weight"], axis=0
-        )
-        return (
-            products.groupby([self.fits["component"], self.fits["source"]])
-            .sum()
-            .to_dict("index")
-        )
+        columns = self.fits.filter(regex=r"^(bb|bv\.|vv\.)")
+        expanded = columns.mul(self.fits["weight"], axis=0)
+        keys = [self.fits["component"], self.fits["source"]]
+        return expanded.groupby(keys).sum().to_dict("index")
 
     @cached_property
-    def _about(self) -> dict[int, dict[str, Any]]:
-        return self.fits.set_index("slice_id")[
-            ["tensor", "layer", "component", "source", "start", "elements", "cols"]
-        ].to_dict("index")
-
-    @cached_property
-    def _tensor_of(self) -> dict[int, Tensor]:
+    def _info(self) -> dict[int, SliceInfo]:
+        """By slice id."""
+        columns = ["slice_id", "tensor", "layer", "component", "source"]
+        columns += ["start", "elements", "cols"]
+        records = self.fits[columns].to_dict("records")
         return {
-            slice_id: (about["component"], about["source"])
-            for slice_id, about in self._about.items()
+            record["slice_id"]: SliceInfo(
+                tensor=record["tensor"],
+                layer=record["layer"],
+                key=(record["component"], record["source"]),
+                start=record["start"],
+                elements=record["elements"],
+                cols=record["cols"],
+            )
+            for record in records
         }
 
     @cached_property
-    def _slices_of(self) -> dict[Tensor, list[int]]:
+    def _slices_of(self) -> dict[TensorKey, list[int]]:
         """The slices of each tensor in the file's order."""
-        found: dict[Tensor, list[int]] = {}
-        for slice_id in sorted(self._about, key=lambda one: self._about[one]["start"]):
-            found.setdefault(self._tensor_of[slice_id], []).append(slice_id)
-        return found
+        by_key: dict[TensorKey, list[int]] = {}
+        for slice_id in sorted(self._info, key=lambda name: self._info[name].start):
+            by_key.setdefault(self._info[slice_id].key, []).append(slice_id)
+        return by_key
 
     @cached_property
     def _last_layer(self) -> int:
-        return max(
-            (int(layer) for layer in self.fits["layer"] if layer.isdigit()), default=0
-        )
+        layers = [int(layer) for layer in self.fits["layer"] if layer.isdigit()]
+        return max(layers, default=0)

@@ -3,72 +3,78 @@ recipe with one donor in the other's place.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from mergetrace.merging.applying import Piece, apply_and_store
 from mergetrace.merging.recipes import Recipe
-from mergetrace.search.trial import narrow
+from mergetrace.search.counting import confining_elements
+
+
+@dataclass
+class Swap:
+    """One donor of a recipe and another model in its place, counted over slices."""
+
+    donor: str
+    """The recipe's own donor."""
+    other: str
+    """The model that is like it."""
+    only_donor: int = 0
+    """Elements that only the recipe gives back."""
+    only_other: int = 0
+    """Elements that only the recipe with the other model gives back."""
 
 
 @dataclass
 class Swaps:
-    """Counted over slices. pairs: donors that are alike. width: of informative
-    intervals (see trial.narrow).
-    """
+    """The swaps of one recipe."""
 
     recipe: Recipe
     pairs: Sequence[tuple[str, str]]
+    """Donors that are alike."""
     width: float
-    counts: dict[tuple[str, str], list[int]] = field(default_factory=dict)
+    """Of informative intervals (see counting.confining_elements)."""
+    swaps: list[Swap] = field(init=False)
 
     def __post_init__(self) -> None:
-        orders = [*self.pairs, *((other, one) for one, other in self.pairs)]
-        self.counts = {
-            (own, other): [0, 0]
-            for own, other in orders
-            if own in self.recipe.parents and other not in self.recipe.parents
-        }
+        orders = [*self.pairs, *((second, first) for first, second in self.pairs)]
+        parents = self.recipe.parents
+        self.swaps = [
+            Swap(donor, other)
+            for donor, other in orders
+            if donor in parents and other not in parents
+        ]
 
     def add(self, piece: Piece) -> None:
         """Apply both recipes to one slice."""
-        if not self.counts:
+        if not self.swaps:
             return
         stored = piece.audited_values
-        exact = stored == apply_and_store(self.recipe, piece)
-        for (own, other), count in self.counts.items():
-            telling = narrow(piece, (*self.recipe.parents, other), self.width)
-            with_other = stored == apply_and_store(
-                swapped(self.recipe, own, other), piece
-            )
-            count[0] += int((telling & exact & ~with_other).sum())
-            count[1] += int((telling & with_other & ~exact).sum())
+        given_back = stored == apply_and_store(self.recipe, piece)
+        for swap in self.swaps:
+            parents = (*self.recipe.parents, swap.other)
+            confined = confining_elements(piece, parents, self.width)
+            other_recipe = swapped(self.recipe, swap.donor, swap.other)
+            given_by_other = stored == apply_and_store(other_recipe, piece)
+            swap.only_donor += int((confined & given_back & ~given_by_other).sum())
+            swap.only_other += int((confined & given_by_other & ~given_back).sum())
 
     def result(self) -> list[dict[str, Any]]:
-        """donor (of the recipe), other; only_donor, only_other: elements that one
-        recipe gives back and the other does not.
-        """
-        return [
-            {"donor": own, "other": other, "only_donor": ours, "only_other": theirs}
-            for (own, other), (ours, theirs) in self.counts.items()
-        ]
+        """The fields of each swap by name."""
+        return [asdict(swap) for swap in self.swaps]
 
 
-def swapped(recipe: Recipe, own: str, other: str) -> Recipe:
-    """The recipe with `other` wherever it says `own`, in the settings of one model too."""
-
-    def renamed(name: str) -> str:
-        return (
-            name.removesuffix(f".{own}") + f".{other}"
-            if name.endswith(f".{own}")
-            else name
-        )
-
-    models = tuple(other if name == own else name for name in recipe.models)
-    settings = tuple(sorted((renamed(name), value) for name, value in recipe.settings))
+def swapped(recipe: Recipe, donor: str, other: str) -> Recipe:
+    """The recipe with `other` wherever it says `donor`, in the settings of one model
+    too.
+    """
+    settings = []
+    for name, value in recipe.settings:
+        parameter, _, model = name.partition(".")
+        settings.append((f"{parameter}.{other}" if model == donor else name, value))
     return replace(
         recipe,
-        models=models,
-        base=other if recipe.base == own else recipe.base,
-        settings=settings,
+        models=tuple(other if name == donor else name for name in recipe.models),
+        base=other if recipe.base == donor else recipe.base,
+        settings=tuple(sorted(settings)),
     )

@@ -8,141 +8,219 @@ rank of |delta| (Deep et al. 2024, arXiv 2406.11617), TIES the smallest, breadcr
 both tails (Davari & Belilovsky 2023, arXiv 2312.06795).
 """
 
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from mergetrace.merging.applying import Piece
-from mergetrace.numerics.arrays import Array
+from mergetrace.numerics.arrays import Array, Mask
 from mergetrace.numerics.rounding import replay, replay_intervals
-from mergetrace.search.trial import Trial, narrow
+from mergetrace.search.counting import confining_elements
+from mergetrace.search.survivors import CHANGE_SLACK
+from mergetrace.search.trial import Trial
 
-BINS = 10
-MIN_MOVED = 200  # elements of a piece; fewer measure nothing
-SLACK = 0.005  # of a change: narrow arithmetic takes several roundings to it
+SIZE_CLASSES = 10
+MIN_MOVED_ELEMENTS = 200
+"""Of a piece; fewer measure nothing."""
+MIDDLE_CLASSES = slice(3, 8)
 
-# By which pattern a choice is called. They name it and no more: whether anything was
-# dropped at all is for the verdict to say.
-# within which ten shares are one, or on one line: of 2,000 elements each they lie .035
-# apart by chance
-LEVEL = 0.06
-# of 1/2, within which a coin chose: by chance the auc of 20,000 elements strays .004
-EVEN = 0.03
-# the auc where all smaller ones were dropped; less than 1 where deltas of one size were
-# kept and dropped
-SORTED = 0.97
-# by how much more is kept of each tenth of the sizes where the chance grows with rank:
-# by mergekit's default epsilon, .15, about .015
-RISE = 0.01
-LESS_AT_TOP = 0.05
-# by how much fewer of the largest and of the smallest are kept than between, where both
-# were dropped
-LESS_AT_BOTTOM = 0.2
+# The limits by which the pattern of a choice is named. They name it and no more:
+# whether anything was dropped at all is for the verdict to say.
+LEVEL_SPREAD = 0.06
+"""Within which ten shares are one, or on one line: of 2,000 elements each they lie .035
+apart by chance.
+"""
+COIN_AUC_DISTANCE = 0.03
+"""From 1/2, within which a coin chose: by chance the auc of 20,000 elements strays
+.004.
+"""
+SORTED_AUC = 0.97
+"""The auc where all smaller ones were dropped; less than 1 where deltas of one size were
+kept and dropped.
+"""
+MIN_RISE = 0.01
+"""By how much more is kept of each tenth of the sizes where the chance grows with rank:
+by mergekit's default epsilon, .15, about .015.
+"""
+MIN_LOSS_AT_TOP = 0.05
+"""By how much fewer of the largest are kept than between, where both tails were
+dropped.
+"""
+MIN_LOSS_AT_BOTTOM = 0.2
+"""The same of the smallest."""
 
 
-def signature(trial: Trial, donors: tuple[str, ...]) -> dict[str, Any] | None:
+@dataclass(frozen=True)
+class Signature:
+    """What a dropping merge of some donors would have left."""
+
+    family: str
+    """The pattern of what was kept, whether or not the numbers are those of a dropping
+    merge: dare, della, ties, breadcrumbs, selection (another choice), of several donors
+    `dropped`.
+    """
+    density: float | None
+    """The share of a single donor's changes that were kept."""
+    donors: tuple[str, ...]
+    """The strongest first."""
+    informative: int
+    """Well separated elements in slices where something moved."""
+    stayed: float
+    """The share of them at the base's value."""
+    survivors: float
+    """The share of the others that one weight per slice explains."""
+    survivors_shuffled: float
+    """The same with the donors' deltas shuffled."""
+    weights: Mapping[str, float]
+    """By donor, of the survivors."""
+    auc: float
+    """The chance that a kept delta is larger than a dropped one."""
+    kept_by_size: tuple[float, ...]
+    """The share kept in ten classes of |delta|, the smallest first."""
+    unscaled_weight: float | None
+    """A single donor's weight before survivors were scaled to the sum of |delta| that
+    all had, as DARE and DELLA do.
+    """
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields by name."""
+        return asdict(self)
+
+    @staticmethod
+    def from_json(value: Mapping[str, Any]) -> "Signature":
+        """The signature of `to_json`."""
+        donors = tuple(value["donors"])
+        kept_by_size = tuple(value["kept_by_size"])
+        return Signature(**{**value, "donors": donors, "kept_by_size": kept_by_size})
+
+
+@dataclass(frozen=True)
+class PieceSignature:
+    """The numbers of a Signature in one piece."""
+
+    informative: int
+    moved: int
+    survivors: float
+    survivors_shuffled: float
+    weights: tuple[float, ...]
+    """One for each donor."""
+    kept_mass: float
+    """The sum of |delta| that was kept over that of all, of the first donor."""
+    auc: float
+    kept_by_size: Array
+    """Elements kept in each class of |delta|: float64 [SIZE_CLASSES]."""
+    elements_by_size: Array
+    """Elements in each class: int64 [SIZE_CLASSES]."""
+
+
+def measure_signature(trial: Trial, donors: tuple[str, ...]) -> Signature | None:
     """What a dropping merge of these donors would have left, the strongest donor first;
     None where nothing could be measured.
-
-    stayed: share of well separated elements at the base's value, in slices where not all are. survivors: share of the others that one weight per
-    slice explains, and the same with the donor's deltas shuffled; weight: of the survivors. kept_by_size: share kept in ten classes of |delta|,
-    smallest first; auc: chance that a kept delta is larger than a dropped one. unscaled_weight: the weight before survivors were scaled to the sum
-    of |delta| that all had, as DARE and DELLA do.
-    family: dare, della, ties, breadcrumbs, selection (another choice), of several donors `dropped`: the pattern of what was kept, whether or not
-    the numbers are those of a dropping merge.
     """
-    found = [
-        measured
-        for piece in trial.pieces
-        if (measured := _measure(trial, piece, donors)) is not None
-    ]
-    if not found:
+    measured = [_measure_piece(trial, piece, donors) for piece in trial.pieces]
+    pieces = [piece for piece in measured if piece is not None]
+    if not pieces:
         return None
-    weights = [one["moved"] for one in found]
-    total = sum(one["informative"] for one in found)
-    kept_by_size = np.sum([one["kept_by_size"] for one in found], axis=0) / np.sum(
-        [one["by_size"] for one in found], axis=0
+    moved = [piece.moved for piece in pieces]
+    informative = sum(piece.informative for piece in pieces)
+    stayed = 1 - sum(moved) / informative
+    kept = np.sum([piece.kept_by_size for piece in pieces], axis=0)
+    kept_by_size = kept / np.sum([piece.elements_by_size for piece in pieces], axis=0)
+    auc = float(np.average([piece.auc for piece in pieces], weights=moved))
+    shuffled = [piece.survivors_shuffled for piece in pieces]
+    survivors = [piece.survivors for piece in pieces]
+    single = len(donors) == 1
+    return Signature(
+        family=_family(kept_by_size, auc) if single else "dropped",
+        density=1 - stayed if single else None,
+        donors=donors,
+        informative=informative,
+        stayed=stayed,
+        survivors=float(np.average(survivors, weights=moved)),
+        survivors_shuffled=float(np.average(shuffled, weights=moved)),
+        weights=_median_weights(donors, pieces),
+        auc=auc,
+        kept_by_size=tuple(kept_by_size.tolist()),
+        unscaled_weight=_unscaled_weight(pieces) if single else None,
     )
-    numbers = {
-        "donors": list(donors),
-        "informative": total,
-        "stayed": 1 - sum(weights) / total,
-        "survivors": float(
-            np.average([one["survivors"] for one in found], weights=weights)
-        ),
-        "survivors_shuffled": float(
-            np.average([one["shuffled"] for one in found], weights=weights)
-        ),
-        "weights": {
-            donor: float(np.median([one["weights"][i] for one in found]))
-            for i, donor in enumerate(donors)
-        },
-        "auc": float(np.average([one["auc"] for one in found], weights=weights)),
-        "kept_by_size": [float(share) for share in kept_by_size],
+
+
+def _median_weights(
+    donors: Sequence[str], pieces: Sequence[PieceSignature]
+) -> dict[str, float]:
+    return {
+        donor: float(np.median([piece.weights[i] for piece in pieces]))
+        for i, donor in enumerate(donors)
     }
-    family = _family(numbers)
-    numbers["unscaled_weight"] = (
-        float(np.median([one["weights"][0] * one["mass"] for one in found]))
-        if len(donors) == 1
-        else None
-    )
-    density = 1 - numbers["stayed"] if len(donors) == 1 else None
-    return {"family": family, "density": density, **numbers}
 
 
-def _measure(
+def _unscaled_weight(pieces: Sequence[PieceSignature]) -> float:
+    return float(np.median([piece.weights[0] * piece.kept_mass for piece in pieces]))
+
+
+def _measure_piece(
     trial: Trial, piece: Piece, donors: tuple[str, ...]
-) -> dict[str, Any] | None:
+) -> PieceSignature | None:
+    """None where too few elements moved."""
     base = piece.values[trial.frame.base]
-    stored = piece.audited_values
+    differs = piece.audited_values != base
     far = np.logical_and.reduce(
-        [narrow(piece, (trial.frame.base, donor), trial.width) for donor in donors]
+        [
+            confining_elements(piece, (trial.frame.base, donor), trial.width)
+            for donor in donors
+        ]
     )
-    far &= _touched(
-        piece,
-        far & (stored != base),
-        # experts that stayed whole, between others that moved whole, were not dropped from
-    )
-    moved = far & (stored != base)
-    if moved.sum() < MIN_MOVED:
+    # Experts that stayed whole, between others that moved whole, were not dropped from.
+    far &= _in_touched_slices(piece, far & differs)
+    moved = far & differs
+    if moved.sum() < MIN_MOVED_ELEMENTS:
         return None
     low, high = (ends[moved] - base[moved] for ends in piece.audited.midpoints())
     deltas = [piece.values[donor][moved] - base[moved] for donor in donors]
     generator = np.random.default_rng(0)
-    weights = _weights(low, high, deltas, trial.width)
-    size = np.abs(piece.values[donors[0]] - base)[far]
+    weights = _survivor_weights(low, high, deltas, trial.width)
+    sizes = np.abs(piece.values[donors[0]] - base)[far]
     kept = moved[far]
-    ranks = pd.Series(size).rank().to_numpy()
-    classes = np.minimum((ranks - 1) * BINS // len(ranks), BINS - 1).astype(int)
-    dropped = int((~kept).sum())
-    larger = (
-        (ranks[kept].sum() - kept.sum() * (kept.sum() + 1) / 2) / (kept.sum() * dropped)
-        if dropped
-        else np.nan
+    ranks = pd.Series(sizes).rank().to_numpy()
+    classes = (ranks - 1) * SIZE_CLASSES // len(ranks)
+    classes = np.minimum(classes, SIZE_CLASSES - 1).astype(int)
+    return PieceSignature(
+        informative=int(far.sum()),
+        moved=int(moved.sum()),
+        survivors=_explained_share(low, high, deltas, weights, trial.width),
+        survivors_shuffled=_shuffled_share(low, high, deltas, trial.width, generator),
+        weights=tuple(weights),
+        kept_mass=float(sizes[kept].sum() / sizes.sum()),
+        auc=_auc(ranks, kept),
+        kept_by_size=np.bincount(classes, kept, SIZE_CLASSES),
+        elements_by_size=np.bincount(classes, minlength=SIZE_CLASSES),
     )
-    return {
-        "informative": int(far.sum()),
-        "moved": int(moved.sum()),
-        "survivors": _explained(low, high, deltas, weights, trial.width),
-        "shuffled": _shuffled(low, high, deltas, trial.width, generator),
-        "weights": weights,
-        "mass": float(size[kept].sum() / size.sum()),
-        "auc": 0.5 if np.isnan(larger) else float(larger),
-        "kept_by_size": np.bincount(classes, kept, BINS),
-        "by_size": np.bincount(classes, minlength=BINS),
-    }
 
 
-def _touched(piece: Piece, moved: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _in_touched_slices(piece: Piece, moved: Mask) -> Mask:
     """The elements of those slices in which anything moved: bool [n]."""
-    return np.concatenate(
-        [np.full(len(part), part.any()) for part in np.split(moved, piece.ends[:-1])]
-    )
+    slices = np.split(moved, piece.ends[:-1])
+    return np.concatenate([np.full(len(part), part.any()) for part in slices])
 
 
-def _weights(low: Array, high: Array, deltas: list[Array], width: float) -> list[float]:
+def _auc(ranks: Array, kept: Mask) -> float:
+    """The chance that a kept delta is larger than a dropped one, from the rank sum
+    (Mann & Whitney 1947, Ann. Math. Stat. 18, 50); a half where none was dropped.
+    """
+    dropped = int((~kept).sum())
+    if not dropped:
+        return 0.5
+    count = kept.sum()
+    larger = (ranks[kept].sum() - count * (count + 1) / 2) / (count * dropped)
+    return 0.5 if np.isnan(larger) else float(larger)
+
+
+def _survivor_weights(
+    low: Array, high: Array, deltas: Sequence[Array], width: float
+) -> list[float]:
     """Each donor's weight on its own survivors: the weight that most moved elements
     share.
     """
@@ -153,8 +231,12 @@ def _weights(low: Array, high: Array, deltas: list[Array], width: float) -> list
     ]
 
 
-def _explained(
-    low: Array, high: Array, deltas: list[Array], weights: list[float], width: float
+def _explained_share(
+    low: Array,
+    high: Array,
+    deltas: Sequence[Array],
+    weights: Sequence[float],
+    width: float,
 ) -> float:
     """The share of elements that some non-empty subset of the weighted deltas gives
     back: their sum, or (two donors) their average.
@@ -162,64 +244,73 @@ def _explained(
     Methods that divide by the weights of what was kept average two survivors and leave
     a single one as it is.
     """
-    singles = [weight * delta for delta, weight in zip(deltas, weights, strict=True)]
-    alone = np.logical_or.reduce([_hit(low, high, one) for one in singles])
-    if len(singles) == 1:
+    changes = [weight * delta for delta, weight in zip(deltas, weights, strict=True)]
+    alone = _any_gives_back(low, high, changes)
+    if len(changes) == 1:
         return float(alone.mean())
     sums = [np.zeros_like(low)]
-    for single in singles:
-        sums += [one + single for one in sums]
-    added = alone | np.logical_or.reduce([_hit(low, high, one) for one in sums[1:]])
-    if len(singles) > 2:
+    for change in changes:
+        sums += [partial + change for partial in sums]
+    added = alone | _any_gives_back(low, high, sums[1:])
+    if len(changes) > 2:
         return float(added.mean())
-    rest = [part[~alone] for part in (low, high, *singles)]
-    share = replay(
-        *replay_intervals(*rest), width
-    ).alpha  # of the second donor, on which most of the others agree
-    averaged = (
-        alone | _hit(low, high, (1 - share) * singles[0] + share * singles[1])
-        if 0 < share < 1
-        else alone
-    )
+    averaged = alone | _average_gives_back(low, high, changes, ~alone, width)
     return float(max(added.mean(), averaged.mean()))
 
 
-def _hit(low: Array, high: Array, change: Array) -> NDArray[np.bool_]:
-    """Where a change gives the stored number, to SLACK of the change."""
-    slack = SLACK * np.abs(change)
-    return (change >= low - slack) & (change <= high + slack)
+def _average_gives_back(
+    low: Array, high: Array, changes: Sequence[Array], among: Mask, width: float
+) -> Mask:
+    """Where an average of two changes gives the stored number, with the second's share
+    on which most of the elements `among` agree.
+    """
+    first, second = changes
+    intervals = replay_intervals(low[among], high[among], first[among], second[among])
+    share = replay(*intervals, width).alpha
+    if not 0 < share < 1:
+        return np.zeros(low.shape, bool)
+    return _gives_back(low, high, (1 - share) * first + share * second)
 
 
-def _shuffled(
+def _any_gives_back(low: Array, high: Array, changes: Sequence[Array]) -> Mask:
+    return np.logical_or.reduce([_gives_back(low, high, change) for change in changes])
+
+
+def _gives_back(low: Array, high: Array, change: Array) -> Mask:
+    """Where a change gives the stored number, to CHANGE_SLACK of the change."""
+    slack = CHANGE_SLACK * np.abs(change)
+    gives_back: Mask = (change >= low - slack) & (change <= high + slack)
+    return gives_back
+
+
+def _shuffled_share(
     low: Array,
     high: Array,
-    deltas: list[Array],
+    deltas: Sequence[Array],
     width: float,
     generator: np.random.Generator,
 ) -> float:
     """What the same search explains with the deltas at other elements."""
     elsewhere = [generator.permutation(delta) for delta in deltas]
-    return _explained(
-        low, high, elsewhere, _weights(low, high, elsewhere, width), width
-    )
+    weights = _survivor_weights(low, high, elsewhere, width)
+    return _explained_share(low, high, elsewhere, weights, width)
 
 
-def _family(numbers: dict[str, Any]) -> str:
-    if len(numbers["donors"]) > 1:
-        return "dropped"
-    kept = np.array(numbers["kept_by_size"])
-    auc = numbers["auc"]
-    classes = np.arange(BINS)
-    slope, start = np.polyfit(classes, kept, 1)
-    middle = kept[3:8].max()
-    families = {
-        "dare": np.ptp(kept) < LEVEL and abs(auc - 0.5) < EVEN,
-        "ties": auc > SORTED,
-        "breadcrumbs": (
-            kept[-1] < middle - LESS_AT_TOP and kept[0] < middle - LESS_AT_BOTTOM
-        ),
-        "della": (
-            slope > RISE and np.abs(kept - (slope * classes + start)).max() < LEVEL
-        ),
-    }
-    return next((family for family, is_so in families.items() if is_so), "selection")
+def _family(kept_by_size: Array, auc: float) -> str:
+    """The family whose pattern of what was kept this is, the first that fits."""
+    by_coin = abs(auc - 0.5) < COIN_AUC_DISTANCE
+    if np.ptp(kept_by_size) < LEVEL_SPREAD and by_coin:
+        return "dare"
+    if auc > SORTED_AUC:
+        return "ties"
+    most_between = kept_by_size[MIDDLE_CLASSES].max()
+    fewer_at_top = kept_by_size[-1] < most_between - MIN_LOSS_AT_TOP
+    fewer_at_bottom = kept_by_size[0] < most_between - MIN_LOSS_AT_BOTTOM
+    if fewer_at_top and fewer_at_bottom:
+        return "breadcrumbs"
+    classes = np.arange(SIZE_CLASSES)
+    slope, start = np.polyfit(classes, kept_by_size, 1)
+    from_line = np.abs(kept_by_size - (slope * classes + start)).max()
+    if slope > MIN_RISE and from_line < LEVEL_SPREAD:
+        return "della"
+    return "selection"

@@ -5,42 +5,48 @@ they are, and nothing is left to search.
 import pandas as pd
 
 from mergetrace.merging.recipes import Recipe, make
+from mergetrace.merging.settings import Setting
 from mergetrace.sums.frames import Frame
 
+ALL_OF_TENSOR = (1.0,)
+NOTHING_ELSE = ("", (0.0,))
 
-def stacked(fits: pd.DataFrame, frame: Frame) -> Recipe | None:
+
+def stacked_recipe(fits: pd.DataFrame, frame: Frame) -> Recipe | None:
     """The recipe that stacks the layers of two or more parents; None unless every
     layer, and every tensor outside the layers, equals one parent's.
 
     fits: of one frame. A layer that several parents share goes with the one before it.
     """
-    equal = {
-        frame.base: "equal_base",
-        **{donor: f"equal_donor.{donor}" for donor in frame.donors},
-    }
     owners: dict[str, str] = {}
-    last = frame.base
+    previous = frame.base
     for name, rows in _groups(fits):
-        held = [
-            parent
-            for parent, column in equal.items()
-            if (rows[column] == rows["n"]).all() and not rows["nonfinite"].any()
-        ]
-        if not held:
+        holders = _holders(rows, frame)
+        if not holders:
             return None
-        owners[name] = last = last if last in held else held[0]
-    taken = {
-        parent: [(name, (1.0,)) for name, owner in owners.items() if owner == parent]
-        for parent in dict.fromkeys(owners.values())
-    }
-    return (
-        make(
-            "passthrough",
-            {parent: (*names, ("", (0.0,))) for parent, names in taken.items()},
-        )
-        if len(taken) > 1
-        else None
-    )
+        if previous not in holders:
+            previous = holders[0]
+        owners[name] = previous
+    if len(set(owners.values())) < 2:
+        return None
+    weights: dict[str, Setting] = {}
+    for parent in dict.fromkeys(owners.values()):
+        own = [(name, ALL_OF_TENSOR) for name, owner in owners.items() if owner == parent]
+        weights[parent] = (*own, NOTHING_ELSE)
+    return make("passthrough", weights)
+
+
+def _holders(rows: pd.DataFrame, frame: Frame) -> list[str]:
+    """The parents whose elements are those of all these slices."""
+    if rows["nonfinite"].any():
+        return []
+    columns = {frame.base: "equal_base"}
+    columns |= {donor: f"equal_donor.{donor}" for donor in frame.donors}
+    return [
+        parent
+        for parent, column in columns.items()
+        if (rows[column] == rows["n"]).all()
+    ]
 
 
 def _groups(fits: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
@@ -50,11 +56,9 @@ def _groups(fits: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     numbered = fits["layer"].str.isdigit()
     layers = sorted(fits.loc[numbered, "layer"].unique(), key=int)
     inside = [(f"layers.{layer}.", fits[fits["layer"] == layer]) for layer in layers]
-    outside = [
-        (str(tensor), rows) for tensor, rows in fits[~numbered].groupby("tensor")
-    ]
-    return [
-        *(one for one in outside if "embed" in one[0]),
-        *inside,
-        *(one for one in outside if "embed" not in one[0]),
-    ]
+    before = []
+    after = []
+    for tensor, rows in fits[~numbered].groupby("tensor"):
+        part = before if "embed" in str(tensor) else after
+        part.append((str(tensor), rows))
+    return [*before, *inside, *after]

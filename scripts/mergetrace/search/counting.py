@@ -1,0 +1,122 @@
+"""How many elements of an audited model a recipe gives back bit for bit, and how many
+could have refuted it.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mergetrace.merging.applying import Piece, apply_and_store, undecided_elements
+from mergetrace.merging.recipes import Recipe
+from mergetrace.numerics.arrays import Array, Mask
+
+MIN_INFORMATIVE_SHARE = 0.05
+"""Of the confining elements, the least share that must be informative: a recipe that
+only keeps a parent's elements is refuted by few of them.
+"""
+
+
+@dataclass(frozen=True)
+class Count:
+    """Elements of one slice, or of several, under one recipe."""
+
+    confined: int
+    """Elements whose stored number confines the weights (see confining_elements)."""
+    informative: int
+    """Those of them that could refute the recipe."""
+    exact: int
+    """The informative elements that the recipe gives back."""
+    residual: float
+    """Sum of squared differences over all elements but those for which the recipe gives
+    no finite number.
+    """
+
+
+NO_ELEMENTS = Count(0, 0, 0, 0.0)
+
+
+def add_counts(counts: Iterable[Count]) -> Count:
+    """The counts of all slices added."""
+    rows = list(counts)
+    return Count(
+        confined=sum(count.confined for count in rows),
+        informative=sum(count.informative for count in rows),
+        exact=sum(count.exact for count in rows),
+        residual=sum((count.residual for count in rows), 0.0),
+    )
+
+
+def exact_rate(count: Count) -> float:
+    """The share of informative elements given back; 0 where so few are informative that
+    the recipe says little more than that a parent was kept.
+    """
+    if count.informative > MIN_INFORMATIVE_SHARE * count.confined:
+        return count.exact / count.informative
+    return 0.0
+
+
+def count_exact(recipe: Recipe, piece: Piece, base: str, width: float) -> Count:
+    """Apply a recipe to a piece and count its elements (see count_exact_by_part)."""
+    (count,) = count_exact_by_part(recipe, piece, base, width, [(0, piece.size)])
+    return count
+
+
+def count_exact_by_part(
+    recipe: Recipe,
+    piece: Piece,
+    base: str,
+    width: float,
+    parts: Sequence[tuple[int, int]],
+) -> list[Count]:
+    """Apply a recipe to a piece and count each of its parts (first element, one past
+    the last).
+
+    An element is informative where it confines the weights and the recipe gives a
+    number that none of its parents has: a copy of a parent gives back the others. A
+    method that chooses elements gives little else than the parents' numbers. There
+    those are left out that neither the audited model nor the recipe moved from the base
+    (a sparse finetune leaves most of them), and those at a threshold.
+    """
+    merged = apply_and_store(recipe, piece)
+    audited = piece.audited_values
+    confined = confining_elements(piece, recipe.parents, width)
+    informative = confined.copy()
+    if recipe.selects:
+        base_values = piece.values[base]
+        informative &= (audited != base_values) | (merged != base_values)
+        informative &= ~undecided_elements(recipe, piece)
+    else:
+        for parent in recipe.parents:
+            informative &= merged != piece.stored_parents[parent]
+    exact = (audited == merged) & informative
+    squares = np.where(np.isfinite(merged), audited - merged, 0.0) ** 2
+    return [
+        _count_part(slice(start, end), confined, informative, exact, squares)
+        for start, end in parts
+    ]
+
+
+def _count_part(
+    part: slice, confined: Mask, informative: Mask, exact: Mask, squares: Array
+) -> Count:
+    return Count(
+        confined=int(confined[part].sum()),
+        informative=int(informative[part].sum()),
+        exact=int(exact[part].sum()),
+        residual=float(squares[part].sum()),
+    )
+
+
+def confining_elements(piece: Piece, parents: Sequence[str], width: float) -> Mask:
+    """Elements whose stored number confines a weight to an interval narrower than
+    `width`: bool [n].
+
+    There the parents lie further apart than the stored number's interval over `width`;
+    elsewhere any weights would do.
+    """
+    values = np.stack([piece.values[name] for name in dict.fromkeys(parents)])
+    with np.errstate(invalid="ignore"):
+        spread = values.max(0) - values.min(0)
+        confined: Mask = piece.interval_width < width * spread
+    return confined

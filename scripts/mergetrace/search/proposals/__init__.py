@@ -1,0 +1,1 @@
+"""Which recipes are worth trying, a module for each family of methods."""

@@ -1,0 +1,199 @@
+"""Recipes in which every donor has one share: averages, and what equals them in float32."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import permutations
+
+from mergetrace.merging.recipes import Recipe, make
+from mergetrace.merging.settings import Setting, constant, single_value
+from mergetrace.numerics.simple import Interval, decimals, simple_weights
+from mergetrace.search.clues import SUM_SLACK, Clues, family_found, strongest_subsets
+from mergetrace.search.shares import MIN_AGREEING, weight_intervals
+from mergetrace.search.trial import Trial
+
+MAX_CAST_VARIANTS = 4  # recipes tried again with parents that were cast first
+MAX_MODELS_IN_ANY_ORDER = 3  # of an average: 6 orders
+MAX_MODELS_REORDERED = 5  # of the best average: 120 orders
+SUM_TO_ONE = 1e-9
+
+
+def propose_linear(trial: Trial, clues: Clues) -> list[Recipe]:
+    """Linear merges and what equals them in float32: task arithmetic, SLERP of nearly
+    parallel tensors, lerp.
+    """
+    recipes = _of_one_donor(trial, clues)
+    if len(clues.donors) > 1 and not family_found(trial, recipes):
+        recipes += _of_several_donors(trial, clues, recipes)
+    if not family_found(trial, recipes):
+        recipes += _not_normalised(trial, clues)
+    if trial.stored_dtype == "F16" and family_found(trial, recipes):
+        recipes += _with_parents_cast(trial, recipes)
+    if family_found(trial, recipes) and not trial.solved():
+        recipes += _in_other_orders(trial, trial.best(recipes))
+    return recipes
+
+
+def _of_one_donor(trial: Trial, clues: Clues) -> list[Recipe]:
+    recipes: list[Recipe] = []
+    if clues.interval is None:
+        return recipes
+    for weights in simple_weights([_widened(clues.interval)]):
+        base_weight, donor_weight = weights
+        recipes += _pair(trial.frame.base, clues.donors[0], base_weight, donor_weight)
+    return recipes
+
+
+def _pair(
+    base: str, donor: str, base_weight: float, donor_weight: float
+) -> list[Recipe]:
+    """The merges of two models that are one blend, in any arithmetic of float32."""
+    weights = {base: base_weight, donor: donor_weight}
+    recipes = []
+    for order in ((base, donor), (donor, base)):
+        ordered = {name: weights[name] for name in order}
+        recipes += [make("linear", ordered, fused=fused) for fused in (1, 0)]
+    if not base_weight + donor_weight:
+        return recipes
+    t = donor_weight / (base_weight + donor_weight)
+    interpolated = {base: 1 - t, donor: t}
+    return [
+        *recipes,
+        make("task_arithmetic", {donor: t}, base),
+        make("slerp", interpolated),
+        make("nuslerp", interpolated),
+        make("lerp", interpolated),
+    ]
+
+
+def _of_several_donors(
+    trial: Trial, clues: Clues, tried_before: Sequence[Recipe]
+) -> list[Recipe]:
+    recipes: list[Recipe] = []
+    for donors in strongest_subsets(clues.donors):
+        intervals, agreeing = weight_intervals(trial, donors)
+        if agreeing >= MIN_AGREEING:
+            for weights in simple_weights([_widened(ends) for ends in intervals]):
+                recipes += _several(trial.frame.base, donors, weights)
+        if family_found(trial, [*tried_before, *recipes]):
+            break
+    return recipes
+
+
+def _several(
+    base: str, donors: Sequence[str], weights: Sequence[float]
+) -> list[Recipe]:
+    """weights: of the base, then of the donors. Averages in every order of up to three
+    models; of more, the base first or last.
+    """
+    used = {
+        name: weight
+        for name, weight in zip((base, *donors), weights, strict=True)
+        if weight
+    }
+    orders: list[tuple[str, ...]] = [tuple(used), tuple(reversed(used))]
+    if len(used) <= MAX_MODELS_IN_ANY_ORDER:
+        orders = list(permutations(used))
+    recipes = [
+        make("linear", {name: used[name] for name in order}, fused=1)
+        for order in orders
+    ]
+    whole = sum(weights)
+    if whole:
+        donor_weights = zip(donors, weights[1:], strict=True)
+        shares = {donor: weight / whole for donor, weight in donor_weights}
+        recipes.append(make("task_arithmetic", shares, base))
+    return recipes
+
+
+def _not_normalised(trial: Trial, clues: Clues) -> list[Recipe]:
+    """Averages whose weights do not sum to one and are not divided by their sum."""
+    recipes = []
+    for donors in strongest_subsets(clues.donors, least=1):
+        intervals, agreeing = weight_intervals(trial, donors, free_base=True)
+        if agreeing < MIN_AGREEING:
+            continue
+        weights = [_shortest_decimal(low, high) for low, high in intervals]
+        if abs(sum(weights) - 1) < SUM_TO_ONE or not any(weights):
+            continue
+        used = [
+            (name, weight)
+            for name, weight in zip((trial.frame.base, *donors), weights, strict=True)
+            if weight
+        ]
+        for order in (used, used[::-1]):
+            recipes.append(make("linear", dict(order), normalize=0))
+    return recipes
+
+
+def _shortest_decimal(low: float, high: float) -> float:
+    """The first decimal of as few digits as the interval allows, else its middle."""
+    for digits in range(1, 7):
+        inside = decimals(low - SUM_SLACK, high + SUM_SLACK, digits)
+        if inside:
+            return inside[0]
+    return (low + high) / 2
+
+
+def _with_parents_cast(trial: Trial, recipes: Sequence[Recipe]) -> list[Recipe]:
+    """The best recipes with parents that were cast to f16 first, which lose the last
+    bits of small numbers.
+    """
+    best = trial.ranked(recipes)[:MAX_CAST_VARIANTS]
+    return [recipe.with_settings({"cast": 1}) for recipe in best]
+
+
+def _in_other_orders(trial: Trial, best: Recipe) -> list[Recipe]:
+    """The best average with its models in every order.
+
+    Of weights whose blends often fall between two numbers the order of the sum decides.
+    """
+    recipes = _reordered(best)
+    is_average = best.method == "linear" and best.dtype == "float32"
+    if len(best.models) > 2 and is_average and not trial.solved():
+        recipes += _as_written_by_hand(best)
+    return recipes
+
+
+def _reordered(recipe: Recipe) -> list[Recipe]:
+    """The recipe in every order of up to five models."""
+    if len(recipe.models) > MAX_MODELS_REORDERED:
+        return []
+    recipes = []
+    weighted = list(zip(recipe.models, recipe.weights, strict=True))
+    for order in permutations(weighted):
+        models = tuple(model for model, _ in order)
+        weights = tuple(weight for _, weight in order)
+        recipes.append(replace(recipe, models=models, weights=weights))
+    return recipes
+
+
+def _as_written_by_hand(recipe: Recipe) -> list[Recipe]:
+    """The average as a few lines of code would sum it, in every order: weights that sum
+    to one, no division by their sum, with and without fused multiply-adds.
+    """
+    weights = _single_values(recipe.weights)
+    if weights is None or not sum(weights):
+        return []
+    parts = [constant(round(weight / sum(weights), 12)) for weight in weights]
+    scaled = replace(recipe, weights=tuple(parts))
+    recipes = []
+    for fused in (0, 1):
+        ways: Mapping[str, float] = {"fused": fused, "normalize": 0}
+        recipes += _reordered(scaled.with_settings(ways))
+    return recipes
+
+
+def _single_values(weights: Sequence[Setting]) -> list[float] | None:
+    """Each weight's number; None where one differs between tensors."""
+    values = []
+    for weight in weights:
+        value = single_value(weight)
+        if value is None:
+            return None
+        values.append(value)
+    return values
+
+
+def _widened(interval: Interval) -> Interval:
+    low, high = interval
+    return low - SUM_SLACK, high + SUM_SLACK

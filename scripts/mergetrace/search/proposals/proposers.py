@@ -1,0 +1,34 @@
+"""The proposers: functions from the pilot and the fits' clues to recipes worth trying.
+
+To add one: write `propose_...(trial, clues) -> list[Recipe]` in the module of its family
+or a new one, and add it to PROPOSERS. A proposer may try recipes itself through the
+trial, which remembers every rate, so that nothing is computed twice. It returns what it
+proposes, the simplest first, and is cheap where its family is ruled out: every innocent
+model passes through all of them. Nothing it does may depend on the order of a set.
+"""
+
+from collections.abc import Callable
+
+from mergetrace.merging.recipes import Recipe
+from mergetrace.search.clues import Clues
+from mergetrace.search.proposals.linear import propose_linear
+from mergetrace.search.proposals.means import propose_means
+from mergetrace.search.proposals.narrow import propose_narrow
+from mergetrace.search.proposals.nearswap import propose_nearswap
+from mergetrace.search.proposals.spheres import propose_spheres
+from mergetrace.search.proposals.selections import propose_selections
+from mergetrace.search.proposals.varying import propose_varying
+from mergetrace.search.trial import Trial
+
+Proposer = Callable[[Trial, Clues], list[Recipe]]
+
+PROPOSERS: tuple[Proposer, ...] = (
+    propose_linear,
+    propose_means,
+    propose_spheres,
+    propose_narrow,
+    propose_selections,
+    propose_nearswap,
+    propose_varying,
+)
+"""Where recipes come from, the simpler methods first: of equal rates the first wins."""

@@ -1,0 +1,200 @@
+"""Recipes that keep deltas by their size: TIES and breadcrumbs."""
+
+from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
+
+import numpy as np
+
+from mergetrace.merging.recipes import Recipe, make
+from mergetrace.numerics.rounding import replay
+from mergetrace.numerics.simple import near, simplest
+from mergetrace.search.clues import ARITHMETIC_DTYPES
+from mergetrace.search.survivors import KeptRun, kept_runs
+from mergetrace.search.trial import Trial
+
+Options = Mapping[str, float]
+"""Parameters of a method, written as `make` takes them."""
+
+MIN_TOP = 0.003  # a smaller share of large deltas left out is not seen
+ONE_WEIGHT = 0.02  # relative: weights this close are taken as one
+UNIT_LAMBDA = 0.01  # from 1: lambda is left out
+WEIGHT_REACH = 0.02  # around a weight, in which short decimals are tried
+TENTHS = (1.0, *(tenth / 10 for tenth in range(1, 31) if tenth != 10))
+RATIO_TENTHS = range(1, 11)
+RATIO_REACH = 0.06  # relative, in which pairs of weights are tried
+DENSITY_DIGITS = (1, 2, 3)
+
+
+def trimmed_recipes(
+    trial: Trial, donors: tuple[str, ...], weights: Sequence[Sequence[float]]
+) -> list[Recipe]:
+    """TIES of these donors, and breadcrumbs where the largest deltas seem left out.
+    weights: by donor, the decimals that the survivors allow.
+    """
+    modes = [choices[0] for choices in weights]
+    runs = kept_runs(trial, donors, modes)
+    if not all(runs):
+        return []
+    recipes = []
+    for method, options in _methods(donors, runs):
+        for dtype in ARITHMETIC_DTYPES:
+            build = _builder(trial, method, donors, dtype, {**options, "normalize": 0})
+            recipes.append(_added(trial, build, dtype, weights))
+            if max(modes) - min(modes) < ONE_WEIGHT * max(modes):
+                scaled = {**options, **_lambda(modes[0]), "normalize": 1}
+                build = _builder(trial, method, donors, dtype, scaled)
+                recipes.append(_averaged(trial, build, dtype, len(donors)))
+    return [_with_short_numbers(trial, recipe) for recipe in recipes]
+
+
+def _methods(
+    donors: Sequence[str], runs: Sequence[Sequence[KeptRun]]
+) -> list[tuple[str, Options]]:
+    """The methods that may have kept these runs, with what the runs say of their
+    parameters.
+    """
+    methods = [("ties", _densities(donors, runs))]
+    if any(_top(donor_runs) > MIN_TOP for donor_runs in runs):
+        shares = _densities_and_gammas(donors, runs)
+        methods += [("breadcrumbs", {**shares, "elect": elect}) for elect in (0, 1)]
+    return methods
+
+
+def _densities(donors: Sequence[str], runs: Sequence[Sequence[KeptRun]]) -> Options:
+    """Each donor's density, where nothing but the smallest deltas is left out."""
+    densities = {}
+    for donor, donor_runs in zip(donors, runs, strict=True):
+        low = np.array([run.density_low + run.top for run in donor_runs])
+        high = np.array([run.density_high + run.top for run in donor_runs])
+        shared = replay(low, high, np.inf)
+        densities[f"density__{donor}"] = simplest(shared.low, shared.high)
+    return densities
+
+
+def _densities_and_gammas(
+    donors: Sequence[str], runs: Sequence[Sequence[KeptRun]]
+) -> Options:
+    """Each donor's density, and the share of its largest deltas left out."""
+    shares = {}
+    for donor, donor_runs in zip(donors, runs, strict=True):
+        low = np.array([run.density_low for run in donor_runs])
+        high = np.array([run.density_high for run in donor_runs])
+        shared = replay(low, high, np.inf)
+        shares[f"density__{donor}"] = simplest(shared.low, shared.high)
+        top = _top(donor_runs)
+        if top > MIN_TOP:
+            gamma = simplest(top - MIN_TOP / 2, top + MIN_TOP / 2)
+            shares[f"gamma__{donor}"] = gamma
+    return shares
+
+
+def _top(runs: Sequence[KeptRun]) -> float:
+    return float(np.median([run.top for run in runs]))
+
+
+def _lambda(weight: float) -> Options:
+    """What kept deltas are multiplied by once they are divided by their weights."""
+    return {} if abs(weight - 1) < UNIT_LAMBDA else {"lambda": weight}
+
+
+def _builder(
+    trial: Trial, method: str, donors: Sequence[str], dtype: str, options: Options
+) -> Callable[..., Recipe]:
+    """Makes the recipe from the donors' weights."""
+
+    def build(*weights: float) -> Recipe:
+        by_donor = dict(zip(donors, weights, strict=True))
+        return make(method, by_donor, trial.frame.base, dtype, **options)
+
+    return build
+
+
+def _added(
+    trial: Trial,
+    build: Callable[..., Recipe],
+    dtype: str,
+    weights: Sequence[Sequence[float]],
+) -> Recipe:
+    """Weighted deltas added: each weight as the survivors say, in narrow arithmetic any
+    short decimal near.
+    """
+    options = [list(choices) for choices in weights]
+    if dtype != "float32":
+        options = [
+            near(choices[0], WEIGHT_REACH) or list(choices) for choices in weights
+        ]
+    return trial.climb(build, options, [choices[0] for choices in weights])
+
+
+def _averaged(
+    trial: Trial, build: Callable[..., Recipe], dtype: str, donors: int
+) -> Recipe:
+    """Kept deltas divided by the sum of their weights: only their ratios show, and in
+    narrow arithmetic their rounding.
+    """
+    if donors == 2:
+        return _by_ratio(trial, build, dtype)
+    first = TENTHS[:1] if dtype == "float32" else TENTHS[:10]
+    return trial.climb(build, [first, *[TENTHS] * (donors - 1)], [1.0] * donors)
+
+
+def _by_ratio(trial: Trial, build: Callable[..., Recipe], dtype: str) -> Recipe:
+    """Two weights of one decimal: the best ratio first, then in narrow arithmetic every
+    pair near it.
+
+    A ratio is one number: all of them are tried, where a climb that takes one weight
+    after the other would stick.
+    """
+    pairs = [(first, second) for first in RATIO_TENTHS for second in RATIO_TENTHS]
+    by_ratio: dict[Fraction, tuple[int, int]] = {}
+    for first, second in reversed(pairs):
+        by_ratio[Fraction(first, second)] = (first, second)
+    best = max(by_ratio, key=lambda ratio: trial.rate(_of_pair(build, by_ratio[ratio])))
+    if dtype == "float32":
+        return _of_pair(build, by_ratio[best])
+    near_best = []
+    for first, second in pairs:
+        if abs(first / second / float(best) - 1) < RATIO_REACH:
+            near_best.append(_of_pair(build, (first, second)))
+    return trial.best(near_best)
+
+
+def _of_pair(build: Callable[..., Recipe], tenths: tuple[int, int]) -> Recipe:
+    return build(tenths[0] / 10, tenths[1] / 10)
+
+
+def _with_short_numbers(trial: Trial, recipe: Recipe) -> Recipe:
+    """The recipe with each density and gamma cut to at most three digits where that
+    gives back as much or more; twice, as their sums count.
+
+    A person writes the same density for several donors, and where many deltas share a
+    magnitude the states place it up to a tenth off: the other donors' numbers and the
+    neighbours of its own are tried too.
+    """
+    names = [
+        name for name, _ in recipe.settings if name.startswith(("density.", "gamma."))
+    ]
+    for name in [*names, *names]:
+        variants = [
+            recipe.with_settings({name: value})
+            for value in _short_values(recipe, name, names)
+        ]
+        recipe = trial.best([*variants, recipe])
+    return recipe
+
+
+def _short_values(recipe: Recipe, name: str, names: Sequence[str]) -> list[float]:
+    """Decimals next to a parameter's value, and the other donors' values of the same
+    parameter.
+    """
+    kind = name.partition(".")[0]
+    value = recipe.setting(name)
+    values = [
+        round(value + step / 10**digits, digits)
+        for digits in DENSITY_DIGITS
+        for step in (0, -1, 1)
+    ]
+    for other in names:
+        if other != name and other.startswith(f"{kind}."):
+            values.append(recipe.setting(other))
+    return [short for short in dict.fromkeys(values) if 0 < short < 1]

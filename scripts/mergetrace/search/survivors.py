@@ -1,0 +1,166 @@
+"""What a merge that chooses elements left at the base, and what it kept: how many
+stayed, the weight of those that moved, the run of sizes that was kept.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mergetrace.merging.applying import Piece
+from mergetrace.numerics.arrays import Array
+from mergetrace.numerics.rounding import replay, replay_intervals
+from mergetrace.numerics.simple import decimals
+from mergetrace.search.clues import SUM_SLACK
+from mergetrace.search.counting import confining_elements
+from mergetrace.search.trial import Trial
+
+States = NDArray[np.int8]
+"""Per element: 1 where a donor's change was kept, -1 where it was dropped, 0 where that
+is not known.
+"""
+
+MIN_SHARED_WEIGHT = 0.1
+"""A weight counts where at least this share of the moved elements agree on it."""
+CHANGE_SLACK = 0.005
+"""Of a change: narrow arithmetic takes several roundings to it."""
+
+
+@dataclass(frozen=True)
+class KeptRun:
+    """The run of delta sizes that a magnitude rule kept, in shares of all elements."""
+
+    density_low: float
+    """The least share kept. It is an interval because deltas of equal size are kept in
+    any order.
+    """
+    density_high: float
+    """The greatest share kept."""
+    top: float
+    """The share of larger deltas left out."""
+
+
+def stayed_share(trial: Trial, donors: Sequence[str]) -> float:
+    """The share of elements at the base's value among those that every donor moved far."""
+    base = trial.frame.base
+    stayed = total = 0
+    for piece in trial.pieces:
+        base_values = piece.values[base]
+        far = np.logical_and.reduce(
+            [confining_elements(piece, (base, donor), trial.width) for donor in donors]
+        )
+        stayed += int((piece.audited_values[far] == base_values[far]).sum())
+        total += int(far.sum())
+    return stayed / total if total else 0.0
+
+
+def survivor_weights(trial: Trial, donor: str) -> list[float]:
+    """Short decimals for the weight of the deltas that were kept: the weight on which
+    most of the moved elements agree. None where too few agree.
+    """
+    ends = [_survivor_intervals(piece, trial, donor) for piece in trial.pieces]
+    start, end = np.concatenate(ends, axis=1)
+    shared = replay(start, end, trial.width)
+    too_few = not shared.informative or shared.coverage < MIN_SHARED_WEIGHT
+    if too_few or shared.alpha <= 0:
+        return []
+    for digits in range(1, 7):
+        short = decimals(shared.low - SUM_SLACK, shared.high + SUM_SLACK, digits)
+        if short:
+            return short
+    return [shared.alpha]
+
+
+def _survivor_intervals(piece: Piece, trial: Trial, donor: str) -> Array:
+    """The weights that each moved element allows: least and most, float64 [2, moved]."""
+    base = trial.frame.base
+    base_values = piece.values[base]
+    low, high = piece.audited.midpoints()
+    moved = confining_elements(piece, (base, donor), trial.width)
+    moved &= piece.audited_values != base_values
+    intervals = replay_intervals(
+        low[moved], high[moved], base_values[moved], piece.values[donor][moved]
+    )
+    return np.stack(intervals)
+
+
+def kept_runs(
+    trial: Trial, donors: Sequence[str], weights: Sequence[float]
+) -> list[list[KeptRun]]:
+    """By donor, the run that was kept in each piece where one shows. weights: the
+    donors'.
+    """
+    base = trial.frame.base
+    runs: list[list[KeptRun]] = [[] for _ in donors]
+    for piece in trial.pieces:
+        states = element_states(piece, base, donors, weights)
+        for donor_runs, donor, donor_states in zip(runs, donors, states, strict=True):
+            sizes = np.abs(piece.values[donor] - piece.values[base])
+            run = kept_run(sizes, donor_states)
+            if run is not None:
+                donor_runs.append(run)
+    return runs
+
+
+def kept_run(sizes: Array, states: States) -> KeptRun | None:
+    """The run of delta sizes that a magnitude rule kept, or None where nothing was.
+
+    Elements are ordered by size, the largest first; the run of greatest sum of states is
+    what was kept (Bentley 1984, Communications of the ACM 27, 865).
+    """
+    order = np.argsort(-sizes, kind="stable")
+    ranked = sizes[order]
+    ranked_states = states[order]
+    sums = np.concatenate([[0], np.cumsum(ranked_states)])
+    end = int(np.argmax(sums - np.minimum.accumulate(sums)))
+    if not end:
+        return None
+    first = int(np.argmin(sums[: end + 1]))
+    known_after = np.flatnonzero(ranked_states[end:])
+    following = end + int(known_after[0]) if known_after.size else len(sizes) - 1
+    least_end = np.searchsorted(-ranked, -ranked[end - 1], side="left")
+    most_end = np.searchsorted(-ranked, -ranked[following], side="right")
+    count = len(sizes)
+    return KeptRun(
+        density_low=float((least_end - first) / count),
+        density_high=float((most_end + 1 - first) / count),
+        top=first / count,
+    )
+
+
+def element_states(
+    piece: Piece, base: str, donors: Sequence[str], weights: Sequence[float]
+) -> list[States]:
+    """By donor, whether its weighted delta is in the change of each element; 0 also
+    where several subsets of the donors, or none, would do.
+    """
+    base_values = piece.values[base]
+    low, high = piece.audited.midpoints()
+    deltas = [
+        weight * (piece.values[donor] - base_values)
+        for donor, weight in zip(donors, weights, strict=True)
+    ]
+    fits_with = [np.zeros(base_values.shape, bool) for _ in donors]
+    fits_without = [np.zeros(base_values.shape, bool) for _ in donors]
+    for subset in _subsets(len(donors)):
+        change = np.zeros_like(base_values)
+        for i in subset:
+            change = change + deltas[i]
+        slack = CHANGE_SLACK * np.abs(change)
+        possible = base_values + change >= low - slack
+        possible &= base_values + change <= high + slack
+        for i in range(len(donors)):
+            fits = fits_with if i in subset else fits_without
+            fits[i] |= possible
+    return [
+        present.astype(np.int8) - absent.astype(np.int8)
+        for present, absent in zip(fits_with, fits_without, strict=True)
+    ]
+
+
+def _subsets(count: int) -> Iterator[tuple[int, ...]]:
+    """Every subset of so many things, the empty one first."""
+    for size in range(count + 1):
+        yield from combinations(range(count), size)
