@@ -123,9 +123,10 @@ def alike(case: str, one: float, other: float, trained: float) -> list[str]:
         elements=SIZE,
     )
     swaps.add(Piece("x", 0.0, values, samples["suspect"], facts))
+    (swap,) = swaps.result()
     counts = [
         (row["only.one.other"], row["only.other.one"]),
-        tuple(swaps.counts["one", "other"]),
+        (swap.only_donor, swap.only_other),
     ]
     ours, theirs = min(counts, key=lambda pair: pair[0] - 10 * pair[1])
     deltas = np.stack([values["one"] - base, values["other"] - base], axis=1)

@@ -129,16 +129,22 @@ fit: from sums to numbers
     sampling_error     how far a sample's alpha may lie from that of all elements
 
 search: the recipe that gives most of a model back
+    counting           how many elements a recipe gives back, and how many could refute it
     trial              recipes tried on a few slices
-    patterns           one number per tensor explained
     joining            slices joined to the tensors that a tool saw
-    proposals, shares, choosing     which recipes are worth trying
+    shares, programmes the weights that the stored numbers allow together
+    clues              what the fits say of the donors
+    patterns           one number per tensor explained
+    survivors          what a merge that chooses elements left and kept
+    proposals.proposers    which recipes are worth trying; how to add a proposer
+    proposals.linear, varying, spheres, means, narrow, selections, trimming, nearswap    by family
     stacked            which layer was taken from which parent
     signatures         what random drops leave behind
-    recipe_search      the best of them
+    recipe_search      the best recipe
     lookalikes         that recipe with one donor in place of another that is like it
-    remainder          what that recipe leaves: how much, where, of what rank; how little would be seen
-    reversal, turning  the recipe turned round: is a parent given back from the audited model; which recipes are turned
+    remainder          what that recipe leaves: how much, where, of what rank
+    reversal, blend_lines, steps    the recipe turned round: is a parent given back from the audited model
+    turning            which recipes are turned
 
 probe: the model asked who it is
     template_files     where a model keeps its chat template

@@ -9,7 +9,7 @@ import pytest
 from mergetrace.merging.facts import gram_of
 from mergetrace.numerics.dtypes import encode
 from mergetrace.search.joining import Joiner
-from mergetrace.search.signatures import signature
+from mergetrace.search.signatures import measure_signature
 from mergetrace.search.trial import Trial
 from mergetrace.sums.evidence import Sample
 from mergetrace.sums.frames import Frame
@@ -105,10 +105,10 @@ def dropped(parents, audited):
     """The share of elements at the base, of those that a dropping merge may have
     dropped, and the pattern of the others.
     """
-    measured = signature(
+    measured = measure_signature(
         Trial(FRAME, [joined(parents, audited).piece], 0.5, 0.02), ("donor",)
     )
-    return measured["stayed"], measured["family"]
+    return measured.stayed, measured.family
 
 
 def test_experts_taken_whole_from_one_parent_or_the_other_are_no_random_drop(parents):

@@ -10,7 +10,7 @@ import yaml
 from safetensors.torch import load_file
 
 from mergetrace.merging.mergekit_yaml import mergekit_config
-from mergetrace.merging.recipes import from_json, make
+from mergetrace.merging.recipes import recipe_from_json, make
 from mergetrace.testing.audits import audit
 from mergetrace.testing.planting import blend, finetuned
 from mergetrace.testing.realmerge import mergekit, qwen, write_qwen
@@ -208,9 +208,9 @@ def test_a_merge_is_found_and_its_configuration_gives_the_same_bytes(
     best = found["best"]
     assert best["method"] == recipe.method
     assert best["bit_exact_rate"] == 1.0
-    assert set(from_json(best).parents) == set(recipe.parents)
+    assert set(recipe_from_json(best).parents) == set(recipe.parents)
     again = mergekit(
-        mergekit_config(from_json(best), found["out_dtype"], parents),
+        mergekit_config(recipe_from_json(best), found["out_dtype"], parents),
         tmp_path / "again",
     )
     first, second = (
@@ -231,7 +231,7 @@ def test_parents_that_were_cast_to_f16_first_are_seen(search, parents, tmp_path)
     found = search(merged, ("first",))
     assert found["best"]["bit_exact_rate"] == 1.0
     again = mergekit(
-        mergekit_config(from_json(found["best"]), found["out_dtype"], parents),
+        mergekit_config(recipe_from_json(found["best"]), found["out_dtype"], parents),
         tmp_path / "again",
     )
     first, second = (

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from mergetrace.merging.applying import Piece, apply_and_store
 from mergetrace.merging.facts import HeldFacts
 from mergetrace.merging.mergekit_yaml import mergekit_config
-from mergetrace.merging.recipes import from_json, make, recipe_to_json
+from mergetrace.merging.recipes import recipe_from_json, make, recipe_to_json
 from mergetrace.merging.settings import constant, value_at
 from mergetrace.numerics.simple import simple_weights
 from mergetrace.search.patterns import Allowed, explain
@@ -185,7 +185,7 @@ def test_a_recipe_gives_mergekits_own_bytes(recipe, parents, tmp_path):
 
 @pytest.mark.parametrize("recipe", DETERMINISTIC, ids=lambda recipe: recipe.method)
 def test_recipes_survive_json(recipe):
-    assert from_json(recipe_to_json(recipe, "base")) == recipe
+    assert recipe_from_json(recipe_to_json(recipe, "base")) == recipe
 
 
 def test_the_share_of_the_donors_is_one_number_where_it_is_one():

@@ -85,12 +85,12 @@ def test_a_true_parent_comes_back_by_about_what_rounding_leaves(recipe, dtype):
     )
     merged = stored(apply_and_store(recipe, piece(samples["base"], samples)), dtype)
     found = turned(recipe, merged, samples)
-    assert found["given_back"] == pytest.approx(1, abs=1e-3)
+    assert found.given_back == pytest.approx(1, abs=1e-3)
     for name in recipe.models:
-        entry = found["parents"][name]
-        assert entry["elements"] > 1000
-        assert entry["expected"] < 0.95
-        assert entry["reverse"] < entry["expected"] + 0.03
+        entry = found.parents[name]
+        assert entry.elements > 1000
+        assert entry.expected < 0.95
+        assert entry.reverse < entry.expected + 0.03
 
 
 @pytest.mark.parametrize("share", [0.3, 0.571, 0.8])
@@ -109,9 +109,9 @@ def test_a_parent_that_was_computed_from_the_suspect_comes_back_whole(
         make("linear", {"base": 1 - share, "donor0": share}),
         victim,
         {"base": samples["base"], "donor0": forged},
-    )["parents"]["donor0"]
-    assert entry["reverse"] > 0.95
-    assert entry["reverse"] > entry["expected"] + 0.03
+    ).parents["donor0"]
+    assert entry.reverse > 0.95
+    assert entry.reverse > entry.expected + 0.03
 
 
 def test_beyond_a_weight_of_one_the_recipe_itself_tells():
@@ -119,9 +119,9 @@ def test_beyond_a_weight_of_one_the_recipe_itself_tells():
     recipe = make("task_arithmetic", {"donor0": 1.5}, base="base")
     merged = stored(apply_and_store(recipe, piece(samples["base"], samples)))
     found = turned(recipe, merged, samples)
-    assert found["parents"]["donor0"]["expected"] > 0.95
-    assert found["parents"]["donor0"]["forged"] < 0.7
-    assert found["given_back"] == 1
+    assert found.parents["donor0"].expected > 0.95
+    assert found.parents["donor0"].forged < 0.7
+    assert found.given_back == 1
 
 
 def dropped_onto(base, donor, weight, kept, dtype="BF16"):
@@ -142,13 +142,13 @@ def test_a_base_taken_minus_once_comes_back_whole_only_where_it_was_made_from_th
     forged = stored(
         np.where(kept, 2 * donor.values() - victim.values(), victim.values())
     )
-    made = turned(recipe, victim, {"base": forged, "donor0": donor})["parents"]["base"]
-    assert made["elements"] > 5000
-    assert made["reverse"] > 0.99 > made["expected"] + 0.3
+    made = turned(recipe, victim, {"base": forged, "donor0": donor}).parents["base"]
+    assert made.elements > 5000
+    assert made.reverse > 0.99 > made.expected + 0.3
     merged = dropped_onto(root.values(), donor.values(), 2, kept)
-    true = turned(recipe, merged, {"base": root, "donor0": donor})["parents"]["base"]
-    assert true["elements"] > 5000
-    assert true["reverse"] == pytest.approx(true["expected"], abs=0.02)
+    true = turned(recipe, merged, {"base": root, "donor0": donor}).parents["base"]
+    assert true.elements > 5000
+    assert true.reverse == pytest.approx(true.expected, abs=0.02)
 
 
 def test_of_a_suspect_stored_in_finer_steps_a_base_taken_minus_once_is_told_by_the_recipe():
@@ -158,9 +158,9 @@ def test_of_a_suspect_stored_in_finer_steps_a_base_taken_minus_once_is_told_by_t
     base, donor = (sample.values() for sample in samples.values())
     merged = dropped_onto(base, donor, 2, random.random(base.size) < 0.5, "F32")
     found = turned(recipe, merged, samples)
-    assert found["given_back"] > 0.99
-    assert found["parents"]["base"]["expected"] > 0.98
-    assert found["parents"]["base"]["forged"] < 0.1
+    assert found.given_back > 0.99
+    assert found.parents["base"].expected > 0.98
+    assert found.parents["base"].forged < 0.1
 
 
 def test_so_it_does_of_a_suspect_stored_in_finer_steps():
@@ -172,9 +172,9 @@ def test_so_it_does_of_a_suspect_stored_in_finer_steps():
         ),
         "F32",
     )
-    entry = turned(recipe, merged, samples)["parents"]["donor0"]
-    assert entry["expected"] > 0.999
-    assert entry["forged"] < 0.1
+    entry = turned(recipe, merged, samples).parents["donor0"]
+    assert entry.expected > 0.999
+    assert entry.forged < 0.1
 
 
 def test_numbers_that_are_not_finite_are_left_out_of_the_turned_recipe():
@@ -182,5 +182,5 @@ def test_numbers_that_are_not_finite_are_left_out_of_the_turned_recipe():
     recipe = RECIPES["slerp"]
     merged = stored(apply_and_store(recipe, piece(samples["base"], samples)))
     merged.raw.view(np.uint16)[:50] = 0x7F80
-    entry = turned(recipe, merged, samples)["parents"]["donor0"]
-    assert entry["reverse"] == pytest.approx(entry["expected"], abs=0.03)
+    entry = turned(recipe, merged, samples).parents["donor0"]
+    assert entry.reverse == pytest.approx(entry.expected, abs=0.03)

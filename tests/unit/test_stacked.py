@@ -10,7 +10,7 @@ import yaml
 from safetensors.torch import load_file
 
 from mergetrace.merging.mergekit_yaml import mergekit_config
-from mergetrace.merging.recipes import from_json
+from mergetrace.merging.recipes import recipe_from_json
 from mergetrace.testing.audits import audit, rebuild
 from mergetrace.testing.planting import finetuned
 from mergetrace.testing.realmerge import mergekit, qwen, write_qwen
@@ -191,7 +191,9 @@ def test_two_donors_with_the_same_layers_are_not_told_apart(judge):
 
 def test_the_configuration_of_a_stack_survives_json(judge, tmp_path):
     judge(of(BASE, {layer: DONOR for layer in (3, 4, 5)}))
-    recipe = from_json(json.loads((tmp_path / "recipes.json").read_text())[0]["best"])
+    recipe = recipe_from_json(
+        json.loads((tmp_path / "recipes.json").read_text())[0]["best"]
+    )
     slices = yaml.safe_load(mergekit_config(recipe, "bfloat16", layers={5: 4}))[
         "slices"
     ]

@@ -113,7 +113,7 @@ def test_the_search_goes_on_with_all_that_a_limit_may_be_loosened_to():
                 LIMITS[name].metadata["ge"]
                 for name in ("min_trace", "min_survivors", "min_bit_exact")
             )
-            >= module.WORTH
+            >= module.MIN_RATE_TO_LOOK
         )
 
 

@@ -105,6 +105,7 @@ def numbers(
             "donors": list(shares),
             "interval": None,
             "out_dtype": "bfloat16",
+            "stored_dtypes": ["bfloat16"],
             "alternatives": [],
             "tried": 1,
             "informative_elements": informative,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mergetrace.search.trial import Count
+from mergetrace.search.counting import Count
 
 MAX_RELATIVE_DIFFERENCE = 1e-6
 """Other machines add in another order."""

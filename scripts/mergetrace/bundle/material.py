@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mergetrace.merging.recipes import Recipe, from_json
+from mergetrace.merging.recipes import Recipe, recipe_from_json
 from mergetrace.records.coverage import Coverage, coverages
 from mergetrace.records.json_records import as_json
 from mergetrace.records.layout import LayoutFacts, layouts
@@ -75,7 +75,7 @@ class Material:
             model: numbers.recipe.best for model, numbers in self.summary.models.items()
         }
         return {
-            model: None if numbers is None else from_json(as_json(numbers))
+            model: None if numbers is None else recipe_from_json(as_json(numbers))
             for model, numbers in best.items()
         }
 

@@ -18,7 +18,7 @@ from mergetrace.merging.facts import HeldFacts, gram_of_sums, last_dimension
 from mergetrace.merging.methods import METHODS
 from mergetrace.merging.settings import layer_position
 from mergetrace.planning.voting import votes
-from mergetrace.search.trial import compare
+from mergetrace.search.counting import count_exact
 from mergetrace.sums.evidence import Sample, only_usable, read_blocks, read_evidence
 from mergetrace.sums.frames import Frame
 from mergetrace.sums.gram import run_sums
@@ -153,7 +153,7 @@ class SliceRecomputation:
         position = layer_position(self.about.layer, self.material.last_layer)
         piece = Piece(self.about.tensor, position, values, audited, facts)
         width = self.material.thresholds.replay_width
-        count = compare(recipe, piece, self.frame.base, width)
+        count = count_exact(recipe, piece, self.frame.base, width)
         self.result.counts[self.model].append(count)
         rate = count.exact / count.informative if count.informative else None
         what = "bit-exact rate of the recipe, from the evidence"

@@ -23,7 +23,7 @@ from mergetrace.finding.verdict import decide
 from mergetrace.fit.estimators import cosine, solve
 from mergetrace.probe.identity import mentions
 from mergetrace.records.summary import ModelSummary
-from mergetrace.search.trial import total
+from mergetrace.search.counting import add_counts
 
 NOT_RECOMPUTED = (
     (
@@ -82,7 +82,7 @@ class Verification:
         best = numbers.recipe.best
         if best is None or model in self.result.left_out:
             return
-        count = total(self.result.counts[model])
+        count = add_counts(self.result.counts[model])
         informative = numbers.recipe.informative_elements
         self.result.check("informative elements, in all").add(
             model, informative, count.informative

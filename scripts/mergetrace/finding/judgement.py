@@ -8,8 +8,8 @@ from mergetrace.finding.case import Case, Decision
 from mergetrace.finding.detection import smallest_seen
 from mergetrace.finding.traces import best_recipe
 from mergetrace.finding.wording_reasons import sentences
-from mergetrace.merging.mergekit_yaml import mergekit_config
-from mergetrace.merging.recipes import from_json as recipe_of
+from mergetrace.merging.mergekit_yaml import mergekit_config, widest_dtype
+from mergetrace.merging.recipes import recipe_from_json
 from mergetrace.records.coverage import Coverage
 from mergetrace.records.json_records import as_json
 from mergetrace.records.layout import LayoutFacts
@@ -129,8 +129,8 @@ def _recipe(case: Case) -> RecipeFinding:
     search = case.recipe
     layers = case.layout.layers if case.layout else {}
     config = mergekit_config(
-        recipe_of(as_json(best)),
-        search.out_dtype or "",
+        recipe_from_json(as_json(best)),
+        widest_dtype(search.stored_dtypes),
         layers={int(layer): number for layer, number in layers.items()},
     )
     return RecipeFinding(

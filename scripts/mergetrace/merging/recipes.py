@@ -166,7 +166,7 @@ def recipe_to_json(recipe: Recipe, base: str) -> dict[str, Any]:
     return {"method": recipe.method, "dtype": recipe.dtype, "parameters": parameters}
 
 
-def from_json(value: Mapping[str, Any]) -> Recipe:
+def recipe_from_json(value: Mapping[str, Any]) -> Recipe:
     """The recipe of `recipe_to_json`."""
     parameters = dict(value["parameters"])
     del parameters["alpha"], parameters["shares"]

@@ -106,6 +106,8 @@ class RecipeSearch:
     """What a dropping merge of the strongest donor would have left."""
     signature_of_two: Signature | None = None
     """What a dropping merge of the two strongest donors would have left."""
+    stored_dtypes: tuple[str, ...] = ()
+    """The dtypes that the audited model's numbers were rounded to, by name, in order."""
 
     @property
     def signatures(self) -> tuple[Signature, ...]:

@@ -7,6 +7,7 @@ What the tool saw is taken to be what the audited model's own file holds.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -212,7 +213,8 @@ class Joiner:
         columns = self.fits.filter(regex=r"^(bb|bv\.|vv\.)")
         expanded = columns.mul(self.fits["weight"], axis=0)
         keys = [self.fits["component"], self.fits["source"]]
-        return expanded.groupby(keys).sum().to_dict("index")
+        tensors = expanded.groupby(keys).sum().to_dict("index")
+        return cast(dict[TensorKey, dict[str, float]], tensors)
 
     @cached_property
     def _info(self) -> dict[int, SliceInfo]:

@@ -3,26 +3,12 @@ recipe with one donor in the other's place.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 from mergetrace.merging.applying import Piece, apply_and_store
 from mergetrace.merging.recipes import Recipe
+from mergetrace.records.recipe_search import Swap
 from mergetrace.search.counting import confining_elements
-
-
-@dataclass
-class Swap:
-    """One donor of a recipe and another model in its place, counted over slices."""
-
-    donor: str
-    """The recipe's own donor."""
-    other: str
-    """The model that is like it."""
-    only_donor: int = 0
-    """Elements that only the recipe gives back."""
-    only_other: int = 0
-    """Elements that only the recipe with the other model gives back."""
 
 
 @dataclass
@@ -40,7 +26,7 @@ class Swaps:
         orders = [*self.pairs, *((second, first) for first, second in self.pairs)]
         parents = self.recipe.parents
         self.swaps = [
-            Swap(donor, other)
+            Swap(donor, other, only_donor=0, only_other=0)
             for donor, other in orders
             if donor in parents and other not in parents
         ]
@@ -51,17 +37,22 @@ class Swaps:
             return
         stored = piece.audited_values
         given_back = stored == apply_and_store(self.recipe, piece)
-        for swap in self.swaps:
+        for i, swap in enumerate(self.swaps):
             parents = (*self.recipe.parents, swap.other)
             confined = confining_elements(piece, parents, self.width)
             other_recipe = swapped(self.recipe, swap.donor, swap.other)
             given_by_other = stored == apply_and_store(other_recipe, piece)
-            swap.only_donor += int((confined & given_back & ~given_by_other).sum())
-            swap.only_other += int((confined & given_by_other & ~given_back).sum())
+            only_donor = int((confined & given_back & ~given_by_other).sum())
+            only_other = int((confined & given_by_other & ~given_back).sum())
+            self.swaps[i] = replace(
+                swap,
+                only_donor=swap.only_donor + only_donor,
+                only_other=swap.only_other + only_other,
+            )
 
-    def result(self) -> list[dict[str, Any]]:
-        """The fields of each swap by name."""
-        return [asdict(swap) for swap in self.swaps]
+    def result(self) -> tuple[Swap, ...]:
+        """Every swap, counted over all slices."""
+        return tuple(self.swaps)
 
 
 def swapped(recipe: Recipe, donor: str, other: str) -> Recipe:

@@ -107,7 +107,7 @@ def _gradient(members: Sequence[Allowed]) -> tuple[float, ...] | None:
             values = np.round(fitted, digits)
             along = interpolation @ values
             if ((along >= low) & (along <= high)).all():
-                return tuple(values.tolist())
+                return tuple(float(value) for value in values.ravel())
     return None
 
 

@@ -10,8 +10,9 @@ import pandas as pd
 
 from mergetrace.merging.applying import Piece
 from mergetrace.merging.methods import METHODS
-from mergetrace.merging.recipes import Recipe, written_length
+from mergetrace.merging.recipes import Recipe, recipe_to_json, written_length
 from mergetrace.numerics.arrays import some_of
+from mergetrace.records.recipe_search import RecipeNumbers, RecipeSearch, Signature
 from mergetrace.search.clues import HOPEFUL_RATE, Clues, read_clues
 from mergetrace.search.counting import (
     NO_ELEMENTS,
@@ -22,8 +23,7 @@ from mergetrace.search.counting import (
 )
 from mergetrace.search.joining import Joined
 from mergetrace.search.proposals.proposers import PROPOSERS
-from mergetrace.search.results import ReplayedRecipe, SearchResult
-from mergetrace.search.signatures import Signature, measure_signature
+from mergetrace.search.signatures import measure_signature
 from mergetrace.search.stacked import stacked_recipe
 from mergetrace.search.trial import HOPELESS_RATE, Trial
 from mergetrace.sums.evidence import WRITER_NAMES
@@ -42,6 +42,20 @@ ORDER_TIE = 5e-5
 """Rates this close are not told apart where sums or sorts matter: the worst emulation
 of a float32 method misses that many elements.
 """
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """A recipe and how much of the audited model it gives back."""
+
+    recipe: Recipe
+    count: Count
+    """Over all evidence."""
+
+    @property
+    def rate(self) -> float:
+        """The share of the informative elements given back bit for bit."""
+        return exact_rate(self.count)
 
 
 @dataclass
@@ -135,46 +149,54 @@ class Search:
             }
         )
 
-    def result(self) -> SearchResult:
+    def result(self) -> RecipeSearch:
         """The best recipe, the others, what cannot be told apart, how much was tried,
         and the signatures of a dropping merge.
         """
         ranking = self._ranking()
-        best = ranking[0] if ranking else None
-        parents = best.recipe.parents if best else ()
-        return SearchResult(
+        parents = ranking[0].recipe.parents if ranking else ()
+        numbers = [self._numbers(replayed) for replayed in ranking]
+        best = numbers[0] if numbers else None
+        dtypes = tuple(sorted(WRITER_NAMES[name] for name in self.formats))
+        return RecipeSearch(
             model=self.frame.audited,
             base=self.frame.base,
             donor=self.clues.donors[0],
             donors=tuple(donor for donor in self.frame.donors if donor in parents),
             interval=self.clues.interval,
-            stored_dtypes=tuple(sorted(WRITER_NAMES[name] for name in self.formats)),
+            out_dtype=" and ".join(dtypes) or None,
+            stored_dtypes=dtypes,
             informative_elements=best.informative if best else 0,
             best=best,
-            alternatives=tuple(ranking[1:]),
+            alternatives=tuple(numbers[1:]),
             indistinguishable=_indistinguishable(ranking),
             tried=self.tried,
             signature=self.signature,
             signature_of_two=self.signature_of_two,
         )
 
-    def _ranking(self) -> list[ReplayedRecipe]:
+    def _numbers(self, replayed: Replayed) -> RecipeNumbers:
+        energy = self.moved_energy
+        as_json = recipe_to_json(replayed.recipe, self.frame.base)
+        return RecipeNumbers(
+            method=as_json["method"],
+            dtype=as_json["dtype"],
+            parameters=as_json["parameters"],
+            bit_exact_rate=replayed.rate,
+            residual_share=replayed.count.residual / energy if energy else None,
+            informative=replayed.count.informative,
+        )
+
+    def _ranking(self) -> list[Replayed]:
         """Finalists that some informative element could refute, by falling bit-exact
         rate; of equals the simplest, first proposed, comes first.
         """
         entries = []
         for i, recipe in enumerate(self.recipes):
             count = add_counts(by_recipe[i] for by_recipe in self.counts)
-            if not count.informative:
-                continue
-            energy = self.moved_energy
-            residual_share = count.residual / energy if energy else None
-            entries.append(
-                ReplayedRecipe(
-                    recipe, count.informative, residual_share, exact_rate(count)
-                )
-            )
-        return sorted(entries, key=lambda entry: -entry.bit_exact_rate)
+            if count.informative:
+                entries.append(Replayed(recipe, count))
+        return sorted(entries, key=lambda entry: -entry.rate)
 
 
 def start_search(
@@ -197,7 +219,7 @@ def _try_proposals(trial: Trial, clues: Clues) -> None:
             break
 
 
-def _indistinguishable(ranking: list[ReplayedRecipe]) -> tuple[str, ...]:
+def _indistinguishable(ranking: list[Replayed]) -> tuple[str, ...]:
     """The methods of recipes that cannot be told from the best; none where that is the
     best recipe's own method alone.
     """
@@ -206,14 +228,14 @@ def _indistinguishable(ranking: list[ReplayedRecipe]) -> tuple[str, ...]:
     return methods if len(methods) > 1 else ()
 
 
-def _alike(best: ReplayedRecipe, other: ReplayedRecipe) -> bool:
+def _alike(best: Replayed, other: Replayed) -> bool:
     """Whether two recipes cannot be told apart: they give the same elements back, or
     nearly, where a sum's order or a sort's is not known.
     """
     methods = (METHODS[entry.recipe.method] for entry in (best, other))
     open_to_order = any(method.needs != "elements" for method in methods)
     tie = ORDER_TIE if open_to_order else 0
-    return other.bit_exact_rate >= best.bit_exact_rate - tie
+    return other.rate >= best.rate - tie
 
 
 def _finalists(trial: Trial) -> list[Recipe]:
@@ -231,7 +253,11 @@ def _finalists(trial: Trial) -> list[Recipe]:
     best_of_methods = {recipe.method: recipe for recipe in reversed(ranked)}
     solving = [recipe for recipe in ranked if trial.rates[recipe] >= SOLVING_RATE]
     chosen = {
-        *(recipe for recipe in best_of_methods.values() if trial.rates[recipe] >= top / 2),
+        *(
+            recipe
+            for recipe in best_of_methods.values()
+            if trial.rates[recipe] >= top / 2
+        ),
         *ranked[: MAX_FINALISTS // 2],
         *solving[:MAX_FINALISTS],
     }

@@ -7,31 +7,41 @@ cause.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mergetrace.merging.applying import Piece, apply_recipe, undecided_elements
 from mergetrace.merging.recipes import Recipe, donor_shares
-from mergetrace.numerics.arrays import Array
-from mergetrace.search.shares import extents, tightest
+from mergetrace.numerics.arrays import Array, Integers, Mask
+from mergetrace.records import recipe_search as records
+from mergetrace.records.recipe_search import RemainderPlaces, RemainderRank
+from mergetrace.search.programmes import Bounds, weight_extents
+from mergetrace.search.shares import nearest_bounds
 from mergetrace.sums.as_stored import round_as_stored
 from mergetrace.sums.frames import Frame
 
-WORTH = 0.2  # of a recipe that gives back less, what is left is the model itself
-ROOM = 1e-3  # of an element's interval: float32 sums stray this much over its ends
-# share of a slice's elements; a float32 method of another build may miss fewer
-MIN_CHANGED = 1e-4
-# share of changed elements below which a matrix has a low rank only because it is
-# nearly empty
-MIN_DENSE = 0.05
-MIN_ROWS = 16  # whole rows of a matrix in the evidence, below which a rank says nothing
-MOST_CELLS = (
-    1 << 20
-)  # elements of the matrix whose singular values are taken: under a second, 50 MB
+MIN_RATE_TO_LOOK = 0.2
+"""Of a recipe that gives back less, what is left is the model itself. Below every limit
+that a verdict may be loosened to, which a test holds.
+"""
+EDGE_SLACK = 1e-3
+"""Of an element's interval: float32 sums stray this much over its ends."""
+MIN_CHANGED_SHARE = 1e-4
+"""Of a slice's elements, from which it counts as changed; a float32 method of another
+build may miss fewer.
+"""
+MIN_DENSE_SHARE = 0.05
+"""Of changed elements: below it a matrix has a low rank only because it is nearly
+empty.
+"""
+MIN_WHOLE_ROWS = 16
+"""Of a matrix in the evidence, below which a rank says nothing."""
+MAX_MATRIX_ELEMENTS = 1 << 20
+"""Of the matrix whose singular values are taken: under a second, 50 MB."""
+LINEAR_IN_SHARES = ("linear", "task_arithmetic", "lerp")
+"""Methods whose result is linear in the donors' shares."""
 NO_RANK = (
     "in no tensor enough elements changed, by more than rounding, in enough whole rows"
     " of the evidence"
@@ -40,112 +50,115 @@ NO_RANK = (
 
 @dataclass(frozen=True)
 class Part:
-    """One slice of a piece: its elements [start, end), where they lie (blocks: int64 [blocks, 2]), its matrix's columns, tensor, layer, component,
-    votes.
-    """
+    """One slice of a piece."""
 
     start: int
+    """Its first element."""
     end: int
-    blocks: NDArray[np.int64]
+    """One past its last."""
+    blocks: Integers
+    """Where its elements lie in the slice: int64 [blocks, 2] (start, length)."""
     columns: int
-    about: Mapping[str, Any]
+    """Of the slice's matrix."""
+    tensor: str
+    layer: str
+    component: str
+    votes: bool
+
+
+@dataclass(frozen=True)
+class SliceRemainder:
+    """What a recipe leaves of one slice."""
+
+    layer: str
+    component: str
+    elements: int
+    """Those that could be compared."""
+    changed: int
+    """Those beyond rounding."""
+    energy: float
+    """Sum of squares of what is left."""
+    moved_energy: float
+    """Sum of squares of the change from the base."""
+    rank: int | None
+    """Of what is left, above rounding."""
+    possible_rank: int | None
+    """The greatest rank that could have been seen."""
 
 
 @dataclass
 class Remainder:
-    """The remainder of one recipe under one frame, slice by slice. width: of
-    informative intervals (see rounding.replay).
-    """
+    """The remainder of one recipe under one frame, slice by slice."""
 
     frame: Frame
     recipe: Recipe
-    width: float
-    slices: list[dict[str, Any]] = field(default_factory=list)
+    slices: list[SliceRemainder] = field(default_factory=list)
     halves: Counter[int] = field(default_factory=Counter)
-    bounds: list[tuple[Array, Array, Array]] = field(default_factory=list)
+    """Elements by the exponent of two that a change must exceed to be seen."""
+    bounds: list[Bounds] = field(default_factory=list)
+    """What confines the donors' shares most."""
 
     def add(self, piece: Piece, parts: Sequence[Part]) -> None:
         """Measure the slices that a piece is made of."""
-        values, base = piece.audited_values, piece.values[self.frame.base]
+        audited = piece.audited_values
         with np.errstate(all="ignore"):
             merged = apply_recipe(self.recipe, piece)
             low, high = piece.audited.midpoints()
-            room = ROOM * (high - low)
-            known = (
-                np.isfinite(values)
-                & np.isfinite(merged)
-                & ~undecided_elements(self.recipe, piece)
-            )
-            beyond = known & ((merged < low - room) | (merged > high + room))
-            left = values - round_as_stored(merged, piece.audited)
-            left = np.where(
-                known & np.isfinite(left), left, 0.0
-            )  # what overflows as it is stored differs by no number
-            moved = np.where(known, values - base, 0.0) ** 2
-            reach = np.maximum(high - values, values - low)[known]
-        self.halves.update(
-            np.frexp(reach[np.isfinite(reach)])[1].tolist()
-        )  # up to 2^exponent
-        if any(part.about["votes"] for part in parts):
-            self._confine(piece, merged, low - room, high + room)
+            slack = EDGE_SLACK * (high - low)
+            known = np.isfinite(audited) & np.isfinite(merged)
+            known &= ~undecided_elements(self.recipe, piece)
+            beyond = known & ((merged < low - slack) | (merged > high + slack))
+            left = audited - round_as_stored(merged, piece.audited)
+            # What overflows as it is stored differs by no number.
+            left = np.where(known & np.isfinite(left), left, 0.0)
+            change = np.where(known, audited - piece.values[self.frame.base], 0.0)
+            moved = change**2
+            reach = np.maximum(high - audited, audited - low)[known]
+        exponents = np.frexp(reach[np.isfinite(reach)])[1]
+        self.halves.update(exponents.tolist())
+        if any(part.votes for part in parts):
+            self._confine(piece, merged, low - slack, high + slack)
         for part in parts:
-            own = slice(part.start, part.end)
-            elements = int(known[own].sum())
-            changed = int(beyond[own].sum())
-            rank = whole = None
-            if changed > MIN_DENSE * elements:
-                rank, whole = rank_of(
-                    left[own], (high - low)[own], part.blocks, part.columns
-                )
-            energies = {
-                "energy": float(left[own] @ left[own]),
-                "moved": float(np.nansum(moved[own])),
-            }
             self.slices.append(
-                {
-                    **part.about,
-                    "elements": elements,
-                    "changed": changed,
-                    **energies,
-                    "rank": rank,
-                    "whole": whole,
-                }
+                _slice_remainder(part, known, beyond, left, moved, high - low)
             )
 
-    def result(self) -> dict[str, Any]:
-        """All slices as JSON.
-
-        elements, changed: counts, and those beyond rounding; residual_share: their energy over that of the change from the base. where: slices, those
-        changed, and the share of the remainder's energy by layer and component. rank: of changed matrices, null with `rank_reason`. halves:
-        elements by the exponent of two that a change must exceed to be seen. share_intervals: by donor, the shares that the stored
-        numbers leave it while the others' may move too.
+    def result(self, swaps: Sequence[records.Swap] = ()) -> records.Remainder:
+        """All slices together. swaps: the recipe with a donor's lookalike in its
+        place.
         """
-        elements, changed = (
-            sum(row[key] for row in self.slices) for key in ("elements", "changed")
-        )
-        energy, moved = (
-            sum(row[key] for row in self.slices) for key in ("energy", "moved")
-        )
+        elements = sum(part.elements for part in self.slices)
+        changed = sum(part.changed for part in self.slices)
+        energy = sum(part.energy for part in self.slices)
+        moved = sum(part.moved_energy for part in self.slices)
         touched = [
-            row for row in self.slices if row["changed"] > MIN_CHANGED * row["elements"]
+            part
+            for part in self.slices
+            if part.changed > MIN_CHANGED_SHARE * part.elements
         ]
-        ranks = [row for row in touched if row["rank"] is not None]
-        return {
-            "elements": elements,
-            "changed": changed,
-            "residual_share": energy / moved if moved else None,
-            "where": {
-                "slices": len(self.slices),
-                "changed_slices": len(touched),
-                **{f"{key}s": _shares(touched, key) for key in ("layer", "component")},
-            },
-            "rank": _ranks(ranks) if ranks else None,
-            "rank_reason": None if ranks or not touched else NO_RANK,
-            "halves": {
+        rank = _pooled_rank(touched)
+        return records.Remainder(
+            elements=elements,
+            changed=changed,
+            residual_share=energy / moved if moved else None,
+            where=RemainderPlaces(
+                slices=len(self.slices),
+                changed_slices=len(touched),
+                layers=_energy_shares([(part.layer, part.energy) for part in touched]),
+                components=_energy_shares(
+                    [(part.component, part.energy) for part in touched]
+                ),
+            ),
+            rank=rank,
+            rank_reason=NO_RANK if rank is None and touched else None,
+            halves={
                 str(exponent): count for exponent, count in sorted(self.halves.items())
             },
-            "share_intervals": self._share_intervals(),
-        }
+            share_intervals=self._share_intervals(),
+            swaps=tuple(swaps),
+            model=self.frame.audited,
+            base=self.frame.base,
+        )
 
     def _confine(self, piece: Piece, merged: Array, low: Array, high: Array) -> None:
         """Keep what confines the shares most: linear bounds on them, of a recipe in
@@ -154,79 +167,106 @@ class Remainder:
         shares = self._shares()
         if not shares:
             return
-        origin = piece.values[self.frame.base]
-        deltas = np.stack([piece.values[donor] - origin for donor in shares], axis=1)
+        base = piece.values[self.frame.base]
+        deltas = np.stack([piece.values[donor] - base for donor in shares], axis=1)
         rest = merged - deltas @ np.array(list(shares.values()))
-        self.bounds.append(tightest(deltas, low - rest, high - rest, merged - rest))
+        bounds = Bounds(deltas, low - rest, high - rest)
+        self.bounds.append(nearest_bounds(bounds, merged - rest))
 
-    def _share_intervals(self) -> dict[str, list[float]]:
+    def _share_intervals(self) -> dict[str, tuple[float, ...]]:
+        """By donor, the shares that the stored numbers leave it while the others' may
+        move too.
+        """
         shares = self._shares()
         if not shares or not self.bounds:
             return {}
-        rows, low, high = (
-            np.concatenate(part) for part in zip(*self.bounds, strict=True)
-        )
-        ends = extents(rows, low, high, np.array(list(shares.values())))
-        return {donor: list(pair) for donor, pair in zip(shares, ends, strict=True)}
+        center = np.array(list(shares.values()))
+        intervals = weight_extents(Bounds.joined(self.bounds), center)
+        return dict(zip(shares, intervals, strict=True))
 
     def _shares(self) -> dict[str, float]:
-        if self.recipe.method not in ("linear", "task_arithmetic", "lerp"):
+        """The donors' shares that are not zero, of a method that is linear in them."""
+        if self.recipe.method not in LINEAR_IN_SHARES:
             return {}
-        return {
-            donor: share
-            for donor, share in (
-                donor_shares(self.recipe, self.frame.base) or {}
-            ).items()
-            if share
-        }
+        shares = donor_shares(self.recipe, self.frame.base) or {}
+        return {donor: share for donor, share in shares.items() if share}
+
+
+def _slice_remainder(
+    part: Part, known: Mask, beyond: Mask, left: Array, moved: Array, step: Array
+) -> SliceRemainder:
+    """The numbers of one slice from those of its piece."""
+    own = slice(part.start, part.end)
+    elements = int(known[own].sum())
+    changed = int(beyond[own].sum())
+    rank = possible_rank = None
+    if changed > MIN_DENSE_SHARE * elements:
+        rank, possible_rank = rank_of(left[own], step[own], part.blocks, part.columns)
+    return SliceRemainder(
+        layer=part.layer,
+        component=part.component,
+        elements=elements,
+        changed=changed,
+        energy=float(left[own] @ left[own]),
+        moved_energy=float(np.nansum(moved[own])),
+        rank=rank,
+        possible_rank=possible_rank,
+    )
 
 
 def rank_of(
-    left: Array, step: Array, blocks: NDArray[np.int64], columns: int
+    left: Array, step: Array, blocks: Integers, columns: int
 ) -> tuple[int | None, int | None]:
     """How many singular values of the rows that are there whole stand above what
     rounding alone would give, and how many there are.
 
-    left: float64 [n], the remainder; step: float64 [n], the lattice step of each. Rounding errors are taken as uniform: variance step^2 / 12.
-    The norm of a matrix of independent errors of unequal variances is about the largest row norm plus the largest column norm of their standard
-    deviations (Bandeira & van Handel 2016, Ann. Probab. 44, theorem 3.1). Errors of a change of few directions and few steps are not quite
-    independent: then the rank comes out too high. (None, None) where too few rows are whole or nothing stands above.
+    left: float64 [n], the remainder; step: float64 [n], the lattice step of each.
+    Rounding errors are taken as uniform: variance step^2 / 12. The norm of a matrix of
+    independent errors of unequal variances is about the largest row norm plus the
+    largest column norm of their standard deviations (Bandeira & van Handel 2016, Ann.
+    Probab. 44, theorem 3.1). Errors of a change of few directions and few steps are not
+    quite independent: then the rank comes out too high. (None, None) where too few rows
+    are whole or nothing stands above.
     """
-    rows = np.concatenate(
-        [np.arange(start, start + length) for start, length in blocks.tolist()]
-    )[: len(left)] // max(columns, 1)
+    places = [np.arange(start, start + length) for start, length in blocks.tolist()]
+    rows = np.concatenate(places)[: len(left)] // max(columns, 1)
     names, counts = np.unique(rows, return_counts=True)
-    whole = names[counts == columns][: MOST_CELLS // max(columns, 1)]
-    if min(len(whole), columns) < MIN_ROWS:
+    whole_rows = names[counts == columns][: MAX_MATRIX_ELEMENTS // max(columns, 1)]
+    possible = min(len(whole_rows), columns)
+    if possible < MIN_WHOLE_ROWS:
         return None, None
-    kept = np.isin(rows, whole)
-    noise = np.nan_to_num(step[kept], posinf=0.0).reshape(len(whole), columns) ** 2 / 12
-    edge = np.sqrt(noise.sum(1).max()) + np.sqrt(noise.sum(0).max())
-    rank = int(
-        (
-            np.linalg.svd(left[kept].reshape(len(whole), columns), compute_uv=False)
-            > edge
-        ).sum()
-    )
-    return (rank, min(len(whole), columns)) if rank else (None, None)
+    kept = np.isin(rows, whole_rows)
+    shape = (len(whole_rows), columns)
+    variances = np.nan_to_num(step[kept], posinf=0.0).reshape(shape) ** 2 / 12
+    edge = np.sqrt(variances.sum(1).max()) + np.sqrt(variances.sum(0).max())
+    singular_values = np.linalg.svd(left[kept].reshape(shape), compute_uv=False)
+    rank = int((singular_values > edge).sum())
+    return (rank, possible) if rank else (None, None)
 
 
-def _shares(rows: list[dict[str, Any]], key: str) -> dict[str, float]:
-    """The share of the remainder's energy by layer or component, greatest first."""
-    totals: Counter[str] = Counter()
-    for row in rows:
-        totals[str(row[key])] += row["energy"]
+def _energy_shares(energies: Sequence[tuple[str, float]]) -> dict[str, float]:
+    """Each name's share of the energy of all, greatest first."""
+    totals: dict[str, float] = {}
+    for name, energy in energies:
+        totals[name] = totals.get(name, 0.0) + energy
     whole = sum(totals.values())
-    return (
-        {name: energy / whole for name, energy in totals.most_common()} if whole else {}
+    if not whole:
+        return {}
+    descending = sorted(totals, key=lambda name: -totals[name])
+    return {name: totals[name] / whole for name in descending}
+
+
+def _pooled_rank(slices: Sequence[SliceRemainder]) -> RemainderRank | None:
+    """The median rank, and that of the greatest possible; None where no slice has
+    one.
+    """
+    ranks = [part.rank for part in slices if part.rank is not None]
+    possible = [part.possible_rank for part in slices if part.possible_rank is not None]
+    if not ranks:
+        return None
+    return RemainderRank(
+        matrices=len(ranks),
+        median=float(np.median(ranks)),
+        largest=max(ranks),
+        possible=float(np.median(possible)),
     )
-
-
-def _ranks(rows: list[dict[str, Any]]) -> dict[str, float]:
-    """matrices measured, the median rank and that of the greatest possible."""
-    return {
-        "matrices": len(rows),
-        "median": float(np.median([row["rank"] for row in rows])),
-        "largest": max(row["rank"] for row in rows),
-        "possible": float(np.median([row["whole"] for row in rows])),
-    }

@@ -92,9 +92,7 @@ def nearest_bounds(bounds: Bounds, blended: Array) -> Bounds:
     with np.errstate(invalid="ignore", divide="ignore"):
         distance = np.minimum(blended - low, high - blended) / size
         holds = np.isfinite(distance) & (distance >= 0)
-        kept = np.flatnonzero(
-            (size > 0) & holds & np.isfinite(low) & np.isfinite(high)
-        )
+        kept = np.flatnonzero((size > 0) & holds & np.isfinite(low) & np.isfinite(high))
     kept = kept[np.argsort(distance[kept])[:MAX_NEAREST_OF_SLICE]]
     return bounds.chosen(kept)
 
@@ -113,9 +111,7 @@ def _pilot_bounds(trial: Trial, donors: Sequence[str], free_base: bool) -> Bound
     # Stored zeros have intervals too narrow for a difference in float64.
     width = bounds.high - bounds.low
     unit = np.maximum(width, 1e-6 * np.abs(bounds.rows).max(1))
-    scaled = Bounds(
-        bounds.rows / unit[:, None], bounds.low / unit, bounds.high / unit
-    )
+    scaled = Bounds(bounds.rows / unit[:, None], bounds.low / unit, bounds.high / unit)
     return scaled.chosen(np.random.default_rng(0).permutation(len(unit)))
 
 

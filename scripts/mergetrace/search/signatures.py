@@ -8,16 +8,16 @@ rank of |delta| (Deep et al. 2024, arXiv 2406.11617), TIES the smallest, breadcr
 both tails (Davari & Belilovsky 2023, arXiv 2312.06795).
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from mergetrace.merging.applying import Piece
-from mergetrace.numerics.arrays import Array, Mask
+from mergetrace.numerics.arrays import AnyArray, Array, Mask
 from mergetrace.numerics.rounding import replay, replay_intervals
+from mergetrace.records.recipe_search import Signature
 from mergetrace.search.counting import confining_elements
 from mergetrace.search.survivors import CHANGE_SLACK
 from mergetrace.search.trial import Trial
@@ -54,50 +54,6 @@ MIN_LOSS_AT_BOTTOM = 0.2
 
 
 @dataclass(frozen=True)
-class Signature:
-    """What a dropping merge of some donors would have left."""
-
-    family: str
-    """The pattern of what was kept, whether or not the numbers are those of a dropping
-    merge: dare, della, ties, breadcrumbs, selection (another choice), of several donors
-    `dropped`.
-    """
-    density: float | None
-    """The share of a single donor's changes that were kept."""
-    donors: tuple[str, ...]
-    """The strongest first."""
-    informative: int
-    """Well separated elements in slices where something moved."""
-    stayed: float
-    """The share of them at the base's value."""
-    survivors: float
-    """The share of the others that one weight per slice explains."""
-    survivors_shuffled: float
-    """The same with the donors' deltas shuffled."""
-    weights: Mapping[str, float]
-    """By donor, of the survivors."""
-    auc: float
-    """The chance that a kept delta is larger than a dropped one."""
-    kept_by_size: tuple[float, ...]
-    """The share kept in ten classes of |delta|, the smallest first."""
-    unscaled_weight: float | None
-    """A single donor's weight before survivors were scaled to the sum of |delta| that
-    all had, as DARE and DELLA do.
-    """
-
-    def to_json(self) -> dict[str, Any]:
-        """The fields by name."""
-        return asdict(self)
-
-    @staticmethod
-    def from_json(value: Mapping[str, Any]) -> "Signature":
-        """The signature of `to_json`."""
-        donors = tuple(value["donors"])
-        kept_by_size = tuple(value["kept_by_size"])
-        return Signature(**{**value, "donors": donors, "kept_by_size": kept_by_size})
-
-
-@dataclass(frozen=True)
 class PieceSignature:
     """The numbers of a Signature in one piece."""
 
@@ -110,15 +66,19 @@ class PieceSignature:
     kept_mass: float
     """The sum of |delta| that was kept over that of all, of the first donor."""
     auc: float
-    kept_by_size: Array
+    kept_by_size: AnyArray
     """Elements kept in each class of |delta|: float64 [SIZE_CLASSES]."""
-    elements_by_size: Array
+    elements_by_size: AnyArray
     """Elements in each class: int64 [SIZE_CLASSES]."""
 
 
 def measure_signature(trial: Trial, donors: tuple[str, ...]) -> Signature | None:
     """What a dropping merge of these donors would have left, the strongest donor first;
     None where nothing could be measured.
+
+    The family is dare, della, ties, breadcrumbs or selection (another choice), of
+    several donors `dropped`: the pattern of what was kept, whether or not the numbers
+    are those of a dropping merge.
     """
     measured = [_measure_piece(trial, piece, donors) for piece in trial.pieces]
     pieces = [piece for piece in measured if piece is not None]
@@ -184,7 +144,7 @@ def _measure_piece(
     weights = _survivor_weights(low, high, deltas, trial.width)
     sizes = np.abs(piece.values[donors[0]] - base)[far]
     kept = moved[far]
-    ranks = pd.Series(sizes).rank().to_numpy()
+    ranks = pd.Series(sizes).rank().to_numpy(np.float64)
     classes = (ranks - 1) * SIZE_CLASSES // len(ranks)
     classes = np.minimum(classes, SIZE_CLASSES - 1).astype(int)
     return PieceSignature(
@@ -273,7 +233,10 @@ def _average_gives_back(
 
 
 def _any_gives_back(low: Array, high: Array, changes: Sequence[Array]) -> Mask:
-    return np.logical_or.reduce([_gives_back(low, high, change) for change in changes])
+    given_back = np.zeros(low.shape, bool)
+    for change in changes:
+        given_back |= _gives_back(low, high, change)
+    return given_back
 
 
 def _gives_back(low: Array, high: Array, change: Array) -> Mask:

@@ -31,7 +31,9 @@ def stacked_recipe(fits: pd.DataFrame, frame: Frame) -> Recipe | None:
         return None
     weights: dict[str, Setting] = {}
     for parent in dict.fromkeys(owners.values()):
-        own = [(name, ALL_OF_TENSOR) for name, owner in owners.items() if owner == parent]
+        own = [
+            (name, ALL_OF_TENSOR) for name, owner in owners.items() if owner == parent
+        ]
         weights[parent] = (*own, NOTHING_ELSE)
     return make("passthrough", weights)
 
@@ -56,8 +58,8 @@ def _groups(fits: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     numbered = fits["layer"].str.isdigit()
     layers = sorted(fits.loc[numbered, "layer"].unique(), key=int)
     inside = [(f"layers.{layer}.", fits[fits["layer"] == layer]) for layer in layers]
-    before = []
-    after = []
+    before: list[tuple[str, pd.DataFrame]] = []
+    after: list[tuple[str, pd.DataFrame]] = []
     for tensor, rows in fits[~numbered].groupby("tensor"):
         part = before if "embed" in str(tensor) else after
         part.append((str(tensor), rows))

@@ -2,72 +2,60 @@
 blend with each donor, a drop of some of a donor's change.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 import pandas as pd
 
 from mergetrace.fit.summaries import replayed
-from mergetrace.merging.recipes import from_json, make
-from mergetrace.search.remainder import WORTH
+from mergetrace.merging.recipes import make, recipe_from_json
+from mergetrace.records.json_records import as_json
+from mergetrace.records.recipe_search import RecipeSearch
+from mergetrace.search.remainder import MIN_RATE_TO_LOOK
 from mergetrace.search.reversal import Reversal
-from mergetrace.search.signatures import SLACK
+from mergetrace.search.survivors import CHANGE_SLACK
 from mergetrace.sums.frames import Frame
 
-ENOUGH = (
-    1 << 20
-)  # elements in all, of slices spread over the model: shares are known to .001 by then
+ENOUGH_ELEMENTS = 1 << 20
+"""In all, of slices spread over the model: shares are known to .001 by then."""
 
 
-def turns(
-    frame: Frame, fits: pd.DataFrame, found: Mapping[str, Any]
+def choose_turns(
+    frame: Frame, fits: pd.DataFrame, search: RecipeSearch
 ) -> dict[str, Reversal]:
     """Every recipe that a verdict may rest on, by `recipe`, `blend {donor}` and `drop
     {donor}`; empty for a model of which none gives much back.
 
-    fits: of the frame. found: its entry of recipes.json.
+    fits: of the frame. search: what the recipe search found.
     """
-    best = found["best"]
-    turned = (
-        {"recipe": Reversal(from_json(best), frame.base)}
-        if best and best["bit_exact_rate"] >= WORTH
-        else {}
-    )
+    turns: dict[str, Reversal] = {}
+    if search.best and search.best.bit_exact_rate >= MIN_RATE_TO_LOOK:
+        recipe = recipe_from_json(as_json(search.best))
+        turns["recipe"] = Reversal(recipe, frame.base)
     for donor in frame.donors:
         alpha, coverage = replayed(fits, donor)
-        if coverage >= WORTH:  # not where it is NaN
-            turned[f"blend {donor}"] = Reversal(
-                make("linear", {frame.base: 1 - alpha, donor: alpha}), frame.base
-            )
-    for donor, weight in _dropped(found).items():
+        if coverage >= MIN_RATE_TO_LOOK:  # not where it is NaN
+            blend = make("linear", {frame.base: 1 - alpha, donor: alpha})
+            turns[f"blend {donor}"] = Reversal(blend, frame.base)
+    for donor, weight in _dropped_weights(search).items():
         drop = make("task_arithmetic", {donor: weight}, base=frame.base)
-        turned |= {
-            f"drop {donor}": Reversal(drop, frame.base, SLACK),
-            f"exact drop {donor}": Reversal(drop, frame.base),
-        }
-    return turned
+        turns[f"drop {donor}"] = Reversal(drop, frame.base, CHANGE_SLACK)
+        turns[f"exact drop {donor}"] = Reversal(drop, frame.base)
+    return turns
 
 
-def _dropped(found: Mapping[str, Any]) -> dict[str, float]:
+def _dropped_weights(search: RecipeSearch) -> dict[str, float]:
     """The weight of each donor whose changes may have been dropped here and there: on
     its own where that gives much back, else beside another's.
     """
-    marks = [
-        mark
-        for mark in (found["signature"], found["signature_of_two"])
-        if mark and mark["survivors"] >= WORTH
-    ]
-    return {
-        donor: weight
-        for mark in reversed(marks)
-        for donor, weight in mark["weights"].items()
-    }
+    weights: dict[str, float] = {}
+    for mark in reversed(search.signatures):
+        if mark.survivors >= MIN_RATE_TO_LOOK:
+            weights |= mark.weights
+    return weights
 
 
-def spread(fits: pd.DataFrame) -> set[int]:
+def spread_slices(fits: pd.DataFrame) -> set[int]:
     """The voting slices whose elements are looked at: every so many, so that they hold
-    about ENOUGH.
+    about ENOUGH_ELEMENTS.
     """
     voting = fits[fits["votes"]].sort_values("slice_id")
-    stride = max(1, int(voting["n"].sum() // ENOUGH))
+    stride = max(1, int(voting["n"].sum() // ENOUGH_ELEMENTS))
     return set(voting["slice_id"].iloc[::stride].tolist())

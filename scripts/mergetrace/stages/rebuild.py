@@ -19,7 +19,7 @@ from mergetrace.merging.rebuild import (
     units,
     why_not,
 )
-from mergetrace.merging.recipes import Recipe, from_json
+from mergetrace.merging.recipes import Recipe, recipe_from_json
 from mergetrace.outputs import read_json, whole, write_json
 from mergetrace.running.log import say
 from mergetrace.tensors.weights import Weights
@@ -87,7 +87,7 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
         write_json(outputs.rebuild, not_rebuilt(reason))
         say(reason)
         return
-    recipe = from_json(best)
+    recipe = recipe_from_json(best)
     plan = pd.read_parquet(inputs.plan)
     found, left_out = _units(inputs, params, recipe, plan)
     layers = max((int(layer) for layer in plan["layer"] if layer.isdigit()), default=0)

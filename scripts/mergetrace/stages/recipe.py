@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from mergetrace.outputs import write_json, write_parquet
+from mergetrace.records.json_records import as_json
 from mergetrace.running.log import say
 from mergetrace.search.joining import Joiner
 from mergetrace.search.recipe_search import start_search
@@ -69,18 +70,16 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
     given_back = [search.slices() for search in searches]
     write_parquet(outputs.recipe_slices, pd.concat(given_back, ignore_index=True))
     results = [search.result() for search in searches]
-    write_json(outputs.recipes, results)
+    write_json(outputs.recipes, [as_json(result) for result in results])
     for result in results:
-        best = result["best"]
+        best = result.best
         found = "nothing to replay"
         if best:
-            weights = best["parameters"]["weights"]
-            found = (
-                f"{best['method']}, {weights}: {best['bit_exact_rate']:.5%} bit-exact"
-            )
+            weights = best.parameters["weights"]
+            found = f"{best.method}, {weights}: {best.bit_exact_rate:.5%} bit-exact"
         say(
-            f"{result['model']} on {result['base']}: {found} of"
-            f" {result['informative_elements']} informative elements"
+            f"{result.model} on {result.base}: {found} of"
+            f" {result.informative_elements} informative elements"
         )
 
 

@@ -9,12 +9,13 @@ from typing import Any
 import pandas as pd
 
 from mergetrace.fit.mixture import alike
-from mergetrace.merging.recipes import from_json
+from mergetrace.merging.recipes import recipe_from_json
 from mergetrace.outputs import read_json, write_json
+from mergetrace.records.json_records import as_json
 from mergetrace.running.log import say
 from mergetrace.search.joining import Joiner
 from mergetrace.search.lookalikes import Swaps
-from mergetrace.search.remainder import WORTH, Part, Remainder
+from mergetrace.search.remainder import MIN_RATE_TO_LOOK, Part, Remainder
 from mergetrace.sums.evidence import read_blocks, read_evidence
 from mergetrace.sums.frames import Frame, Roles
 
@@ -68,12 +69,12 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
     swaps = {}
     for frame in params.roles.frames():
         recipe = best[frame.audited, frame.base]
-        if not recipe or recipe["bit_exact_rate"] < WORTH:
+        if not recipe or recipe["bit_exact_rate"] < MIN_RATE_TO_LOOK:
             continue
         own = fits[(fits["model"] == frame.audited) & (fits["base"] == frame.base)]
         joiners[frame] = Joiner(frame, own)
         about[frame] = own.set_index("slice_id")[ABOUT].to_dict("index")
-        remainders[frame] = Remainder(frame, from_json(recipe), params.replay_width)
+        remainders[frame] = Remainder(frame, recipe_from_json(recipe))
         pairs = alike(own, params.roles.donors, params.max_inflation)
         swaps[frame] = Swaps(remainders[frame].recipe, pairs, params.replay_width)
     for path in inputs.evidence if remainders else ():
@@ -87,7 +88,7 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
                         end,
                         blocks[slice_id],
                         int(columns[slice_id]),
-                        about[frame][slice_id],
+                        **about[frame][slice_id],
                     )
                     for slice_id, start, end in joined.parts
                 ]
@@ -95,11 +96,10 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
                 swaps[frame].add(joined.piece)
     results = []
     for frame, remainder in remainders.items():
-        entry = {"model": frame.audited, "base": frame.base, **remainder.result()}
-        results.append({**entry, "swaps": swaps[frame].result()})
-    write_json(outputs.remainder, results)
+        results.append(remainder.result(swaps[frame].result()))
+    write_json(outputs.remainder, [as_json(result) for result in results])
     for result in results:
         say(
-            f"{result['model']} on {result['base']}: {result['changed']:,} of"
-            f" {result['elements']:,} elements lie beyond rounding"
+            f"{result.model} on {result.base}: {result.changed:,} of"
+            f" {result.elements:,} elements lie beyond rounding"
         )

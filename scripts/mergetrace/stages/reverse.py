@@ -8,9 +8,11 @@ from pathlib import Path
 import pandas as pd
 
 from mergetrace.outputs import read_json, write_json
+from mergetrace.records.json_records import as_json, from_json
+from mergetrace.records.recipe_search import RecipeSearch
 from mergetrace.running.log import say
 from mergetrace.search.joining import Joiner
-from mergetrace.search.turning import spread, turns
+from mergetrace.search.turning import choose_turns, spread_slices
 from mergetrace.sums.evidence import read_evidence
 from mergetrace.sums.frames import Roles
 
@@ -46,24 +48,28 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
     """One slice is in memory at a time."""
     fits = pd.concat(map(pd.read_parquet, inputs.fits), ignore_index=True)
     recipes = read_json(inputs.recipes)
-    found = {(entry["model"], entry["base"]): entry for entry in recipes}
+    searches = {
+        (entry["model"], entry["base"]): from_json(RecipeSearch, entry, "recipes.json")
+        for entry in recipes
+    }
     results = []
     for frame in params.roles.frames():
         own = fits[(fits["model"] == frame.audited) & (fits["base"] == frame.base)]
-        reversals = turns(frame, own, found[frame.audited, frame.base])
+        reversals = choose_turns(frame, own, searches[frame.audited, frame.base])
         joiner = Joiner(frame, own)
-        wanted = spread(own)
+        wanted = spread_slices(own)
         for path in inputs.evidence if reversals else ():
             for joined in joiner.pieces(read_evidence(path), wanted):
                 for reversal in reversals.values():
                     reversal.add(joined.piece)
         turned = {name: reversal.result() for name, reversal in reversals.items()}
-        results.append({"model": frame.audited, "base": frame.base, "turns": turned})
+        results.append(
+            {"model": frame.audited, "base": frame.base, "turns": as_json(turned)}
+        )
         for name, turn in turned.items():
             shares = ", ".join(
-                f"{parent} {_share(entry['reverse'])}"
-                f" (expected {_share(entry['expected'])})"
-                for parent, entry in turn["parents"].items()
+                f"{parent} {_share(entry.reverse)} (expected {_share(entry.expected)})"
+                for parent, entry in turn.parents.items()
             )
             say(
                 f"{frame.audited} on {frame.base}, {name} turned round gives back:"

@@ -107,6 +107,7 @@ SEARCH = {
     "donors": ["nex"],
     "interval": None,
     "out_dtype": "bfloat16",
+    "stored_dtypes": ["bfloat16"],
     "informative_elements": 5000,
     "best": RECIPE,
     "alternatives": [],

@@ -81,7 +81,9 @@ def _climbed(
     best_averaged = trial.climb(averaged, options, start)
     average_weights = [
         _value(weight)
-        for name, weight in zip(best_averaged.models, best_averaged.weights, strict=True)
+        for name, weight in zip(
+            best_averaged.models, best_averaged.weights, strict=True
+        )
         if name != base
     ]
     recipes = [best_added, best_averaged, _refined(trial, unrounded, average_weights)]

@@ -15,8 +15,8 @@ from mergetrace.search.proposals.linear import propose_linear
 from mergetrace.search.proposals.means import propose_means
 from mergetrace.search.proposals.narrow import propose_narrow
 from mergetrace.search.proposals.nearswap import propose_nearswap
-from mergetrace.search.proposals.spheres import propose_spheres
 from mergetrace.search.proposals.selections import propose_selections
+from mergetrace.search.proposals.spheres import propose_spheres
 from mergetrace.search.proposals.varying import propose_varying
 from mergetrace.search.trial import Trial
 

@@ -80,7 +80,9 @@ def _interpolation(method: str, base: str, donor: str, share: Setting) -> Recipe
 def _allowed(trial: Trial, swept: Sequence[Replay]) -> list[Allowed]:
     """What each tensor's elements allow; nothing where too few tensors tell."""
     allowed = [
-        Allowed(piece.tensor, piece.position, best.low - SUM_SLACK, best.high + SUM_SLACK)
+        Allowed(
+            piece.tensor, piece.position, best.low - SUM_SLACK, best.high + SUM_SLACK
+        )
         for piece, best in zip(trial.pieces, swept, strict=True)
         if best.informative >= MIN_INTERVAL_ELEMENTS
         and best.coverage >= MIN_TENSOR_COVERAGE
