@@ -8,7 +8,7 @@ that is too large to hold, block by block.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -162,6 +162,9 @@ class StreamedFacts(TensorFacts):
 
     blocks: Callable[[], Iterator[Mapping[str, Array]]]
     """Starts a pass over the tensor; yields the elements of a block by model."""
+    _smallest_kept: dict[tuple[Delta, float], float] = field(
+        default_factory=dict, init=False, repr=False
+    )
 
     def inner_products(self) -> Array:
         """See TensorFacts.inner_products."""
@@ -175,9 +178,15 @@ class StreamedFacts(TensorFacts):
             products = products + gram_of(values, names)
         return products
 
-    @lru_cache
     def smallest_kept(self, delta: Delta, share: float) -> float:
-        """See TensorFacts.smallest_kept.
+        """See TensorFacts.smallest_kept."""
+        key = (delta, share)
+        if key not in self._smallest_kept:
+            self._smallest_kept[key] = self._count_down(delta, share)
+        return self._smallest_kept[key]
+
+    def _count_down(self, delta: Delta, share: float) -> float:
+        """The size of the smallest among the largest `share` of a donor's deltas.
 
         The codes of float32 numbers that are not negative ascend with the numbers, so
         their upper halves are counted first, and then the lower halves of the codes
