@@ -144,7 +144,7 @@ def _measure_piece(
     weights = _survivor_weights(low, high, deltas, trial.width)
     sizes = np.abs(piece.values[donors[0]] - base)[far]
     kept = moved[far]
-    ranks = pd.Series(sizes).rank().to_numpy(np.float64)
+    ranks = np.asarray(pd.Series(sizes).rank(), np.float64)
     classes = (ranks - 1) * SIZE_CLASSES // len(ranks)
     classes = np.minimum(classes, SIZE_CLASSES - 1).astype(int)
     return PieceSignature(
