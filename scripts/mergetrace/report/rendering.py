@@ -4,7 +4,7 @@ Content-Security-Policy that lets in its own style and script and nothing else.
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,25 +40,28 @@ def render(
     contents: what the template prints. Text is escaped, and everything invisible in it
     is made visible.
     """
-    rules = {
-        key: rule
-        for picture in (pictures or {}).values()
-        for key, rule in picture.rules.items()
-    }
-    style = (TEMPLATES / "style.css").read_text(encoding="utf-8")
-    style += (
-        "\n".join(f".{key} {{ {rule} }}" for key, rule in sorted(rules.items())) + "\n"
-    )
+    drawn = pictures or {}
+    style = _style(drawn.values())
     allowed = f"script-src 'sha256-{_digest(script)}'; " if script else ""
     page = _environment().get_template(name)
     return page.render(
         style=Markup(style),
         script=Markup(script),
         policy=Markup(POLICY.format(style=_digest(style), script=allowed)),
-        pictures={key: picture.markup for key, picture in (pictures or {}).items()},
+        pictures={key: picture.markup for key, picture in drawn.items()},
         readable=readable,
         **contents,
     )
+
+
+def _style(pictures: Iterable["Picture"]) -> str:
+    """The page's CSS, with the rules of its pictures."""
+    rules: dict[str, str] = {}
+    for picture in pictures:
+        rules |= picture.rules
+    style = (TEMPLATES / "style.css").read_text(encoding="utf-8")
+    lines = [f".{key} {{ {rule} }}" for key, rule in sorted(rules.items())]
+    return style + "\n".join(lines) + "\n"
 
 
 def _digest(text: str) -> str:

@@ -60,16 +60,17 @@ SETTINGS: dict[Any, Any] = {
 }
 _SVG = "http://www.w3.org/2000/svg"
 _XLINK = "http://www.w3.org/1999/xlink"
+_HREF = f"{{{_XLINK}}}href"
 
 
 @dataclass(frozen=True)
 class Picture:
-    """Markup of one inline SVG and the CSS rules of the classes it uses (class:
-    declarations).
-    """
+    """One picture, ready to be part of a page."""
 
     markup: Markup
+    """An inline SVG."""
     rules: Mapping[str, str]
+    """By class that it uses the CSS declarations."""
 
 
 def embed(figure: Figure, name: str, title: str, description: str) -> Picture:
@@ -86,55 +87,68 @@ def embed(figure: Figure, name: str, title: str, description: str) -> Picture:
         )
         text = buffer.getvalue()
     root = ElementTree.fromstring(text)
+    _remove_notes(root)
     rules: dict[str, str] = {}
+    for element in root.iter():
+        _move_style(element, rules)
+        _rename_ids(element, name)
+        if "d" in element.attrib:
+            element.set("d", " ".join(element.get("d", "").split()))
+    for attribute in ("width", "height", "version"):
+        root.attrib.pop(attribute, None)
+    root.set("role", "img")
+    root.set("aria-labelledby", f"{name}-title {name}-desc")
+    root.set("class", "picture")
+    root.insert(0, _text_element("title", name, title))
+    root.insert(1, _text_element("desc", name, description))
+    ElementTree.register_namespace("", _SVG)
+    ElementTree.register_namespace("xlink", _XLINK)
+    svg = ElementTree.tostring(root, encoding="unicode")
+    # nothing of it is a stranger's but texts, which ElementTree escapes
+    return Picture(Markup(re.sub(r">\s+<", "><", svg)), rules)
+
+
+def _remove_notes(root: ElementTree.Element) -> None:
+    """Take out the style sheet and the metadata that matplotlib writes."""
     for parent in root.iter():
         for child in list(parent):
             if child.tag in (f"{{{_SVG}}}style", f"{{{_SVG}}}metadata"):
                 parent.remove(child)
-    for element in root.iter():
-        _rewrite(element, name, rules)
-    for attribute in ("width", "height", "version"):
-        root.attrib.pop(attribute, None)
-    root.attrib.update(
-        {
-            "role": "img",
-            "aria-labelledby": f"{name}-title {name}-desc",
-            "class": "picture",
-        }
-    )
-    for place, (tag, words) in enumerate((("title", title), ("desc", description))):
-        element = ElementTree.Element(f"{{{_SVG}}}{tag}", id=f"{name}-{tag}")
-        element.text = visible(words)
-        root.insert(place, element)
-    ElementTree.register_namespace("", _SVG)
-    ElementTree.register_namespace("xlink", _XLINK)
-    return Picture(
-        Markup(re.sub(r">\s+<", "><", ElementTree.tostring(root, encoding="unicode"))),
-        rules,
-    )
 
 
-def _rewrite(element: ElementTree.Element, name: str, rules: dict[str, str]) -> None:
-    """Give an element its class for its style, and ids and references that no other
-    figure has.
-    """
-    if style := element.attrib.pop("style", ""):
-        style = _on_page(style)
-        element.set(
-            "class", key := "s" + hashlib.sha256(style.encode()).hexdigest()[:10]
-        )
-        rules[key] = style
-    if "id" in element.attrib:
-        element.set("id", f"{name}-{element.get('id')}")
-    if (target := element.get(f"{{{_XLINK}}}href", "")).startswith("#"):
-        element.set(f"{{{_XLINK}}}href", f"#{name}-{target[1:]}")
-    if (clip := element.get("clip-path", "")).startswith("url(#"):
+def _text_element(tag: str, name: str, text: str) -> ElementTree.Element:
+    """The title or the description of a picture."""
+    element = ElementTree.Element(f"{{{_SVG}}}{tag}", id=f"{name}-{tag}")
+    element.text = visible(text)
+    return element
+
+
+def _move_style(element: ElementTree.Element, rules: dict[str, str]) -> None:
+    """Give an element a class in the place of its style, and keep the class's rule."""
+    style = element.attrib.pop("style", "")
+    if not style:
+        return
+    rule = _on_page(style)
+    key = "s" + hashlib.sha256(rule.encode()).hexdigest()[:10]
+    element.set("class", key)
+    rules[key] = rule
+
+
+def _rename_ids(element: ElementTree.Element, name: str) -> None:
+    """Give an element an id, and references, that no other picture has."""
+    identity = element.get("id")
+    if identity is not None:
+        element.set("id", f"{name}-{identity}")
+    target = element.get(_HREF, "")
+    if target.startswith("#"):
+        element.set(_HREF, f"#{name}-{target[1:]}")
+    clip = element.get("clip-path", "")
+    if clip.startswith("url(#"):
         element.set("clip-path", f"url(#{name}-{clip[5:]}")
-    if "d" in element.attrib:
-        element.set("d", " ".join(element.get("d", "").split()))
 
 
 def _on_page(style: str) -> str:
+    """A style with the page's colours and font."""
     for variable, colour in COLOURS.items():
         style = style.replace(colour, f"var(--{variable})")
     return re.sub(r"font-family:[^;]*;?\s*", "", style).strip()
