@@ -26,8 +26,8 @@ from benchmarks.zoo.table import error_rates, write_readme
 from mergetrace.finding.case import ACCUSING
 from mergetrace.finding.receipt import Evidence, finding
 from mergetrace.outputs import read_json, write_json
-from mergetrace.records.coverage import coverages
-from mergetrace.records.layout import layouts
+from mergetrace.records.coverage import read_coverages
+from mergetrace.records.layout import read_layouts
 from mergetrace.records.summary import Summary
 from mergetrace.running.command_line import guarded
 from mergetrace.running.dependencies import Programs
@@ -318,9 +318,9 @@ def with_verdict(
         plan=PLAN,
         manifests=manifests,
         thresholds=Thresholds.of(limits),
-        layouts=layouts(row.get("layouts")),
+        layouts=read_layouts(row.get("layouts")),
         stated=case.published,
-        compared=coverages(row.get("compared")),
+        compared=read_coverages(row.get("compared")),
     )
     return row | {"verdict": finding(evidence).as_json()}
 

@@ -529,7 +529,7 @@ def test_parts_of_one_tensor_add_up_and_what_is_compared_twice_counts_once(tmp_p
         plan,
         pd.DataFrame(columns=["model", "tensor", "reason", "source"]),
     )
-    assert (found["parameters"], found["compared"]) == (56, 32)
+    assert (found.parameters, found.compared) == (56, 32)
 
 
 def test_a_part_of_a_parent_is_no_copy(tmp_path):

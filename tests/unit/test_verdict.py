@@ -9,7 +9,7 @@ from mergetrace.finding.case import ACCUSING, Case, Reason
 from mergetrace.finding.verdict import decide
 from mergetrace.finding.wording_merge import CLAUSES
 from mergetrace.finding.wording_reasons import SENTENCES, sentences
-from mergetrace.records.coverage import coverages
+from mergetrace.records.coverage import read_coverages
 from mergetrace.records.json_records import from_json
 from mergetrace.records.summary import ModelSummary
 from mergetrace.thresholds import Thresholds
@@ -160,7 +160,7 @@ def verdict(summary, controls=None, thresholds=THRESHOLDS, compared=None):
         from_json(ModelSummary, summary, "rio"),
         {name: from_json(ModelSummary, each, name) for name, each in controls.items()},
         Thresholds.of(thresholds),
-        compared=coverages(compared),
+        compared=read_coverages(compared),
     )
     decision = decide(case)
     return replace(decision, reasons=tuple(sentences(decision.reasons)))

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mergetrace.merging.recipes import Recipe, recipe_from_json
-from mergetrace.records.coverage import Coverage, coverages
+from mergetrace.records.coverage import Coverage, read_coverages
 from mergetrace.records.json_records import as_json
-from mergetrace.records.layout import LayoutFacts, layouts
+from mergetrace.records.layout import LayoutFacts, read_layouts
 from mergetrace.records.summary import Summary
 from mergetrace.records.verdict import Verdict
 from mergetrace.sums.frames import Frame
@@ -57,8 +57,8 @@ class Material:
         self.summary = Summary.of(_read_json(root / "summary.json"))
         self.configuration: Mapping[str, Any] = _read_json(root / "configuration.json")
         layout = _read_json(root / "layout.json")
-        self.layouts: dict[str, LayoutFacts] = layouts(layout["models"])
-        self.compared: dict[str, Coverage] = coverages(layout["compared"])
+        self.layouts: dict[str, LayoutFacts] = read_layouts(layout["models"])
+        self.compared: dict[str, Coverage] = read_coverages(layout["compared"])
         self.thresholds = Thresholds.of(self.configuration["verdict"])
         self.seed: int = self.configuration["sampling"]["seed"]
 

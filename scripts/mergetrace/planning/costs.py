@@ -15,7 +15,7 @@ from mergetrace.numerics.dtypes import FORMATS
 from mergetrace.planning import unread
 from mergetrace.planning.sampling import ranges_of
 from mergetrace.readable import count, duration, listing, size
-from mergetrace.records.coverage import coverages
+from mergetrace.records.coverage import read_coverages
 from mergetrace.records.manifest import Manifest, Manifests
 from mergetrace.timestamps import describe_dates
 
@@ -168,7 +168,7 @@ def lines(
     for reason, number in reasons[:MAX_REASONS_SHOWN]:
         text.append(("", f"{number} x {reason}"))
     label = "compared"
-    for model, coverage in coverages(summary.get("compared")).items():
+    for model, coverage in read_coverages(summary.get("compared")).items():
         text.append((label, unread.said(model, coverage, "pair by name")))
         label = ""
     for model, entry in summary["models"].items():

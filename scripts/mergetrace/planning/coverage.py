@@ -12,7 +12,7 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Collection, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from mergetrace.formats.model_config import ModelConfig, config_from_json
 from mergetrace.formats.packed import stands_for
 from mergetrace.numerics.arrays import Integers
 from mergetrace.planning.voting import votes
+from mergetrace.records.coverage import Beside, Coverage, NotCompared
 from mergetrace.records.manifest import Manifests
 from mergetrace.tensors.naming import canonical_name, component_of
 
@@ -30,24 +31,6 @@ if TYPE_CHECKING:
 
 Place = tuple[str, str]
 """A stored tensor: its name, and the file, since two files may hold the same name."""
-Coverage = dict[str, Any]
-"""The coverage of one model, as plan.json, layout.json and verdict.json hold it:
-
-parameters, compared, share: how many there are, how many are compared.
-bytes, compared_bytes, bytes_share: the same in bytes of the files.
-cannot_vote: of the compared parameters, those of norms, biases and other vectors.
-dtypes: the compared parameters by dtype.
-buffers: tensors that are no weights.
-not_compared: by reason {reason, parameters, tensors, components: parameters by
-component}.
-beside: entries of the same form, and the `names` of some tensors, of what is in the file
-and not used: it counts nowhere.
-held_twice: parameters of what is held a second time with other numbers, of which it is
-not known for every loader that it is not used.
-holds: by other model the share of its parameters that met one of this model's: a part
-of a parent is no copy of it.
-"""
-
 BUFFER = re.compile(
     r"(?:rotary_(?:pos_)?emb\w*|rope)\.(?:original_)?"
     r"(?:inv_freq|cos_cached|sin_cached|freqs_cis)$"
@@ -111,14 +94,16 @@ def coverages(
         )
         for model, table in tables.items()
     }
+    complete = {}
     for model, of_model in by_model.items():
         met = views.get(model, nothing)["slice_id"]
-        of_model["holds"] = {
-            other: _held(views[other], met, of_other["parameters"])
+        holds = {
+            other: _held(views[other], met, of_other.parameters)
             for other, of_other in by_model.items()
             if other != model and other in views
         }
-    return by_model
+        complete[model] = replace(of_model, holds=holds)
+    return complete
 
 
 def _held(views: "pd.DataFrame", met: "pd.Series[int]", parameters: int) -> float:
@@ -239,22 +224,31 @@ class _Tally:
         """The coverage, all tensors having been counted."""
         beside = []
         for entry in _by_reason(self.beside, len(self.beside)):
-            some = self.beside[entry["reason"]][:MAX_NAMES]
-            beside.append(entry | {"names": [share.name for share in some]})
-        return {
-            "parameters": self.parameters,
-            "compared": self.compared,
-            "share": self.compared / self.parameters if self.parameters else 0.0,
-            "bytes": self.bytes,
-            "compared_bytes": self.compared_bytes,
-            "bytes_share": self.compared_bytes / self.bytes if self.bytes else 0.0,
-            "cannot_vote": self.cannot_vote,
-            "dtypes": _largest_first(self.dtypes),
-            "buffers": self.buffers,
-            "not_compared": _by_reason(self.not_compared),
-            "beside": beside,
-            "held_twice": self.held_twice,
-        }
+            some = self.beside[entry.reason][:MAX_NAMES]
+            names = tuple(share.name for share in some)
+            beside.append(
+                Beside(
+                    entry.reason,
+                    entry.parameters,
+                    entry.tensors,
+                    entry.components,
+                    names,
+                )
+            )
+        return Coverage(
+            parameters=self.parameters,
+            compared=self.compared,
+            share=self.compared / self.parameters if self.parameters else 0.0,
+            bytes=self.bytes,
+            compared_bytes=self.compared_bytes,
+            bytes_share=self.compared_bytes / self.bytes if self.bytes else 0.0,
+            cannot_vote=self.cannot_vote,
+            dtypes=_largest_first(self.dtypes),
+            buffers=self.buffers,
+            not_compared=_by_reason(self.not_compared),
+            beside=tuple(beside),
+            held_twice=self.held_twice,
+        )
 
 
 def _scales(plan: "pd.DataFrame") -> dict[str, Integers]:
@@ -337,28 +331,23 @@ def _kind(reason: str) -> str:
     return reason or NO_COUNTERPART
 
 
-def _by_reason(shares: Shares, most: int = MAX_REASONS) -> list[dict[str, Any]]:
-    """The entries of not_compared, the largest first; where there are more than `most`
-    reasons the last stand together.
+def _by_reason(shares: Shares, most: int = MAX_REASONS) -> tuple[NotCompared, ...]:
+    """What was not compared, by reason, the largest first; where there are more than
+    `most` reasons the last stand together.
     """
-    entries: list[dict[str, Any]] = []
+    entries = []
     for reason, of_reason in shares.items():
         components: dict[str, int] = defaultdict(int)
         for share in of_reason:
             components[share.component] += share.parameters
-        entries.append(
-            {
-                "reason": reason,
-                "parameters": sum(components.values()),
-                "tensors": len(of_reason),
-                "components": _largest_first(components),
-            }
-        )
-    entries.sort(key=lambda entry: -entry["parameters"])
+        total = sum(components.values())
+        by_component = _largest_first(components)
+        entries.append(NotCompared(reason, total, len(of_reason), by_component))
+    entries.sort(key=lambda entry: -entry.parameters)
     if len(entries) <= most:
-        return entries
-    last = [share for entry in entries[most - 1 :] for share in shares[entry["reason"]]]
-    return [*entries[: most - 1], *_by_reason({"other reasons": last})]
+        return tuple(entries)
+    last = [share for entry in entries[most - 1 :] for share in shares[entry.reason]]
+    return (*entries[: most - 1], *_by_reason({"other reasons": last}))
 
 
 def _largest_first(counts: Mapping[str, int]) -> dict[str, int]:

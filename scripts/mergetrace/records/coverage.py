@@ -70,7 +70,7 @@ class Coverage:
         return self.compared == self.parameters > 0
 
 
-def coverages(value: Mapping[str, Any] | None) -> dict[str, Coverage]:
+def read_coverages(value: Mapping[str, Any] | None) -> dict[str, Coverage]:
     """By model its coverage, from the JSON object of a `compared` key; empty where that
     is not known.
     """

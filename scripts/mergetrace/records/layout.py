@@ -39,7 +39,7 @@ class LayoutFacts:
     """By parent that is read in the order of the first what was undone in it."""
 
 
-def layouts(value: Mapping[str, Any] | None) -> dict[str, LayoutFacts]:
+def read_layouts(value: Mapping[str, Any] | None) -> dict[str, LayoutFacts]:
     """By audited model its layout, from `models` of layout.json; empty where nobody
     looked.
     """

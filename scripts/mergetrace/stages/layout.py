@@ -131,7 +131,7 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
     found = {
         "batches": batch_order(plan),
         "models": as_json(layout_facts(layouts, aligned)),
-        "compared": coverages(tables, manifests, plan, not_compared, equal),
+        "compared": as_json(coverages(tables, manifests, plan, not_compared, equal)),
     }
     write_json(outputs.layout, found)
 

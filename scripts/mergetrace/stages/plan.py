@@ -17,6 +17,7 @@ from mergetrace.planning.coverage import coverages
 from mergetrace.planning.plan import pair_models, with_blocks
 from mergetrace.planning.streaming import schedule
 from mergetrace.readable import size
+from mergetrace.records.json_records import as_json
 from mergetrace.records.manifest import Manifest
 from mergetrace.running.log import say
 from mergetrace.sums.frames import Roles
@@ -112,7 +113,7 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
         "not_compared_reasons": {
             str(reason): int(number) for reason, number in reasons.items()
         },
-        "compared": coverages(tables, manifests, plan, not_compared),
+        "compared": as_json(coverages(tables, manifests, plan, not_compared)),
         "models": {model: _about(manifest) for model, manifest in manifests.items()},
         "differences": differences(plan, manifests),
         "bandwidth_mbit": params.bandwidth_mbit,

@@ -9,8 +9,8 @@ from typing import Any
 
 from mergetrace.finding.receipt import Evidence, finding
 from mergetrace.outputs import read_json, write_json
-from mergetrace.records.coverage import coverages
-from mergetrace.records.layout import layouts
+from mergetrace.records.coverage import read_coverages
+from mergetrace.records.layout import read_layouts
 from mergetrace.records.packed import packed_comparisons
 from mergetrace.records.summary import Summary
 from mergetrace.running.log import say
@@ -76,9 +76,9 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
             thresholds=Thresholds.of(params.thresholds),
             scores=scores,
             fetched=[read_json(record) for record in inputs.fetched],
-            layouts=layouts(layout["models"]),
+            layouts=read_layouts(layout["models"]),
             stated=params.published,
-            compared=coverages(layout["compared"]),
+            compared=read_coverages(layout["compared"]),
             packed=packed_comparisons(read_json(inputs.packed)),
         )
     )
