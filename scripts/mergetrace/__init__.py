@@ -119,6 +119,7 @@ merging: a recipe applied to the parents
     applying           a recipe applied to elements of the parents
     mergekit_yaml      a recipe that anyone can run
     rebuild            the recipe applied to the whole parents, compared byte for byte
+    rebuild_result, rebuild_wording    what that found: tensor by tensor, in all; in words
 
 fit: from sums to numbers
     estimators         alpha, cos_fit, standard errors

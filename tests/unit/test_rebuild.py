@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from mergetrace.merging.facts import Delta, HeldFacts, StreamedFacts, gram_of
 from mergetrace.merging.mergekit_yaml import mergekit_config
-from mergetrace.merging.rebuild import why_not
+from mergetrace.merging.rebuild_result import why_not
 from mergetrace.merging.recipes import make
 from mergetrace.testing.audits import audit, rebuild
 from mergetrace.testing.moe_models import make_moe_models

@@ -4,21 +4,24 @@ suspect's bytes, tensor by tensor.
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pandas as pd
 
-from mergetrace.merging.rebuild import (
+from mergetrace.merging.rebuild import Rebuilder, Unit, pair_units
+from mergetrace.merging.rebuild_result import (
     COLUMNS,
+    Difference,
+    TensorRow,
     not_rebuilt,
-    rebuild,
-    result,
-    row,
-    units,
+    rebuilt_row,
+    summarise,
+    unpaired_row,
     why_not,
 )
+from mergetrace.merging.rebuild_wording import NO_COUNTERPART
 from mergetrace.merging.recipes import Recipe, recipe_from_json
 from mergetrace.outputs import read_json, whole, write_json
 from mergetrace.running.log import say
@@ -91,23 +94,18 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
     plan = pd.read_parquet(inputs.plan)
     found, left_out = _units(inputs, params, recipe, plan)
     layers = max((int(layer) for layer in plan["layer"] if layer.isdigit()), default=0)
-    rows = []
-    differences: list[dict[str, Any]] = []
+    rows: list[TensorRow] = []
+    differences: list[Difference] = []
     began = reported = time.monotonic()
     with Weights(dict(inputs.folders)) as weights:
+        rebuilder = Rebuilder(
+            weights, recipe, params.suspect, layers, params.whole_elements
+        )
         for done, unit in enumerate(found, start=1):
-            outcome = rebuild(
-                weights, unit, recipe, params.suspect, layers, params.whole_elements
-            )
-            rows.append(row(unit, outcome))
+            outcome = rebuilder.rebuild(unit)
+            rows.append(rebuilt_row(unit, outcome))
             differences += [
-                {
-                    "tensor": unit.name,
-                    "index": at,
-                    "suspect": stored,
-                    "rebuilt": rebuilt,
-                }
-                for at, stored, rebuilt in outcome.differences
+                Difference(unit.name, *difference) for difference in outcome.differences
             ]
             now = time.monotonic()
             if now - reported > REPORT_EVERY:
@@ -118,7 +116,7 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
                     f" {rate / 1e9:.2f} GB/s"
                 )
         bytes_read = weights.bytes_read
-    answer = result(best, [*rows, *left_out], differences)
+    answer = summarise(best, [*rows, *left_out], differences)
     _write_table(outputs.table, [*rows, *left_out])
     write_json(outputs.rebuild, answer)
     say(
@@ -128,15 +126,23 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
     )
 
 
-def _units(inputs: Inputs, params: Params, recipe: Recipe, plan: pd.DataFrame) -> Any:
+def _units(
+    inputs: Inputs, params: Params, recipe: Recipe, plan: pd.DataFrame
+) -> tuple[list[Unit], list[TensorRow]]:
     """What is rebuilt one after the other, and the rows of what cannot be."""
     unpaired = pd.read_csv(inputs.unpaired, keep_default_na=False)
     own = unpaired.loc[unpaired["model"] == params.suspect, ["tensor", "reason"]]
     reasons = dict(zip(own["tensor"], own["reason"], strict=True))
     tensors = pd.read_parquet(inputs.tensors)
-    return units(plan, tensors, params.suspect, recipe.parents, reasons)
+    units, unpaired_tensors = pair_units(plan, tensors, params.suspect, recipe.parents)
+    rows = []
+    for tensor in unpaired_tensors:
+        reason = reasons.get(tensor.name, NO_COUNTERPART)
+        rows.append(unpaired_row(tensor.name, tensor.dtype, tensor.elements, reason))
+    return units, rows
 
 
-def _write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+def _write_table(path: Path, rows: Sequence[TensorRow]) -> None:
     with whole(path) as partial:
-        pd.DataFrame(rows, columns=COLUMNS).to_csv(partial, index=False)
+        table = pd.DataFrame([asdict(row) for row in rows], columns=COLUMNS)
+        table.to_csv(partial, index=False)
