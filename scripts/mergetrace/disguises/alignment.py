@@ -41,7 +41,8 @@ class Match:
     @property
     def permuted(self) -> bool:
         """Whether some row is another row in the other matrix."""
-        return bool((self.order != np.arange(len(self.order))).any())
+        in_place = np.arange(len(self.order))
+        return not np.array_equal(self.order, in_place)
 
     @property
     def negated(self) -> bool:
@@ -55,10 +56,13 @@ class Match:
 
 
 def match_rows(first: Floats, second: Floats) -> Match | None:
-    """Assign the rows of `second` to those of `first` (both [n, d], columns in the same
-    order); signs and lengths of rows play no part.
+    """Assign the rows of `second` to those of `first`; signs and lengths of rows play no
+    part.
 
-    None where there are too few columns, or too many rows that resemble each other.
+    first, second: float [n, d] of one shape, columns in the same order. Every row gets
+    a partner of its own. None where the shapes differ, where there are fewer than 2
+    MIN_COLUMNS_PER_HALF columns, or where more than MAX_EXACTLY_ASSIGNED rows resemble
+    each other.
     """
     if first.shape != second.shape:
         return None
@@ -66,9 +70,12 @@ def match_rows(first: Floats, second: Floats) -> Match | None:
 
 
 def match_shared_rows(first: Floats, second: Floats, min_cosine: float) -> Match | None:
-    """Assign rows as match_rows does, for matrices [n, d] and [m, d] that share only
-    some of them: pairs below `min_cosine`, on columns the assignment did not see, are
-    none. Of many rows that resemble each other the most alike are paired.
+    """Assign rows as match_rows does, for matrices that share only some of them.
+
+    first, second: float [n, d] and [m, d], columns in the same order. min_cosine: pairs
+    below it, on columns that the assignment did not see, are none: their order is -1.
+    Of many rows that resemble each other the most alike are paired. None where there
+    are too few columns or rows.
     """
     match = _match(first, second, partly=True)
     if match is None:
@@ -101,13 +108,16 @@ def _match(first: Floats, second: Floats, partly: bool) -> Match | None:
     if order is None:
         return None
     seen = _cosines(first[:, 0::2], second[:, 0::2], order)
-    unseen = _cosines(first[:, 1::2], second[:, 1::2], order)
-    opposite = (seen < -OPPOSITE_MIN_COSINE) & (unseen < -OPPOSITE_MIN_COSINE)
+    first_unseen = first[:, 1::2]
+    second_unseen = second[:, 1::2]
+    unseen = _cosines(first_unseen, second_unseen, order)
+    paired = np.abs(unseen)[order >= 0]
+    opposite = np.maximum(seen, unseen) < -OPPOSITE_MIN_COSINE
     return Match(
-        order,
-        float(np.median(np.abs(unseen)[order >= 0])),
-        _best_wrong(first[:, 1::2], second[:, 1::2], order),
-        np.where(opposite, -1, 1),
+        order=order,
+        agreement=float(np.median(paired)),
+        wrong=_best_wrong(first_unseen, second_unseen, order),
+        signs=np.where(opposite, -1, 1),
     )
 
 

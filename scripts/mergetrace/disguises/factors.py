@@ -63,6 +63,10 @@ class Shared:
 def find_factors(comparison: Comparison) -> list[Finding]:
     """Divide tensors by the number they were multiplied by, where elements on which all
     parents agree give it exactly.
+
+    Matrices are grouped by the factor that their elements allow; tensors that do not
+    confine it by themselves go with a group whose factor explains them. A factor that
+    merging tools leave of themselves belongs to the recipe and stays.
     """
     close = comparison.close_keys()
     looked_at = [key for key in close if not key[1]] or some_of(close, MAX_MATRICES)

@@ -41,8 +41,10 @@ def _numbers(comparison: Comparison, key: Key, target: Key) -> tuple[Singles, Si
 
 
 def _power(own: Singles, other: Singles) -> float:
-    """The power of two, with a sign, by which numbers were multiplied; 1 where they
-    were not.
+    """The power of two, with a sign, by which numbers were multiplied.
+
+    own, other: float32 [n]. Returns 1 where they were not multiplied: where they are
+    not alike, or where their sizes are not near a power of two apart.
     """
     if abs(cosine(own, other)) < CLOSE_MIN_COSINE:
         return 1.0

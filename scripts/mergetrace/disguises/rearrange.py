@@ -40,10 +40,13 @@ def rearranged_plan(
     """Pair the models again, each slice under the suspect's name for it; what lies
     elsewhere in a model is looked up there.
 
-    layouts: of the audited models, and of parents read in another order. Returns what
-    pairing.pair does, with columns that say how views are read (see Adjustment). A
-    parent's slice the suspect holds twice is compared twice, one it lacks is not
-    compared.
+    models: the views of every model. layouts: of the audited models, and of parents
+    read in another order. suspect: the model whose names count. required: the models
+    without which a slice cannot be fitted (see pairing.pair).
+
+    Returns the plan and what is not compared, as pairing.pair does, with columns that
+    say how views are read (see Adjustment). A parent's slice the suspect holds twice is
+    compared twice, one it lacks is not compared.
     """
     counterpart = layouts[suspect].counterpart
     held_rows = layouts[suspect].held_rows
