@@ -23,7 +23,7 @@ class NetworkError(AuditError):
     """A model cannot be reached: no network, no access, or a server that misbehaves."""
 
 
-class Unaskable(Exception):
+class Unaskable(Exception):  # noqa: N818, it ends no audit
     """Why a model cannot be asked, in one line: the audit of its weights goes on
     without its answers.
     """
