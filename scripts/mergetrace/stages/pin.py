@@ -43,7 +43,8 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
         f" {len(pinned.files)} files of {gigabytes:.3f} GB"
     )
     published = (
-        describe_dates(None, pinned.published) or "at a time of which the Hub says nothing"
+        describe_dates(None, pinned.published)
+        or "at a time of which the Hub says nothing"
     )
     say(f"{pinned.repo}: published {published}")
     for remark in pinned.remarks:
