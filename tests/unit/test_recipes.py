@@ -10,8 +10,9 @@ from safetensors.torch import load_file
 
 from mergetrace.merging.applying import Piece, apply_and_store
 from mergetrace.merging.facts import HeldFacts
-from mergetrace.merging.mergekit_yaml import mergekit_config
-from mergetrace.merging.recipes import recipe_from_json, make, recipe_to_json
+from mergetrace.merging.mergekit_yaml import FORMS, mergekit_config, widest_dtype
+from mergetrace.merging.methods import METHODS
+from mergetrace.merging.recipes import make, recipe_from_json, recipe_to_json
 from mergetrace.merging.settings import constant, value_at
 from mergetrace.numerics.simple import simple_weights
 from mergetrace.search.patterns import Allowed, explain
@@ -291,3 +292,21 @@ def test_no_pattern_is_found_where_there_is_none():
         for layer, value in enumerate(generator.random(12))
     ]
     assert explain(allowed) is None
+
+
+def test_every_method_has_a_form_in_mergekits_configuration():
+    assert set(FORMS) == set(METHODS) - {"passthrough"}
+
+
+def test_what_a_recipe_does_not_set_is_the_methods_default():
+    recipe = make("ties", {"first": 0.5}, "base", density__first=0.4)
+    assert recipe.setting("density.first") == 0.4
+    assert (recipe.setting("lambda"), recipe.setting("rescale")) == (1, 0)
+    assert METHODS["breadcrumbs"].defaults(["a", "b"])["density.b"] == 1
+    with pytest.raises(KeyError, match="linear has no value for rescale"):
+        make("linear", {"first": 1}).setting("rescale")
+
+
+def test_a_file_of_several_dtypes_is_written_in_the_widest():
+    assert widest_dtype(["bfloat16", "float32"]) == "float32"
+    assert widest_dtype(["float8_e4m3fn"]) == "float8_e4m3fn"

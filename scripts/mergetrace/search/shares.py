@@ -35,7 +35,8 @@ def least_squares(fits: "pd.DataFrame", donors: Sequence[str]) -> tuple[Array, A
     float64 [k] each.
     """
     voting = fits[fits["votes"]]
-    fitted = fit(voting["uu"].to_numpy(), *donor_sums(voting, donors))
+    columns = {str(name): column.to_numpy() for name, column in voting.items()}
+    fitted = fit(columns["uu"], *donor_sums(columns, donors))
     return fitted.alpha, fitted.alpha_se
 
 
