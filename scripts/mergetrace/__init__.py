@@ -144,7 +144,7 @@ search: the recipe that gives most of a model back
     recipe_search      the best recipe
     lookalikes         that recipe with one donor in place of another that is like it
     remainder          what that recipe leaves: how much, where, of what rank
-    reversal, blend_lines, steps    the recipe turned round: is a parent given back from the audited model
+    reversal, blend_lines, steps    the recipe turned round: is a parent given back
     turning            which recipes are turned
 
 probe: the model asked who it is

@@ -10,7 +10,7 @@ import yaml
 from safetensors.torch import load_file
 
 from mergetrace.merging.mergekit_yaml import mergekit_config
-from mergetrace.merging.recipes import recipe_from_json, make
+from mergetrace.merging.recipes import make, recipe_from_json
 from mergetrace.testing.audits import audit
 from mergetrace.testing.planting import blend, finetuned
 from mergetrace.testing.realmerge import mergekit, qwen, write_qwen
