@@ -3,7 +3,7 @@
 To add a method: write its formula, a function from `Merge` to the merged elements, in
 the module of its family (`linear`, `spheres`, `means`, `trimming`, `sce`,
 `elementwise`) or a new one; add an entry to METHODS; say in `mergekit_yaml` how mergekit
-writes it; propose recipes of it in `search/proposers`. `tests/unit/test_recipes.py` runs
+writes it; propose recipes of it in `search/proposals`. `tests/unit/test_recipes.py` runs
 each against mergekit itself.
 
 To add an order of operations: declare a Parameter of the method (as `fused` and
