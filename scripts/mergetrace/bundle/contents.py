@@ -5,7 +5,7 @@ that waits for it.
 from collections.abc import Mapping
 from pathlib import PurePath
 
-from mergetrace.running.dependencies import Programs
+from mergetrace.running.dependencies import ENTRY, Programs
 
 FINDINGS = (
     "verdict.json",
@@ -61,7 +61,7 @@ def verifier(programs: Programs) -> list[str]:
     """The modules that check a bundle, verify.py among them, as paths below the folder
     of the package. Of other packages they need numpy alone.
     """
-    modules = programs.closure([VERIFY], NEVER_RUN)
+    modules = programs.closure([VERIFY], [ENTRY, *NEVER_RUN])
     folders = {parent for module in modules for parent in PurePath(module).parents}
     packages = {f"{folder}/__init__.py" for folder in folders if folder.name}
     return sorted(modules | packages)
