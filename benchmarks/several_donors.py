@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mergetrace.fit.fits import replay_slice
 from mergetrace.fit.mixture import inflations, mixture
+from mergetrace.fit.replays import replay_slice
 from mergetrace.merging.applying import Piece
 from mergetrace.merging.facts import HeldFacts, gram_of
 from mergetrace.merging.recipes import make
@@ -18,6 +18,7 @@ from mergetrace.numerics.dtypes import decode, encode
 from mergetrace.search.lookalikes import Swaps
 from mergetrace.sums.evidence import Sample
 from mergetrace.sums.frames import Frame
+from mergetrace.tables.naming import of_donor, of_pair
 
 HERE = Path(__file__).parent
 
@@ -66,17 +67,17 @@ def coverage(ratio: float, drift: float, kinship: float) -> list[str]:
                 "layer": layer,
                 "slice_id": layer,
                 "uu": u @ u,
-                **{f"uv.{name}": u @ v[:, i] for i, name in enumerate(DONORS)},
+                **{of_donor("uv", name): u @ v[:, i] for i, name in enumerate(DONORS)},
             }
             row |= {
-                f"vv.{one}.{other}": v[:, i] @ v[:, j]
+                of_pair("vv", one, other): v[:, i] @ v[:, j]
                 for i, one in enumerate(DONORS)
                 for j, other in enumerate(DONORS)
                 if j >= i
             }
             rows.append(row)
-        found = mixture(pd.DataFrame(rows), DONORS)["donors"]
-        ends = np.array([found[name]["ci95"] for name in DONORS])
+        found = mixture(pd.DataFrame(rows), DONORS).donors
+        ends = np.array([found[name].ci95 for name in DONORS])
         held += (ends[:, 0] <= TRUTH + 1e-12) & (ends[:, 1] >= TRUTH - 1e-12)
         widths += ends[:, 1] - ends[:, 0]
     return [
@@ -109,7 +110,9 @@ def alike(case: str, one: float, other: float, trained: float) -> list[str]:
         name: Sample(encode(value, "BF16").view(np.uint8), "BF16")
         for name, value in (("suspect", merged.astype(np.float32)), *values.items())
     }
-    row = replay_slice(samples, Frame("suspect", "base", ("one", "other")), WIDTH, 0)
+    replayed = replay_slice(
+        samples, Frame("suspect", "base", ("one", "other")), WIDTH, 0
+    )
     swaps = Swaps(
         make("linear", {"base": round(1 - ALPHA, 3), "one": ALPHA}, fused=1),
         [("one", "other")],
@@ -125,7 +128,7 @@ def alike(case: str, one: float, other: float, trained: float) -> list[str]:
     swaps.add(Piece("x", 0.0, values, samples["suspect"], facts))
     (swap,) = swaps.result()
     counts = [
-        (row["only.one.other"], row["only.other.one"]),
+        (replayed.explained_alone[0, 1], replayed.explained_alone[1, 0]),
         (swap.only_donor, swap.only_other),
     ]
     ours, theirs = min(counts, key=lambda pair: pair[0] - 10 * pair[1])

@@ -42,19 +42,19 @@ def drawn(seed=0, layers=12, n=400, kinship=0.0):
 
 def test_shares_come_back_and_the_unused_donor_stands_at_zero():
     found = mixture(fits([0.4, 0.3, 0.0], drawn()), DONORS)
-    assert [found["donors"][donor]["share"] for donor in DONORS] == pytest.approx(
+    assert [found.donors[donor]["share"] for donor in DONORS] == pytest.approx(
         [0.4, 0.3, 0.0], abs=1e-9
     )
-    assert (found["groups"], found["group_kind"], found["reason"]) == (
+    assert (found.groups, found.group_kind, found.reason) == (
         12,
         "layers",
         None,
     )
-    assert found["donors"]["d1"]["inflation"] == pytest.approx(1, abs=0.01)
+    assert found.donors["d1"]["inflation"] == pytest.approx(1, abs=0.01)
 
 
 def test_no_share_is_negative_and_no_interval_reaches_below_zero():
-    found = mixture(fits([0.4, -0.2, 0.0], drawn(), noise=0.5), DONORS)["donors"]
+    found = mixture(fits([0.4, -0.2, 0.0], drawn(), noise=0.5), DONORS).donors
     assert found["d2"]["share"] == 0
     assert found["d2"]["ci95"] == [0, 0]
     for entry in found.values():
@@ -92,28 +92,28 @@ def test_donors_of_one_direction_have_no_share_of_their_own_and_the_others_do():
     v = drawn()
     v[..., 1] = 2 * v[..., 0]
     found = mixture(fits([0.4, 0.0, 0.1], v), DONORS)
-    assert found["donors"]["d1"]["share"] is found["donors"]["d2"]["share"] is None
-    assert found["donors"]["d3"]["share"] == pytest.approx(0.1)
-    assert "sum of others" in found["reason"]
+    assert found.donors["d1"]["share"] is found.donors["d2"]["share"] is None
+    assert found.donors["d3"]["share"] == pytest.approx(0.1)
+    assert "sum of others" in found.reason
     assert alike(fits([0.4, 0.0, 0.1], v), DONORS, limit=5) == [("d1", "d2")]
 
 
 def test_few_groups_give_shares_without_an_interval():
     found = mixture(fits([0.4, 0.3, 0.0], drawn(), layers=3), DONORS)
-    assert found["donors"]["d1"]["share"] == pytest.approx(0.4)
-    assert found["donors"]["d1"]["ci95"] is None
-    assert "3 groups" in found["reason"]
+    assert found.donors["d1"]["share"] == pytest.approx(0.4)
+    assert found.donors["d1"]["ci95"] is None
+    assert "3 groups" in found.reason
 
 
 def test_nothing_to_split_is_said():
     table = fits([0.0, 0.0, 0.0], drawn())
-    assert "equals the base" in mixture(table, DONORS)["reason"]
-    assert mixture(table, DONORS)["donors"]["d1"] == {
+    assert "equals the base" in mixture(table, DONORS).reason
+    assert mixture(table, DONORS).donors["d1"] == {
         "share": None,
         "ci95": None,
         "inflation": None,
     }
-    assert "Nothing that counts" in mixture(table.assign(votes=False), DONORS)["reason"]
+    assert "Nothing that counts" in mixture(table.assign(votes=False), DONORS).reason
 
 
 def test_the_solution_is_that_of_the_plain_problem():

@@ -111,7 +111,7 @@ def test_a_group_that_votes_leaves_out_what_does_not():
     assert found.loc[0, "alpha"] == pytest.approx(
         estimate(blocks[blocks["votes"]], DONORS).alpha[0]
     )
-    assert reach(found, "m")["most"] == pytest.approx(
+    assert reach(found, "m").most == pytest.approx(
         (found.loc[0, "alpha_high"] - found.loc[0, "alpha_low"]) / 2
     )
     assert reach(found, "another") is None

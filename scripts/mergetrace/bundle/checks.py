@@ -2,13 +2,13 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from mergetrace.search.counting import Count
+from mergetrace.sums.block_sums import BlockSums
 
 MAX_RELATIVE_DIFFERENCE = 1e-6
 """Other machines add in another order."""
@@ -60,7 +60,7 @@ class LayerResult:
     """By what was compared how often it agrees."""
     counts: dict[str, list[Count]] = field(default_factory=lambda: defaultdict(list))
     """By model what the recipe gives back of every slice that votes."""
-    pooled: dict[str, list[Mapping[str, Any]]] = field(
+    pooled: dict[str, list[BlockSums]] = field(
         default_factory=lambda: defaultdict(list)
     )
     """By model the sums of every slice that votes."""

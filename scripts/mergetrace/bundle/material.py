@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mergetrace.merging.recipes import Recipe, recipe_from_json
 from mergetrace.records.coverage import Coverage, read_coverages
@@ -18,11 +17,9 @@ from mergetrace.records.json_records import as_json
 from mergetrace.records.layout import LayoutFacts, read_layouts
 from mergetrace.records.summary import Summary
 from mergetrace.records.verdict import Verdict
+from mergetrace.sums.block_sums import BlockSums
 from mergetrace.sums.frames import Frame
 from mergetrace.thresholds import Thresholds
-
-Columns = Mapping[str, NDArray[Any]]
-"""The sums of one slice by column: one row per block."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +42,16 @@ class SliceFacts:
     """The number of its dimensions."""
     weight: float
     """How many elements each of those read stands for."""
+
+
+@dataclass(frozen=True)
+class LayerSums:
+    """The sums of one layer, as the bundle holds them."""
+
+    blocks: Mapping[tuple[int, str], BlockSums]
+    """By slice and audited model."""
+    columns: frozenset[str]
+    """What the bundle's table has: an earlier version counted less."""
 
 
 class Material:
@@ -123,19 +130,20 @@ class Material:
         """The file with the kept elements of one layer."""
         return self.root / f"evidence/{layer}.safetensors"
 
-    def sums(self, layer: str) -> dict[tuple[int, str], Columns]:
-        """The sums of one layer by slice and audited model, for the chosen base."""
+    def sums(self, layer: str) -> LayerSums:
+        """The sums of one layer, for the chosen base."""
         with np.load(self.root / f"deltas/{layer}.npz", allow_pickle=False) as archive:
             columns = {name: archive[name] for name in archive.files}
         rows = np.flatnonzero(columns["base"] == self.summary.base).tolist()
         slices = columns["slice_id"].tolist()
         models = columns["model"].tolist()
         keyed = sorted((slices[row], models[row], row) for row in rows)
-        found: dict[tuple[int, str], Columns] = {}
+        blocks: dict[tuple[int, str], BlockSums] = {}
         for key, members in groupby(keyed, key=lambda entry: entry[:2]):
             chosen = np.array([row for _, _, row in members])
-            found[key] = {name: values[chosen] for name, values in columns.items()}
-        return found
+            own = {name: values[chosen] for name, values in columns.items()}
+            blocks[key] = BlockSums.of(own, self.summary.donors)
+        return LayerSums(blocks, frozenset(columns))
 
     def answers(self, model: str, condition: str) -> list[str]:
         """What one model answered under one condition."""

@@ -4,21 +4,23 @@ the recipe on the evidence.
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mergetrace.bundle.checks import LayerResult
-from mergetrace.bundle.material import Columns, Material, SliceFacts
-from mergetrace.fit.fits import KEYS, fit_slice, replay_slice
+from mergetrace.bundle.material import LayerSums, Material, SliceFacts
+from mergetrace.fit.estimators import Fit
+from mergetrace.fit.fits import fit_slice
+from mergetrace.fit.replays import replay_slice
 from mergetrace.merging.applying import Piece
-from mergetrace.merging.facts import HeldFacts, gram_of_sums, last_dimension
+from mergetrace.merging.facts import HeldFacts, last_dimension
 from mergetrace.merging.methods import METHODS
 from mergetrace.merging.settings import layer_position
 from mergetrace.planning.voting import votes
 from mergetrace.search.counting import count_exact
+from mergetrace.sums.block_sums import BlockSums
 from mergetrace.sums.evidence import Sample, only_usable, read_blocks, read_evidence
 from mergetrace.sums.frames import Frame
 from mergetrace.sums.gram import run_sums
@@ -26,8 +28,6 @@ from mergetrace.sums.gram_arrays import ArrayKernel
 from mergetrace.sums.records import records
 from mergetrace.sums.stored import Stored
 
-FROM_SUMS = ("alpha", "alpha_se", "cos_fit")
-"""The published numbers that follow from the sums."""
 FROM_EVIDENCE = ("alpha_replay", "coverage", "alpha_expected", "cos_expected")
 """The published numbers that follow from the evidence."""
 MAX_STANDARD_ERRORS = 5.0
@@ -48,13 +48,13 @@ def recompute_layer(material: Material, layer: str) -> LayerResult:
     for slice_id, samples in read_evidence(material.evidence(layer)):
         about = material.slices[slice_id]
         for frame in material.frames:
-            columns = sums.get((slice_id, frame.audited))
-            if columns is None:
+            blocks = sums.blocks.get((slice_id, frame.audited))
+            if blocks is None:
                 continue
             recomputation = SliceRecomputation(
-                material, result, frame, about, samples, columns
+                material, result, frame, about, samples, blocks
             )
-            recomputation.sums(kept[slice_id])
+            recomputation.sums(kept[slice_id], sums.columns)
             recomputation.replay()
             if recomputation.votes():
                 recomputation.pool()
@@ -72,23 +72,23 @@ class SliceRecomputation:
         frame: Frame,
         about: SliceFacts,
         samples: Samples,
-        columns: Columns,
+        blocks: BlockSums,
     ) -> None:
         """result: what takes the comparisons. samples: the kept elements of all models.
-        columns: the sums of the slice.
+        blocks: the sums of the slice.
         """
         self.material = material
         self.result = result
         self.frame = frame
         self.about = about
         self.samples = samples
-        self.columns = columns
+        self.blocks = blocks
         self.model = frame.audited
         self.where = f"{self.model}, {about.tensor}"
         if about.part:
             self.where += f" [{about.part}]"
         self.row = material.published[self.model, about.tensor, about.part]
-        self.numbers = fit_slice(columns, frame.donors)
+        self.fit = fit_slice(blocks)
 
     def votes(self) -> bool:
         """Whether the slice's numbers enter those of the whole model."""
@@ -96,25 +96,32 @@ class SliceRecomputation:
         least = self.material.thresholds.min_vote_elements
         return votes(about.component, about.dimensions, about.elements, least)
 
-    def sums(self, kept: NDArray[np.int64]) -> None:
+    def sums(self, kept: NDArray[np.int64], columns: frozenset[str]) -> None:
         """What follows from the sums; and the sums again, from raw elements, where the
         evidence holds as many.
 
         kept: int64 [blocks, 2] (start, length), where the evidence lies in the slice.
+        columns: what the bundle holds of the sums.
         """
-        for name in FROM_SUMS:
-            self._check(f"{name}, from the sums", name, self.numbers[name])
+        found = self.fit.least_squares
+        self._check("alpha, from the sums", "alpha", found.total_alpha)
+        self._check("alpha_se, from the sums", "alpha_se", found.total_alpha_se)
+        self._check("cos_fit, from the sums", "cos_fit", found.cos_fit)
         state = self.result.check("state of the slice")
-        state.add(self.where, self.row["status"], self.numbers["status"])
+        state.add(self.where, self.row["status"], self.fit.status)
         again = _sums_again(self.frame, self.samples, kept)
-        from_evidence = _totals(again)
-        published = _totals(self.columns)
-        if _elements(from_evidence) == _elements(published):
-            check = self.result.check("sums and counts, from raw elements")
-            for name, value in published.items():
-                check.add(f"{self.where}, {name}", value, from_evidence[name])
-        else:
-            self._alpha_near(fit_slice(again, self.frame.donors))
+        from_evidence = again.total()
+        published = self.fit.totals
+        if _elements(from_evidence) != _elements(published):
+            self._alpha_near(fit_slice(again).least_squares)
+            return
+        check = self.result.check("sums and counts, from raw elements")
+        recomputed = from_evidence.columns(self.frame.donors)
+        for name, value in published.columns(self.frame.donors).items():
+            if name in columns:
+                check.add(
+                    f"{self.where}, {name}", value.item(), recomputed[name].item()
+                )
 
     def replay(self) -> None:
         """What follows from the evidence."""
@@ -122,13 +129,15 @@ class SliceRecomputation:
         width = self.material.thresholds.replay_width
         replayed = replay_slice(usable, self.frame, width, self.material.seed)
         for name in FROM_EVIDENCE:
-            self._check(f"{name}, from the evidence", name, replayed[name])
+            recomputed = getattr(replayed.pure, name)
+            self._check(f"{name}, from the evidence", name, recomputed)
 
     def pool(self) -> None:
         """Keep the sums for the numbers of the whole model."""
-        self.result.pooled[self.model].append(weighted(self.numbers, self.about.weight))
+        expanded = self.fit.totals.expanded(self.about.weight)
+        self.result.pooled[self.model].append(expanded)
 
-    def recipe(self, whole: Mapping[str, float]) -> None:
+    def recipe(self, whole: BlockSums) -> None:
         """Apply the best recipe to the evidence. whole: the sums of the whole tensor."""
         recipe = self.material.recipes[self.model]
         usable = only_usable(self.samples, self.frame.models)
@@ -141,11 +150,11 @@ class SliceRecomputation:
             return
         parents = (self.frame.base, *self.frame.donors)
         values = {name: usable[name].values() for name in parents}
-        elements = int(_elements(whole))
+        elements = _elements(whole)
         facts = HeldFacts(
             base=self.frame.base,
             donors=self.frame.donors,
-            gram=gram_of_sums(whole, self.frame.donors),
+            gram=whole.gram(),
             values=values,
             elements=elements,
             columns=last_dimension(self.about.columns, elements),
@@ -165,12 +174,13 @@ class SliceRecomputation:
         published = float(text) if text else math.nan
         self.result.check(what).add(self.where, published, recomputed)
 
-    def _alpha_near(self, estimate: Mapping[str, Any]) -> None:
+    def _alpha_near(self, estimate: Fit) -> None:
         """Compare alpha of the evidence with that of all elements, of which the evidence
         holds a sample. Where either has no error, nothing can be said.
         """
-        error = math.hypot(estimate["alpha_se"], self.numbers["alpha_se"])
-        apart = abs(estimate["alpha"] - self.numbers["alpha"])
+        found = self.fit.least_squares
+        error = math.hypot(estimate.total_alpha_se, found.total_alpha_se)
+        apart = abs(estimate.total_alpha - found.total_alpha)
         if not math.isfinite(apart) or not math.isfinite(error):
             return
         check = self.result.check(
@@ -179,47 +189,24 @@ class SliceRecomputation:
         )
         check.add(
             self.where,
-            self.numbers["alpha"],
-            estimate["alpha"],
+            found.total_alpha,
+            estimate.total_alpha,
             agrees=apart <= MAX_STANDARD_ERRORS * error + 1e-9,
         )
 
 
-def added(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Numbers of the same name added over all rows."""
-    names = [name for name, value in rows[0].items() if not isinstance(value, str)]
-    return {name: sum(row[name] for row in rows) for name in names}
-
-
-def weighted(numbers: Mapping[str, Any], weight: float) -> dict[str, Any]:
-    """The sums of a slice as they stand for its whole tensor, of which only a part was
-    read (see sampling_error.expanded).
-    """
-    return {
-        name: value * weight if _is_sum(name) else value
-        for name, value in numbers.items()
-    }
-
-
-def _is_sum(name: str) -> bool:
-    """Whether a column is a sum over elements that grows with their number."""
-    return name == "uu" or name.startswith(("uv.", "vv."))
-
-
 def _sums_of_tensors(
-    material: Material, sums: Mapping[tuple[int, str], Columns]
-) -> dict[tuple[str, str], dict[str, float]]:
+    material: Material, sums: LayerSums
+) -> dict[tuple[str, str], BlockSums]:
     """By tensor and audited model the sums of all its slices."""
     parts = defaultdict(list)
-    for (slice_id, model), columns in sums.items():
-        parts[material.slices[slice_id].tensor, model].append(_totals(columns))
-    return {key: added(rows) for key, rows in parts.items()}
+    for (slice_id, model), blocks in sums.blocks.items():
+        parts[material.slices[slice_id].tensor, model].append(blocks.total())
+    return {key: BlockSums.added(totals) for key, totals in parts.items()}
 
 
-def _sums_again(
-    frame: Frame, samples: Samples, kept: NDArray[np.int64]
-) -> dict[str, NDArray[Any]]:
-    """The columns of the sums for one slice, from its evidence. kept: int64 [blocks, 2]
+def _sums_again(frame: Frame, samples: Samples, kept: NDArray[np.int64]) -> BlockSums:
+    """The sums of one slice's blocks, from its evidence. kept: int64 [blocks, 2]
     (start, length).
     """
     stored = {
@@ -229,18 +216,10 @@ def _sums_again(
     edges = np.concatenate([[0], np.cumsum(kept[:, 1])])
     sums = run_sums([frame], stored, edges, ArrayKernel())
     rows = list(records([frame], sums, np.diff(edges)))
-    return {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    return BlockSums.of(columns, frame.donors)
 
 
-def _totals(columns: Columns) -> dict[str, float]:
-    """The sums of a slice over its blocks."""
-    return {
-        name: float(np.sum(values))
-        for name, values in columns.items()
-        if name not in KEYS
-    }
-
-
-def _elements(totals: Mapping[str, float]) -> float:
+def _elements(totals: BlockSums) -> int:
     """The number of elements that sums were made of."""
-    return totals["n"] + totals["nonfinite"]
+    return int(totals.n + totals.nonfinite)

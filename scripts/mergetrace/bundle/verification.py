@@ -16,7 +16,7 @@ import numpy as np
 
 from mergetrace.bundle.checks import Check, LayerResult
 from mergetrace.bundle.material import Material
-from mergetrace.bundle.recomputation import added, recompute_layer
+from mergetrace.bundle.recomputation import recompute_layer
 from mergetrace.finding.case import Case
 from mergetrace.finding.dates import ages
 from mergetrace.finding.verdict import decide
@@ -24,6 +24,7 @@ from mergetrace.fit.estimators import cosine, solve
 from mergetrace.probe.identity import mentions
 from mergetrace.records.summary import ModelSummary
 from mergetrace.search.counting import add_counts
+from mergetrace.sums.block_sums import BlockSums
 
 NOT_RECOMPUTED = (
     (
@@ -98,15 +99,10 @@ class Verification:
         if not rows:
             return
         donors = self.material.summary.donors
-        pooled = added(rows)
-        vv = np.empty((len(donors), len(donors)))
-        for i, first in enumerate(donors):
-            for j, second in enumerate(donors[i:], start=i):
-                vv[i, j] = vv[j, i] = pooled[f"vv.{first}.{second}"]
-        uv = np.array([pooled[f"uv.{donor}"] for donor in donors])
+        pooled = BlockSums.added(rows)
         alpha = np.full(len(donors), np.nan)
-        if pooled["uu"] > 0:
-            alpha = solve(vv, uv)
+        if pooled.uu > 0:
+            alpha = solve(pooled.vv, pooled.uv)
         for i, donor in enumerate(donors):
             where = f"{model}, {donor}"
             published = numbers.donors[donor]
@@ -114,7 +110,9 @@ class Verification:
                 where, published.alpha_ols, alpha[i]
             )
             self.result.check("cosine, over all that votes").add(
-                where, published.cos, cosine(uv[i], pooled["uu"], vv[i, i])
+                where,
+                published.cos,
+                cosine(pooled.uv[i], float(pooled.uu), pooled.vv[i, i]),
             )
 
     def _judge(self, model: str, numbers: ModelSummary) -> None:

@@ -10,32 +10,36 @@ import numpy as np
 from mergetrace.numerics.arrays import Array, Integers
 from mergetrace.numerics.rounding import holding_counts, replay_intervals, sorted_ends
 
-LOW = -0.25
-HIGH = 1.25
-STEP = 0.005  # weights of the curve; a merge may reach a little beyond its parents
+LOWEST_WEIGHT = -0.25
+HIGHEST_WEIGHT = 1.25
+"""The ends of the curve: a merge may reach a little beyond its parents."""
+STEP = 0.005  # between two weights of the curve
+FINE_STEPS = 81  # weights within four steps of a peak on either side
 
 
 def grid(peaks: Sequence[float]) -> Array:
     """The weights to look at: evenly spread, and closer around the peaks, which may be
     too narrow to meet one of them. float64, ascending.
     """
-    even = np.linspace(LOW, HIGH, round((HIGH - LOW) / STEP) + 1).round(6)
-    around = np.linspace(-4 * STEP, 4 * STEP, 81)
-    return np.unique(
-        np.concatenate([even, *(peak + around for peak in peaks if LOW < peak < HIGH)])
-    )
+    count = round((HIGHEST_WEIGHT - LOWEST_WEIGHT) / STEP) + 1
+    even = np.linspace(LOWEST_WEIGHT, HIGHEST_WEIGHT, count).round(6)
+    around = np.linspace(-4 * STEP, 4 * STEP, FINE_STEPS)
+    inside = [peak for peak in peaks if LOWEST_WEIGHT < peak < HIGHEST_WEIGHT]
+    return np.unique(np.concatenate([even, *(peak + around for peak in inside)]))
 
 
 @dataclass
 class Curve:
-    """The coverage of one audited model by one donor, at `alphas`, summed over slices.
-    width: see rounding.replay; seed: of the shuffles.
-    """
+    """The coverage of one audited model by one donor, summed over slices."""
 
     alphas: Array
+    """The weights at which it is asked, ascending: float64 [weights]."""
     width: float
+    """An interval of weights narrower than this makes an element informative."""
     seed: int
+    """Of the shuffles."""
     informative: int = 0
+    """Informative elements counted so far."""
     _holding: Array = field(init=False)
     _shuffled: Array = field(init=False)
     _shuffled_informative: int = 0
@@ -51,12 +55,8 @@ class Curve:
         held, count = self._held(low, high, base, donor)
         self._holding += held
         self.informative += count
-        held, count = self._held(
-            low,
-            high,
-            base,
-            base + np.random.default_rng(self.seed).permutation(donor - base),
-        )
+        shuffled = np.random.default_rng(self.seed).permutation(donor - base)
+        held, count = self._held(low, high, base, base + shuffled)
         self._shuffled += held
         self._shuffled_informative += count
 
@@ -69,7 +69,9 @@ class Curve:
 
     @property
     def by_chance(self) -> Array:
-        """The same with the donor's changes at shuffled places."""
+        """The share that each weight would explain with the donor's changes at shuffled
+        places.
+        """
         return _share(self._shuffled, self._shuffled_informative)
 
     def _held(

@@ -7,103 +7,142 @@ named donor rests on the stored numbers, not on these.
 """
 
 from collections.abc import Sequence
-from itertools import combinations
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from mergetrace.fit.estimators import donor_sums, fit
 from mergetrace.numerics.arrays import Array
+from mergetrace.tables.naming import pairs
 
 MIN_GROUPS = 5  # fewer say nothing about how a share varies
-# from so many layers on, they are the groups: tensors of one layer were trained
-# together
 MIN_LAYERS = 8
-# smallest eigenvalue of the donors' correlations over the greatest, below which float64
-# sums separate nothing
-SINGULAR = 1e-10
+"""From so many layers on, they are the groups: tensors of one layer were trained
+together.
+"""
+MIN_EIGENVALUE = 1e-10
+"""The smallest eigenvalue of the donors' correlations over the greatest; below it
+float64 sums separate nothing.
+"""
+MAX_LOST = 1e-6
+"""The part of a donor's direction (squared) that may lie along eigenvectors that are
+lost before its inflation counts as infinite.
+"""
+
+GroupKind = Literal["layers", "tensors"]
 
 
-def mixture(fits: pd.DataFrame, donors: Sequence[str]) -> dict[str, Any]:
-    """Split the change of one audited model among all donors at once.
-
-    fits: rows of one model and base. Returns `donors`: by donor its `share` (non-negative least squares, Lawson & Hanson 1974, ch. 23), `ci95`,
-    `inflation` (variance inflation factor: by how much the other donors widen the variance of its share; 1 where it stands alone); and
-    `groups`, `group_kind`, `reason`. The interval is that of the unconstrained share, a delete-one-group jackknife with Student's t, cut at
-    zero: a confidence interval stays one when what cannot be is cut off. It is null with `reason` where there are too few groups, and so is
-    all of a donor whose direction is a sum of others'.
+@dataclass(frozen=True)
+class Share:
+    """One donor's part of the audited model's change; all None where its direction is a
+    sum of other donors', or nothing is known.
     """
+
+    share: float | None = None
+    """Non-negative least squares (Lawson & Hanson 1974, ch. 23)."""
+    ci95: tuple[float, float] | None = None
+    """The interval of the unconstrained share, a delete-one-group jackknife with
+    Student's t, cut at zero: a confidence interval stays one when what cannot be is cut
+    off. None where there are too few groups.
+    """
+    inflation: float | None = None
+    """Variance inflation factor: by how much the other donors widen the variance of its
+    share; 1 where it stands alone.
+    """
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """The change of one audited model split among all donors at once."""
+
+    donors: dict[str, Share]
+    cosines: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Of the donors' changes, by donor and other donor."""
+    groups: int = 0
+    """What the jackknife left out, one at a time."""
+    group_kind: GroupKind | None = None
+    reason: str | None = None
+    """Why something is missing."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The entry of summary.json."""
+        return asdict(self)
+
+
+def mixture(fits: pd.DataFrame, donors: Sequence[str]) -> Mixture:
+    """Split the change of one audited model. fits: rows of one model and base."""
     voting = fits[fits["votes"]]
+    nothing = {donor: Share() for donor in donors}
+    if voting.empty:
+        return Mixture(nothing, reason="Nothing that counts was compared.")
     uv, vv = donor_sums(voting, donors)
     total_uv = uv.sum(0)
     total_vv = vv.sum(0)
-    found: dict[str, Any] = {
-        "donors": {},
-        "cosines": {},
-        "groups": 0,
-        "group_kind": None,
-        "reason": None,
-    }
-    scale = np.sqrt(np.diag(total_vv)) if len(voting) else np.zeros(len(donors))
-    if not len(voting) or not (scale > 0).all() or not voting["uu"].sum() > 0:
-        nothing = (
-            "The suspect or a donor equals the base in everything that counts."
-            if len(voting)
-            else "Nothing that counts was compared."
+    if not (np.diag(total_vv) > 0).all() or not voting["uu"].sum() > 0:
+        return Mixture(
+            nothing,
+            reason="The suspect or a donor equals the base in everything that counts.",
         )
-        return {
-            **found,
-            "donors": {
-                donor: dict.fromkeys(("share", "ci95", "inflation")) for donor in donors
-            },
-            "reason": nothing,
-        }
-    cosines = total_vv / np.outer(scale, scale)
-    found["cosines"] = {
+    by_layer = voting["layer"].nunique() >= MIN_LAYERS
+    groups = voting["layer" if by_layer else "slice_id"]
+    inflation = inflations(total_vv)
+    shares = nonnegative(total_vv, total_uv)
+    intervals = _intervals(groups, voting["uu"].to_numpy(), uv, vv)
+    found = [
+        _share(*numbers) for numbers in zip(shares, intervals, inflation, strict=True)
+    ]
+    group_count = groups.nunique()
+    return Mixture(
+        donors=dict(zip(donors, found, strict=True)),
+        cosines=_cosines(total_vv, donors),
+        groups=group_count,
+        group_kind="layers" if by_layer else "tensors",
+        reason=_reason(group_count, inflation),
+    )
+
+
+def _cosines(vv: Array, donors: Sequence[str]) -> dict[str, dict[str, float]]:
+    cosines = _correlations(vv)
+    return {
         one: {other: float(cosines[i, j]) for j, other in enumerate(donors) if j != i}
         for i, one in enumerate(donors)
     }
-    inflation = inflations(total_vv)
-    share = nonnegative(total_vv, total_uv)
-    by = "layer" if voting["layer"].nunique() >= MIN_LAYERS else "slice_id"
-    codes, names = pd.factorize(voting[by])
-    grouped = [np.zeros((len(names), *values.shape[1:])) for values in (uv, vv)]
-    for into, values in zip(grouped, (uv, vv), strict=True):
-        np.add.at(into, codes, values)
-    free = fit(np.bincount(codes, voting["uu"].to_numpy(), len(names)), *grouped)
-    enough = len(names) >= MIN_GROUPS
-    from scipy.special import stdtrit
 
-    reach = (
-        stdtrit(len(names) - 1, 0.975) * free.alpha_se
-        if enough
-        else np.full(len(donors), np.nan)
-    )
-    for i, donor in enumerate(donors):
-        known = np.isfinite(inflation[i])
-        ends = [
-            min(max(free.alpha[i] - reach[i], 0.0), share[i]),
-            max(free.alpha[i] + reach[i], share[i]),
-        ]
-        found["donors"][donor] = {
-            "share": float(share[i]) if known else None,
-            "ci95": (
-                [float(end) for end in ends]
-                if known and np.isfinite(ends).all()
-                else None
-            ),
-            "inflation": float(inflation[i]) if known else None,
-        }
-    reason = None if enough else f"Only {len(names)} groups: no interval."
+
+def _intervals(groups: pd.Series, uu: Array, uv: Array, vv: Array) -> Array:
+    """The 95 % interval of every donor's unconstrained share, [k, 2]; NaN where there
+    are too few groups.
+    """
+    from scipy.special import stdtrit  # a third of a second, which few stages need
+
+    codes, names = pd.factorize(groups)
+    group_uu = np.bincount(codes, uu, len(names)).astype(np.float64)
+    group_uv = np.zeros((len(names), *uv.shape[1:]))
+    group_vv = np.zeros((len(names), *vv.shape[1:]))
+    np.add.at(group_uv, codes, uv)
+    np.add.at(group_vv, codes, vv)
+    free = fit(group_uu, group_uv, group_vv)
+    if len(names) < MIN_GROUPS:
+        return np.full((free.alpha.size, 2), np.nan)
+    reach = stdtrit(len(names) - 1, 0.975) * free.alpha_se
+    return np.stack([free.alpha - reach, free.alpha + reach], axis=1)
+
+
+def _share(share: float, interval: Array, inflation: float) -> Share:
+    if not np.isfinite(inflation):
+        return Share()
+    low = min(max(float(interval[0]), 0.0), float(share))
+    high = max(float(interval[1]), float(share))
+    known = bool(np.isfinite(interval).all())
+    return Share(float(share), (low, high) if known else None, float(inflation))
+
+
+def _reason(groups: int, inflation: Array) -> str | None:
     if not np.isfinite(inflation).all():
-        reason = "Donors whose changes are a sum of others' have no share of their own."
-    return {
-        **found,
-        "groups": len(names),
-        "group_kind": "layers" if by == "layer" else "tensors",
-        "reason": reason,
-    }
+        return "Donors whose changes are a sum of others' have no share of their own."
+    return None if groups >= MIN_GROUPS else f"Only {groups} groups: no interval."
 
 
 def nonnegative(vv: Array, uv: Array) -> Array:
@@ -111,16 +150,19 @@ def nonnegative(vv: Array, uv: Array) -> Array:
     uv: [k].
     """
     if len(uv) == 1:
-        return np.maximum(uv / vv[0], 0.0)
-    from scipy.optimize import nnls
+        single: Array = np.maximum(uv / vv[0], 0.0)
+        return single
+    from scipy.optimize import nnls  # half a second, which one donor does not need
 
     scale = np.sqrt(np.diag(vv))
-    values, vectors = np.linalg.eigh(vv / np.outer(scale, scale))
-    kept = values > SINGULAR * values[-1]
+    values, vectors = np.linalg.eigh(_correlations(vv))
+    kept = values > MIN_EIGENVALUE * values[-1]
     root = np.sqrt(values[kept])
     matrix = root[:, None] * vectors[:, kept].T
     target = vectors[:, kept].T @ (uv / scale) / root
-    return nnls(matrix, target)[0] / scale
+    weights: Array = nnls(matrix, target)[0]
+    shares: Array = weights / scale
+    return shares
 
 
 def inflations(vv: Array) -> Array:
@@ -130,12 +172,18 @@ def inflations(vv: Array) -> Array:
     float64 [k], at least 1; infinite for a donor whose delta is a sum of the others' to
     working precision.
     """
+    values, vectors = np.linalg.eigh(_correlations(vv))
+    lost = values <= MIN_EIGENVALUE * values[-1]
+    factors: Array = (vectors[:, ~lost] ** 2 / values[~lost]).sum(1)
+    factors[(vectors[:, lost] ** 2).sum(1) > MAX_LOST] = np.inf
+    return factors
+
+
+def _correlations(vv: Array) -> Array:
+    """The donors' uncentred correlations, [k, k]."""
     scale = np.sqrt(np.diag(vv))
-    values, vectors = np.linalg.eigh(vv / np.outer(scale, scale))
-    lost = values <= SINGULAR * values[-1]
-    found = (vectors[:, ~lost] ** 2 / values[~lost]).sum(1)
-    found[(vectors[:, lost] ** 2).sum(1) > 1e-6] = np.inf
-    return found
+    correlations: Array = vv / np.outer(scale, scale)
+    return correlations
 
 
 def alike(
@@ -144,10 +192,12 @@ def alike(
     """Pairs of donors whose deltas inflate each other's variance by at least `limit`: 1
     / (1 - cos^2).
     """
-    vv = donor_sums(fits[fits["votes"]], donors)[1].sum(0)
-    pairs = combinations(range(len(donors)), 2)
-    return [
-        (donors[i], donors[j])
-        for i, j in pairs
-        if vv[i, j] ** 2 >= (1 - 1 / limit) * vv[i, i] * vv[j, j] > 0
-    ]
+    _, vv = donor_sums(fits[fits["votes"]], donors)
+    total = vv.sum(0)
+    found = []
+    for first, second in pairs(donors):
+        i = donors.index(first)
+        j = donors.index(second)
+        if total[i, j] ** 2 >= (1 - 1 / limit) * total[i, i] * total[j, j] > 0:
+            found.append((first, second))
+    return found

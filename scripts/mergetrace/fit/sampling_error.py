@@ -19,39 +19,43 @@ from scipy.special import stdtrit
 
 from mergetrace.fit.estimators import donor_sums, solve
 from mergetrace.numerics.arrays import Array
+from mergetrace.sums.block_sums import SUMS
 
-EXPANDED = ("uu", "ub", "bb", "rounding")
-EXPANDED_BY_DONOR = ("uv.", "bv.", "vv.")
+NAN = float("nan")
+GROUPS = ("model", "layer", "component")
+ERROR_COLUMNS = ("alpha", "alpha_se", "alpha_low", "alpha_high", "blocks")
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """alpha of every donor and its sampling error, float64 [k], the error of their sum,
-    and the degrees of freedom (inf: all was read).
-    """
+    """alpha and its sampling error."""
 
     alpha: Array
+    """float64 [k]: of every donor."""
     se: Array
+    """float64 [k]: its standard error."""
     se_of_sum: float
+    """The standard error of the sum of the donors' alphas."""
     freedom: float
+    """Degrees of freedom of that; infinite where all was read."""
 
     def interval(self, share: float = 0.95) -> tuple[float, float]:
         """The interval for the sum of the donors' alphas; both ends NaN where there is
         none.
         """
-        reach = (
-            self.se_of_sum * float(stdtrit(self.freedom, (1 + share) / 2))
-            if self.se_of_sum > 0
-            else self.se_of_sum
-        )
-        return float(self.alpha.sum() - reach), float(self.alpha.sum() + reach)
+        reach = self.se_of_sum
+        if reach > 0:
+            reach *= float(stdtrit(self.freedom, (1 + share) / 2))
+        alpha = float(self.alpha.sum())
+        return alpha - reach, alpha + reach
 
 
 def estimate(blocks: pd.DataFrame, donors: Sequence[str]) -> Estimate:
     """The estimate from blocks of any tensors.
 
-    blocks: one row per block with the sums `uv.{donor}` and `vv.{first}.{second}`, its `tensor`, and the tensor's `weight`.
-    All NaN where a donor's delta is zero or the donors are collinear.
+    blocks: the table of sums (one row per block) with the block's `tensor` and the
+    tensor's `weight`. All NaN where a donor's delta is zero or the donors are
+    collinear.
     """
     uv, vv = donor_sums(blocks, donors)
     weight = blocks["weight"].to_numpy(np.float64)
@@ -59,7 +63,7 @@ def estimate(blocks: pd.DataFrame, donors: Sequence[str]) -> Estimate:
     all_vv = np.tensordot(weight, vv, 1)
     alpha = solve(all_vv, all_uv)
     if not np.isfinite(alpha).all():
-        return Estimate(alpha, alpha, float("nan"), float("nan"))
+        return Estimate(alpha, alpha, NAN, NAN)
     variance = np.zeros((len(donors), len(donors)))
     fourth = 0.0
     for rows in blocks.groupby("tensor", sort=False).indices.values():
@@ -69,22 +73,20 @@ def estimate(blocks: pd.DataFrame, donors: Sequence[str]) -> Estimate:
             continue
         # Without a block the others stand for all of the tensor: its sum is multiplied
         # by count / (count - 1).
-        without_uv = all_uv + scale / (count - 1) * (uv[rows].sum(0) - count * uv[rows])
-        without_vv = all_vv + scale / (count - 1) * (vv[rows].sum(0) - count * vv[rows])
+        factor = scale / (count - 1)
+        without_uv = all_uv + factor * (uv[rows].sum(0) - count * uv[rows])
+        without_vv = all_vv + factor * (vv[rows].sum(0) - count * vv[rows])
         left_out = np.linalg.solve(without_vv, without_uv[..., None])[..., 0]
-        part = (
-            (1 - 1 / scale)
-            * (count - 1)
-            * np.cov(left_out, rowvar=False, ddof=0).reshape(variance.shape)
-        )
+        spread = np.cov(left_out, rowvar=False, ddof=0).reshape(variance.shape)
+        part = (1 - 1 / scale) * (count - 1) * spread
         variance += part
         fourth += float(part.sum()) ** 2 / (count - 1)
     of_sum = float(variance.sum())
     return Estimate(
-        alpha,
-        np.sqrt(np.diag(variance)),
-        np.sqrt(of_sum),
-        of_sum**2 / fourth if fourth else np.inf,
+        alpha=alpha,
+        se=np.sqrt(np.diag(variance)),
+        se_of_sum=float(np.sqrt(of_sum)),
+        freedom=of_sum**2 / fourth if fourth else float("inf"),
     )
 
 
@@ -92,39 +94,8 @@ def expanded(fits: pd.DataFrame) -> pd.DataFrame:
     """The fits with every sum times its slice's `weight`: what all elements of the
     tensor would add up to. Counts stay what was counted.
     """
-    sums = [
-        name
-        for name in fits.columns
-        if name in EXPANDED or name.startswith(EXPANDED_BY_DONOR)
-    ]
+    sums = [name for name in fits.columns if name.split(".")[0] in SUMS]
     return fits.assign(**{name: fits[name] * fits["weight"] for name in sums})
-
-
-def with_errors(table: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
-    """A pooled table with the sampling errors found for its groups in place of the
-    slices' own; the table itself where there are none.
-    """
-    keys = [name for name in found.columns if name in ("model", "layer", "component")]
-    if found.empty:
-        return table.assign(alpha_low=np.nan, alpha_high=np.nan)
-    return table.drop(columns="alpha_se").merge(
-        found[[*keys, "alpha_se", "alpha_low", "alpha_high"]], on=keys, how="left"
-    )[[*table.columns, "alpha_low", "alpha_high"]]
-
-
-def reach(precision: pd.DataFrame, model: str) -> dict[str, float] | None:
-    """How far the 95 % intervals of one model's layers and components reach to either
-    side, in the median and at most; None where all was read.
-    """
-    half = (
-        precision.loc[precision["model"] == model, "alpha_high"]
-        - precision.loc[precision["model"] == model, "alpha_low"]
-    ).dropna() / 2
-    return (
-        {"groups": len(half), "median": float(half.median()), "most": float(half.max())}
-        if len(half)
-        else None
-    )
 
 
 def errors(
@@ -140,15 +111,43 @@ def errors(
     for key, members in blocks.groupby(list(by), sort=False):
         voting = members[members["votes"]] if members["votes"].any() else members
         found = estimate(voting, donors)
-        low, high = found.interval()
-        numbers = {
-            "alpha": found.alpha.sum(),
-            "alpha_se": found.se_of_sum,
-            "alpha_low": low,
-            "alpha_high": high,
-            "blocks": len(voting),
-        }
-        rows.append({**dict(zip(by, key, strict=True)), **numbers})
-    return pd.DataFrame(
-        rows, columns=[*by, "alpha", "alpha_se", "alpha_low", "alpha_high", "blocks"]
-    )
+        numbers = (
+            found.alpha.sum(),
+            found.se_of_sum,
+            *found.interval(),
+            len(voting),
+        )
+        rows.append((*key, *numbers))
+    return pd.DataFrame(rows, columns=[*by, *ERROR_COLUMNS])
+
+
+def with_errors(table: pd.DataFrame, precision: pd.DataFrame) -> pd.DataFrame:
+    """A pooled table with the sampling errors of its groups (see `errors`) in place of
+    the slices' own; of no groups, the table itself.
+    """
+    keys = [name for name in precision.columns if name in GROUPS]
+    if precision.empty:
+        return table.assign(alpha_low=np.nan, alpha_high=np.nan)
+    added = precision[[*keys, "alpha_se", "alpha_low", "alpha_high"]]
+    merged = table.drop(columns="alpha_se").merge(added, on=keys, how="left")
+    return merged[[*table.columns, "alpha_low", "alpha_high"]]
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How far the 95 % intervals of one model's layers and components reach to either
+    side of alpha.
+    """
+
+    groups: int
+    median: float
+    most: float
+
+
+def reach(precision: pd.DataFrame, model: str) -> Reach | None:
+    """The reach of one model's intervals; None where all was read."""
+    rows = precision[precision["model"] == model]
+    half = (rows["alpha_high"] - rows["alpha_low"]).dropna() / 2
+    if half.empty:
+        return None
+    return Reach(len(half), float(half.median()), float(half.max()))

@@ -1,12 +1,14 @@
-"""Fits of all slices pooled: by layer, by component, over everything that votes."""
+"""Tables for people: fits by slice, by layer, by component; and the base that fits."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from mergetrace.fit.estimators import cosine, donor_sums, solve
+from mergetrace.fit.pooling import pool
+from mergetrace.fit.weighting import mean
+from mergetrace.tables.naming import of_donor
 
 CONTRACT = [
     "tensor",
@@ -17,8 +19,6 @@ CONTRACT = [
     "alpha",
     "alpha_se",
     "cos_fit",
-]
-CONTRACT += [
     "alpha_replay",
     "coverage",
     "alpha_expected",
@@ -26,142 +26,77 @@ CONTRACT += [
     "bit_exact_rate",
     "status",
 ]
+FROM_EVIDENCE = ("alpha_replay", "coverage", "alpha_expected", "cos_expected")
 
 
 def with_rates(fits: pd.DataFrame, recipe_slices: pd.DataFrame) -> pd.DataFrame:
-    """The fits with the best recipe's `bit_exact_rate` per slice (NaN where nothing was
-    informative).
+    """The fits with the best recipe's counts and `bit_exact_rate` per slice (NaN where
+    nothing was informative).
     """
     table = fits.merge(recipe_slices, on=["model", "base", "slice_id"], how="left")
-    table["bit_exact_rate"] = table["recipe_exact"] / table["recipe_informative"].where(
-        table["recipe_informative"] > 0
-    )
-    return table
+    informative = table["recipe_informative"]
+    rate = table["recipe_exact"] / informative.where(informative > 0)
+    return table.assign(bit_exact_rate=rate)
 
 
-def pool(
-    fits: pd.DataFrame, donors: list[str], min_bit_exact: float = 1.0
-) -> dict[str, Any]:
-    """Pool the voting slices of one audited model and base.
-
-    `exact_share` is the share of informative slices whose bit-exact rate reaches `min_bit_exact`. None stands for what cannot be
-    computed. Sums are pooled before anything is divided, so large tensors weigh as much as they hold. se^2 = sum (w_i se_i)^2 with w_i
-    the share of <v,v>: blocks are taken as independent within slices; it says nothing about differences between slices.
-    """
-    voting = fits[fits["votes"]]
-    total = {
-        key: float(voting[key].sum())
-        for key in ("uu", "ub", "bb", "rounding", "n", "equal_base", "nonfinite")
-    }
-    uv, vv = (values.sum(0) for values in donor_sums(voting, donors))
-    alpha = (
-        solve(vv, uv) if total["uu"] > 0 else np.full(len(donors), np.nan)
-    )  # what did not move has no direction
-    explained = float(alpha @ uv)
-    many = np.sqrt(max(explained, 0.0) / total["uu"]) if total["uu"] > 0 else np.nan
-    cos_fit = cosine(uv[0], total["uu"], vv[0, 0]) if len(donors) == 1 else many
-    sb = total["ub"] + total["bb"]
-    ss = total["uu"] + 2 * total["ub"] + total["bb"]
-    informative = voting["recipe_informative"].sum()
-    exact = voting["recipe_exact"].sum()
-    known = voting[voting["recipe_informative"] > 0]
-    return {
-        "slices": len(voting),
-        "elements": int(total["n"]),
-        "elements_read": int(fits["n"].sum() + fits["nonfinite"].sum()),
-        "nonfinite": int(fits["nonfinite"].sum()),
-        "nonfinite_tensors": sorted(set(fits.loc[fits["nonfinite"] > 0, "tensor"])),
-        "delta_energy": total["uu"],
-        "rounding_share": (
-            number(total["rounding"] / total["uu"]) if total["uu"] > 0 else None
-        ),
-        "cos_fit": number(cos_fit),
-        "base_cos": number(cosine(sb, ss, total["bb"])),
-        "equal_base": number(total["equal_base"] / total["n"]) if total["n"] else None,
-        "all_equal_base": _all_equal(fits, "equal_base"),
-        "all_rounded_base": _all_equal(fits, "rounded_base"),
-        "elements_voting": int(voting["elements"].sum()),
-        "donors": {
-            donor: _donor(voting, fits, donor, alpha[i])
-            for i, donor in enumerate(donors)
-        },
-        "informative": int(informative),
-        "bit_exact_rate": number(exact / informative) if informative else None,
-        "exact_share": (
-            number((known["bit_exact_rate"] >= min_bit_exact).mean())
-            if len(known)
-            else None
-        ),
-    }
-
-
-def group(fits: pd.DataFrame, donors: list[str], by: str) -> pd.DataFrame:
+def group(fits: pd.DataFrame, donors: Sequence[str], by: str) -> pd.DataFrame:
     """One row per model and layer or component (`by`): slices, elements, alpha,
     alpha_se, cos_fit, expected values, coverage, rate.
 
     Where a group has no voting slice, its numbers come from all its slices, and `votes`
     is false.
     """
-    rows = []
-    for (model, key), members in fits.groupby(["model", by], sort=False):
-        voting = members[members["votes"]] if members["votes"].any() else members
-        pooled = pool(voting.assign(votes=True), donors)
-        alphas = [entry["alpha_ols"] for entry in pooled["donors"].values()]
-        errors = [entry["alpha_se"] for entry in pooled["donors"].values()]
-        weights = voting["n"]
-        rows.append(
-            {
-                "model": model,
-                by: key,
-                "votes": bool(members["votes"].any()),
-                "slices": len(voting),
-                "elements": pooled["elements"],
-                "alpha": sum(alphas) if None not in alphas else np.nan,
-                "alpha_se": (
-                    np.sqrt(sum(se**2 for se in errors))
-                    if None not in errors
-                    else np.nan
-                ),
-                "cos_fit": pooled["cos_fit"],
-                **{
-                    name: _mean(voting[name], weights)
-                    for name in (
-                        "alpha_replay",
-                        "coverage",
-                        "alpha_expected",
-                        "cos_expected",
-                    )
-                },
-                "bit_exact_rate": pooled["bit_exact_rate"],
-            }
-        )
+    rows = [
+        {"model": model, by: key, **_pooled_row(members, donors)}
+        for (model, key), members in fits.groupby(["model", by], sort=False)
+    ]
     return pd.DataFrame(rows)
 
 
-def tensor_table(
-    fits: pd.DataFrame, donors: list[str], by_model: bool = False
-) -> pd.DataFrame:
-    """The published table, one row per slice: the contract's columns, the ends of `alpha_replay`, each donor's alpha where there are several,
-    `votes`.
+def _pooled_row(members: pd.DataFrame, donors: Sequence[str]) -> dict[str, Any]:
+    votes = bool(members["votes"].any())
+    chosen = members[members["votes"]] if votes else members
+    pooled = pool(chosen.assign(votes=True), donors)
+    alphas = [entry.alpha_ols for entry in pooled.donors.values()]
+    errors = [entry.alpha_se for entry in pooled.donors.values()]
+    return {
+        "votes": votes,
+        "slices": len(chosen),
+        "elements": pooled.elements,
+        "alpha": sum(_numbers(alphas)),
+        "alpha_se": np.sqrt(sum(error**2 for error in _numbers(errors))),
+        "cos_fit": pooled.cos_fit,
+        **{name: mean(chosen[name], chosen["n"]) for name in FROM_EVIDENCE},
+        "bit_exact_rate": pooled.bit_exact_rate,
+    }
 
-    `by_model` puts the model's name first, for tables that hold several.
+
+def _numbers(values: Sequence[float | None]) -> list[float]:
+    """NaN in place of None."""
+    return [float("nan") if value is None else value for value in values]
+
+
+def tensor_table(
+    fits: pd.DataFrame, donors: Sequence[str], by_model: bool = False
+) -> pd.DataFrame:
+    """The published table, one row per slice. Where there are several donors, it has a
+    column for the alpha of each.
+
+    by_model: put the model's name first, for tables that hold several.
     """
-    extra = (
-        [f"{name}.{donor}" for donor in donors for name in ("alpha", "alpha_se")]
-        if len(donors) > 1
-        else []
-    )
-    ends = ["alpha_replay_low", "alpha_replay_high"]
-    return fits[
-        [
-            *(["model"] if by_model else []),
-            *CONTRACT,
-            *ends,
-            *extra,
-            "votes",
-            "nonfinite",
-        ]
+    of_each = [
+        of_donor(name, donor) for donor in donors for name in ("alpha", "alpha_se")
     ]
+    columns = [
+        *(["model"] if by_model else []),
+        *CONTRACT,
+        "alpha_replay_low",
+        "alpha_replay_high",
+        *(of_each if len(donors) > 1 else []),
+        "votes",
+        "nonfinite",
+    ]
+    return fits[columns]
 
 
 def choose_base(
@@ -180,119 +115,3 @@ def choose_base(
         return not exact, candidates[base]["delta_energy"]
 
     return min(candidates, key=rank)
-
-
-COUNTED = ("equal_donor", "parents_agree", "moved_alone", "stayed_alone")
-
-
-def number(value: float) -> float | None:
-    """A JSON number, or None for what is not finite."""
-    return float(value) if np.isfinite(value) else None
-
-
-def _donor(
-    voting: pd.DataFrame, fits: pd.DataFrame, donor: str, alpha: float
-) -> dict[str, Any]:
-    vv = voting[f"vv.{donor}.{donor}"]
-    weighted = (
-        (vv / vv.sum() * voting[f"alpha_se.{donor}"]).dropna()
-        if vv.sum() > 0
-        else pd.Series(dtype=float)
-    )
-    informative = voting[f"informative.{donor}"]
-    counts = {
-        name: float(voting[f"{name}.{donor}"].sum())
-        for name in (*COUNTED, "both_moved", "same_sign")
-    }
-    both = counts["both_moved"]
-    same = counts["same_sign"]
-    agree = counts["parents_agree"]
-    differ = float(voting["n"].sum()) - agree
-    median, spread = _replay_spread(voting[f"replay.{donor}"], informative)
-    return {
-        "alpha_ols": number(alpha),
-        "alpha_se": (
-            number(float(np.sqrt((weighted**2).sum()))) if len(weighted) else None
-        ),
-        "cos": number(
-            cosine(
-                float(voting[f"uv.{donor}"].sum()),
-                float(voting["uu"].sum()),
-                float(vv.sum()),
-            )
-        ),
-        "coverage": number(_mean(voting[f"coverage.{donor}"], informative)),
-        "coverage_base": number(_mean(voting[f"coverage_base.{donor}"], informative)),
-        "coverage_donor": number(_mean(voting[f"coverage_donor.{donor}"], informative)),
-        "coverage_shuffled": number(
-            _mean(voting[f"coverage_shuffled.{donor}"], informative)
-        ),
-        "informative": int(informative.sum()),
-        "alpha_replay": number(median),
-        "alpha_spread": number(spread),
-        "parents_agree": int(agree),
-        "moved_alone": number(counts["moved_alone"] / agree) if agree else None,
-        "stayed_alone": number(counts["stayed_alone"] / differ) if differ else None,
-        "equal_donor": (
-            number((counts["equal_donor"] - agree + counts["moved_alone"]) / differ)
-            if differ
-            else None
-        ),
-        "same_sign": number(same / both) if both else None,
-        "only": {
-            name.split(".", 2)[2]: int(voting[name].sum())
-            for name in voting.columns
-            if name.startswith(f"only.{donor}.")
-        },
-        "all_equal": _all_equal(fits, f"equal_donor.{donor}"),
-        "all_rounded": _all_equal(fits, f"rounded_donor.{donor}"),
-        "is_base": _all_equal(fits, f"parents_agree.{donor}"),
-    }
-
-
-def replayed(fits: pd.DataFrame, donor: str) -> tuple[float, float]:
-    """The blend weight that a donor's replay finds in the voting slices, and its
-    coverage; NaN where no element is informative.
-    """
-    voting = fits[fits["votes"]]
-    informative = voting[f"informative.{donor}"]
-    return _replay_spread(voting[f"replay.{donor}"], informative)[0], _mean(
-        voting[f"coverage.{donor}"], informative
-    )
-
-
-def _all_equal(fits: pd.DataFrame, count: str) -> bool:
-    """Whether a count of equal elements is that of all elements, of which there is one
-    at least.
-    """
-    return bool((fits[count] == fits["n"]).all() and fits["n"].sum() > 0)
-
-
-def _replay_spread(alphas: pd.Series, weights: pd.Series) -> tuple[float, float]:
-    """The weighted median of the slices' replay weights and the weighted median of
-    their distances from it.
-    """
-    known = alphas.notna() & (weights > 0)
-    if not known.any():
-        return float("nan"), float("nan")
-    median = _weighted_median(alphas[known], weights[known])
-    return median, _weighted_median((alphas[known] - median).abs(), weights[known])
-
-
-def _weighted_median(values: pd.Series, weights: pd.Series) -> float:
-    order = values.argsort()
-    running = weights.iloc[order].cumsum()
-    return float(
-        values.iloc[order].iloc[
-            int((running >= running.iloc[-1] / 2).to_numpy().argmax())
-        ]
-    )
-
-
-def _mean(values: pd.Series, weights: pd.Series) -> float:
-    known = values.notna() & (weights > 0)
-    return (
-        float(np.average(values[known], weights=weights[known]))
-        if known.any()
-        else float("nan")
-    )

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from mergetrace.numerics import tool_sums
 from mergetrace.numerics.arithmetic import rounder
 from mergetrace.numerics.arrays import Array, Integers
+from mergetrace.tables.naming import of_donor, of_pair
 
 Codes = NDArray[np.uint32]
 Combination = Mapping[str, float]
@@ -257,9 +258,9 @@ def gram_of_sums(sums: Mapping[str, float], donors: Sequence[str]) -> Array:
     gram = np.empty((size, size))
     gram[0, 0] = sums["bb"]
     for i, first in enumerate(donors, start=1):
-        gram[0, i] = gram[i, 0] = sums[f"bv.{first}"]
+        gram[0, i] = gram[i, 0] = sums[of_donor("bv", first)]
         for j, second in enumerate(donors[i - 1 :], start=i):
-            gram[i, j] = gram[j, i] = sums[f"vv.{first}.{second}"]
+            gram[i, j] = gram[j, i] = sums[of_pair("vv", first, second)]
     return gram
 
 

@@ -4,7 +4,7 @@ blend with each donor, a drop of some of a donor's change.
 
 import pandas as pd
 
-from mergetrace.fit.summaries import replayed
+from mergetrace.fit.pooling import replayed
 from mergetrace.merging.recipes import make, recipe_from_json
 from mergetrace.records.json_records import as_json
 from mergetrace.records.recipe_search import RecipeSearch

@@ -1,13 +1,14 @@
 """Pool the fits of all layers: tables for people, a summary for the verdict."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from mergetrace.fit.mixture import mixture
+from mergetrace.fit.pooling import number, pool
 from mergetrace.fit.sampling_error import (
     errors,
     estimate,
@@ -15,14 +16,7 @@ from mergetrace.fit.sampling_error import (
     reach,
     with_errors,
 )
-from mergetrace.fit.summaries import (
-    choose_base,
-    group,
-    number,
-    pool,
-    tensor_table,
-    with_rates,
-)
+from mergetrace.fit.summaries import choose_base, group, tensor_table, with_rates
 from mergetrace.outputs import read_json, whole, write_json
 from mergetrace.records.summary import Summary
 from mergetrace.running.log import say
@@ -106,6 +100,7 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
     for path, table in tables.items():
         with whole(path) as partial:
             table.to_csv(partial, index=False)
+    sampling = reach(precision, roles.suspect)
     summary = {
         "suspect": roles.suspect,
         "base": base,
@@ -118,7 +113,7 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
             for name, entry in candidates.items()
         },
         "donors": donors,
-        "sampling": reach(precision, roles.suspect),
+        "sampling": asdict(sampling) if sampling else None,
         "models": _models(pooled, base),
     }
     # read as the verdict reads it, so that what is missing shows here
@@ -144,8 +139,8 @@ def _pooled(
     for (model, base), members in fits.groupby(["model", "base"], sort=False):
         key = (str(model), str(base))
         pooled[key] = {
-            **pool(members, donors, params.min_bit_exact),
-            "mixture": mixture(members, donors),
+            **pool(members, donors, params.min_bit_exact).as_json(),
+            "mixture": mixture(members, donors).as_json(),
             "recipe": recipes[key],
             "remainder": remainders.get(key),
             "turns": turns[key],

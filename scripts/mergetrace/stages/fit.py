@@ -8,10 +8,12 @@ from typing import Any
 
 import pandas as pd
 
-from mergetrace.fit.fits import fit_slice, replay_slice
+from mergetrace.fit.fits import fit_slice
+from mergetrace.fit.replays import replay_slice
 from mergetrace.outputs import write_parquet
 from mergetrace.planning.voting import votes
 from mergetrace.running.log import say
+from mergetrace.sums.block_sums import BlockSums
 from mergetrace.sums.evidence import read_evidence
 from mergetrace.sums.frames import Roles
 
@@ -55,8 +57,10 @@ class Outputs:
 def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
     """No weights are read: the sums and the evidence are enough."""
     deltas = pd.read_parquet(inputs.deltas)
-    blocks: dict[Any, Any] = dict(list(deltas.groupby(["slice_id", "model", "base"])))
-    needed: list[int] = sorted({slice_id for slice_id, _, _ in blocks})
+    donors = params.roles.donors
+    sums = BlockSums.of(deltas, donors)
+    rows_of: dict[Any, Any] = deltas.groupby(["slice_id", "model", "base"]).indices
+    needed: list[int] = sorted({slice_id for slice_id, _, _ in rows_of})
     plan = pd.read_parquet(inputs.plan, filters=[("slice_id", "in", needed)])
     slices: dict[Any, Any] = (
         plan.drop_duplicates("slice_id")
@@ -78,7 +82,7 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
             params.min_vote_elements,
         )
         for frame in frames:
-            own = blocks.get((slice_id, frame.audited, frame.base))
+            own = rows_of.get((slice_id, frame.audited, frame.base))
             if own is None:
                 continue
             row: dict[str, Any] = {
@@ -87,8 +91,9 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
                 "slice_id": slice_id,
             }
             row |= identity | places[slice_id, frame.audited] | {"votes": voting}
-            row |= fit_slice(own, frame.donors)
-            row |= replay_slice(samples, frame, params.replay_width, params.seed)
+            replayed = replay_slice(samples, frame, params.replay_width, params.seed)
+            row |= fit_slice(sums.rows(own)).columns(donors)
+            row |= replayed.columns(donors)
             rows.append(row)
     write_parquet(outputs.fits, pd.DataFrame(rows))
     say(f"{len(rows)} fits of {len(needed)} slices")

@@ -1,0 +1,1 @@
+"""The tables that stages write: their columns, units and meanings."""
