@@ -140,7 +140,7 @@ def alike(case: str, one: float, other: float, trained: float) -> list[str]:
         f"{one:g}",
         f"{other:g}",
         f"{inflation:,.4g}",
-        f"{row['coverage.one']:.1%}",
+        f"{replayed.by_donor[0].weight.coverage:.1%}",
         f"{ours:,}",
         f"{theirs:,}",
         f"{ours / max(theirs, 1):,.1f}",
