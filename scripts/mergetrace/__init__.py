@@ -43,6 +43,9 @@ numerics: numbers as they are stored
     tool_sums          sums over a tensor in the order the merging tool takes
     simple             numbers a person would write
 
+tables: the tables that are written
+    naming             columns that exist once per donor
+
 files: a model's files, untrusted
     strict_json        JSON from strangers, bounded before it is parsed: headers strictly, facts as loaders read them
     safetensors_file   a strict header parser
@@ -92,6 +95,7 @@ sums: weights read once
     kernels            what the sums are, exactly, and what an implementation offers
     gram               the sums every later number is made of; records: as rows of a table
     gram_arrays, gram_numba, gram_torch   the sums as formulas on arrays; compiled, faster than files are read; on a GPU
+    block_sums         a table of sums as arrays
     gram_vectors, vector_ops   the compiled kernel's arithmetic as vector instructions
     compiling          what was compiled, kept on disk
     recast             whether elements are a parent's, rounded to another format
@@ -124,9 +128,11 @@ merging: a recipe applied to the parents
 fit: from sums to numbers
     estimators         alpha, cos_fit, standard errors
     fits               the numbers of one slice
+    replays            which weight explains the rounding of a slice
+    pooling, weighting everything pooled; by what each slice counts
     curves             coverage as a curve
     mixture            shares of all donors together, with intervals, and how alike the donors are
-    summaries          everything pooled
+    summaries          tables by tensor, layer and component
     sampling_error     how far a sample's alpha may lie from that of all elements
 
 search: the recipe that gives most of a model back
