@@ -38,6 +38,11 @@ def test_snakefmt_is_clean():
 
 
 @pytest.mark.slow
+def test_the_library_is_typed():
+    run("mypy")
+
+
+@pytest.mark.slow
 def test_snakemake_lint_is_clean():
     run("snakemake", "--lint")
 
