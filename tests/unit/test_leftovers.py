@@ -152,7 +152,7 @@ def test_a_job_whose_snakemake_is_gone_makes_nothing(tmp_path, run, abandoned):
 
 
 def test_what_is_noted_of_a_run():
-    note = started(["--cores", "2"], "local", "/work")
+    note = started(["--cores", "2"], "local")
     assert note["arguments"] == ["--cores", "2"]
     assert note["executor"] == "local"
     assert note["folder"] == "/work"
