@@ -1,14 +1,16 @@
 """mergetrace: is an open-weights model a hidden blend of other people's models?
 
-Pure functions; only running and stages print or read arguments, and none of them knows Snakemake. One module per idea, one folder
-per stage of the way from files to a page; a folder imports from those above it only:
+Pure functions; only running and stages print or read arguments, and none of them knows
+Snakemake. One module per idea, one folder per stage of the way from files to a page; a
+folder imports from those above it only:
 
     errors             what can go wrong without being a defect
     outputs            outputs that appear whole or not at all
     readable           numbers and strangers' text as people read them
     timestamps         days and moments, one way of writing them
     field_texts        the text under each field of a class, for documents
-    thresholds         every limit that can change a verdict, with the measurement behind it
+    thresholds         every limit that can change a verdict, with the measurement
+                       behind it
 
 configuration: what a user asks for, checked and completed
     shared             a section, and the kinds of value that sections share
@@ -19,11 +21,14 @@ configuration: what a user asks for, checked and completed
     documentation      what those classes say of themselves: README and schema
 
 records: what one stage hands to another as JSON, as typed records
-    json_records, csv_tables   records read from JSON and written as JSON; tables as they were written
-    recipe_search      what the search for a recipe found, what it leaves, what it gives back turned round
+    json_records, csv_tables  records read from JSON and written as JSON; tables as they
+                       were written
+    recipe_search      what the search for a recipe found, what it leaves, what it gives
+                       back turned round
     summary, verdict   every number of an audit; the finding as outsiders rely on it
     manifest           what a model holds, and what is compared, as later stages read it
-    coverage, layout, packed    how much was compared; which disguises were looked for; what was not decoded
+    coverage, layout, packed  how much was compared; which disguises were looked for;
+                       what was not decoded
 
 running: a run, and what is left of it
     owner              which Snakemake started a job
@@ -35,10 +40,12 @@ running: a run, and what is left of it
 
 numerics: numbers as they are stored
     arrays             names for the types of arrays, and places spread over them
-    dtypes             how stored numbers decode, and how numbers are rounded to be stored
+    dtypes             how stored numbers decode, and how numbers are rounded to be
+                       stored
     lattice            the spacing of a format, and what rounds to each of its numbers
     block_scales       the scales of block-quantised weights
-    rounding           what rounding does to a merge, and how the merge is seen through it
+    rounding           what rounding does to a merge, and how the merge is seen through
+                       it
     arithmetic         every operation rounded, as tensor libraries do
     tool_sums          sums over a tensor in the order the merging tool takes
     simple             numbers a person would write
@@ -47,7 +54,8 @@ tables: the tables that are written
     naming             columns that exist once per donor
 
 files: a model's files, untrusted
-    strict_json        JSON from strangers, bounded before it is parsed: headers strictly, facts as loaders read them
+    strict_json        JSON from strangers, bounded before it is parsed: headers
+                       strictly, facts as loaders read them
     safetensors_file   a strict header parser
     tensor_records     the table of a model's tensors, a row as an object
     weight_files       which files of a folder are the model, whatever its index says
@@ -56,17 +64,22 @@ files: a model's files, untrusted
     sampled            the sampled byte ranges of a model, in one file
 
 formats: how numbers are stored, and what a configuration says of them
-    quantization, heads     what a configuration says of quantised weights; of attention heads
+    quantization, heads  what a configuration says of quantised weights; of attention
+                       heads
     model_config       all that is read of a configuration
     matrices           a matrix in a file, with its scales
     scales             the scales of FP8 weights, and which numbers each belongs to
-    packed             weights that are packed codes and no numbers: left out, and how many they stand for
+    packed             weights that are packed codes and no numbers: left out, and how
+                       many they stand for
 
 tensors: a model's tensors under common names, and their elements
-    naming, prefixes   one name for a tensor, whatever its writer called it, and whatever stands before that
+    naming, prefixes   one name for a tensor, whatever its writer called it, and
+                       whatever stands before that
     tied               heads that are the embedding
-    view, views        one matrix of a model and how it is read; a model's tensors cut into such
-    fused              q, k, v, gate and up cut out of one tensor, and rows in Mistral's own order
+    view, views        one matrix of a model and how it is read; a model's tensors cut
+                       into such
+    fused              q, k, v, gate and up cut out of one tensor, and rows in Mistral's
+                       own order
     weights            elements read by offset and decoded
     doubles            what a model holds twice
 
@@ -74,16 +87,19 @@ hub: models on the Hugging Face Hub
     pinned, ranges     a repository at one commit, and its bytes by checked ranges
     waiting            how long a server asks to wait
     history            since when it holds its weights
-    fetched, shards    the bytes that are here; whole files, resumed and their hash checked
+    fetched, shards    the bytes that are here; whole files, resumed and their hash
+                       checked
 
 planning: what is compared with what, and what that costs
     manifest           what a model holds
     pairing, plan      the same tensor found in every model
     slices             the rows of the plan that belong to one slice
     voting             which slices count towards pooled numbers
-    coverage, unread   how much of every model is compared, in numbers; in words, with what would make the rest readable
+    coverage, unread   how much of every model is compared, in numbers; in words, with
+                       what would make the rest readable
     packed_bytes       whether what is not decoded is the same bytes in two models
-    unmet              why a tensor met no counterpart, where another model holds it unread
+    unmet              why a tensor met no counterpart, where another model holds it
+                       unread
     batches            small layers that share a job
     costs              what comparing will cost, and what differs already
     sampling           which elements are read and which are kept
@@ -93,8 +109,10 @@ sums: weights read once
     frames             who is compared with whom
     stored             elements as a file holds them
     kernels            what the sums are, exactly, and what an implementation offers
-    gram               the sums every later number is made of; records: as rows of a table
-    gram_arrays, gram_numba, gram_torch   the sums as formulas on arrays; compiled, faster than files are read; on a GPU
+    gram               the sums every later number is made of; records: as rows of a
+                       table
+    gram_arrays, gram_numba, gram_torch  the sums as formulas on arrays; compiled,
+                       faster than files are read; on a GPU
     block_sums         a table of sums as arrays
     gram_vectors, vector_ops   the compiled kernel's arithmetic as vector instructions
     compiling          what was compiled, kept on disk
@@ -106,12 +124,17 @@ sums: weights read once
 disguises: tensors that lie elsewhere than their names say
     findings, wording  what was found, as codes and numbers; in sentences
     likeness, alignment   how alike matrices are; which row is which
-    glimpses, adjustments, comparison   a little of a model; how a slice is read; one model beside a parent
-    moved_layers, moved_experts, split_experts, vocabulary, permutations   what lies elsewhere
-    column_factors, channels, folded_norms, scaled_channels   what was multiplied row by row and column by column
+    glimpses, adjustments, comparison  a little of a model; how a slice is read; one
+                       model beside a parent
+    moved_layers, moved_experts, split_experts, vocabulary, permutations
+                       what lies elsewhere
+    column_factors, channels, folded_norms, scaled_channels
+                       what was multiplied row by row and column by column
     powers_of_two, factors   what was multiplied as a whole
-    blends, rounded_twice, noise   what one blend explains: rounded twice on the way, covered with noise
-    detecting, layout, rearrange   all of it together; what that gives; the plan that follows from it
+    blends, rounded_twice, noise  what one blend explains: rounded twice on the way,
+                       covered with noise
+    detecting, layout, rearrange  all of it together; what that gives; the plan that
+                       follows from it
 
 merging: a recipe applied to the parents
     settings           a number that differs between tensors, as configurations write it
@@ -123,7 +146,7 @@ merging: a recipe applied to the parents
     applying           a recipe applied to elements of the parents
     mergekit_yaml      a recipe that anyone can run
     rebuild            the recipe applied to the whole parents, compared byte for byte
-    rebuild_result, rebuild_wording    what that found: tensor by tensor, in all; in words
+    rebuild_result, rebuild_wording  what that found: tensor by tensor, in all; in words
 
 fit: from sums to numbers
     estimators         alpha, cos_fit, standard errors
@@ -131,12 +154,14 @@ fit: from sums to numbers
     replays            which weight explains the rounding of a slice
     pooling, weighting everything pooled; by what each slice counts
     curves             coverage as a curve
-    mixture            shares of all donors together, with intervals, and how alike the donors are
+    mixture            shares of all donors together, with intervals, and how alike the
+                       donors are
     summaries          tables by tensor, layer and component
     sampling_error     how far a sample's alpha may lie from that of all elements
 
 search: the recipe that gives most of a model back
-    counting           how many elements a recipe gives back, and how many could refute it
+    counting           how many elements a recipe gives back, and how many could refute
+                       it
     trial              recipes tried on a few slices
     joining            slices joined to the tensors that a tool saw
     shares, programmes the weights that the stored numbers allow together
@@ -144,7 +169,8 @@ search: the recipe that gives most of a model back
     patterns           one number per tensor explained
     survivors          what a merge that chooses elements left and kept
     proposals.proposers    which recipes are worth trying; how to add a proposer
-    proposals.linear, varying, spheres, means, narrow, selections, trimming, nearswap    by family
+    proposals.linear, varying, spheres, means, narrow, selections, trimming, nearswap
+by family
     stacked            which layer was taken from which parent
     signatures         what random drops leave behind
     recipe_search      the best recipe
@@ -155,7 +181,8 @@ search: the recipe that gives most of a model back
 
 probe: the model asked who it is
     template_files     where a model keeps its chat template
-    jinja_child        templates rendered, and their source read, with limits on time and output
+    jinja_child        templates rendered, and their source read, with limits on time
+                       and output
     jinja_sandbox      the process that this happens in
     template_records   what is found of a template, on disk
     conversations      what a template is tried on
@@ -165,13 +192,15 @@ probe: the model asked who it is
     stripping          the template without what it adds
     first_turn         what a template puts around the first message
     chat_template      what a template says that nobody asked for
-    masks              whom that and the other small files name, and how a template differs from its parents'
+    masks              whom that and the other small files name, and how a template
+                       differs from its parents'
     prompts            the questions, and the seed of each answer
     conditions         under which circumstances they are asked
     denials            names mentioned only to deny them
     attributions       names put into others' mouths, or given to others
     identity           matching of names, counts
-    breakdowns         the count by kind of question and language, in the reasoning, of backstory sentences
+    breakdowns         the count by kind of question and language, in the reasoning, of
+                       backstory sentences
     intervals          shares, their intervals, exact tests
     comparisons        between conditions, and between models
     conduct            answers that were cut, empty, repeating, refusals
@@ -186,18 +215,23 @@ probe: the model asked who it is
 finding: numbers turned into words
     dates              when models were published, and which is the older
     case               what a rule is given, and what it answers: numbers and codes
-    reasons_merge, reasons_origin, reasons_order, reasons_coverage   everything that a rule can answer
+    reasons_merge, reasons_origin, reasons_order, reasons_coverage
+                       everything that a rule can answer
     traces             what stands out of one audited model's numbers
     coverage           nobody is accused or acquitted on what was not read
     order              whether the parents came first
     copying, accusing, origin, inconclusive    the rules
     verdict            the rules in their order, and which word
-    base_choice        which base candidate was chosen, and what another would have shown
+    base_choice        which base candidate was chosen, and what another would have
+                       shown
     detection          how little would have been seen of what came after a merge
     reading            how much of each weight file was read
-    wording_remainder, wording_dates, wording_merge, wording_origin, wording_order, wording_coverage    the answers in sentences
+    wording_remainder, wording_dates, wording_merge, wording_origin, wording_order,
+      wording_coverage
+                       the answers in sentences
     wording_reasons    the sentence of every answer
-    wording_bases, wording_packed, wording_reach    base candidates, bytes that were not decoded, the finding's reach
+    wording_bases, wording_packed, wording_reach
+                       base candidates, bytes that were not decoded, the finding's reach
     judgement          a decision with the numbers that go with it
     receipt            the finding of an audit
     wording_headline   the verdict for somebody who has never merged a model
@@ -209,7 +243,8 @@ report: the page people read, and the other pages
     inputs             what a report is made of
     svg, drawing       a picture as part of a page; what pictures share
     cells, figures, maps, names_figure   the pictures
-    tables, offered, coverage_tables, recipes, drilldown    what was measured, in words and digits
+    tables, offered, coverage_tables, recipes, drilldown
+                       what was measured, in words and digits
     names, masks, answer_samples, names_section    what the models call themselves
     sections           what each section prints
     rendering, page    the page
@@ -243,13 +278,17 @@ stages: the steps of an audit, as the rules, Python and the tests run them
     auditing           the stages one after the other, without Snakemake
 
 testing: planted models and audits of them, for tests and benchmarks
-    planting, tiny_model, moe_models, template_families, template_shapes, hostile_headers   models and files with a known answer
-    realmerge, disguises, quantising, spellings    merged, disguised, quantised and renamed
+    planting, tiny_model, moe_models, template_families, template_shapes,
+      hostile_headers
+                       models and files with a known answer
+    realmerge, disguises, quantising, spellings
+                       merged, disguised, quantised and renamed
     audits, programs, reporting, looking    audits of them, and what they found
     workplace          a copy of the workflow, and Snakemake run in it
     hubserver          a server that speaks the Hub's protocol, and can be told to fail
       content, faults, server    what it holds, what goes wrong, the server
-      numbers, computed, describe    models whose bytes are computed when they are asked for
+      numbers, computed, describe  models whose bytes are computed when they are asked
+                       for
       faulty_reads     every fault, and how a reader should end
 """
 
@@ -276,6 +315,6 @@ def audit(
     Raises mergetrace.errors.AuditError for what a user can cause.
     """
     # Half a second that a program which only wants the version need not wait.
-    from mergetrace.stages.auditing import audit_file  # noqa: PLC0415
+    from mergetrace.stages.auditing import audit_file
 
     return audit_file(Path(configuration), Path(folder), name)

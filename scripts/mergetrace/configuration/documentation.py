@@ -24,10 +24,12 @@ SCHEMA = "config.schema.json"
 
 HEAD = """# Configuration
 
-Written by `make config-docs` from scripts/mergetrace/configuration and thresholds.py; do not edit. Unknown keys are refused with
-the nearest valid name. [config.schema.json](config.schema.json) is the same for editors that check YAML while you type.
+Written by `make config-docs` from scripts/mergetrace/configuration and thresholds.py; do not
+edit. Unknown keys are refused with the nearest valid name.
+[config.schema.json](config.schema.json) is the same for editors that check YAML while you type.
 
-`config.yaml` is the demo. `snakemake --configfile mine.yaml` replaces it whole; `audits/rio.yaml` is the public case.
+`config.yaml` is the demo. `snakemake --configfile mine.yaml` replaces it whole;
+`audits/rio.yaml` is the public case.
 The smallest configuration of your own:
 
 ```yaml

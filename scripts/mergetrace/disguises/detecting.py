@@ -68,7 +68,7 @@ EXACT_DETECTORS: tuple[Detector, ...] = (
 matrices.
 """
 
-MAX_CHANCE_IN_PLACE = 0.02  # of a model's matrices: no more lie somewhere by chance
+CHANCE_ALIGNED_SHARE = 0.02  # of a model's matrices: no more lie somewhere by chance
 ROTATION_MATRICES = 3  # matrices whose inner products are compared
 
 
@@ -103,7 +103,7 @@ def align_parents(parents: Sequence[Glimpses]) -> dict[str, Layout]:
         ]
         if comparison.share_in_place() > 0:
             findings += find_permutations(comparison)
-        in_place = comparison.share_in_place() >= MAX_CHANCE_IN_PLACE
+        in_place = comparison.share_in_place() >= CHANCE_ALIGNED_SHARE
         if not findings or comparison.held_rows or not in_place:
             own.read_as_named()
             continue
@@ -122,7 +122,7 @@ def _layout_beside(comparison: Comparison) -> Layout:
     findings = [finding for detect in DETECTORS for finding in detect(comparison)]
     kin = comparison.share_in_place()
     split = find_split_experts(comparison)
-    if kin < MAX_CHANCE_IN_PLACE:
+    if kin < CHANCE_ALIGNED_SHARE:
         seen = [*_find_rotation(comparison), *split]
         return Layout(comparison.parent.name, findings=tuple(seen), kin=kin)
     undone = [finding for finding in findings if finding.undone]
