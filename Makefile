@@ -12,7 +12,7 @@ TORCH_CPU = $$(sed -n 's/^\(torch==[^ ]*\).*/\1/p' envs/torch-cpu.lock)
 SIDE_BY_SIDE := --numprocesses logical --maxprocesses 8 --dist loadfile
 
 .PHONY: audit resume verify watch test test-real slurm-test vllm bench-zoo bench-openworld setup \
-  lint format lock config-docs clean help
+  lint format lock config-docs tables-docs clean help
 
 audit: setup ## Audit the demo, or another: make audit CONFIG=mine.yaml (on a cluster PROFILE=config/mine)
 	$(BIN)/snakemake $(if $(DIRECTORY),--directory $(DIRECTORY)) $(if $(PROFILE),--workflow-profile $(PROFILE),--cores $(CORES)) $(if $(CONFIG),--configfile $(CONFIG))
@@ -96,6 +96,9 @@ lock: ## Pin the dependencies anew, with hashes (envs/lock.py says how), and cop
 
 config-docs: setup ## Write config/README.md and the schema for editors
 	$(BIN)/python -m mergetrace.configuration.documentation
+
+tables-docs: setup ## Write the columns of every table into results/README.md
+	$(BIN)/python -m mergetrace.tables.documentation
 
 clean: ## Remove every result (the environment stays)
 	find results -mindepth 1 -not -name README.md -delete

@@ -52,6 +52,8 @@ numerics: numbers as they are stored
 
 tables: the tables that are written
     naming             columns that exist once per donor
+    schema, schemas    what a table holds; every table that is written
+    documentation      the same in results/README.md
 
 files: a model's files, untrusted
     strict_json        JSON from strangers, bounded before it is parsed: headers

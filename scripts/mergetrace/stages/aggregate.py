@@ -21,6 +21,7 @@ from mergetrace.outputs import read_json, whole, write_json
 from mergetrace.records.summary import Summary
 from mergetrace.running.log import say
 from mergetrace.sums.frames import Roles
+from mergetrace.tables.schemas import POOLED, PRECISION, TENSORS
 
 ABOUT = ["model", "base", "slice_id", "tensor", "layer", "component", "weight", "votes"]
 """The columns of the fits that a block is told from another by."""
@@ -89,15 +90,20 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
     by_layer = errors(blocks, donors, ["model", "layer"])
     by_component = errors(blocks, donors, ["model", "component"])
     tables = {
-        outputs.tensors: tensor_table(chosen[suspect], donors),
-        outputs.controls_table: tensor_table(chosen[~suspect], donors, by_model=True),
-        outputs.layers: with_errors(group(chosen, donors, "layer"), by_layer),
-        outputs.components: with_errors(
-            group(chosen, donors, "component"), by_component
+        outputs.tensors: (TENSORS, tensor_table(chosen[suspect], donors)),
+        outputs.controls_table: (
+            TENSORS,
+            tensor_table(chosen[~suspect], donors, by_model=True),
         ),
-        outputs.precision: precision,
+        outputs.layers: (POOLED, with_errors(group(chosen, donors, "layer"), by_layer)),
+        outputs.components: (
+            POOLED,
+            with_errors(group(chosen, donors, "component"), by_component),
+        ),
+        outputs.precision: (PRECISION, precision),
     }
-    for path, table in tables.items():
+    for path, (kind, table) in tables.items():
+        kind.check(table)
         with whole(path) as partial:
             table.to_csv(partial, index=False)
     sampling = reach(precision, roles.suspect)

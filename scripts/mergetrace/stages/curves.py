@@ -16,8 +16,9 @@ from mergetrace.outputs import read_json, whole
 from mergetrace.running.log import say
 from mergetrace.sums.evidence import only_usable, read_evidence
 from mergetrace.sums.frames import Roles
+from mergetrace.tables.schemas import CURVES
 
-COLUMNS = ["model", "donor", "alpha", "coverage", "shuffled"]
+COLUMNS = [column.name for column in CURVES.columns]
 
 
 @dataclass(frozen=True)

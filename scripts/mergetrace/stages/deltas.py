@@ -21,6 +21,7 @@ from mergetrace.sums.deltas import Reader, Slice
 from mergetrace.sums.evidence import write_evidence
 from mergetrace.sums.frames import Roles
 from mergetrace.sums.gram import kernel_for
+from mergetrace.tables.schemas import DELTAS
 from mergetrace.tensors.weights import Weights
 
 REPORT_EVERY = 10.0
@@ -94,7 +95,9 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
                     f" {weights.bytes_read / 1e9:.2f} GB, {rate / 1e9:.2f} GB/s"
                 )
         bytes_read = weights.bytes_read
-    write_parquet(outputs.deltas, pd.DataFrame(rows))
+    table = pd.DataFrame(rows)
+    DELTAS.check(table)
+    write_parquet(outputs.deltas, table)
     about = {"batch": params.batch, "seed": str(params.seed)}
     with whole(outputs.evidence) as partial:
         write_evidence(partial, samples, about)

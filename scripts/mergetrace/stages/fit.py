@@ -16,6 +16,7 @@ from mergetrace.running.log import say
 from mergetrace.sums.block_sums import BlockSums
 from mergetrace.sums.evidence import read_evidence
 from mergetrace.sums.frames import Roles
+from mergetrace.tables.schemas import FITS
 
 IDENTITY = ("tensor", "slice", "layer", "component", "elements", "cols", "weight")
 """The columns of the plan that say which slice a fit is of."""
@@ -95,5 +96,7 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
             row |= fit_slice(sums.rows(own)).columns(donors)
             row |= replayed.columns(donors)
             rows.append(row)
-    write_parquet(outputs.fits, pd.DataFrame(rows))
+    table = pd.DataFrame(rows)
+    FITS.check(table)
+    write_parquet(outputs.fits, table)
     say(f"{len(rows)} fits of {len(needed)} slices")

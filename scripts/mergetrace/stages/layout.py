@@ -25,6 +25,7 @@ from mergetrace.records.json_records import as_json
 from mergetrace.records.manifest import Manifest
 from mergetrace.running.log import say
 from mergetrace.sums.frames import Roles
+from mergetrace.tables.schemas import PLAN, UNPAIRED
 from mergetrace.tensors.doubles import looked_at
 from mergetrace.tensors.views import not_read
 from mergetrace.tensors.weights import Weights
@@ -118,6 +119,7 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
             pairs, params.mode, params.alpha_se, params.block_elements, params.seed
         )
         plan = with_batches(drawn, params.mode, params.block_elements, apart=False)
+        PLAN.check(plan)
         write_parquet(outputs.plan, plan)
     skipped = [
         {"model": model, **entry}
@@ -126,6 +128,7 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
     ]
     reasons = with_true_reasons(skipped, unpaired, common_names(tables)[0])
     not_compared = pd.DataFrame(reasons, columns=COLUMNS)
+    UNPAIRED.check(not_compared)
     with whole(outputs.unpaired) as partial:
         not_compared.to_csv(partial, index=False)
     found = {

@@ -20,6 +20,7 @@ from mergetrace.planning.manifest import (
 )
 from mergetrace.records.manifest import Manifest
 from mergetrace.running.log import say
+from mergetrace.tables.schemas import MODEL_TENSORS
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
     else:
         assert inputs.pinned is not None, "give a folder or a pinned repository"
         tensors, manifest = _on_the_hub(inputs.pinned, params, outputs)
+    assert not MODEL_TENSORS.unknown(tensors.column_names)
     with whole(outputs.tensors) as partial:
         pq.write_table(tensors, partial)
     write_json(outputs.manifest, manifest)

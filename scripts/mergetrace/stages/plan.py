@@ -21,6 +21,7 @@ from mergetrace.records.json_records import as_json
 from mergetrace.records.manifest import Manifest
 from mergetrace.running.log import say
 from mergetrace.sums.frames import Roles
+from mergetrace.tables.schemas import PLAN, UNPAIRED
 
 MOST_REASONS = 20
 """Reasons for not comparing a tensor that plan.json counts one by one."""
@@ -124,6 +125,8 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
         say(f"{label}: {text}" if label else text)
     disk_bytes = summary["cost"][params.mode]["disk_bytes"]
     _check_room(outputs.by_name.parent, disk_bytes, params.audit)
+    PLAN.check(plan)
+    UNPAIRED.check(not_compared)
     write_parquet(outputs.by_name, plan)
     with whole(outputs.by_name_unpaired) as partial:
         not_compared.to_csv(partial, index=False)

@@ -13,6 +13,7 @@ from mergetrace.search.joining import Joiner
 from mergetrace.search.recipe_search import start_search
 from mergetrace.sums.evidence import Sample, read_evidence
 from mergetrace.sums.frames import Roles
+from mergetrace.tables.schemas import RECIPE_SLICES
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,9 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
         for joined in joiners[search.frame].pieces(slices(inputs.evidence), voting):
             search.add(joined)
     given_back = [search.slices() for search in searches]
-    write_parquet(outputs.recipe_slices, pd.concat(given_back, ignore_index=True))
+    table = pd.concat(given_back, ignore_index=True)
+    RECIPE_SLICES.check(table)
+    write_parquet(outputs.recipe_slices, table)
     results = [search.result() for search in searches]
     write_json(outputs.recipes, [as_json(result) for result in results])
     for result in results:

@@ -12,6 +12,15 @@ from mergetrace.probe.conduct import conduct
 from mergetrace.probe.identity import score
 from mergetrace.probe.records import Answers
 from mergetrace.running.log import say
+from mergetrace.tables.schemas import (
+    COMPARISONS,
+    CONDUCT,
+    MENTIONS,
+    REASONING,
+    SCORES,
+    STRATA,
+    WATERMARKS,
+)
 
 
 @dataclass(frozen=True)
@@ -63,15 +72,19 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
     identities = _identities(answers, params)
     table = score(answers, identities)
     tables = {
-        outputs.scores: table,
-        outputs.comparisons: compare(answers, identities, params.suspect),
-        outputs.conduct: conduct(answers),
-        outputs.strata: strata(answers, identities),
-        outputs.reasoning: reasoning(answers, identities),
-        outputs.watermarks: watermarks(answers, phrases),
-        outputs.mentions: mentioned(answers, identities),
+        outputs.scores: (SCORES, table),
+        outputs.comparisons: (
+            COMPARISONS,
+            compare(answers, identities, params.suspect),
+        ),
+        outputs.conduct: (CONDUCT, conduct(answers)),
+        outputs.strata: (STRATA, strata(answers, identities)),
+        outputs.reasoning: (REASONING, reasoning(answers, identities)),
+        outputs.watermarks: (WATERMARKS, watermarks(answers, phrases)),
+        outputs.mentions: (MENTIONS, mentioned(answers, identities)),
     }
-    for path, frame in tables.items():
+    for path, (kind, frame) in tables.items():
+        kind.check(frame)
         with whole(path) as partial:
             frame.to_csv(partial, index=False)
     for row in table.to_dict("records"):
