@@ -20,6 +20,7 @@ from scipy.special import stdtrit
 from mergetrace.fit.estimators import donor_sums, solve
 from mergetrace.numerics.arrays import Array
 from mergetrace.sums.block_sums import SUMS
+from mergetrace.tables.naming import number_of
 
 NAN = float("nan")
 GROUPS = ("model", "layer", "component")
@@ -94,7 +95,7 @@ def expanded(fits: pd.DataFrame) -> pd.DataFrame:
     """The fits with every sum times its slice's `weight`: what all elements of the
     tensor would add up to. Counts stay what was counted.
     """
-    sums = [name for name in fits.columns if name.split(".")[0] in SUMS]
+    sums = [name for name in fits.columns if number_of(name) in SUMS]
     return fits.assign(**{name: fits[name] * fits["weight"] for name in sums})
 
 

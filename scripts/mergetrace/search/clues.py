@@ -15,6 +15,7 @@ from mergetrace.numerics.simple import Interval
 from mergetrace.search.shares import least_squares, visible_donors
 from mergetrace.search.trial import Trial
 from mergetrace.sums.frames import Frame
+from mergetrace.tables.naming import of_donor
 
 NARROW_DTYPES = ("bfloat16",)
 """The narrow arithmetic that merges are made in."""
@@ -87,8 +88,8 @@ def _best_covered(voting: pd.DataFrame, frame: Frame) -> str:
     """The donor whose replay covers most of the informative elements."""
     coverages = []
     for donor in frame.donors:
-        informative = voting[f"informative.{donor}"]
-        coverage = voting[f"coverage.{donor}"]
+        informative = voting[of_donor("informative", donor)]
+        coverage = voting[of_donor("coverage", donor)]
         known = coverage.notna() & (informative > 0)
         if known.any():
             weights = informative[known]
@@ -99,10 +100,10 @@ def _best_covered(voting: pd.DataFrame, frame: Frame) -> str:
 
 
 def _pooled_interval(voting: pd.DataFrame, donor: str) -> Interval | None:
-    sound = voting[voting[f"informative.{donor}"] >= MIN_INTERVAL_ELEMENTS]
+    sound = voting[voting[of_donor("informative", donor)] >= MIN_INTERVAL_ELEMENTS]
     pooled = replay(
-        sound[f"replay_low.{donor}"].to_numpy(),
-        sound[f"replay_high.{donor}"].to_numpy(),
+        sound[of_donor("replay_low", donor)].to_numpy(),
+        sound[of_donor("replay_high", donor)].to_numpy(),
         np.inf,
     )
     return (pooled.low, pooled.high) if pooled.informative else None

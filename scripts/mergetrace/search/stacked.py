@@ -7,6 +7,7 @@ import pandas as pd
 from mergetrace.merging.recipes import Recipe, make
 from mergetrace.merging.settings import Setting
 from mergetrace.sums.frames import Frame
+from mergetrace.tables.naming import of_donor
 
 ALL_OF_TENSOR = (1.0,)
 NOTHING_ELSE = ("", (0.0,))
@@ -43,7 +44,7 @@ def _holders(rows: pd.DataFrame, frame: Frame) -> list[str]:
     if rows["nonfinite"].any():
         return []
     columns = {frame.base: "equal_base"}
-    columns |= {donor: f"equal_donor.{donor}" for donor in frame.donors}
+    columns |= {donor: of_donor("equal_donor", donor) for donor in frame.donors}
     return [
         parent
         for parent, column in columns.items()

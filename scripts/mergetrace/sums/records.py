@@ -8,6 +8,7 @@ from mergetrace.numerics.arrays import AnyArray, Integers
 from mergetrace.sums.frames import Frame
 from mergetrace.sums.gram import FrameSums, Sums
 from mergetrace.sums.kernels import COUNTED, TRIO
+from mergetrace.tables.naming import of_donor, of_pair
 
 Record = dict[str, object]
 
@@ -58,17 +59,17 @@ def _columns(
                 "rounded_base": _rounded(sums, frame.base, n, equal_base),
             }
         columns |= {
-            f"uv.{donor}": trio["uv"],
-            f"bv.{donor}": trio["bv"],
-            f"vv.{donor}.{donor}": trio["vv"],
+            of_donor("uv", donor): trio["uv"],
+            of_donor("bv", donor): trio["bv"],
+            of_pair("vv", donor, donor): trio["vv"],
         }
         for other in frame.donors[position + 1 :]:
-            columns[f"vv.{donor}.{other}"] = sums.crosses[donor, other]
+            columns[of_pair("vv", donor, other)] = sums.crosses[donor, other]
         counts = _counts(counted, n)
         for name, values in counts.items():
             columns[f"{name}.{donor}"] = values
         rounded = _rounded(sums, donor, n, counts["equal_donor"])
-        columns[f"rounded_donor.{donor}"] = rounded
+        columns[of_donor("rounded_donor", donor)] = rounded
     blocks = n.size
     lists = {name: values.tolist() for name, values in columns.items()}
     return {

@@ -35,6 +35,11 @@ def of_pair(number: str, first: str, second: str) -> str:
     return f"{number}.{first}.{second}"
 
 
+def number_of(column: str) -> str:
+    """The number that a column holds, of whichever donor: `coverage` of `coverage.nex`."""
+    return column.partition(".")[0]
+
+
 def pairs_with_self(donors: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Every unordered pair of donors, in their order, each with itself included."""
     return combinations_with_replacement(donors, 2)
