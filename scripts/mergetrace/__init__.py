@@ -52,7 +52,8 @@ numerics: numbers as they are stored
 
 tables: the tables that are written
     naming             columns that exist once per donor
-    schema, schemas    what a table holds; every table that is written
+    schema             what a table holds, and the check that it does
+    schemas, probe_schemas  every table that is written; those of the answers
     documentation      the same in results/README.md
 
 files: a model's files, untrusted

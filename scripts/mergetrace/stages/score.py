@@ -12,7 +12,7 @@ from mergetrace.probe.conduct import conduct
 from mergetrace.probe.identity import score
 from mergetrace.probe.records import Answers
 from mergetrace.running.log import say
-from mergetrace.tables.schemas import (
+from mergetrace.tables.probe_schemas import (
     COMPARISONS,
     CONDUCT,
     MENTIONS,
