@@ -297,7 +297,6 @@ def test_an_edit_of_a_shared_template_redoes_every_page(sampled, template):
     ("file", "rule"),
     [
         ("scripts/mergetrace/data/licences.yaml", "report"),
-        ("scripts/mergetrace/thresholds.py", "report"),
     ],
 )
 def test_an_edit_of_the_data_that_a_page_shows_redoes_it(sampled, file, rule):

@@ -244,7 +244,7 @@ def test_a_full_disk(disk, place, undisturbed):
     """Logs, Snakemake's own notes and results lie on it. What does not fit is named,
     what is there is whole, the rest is done when there is room.
     """
-    disk(1_350_000)  # of 3.5 MB; what plan.json asks for is there
+    disk(1_850_000)  # of 4 MB; what plan.json asks for is there
     done = run_snakemake(place, config=CONFIG, check=False)
     assert done.returncode == 1
     assert "mergetrace: the disk is full" in done.stdout
@@ -270,8 +270,8 @@ def test_only_a_run_that_submitted_jobs_needs_slurm(
     ended.wait()
     write_json(
         place / "results/logs/started.json",
-        started(["--configfile", "mine.yaml"], executor, place)
-        | {"process": ended.pid},
+        started(["--configfile", "mine.yaml"], executor)
+        | {"process": ended.pid, "folder": str(place)},
     )
 
     variables = {"SLURM_CONF": str(tmp_path / "slurm.conf")} if configured else {}
