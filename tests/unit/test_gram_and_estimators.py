@@ -297,6 +297,22 @@ def test_every_kernel_gives_the_plain_sums_and_the_exact_counts(case):
             assert_same(row, rows[0], 1e-12)
 
 
+@pytest.mark.parametrize("parent", ["F8_E4M3", "BF16", "F16", "F32"])
+def test_every_kernel_sees_a_parent_rounded_to_scaled_fp8(parent):
+    """A kernel that sums stored codes must not take them for numbers here."""
+    values = np.linspace(0.5, 400, 70)
+    raw = encode(values, parent)
+    base = Stored(raw.view(np.uint8), parent, None)
+    scales = np.full(values.size, 1.25)
+    suspect = Stored(
+        encode(base.numbers() / scales, "F8_E4M3").view(np.uint8), "F8_E4M3", scales
+    )
+    stored = {"suspect": suspect, "base": base, "donor": base, "second": base}
+    for kernel in KERNELS:
+        (row,) = found_by(kernel, stored, np.array([0, values.size]))
+        assert row["rounded_base"] == values.size
+
+
 def bf16(**numbers: np.ndarray) -> dict[str, Stored]:
     return {
         name: Stored(

@@ -62,8 +62,10 @@ def _misses(
 
 
 def _in_memory(stored: Stored, loaded: Numbers, which: slice) -> AnyArray:
-    """Numbers in the processor's memory; a GPU's are decoded again."""
-    if isinstance(loaded, np.ndarray):
+    """Numbers in the processor's memory. A GPU's are decoded again, and so are those of
+    a kernel that loads the stored codes as they are: integers, which are no numbers.
+    """
+    if isinstance(loaded, np.ndarray) and loaded.dtype.kind == "f":
         return loaded[which]
     return stored.chosen(which).numbers()
 
