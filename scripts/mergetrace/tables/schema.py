@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     import pandas as pd
 
-Kind = Literal["text", "integer", "number", "yes or no", "list of integers"]
-"""What a column holds: utf-8, int64, float64, bool, list<int64>."""
+Kind = Literal[
+    "text", "integer", "number", "yes or no", "list of integers", "list of numbers"
+]
+"""What a column holds: utf-8, int64, float64, bool, list<int64>, list<float64>."""
 Per = Literal["donor", "pair", "ordered pair"]
 """Of what a column exists once each: its name goes on with the donors' after dots."""
 
@@ -19,6 +21,7 @@ ALLOWED: dict[str, str] = {
     "number": "fiO",
     "yes or no": "bO",
     "list of integers": "O",
+    "list of numbers": "O",
 }
 """The kinds of numpy and pandas dtypes in which a column may be held; O where it may be
 missing, or is held as objects."""

@@ -192,6 +192,28 @@ BY_DONOR = (
     ),
 )
 
+DISGUISED = (
+    Column(
+        "row_map", "list of integers", "the parent's row of each row", nullable=True
+    ),
+    Column("col_map", "list of integers", "the parent's column of each", nullable=True),
+    Column(
+        "row_scale", "list of numbers", "what each row was multiplied by", nullable=True
+    ),
+    Column(
+        "col_scale",
+        "list of numbers",
+        "what each column was multiplied by",
+        nullable=True,
+    ),
+    Column("factor", "number", "what the whole slice was multiplied by"),
+    Column("through", "text", "the dtype it was rounded to before; empty: to none"),
+    Column(
+        "stored_dtype", "text", "the dtype whose rounding is judged; empty: `dtype`"
+    ),
+)
+"""How a slice is read that lies otherwise than its name says."""
+
 PLAN = Table(
     "{audit}/plan.parquet",
     "what is compared: one row per slice and model (by_name.parquet: paired by name alone)",
@@ -227,9 +249,9 @@ PLAN = Table(
         BLOCKS,
         WEIGHT,
         Column("batch", "text", "the batch of layers that reads it"),
-        Column("maps", "text", "how a disguised slice is read", nullable=True),
+        *DISGUISED,
     ),
-    optional=frozenset({"maps"}),
+    optional=frozenset(column.name for column in DISGUISED),
 )
 DELTAS = Table(
     "{audit}/deltas/{batch}.parquet",
