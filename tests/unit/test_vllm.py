@@ -226,8 +226,7 @@ def test_what_cannot_be_loaded_is_one_line_in_place_of_answers(place):
             config | {"model_type": "no_such_model", "architectures": ["NoSuchModel"]}
         )
     )
-    arguments = command(place, PYTHON, "unloaded", "--backend", "vllm")
-    arguments[arguments.index(str(place / "model"))] = str(broken)
+    arguments = command(place, PYTHON, "unloaded", backend="vllm", model=broken)
     done = subprocess.run(arguments, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     (record,) = read_answers(place / "unloaded/stripped.jsonl")
