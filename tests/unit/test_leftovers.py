@@ -153,7 +153,7 @@ def test_a_job_whose_snakemake_is_gone_makes_nothing(tmp_path, run, abandoned):
 
 def test_what_is_noted_of_a_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PWD", str(tmp_path))
+    monkeypatch.setenv("PWD", "/")  # as of a program that was started from elsewhere
     note = started(["--cores", "2"], "local")
     assert note["arguments"] == ["--cores", "2"]
     assert note["executor"] == "local"

@@ -78,11 +78,15 @@ def launched_from(arguments: Sequence[str], directory: Path) -> Path:
     from Snakemake does not say. It is the first of likely folders in which the paths
     that the command line names exist.
     """
+    given = option(arguments, "--directory", "-d")[1:]
+    if not given:
+        return directory
     named = [path for names in PATHS for path in option(arguments, *names)[1:]]
     pwd = os.environ.get("PWD")
     likely = [Path(pwd)] if pwd else []
     for folder in [*likely, directory, *directory.parents]:
-        if all((folder / path).exists() for path in named):
+        leads_here = (folder / given[0]).resolve() == directory.resolve()
+        if leads_here and all((folder / path).exists() for path in named):
             return folder
     return directory
 
