@@ -5,114 +5,21 @@ holds. None stands for a number that cannot be computed.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from mergetrace.fit.estimators import cosine, donor_sums, multiple_correlation, solve
 from mergetrace.fit.weighting import mean, median_and_spread
+from mergetrace.records.summary import DonorSummary, PooledNumbers
 from mergetrace.tables.naming import numbers_of, of_pair
 
 SUMS = ("uu", "ub", "bb", "rounding", "n", "equal_base")
 
 
-@dataclass(frozen=True)
-class PooledDonor:
-    """The numbers of one donor, over the voting slices where nothing else is said."""
-
-    alpha_ols: float | None
-    """Its weight by least squares, beside the other donors."""
-    alpha_se: float | None
-    """Its standard error: se^2 = sum (w_i se_i)^2 with w_i the slice's share of <v,v>.
-    Blocks are taken as independent within slices; it says nothing of differences
-    between slices.
-    """
-    cos: float | None
-    """The cosine of the audited model's and the donor's changes."""
-    coverage: float | None
-    """The share of informative elements that its replay weight explains, in the mean
-    over slices, weighted by informative elements.
-    """
-    coverage_base: float | None
-    """The same of weight 0, the base itself."""
-    coverage_donor: float | None
-    """The same of weight 1, the donor itself."""
-    coverage_shuffled: float | None
-    """The same of the best weight with the donor's changes at shuffled places."""
-    informative: int
-    """Elements whose replay interval is narrow."""
-    alpha_replay: float | None
-    """The weighted median of the slices' replay weights."""
-    alpha_spread: float | None
-    """The weighted median distance of those from their median."""
-    parents_agree: int
-    """Elements on which donor and base agree."""
-    moved_alone: float | None
-    """The share of those on which the audited model is elsewhere."""
-    stayed_alone: float | None
-    """Of the elements that the donor moved, the share that is the base's."""
-    equal_donor: float | None
-    """Of the elements that the donor moved, the share that is the donor's."""
-    same_sign: float | None
-    """Of the elements that both moved, the share that they moved to the same side."""
-    only: dict[str, int]
-    """By other donor: elements that this one explains and the other does not."""
-    all_equal: bool
-    """Whether every element of every slice is the donor's."""
-    all_rounded: bool
-    """The same once the donor is rounded to the audited model's dtype."""
-    is_base: bool
-    """Whether the donor equals the base."""
-
-
-@dataclass(frozen=True)
-class Pooled:
-    """The numbers of one audited model against one base, over the voting slices where
-    nothing else is said.
-    """
-
-    slices: int
-    elements: int
-    """Finite ones."""
-    elements_read: int
-    """Of all slices, NaN and infinite ones included."""
-    nonfinite: int
-    """Of all slices."""
-    nonfinite_tensors: list[str]
-    delta_energy: float
-    """<u, u>: the squared distance from the base."""
-    rounding_share: float | None
-    """The part of it that rounding to the audited model's dtype makes."""
-    cos_fit: float | None
-    """The multiple correlation with the donors' changes; signed where there is one."""
-    base_cos: float | None
-    """The cosine of the audited model's and the base's raw weights."""
-    equal_base: float | None
-    """The share of elements that are the base's."""
-    all_equal_base: bool
-    """Whether every element of every slice is the base's."""
-    all_rounded_base: bool
-    """The same once the base is rounded to the audited model's dtype."""
-    elements_voting: int
-    """The elements of the voting slices, read or not."""
-    donors: dict[str, PooledDonor]
-    informative: int
-    """Informative elements of the best recipe."""
-    bit_exact_rate: float | None
-    """The share of those that it gives back."""
-    exact_share: float | None
-    """The share of informative slices whose rate reaches the least that was asked."""
-
-    def as_json(self) -> dict[str, Any]:
-        """The entry of summary.json."""
-        return asdict(self)
-
-
 def pool(
     fits: pd.DataFrame, donors: Sequence[str], min_bit_exact: float = 1.0
-) -> Pooled:
+) -> PooledNumbers:
     """Pool the slices of one audited model and base.
 
     fits: rows of the table of fits with the best recipe's counts (see
@@ -135,12 +42,12 @@ def pool(
     informative = int(voting["recipe_informative"].sum())
     rates = voting.loc[voting["recipe_informative"] > 0, "bit_exact_rate"]
     nonfinite = fits["nonfinite"] > 0
-    return Pooled(
+    return PooledNumbers(
         slices=len(voting),
         elements=int(total["n"]),
         elements_read=int(fits["n"].sum() + fits["nonfinite"].sum()),
         nonfinite=int(fits["nonfinite"].sum()),
-        nonfinite_tensors=sorted(set(fits.loc[nonfinite, "tensor"])),
+        nonfinite_tensors=tuple(sorted(set(fits.loc[nonfinite, "tensor"]))),
         delta_energy=total["uu"],
         rounding_share=ratio(total["rounding"], total["uu"]),
         cos_fit=number(cos_fit),
@@ -161,7 +68,7 @@ def pool(
 
 def _pool_donor(
     fits: pd.DataFrame, donor: str, donors: Sequence[str], alpha: float
-) -> PooledDonor:
+) -> DonorSummary:
     everywhere = numbers_of(fits, donor)
     voting = everywhere[fits["votes"]]
     of_all = fits[fits["votes"]]
@@ -177,7 +84,7 @@ def _pool_donor(
         for other in donors
         if other != donor
     }
-    return PooledDonor(
+    return DonorSummary(
         alpha_ols=number(alpha),
         alpha_se=_standard_error(vv, voting["alpha_se"]),
         cos=number(
@@ -207,7 +114,7 @@ def _pool_donor(
 
 
 def _standard_error(vv: pd.Series, errors: pd.Series) -> float | None:
-    """The pooled standard error of a donor's alpha (see PooledDonor.alpha_se). Slices
+    """The pooled standard error of a donor's alpha (see DonorSummary.alpha_se). Slices
     without one are left out; None where none has one.
     """
     if vv.sum() <= 0:

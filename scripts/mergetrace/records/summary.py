@@ -24,7 +24,10 @@ class DonorSummary:
     alpha_ols: float | None
     """The donor's share of the change, by least squares over all donors together."""
     alpha_se: float | None
-    """The standard error of `alpha_ols`."""
+    """The standard error of `alpha_ols`: se^2 = sum (w_i se_i)^2 with w_i the slice's
+    share of the donor's change. Blocks are taken as independent within slices; it says
+    nothing of differences between slices.
+    """
     cos: float | None
     """The cosine between the audited model's change and the donor's."""
     coverage: float | None
@@ -101,8 +104,8 @@ class Mixture:
 
 
 @dataclass(frozen=True)
-class ModelSummary:
-    """All numbers of one audited model, with one base."""
+class PooledNumbers:
+    """What the fits of one audited model give together, with one base."""
 
     slices: int
     """The number of slices that vote."""
@@ -140,6 +143,12 @@ class ModelSummary:
     """The share of them that the best recipe gives back bit for bit."""
     exact_share: float | None
     """The share of tensors that it gives back as a reproduced merge needs it."""
+
+
+@dataclass(frozen=True)
+class ModelSummary(PooledNumbers):
+    """All numbers of one audited model, with one base."""
+
     mixture: Mixture | None
     """The change shared out among all donors."""
     recipe: RecipeSearch

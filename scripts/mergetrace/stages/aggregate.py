@@ -145,7 +145,7 @@ def _pooled(
     for (model, base), members in fits.groupby(["model", "base"], sort=False):
         key = (str(model), str(base))
         pooled[key] = {
-            **pool(members, donors, params.min_bit_exact).as_json(),
+            **asdict(pool(members, donors, params.min_bit_exact)),
             "mixture": mixture(members, donors).as_json(),
             "recipe": recipes[key],
             "remainder": remainders.get(key),
