@@ -220,8 +220,8 @@ def judge(job: tuple[Path, Case, str]) -> dict[str, Any]:
             work = Path(name)
             models = folders(results / "models", case.arch, case.seed)
             for extra, made in case.extra.items():
-                models[extra] = make(work / "models" / extra, made, models, case)
-            models["suspect"] = make(work / "models/suspect", case.made, models, case)
+                models[extra] = make(work / "made" / extra, made, models, case)
+            models["suspect"] = make(work / "made/suspect", case.made, models, case)
             row["made_s"] = time.process_time() - started
             alone = (
                 []
@@ -283,16 +283,13 @@ def measured(
         contextlib.redirect_stderr(nowhere),
     ):
         audit(work, {model: models[model] for model in used}, spec)
-    found = {
-        name: read_json(work / f"{name}.json") for name in ("summary", "layout", *used)
-    }
-    manifests = {
-        model: {key: found[model][key] for key in ("notes", "declared")}
-        for model in used
-    }
-    layout = found["layout"]
+    manifests = {}
+    for model in used:
+        manifest = read_json(work / "models" / model / "manifest.json")
+        manifests[model] = {key: manifest[key] for key in ("notes", "declared")}
+    layout = read_json(work / "layout.json")
     return {
-        "summary": found["summary"],
+        "summary": read_json(work / "summary.json"),
         "manifests": manifests,
         "layouts": layout["models"],
         "compared": layout["compared"],
