@@ -12,6 +12,7 @@ from mergetrace.merging.facts import TensorFacts
 from mergetrace.merging.merge import Merge
 from mergetrace.merging.methods import METHODS
 from mergetrace.merging.recipes import Recipe
+from mergetrace.merging.scripts import run_script
 from mergetrace.merging.settings import Setting, value_at
 from mergetrace.numerics.arithmetic import Round, rounder
 from mergetrace.numerics.arrays import Array, Mask
@@ -82,7 +83,10 @@ def apply_recipe(recipe: Recipe, piece: Piece) -> Array:
     """
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
         try:
-            return METHODS[recipe.method].formula(_merge_of(recipe, piece))
+            merge = _merge_of(recipe, piece)
+            if recipe.script:
+                return run_script(recipe.script, merge)
+            return METHODS[recipe.method].formula(merge)
         except ZeroDivisionError:
             return np.full(piece.size, np.nan)
 

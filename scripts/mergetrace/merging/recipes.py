@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mergetrace.merging.methods import METHODS
+from mergetrace.merging.scripts import SCRIPTS, shares_of_script
 from mergetrace.merging.settings import (
     Setting,
     constant,
@@ -36,6 +37,10 @@ class Recipe:
     """
     dtype: str = "float32"
     """The dtype of the arithmetic."""
+    script: str = ""
+    """The name in SCRIPTS of the lines that somebody wrote by hand; "" where the
+    arithmetic is that of the merge tool.
+    """
 
     @property
     def parents(self) -> tuple[str, ...]:
@@ -100,6 +105,21 @@ def _as_settings(values: Mapping[str, float | Setting]) -> dict[str, Setting]:
     }
 
 
+def make_script(
+    script: str,
+    weights: Mapping[str, float | Setting],
+    base: str | None = None,
+    dtype: str = "bfloat16",
+    weights_rounded: bool = False,
+) -> Recipe:
+    """The recipe of lines written by hand. weights_rounded: whether the weights were
+    tensors of the dtype, in place of Python numbers.
+    """
+    recipe = make(SCRIPTS[script].method, weights, base, dtype)
+    rounded = recipe.with_settings({"weights_rounded": float(weights_rounded)})
+    return replace(rounded, script=script)
+
+
 def written_length(recipe: Recipe) -> int:
     """How much a person would have to write: the digits of all numbers of a recipe."""
     length = 0
@@ -119,6 +139,8 @@ def donor_shares(recipe: Recipe, base: str) -> dict[str, float] | None:
         if weight is None:
             return None
         weights[model] = weight
+    if recipe.script:
+        return _shares_of_lines(recipe, weights, base)
     if METHODS[recipe.method].averages and recipe.base is None:
         whole = sum(weights.values()) if _divides_by_weights(recipe) else 1.0
         return {
@@ -132,6 +154,19 @@ def donor_shares(recipe: Recipe, base: str) -> dict[str, float] | None:
         scale = recipe.setting("lambda")
         return {name: weight * scale for name, weight in weights.items()}
     return None
+
+
+def _shares_of_lines(
+    recipe: Recipe, weights: Mapping[str, float], base: str
+) -> dict[str, float]:
+    """The donors' shares in a script. What task arithmetic takes deltas from has what
+    the others leave.
+    """
+    shares = shares_of_script(recipe.script, tuple(weights.values()))
+    by_model = dict(zip(weights, shares, strict=True))
+    if recipe.base is not None:
+        by_model[recipe.base] = round(1 - sum(shares), 12)
+    return {name: share for name, share in by_model.items() if name != base}
 
 
 def _divides_by_weights(recipe: Recipe) -> bool:
@@ -148,7 +183,8 @@ def recipe_to_json(recipe: Recipe, base: str) -> dict[str, Any]:
 
     Of the parameters, `shares` are the donors' (see donor_shares) and `alpha` is their
     sum, null where they are no single numbers; then follow `weights` by model in the
-    tool's order, `base_model`, and the settings by name.
+    tool's order, `base_model`, the settings by name, and of lines written by hand
+    `script`, their name in SCRIPTS.
     """
     shares = donor_shares(recipe, base)
     weights = {
@@ -163,6 +199,8 @@ def recipe_to_json(recipe: Recipe, base: str) -> dict[str, Any]:
     }
     for name, setting in recipe.settings:
         parameters[name] = setting_to_json(setting)
+    if recipe.script:
+        parameters["script"] = recipe.script
     return {"method": recipe.method, "dtype": recipe.dtype, "parameters": parameters}
 
 
@@ -175,6 +213,7 @@ def recipe_from_json(value: Mapping[str, Any]) -> Recipe:
         for model, weight in parameters.pop("weights").items()
     }
     base = parameters.pop("base_model")
+    script = parameters.pop("script", "")
     settings = [
         (name, setting_from_json(setting)) for name, setting in parameters.items()
     ]
@@ -185,4 +224,5 @@ def recipe_from_json(value: Mapping[str, Any]) -> Recipe:
         base=base,
         settings=tuple(sorted(settings)),
         dtype=value["dtype"],
+        script=script,
     )

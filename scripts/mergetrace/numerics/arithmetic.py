@@ -19,9 +19,10 @@ Round = Callable[[ArrayLike], Array]
 
 def rounder(dtype: str) -> Round:
     """The function that rounds float64 numbers to float32, bfloat16 or float16 (by way
-    of float32, as the libraries do). KeyError for any other dtype.
+    of float32, as the libraries do), or leaves them. KeyError for any other dtype.
     """
     rounders = {
+        "float64": lambda values: np.asarray(values, np.float64),
         "float32": to_float32,
         "bfloat16": to_bfloat16,
         "float16": to_float16,
