@@ -27,6 +27,7 @@ records: what one stage hands to another as JSON, as typed records
                        back turned round
     summary, verdict   every number of an audit; the finding as outsiders rely on it
     manifest           what a model holds, and what is compared, as later stages read it
+    declared_merge     what a model's folder says of the merge that made it
     coverage, layout, packed  how much was compared; which disguises were looked for;
                        what was not decoded
 
@@ -62,7 +63,9 @@ files: a model's files, untrusted
     safetensors_file   a strict header parser
     tensor_records     the table of a model's tensors, a row as an object
     weight_files       which files of a folder are the model, whatever its index says
+    stranger_yaml      YAML from strangers, bounded before and after it is parsed
     tool_traces        what a merging tool wrote beside the weights
+    declared_merges    the merges that a folder says it was made by
     further_templates  chat templates beside the default one
     sampled            the sampled byte ranges of a model, in one file
 

@@ -3,17 +3,14 @@ measured by nobody.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from mergetrace.files.stranger_yaml import MAX_YAML, stranger_yaml
 from mergetrace.files.strict_json import lenient, shown
 from mergetrace.files.weight_files import INDEX_NAME, MAX_INDEX_BYTES
 
-# bytes; a configuration that names every layer of a large model has 20,000
-MAX_YAML = 64 * 2**10
 CONFIGURATIONS = ("mergekit_config.yml", "mergekit_moe_config.yml")
 _PARENTS = ("model", "base_model", "source_model")
 _MOST_NAMED = 8
@@ -27,7 +24,7 @@ def tool_traces(folder: Path) -> list[str]:
     the index (https://github.com/arcee-ai/mergekit, mergekit/merge.py,
     mergekit/scripts/moe.py and mergekit/io/tensor_writer.py).
     """
-    version = _version(folder / INDEX_NAME)
+    version = index_version(folder / INDEX_NAME)
     source = None
     parts = ""
     for name in CONFIGURATIONS:
@@ -45,7 +42,8 @@ def tool_traces(folder: Path) -> list[str]:
     ]
 
 
-def _version(index: Path) -> str | None:
+def index_version(index: Path) -> str | None:
+    """The version of the merging tool that an index of shards names."""
     if not index.is_file() or index.stat().st_size > MAX_INDEX_BYTES:
         return None
     try:
@@ -53,7 +51,14 @@ def _version(index: Path) -> str | None:
     except ValueError:
         return None
     metadata = value.get("metadata") if isinstance(value, dict) else None
-    version = metadata.get("mergekit_version") if isinstance(metadata, dict) else None
+    return stated_version(metadata) if isinstance(metadata, dict) else None
+
+
+def stated_version(metadata: Mapping[str, Any]) -> str | None:
+    """The version of the merging tool that the metadata of an index, or of a file,
+    name.
+    """
+    version = metadata.get("mergekit_version")
     if isinstance(version, str) and version and version.isprintable():
         return version
     return None
@@ -66,42 +71,6 @@ def _parsed(path: Path) -> Any:
     if not path.is_file():
         return None
     return stranger_yaml(path.read_bytes()[: MAX_YAML + 1]) or {}
-
-
-class _Plain(yaml.SafeLoader):
-    """YAML without merge keys, by which a small document could grow without end."""
-
-    def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Leave `<<` a key like any other."""
-
-
-def _as_text(loader: _Plain, node: yaml.ScalarNode) -> str:
-    return loader.construct_scalar(node)
-
-
-_Plain.add_constructor("tag:yaml.org,2002:merge", _as_text)
-
-
-def stranger_yaml(raw: str | bytes) -> Any:
-    """The first document of a stranger's YAML; None where it is too long or cannot be
-    read. Nothing in it is run or built.
-    """
-    if len(raw) > MAX_YAML:
-        return None
-    try:
-        if isinstance(raw, bytes):
-            raw = raw.decode("utf-8-sig", errors="replace")
-        return next(iter(yaml.load_all(raw, _Plain)), None)
-    except (
-        yaml.YAMLError,
-        RecursionError,
-        ArithmeticError,
-        AttributeError,
-        LookupError,
-        TypeError,
-        ValueError,
-    ):
-        return None  # its constructors of dates and numbers raise what they like
 
 
 def _parts(document: Any) -> str:

@@ -15,11 +15,20 @@ import pyarrow as pa
 from pyarrow.json import ParseOptions, ReadOptions, read_json
 
 from mergetrace.errors import ModelFileError
+from mergetrace.files.declared_merges import declared_merges
 from mergetrace.files.further_templates import copy_templates
 from mergetrace.files.safetensors_file import Model, read_model
-from mergetrace.files.tool_traces import CONFIGURATIONS, stranger_yaml, tool_traces
+from mergetrace.files.stranger_yaml import stranger_yaml
+from mergetrace.files.tool_traces import (
+    CONFIGURATIONS,
+    index_version,
+    stated_version,
+    tool_traces,
+)
+from mergetrace.files.weight_files import INDEX_NAME
 from mergetrace.formats.model_config import fact, parse_config, read_config
 from mergetrace.outputs import whole_folder
+from mergetrace.records.json_records import as_json
 from mergetrace.records.manifest import Claims, ConfigFacts, Manifest, ModelFile, Source
 from mergetrace.records.verdict import HubDates
 
@@ -184,9 +193,19 @@ def _manifest(
         "tensors": len(tensors),
         "tensor_bytes": sum(tensor.end - tensor.start for tensor in tensors),
         "config": cast(ConfigFacts, read_config(folder / "config.json").as_json()),
-        "declared": read_card(folder / "README.md"),
+        "declared": _claims(model, folder),
         "notes": notes,
     }
+
+
+def _claims(model: Model, folder: Path) -> Claims:
+    """What the card claims, and what a merging tool wrote of its work."""
+    claims = read_card(folder / "README.md")
+    stated = [stated_version(header.metadata) for _, header in model]
+    versions = [index_version(folder / INDEX_NAME), *stated]
+    claims["merge_tool"] = next((fact(name) for name in versions if name), None)
+    claims["merges"] = as_json(declared_merges(folder))
+    return claims
 
 
 def _small_file(path: Path) -> ModelFile:

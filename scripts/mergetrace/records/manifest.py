@@ -3,7 +3,7 @@ read it: of plan.json only the keys that are read stand here.
 """
 
 from collections.abc import Mapping
-from typing import NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from mergetrace.records.verdict import HubDates
 
@@ -55,6 +55,10 @@ class Claims(TypedDict):
     """How the model was made of them, in the Hub's words."""
     license: str | None
     """The licence."""
+    merge_tool: NotRequired[str | None]
+    """The version of mergekit that the weight files name."""
+    merges: NotRequired[list[dict[str, Any]]]
+    """The merges that the folder declares (see declared_merge.DeclaredMerge)."""
 
 
 class Manifest(TypedDict):

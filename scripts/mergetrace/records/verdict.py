@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self, TypedDict
 
 from mergetrace.records.coverage import Coverage
+from mergetrace.records.declared_merge import DeclaredMerge
 from mergetrace.records.json_records import as_json, from_json
 from mergetrace.records.recipe_search import (
     RecipeNumbers,
@@ -229,6 +230,10 @@ class Declared:
     """How the model was made of them, in the Hub's words."""
     license: str | None = None
     """The licence."""
+    merge_tool: str | None = None
+    """The version of mergekit that the weight files name."""
+    merges: tuple[DeclaredMerge, ...] = ()
+    """The merges that its folder declares."""
 
 
 @dataclass(frozen=True)

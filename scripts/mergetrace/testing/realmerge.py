@@ -84,8 +84,14 @@ def write_qwen(folder: Path, tensors: Tensors) -> Path:
     return write_model(folder, tensors, CONFIG)
 
 
-def mergekit(config: dict[str, Any] | str, output: Path) -> Path:
-    """Run mergekit on a configuration (a mapping or YAML) whose models are folders."""
+def mergekit(
+    config: dict[str, Any] | str, output: Path, write_card: bool = False
+) -> Path:
+    """Run mergekit on a configuration (a mapping or YAML) whose models are folders.
+
+    write_card: whether it leaves its configuration and a model card beside the weights,
+    as it does by default.
+    """
     from mergekit.config import MergeConfiguration
     from mergekit.merge import run_merge
     from mergekit.options import MergeOptions
@@ -96,7 +102,7 @@ def mergekit(config: dict[str, Any] | str, output: Path) -> Path:
         else json.loads(json.dumps(config))
     )
     options = MergeOptions(
-        write_model_card=False,
+        write_model_card=write_card,
         quiet=True,
         device="cpu",
         copy_tokenizer=False,
