@@ -27,6 +27,7 @@ from mergetrace.testing.disguises import (
     vocabulary_permuted,
     with_layers,
 )
+from mergetrace.testing.looking import default_limits
 from mergetrace.testing.planting import blend, finetuned
 from mergetrace.testing.realmerge import qwen, write_qwen
 
@@ -92,11 +93,12 @@ def look(base, donor, suspect) -> tuple[bool, float, float, float, float, float]
                 name: Glimpses(name, views(tensor_table(path))[0], weights, 0)
                 for name, path in paths.items()
             }
-            before = Comparison(looks["s"], looks["b"]).share_in_place()
+            limits = default_limits()
+            before = Comparison(looks["s"], looks["b"], limits).share_in_place()
             began = time.process_time()
-            layout = find_layout(looks["s"], [looks["b"], looks["d"]])
+            layout = find_layout(looks["s"], [looks["b"], looks["d"]], limits)
             seconds = time.process_time() - began
-            comparison = Comparison(looks["s"], looks[layout.reference])
+            comparison = Comparison(looks["s"], looks[layout.reference], limits)
             comparison.counterpart = layout.counterpart
             cosines = [comparison.cosine(key) for key in comparison.keys]
     return bool(layout.undone), before, layout.kin, min(cosines), max(cosines), seconds

@@ -27,6 +27,7 @@ checkpoint layout:
             folders=folders_of(glimpsed),
             mode=configuration.mode,
             **settings("sampling", "alpha_se", "block_elements", "seed"),
+            **settings("verdict", "min_same_cos", "max_chance_in_place", "max_octaves_apart"),
         ),
     message:
         "Looking where the tensors of audit {wildcards.audit} lie"

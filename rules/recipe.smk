@@ -21,7 +21,7 @@ rule recipe:
         paths=paths,
         settings=call(
             roles,
-            **settings("verdict", "replay_width", "min_stayed"),
+            **settings("verdict", "replay_width", "min_stayed", "min_informative_share"),
         ),
     message:
         "Searching the recipe of audit {wildcards.audit}"

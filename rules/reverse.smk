@@ -21,6 +21,7 @@ rule reverse:
         paths=paths,
         settings=call(
             roles,
+            **settings("verdict", "min_turned_weight", "max_turned_weight"),
         ),
     message:
         "Turning the recipe of audit {wildcards.audit} round"

@@ -332,14 +332,26 @@ def thresholds() -> dict[str, Any]:
     return defaults() | {"accuse_with": list(ACCUSING)}
 
 
+MEASURED_WITH = (
+    "min_vote_elements",
+    "replay_width",
+    "min_stayed",
+    "min_bit_exact",
+    "min_informative_share",
+    "min_same_cos",
+    "max_chance_in_place",
+    "max_octaves_apart",
+    "min_turned_weight",
+    "max_turned_weight",
+)
+"""The thresholds that the stages up to the summary take."""
+
+
 def code_state() -> str:
     """A hash over what decides a measurement: the stages up to the summary with all
     they import, their thresholds, the making of models.
     """
-    measured = [
-        thresholds()[key]
-        for key in ("min_vote_elements", "replay_width", "min_stayed", "min_bit_exact")
-    ]
+    measured = [thresholds()[key] for key in MEASURED_WITH]
     code = b"".join(
         path.read_bytes()
         for path in sorted(

@@ -81,6 +81,13 @@ class Thresholds:
     claimed.
     """
 
+    min_informative_share: float = limit(0.05, ge=0, le=0.5)
+    """Of the elements whose stored number confines the weights, the share that must be
+    able to refute a recipe. Up to it the recipe counts as giving nothing back: it says
+    little more than that a parent was kept. Recipes that gave a merge of the zoo back
+    had .47 (passthrough) to 1; those tried on a copy of the donor 0 to .02.
+    """
+
     min_bit_exact: float = limit(0.995, ge=0.5, le=1)
     """The share of informative elements a recipe must give back bit for bit before a
     merge is called reproduced. Pure fp32 merges measured 0.99999 to 1; a drift of 1 %
@@ -198,6 +205,19 @@ class Thresholds:
     .99 and more.
     """
 
+    min_turned_weight: float = limit(0.02, gt=0, le=0.5)
+    """A recipe is turned round, to see which model is the older, where a parent enters
+    with at least this weight. Through a smaller one its numbers are hidden behind more
+    than fifty steps of rounding.
+    """
+
+    max_turned_weight: float = limit(0.985, ge=0.5, le=0.999)
+    """Nor is it turned round where the parent's weight lies between this and its
+    reciprocal: there rounding hides at most 1.5 % of a true parent, half of what
+    `max_reverse_over_expected` allows, and a true parent and one computed from the
+    suspect look alike.
+    """
+
     max_reverse_over_expected: float = limit(0.03, ge=0.001, le=0.5)
     """Turned round, a recipe gives back of a true parent the share of elements that
     rounding leaves (.575 of a donor of .571 in bf16); of a parent that was computed
@@ -285,6 +305,19 @@ class Thresholds:
     """Below this cosine of the suspect's and the base's raw weights they have no
     visible common origin. Independent trainings measured about 0; finetunes of one base
     .9 and more.
+    """
+
+    min_same_cos: float = limit(0.5, ge=0.3, le=0.9)
+    """The cosine, at the same place or in any order of rows and columns that was found,
+    from which a matrix is a parent's, changed. Relatives measured above .99 once every
+    disguise was undone, independent trainings below .2 (benchmarks/layout.md).
+    """
+
+    max_octaves_apart: float = limit(0.25, ge=0.02, le=1)
+    """By how many powers of two the size of a matrix may differ from its counterpart's.
+    Beyond, it was multiplied by something that is not known, and no model is called a
+    finetune of its base. In models of the zoo of which nothing was multiplied at most
+    .07.
     """
 
     max_chance_in_place: float = limit(0.02, ge=0, le=1)

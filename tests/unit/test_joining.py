@@ -106,7 +106,7 @@ def dropped(parents, audited):
     dropped, and the pattern of the others.
     """
     measured = measure_signature(
-        Trial(FRAME, [joined(parents, audited).piece], 0.5, 0.02), ("donor",)
+        Trial(FRAME, [joined(parents, audited).piece], 0.5, 0.02, 0.05), ("donor",)
     )
     return measured.stayed, measured.family
 

@@ -35,7 +35,7 @@ from mergetrace.testing.disguises import (
     vocabulary_pruned,
     with_layers,
 )
-from mergetrace.testing.looking import looked
+from mergetrace.testing.looking import default_limits, looked
 from mergetrace.testing.planting import blend, finetuned
 from mergetrace.testing.realmerge import qwen, write_qwen
 
@@ -250,7 +250,7 @@ def test_a_parent_in_disguise_is_read_in_the_order_of_the_first(tmp_path, hide):
             Glimpses(name, views(tensor_table(folder))[0], weights, 0)
             for name, folder in folders.items()
         ]
-        found = align_parents(looks)
+        found = align_parents(looks, default_limits())
         assert list(found) == ["d"]
         for name, tensor in DONOR.items():
             adjusted = looks[1].adjustment((name, "")).of_view()
@@ -272,7 +272,7 @@ def test_parents_that_are_not_in_disguise_are_left_as_they_are(tmp_path):
             Glimpses(name, views(tensor_table(folder))[0], weights, 0)
             for name, folder in folders.items()
         ]
-        assert align_parents(looks) == {}
+        assert align_parents(looks, default_limits()) == {}
         assert not any(look.adjusted for look in looks)
 
 

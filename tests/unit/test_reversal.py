@@ -9,7 +9,7 @@ from mergetrace.merging.applying import Piece, apply_and_store
 from mergetrace.merging.facts import HeldFacts, gram_of
 from mergetrace.merging.recipes import make
 from mergetrace.numerics.dtypes import encode
-from mergetrace.search.reversal import Reversal
+from mergetrace.search.reversal import Reversal, TurnedWeights
 from mergetrace.sums.evidence import Sample
 
 
@@ -43,7 +43,7 @@ def piece(audited, samples):
 
 
 def turned(recipe, audited, samples):
-    reversal = Reversal(recipe, "base")
+    reversal = Reversal(recipe, "base", TurnedWeights(0.02, 0.985))
     reversal.add(piece(audited, samples))
     return reversal.result()
 

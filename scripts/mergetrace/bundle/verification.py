@@ -23,7 +23,7 @@ from mergetrace.finding.verdict import decide
 from mergetrace.fit.estimators import cosine, solve
 from mergetrace.probe.identity import mentions
 from mergetrace.records.summary import ModelSummary
-from mergetrace.search.counting import add_counts
+from mergetrace.search.counting import add_counts, exact_rate
 from mergetrace.sums.block_sums import BlockSums
 
 NOT_RECOMPUTED = (
@@ -88,7 +88,10 @@ class Verification:
         self.result.check("informative elements, in all").add(
             model, informative, count.informative
         )
-        rate = count.exact / count.informative if count.informative else None
+        rate = None
+        if count.informative:
+            least = self.material.thresholds.min_informative_share
+            rate = exact_rate(count, least)
         self.result.check("bit-exact rate of the recipe, in all").add(
             model, best.bit_exact_rate, rate
         )

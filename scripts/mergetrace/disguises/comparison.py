@@ -5,6 +5,7 @@ is known.
 import re
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,8 +18,6 @@ from mergetrace.tensors.view import Key
 
 CLOSE_MIN_COSINE = 0.9
 """|cosine| at the same place below which a tensor is looked at closely."""
-SAME_MIN_COSINE = 0.5
-"""|cosine|, or likeness of fingerprints, from which two tensors are one, changed."""
 MIN_MARGIN = 0.2
 """By which the agreement of the best place has to exceed that of every other."""
 MAX_DISTANCE_RATIO = 0.25
@@ -31,14 +30,31 @@ WRITES_HIDDEN = re.compile(r"\.(o_proj|out_proj|down_proj)(\.weight)?$")
 """Matrices whose rows are the hidden dimensions."""
 
 
+@dataclass(frozen=True)
+class PlaceLimits:
+    """The thresholds of the configuration that say what lies where a parent's does."""
+
+    min_same_cos: float
+    """|cosine|, or likeness of fingerprints, from which two tensors are one, changed."""
+    max_chance_in_place: float
+    """The share of matrices in place up to which nothing is."""
+    max_octaves_apart: float
+    """By which the size of a tensor may differ from its counterpart's."""
+
+
 class Comparison:
     """A model, one parent that it is compared with, and the places found so far."""
 
     def __init__(
-        self, own: Glimpses, parent: Glimpses, parents: Sequence[Glimpses] = ()
+        self,
+        own: Glimpses,
+        parent: Glimpses,
+        limits: PlaceLimits,
+        parents: Sequence[Glimpses] = (),
     ) -> None:
         self.own = own
         self.parent = parent
+        self.limits = limits
         self.parents = parents or (parent,)
         """All parents that are offered, this one too."""
         self.keys = own.judged()
@@ -127,8 +143,35 @@ class Comparison:
         judged = [key for key in self.keys if layer_of(key[0]) not in lacking]
         if not judged:
             return 0.0
-        in_place = [self.cosine(key) >= SAME_MIN_COSINE for key in judged]
-        return float(np.mean(in_place))
+        return float(np.mean([self.is_in_place(key) for key in judged]))
+
+    def is_in_place(self, key: Key) -> bool:
+        """Whether a slice lies where the parent's does."""
+        return self.is_same(self.cosine(key))
+
+    def is_same(self, likeness: float) -> bool:
+        """Whether tensors so alike, by |cosine| or by their fingerprints, are one."""
+        return likeness >= self.limits.min_same_cos
+
+    def stands_out(self, agreement: float, wrong: float) -> bool:
+        """Whether a place agrees, and better than any other by far. wrong: the best
+        agreement of another place.
+        """
+        return self.is_same(agreement) and agreement - wrong >= MIN_MARGIN
+
+    def accepts(self, match: Match | None) -> bool:
+        """Whether an assignment holds on the elements it did not see, and no other
+        would.
+
+        Rows that all resemble each other are told apart where the right ones lie much
+        closer still.
+        """
+        if match is None or not self.is_same(match.agreement):
+            return False
+        if self.stands_out(match.agreement, match.wrong):
+            return True
+        nearest = MAX_DISTANCE_RATIO * (1 - match.wrong)
+        return match.agreement >= CLOSE_MIN_COSINE and 1 - match.agreement <= nearest
 
     def fingerprint_likeness(
         self, key: Key, target: Key, rows: int = FINGERPRINT_ROWS
@@ -154,20 +197,6 @@ def by_layer(model: Glimpses) -> dict[int, dict[str, Key]]:
         if layer.isdigit() and not key[1]:
             layers[int(layer)][LAYER.sub(".", key[0])] = key
     return layers
-
-
-def accepted(match: Match | None) -> bool:
-    """Whether an assignment holds on the elements it did not see, and no other would.
-
-    Rows that all resemble each other are told apart where the right ones lie much
-    closer still.
-    """
-    if match is None or match.agreement < SAME_MIN_COSINE:
-        return False
-    if match.agreement - match.wrong >= MIN_MARGIN:
-        return True
-    nearest = MAX_DISTANCE_RATIO * (1 - match.wrong)
-    return match.agreement >= CLOSE_MIN_COSINE and 1 - match.agreement <= nearest
 
 
 def _thinned(runs: Singles, length: int) -> Singles:

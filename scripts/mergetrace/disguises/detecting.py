@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 
 from mergetrace.disguises.comparison import (
     FINGERPRINT_ROWS,
-    SAME_MIN_COSINE,
     WRITES_HIDDEN,
     Comparison,
+    PlaceLimits,
 )
 from mergetrace.disguises.factors import find_factors, find_sizes_apart
 from mergetrace.disguises.findings import (
@@ -68,26 +68,30 @@ EXACT_DETECTORS: tuple[Detector, ...] = (
 matrices.
 """
 
-CHANCE_ALIGNED_SHARE = 0.02  # of a model's matrices: no more lie somewhere by chance
+ENOUGH_IN_PLACE = 0.5  # of a model's matrices: no further parent is then tried
 ROTATION_MATRICES = 3  # matrices whose inner products are compared
 
 
-def find_layout(own: Glimpses, parents: Sequence[Glimpses]) -> Layout:
+def find_layout(
+    own: Glimpses, parents: Sequence[Glimpses], limits: PlaceLimits
+) -> Layout:
     """The layout under which most of a model's matrices lie where one parent's do. The
     parent that most of them already lie by is tried first.
     """
     layouts: list[Layout] = []
     for parent in sorted(
-        parents, key=lambda parent: -Comparison(own, parent).share_in_place()
+        parents, key=lambda parent: -Comparison(own, parent, limits).share_in_place()
     ):
         own.read_as_named()
-        layouts.append(_layout_beside(Comparison(own, parent, parents)))
-        if layouts[-1].kin >= SAME_MIN_COSINE:
+        layouts.append(_layout_beside(Comparison(own, parent, limits, parents)))
+        if layouts[-1].kin >= ENOUGH_IN_PLACE:
             break
     return max(layouts, key=lambda layout: layout.kin)
 
 
-def align_parents(parents: Sequence[Glimpses]) -> dict[str, Layout]:
+def align_parents(
+    parents: Sequence[Glimpses], limits: PlaceLimits
+) -> dict[str, Layout]:
     """Read parents in the order of the first, where they lie in another: only what is
     put back to the last bit. Returns the layouts of those that do, by name.
 
@@ -97,13 +101,13 @@ def align_parents(parents: Sequence[Glimpses]) -> dict[str, Layout]:
     layouts = {}
     first = parents[0]
     for own in parents[1:]:
-        comparison = Comparison(own, first)
+        comparison = Comparison(own, first, limits)
         findings = [
             finding for detect in EXACT_DETECTORS for finding in detect(comparison)
         ]
         if comparison.share_in_place() > 0:
             findings += find_permutations(comparison)
-        in_place = comparison.share_in_place() >= CHANCE_ALIGNED_SHARE
+        in_place = comparison.share_in_place() >= limits.max_chance_in_place
         if not findings or comparison.held_rows or not in_place:
             own.read_as_named()
             continue
@@ -122,7 +126,7 @@ def _layout_beside(comparison: Comparison) -> Layout:
     findings = [finding for detect in DETECTORS for finding in detect(comparison)]
     kin = comparison.share_in_place()
     split = find_split_experts(comparison)
-    if kin < CHANCE_ALIGNED_SHARE:
+    if kin < comparison.limits.max_chance_in_place:
         seen = [*_find_rotation(comparison), *split]
         return Layout(comparison.parent.name, findings=tuple(seen), kin=kin)
     undone = [finding for finding in findings if finding.undone]
@@ -144,7 +148,7 @@ def _find_nowhere(comparison: Comparison) -> list[Finding]:
     nowhere = [
         key
         for key, _ in comparison.comparable(comparison.keys)
-        if comparison.cosine(key) < SAME_MIN_COSINE
+        if not comparison.is_in_place(key)
     ]
     if not nowhere:
         return []
@@ -165,6 +169,6 @@ def _find_rotation(comparison: Comparison) -> list[Finding]:
         other = fingerprint(comparison.parent.columns(target, FINGERPRINT_ROWS).T)
         agreements.append(likeness(own, other))
     agreement = max(agreements, default=0.0)
-    if agreement < SAME_MIN_COSINE:
+    if not comparison.is_same(agreement):
         return []
     return [HiddenRotated(comparison.parent.name, agreement)]

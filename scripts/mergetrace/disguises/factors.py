@@ -47,7 +47,6 @@ at most.
 MAX_WRITTEN_LENGTH = 5
 """Characters of a number that nobody finds by chance in so narrow an interval."""
 INTERVAL_TOLERANCE = 1e-9  # a factor that lies on the end of an interval is in it
-MIN_VISIBLE_OCTAVES = 0.25  # a factor beyond is no finetune's
 
 Interval = tuple[float, float]
 
@@ -101,14 +100,15 @@ def find_sizes_apart(comparison: Comparison) -> list[Finding]:
     Each is regressed on the other: what either holds besides the other's numbers pulls
     one slope towards zero, and a factor moves both.
     """
+    most = comparison.limits.max_octaves_apart
     ratios = {}
     for key in comparison.close_keys():
         own, other = comparison.runs(key, comparison.goal(key))
         ratio = float(own @ other / (other @ other))
         inverse_slope = float(own @ own / (own @ other))
         octaves = np.log2([abs(ratio), abs(inverse_slope)])
-        larger = octaves.min() > MIN_VISIBLE_OCTAVES
-        smaller = octaves.max() < -MIN_VISIBLE_OCTAVES
+        larger = octaves.min() > most
+        smaller = octaves.max() < -most
         if larger or smaller:
             ratios[key] = ratio
     if not ratios:

@@ -7,12 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mergetrace.disguises.alignment import Match, match_rows
-from mergetrace.disguises.comparison import (
-    MIN_MARGIN,
-    SAME_MIN_COSINE,
-    WRITES_HIDDEN,
-    Comparison,
-)
+from mergetrace.disguises.comparison import WRITES_HIDDEN, Comparison
 from mergetrace.disguises.findings import ExpertsCopied, ExpertsRenumbered, Finding
 from mergetrace.disguises.glimpses import Glimpses
 from mergetrace.disguises.likeness import cosine
@@ -77,10 +72,10 @@ def _copies(comparison: Comparison) -> list[Key]:
             copied.append(key)
     if not copied:
         return []
-    by_element = np.median([comparison.cosine(key) for key in copied])
-    if by_element >= SAME_MIN_COSINE:
+    by_element = float(np.median([comparison.cosine(key) for key in copied]))
+    if comparison.is_same(by_element):
         return copied
-    if _fingerprint_likeness(comparison, copied) >= SAME_MIN_COSINE:
+    if comparison.is_same(_fingerprint_likeness(comparison, copied)):
         return copied
     for key in copied:
         del comparison.counterpart[key]
@@ -129,7 +124,7 @@ def _renumber(
     wanted = {(goal, number) for goal in goals for number in numbers}
     if not wanted <= comparison.parent.views.keys():
         return None
-    if min(comparison.cosine(key) for key in keys) >= SAME_MIN_COSINE:
+    if all(map(comparison.is_in_place, keys)):
         return None
     for match, made_on_elements in (
         (_match_routers, False),
@@ -139,7 +134,7 @@ def _renumber(
         if proposed is None:
             continue
         agreement, wrong = _judge(comparison, proposed, numbers, made_on_elements)
-        if agreement >= SAME_MIN_COSINE and agreement - wrong >= MIN_MARGIN:
+        if comparison.stands_out(agreement, wrong):
             comparison.counterpart |= proposed
             return agreement, wrong
     return None
@@ -215,7 +210,7 @@ def _judge(
     pairs = list(proposed.items())
     judged = _right_and_wrong(by_element, pairs, neighbours)
     writers = [pair for pair in pairs if WRITES_HIDDEN.search(pair[0][0])]
-    if judged[0] >= SAME_MIN_COSINE or not writers:
+    if comparison.is_same(judged[0]) or not writers:
         return judged
     return _right_and_wrong(by_fingerprint, writers, neighbours)
 

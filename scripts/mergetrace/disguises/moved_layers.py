@@ -6,8 +6,6 @@ from typing import NamedTuple
 import numpy as np
 
 from mergetrace.disguises.comparison import (
-    MIN_MARGIN,
-    SAME_MIN_COSINE,
     WRITES_HIDDEN,
     Comparison,
     by_layer,
@@ -67,7 +65,7 @@ def find_moved_layers(comparison: Comparison) -> list[Finding]:
 
 
 def _in_place(comparison: Comparison, layer: Layer) -> bool:
-    same = [comparison.cosine(key) >= SAME_MIN_COSINE for key in layer.values()]
+    same = [comparison.is_in_place(key) for key in layer.values()]
     return bool(np.mean(same) >= MIN_SHARE_IN_PLACE)
 
 
@@ -118,7 +116,7 @@ def _best_place(
     best = max(likeness, key=lambda other: (likeness[other], other == number))
     rest = [value for other, value in likeness.items() if other != best]
     wrong = max(rest, default=0.0)
-    if likeness[best] < SAME_MIN_COSINE or likeness[best] - wrong < MIN_MARGIN:
+    if not comparison.stands_out(likeness[best], wrong):
         return None
     return Place(best, likeness[best], wrong)
 

@@ -14,7 +14,6 @@ from mergetrace.disguises.comparison import (
     CLOSE_MIN_COSINE,
     WRITES_HIDDEN,
     Comparison,
-    accepted,
 )
 from mergetrace.disguises.findings import Finding, HiddenReordered, LinesReordered
 from mergetrace.disguises.glimpses import FEATURES, MAX_ROWS
@@ -71,7 +70,7 @@ def _hidden_order(comparison: Comparison) -> Match | None:
         if comparison.cosine(key) >= CLOSE_MIN_COSINE:
             return None
         match = _match_columns(comparison, key, target)
-        if match is not None and accepted(match):
+        if match is not None and comparison.accepts(match):
             return match
     return None
 
@@ -150,12 +149,12 @@ def _rows_or_columns(
     if comparison.own.views[key].rows > MAX_ROWS or is_vocabulary:
         return False, None
     rows = _match_rows(comparison, key, target)
-    if not accepted(rows):
+    if not comparison.accepts(rows):
         rows = None
     if rows is not None and rows.agreement >= CLOSE_MIN_COSINE:
         return False, rows
     columns = _match_columns(comparison, key, target)
-    if columns is None or not accepted(columns):
+    if columns is None or not comparison.accepts(columns):
         return False, rows
     if rows is not None and rows.agreement >= columns.agreement:
         return False, rows

@@ -15,7 +15,7 @@ from mergetrace.disguises.channels import (
     spread,
 )
 from mergetrace.disguises.column_factors import ColumnFactors, column_ratios
-from mergetrace.disguises.comparison import SAME_MIN_COSINE, Comparison
+from mergetrace.disguises.comparison import Comparison
 from mergetrace.disguises.findings import (
     ChannelsScaled,
     ColumnsApart,
@@ -95,8 +95,7 @@ def _pairs(comparison: Comparison) -> Iterator[tuple[Key, Key]]:
             partner = (pattern.sub(name, key[0]), key[1])
             if partner not in comparison.own.views:
                 continue
-            cosines = (comparison.cosine(key), comparison.cosine(partner))
-            if min(cosines) >= SAME_MIN_COSINE:
+            if comparison.is_in_place(key) and comparison.is_in_place(partner):
                 yield key, partner
 
 

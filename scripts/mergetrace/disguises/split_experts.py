@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 
-from mergetrace.disguises.comparison import SAME_MIN_COSINE, Comparison
+from mergetrace.disguises.comparison import Comparison
 from mergetrace.disguises.findings import ExpertsSplit, Finding
 from mergetrace.disguises.moved_experts import EXPERT_FINGERPRINT_ROWS
 from mergetrace.numerics.arrays import Singles
@@ -26,7 +26,7 @@ def find_split_experts(comparison: Comparison) -> list[Finding]:
         if not larger:
             return []
         agreement = _closest(comparison, key, larger)
-        if agreement < SAME_MIN_COSINE:
+        if not comparison.is_same(agreement):
             continue
         finding = ExpertsSplit(
             model=comparison.own.name,

@@ -10,12 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from mergetrace.disguises.alignment import Match, match_shared_rows
-from mergetrace.disguises.comparison import (
-    CLOSE_MIN_COSINE,
-    SAME_MIN_COSINE,
-    Comparison,
-    accepted,
-)
+from mergetrace.disguises.comparison import CLOSE_MIN_COSINE, Comparison
 from mergetrace.disguises.findings import Finding, VocabularyReordered
 from mergetrace.disguises.glimpses import FEATURES, MAX_ROWS, RUN_LENGTH
 from mergetrace.disguises.likeness import cosine
@@ -43,7 +38,7 @@ def _in_place(comparison: Comparison, key: Key, target: Key) -> bool:
     own, other = comparison.runs(key, target)
     pairs = zip(own.reshape(-1, RUN_LENGTH), other.reshape(-1, RUN_LENGTH), strict=True)
     least = min(abs(cosine(*pair)) for pair in pairs)
-    return least >= SAME_MIN_COSINE and comparison.cosine(key) >= CLOSE_MIN_COSINE
+    return comparison.is_same(least) and comparison.cosine(key) >= CLOSE_MIN_COSINE
 
 
 def _match(comparison: Comparison, key: Key, target: Key) -> Match | None:
@@ -54,9 +49,9 @@ def _match(comparison: Comparison, key: Key, target: Key) -> Match | None:
     match = match_shared_rows(
         comparison.parent.columns(target, features),
         comparison.own.columns(key, features),
-        SAME_MIN_COSINE,
+        comparison.limits.min_same_cos,
     )
-    return match if accepted(match) else None
+    return match if comparison.accepts(match) else None
 
 
 def _put_back(comparison: Comparison, key: Key, match: Match) -> VocabularyReordered:

@@ -11,11 +11,6 @@ from mergetrace.merging.applying import Piece, apply_and_store, undecided_elemen
 from mergetrace.merging.recipes import Recipe
 from mergetrace.numerics.arrays import Array, Mask
 
-MIN_INFORMATIVE_SHARE = 0.05
-"""Of the confining elements, the least share that must be informative: a recipe that
-only keeps a parent's elements is refuted by few of them.
-"""
-
 
 @dataclass(frozen=True)
 class Count:
@@ -47,11 +42,13 @@ def add_counts(counts: Iterable[Count]) -> Count:
     )
 
 
-def exact_rate(count: Count) -> float:
+def exact_rate(count: Count, min_informative_share: float) -> float:
     """The share of informative elements given back; 0 where so few are informative that
     the recipe says little more than that a parent was kept.
+
+    min_informative_share: the threshold of the configuration.
     """
-    if count.informative > MIN_INFORMATIVE_SHARE * count.confined:
+    if count.informative > min_informative_share * count.confined:
         return count.exact / count.informative
     return 0.0
 

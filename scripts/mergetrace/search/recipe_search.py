@@ -51,11 +51,8 @@ class Replayed:
     recipe: Recipe
     count: Count
     """Over all evidence."""
-
-    @property
-    def rate(self) -> float:
-        """The share of the informative elements given back bit for bit."""
-        return exact_rate(self.count)
+    rate: float
+    """The share of the informative elements given back bit for bit."""
 
 
 @dataclass
@@ -69,6 +66,8 @@ class Search:
     """`replay_width` of the configuration."""
     min_stayed: float
     """`min_stayed` of the configuration."""
+    min_informative_share: float
+    """`min_informative_share` of the configuration."""
     clues: Clues
     """What the fits say of the donors."""
     recipes: list[Recipe] = field(default_factory=list)
@@ -99,6 +98,7 @@ class Search:
             _first_pieces(pieces, PILOT_ELEMENTS),
             self.width,
             self.min_stayed,
+            self.min_informative_share,
         )
         if not trial.pieces:
             return
@@ -195,19 +195,25 @@ class Search:
         for i, recipe in enumerate(self.recipes):
             count = add_counts(by_recipe[i] for by_recipe in self.counts)
             if count.informative:
-                entries.append(Replayed(recipe, count))
+                rate = exact_rate(count, self.min_informative_share)
+                entries.append(Replayed(recipe, count, rate))
         return sorted(entries, key=lambda entry: -entry.rate)
 
 
 def start_search(
-    frame: Frame, fits: pd.DataFrame, width: float, min_stayed: float
+    frame: Frame,
+    fits: pd.DataFrame,
+    width: float,
+    min_stayed: float,
+    min_informative_share: float,
 ) -> Search:
     """The search under one frame, before any recipe was tried.
 
-    width, min_stayed: the thresholds `replay_width` and `min_stayed` of the
-    configuration.
+    width, min_stayed, min_informative_share: the thresholds `replay_width` and so on
+    of the configuration.
     """
-    return Search(frame, fits, width, min_stayed, read_clues(fits, frame))
+    clues = read_clues(fits, frame)
+    return Search(frame, fits, width, min_stayed, min_informative_share, clues)
 
 
 def _try_proposals(trial: Trial, clues: Clues) -> None:

@@ -34,12 +34,6 @@ from mergetrace.search.steps import (
 from mergetrace.sums.as_stored import round_as_stored
 from mergetrace.sums.evidence import Sample
 
-MIN_PARENT_WEIGHT = 0.02
-"""Of a parent that enters with less nothing could come back."""
-MAX_HIDING_WEIGHT = 0.985
-"""Between this and its reciprocal rounding hides hardly anything, and both ways look
-alike.
-"""
 UNLIKE_STEPS = 0.75
 """Of the coarser of two steps: bf16's and f16's double at every power of two, so unlike
 steps of one format differ by 2.
@@ -49,6 +43,29 @@ STEP_SLACK = 1e-3
 lie exactly half a step away.
 """
 SEED = 0
+
+
+@dataclass(frozen=True)
+class TurnedWeights:
+    """The weights at which turning a recipe round tells a true parent from one that was
+    computed: thresholds of the configuration.
+    """
+
+    least: float
+    """`min_turned_weight`."""
+    most: float
+    """`max_turned_weight`."""
+
+    def in_part(self, weights: Array) -> Mask:
+        """Where a parent's change is taken in part, or more than once."""
+        size = np.abs(weights)
+        partly: Mask = (size <= self.most) | (size >= 1 / self.most)
+        return partly
+
+    def enough(self, weights: Array) -> Mask:
+        """Where enough of a parent is taken for it to come back."""
+        taken: Mask = np.abs(weights) >= self.least
+        return taken
 
 
 @dataclass
@@ -127,6 +144,8 @@ class Reversal:
     recipe: Recipe
     origin: str
     """The model from which changes are taken."""
+    limits: TurnedWeights
+    """The weights at which a parent is tested."""
     slack: float = 0.0
     """Of the change, by which a blend may miss the stored number and still count as
     giving it back (of arithmetic that is not known in detail).
@@ -193,14 +212,15 @@ class Reversal:
         audited_steps = step_sizes(stored_like(piece.values[parent], piece.audited))
         step = np.maximum(parent_steps, audited_steps)
         blend = self._blend(piece, parent, line)
-        back = _comes_back(piece.audited_values - blend.values, blend.weights, step)
+        missing = piece.audited_values - blend.values
+        back = self._comes_back(missing, blend.weights, step)
         moved = self._move(piece, parent, sample, step, blend, line, generator)
         forgery = self._forge(piece, parent, sample, blend, generator)
         changed = exact & (piece.values[parent] != self._compared_with(piece, parent))
-        partly = _is_partly_taken(blend.weights)
+        partly = self.limits.in_part(blend.weights)
         if line is not None:
             partly |= _is_taken_away(blend.weights, step, step_sizes(piece.audited))
-        partly &= np.abs(blend.weights) >= MIN_PARENT_WEIGHT
+        partly &= self.limits.enough(blend.weights)
         blended = self.blended.setdefault(parent, Tally())
         blended.count(changed & partly, back, moved, forgery)
         if line is None and self.recipe.method != "passthrough":
@@ -238,7 +258,7 @@ class Reversal:
             values = moved_line.values
         return Moved(
             tested=np.isfinite(moved) & np.isfinite(remade),
-            back=_comes_back(remade - values, blend.weights, step),
+            back=self._comes_back(remade - values, blend.weights, step),
         )
 
     def _forge(
@@ -251,7 +271,7 @@ class Reversal:
     ) -> Forgery:
         """Compute a parent from an audited model that nobody merged, and merge it."""
         victim, possible = random_neighbours(piece.audited, generator)
-        usable = np.abs(blend.weights) >= MIN_PARENT_WEIGHT
+        usable = self.limits.enough(blend.weights)
         values = piece.values[parent]
         needed = values + (victim - blend.values) / np.where(usable, blend.weights, 1.0)
         forged = round_as_stored(np.where(usable, needed, values), sample)
@@ -273,6 +293,14 @@ class Reversal:
         near: Mask = np.abs(merged - wanted) <= room
         return exact | near
 
+    def _comes_back(self, missing: Array, weights: Array, step: Array) -> Mask:
+        """Where the parent lies within half a step of what the blend asks for. missing:
+        what the blend lacks; weights: the parent's in it.
+        """
+        reach = (1 + STEP_SLACK) * np.abs(weights) * step / 2
+        back: Mask = self.limits.enough(weights) & (np.abs(missing) <= reach)
+        return back
+
     def _compared_with(self, piece: Piece, parent: str) -> Array:
         """What a parent's numbers are told from: the origin's, or of the origin another
         parent's.
@@ -281,13 +309,6 @@ class Reversal:
             return piece.values[self.origin]
         others = [name for name in self.recipe.parents if name != self.origin]
         return piece.values[others[0] if others else self.origin]
-
-
-def _is_partly_taken(weights: Array) -> Mask:
-    """Where a parent's change is taken in part, or more than once."""
-    size = np.abs(weights)
-    partly: Mask = (size <= MAX_HIDING_WEIGHT) | (size >= 1 / MAX_HIDING_WEIGHT)
-    return partly
 
 
 def _is_taken_away(weights: Array, step: Array, audited_step: Array) -> Mask:
@@ -299,13 +320,3 @@ def _is_taken_away(weights: Array, step: Array, audited_step: Array) -> Mask:
     coarser = audited_step <= UNLIKE_STEPS * reach
     taken_away: Mask = (weights < 0) & (finer | coarser)
     return taken_away
-
-
-def _comes_back(missing: Array, weights: Array, step: Array) -> Mask:
-    """Where the parent lies within half a step of what the blend asks for. missing:
-    what the blend lacks; weights: the parent's in it.
-    """
-    size = np.abs(weights)
-    near = np.abs(missing) <= (1 + STEP_SLACK) * size * step / 2
-    back: Mask = (size >= MIN_PARENT_WEIGHT) & near
-    return back

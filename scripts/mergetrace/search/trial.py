@@ -45,6 +45,8 @@ class Trial:
     """`min_stayed` of the configuration: the share of well separated elements at the
     base's value from which a method that chooses elements is tried.
     """
+    min_informative_share: float
+    """`min_informative_share` of the configuration: see counting.exact_rate."""
     rates: dict[Recipe, float] = field(default_factory=dict)
     """By recipe, in the order in which they were tried."""
 
@@ -84,7 +86,7 @@ class Trial:
             so_far = add_counts(counts)
             if so_far.exact < hopeless_rate * so_far.informative:
                 break
-        return exact_rate(add_counts(counts))
+        return exact_rate(add_counts(counts), self.min_informative_share)
 
     def best_rate(self) -> float:
         """The highest rate of all recipes tried so far; 0 before the first."""

@@ -9,7 +9,7 @@ from mergetrace.merging.recipes import make, recipe_from_json
 from mergetrace.records.json_records import as_json
 from mergetrace.records.recipe_search import RecipeSearch
 from mergetrace.search.remainder import MIN_RATE_TO_LOOK
-from mergetrace.search.reversal import Reversal
+from mergetrace.search.reversal import Reversal, TurnedWeights
 from mergetrace.search.survivors import CHANGE_SLACK
 from mergetrace.sums.frames import Frame
 
@@ -18,7 +18,7 @@ ENOUGH_ELEMENTS = 1 << 20
 
 
 def choose_turns(
-    frame: Frame, fits: pd.DataFrame, search: RecipeSearch
+    frame: Frame, fits: pd.DataFrame, search: RecipeSearch, limits: TurnedWeights
 ) -> dict[str, Reversal]:
     """Every recipe that a verdict may rest on, by `recipe`, `blend {donor}` and `drop
     {donor}`; empty for a model of which none gives much back.
@@ -28,16 +28,16 @@ def choose_turns(
     turns: dict[str, Reversal] = {}
     if search.best and search.best.bit_exact_rate >= MIN_RATE_TO_LOOK:
         recipe = recipe_from_json(as_json(search.best))
-        turns["recipe"] = Reversal(recipe, frame.base)
+        turns["recipe"] = Reversal(recipe, frame.base, limits)
     for donor in frame.donors:
         alpha, coverage = replayed(fits, donor)
         if coverage >= MIN_RATE_TO_LOOK:  # not where it is NaN
             blend = make("linear", {frame.base: 1 - alpha, donor: alpha})
-            turns[f"blend {donor}"] = Reversal(blend, frame.base)
+            turns[f"blend {donor}"] = Reversal(blend, frame.base, limits)
     for donor, weight in _dropped_weights(search).items():
         drop = make("task_arithmetic", {donor: weight}, base=frame.base)
-        turns[f"drop {donor}"] = Reversal(drop, frame.base, CHANGE_SLACK)
-        turns[f"exact drop {donor}"] = Reversal(drop, frame.base)
+        turns[f"drop {donor}"] = Reversal(drop, frame.base, limits, CHANGE_SLACK)
+        turns[f"exact drop {donor}"] = Reversal(drop, frame.base, limits)
     return turns
 
 

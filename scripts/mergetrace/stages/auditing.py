@@ -234,6 +234,7 @@ class Audit:
         own = self.places.audit
         sampling = self.configuration.sampling
         compute = self.configuration.compute
+        limits = self.configuration.verdict
         drawn = (sampling.alpha_se, sampling.block_elements, sampling.seed)
         plan.run(
             plan.Inputs(self._manifests(), self._tables()),
@@ -262,7 +263,14 @@ class Audit:
                 own / "by_name.parquet",
                 looked_at if all_here else {},
             ),
-            layout.Params(self.roles, self.mode, *drawn),
+            layout.Params(
+                self.roles,
+                self.mode,
+                *drawn,
+                limits.min_same_cos,
+                limits.max_chance_in_place,
+                limits.max_octaves_apart,
+            ),
             layout.Outputs(
                 own / "plan.parquet", own / "unpaired.csv", own / "layout.json"
             ),
@@ -332,7 +340,9 @@ class Audit:
         width = limits.replay_width
         recipe.run(
             recipe.Inputs(fits, evidence),
-            recipe.Params(self.roles, width, limits.min_stayed),
+            recipe.Params(
+                self.roles, width, limits.min_stayed, limits.min_informative_share
+            ),
             recipe.Outputs(recipes, own / "recipe_slices.parquet"),
         )
         remainder.run(
@@ -342,7 +352,9 @@ class Audit:
         )
         reverse.run(
             reverse.Inputs(fits, evidence, recipes),
-            reverse.Params(self.roles),
+            reverse.Params(
+                self.roles, limits.min_turned_weight, limits.max_turned_weight
+            ),
             reverse.Outputs(own / "reverse.json"),
         )
 

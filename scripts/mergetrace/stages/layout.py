@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from mergetrace.disguises.comparison import PlaceLimits
 from mergetrace.disguises.detecting import align_parents, find_layout
 from mergetrace.disguises.glimpses import Glimpses
 from mergetrace.disguises.layout import Layout, layout_facts
@@ -58,6 +59,12 @@ class Params:
     """Elements in a block."""
     seed: int
     """Of the choice of what is looked at, and of blocks."""
+    min_same_cos: float
+    """|cosine| from which two matrices are one, changed."""
+    max_chance_in_place: float
+    """The share of matrices in place up to which nothing is."""
+    max_octaves_apart: float
+    """By which the size of a tensor may differ from its counterpart's."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +83,9 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
     """Raises AuditError for weights that cannot be read."""
     roles = params.roles
     parents = list(roles.parents)
+    limits = PlaceLimits(
+        params.min_same_cos, params.max_chance_in_place, params.max_octaves_apart
+    )
     manifests: dict[str, Manifest] = {
         entry["model"]: entry for entry in map(read_json, inputs.manifests)
     }
@@ -101,9 +111,9 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
                 for model in views
             }
             of_parents = [glimpses[parent] for parent in parents]
-            aligned = align_parents(of_parents)
+            aligned = align_parents(of_parents, limits)
             for model in roles.audited:
-                layouts[model] = find_layout(glimpses[model], of_parents)
+                layouts[model] = find_layout(glimpses[model], of_parents, limits)
                 _tell(model, layouts[model])
             megabytes = weights.bytes_read / 1e6
             say(f"{megabytes:.1f} MB read to see how the tensors lie")

@@ -35,6 +35,10 @@ class Params:
     """An element is informative where its rounding allows no wider interval of alpha."""
     min_stayed: float
     """The share of elements at the base from which methods that choose are tried."""
+    min_informative_share: float
+    """The share of elements that could refute a recipe, up to which it gives nothing
+    back.
+    """
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,13 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
     joiners = {}
     for frame in params.roles.frames():
         own = fits[(fits["model"] == frame.audited) & (fits["base"] == frame.base)]
-        search = start_search(frame, own, params.replay_width, params.min_stayed)
+        search = start_search(
+            frame,
+            own,
+            params.replay_width,
+            params.min_stayed,
+            params.min_informative_share,
+        )
         searches.append(search)
         joiners[frame] = Joiner(frame, search.fits)
     for search in searches:

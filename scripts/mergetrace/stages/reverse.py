@@ -12,6 +12,7 @@ from mergetrace.records.json_records import as_json, from_json
 from mergetrace.records.recipe_search import RecipeSearch
 from mergetrace.running.log import say
 from mergetrace.search.joining import Joiner
+from mergetrace.search.reversal import TurnedWeights
 from mergetrace.search.turning import choose_turns, spread_slices
 from mergetrace.sums.evidence import read_evidence
 from mergetrace.sums.frames import Roles
@@ -34,6 +35,10 @@ class Params:
     """What decides the result."""
 
     roles: Roles
+    min_turned_weight: float
+    """The least weight of a parent that is sought again."""
+    max_turned_weight: float
+    """The greatest weight below 1 at which a parent is sought again."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +57,12 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
         (entry["model"], entry["base"]): from_json(RecipeSearch, entry, "recipes.json")
         for entry in recipes
     }
+    limits = TurnedWeights(params.min_turned_weight, params.max_turned_weight)
     results = []
     for frame in params.roles.frames():
         own = fits[(fits["model"] == frame.audited) & (fits["base"] == frame.base)]
-        reversals = choose_turns(frame, own, searches[frame.audited, frame.base])
+        search = searches[frame.audited, frame.base]
+        reversals = choose_turns(frame, own, search, limits)
         joiner = Joiner(frame, own)
         wanted = spread_slices(own)
         for path in inputs.evidence if reversals else ():

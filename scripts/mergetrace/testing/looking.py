@@ -7,6 +7,7 @@ mergetrace.testing.audits.
 
 from pathlib import Path
 
+from mergetrace.disguises.comparison import PlaceLimits
 from mergetrace.disguises.detecting import find_layout
 from mergetrace.disguises.glimpses import Glimpses
 from mergetrace.disguises.layout import Layout
@@ -15,6 +16,15 @@ from mergetrace.tensors.views import views
 from mergetrace.tensors.weights import Weights
 from mergetrace.testing.planting import Tensors
 from mergetrace.testing.realmerge import write_qwen
+from mergetrace.thresholds import Thresholds
+
+
+def default_limits() -> PlaceLimits:
+    """The limits of a configuration that says nothing of them."""
+    limits = Thresholds()
+    return PlaceLimits(
+        limits.min_same_cos, limits.max_chance_in_place, limits.max_octaves_apart
+    )
 
 
 def looked(
@@ -32,4 +42,5 @@ def looked(
         name: Glimpses(name, views(tensor_table(path))[0], weights, 0)
         for name, path in folders.items()
     }
-    return find_layout(looks["s"], [looks["b"], looks["d"]]), looks["s"], weights
+    layout = find_layout(looks["s"], [looks["b"], looks["d"]], default_limits())
+    return layout, looks["s"], weights
