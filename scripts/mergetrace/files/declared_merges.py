@@ -130,15 +130,15 @@ def _source(entry: Mapping[str, Any]) -> DeclaredSource | None:
     model = _model(entry.get("model", entry.get("source_model")))
     if model is None:
         return None
-    layers = entry.get("layer_range")
-    is_range = (
-        isinstance(layers, list)
-        and len(layers) == 2
-        and all(type(layer) is int for layer in layers)
-    )
-    return DeclaredSource(
-        model, tuple(layers) if is_range else None, _parameters(entry)
-    )
+    return DeclaredSource(model, _layers(entry.get("layer_range")), _parameters(entry))
+
+
+def _layers(value: Any) -> tuple[int, ...] | None:
+    """A range of layers; None where it is none."""
+    if not isinstance(value, list) or len(value) != 2:
+        return None
+    layers = tuple(layer for layer in value if type(layer) is int)
+    return layers if len(layers) == 2 else None
 
 
 def _model(value: Any) -> str | None:
