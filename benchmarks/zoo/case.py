@@ -28,9 +28,10 @@ THREE = ("donor", "second", "third")
 @dataclass(frozen=True)
 class Case:
     """One audit. `made` says how the suspect comes to be: {"model": name}, {"merge":
-    mergekit configuration over names}, {"experts": names} or {"forged": function of
-    forging.py, "of": names by parameter, "with": arguments}, each perhaps with "then",
-    a training, and "hide", disguises. `extra`: further models, made so one after the
+    mergekit configuration over names}, {"experts": names}, {"forged": function of
+    forging.py, "of": names by parameter, "with": arguments} or {"lines": lines of
+    scripts.py, "of": names, and what else merge_by_script takes}, each perhaps with
+    "then", a training, and "hide", disguises. `extra`: further models, made so one after the
     other. `published`: dates that are stated.
 
     `verdicts`: acceptable words, the best first. `named`: the parents a verdict that

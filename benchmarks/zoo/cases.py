@@ -2,6 +2,7 @@
 
 import random
 
+from benchmarks.zoo.by_hand import innocents_by_hand, merges_by_hand
 from benchmarks.zoo.case import Case
 from benchmarks.zoo.disguised import disguised_innocents, disguised_merges
 from benchmarks.zoo.framings import dated_merges, framings, undated_merges
@@ -47,9 +48,23 @@ MOE = (
     "linear .571, as FP8",
     "twin, experts renumbered",
     "twin, as FP8",
+    "by hand, two models",
+    "by hand, three models",
+    "by hand, weights held",
+    "by hand, computed wider",
+    "by hand, towards another",
+    "by hand, task arithmetic",
+    "by hand, along the layers",
+    "base, 1 step at 1e-05, two donors",
+    "donor, 1 step at 1e-06, two donors",
+    "base blended with itself in bf16, two donors",
+    "donor blended with itself in bf16, two donors",
+    "a blend by hand of nobody offered: twin and base",
+    "donor as suspect, its change times 1.2 as donor",
+    "donor as suspect, its merge by hand as donor",
 )
 """The cases of an architecture that trains four times slower: one of each kind that
-mergekit can make (its DELLA fails on a matrix of one row).
+mergekit can make (its DELLA fails on a matrix of one row), by their names up to a colon.
 """
 
 
@@ -72,6 +87,7 @@ def family_cases(arch: str, seed: int) -> list[Case]:
         *other_merges(rng),
         *trained_merges(),
         *disguised_merges(),
+        *merges_by_hand(seed),
     ]
     innocents = [
         *siblings(),
@@ -79,6 +95,7 @@ def family_cases(arch: str, seed: int) -> list[Case]:
         *wrong_questions(rng),
         *copies(),
         *disguised_innocents(),
+        *innocents_by_hand(seed),
     ]
     drafts = [
         *merges,
@@ -90,9 +107,15 @@ def family_cases(arch: str, seed: int) -> list[Case]:
     kept = [
         draft
         for draft in drafts
-        if (draft[0] in MOE if arch == "moe" else "experts renumbered" not in draft[0])
+        if (
+            _in_moe(draft[0]) if arch == "moe" else "experts renumbered" not in draft[0]
+        )
     ]
     return [
         Case(id=f"{arch}-{seed}/{name}", arch=arch, seed=seed, **draft)
         for name, draft in kept
     ]
+
+
+def _in_moe(name: str) -> bool:
+    return name in MOE or name.partition(": ")[0] in MOE

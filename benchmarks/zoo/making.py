@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from benchmarks.zoo.case import Case
 from benchmarks.zoo.forging import forge
+from benchmarks.zoo.scripts import merge_by_script
 from benchmarks.zoo.trainer import Tensors, Training, trained, write
 from mergetrace.testing import disguises
 from mergetrace.testing.realmerge import mergekit, mergekit_experts
@@ -21,8 +22,8 @@ def make(
     folder: Path, made: dict[str, Any], models: dict[str, Path], case: Case
 ) -> Path:
     """Make one model as its case says (see case.Case.made); returns its folder."""
-    if "forged" in made:
-        return _forged(folder, made, models, case)
+    if "forged" in made or "lines" in made:
+        return _by_script(folder, made, models, case)
     source = _source(folder.with_name(folder.name + "-merged"), made, models)
     if "then" not in made and "hide" not in made:
         return source
@@ -34,14 +35,18 @@ def make(
     return folder
 
 
-def _forged(
+def _by_script(
     folder: Path, made: dict[str, Any], models: dict[str, Path], case: Case
 ) -> Path:
-    tensors = forge(
-        made["forged"],
-        {role: loaded(models[name]) for role, name in made["of"].items()},
-        made["with"],
-    )
+    if "lines" in made:
+        names = (*made["of"], *filter(None, [made.get("base")]))
+        tensors = merge_by_script(made, {name: loaded(models[name]) for name in names})
+    else:
+        tensors = forge(
+            made["forged"],
+            {role: loaded(models[name]) for role, name in made["of"].items()},
+            made["with"],
+        )
     if "then" in made:
         tensors = trained(case.arch, tensors, Training(*made["then"]), case.seed)
     write(

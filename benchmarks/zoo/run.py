@@ -50,6 +50,7 @@ MEASURING = (
     "reverse",
     "aggregate",
 )
+MAKING = ("trainer", "making", "forging", "scripts")
 PLAN = {
     "mode": "full",
     "cost": {"full": {"read_bytes": 0}},
@@ -354,9 +355,7 @@ def code_state() -> str:
     measured = [thresholds()[key] for key in MEASURED_WITH]
     code = b"".join(
         path.read_bytes()
-        for path in sorted(
-            [*measuring(), HERE / "trainer.py", HERE / "making.py", HERE / "forging.py"]
-        )
+        for path in sorted([*measuring(), *(HERE / f"{name}.py" for name in MAKING)])
     )
     return hashlib.sha256(code + json.dumps(measured).encode()).hexdigest()[:16]
 

@@ -8,12 +8,27 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.zoo.by_hand import GROUP as BY_HAND
 from benchmarks.zoo.cases import REPORTING, TUNING
+from benchmarks.zoo.grading import (
+    Row,
+    alpha_error,
+    false_accusations,
+    family_right,
+    imperfect,
+    method_of,
+    named_by,
+    not_identified,
+    parents_right,
+    recovered,
+    shares_wrong,
+    verdict_of,
+    verdict_right,
+)
 from mergetrace.finding.case import ACCUSING
 from mergetrace.outputs import write_text
 from mergetrace.probe.intervals import wilson95
 
-Row = dict[str, Any]
 VERDICTS = (*ACCUSING, "finetune_of_base", "unrelated", "inconclusive")
 LINEAR = {"linear", "task_arithmetic"}
 NOTES: dict[str, str] = {}
@@ -51,10 +66,11 @@ def write_readme(
         "",
         (
             "Written by `make bench-zoo`; do not edit. Every suspect is made by"
-            " mergekit or by training, of models that were trained (`trainer.py`);"
+            " mergekit or by training, of models that were trained (`trainer.py`),"
         ),
         (
-            "the answer is planted (`merges.py`, `innocents.py`, `disguised.py`)."
+            " or by lines of torch and numpy (`scripts.py`). The answer is planted"
+            " (`merges.py`, `by_hand.py`, `innocents.py`, `disguised.py`, `framings.py`)."
             " Thresholds and rules were set on the tuning seeds"
         ),
         (
@@ -133,7 +149,7 @@ def write_readme(
         ),
         "",
         *[
-            f"- `{row['case']['id']}`: {_verdict(row)}. {row['verdict']['reasons'][0]}"
+            f"- `{row['case']['id']}`: {verdict_of(row)}. {row['verdict']['reasons'][0]}"
             for row in every
             if _accused(row)
         ],
@@ -178,13 +194,14 @@ def error_rates(every: list[Row]) -> dict[str, dict[str, Any]]:
 
 def targets(rows: list[Row]) -> dict[str, tuple[str, bool]]:
     """What was aimed at, what was reached, and whether that is enough."""
-    naming = [row for row in rows if "error" not in row and _named(row["verdict"])]
+    naming = [row for row in rows if "error" not in row and named_by(row["verdict"])]
     stated = [row for row in rows if family_right(row) is not None]
     pure = [
         row
         for row in rows
         if row["case"]["pure"] and "error" not in row and row["verdict"]["recipe"]
     ]
+    planned = [row for row in rows if row["case"]["pure"]]
     errors = _alpha_errors(rows)
     wrong = sum(bool(false_accusations(row)) for row in rows)
 
@@ -208,83 +225,12 @@ def targets(rows: list[Row]) -> dict[str, tuple[str, bool]]:
             sum(bool(family_right(row)) for row in stated), stated, 0.95
         ),
         "deterministic merges with a recipe: every informative element": share(
-            sum(not _imperfect(row) for row in pure), pure, 1.0
+            sum(not imperfect(row) for row in pure), pure, 1.0
+        ),
+        "deterministic merges with every informative element and the right family: 99 %": (
+            share(sum(map(recovered, planned)), planned, 0.99)
         ),
     }
-
-
-def verdict_right(row: Row) -> bool:
-    """Whether the verdict is among the acceptable ones."""
-    return _verdict(row) in row["case"]["verdicts"] or _excused(row)
-
-
-def false_accusations(row: Row) -> list[str]:
-    """Everything in the finding that accuses somebody wrongly: the suspect of what it
-    is not, an offered model that is no parent, a control.
-    """
-    if "error" in row:
-        return []
-    case = row["case"]
-    found = row["verdict"]
-    if _excused(row):
-        return []
-    wrong = (
-        []
-        if case["guilty"] or found["verdict"] not in ACCUSING or verdict_right(row)
-        else [f"{found['verdict']} of an innocent"]
-    )
-    wrong += [f"names {name}" for name in _named(found) if name not in case["named"]]
-    return wrong + [
-        f"control {name}: {control['verdict']}"
-        for name, control in found["controls"].items()
-        if control["verdict"] in ACCUSING
-    ]
-
-
-def _excused(row: Row) -> bool:
-    """Whether the finding says what weights cannot show, where they cannot."""
-    words = row["case"]["excused"]
-    return (
-        bool(words)
-        and "error" not in row
-        and any(words in reason for reason in row["verdict"]["reasons"])
-    )
-
-
-def parents_right(row: Row) -> bool:
-    """Whether exactly the planted parents are named."""
-    return set(_named(row["verdict"])) == set(row["case"]["named"])
-
-
-def alpha_error(row: Row) -> float | None:
-    """The largest error of a donor's share, where shares are planted and the verdict
-    states them.
-    """
-    case = row["case"]
-    if (
-        "error" in row
-        or not case["alphas"]
-        or _verdict(row) not in ("merge", "merge_then_trained")
-    ):
-        return None
-    parents = row["verdict"]["parents"]
-    found = [parents[name]["alpha"] for name in case["alphas"]]
-    return (
-        None
-        if None in found
-        else max(
-            abs(alpha - case["alphas"][name])
-            for name, alpha in zip(case["alphas"], found, strict=True)
-        )
-    )
-
-
-def family_right(row: Row) -> bool | None:
-    """Whether the stated recipe is of a planted family; None where no recipe is
-    stated.
-    """
-    method = _method(row)
-    return None if method is None else method in row["case"]["families"]
 
 
 def _misses(rows: Sequence[Row]) -> list[str]:
@@ -298,21 +244,21 @@ def _misses(rows: Sequence[Row]) -> list[str]:
         wrong = [f"**{text}**" for text in false_accusations(row)]
         if not verdict_right(row):
             wrong.append(
-                f"{_verdict(row)} instead of {' or '.join(row['case']['verdicts'])}"
+                f"{verdict_of(row)} instead of {' or '.join(row['case']['verdicts'])}"
             )
-        if _named(row["verdict"]) and not parents_right(row):
+        if named_by(row["verdict"]) and not parents_right(row):
             wrong.append(
-                f"names {', '.join(_named(row['verdict']))} instead of"
+                f"names {', '.join(named_by(row['verdict']))} instead of"
                 f" {', '.join(row['case']['named']) or 'nobody'}"
             )
-        if (error := alpha_error(row)) is not None and error > 0.01:
-            wrong.append(f"alpha off by {error:.3f}")
+        if (error := shares_wrong(row)) is not None:
+            wrong.append(f"alpha off by {error:.4f}")
         if family_right(row) is False:
             wrong.append(
-                f"recipe {_method(row)} instead of"
+                f"recipe {method_of(row)} instead of"
                 f" {' or '.join(row['case']['families'])}"
             )
-        if _imperfect(row):
+        if imperfect(row):
             wrong.append(f"bit-exact {row['verdict']['recipe']['bit_exact_rate']:.5%}")
         if wrong:
             known = f" {NOTES[row['case']['id']]}" if row["case"]["id"] in NOTES else ""
@@ -343,11 +289,11 @@ def _confusion(rows: Sequence[Row]) -> list[str]:
     used = [
         verdict
         for verdict in (*VERDICTS, "failed")
-        if any(_verdict(row) == verdict for row in rows)
+        if any(verdict_of(row) == verdict for row in rows)
     ]
     counts: dict[str, Counter] = {}
     for row in rows:
-        counts.setdefault(row["case"]["group"], Counter())[_verdict(row)] += 1
+        counts.setdefault(row["case"]["group"], Counter())[verdict_of(row)] += 1
     lines = ["| planted | " + " | ".join(used) + " |", "|---|" + "---|" * len(used)]
     return [
         *lines,
@@ -372,7 +318,7 @@ def _alpha_errors(rows: Sequence[Row]) -> list[float]:
     return [
         error
         for row in rows
-        if _method(row) in LINEAR and (error := alpha_error(row)) is not None
+        if method_of(row) in LINEAR and (error := alpha_error(row)) is not None
     ]
 
 
@@ -382,16 +328,6 @@ def _alpha(rows: Sequence[Row]) -> str:
         f"median {median(errors):.2g}, worst {max(errors):.2g} of {len(errors)}"
         if errors
         else "no case"
-    )
-
-
-def _imperfect(row: Row) -> bool:
-    recipe = row["verdict"]["recipe"] if "error" not in row else None
-    return bool(
-        row["case"]["pure"]
-        and recipe
-        and recipe["bit_exact_rate"] is not None
-        and recipe["bit_exact_rate"] < 1
     )
 
 
@@ -411,15 +347,21 @@ MEASURES: dict[str, Callable[[list[Row]], str]] = {
     ),
     "verdict acceptable": lambda rows: _rate(rows, verdict_right),
     "verdict the most telling one": lambda rows: _rate(
-        rows, lambda row: _verdict(row) == row["case"]["verdicts"][0]
+        rows, lambda row: verdict_of(row) == row["case"]["verdicts"][0]
     ),
     "parents exactly right, where any is named": lambda rows: _rate(
-        [row for row in rows if "error" not in row and _named(row["verdict"])],
+        [row for row in rows if "error" not in row and named_by(row["verdict"])],
         parents_right,
     ),
     "pure merges called `merge` or `other_merge`": lambda rows: _rate(
         [row for row in rows if row["case"]["group"] == "merge"],
-        lambda row: _verdict(row) in ("merge", "other_merge"),
+        lambda row: verdict_of(row) in ("merge", "other_merge"),
+    ),
+    "merges by hand: recovered whole, with the right family": lambda rows: _rate(
+        _by_hand(rows), recovered
+    ),
+    "merges by hand: pure, the arithmetic not identified": lambda rows: _rate(
+        _by_hand(rows), not_identified
     ),
     "recipe family right, where one is stated": lambda rows: _rate(
         [row for row in rows if family_right(row) is not None],
@@ -439,10 +381,16 @@ MEASURES: dict[str, Callable[[list[Row]], str]] = {
                 and "error" not in row
                 and row["verdict"]["recipe"]
             ],
-            lambda row: not _imperfect(row),
+            lambda row: not imperfect(row),
         )
     ),
 }
+
+
+def _by_hand(rows: Sequence[Row]) -> list[Row]:
+    return [
+        row for row in rows if row["case"]["pure"] and row["case"]["group"] == BY_HAND
+    ]
 
 
 def _innocents(rows: Sequence[Row]) -> list[Row]:
@@ -451,26 +399,10 @@ def _innocents(rows: Sequence[Row]) -> list[Row]:
 
 def _accused(row: Row) -> str | None:
     """The verdict of a case in which somebody is accused wrongly."""
-    return _verdict(row) if false_accusations(row) else None
+    return verdict_of(row) if false_accusations(row) else None
 
 
 def _of(rows: list[Row], families: Sequence[tuple[str, int]]) -> list[Row]:
     return [
         row for row in rows if (row["case"]["arch"], row["case"]["seed"]) in families
     ]
-
-
-def _verdict(row: Row) -> str:
-    return "failed" if "error" in row else row["verdict"]["verdict"]
-
-
-def _named(finding: dict[str, Any]) -> list[str]:
-    return [name for name, parent in finding["parents"].items() if parent["named"]]
-
-
-def _method(row: Row) -> str | None:
-    return (
-        None
-        if "error" in row or _verdict(row) not in ("merge", "other_merge")
-        else row["verdict"]["family"]
-    )
