@@ -550,7 +550,7 @@ def test_what_the_kernel_reads_itself_is_what_is_read_for_it(dtype, tmp_path):
     """Runs longer than what lies in the cache at once, pieces that are no multiple of
     anything, two donors, one number that is none.
     """
-    size = 3 * gram_numba.CHUNK + 1234
+    size = 3 * gram_numba.KERNEL_CHUNK + 1234
     base = GENERATOR.normal(size=size)
     numbers = {
         "base": base,
@@ -591,7 +591,7 @@ def test_what_the_kernel_reads_itself_is_what_is_read_for_it(dtype, tmp_path):
 
 
 def test_a_file_cut_off_below_the_kernel_is_named(tmp_path):
-    size = 2 * gram_numba.CHUNK
+    size = 2 * gram_numba.KERNEL_CHUNK
     views = {name: one_row(name, "BF16", 0, size) for name in ("s", "b", "d")}
     for name in views:
         (tmp_path / name).mkdir()

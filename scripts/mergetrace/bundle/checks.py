@@ -12,7 +12,7 @@ from mergetrace.sums.block_sums import BlockSums
 
 MAX_RELATIVE_DIFFERENCE = 1e-6
 """Other machines add in another order."""
-MAX_SHOWN = 5
+MOST_DIFFERING = 5
 """Places that are shown of those where numbers differ."""
 
 
@@ -40,7 +40,7 @@ class Check:
             agrees = same(published, recomputed)
         if agrees:
             self.agree += 1
-        elif len(self.differing) < MAX_SHOWN:
+        elif len(self.differing) < MOST_DIFFERING:
             self.differing.append(
                 f"{where}: published {published}, recomputed {recomputed}"
             )
@@ -49,7 +49,7 @@ class Check:
         """Take in what was compared elsewhere, after what was compared here."""
         self.agree += other.agree
         self.compared += other.compared
-        self.differing = [*self.differing, *other.differing][:MAX_SHOWN]
+        self.differing = [*self.differing, *other.differing][:MOST_DIFFERING]
 
 
 @dataclass

@@ -18,7 +18,7 @@ from mergetrace.sums.evidence import Sample
 from mergetrace.tensors.view import Key
 
 LINES = 64  # rows, or columns, of a matrix that are looked at
-MIN_EXPLAINED = 0.9
+MIN_EXPLAINED_BY_CHANNELS = 0.9
 """Of the elements, that the numbers have to explain: blends explain .94 and more,
 finetunes .06 at most, in trained small models.
 """
@@ -72,7 +72,7 @@ def exact_factors(
         for through in (comparison.parent.dtype(), None)
     ]
     best = max(solutions, key=lambda factors: factors.explained)
-    exact = best.explained >= MIN_EXPLAINED and best.plain < MAX_PLAIN
+    exact = best.explained >= MIN_EXPLAINED_BY_CHANNELS and best.plain < MAX_PLAIN
     return best if exact else None
 
 

@@ -17,7 +17,7 @@ from mergetrace.tensors.naming import LAYER, component_of, layer_of
 from mergetrace.tensors.view import Key
 
 CLOSE_MIN_COSINE = 0.9
-"""|cosine| at the same place below which a tensor is looked at closely."""
+"""|cosine| at the same place below which it is looked whether a tensor lies elsewhere."""
 MIN_MARGIN = 0.2
 """By which the agreement of the best place has to exceed that of every other."""
 MAX_DISTANCE_RATIO = 0.25

@@ -28,8 +28,8 @@ from mergetrace.numerics.rounding import (
 from mergetrace.numerics.simple import simplest
 from mergetrace.tensors.view import Key
 
-MIN_AGREEING = 12  # elements of a matrix that all parents share
-MIN_EXPLAINED = 0.9
+MIN_AGREEING_ELEMENTS = 12  # elements of a matrix that all parents share
+MIN_EXPLAINED_BY_FACTOR = 0.9
 """Of those, the share that one factor has to explain: training after a merge leaves far
 fewer.
 """
@@ -85,7 +85,7 @@ def find_factors(comparison: Comparison) -> list[Finding]:
             for key in [*close, *_vectors(comparison)]
             if key not in shared.members
             and key not in confined
-            and _explained(comparison, key, shared.factor) >= MIN_EXPLAINED
+            and _explained(comparison, key, shared.factor) >= MIN_EXPLAINED_BY_FACTOR
         }
         multiplied = [*shared.members, *explained]
         for key in multiplied:
@@ -170,10 +170,10 @@ def _allowed_factors(comparison: Comparison, key: Key) -> tuple[Array, Array]:
 def _factor_interval(comparison: Comparison, key: Key) -> Interval | None:
     """The factors that explain a matrix, if any but 1 does."""
     start, end = _allowed_factors(comparison, key)
-    if start.size < MIN_AGREEING or coverage(start, end, 1.0) >= MAX_UNCHANGED:
+    if start.size < MIN_AGREEING_ELEMENTS or coverage(start, end, 1.0) >= MAX_UNCHANGED:
         return None
     best = replay(start, end, np.inf)
-    return (best.low, best.high) if best.coverage >= MIN_EXPLAINED else None
+    return (best.low, best.high) if best.coverage >= MIN_EXPLAINED_BY_FACTOR else None
 
 
 def _explained(comparison: Comparison, key: Key, factor: float) -> float:

@@ -25,7 +25,7 @@ MAX_ROWS = 1 << 16
 """A longer matrix is a vocabulary: its rows have names of their own, in the tokenizer."""
 FEATURES = 256  # columns by which rows are told apart
 LARGEST = 2.0**50  # a million squares of such numbers are within float32
-BLOCK_ELEMENTS = 1 << 22  # elements in memory at once
+GLIMPSED_AT_ONCE = 1 << 22  # elements in memory at once
 PLACE_IN_MODEL = re.compile(
     r"layers\.\d+\.|\.experts(?=\.)|\.shared_experts?(?=\.)|\.weight$"
 )
@@ -227,7 +227,7 @@ def _renamed(by_key: Mapping[Key, T], names: Mapping[Key, Key]) -> dict[Key, T]:
 
 def _row_blocks(rows: int, cols: int) -> list[tuple[int, int]]:
     """(first row, rows) of blocks that fit in memory."""
-    step = max(1, BLOCK_ELEMENTS // cols)
+    step = max(1, GLIMPSED_AT_ONCE // cols)
     blocks = []
     for row in range(0, rows, step):
         count = min(step, rows - row)

@@ -7,7 +7,7 @@ import numpy as np
 
 from mergetrace.disguises.blends import MAX_MATRICES, explained_shares
 from mergetrace.disguises.comparison import Comparison
-from mergetrace.disguises.factors import MIN_AGREEING, MIN_EXPLAINED
+from mergetrace.disguises.factors import MIN_AGREEING_ELEMENTS, MIN_EXPLAINED_BY_FACTOR
 from mergetrace.disguises.findings import Finding, Noise
 from mergetrace.disguises.rounded_twice import COARSER
 from mergetrace.numerics.arrays import some_of
@@ -76,6 +76,6 @@ def _unlike(comparison: Comparison, key: Key, coarse: str) -> bool:
     values = comparison.parent.sample(goal).values()
     others = [parent.sample(goal).values() for parent in comparison.holders(key)]
     differ = np.any([other != values for other in others], axis=0)
-    if differ.sum() < MIN_AGREEING:
+    if differ.sum() < MIN_AGREEING_ELEMENTS:
         return False
-    return bool((rounded == values)[differ].mean() < MIN_EXPLAINED)
+    return bool((rounded == values)[differ].mean() < MIN_EXPLAINED_BY_FACTOR)

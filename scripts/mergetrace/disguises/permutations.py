@@ -22,7 +22,7 @@ from mergetrace.tensors.naming import component_of
 from mergetrace.tensors.view import Key
 from mergetrace.tensors.views import EMBEDDING
 
-MAX_IN_VAIN = 32
+MAX_MATRICES_IN_VAIN = 32
 """Matrices looked at closely before a model of which none lies anywhere is given up."""
 VOCABULARIES = ("embedding", "lm_head")
 """Components whose rows are tokens (see vocabulary)."""
@@ -95,7 +95,7 @@ def find_permutations(comparison: Comparison) -> list[Finding]:
     own = comparison.own
     matches: dict[tuple[str, bool], list[Match]] = defaultdict(list)
     for looked_at, (key, target) in enumerate(_out_of_place(comparison)):
-        gave_nothing = looked_at == MAX_IN_VAIN and not matches
+        gave_nothing = looked_at == MAX_MATRICES_IN_VAIN and not matches
         if gave_nothing and not comparison.share_in_place():
             break
         columns, match = _rows_or_columns(comparison, key, target)
@@ -134,7 +134,7 @@ def _out_of_place(comparison: Comparison) -> Iterator[tuple[Key, Key]]:
         for key, target in comparison.comparable(comparison.keys)
         if comparison.cosine(key) < CLOSE_MIN_COSINE
     ]
-    first = evenly_spread(len(pairs), MAX_IN_VAIN).tolist()
+    first = evenly_spread(len(pairs), MAX_MATRICES_IN_VAIN).tolist()
     rest = sorted(set(range(len(pairs))) - set(first))
     return (pairs[place] for place in [*first, *rest])
 

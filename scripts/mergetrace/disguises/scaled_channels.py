@@ -26,7 +26,7 @@ from mergetrace.numerics.arrays import Array, some_of
 from mergetrace.tensors.view import Key
 
 MAX_PAIRS = 64  # pairs of matrices looked at before all are
-MAX_IN_VAIN = 8  # of these, that are tried in vain
+MAX_PAIRS_IN_VAIN = 8  # of these, that are tried in vain
 MIN_BEYOND_CHANCE = 4.0
 """Times more than by chance: columns that differ in size by so much were multiplied, or
 trained to differ.
@@ -49,7 +49,7 @@ def find_scaled_channels(comparison: Comparison) -> list[Finding]:
         ratios, beyond_chance = _column_ratios(comparison, key)
         if beyond_chance > MIN_BEYOND_CHANCE:
             apart[key] = ratios
-    tried = list(apart)[:MAX_IN_VAIN]
+    tried = list(apart)[:MAX_PAIRS_IN_VAIN]
     if not any(exact_factors(comparison, [key]) for key in tried):
         wide = [
             key for key, ratios in apart.items() if spread(ratios) > MIN_REPLACED_SPREAD

@@ -18,7 +18,7 @@ PLAIN_NAME = r"[^./\\\0][^/\\\0]*"  # of a file that is asked for on the Hub
 MOST = 16  # templates kept of one model
 # of one; what is longer than the renderer takes is refused there, with the reason
 MAX_BYTES = 4_000_000
-MAX_LISTED = 10_000  # names looked at
+MAX_NAMES_LOOKED_AT = 10_000  # names looked at
 
 
 def copy_templates(folder: Path, target: Path) -> None:
@@ -26,7 +26,8 @@ def copy_templates(folder: Path, target: Path) -> None:
     try:
         with os.scandir(folder / FOLDER) as listed:
             entries = [
-                entry for entry, _ in zip(listed, range(MAX_LISTED), strict=False)
+                entry
+                for entry, _ in zip(listed, range(MAX_NAMES_LOOKED_AT), strict=False)
             ]
             sizes = {
                 entry.name: entry.stat().st_size

@@ -17,7 +17,7 @@ KEY_VALUE_HEADS_KEYS = (
 )
 HEAD_SIZE_KEYS = ("head_dim", "kv_channels")
 WIDTH_KEYS = ("hidden_size", "dim", "n_embd", "d_model")
-MAX_COUNT = 1 << 24  # a larger number of heads, or width, is none
+MAX_HEAD_COUNT = 1 << 24  # a larger number of heads, or width, is none
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,6 @@ def _first(places: list[Mapping[str, Any]], names: tuple[str, ...]) -> int | Non
     for place in places:
         for name in names:
             value = place.get(name)
-            if type(value) is int and 0 < value <= MAX_COUNT:
+            if type(value) is int and 0 < value <= MAX_HEAD_COUNT:
                 return value
     return None

@@ -28,7 +28,7 @@ from mergetrace.sums.as_stored import codes_as_stored
 from mergetrace.sums.evidence import Sample, joined, sample_of
 from mergetrace.tensors.weights import Weights
 
-BLOCK_ELEMENTS = 1 << 20
+REBUILT_AT_ONCE = 1 << 20
 """Computed at once where a method looks at each element alone."""
 MAX_DIFFERENCES_OF_TENSOR = 2
 """Shown; few of one tensor, so that several tensors are seen."""
@@ -179,12 +179,12 @@ class Rebuilder:
             yield block, facts
 
     def _blocks(self, unit: Unit, parents: Sequence[str]) -> Iterator[Block]:
-        """Runs of at most BLOCK_ELEMENTS, with the numbers of these parents."""
+        """Runs of at most REBUILT_AT_ONCE, with the numbers of these parents."""
         offset = 0
         for part in unit.parts:
             view = part.members[self.suspect]
-            for first in range(0, part.elements, BLOCK_ELEMENTS):
-                size = min(BLOCK_ELEMENTS, part.elements - first)
+            for first in range(0, part.elements, REBUILT_AT_ONCE):
+                size = min(REBUILT_AT_ONCE, part.elements - first)
                 values = {
                     parent: self.weights.values(part.members[parent], first, size)
                     for parent in parents

@@ -7,8 +7,8 @@ import re
 from mergetrace.readable import count, listing, plural, rate, visible
 from mergetrace.records.coverage import Coverage, NotCompared
 
-MOST_REASONS = 3
-MOST_PARTS = 3
+MOST_REASONS_SAID = 3
+MOST_NAMES_SAID = 3
 NAMES = {
     "vision": "vision tower",
     "mtp": "multi-token prediction",
@@ -52,9 +52,9 @@ def missing(coverage: Coverage) -> str:
     entries = coverage.not_compared
     reasons = [
         f"{parts(entry)} {amount(entry.parameters)} ({visible(entry.reason, 200)})"
-        for entry in entries[:MOST_REASONS]
+        for entry in entries[:MOST_REASONS_SAID]
     ]
-    further = len(entries) - MOST_REASONS
+    further = len(entries) - MOST_REASONS_SAID
     if further > 0:
         reasons.append(plural(further, "further reason"))
     return "; ".join(reasons)
@@ -80,9 +80,9 @@ def beside(coverage: Coverage) -> list[str]:
 def parts(entry: NotCompared) -> str:
     """The components of an entry in words, the largest first."""
     names = [NAMES.get(name, name.replace("_", " ")) for name in entry.components]
-    further = len(names) - MOST_PARTS
+    further = len(names) - MOST_NAMES_SAID
     if further > 0:
-        names = [*names[:MOST_PARTS], f"{further} more"]
+        names = [*names[:MOST_NAMES_SAID], f"{further} more"]
     return listing(names)
 
 

@@ -14,14 +14,12 @@ from typing import Any
 
 from mergetrace.probe.identity import mentions
 from mergetrace.probe.records import Identities
-
-MAX_JSON = 64 << 20
-"""Bytes of one file."""
+from mergetrace.probe.template_files import MAX_JSON
 
 MAX_FOUND = 50
 """Places shown of one model."""
 
-MAX_TEXT = 2_000
+MAX_FOUND_TEXT = 2_000
 """Characters shown of one text."""
 
 MAX_DIFF = 200
@@ -80,7 +78,7 @@ def settings_found(files: Path, identities: Identities) -> list[Found]:
                     {
                         "file": name,
                         "key": key[:200],
-                        "text": text[:MAX_TEXT],
+                        "text": text[:MAX_FOUND_TEXT],
                         "names": names,
                     }
                 )
@@ -101,7 +99,7 @@ def tokens_found(files: Path, identities: Identities) -> list[Found]:
                 found[text] = {
                     "file": name,
                     "key": "added token",
-                    "text": text[:MAX_TEXT],
+                    "text": text[:MAX_FOUND_TEXT],
                     "names": names,
                 }
     return list(found.values())[:MAX_FOUND]

@@ -20,7 +20,7 @@ MOST_MESSAGES = 400
 MOST_TRIGGERED = 20
 """Different texts told of one template."""
 
-MOST_CHARACTERS = 200
+MOST_TRIGGER_CHARACTERS = 200
 """Characters of a message that is made of the template's own words."""
 
 SHOWN_CHARACTERS = 60
@@ -56,7 +56,7 @@ def messages(prompts: Sequence[str], compared: Sequence[str]) -> list[str]:
     """What is tried: the prompts, and the texts that the template's conditions compare
     with, each alone and behind a question.
     """
-    usable = [t for t in compared if t.strip() and len(t) <= MOST_CHARACTERS]
+    usable = [t for t in compared if t.strip() and len(t) <= MOST_TRIGGER_CHARACTERS]
     worded = [message for text in usable for message in (text, f"{QUESTION} {text}")]
     return list(dict.fromkeys([*prompts[:MOST_MESSAGES], *worded[:MOST_MESSAGES]]))
 

@@ -14,7 +14,7 @@ from mergetrace.probe.turns import states_identity, words
 MOST_UNPRINTED = 50
 """Texts told of one template."""
 
-MOST_CHARACTERS = 1_000
+MOST_LINE_CHARACTERS = 1_000
 """Characters told of one text."""
 
 
@@ -35,7 +35,7 @@ def unaccounted(
     found: dict[str, Unprinted] = {}
     for first_line, text in source.texts:
         for number, line in enumerate(text.splitlines(), start=first_line):
-            plain = words(line)[:MOST_CHARACTERS]
+            plain = words(line)[:MOST_LINE_CHARACTERS]
             if plain in found or not _names_somebody(plain, spellings):
                 continue
             if any(_stands(plain, each) for each in known):

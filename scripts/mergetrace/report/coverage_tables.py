@@ -11,7 +11,7 @@ from mergetrace.records.coverage import Coverage
 
 MOST_UNPAIRED = 40
 """Reasons that are shown."""
-MOST_NAMES = 3
+MOST_TENSOR_NAMES = 3
 """Tensors that stand as examples of a reason."""
 MOST_NOT_FINITE = 9
 """Tensors that are named of those with elements that are no numbers."""
@@ -82,7 +82,9 @@ def unpaired(table: pd.DataFrame) -> tuple[list[UnpairedRow], int]:
     rows = []
     for key, members in table.groupby(["model", "reason"], sort=False):
         model, reason = map(str, key)
-        names = [visible(name, 200) for name in members["tensor"].head(MOST_NAMES)]
+        names = [
+            visible(name, 200) for name in members["tensor"].head(MOST_TENSOR_NAMES)
+        ]
         size = len(members)
         rows.append(UnpairedRow(model, visible(reason, 300), count(size), size, names))
     rows.sort(key=lambda row: -row.size)

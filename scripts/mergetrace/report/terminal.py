@@ -17,7 +17,7 @@ PLAIN = "\x1b[0m"
 
 MOST_CONDITIONS = 3
 """Conditions of the probe that are shown: keeps a finding within twelve lines."""
-MOST_NAMES = 3
+MOST_NAMES_GIVEN = 3
 """Names that are shown of one condition."""
 
 
@@ -121,7 +121,7 @@ def _names(counts: Mapping[str, NameCount]) -> str:
         return "not asked"
     asked.sort(key=lambda item: -item[1].hits)
     return listing(
-        [f"{name} {cell.hits}/{cell.n}" for name, cell in asked[:MOST_NAMES]]
+        [f"{name} {cell.hits}/{cell.n}" for name, cell in asked[:MOST_NAMES_GIVEN]]
     )
 
 

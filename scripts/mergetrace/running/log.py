@@ -5,6 +5,9 @@ import time
 
 from mergetrace.outputs import NO_ROOM
 
+REPORT_EVERY = 10.0
+"""Seconds between two lines of progress."""
+
 
 def say(text: str) -> None:
     """Print one line of progress, with the time, to standard error.

@@ -22,10 +22,12 @@ NARROW_DTYPES = ("bfloat16",)
 ARITHMETIC_DTYPES = ("float32", *NARROW_DTYPES)
 FAMILY_FOUND_RATE = 0.98
 """A pilot rate from which a family counts as found: harder variants of it are not
-tried.
+tried. It only saves time.
 """
 HOPEFUL_RATE = 0.1
-"""A pilot rate of a weight of two digits from which the third is looked for."""
+"""A pilot rate of a weight of two digits from which the third is looked for. It only
+saves time.
+"""
 SUM_SLACK = 1e-6
 """Of a weight: float32 sums move a few elements across a midpoint, which can shorten an
 interval by this much.

@@ -37,7 +37,9 @@ MAX_FINALISTS = 12
 MAX_FINALISTS_OF_INNOCENT = 3
 """Where no recipe gives much back: enough to say how little the best does."""
 SOLVING_RATE = 0.9995
-"""A rate from which the screen may be too small to tell a recipe from the right one."""
+"""A rate from which the screen may be too small to tell a recipe from the right one: so
+many more go on to all of the evidence, which decides.
+"""
 ORDER_TIE = 5e-5
 """Rates this close are not told apart where sums or sorts matter: the worst emulation
 of a float32 method misses that many elements.

@@ -29,8 +29,8 @@ that a verdict may be loosened to, which a test holds.
 EDGE_SLACK = 1e-3
 """Of an element's interval: float32 sums stray this much over its ends."""
 MIN_CHANGED_SHARE = 1e-4
-"""Of a slice's elements, from which it counts as changed; a float32 method of another
-build may miss fewer.
+"""Of a slice's elements, from which it is shown as changed; a float32 method of another
+build may miss fewer. Verdicts count elements, not slices.
 """
 MIN_DENSE_SHARE = 0.05
 """Of changed elements: below it a matrix has a low rank only because it is nearly

@@ -18,10 +18,12 @@ from mergetrace.search.trial import Trial
 if TYPE_CHECKING:  # the verdict needs what is here without tables
     import pandas as pd
 
-MIN_AGREEING = 0.5
+MIN_AGREEING_SHARE = 0.5
 """The least share of elements that must agree before their weights are worth a range."""
-VISIBLE_SHARE = 0.005  # smaller shares are not told from none
-VISIBLE_ERRORS = 4  # standard errors from zero
+VISIBLE_SHARE = 0.005
+"""Recipes are first looked for with donors of a greater share by least squares."""
+VISIBLE_ERRORS = 4
+"""Standard errors that such a share must lie from zero."""
 MIN_ELEMENTS_PER_WEIGHT = 10
 MAX_FITTED_ELEMENTS = 1_000  # the linear programme for the fit is made of
 MAX_NEAREST_OF_SLICE = 500  # bounds kept of one slice: the nearest decide
@@ -74,7 +76,7 @@ def weight_intervals(
     blended = bounds.rows @ center
     agrees = (blended >= loose.low) & (blended <= loose.high)
     share = float(agrees.mean())
-    if share < MIN_AGREEING:
+    if share < MIN_AGREEING_SHARE:
         return [], share
     distance = np.minimum(blended - bounds.low, bounds.high - blended)[agrees]
     nearest = np.argsort(distance)[: programmes.MAX_BOUNDS]

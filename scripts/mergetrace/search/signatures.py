@@ -24,7 +24,7 @@ from mergetrace.search.trial import Trial
 
 SIZE_CLASSES = 10
 MIN_MOVED_ELEMENTS = 200
-"""Of a piece; fewer measure nothing."""
+"""Of a piece; of fewer nothing is measured, and the piece is left out."""
 MIDDLE_CLASSES = slice(3, 8)
 
 # The limits by which the pattern of a choice is named. They name it and no more:

@@ -25,7 +25,9 @@ is not known.
 MIN_SHARED_WEIGHT = 0.1
 """A weight counts where at least this share of the moved elements agree on it."""
 CHANGE_SLACK = 0.005
-"""Of a change: narrow arithmetic takes several roundings to it."""
+"""Of a change: narrow arithmetic takes several roundings to it. Shuffled elements, with
+which a verdict compares, are given as much.
+"""
 
 
 @dataclass(frozen=True)

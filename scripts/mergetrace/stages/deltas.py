@@ -16,16 +16,13 @@ from mergetrace.outputs import read_json, whole, write_parquet
 from mergetrace.planning.sampling import evidence_of, tiles
 from mergetrace.planning.slices import planned_slices
 from mergetrace.planning.streaming import as_fetched, needed
-from mergetrace.running.log import say
+from mergetrace.running.log import REPORT_EVERY, say
 from mergetrace.sums.deltas import Reader, Slice
 from mergetrace.sums.evidence import write_evidence
 from mergetrace.sums.frames import Roles
 from mergetrace.sums.gram import kernel_for
 from mergetrace.tables.schemas import DELTAS
 from mergetrace.tensors.weights import Weights
-
-REPORT_EVERY = 10.0
-"""Seconds between two lines of progress."""
 
 
 @dataclass(frozen=True)

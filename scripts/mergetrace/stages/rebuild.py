@@ -24,11 +24,8 @@ from mergetrace.merging.rebuild_result import (
 from mergetrace.merging.rebuild_wording import NO_COUNTERPART
 from mergetrace.merging.recipes import Recipe, recipe_from_json
 from mergetrace.outputs import read_json, whole, write_json
-from mergetrace.running.log import say
+from mergetrace.running.log import REPORT_EVERY, say
 from mergetrace.tensors.weights import Weights
-
-REPORT_EVERY = 10.0
-"""Seconds between two lines of progress."""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ Numbers = Singles | Array
 
 FLOAT32_EXPONENT = 0x7F80_0000  # its bits in a code
 FLOAT64_EXPONENT = 0x7FF0_0000_0000_0000
-CHUNK = 16 * GROUP  # elements: a few rows of this length stay in the cache
+ARRAY_CHUNK = 16 * GROUP  # elements: a few rows of this length stay in the cache
 
 
 class ArrayKernel(Kernel):
@@ -95,9 +95,9 @@ def _chunks(edges: Integers, *models: Numbers) -> Iterator[tuple[int, list[Numbe
 
 
 def _cut(start: int, stop: int) -> Iterator[slice]:
-    """Slices of at most CHUNK elements."""
-    for first in range(start, stop, CHUNK):
-        yield slice(first, min(first + CHUNK, stop))
+    """Slices of at most ARRAY_CHUNK elements."""
+    for first in range(start, stop, ARRAY_CHUNK):
+        yield slice(first, min(first + ARRAY_CHUNK, stop))
 
 
 def _as_doubles(numbers: Numbers) -> Array:

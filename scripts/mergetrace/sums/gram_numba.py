@@ -22,7 +22,7 @@ from mergetrace.sums.gram_vectors import ARRAY_TYPES, add_cross, add_trio
 from mergetrace.sums.kernels import TRIO, FileParts, Kernel, Numbers
 from mergetrace.tensors.weights import scaled
 
-CHUNK = 1 << 16
+KERNEL_CHUNK = 1 << 16
 """Elements of each model that file_sums reads at once: a multiple of GROUP; three
 models' lie in a core's second cache.
 """
@@ -66,7 +66,7 @@ class CompiledKernel(Kernel):
     ) -> tuple[Array, Array] | None:
         """See Kernel.file_sums. None only where a file ends too soon."""
         models = parts.descriptors.size
-        raw = self.buffer(models * CHUNK * FORMATS[parts.dtype].width)
+        raw = self.buffer(models * KERNEL_CHUNK * FORMATS[parts.dtype].width)
         numbers = self.load(raw, parts.dtype, None).reshape(models, -1)
         trio, cross, complete = file_sums(
             parts.descriptors,
@@ -120,7 +120,7 @@ def file_sums(
     files: descriptors [models]. starts: byte offset of each piece in each file,
     [models, pieces]. lengths: elements [pieces]. trios: rows of `files`, those of each
     trio, [t, 3]; crosses: likewise. smallest: see trio_sums, [t]. numbers: memory to
-    read into, an array [models, CHUNK] of the type that stands for the files' dtype.
+    read into, an array [models, KERNEL_CHUNK] of the type that stands for the files' dtype.
     Returns float64 [pieces, t, 12] and [pieces, crosses], and whether every byte could
     be read.
     """
@@ -128,8 +128,8 @@ def file_sums(
     cross = np.zeros((lengths.size, len(crosses)))
     width = numbers.itemsize
     for piece in range(lengths.size):
-        for first in range(0, lengths[piece], CHUNK):
-            length = min(CHUNK, lengths[piece] - first)
+        for first in range(0, lengths[piece], KERNEL_CHUNK):
+            length = min(KERNEL_CHUNK, lengths[piece] - first)
             for model in range(files.size):
                 done = 0
                 while done < length * width:

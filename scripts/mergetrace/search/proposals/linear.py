@@ -8,7 +8,7 @@ from mergetrace.merging.recipes import Recipe, make
 from mergetrace.merging.settings import Setting, constant, single_value
 from mergetrace.numerics.simple import Interval, decimals, simple_weights
 from mergetrace.search.clues import SUM_SLACK, Clues, family_found, strongest_subsets
-from mergetrace.search.shares import MIN_AGREEING, weight_intervals
+from mergetrace.search.shares import MIN_AGREEING_SHARE, weight_intervals
 from mergetrace.search.trial import Trial
 
 MAX_CAST_VARIANTS = 4  # recipes tried again with parents that were cast first
@@ -71,7 +71,7 @@ def _of_several_donors(
     recipes: list[Recipe] = []
     for donors in strongest_subsets(clues.donors):
         intervals, agreeing = weight_intervals(trial, donors)
-        if agreeing >= MIN_AGREEING:
+        if agreeing >= MIN_AGREEING_SHARE:
             for weights in simple_weights([_widened(ends) for ends in intervals]):
                 recipes += _several(trial.frame.base, donors, weights)
         if family_found(trial, [*tried_before, *recipes]):
@@ -110,7 +110,7 @@ def _not_normalised(trial: Trial, clues: Clues) -> list[Recipe]:
     recipes = []
     for donors in strongest_subsets(clues.donors, least=1):
         intervals, agreeing = weight_intervals(trial, donors, free_base=True)
-        if agreeing < MIN_AGREEING:
+        if agreeing < MIN_AGREEING_SHARE:
             continue
         weights = [_shortest_decimal(low, high) for low, high in intervals]
         if abs(sum(weights) - 1) < SUM_TO_ONE or not any(weights):

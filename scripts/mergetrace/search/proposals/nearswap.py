@@ -11,7 +11,7 @@ from mergetrace.search.clues import ARITHMETIC_DTYPES, Clues
 from mergetrace.search.counting import confining_elements
 from mergetrace.search.trial import Trial
 
-MAX_DONORS = 2
+MAX_NEARSWAP_DONORS = 2
 FAR_QUANTILE = 0.75
 """Of |donor - base|: elements beyond it are taken to have moved by the whole t."""
 MIN_COVERAGE = 0.5  # of these elements, below which they share no t
@@ -25,7 +25,7 @@ def propose_nearswap(trial: Trial, clues: Clues) -> list[Recipe]:
     weight on the sign of the delta.
     """
     recipes = []
-    for donor in clues.donors[:MAX_DONORS]:
+    for donor in clues.donors[:MAX_NEARSWAP_DONORS]:
         moved = [_moved_intervals(piece, trial, donor) for piece in trial.pieces]
         start, end = np.concatenate(moved, axis=1)
         shared = replay(start, end, np.inf)

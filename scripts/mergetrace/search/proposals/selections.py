@@ -6,7 +6,7 @@ from mergetrace.search.proposals.trimming import trimmed_recipes
 from mergetrace.search.survivors import stayed_share, survivor_weights
 from mergetrace.search.trial import Trial
 
-MAX_DONORS = 3
+MAX_SELECTING_DONORS = 3
 
 
 def propose_selections(trial: Trial, clues: Clues) -> list[Recipe]:
@@ -16,7 +16,7 @@ def propose_selections(trial: Trial, clues: Clues) -> list[Recipe]:
     recipes: list[Recipe] = []
     if stayed_share(trial, clues.donors[:1]) >= trial.min_stayed:
         recipes += _fusions(trial, clues)
-    for count in range(1, min(len(clues.donors), MAX_DONORS) + 1):
+    for count in range(1, min(len(clues.donors), MAX_SELECTING_DONORS) + 1):
         donors = clues.donors[:count]
         if stayed_share(trial, donors) < trial.min_stayed**count:
             continue

@@ -26,7 +26,7 @@ from float32 numbers.
 """
 MIN_SWEEP_COVERAGE = 0.5  # of a piece, below which its sweep says nothing
 MAX_SIMPLE_WEIGHTS = 2
-REACH = 0.03  # around a weight, in which short decimals are tried
+SPHERE_REACH = 0.03  # around a weight, in which short decimals are tried
 MAX_DONORS_WITH_BASE = 2
 MAX_DONORS_IN_PAIRS = 3
 
@@ -129,7 +129,7 @@ def _best_short_weight(
     """The best short weight near a start; a third digit is tried only where two give
     something back (or the lattice is too fine for two).
     """
-    weights = near(start, REACH)
+    weights = near(start, SPHERE_REACH)
     two_digits = [t for t in weights if t == round(t, 2)]
     is_hopeless = trial.stored_dtype != "F32" and all(
         trial.rate(build(t)) < HOPEFUL_RATE for t in two_digits
