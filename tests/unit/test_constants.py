@@ -145,6 +145,11 @@ sums/recast FIRST_LOOK
 """
 """What is in memory or worked on at once."""
 
+BOUNDS = """
+merging/mergekit_reading MAX_LAYERS
+"""
+"""How much of what strangers wrote is read."""
+
 SAID = """
 finding/detection CONFIDENCE
 finding/judgement NORMAL_95
@@ -170,6 +175,7 @@ KINDS = (
     TOOLS,
     FORMATS,
     MEMORY,
+    BOUNDS,
     SAID,
 )
 
