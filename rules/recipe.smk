@@ -5,6 +5,8 @@ rule recipe:
         library=library("recipe"),
         fits=of_batches("results/{audit}/fits/{batch}.parquet"),
         evidence=of_batches("results/{audit}/evidence/{batch}.safetensors"),
+        manifests=of_audit("results/models/{model}/manifest.json"),
+        layout="results/{audit}/layout.json",
     output:
         recipes="results/{audit}/recipes.json",
         recipe_slices="results/{audit}/recipe_slices.parquet",

@@ -151,6 +151,9 @@ merging: a recipe applied to the parents
     recipes            a method with its weights and settings
     applying           a recipe applied to elements of the parents
     mergekit_yaml      a recipe that anyone can run
+    mergekit_reading, setting_reading, declared_arithmetic
+                       a declared configuration as recipes that can be replayed
+    model_names        which offered model a stranger means
     rebuild            the recipe applied to the whole parents, compared byte for byte
     rebuild_result, rebuild_wording  what that found: tensor by tensor, in all; in words
 
@@ -172,9 +175,11 @@ search: the recipe that gives most of a model back
     joining            slices joined to the tensors that a tool saw
     shares, programmes the weights that the stored numbers allow together
     clues              what the fits say of the donors
+    declared           what a folder declares of its merge, as recipes to be tried first
     patterns           one number per tensor explained
     survivors          what a merge that chooses elements left and kept
     proposals.proposers    which recipes are worth trying; how to add a proposer
+    proposals.declared     what the folder declares
     proposals.linear, varying, spheres, means, narrow, selections, trimming, nearswap
 by family
     stacked            which layer was taken from which parent

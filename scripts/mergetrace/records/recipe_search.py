@@ -77,6 +77,24 @@ class Signature:
 
 
 @dataclass(frozen=True)
+class DeclaredReplay:
+    """What became of a merge that the audited model's folder declares."""
+
+    number: int
+    """Which of the folder's declared merges it is, from 0."""
+    matched: Mapping[str, str]
+    """By declared name the offered model."""
+    missing: tuple[str, ...]
+    """The declared names that no offered model has, or several."""
+    problem: str | None = None
+    """Why it was not replayed (see search.declared.Hypothesis); None where it was."""
+    detail: str = ""
+    """What of it that is."""
+    recipe: RecipeNumbers | None = None
+    """The best recipe that it may stand for, and how much that gives back."""
+
+
+@dataclass(frozen=True)
 class RecipeSearch:
     """What the search for a recipe found for one audited model and base."""
 
@@ -108,6 +126,8 @@ class RecipeSearch:
     """What a dropping merge of the two strongest donors would have left."""
     stored_dtypes: tuple[str, ...] = ()
     """The dtypes that the audited model's numbers were rounded to, by name, in order."""
+    declared: tuple[DeclaredReplay, ...] = ()
+    """What became of the merges that its folder declares."""
 
     @property
     def signatures(self) -> tuple[Signature, ...]:

@@ -12,7 +12,12 @@ from mergetrace.merging.applying import Piece
 from mergetrace.merging.methods import METHODS
 from mergetrace.merging.recipes import Recipe, recipe_to_json, written_length
 from mergetrace.numerics.arrays import some_of
-from mergetrace.records.recipe_search import RecipeNumbers, RecipeSearch, Signature
+from mergetrace.records.recipe_search import (
+    DeclaredReplay,
+    RecipeNumbers,
+    RecipeSearch,
+    Signature,
+)
 from mergetrace.search.clues import HOPEFUL_RATE, Clues, read_clues
 from mergetrace.search.counting import (
     NO_ELEMENTS,
@@ -21,7 +26,9 @@ from mergetrace.search.counting import (
     count_exact_by_part,
     exact_rate,
 )
+from mergetrace.search.declared import Hypothesis
 from mergetrace.search.joining import Joined
+from mergetrace.search.proposals.declared import propose_declared
 from mergetrace.search.proposals.proposers import PROPOSERS
 from mergetrace.search.signatures import measure_signature
 from mergetrace.search.stacked import stacked_recipe
@@ -72,6 +79,14 @@ class Search:
     """`min_informative_share` of the configuration."""
     clues: Clues
     """What the fits say of the donors."""
+    hypotheses: tuple[Hypothesis, ...] = ()
+    """What the audited model's folder declares."""
+    trusting: bool = True
+    """Whether a declared recipe that gives the screen back may end the search."""
+    readings: dict[int, Recipe] = field(default_factory=dict)
+    """By number of a declared merge the best recipe that it may stand for."""
+    ended_by_declared: bool = False
+    """Whether nothing but a declared recipe gave the screen back."""
     recipes: list[Recipe] = field(default_factory=list)
     """The finalists, in the order in which they were proposed."""
     tried: int = 0
@@ -106,16 +121,52 @@ class Search:
             return
         stack = stacked_recipe(self.fits, self.frame)
         if stack is None:
-            _try_proposals(trial, self.clues)
+            self._try_all(trial)
             self.recipes = _finalists(trial)
             self.tried = len(trial.rates)
         else:
+            self._try_declared(trial)
             self.recipes = [stack]
-            self.tried = 1
+            self.tried = 1 + len(trial.rates)
+        for reading in self.readings.values():
+            if reading not in self.recipes:
+                self.recipes.append(reading)
         donors = self.clues.donors
         self.signature = measure_signature(trial, donors[:1])
         if len(donors) > 1:
             self.signature_of_two = measure_signature(trial, donors[:2])
+
+    def _try_all(self, trial: Trial) -> None:
+        """Rate what the folder declares and what the proposers propose.
+
+        A declared recipe that gives the screen back saves most of the search. Any other
+        must not steer it, and is out of sight meanwhile.
+        """
+        self._try_declared(trial)
+        declared = dict(trial.rates)
+        is_solved = self.trusting and trial.solved()
+        if not is_solved:
+            trial.rates.clear()
+        _try_proposals(trial, self.clues)
+        own_rates = [
+            rate for recipe, rate in trial.rates.items() if recipe not in declared
+        ]
+        self.ended_by_declared = is_solved and max(own_rates, default=0.0) < 1.0
+        for recipe, rate in declared.items():
+            trial.rates.setdefault(recipe, rate)
+
+    def _try_declared(self, trial: Trial) -> None:
+        for hypothesis in self.hypotheses:
+            best = propose_declared(trial, hypothesis)
+            if best is not None:
+                self.readings[hypothesis.number] = best
+
+    def was_misled(self) -> bool:
+        """Whether a declared recipe ended the search that does not hold on all
+        evidence: then nobody knows what the search would have found.
+        """
+        rates = [entry.rate for entry in self._ranking()]
+        return self.ended_by_declared and max(rates, default=0.0) < SOLVING_RATE
 
     def add(self, joined: Joined) -> None:
         """Apply the finalists to one piece and count each of its slices."""
@@ -168,6 +219,7 @@ class Search:
             interval=self.clues.interval,
             out_dtype=" and ".join(dtypes) or None,
             stored_dtypes=dtypes,
+            declared=tuple(map(self._declared, self.hypotheses)),
             informative_elements=best.informative if best else 0,
             best=best,
             alternatives=tuple(numbers[1:]),
@@ -175,6 +227,24 @@ class Search:
             tried=self.tried,
             signature=self.signature,
             signature_of_two=self.signature_of_two,
+        )
+
+    def _declared(self, hypothesis: Hypothesis) -> DeclaredReplay:
+        """What became of one declared merge."""
+        reading = self.readings.get(hypothesis.number)
+        numbers = None
+        if reading is not None and self.counts:
+            i = self.recipes.index(reading)
+            count = add_counts(by_recipe[i] for by_recipe in self.counts)
+            rate = exact_rate(count, self.min_informative_share)
+            numbers = self._numbers(Replayed(reading, count, rate))
+        return DeclaredReplay(
+            number=hypothesis.number,
+            matched=hypothesis.matched,
+            missing=hypothesis.missing,
+            problem=hypothesis.problem,
+            detail=hypothesis.detail,
+            recipe=numbers,
         )
 
     def _numbers(self, replayed: Replayed) -> RecipeNumbers:
@@ -191,7 +261,7 @@ class Search:
 
     def _ranking(self) -> list[Replayed]:
         """Finalists that some informative element could refute, by falling bit-exact
-        rate; of equals the simplest, first proposed, comes first.
+        rate; of equals the one of fewest models, then the simplest, first proposed.
         """
         entries = []
         for i, recipe in enumerate(self.recipes):
@@ -199,7 +269,9 @@ class Search:
             if count.informative:
                 rate = exact_rate(count, self.min_informative_share)
                 entries.append(Replayed(recipe, count, rate))
-        return sorted(entries, key=lambda entry: -entry.rate)
+        return sorted(
+            entries, key=lambda entry: (-entry.rate, len(set(entry.recipe.parents)))
+        )
 
 
 def start_search(
@@ -208,14 +280,26 @@ def start_search(
     width: float,
     min_stayed: float,
     min_informative_share: float,
+    hypotheses: tuple[Hypothesis, ...] = (),
+    trusting: bool = True,
 ) -> Search:
     """The search under one frame, before any recipe was tried.
 
     width, min_stayed, min_informative_share: the thresholds `replay_width` and so on
-    of the configuration.
+    of the configuration. hypotheses: what the audited model's folder declares.
+    trusting: whether one of them that gives the screen back may end the search.
     """
     clues = read_clues(fits, frame)
-    return Search(frame, fits, width, min_stayed, min_informative_share, clues)
+    return Search(
+        frame,
+        fits,
+        width,
+        min_stayed,
+        min_informative_share,
+        clues,
+        hypotheses,
+        trusting,
+    )
 
 
 def _try_proposals(trial: Trial, clues: Clues) -> None:

@@ -339,7 +339,7 @@ class Audit:
         recipes = own / "recipes.json"
         width = limits.replay_width
         recipe.run(
-            recipe.Inputs(fits, evidence),
+            recipe.Inputs(fits, evidence, self._manifests(), own / "layout.json"),
             recipe.Params(
                 self.roles, width, limits.min_stayed, limits.min_informative_share
             ),

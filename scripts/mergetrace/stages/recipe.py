@@ -1,18 +1,25 @@
 """Search the merge recipe of every audited model on the evidence of all layers."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import pandas as pd
 
-from mergetrace.outputs import write_json, write_parquet
-from mergetrace.records.json_records import as_json
+from mergetrace.merging.model_names import Offered, offered_models
+from mergetrace.outputs import read_json, write_json, write_parquet
+from mergetrace.records.declared_merge import DeclaredMerge
+from mergetrace.records.json_records import as_json, from_json
+from mergetrace.records.layout import read_layouts
+from mergetrace.records.manifest import Manifest
+from mergetrace.records.verdict import Declared
 from mergetrace.running.log import say
+from mergetrace.search.declared import Hypothesis, read_hypotheses
 from mergetrace.search.joining import Joiner
-from mergetrace.search.recipe_search import start_search
+from mergetrace.search.recipe_search import Search, start_search
 from mergetrace.sums.evidence import Sample, read_evidence
-from mergetrace.sums.frames import Roles
+from mergetrace.sums.frames import Frame, Roles
 from mergetrace.tables.schemas import RECIPE_SLICES
 
 
@@ -24,6 +31,10 @@ class Inputs:
     """The fits of all batches."""
     evidence: tuple[Path, ...]
     """The kept elements of all batches."""
+    manifests: tuple[Path, ...] = ()
+    """manifest.json of every model of the audit: what folders declare is tried first."""
+    layout: Path | None = None
+    """layout.json: which layers are others in the parents."""
 
 
 @dataclass(frozen=True)
@@ -54,30 +65,16 @@ class Outputs:
 def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
     """One slice is in memory at a time."""
     fits = pd.concat(map(pd.read_parquet, inputs.fits), ignore_index=True)
+    declared = _Declared.read(inputs, params.roles)
     searches = []
-    joiners = {}
     for frame in params.roles.frames():
         own = fits[(fits["model"] == frame.audited) & (fits["base"] == frame.base)]
-        search = start_search(
-            frame,
-            own,
-            params.replay_width,
-            params.min_stayed,
-            params.min_informative_share,
-        )
+        hypotheses = declared.hypotheses(frame, own["tensor"])
+        search = _searched(frame, own, hypotheses, inputs, params)
+        if search.was_misled():
+            say(f"{frame.audited} on {frame.base}: what it declares does not hold")
+            search = _searched(frame, own, hypotheses, inputs, params, trusting=False)
         searches.append(search)
-        joiners[frame] = Joiner(frame, search.fits)
-    for search in searches:
-        joiner = joiners[search.frame]
-        search.start(joiner.pieces(slices(inputs.evidence), set(search.pilot())))
-        say(
-            f"{search.frame.audited} on {search.frame.base}: {search.tried} recipes"
-            f" tried, {len(search.recipes)} go on"
-        )
-    for search in searches:
-        voting = set(search.fits.loc[search.fits["votes"], "slice_id"])
-        for joined in joiners[search.frame].pieces(slices(inputs.evidence), voting):
-            search.add(joined)
     given_back = [search.slices() for search in searches]
     table = pd.concat(given_back, ignore_index=True)
     RECIPE_SLICES.check(table)
@@ -94,6 +91,81 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
             f"{result.model} on {result.base}: {found} of"
             f" {result.informative_elements} informative elements"
         )
+
+
+def _searched(
+    frame: Frame,
+    fits: pd.DataFrame,
+    hypotheses: tuple[Hypothesis, ...],
+    inputs: Inputs,
+    params: Params,
+    trusting: bool = True,
+) -> Search:
+    """The search under one frame, all evidence looked at."""
+    search = start_search(
+        frame,
+        fits,
+        params.replay_width,
+        params.min_stayed,
+        params.min_informative_share,
+        hypotheses,
+        trusting,
+    )
+    joiner = Joiner(frame, fits)
+    search.start(joiner.pieces(slices(inputs.evidence), set(search.pilot())))
+    say(
+        f"{frame.audited} on {frame.base}: {search.tried} recipes tried,"
+        f" {len(search.recipes)} go on"
+    )
+    voting = set(fits.loc[fits["votes"], "slice_id"])
+    for joined in joiner.pieces(slices(inputs.evidence), voting):
+        search.add(joined)
+    return search
+
+
+@dataclass(frozen=True)
+class _Declared:
+    """What the audited models' folders declare of their merges."""
+
+    merges: Mapping[str, tuple[DeclaredMerge, ...]]
+    """By audited model."""
+    offered: Sequence[Offered]
+    """The models that may be parents."""
+    moved: Mapping[str, Mapping[int, int]]
+    """By audited model the layers that are others in the parents."""
+
+    @classmethod
+    def read(cls, inputs: Inputs, roles: Roles) -> Self:
+        """As the manifests say it; nothing where they are not given."""
+        manifests: dict[str, Manifest] = {
+            entry["model"]: entry for entry in map(read_json, inputs.manifests)
+        }
+        merges = {}
+        for model in roles.audited:
+            if model in manifests:
+                where = f"{model}'s manifest"
+                merges[model] = from_json(
+                    Declared, manifests[model]["declared"], where
+                ).merges
+        parents = [model for model in roles.parents if model in manifests]
+        sources = {model: dict(manifests[model]["source"]) for model in parents}
+        layouts = {}
+        if inputs.layout is not None:
+            layouts = read_layouts(read_json(inputs.layout)["models"])
+        moved = {
+            model: {int(layer): number for layer, number in layout.layers.items()}
+            for model, layout in layouts.items()
+        }
+        return cls(merges, offered_models(sources, dict.fromkeys(parents)), moved)
+
+    def hypotheses(
+        self, frame: Frame, tensors: Iterable[str]
+    ) -> tuple[Hypothesis, ...]:
+        """What the audited model of a frame declares. tensors: the tensors' names."""
+        merges = self.merges.get(frame.audited, ())
+        moved = self.moved.get(frame.audited, {})
+        names = list(dict.fromkeys(tensors))
+        return read_hypotheses(merges, self.offered, frame, names, moved)
 
 
 def slices(evidence: Sequence[Path]) -> Iterator[tuple[int, dict[str, Sample]]]:

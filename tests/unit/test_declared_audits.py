@@ -1,0 +1,180 @@
+"""What a folder declares of its merge is tried first and shown beside what was found; it
+neither accuses nor acquits.
+"""
+
+import json
+import shutil
+
+import pytest
+import yaml
+
+from mergetrace.testing.audits import audit
+from mergetrace.testing.planting import finetuned
+from mergetrace.testing.realmerge import mergekit, qwen, write_qwen
+
+pytestmark = pytest.mark.slow
+
+BASE = qwen(0)
+MODELS = {
+    "base": BASE,
+    **{
+        name: finetuned(BASE, seed)
+        for seed, name in enumerate(("nex", "sol", "lua"), 1)
+    },
+}
+INNOCENT = finetuned(BASE, 9)
+
+
+@pytest.fixture(scope="module")
+def parents(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("parents")
+    return {
+        name: write_qwen(folder / f"{name.title()}-8B", tensors)
+        for name, tensors in MODELS.items()
+    }
+
+
+@pytest.fixture
+def audited(parents, tmp_path):
+    """audited(suspect, donors, declared) -> verdict.json and what became of what it
+    declares. declared: its configuration, where that is not what it was made by.
+    """
+
+    def audited(suspect, donors=("nex", "sol"), declared=None):
+        if declared is not None:
+            text = yaml.safe_dump(declared, sort_keys=False)
+            (suspect / "mergekit_config.yml").write_text(text)
+            (suspect / "README.md").unlink(missing_ok=True)
+        models = {name: parents[name] for name in ("base", *donors)}
+        spec = {"suspect": "doubted", "base": "base", "donors": list(donors)}
+        verdict = audit(tmp_path / "audit", {"doubted": suspect, **models}, spec)
+        [entry] = json.loads((tmp_path / "audit/recipes.json").read_text())
+        return verdict, entry
+
+    return audited
+
+
+def spheres(first, second, base=None):
+    """NeuralPipe's SLERP, with `t` along the layers by filter."""
+    whole = [{"model": str(name), "layer_range": [0, 6]} for name in (first, second)]
+    by_filter = [
+        {"filter": "self_attn", "value": [0, 0.5, 0.3, 0.7, 1]},
+        {"filter": "mlp", "value": [1, 0.5, 0.7, 0.3, 0]},
+        {"value": 0.5},
+    ]
+    return {
+        "slices": [{"sources": whole}],
+        "merge_method": "slerp",
+        "base_model": str(base or first),
+        "parameters": {"t": by_filter},
+        "dtype": "bfloat16",
+    }
+
+
+def averaged(weights, method="linear", **further):
+    models = [
+        {"model": str(model), "parameters": {"weight": weight}}
+        for model, weight in weights.items()
+    ]
+    return {"merge_method": method, "models": models, "dtype": "bfloat16"} | further
+
+
+def test_a_declared_recipe_that_replays_is_found_at_once(parents, audited, tmp_path):
+    config = spheres(parents["nex"], parents["sol"])
+    suspect = mergekit(config, tmp_path / "merged", write_card=True)
+    verdict, entry = audited(suspect)
+    assert verdict["verdict"] == "merge"
+    assert entry["best"]["method"] == "slerp"
+    assert entry["best"]["bit_exact_rate"] == 1
+    assert entry["tried"] < 100
+    [declared] = entry["declared"]
+    assert declared["recipe"] == entry["best"]
+    assert set(declared["matched"].values()) == {"nex", "sol"}
+
+
+def test_renamed_models_are_matched(parents, audited, tmp_path):
+    made = averaged(
+        {parents["nex"]: 1.0, parents["sol"]: 0.5},
+        "ties",
+        base_model=str(parents["base"]),
+        parameters={"density": 0.6, "normalize": True},
+    )
+    suspect = mergekit(made, tmp_path / "merged")
+    text = yaml.safe_dump(made)
+    for model in ("nex", "sol", "base"):
+        text = text.replace(str(parents[model]), f"someone/{model}-8b@main")
+    _, entry = audited(suspect, declared=yaml.safe_load(text))
+    [declared] = entry["declared"]
+    assert declared["matched"]["someone/nex-8b@main"] == "nex"
+    assert declared["recipe"]["method"] == "ties"
+    assert declared["recipe"]["bit_exact_rate"] > 0.999
+
+
+def test_a_lying_configuration_changes_nothing(parents, audited, tmp_path):
+    made = averaged({parents["base"]: 0.4, parents["nex"]: 0.6})
+    suspect = mergekit(made, tmp_path / "merged")
+    lie = averaged({parents["base"]: 0.4, parents["sol"]: 0.6})
+    verdict, entry = audited(suspect, declared=lie)
+    assert verdict["verdict"] == "merge"
+    assert [name for name, each in verdict["parents"].items() if each["named"]] == [
+        "nex"
+    ]
+    [declared] = entry["declared"]
+    assert declared["recipe"]["bit_exact_rate"] < 0.1
+
+
+def test_a_declaration_that_holds_in_most_places_does_not_end_the_search(
+    parents, audited, tmp_path
+):
+    made = averaged({parents["base"]: 0.4, parents["nex"]: 0.6})
+    suspect = mergekit(made, tmp_path / "merged")
+    places = [f"layers.{layer}.mlp.{part}_proj" for layer in (1, 3) for part in ("up",)]
+    wrong = [{"filter": place, "value": 0.3} for place in places]
+    lie = averaged({parents["base"]: 0.4, parents["nex"]: [*wrong, {"value": 0.6}]})
+    verdict, entry = audited(suspect, declared=lie)
+    assert verdict["verdict"] == "merge"
+    assert entry["best"]["parameters"]["weights"] == {"base": 0.4, "nex": 0.6}
+    [declared] = entry["declared"]
+    assert 0.8 < declared["recipe"]["bit_exact_rate"] < 0.999
+
+
+def test_an_innocent_model_is_not_accused_for_what_it_declares(
+    parents, audited, tmp_path
+):
+    suspect = write_qwen(tmp_path / "innocent", INNOCENT)
+    lie = averaged({parents["base"]: 0.4, parents["nex"]: 0.6})
+    verdict, entry = audited(suspect, declared=lie)
+    assert verdict["verdict"] == "finetune_of_base"
+    [declared] = entry["declared"]
+    assert declared["recipe"]["bit_exact_rate"] < 0.1
+
+
+def test_a_model_is_not_named_because_a_declaration_adds_it(parents, audited, tmp_path):
+    made = averaged(
+        {parents["nex"]: 0.5},
+        "ties",
+        base_model=str(parents["base"]),
+        parameters={"density": 0.5, "normalize": False},
+    )
+    suspect = mergekit(made, tmp_path / "merged")
+    more = made | {
+        "models": [
+            *made["models"],
+            {"model": str(parents["sol"]), "parameters": {"weight": 1e-15}},
+        ]
+    }
+    verdict, entry = audited(suspect, declared=more)
+    named = [name for name, each in verdict["parents"].items() if each["named"]]
+    assert named in (["nex"], [])
+    assert "sol" not in entry["best"]["parameters"]["weights"]
+
+
+def test_a_parent_that_was_not_offered_is_named(parents, audited, tmp_path):
+    made = averaged({parents["nex"]: 0.5, parents["lua"]: 0.5})
+    suspect = mergekit(made, tmp_path / "merged", write_card=True)
+    shutil.rmtree(tmp_path / "audit", ignore_errors=True)
+    verdict, entry = audited(suspect)
+    [declared] = entry["declared"]
+    assert declared["missing"] == [str(parents["lua"])]
+    assert declared["problem"] == "missing"
+    assert verdict["verdict"] != "merge"
