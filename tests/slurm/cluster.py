@@ -7,6 +7,7 @@ are stand-ins: character devices that SLURM counts.
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -15,12 +16,21 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
+
 CONFIGURATION = Path(
     "/etc/slurm"
 )  # not in a folder of ours: jobs' steps forget SLURM_CONF
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "scontrol")
 
+DAEMONS = ("munged", "slurmctld", "slurmd")
+"""In the order in which they are started."""
+CONFIGURATION_FILES = ("slurm.conf", "gres.conf", "cgroup.conf")
+CLUSTER_NAME = "ClusterName=mergetrace\n"
+STARTED_BY = re.compile(r"^# started by process (\d+), which began at (\S+)$", re.M)
+
 SLURM_CONF = """\
+# started by process {process.pid}, which began at {began}
 ClusterName=mergetrace
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={ports[0]}
@@ -64,12 +74,54 @@ def missing() -> str | None:
         return f"no {lacking[0]} here; apt-get install slurm-wlm munge"
     if os.geteuid() != 0:
         return "starting a SLURM cluster needs root"
-    if (CONFIGURATION / "slurm.conf").exists():
-        return (
-            f"{CONFIGURATION}/slurm.conf is there already: this machine belongs to"
-            " another cluster"
-        )
+    return occupied()
+
+
+def occupied() -> str | None:
+    """Whose the configuration of SLURM is that lies here; None where there is none, or
+    one that is left of a run of these tests that was killed.
+    """
+    written = CONFIGURATION / "slurm.conf"
+    if not written.exists():
+        return None
+    text = written.read_text()
+    if CLUSTER_NAME not in text:
+        return f"{written} is there already: this machine belongs to another cluster"
+    if (owner := STARTED_BY.search(text)) is None:
+        return None
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(int(owner[1]))
+        if str(process.create_time()) == owner[2]:
+            return f"{written}: process {process.pid} runs these tests at the moment"
     return None
+
+
+def clear_leftovers() -> None:
+    """End the cluster of a run of these tests that was killed, and remove what it
+    wrote.
+    """
+    if reason := occupied():
+        raise RuntimeError(reason)
+    written = CONFIGURATION / "slurm.conf"
+    text = written.read_text() if written.exists() else ""
+    kept = re.search(r"^SlurmctldPidFile=(.+)/", text, re.M)
+    alive = _daemons_of(Path(kept[1])) if kept else []
+    if alive:
+        _cancel_jobs()
+    for pid in reversed(alive):
+        _stop(pid)
+    _remove_configuration()
+
+
+def _daemons_of(folder: Path) -> list[int]:
+    """The daemons that run with their state in `folder`, in the order of their start."""
+    alive = []
+    for name in DAEMONS:
+        with contextlib.suppress(OSError, ValueError, psutil.NoSuchProcess):
+            process = psutil.Process(int((folder / f"{name}.pid").read_text()))
+            if process.name() == name:  # a number may be another process's by now
+                alive.append(process.pid)
+    return alive
 
 
 @contextlib.contextmanager
@@ -77,6 +129,7 @@ def cluster(folder: Path) -> Iterator[None]:
     """A running cluster with its state in `folder`; afterwards its jobs are cancelled
     and its daemons ended.
     """
+    clear_leftovers()
     for name in ("state", "spool"):
         (folder / name).mkdir(parents=True)
     host = socket.gethostname().split(".")[0]
@@ -84,8 +137,16 @@ def cluster(folder: Path) -> Iterator[None]:
         f"NodeName={host} Name=gpu Type=standin File={device}\n"
         for device in ("/dev/null", "/dev/zero")
     )
+    process = psutil.Process()
+    configuration = SLURM_CONF.format(
+        process=process,
+        began=process.create_time(),
+        host=host,
+        folder=folder,
+        ports=_free_ports(2),
+    )
     written = {
-        "slurm.conf": SLURM_CONF.format(host=host, folder=folder, ports=_free_ports(2)),
+        "slurm.conf": configuration,
         "gres.conf": gpu,
         "cgroup.conf": "",
     }
@@ -93,11 +154,9 @@ def cluster(folder: Path) -> Iterator[None]:
     try:
         for name, text in written.items():
             (CONFIGURATION / name).write_text(text)
-        started = [
-            _munge(folder),
-            _daemon("slurmctld", folder),
-            _daemon("slurmd", folder),
-        ]
+        started.append(_munge(folder))
+        started.append(_daemon("slurmctld", folder))
+        started.append(_daemon("slurmd", folder))
         _wait(
             lambda: "idle" in _output("sinfo", "--noheader", "--format=%T"),
             "the node never became idle",
@@ -105,17 +164,10 @@ def cluster(folder: Path) -> Iterator[None]:
         )
         yield
     finally:
-        subprocess.run(
-            ["scancel", "--full", "--user=root", "--quiet"],
-            check=False,
-            capture_output=True,
-        )
-        with contextlib.suppress(TimeoutError):
-            _wait(lambda: not jobs(), "jobs that do not end", 20)
+        _cancel_jobs()
         for pid in reversed(started):
             _stop(pid)
-        for name in written:
-            (CONFIGURATION / name).unlink(missing_ok=True)
+        _remove_configuration()
 
 
 def jobs(*states: str) -> list[dict[str, str]]:
@@ -139,6 +191,21 @@ def ended(job: str) -> dict[str, str]:
         for field in _output("scontrol", "--oneliner", "show", "job", job).split()
         if "=" in field
     )
+
+
+def _cancel_jobs() -> None:
+    subprocess.run(
+        ["scancel", "--full", "--user=root", "--quiet"],
+        check=False,
+        capture_output=True,
+    )
+    with contextlib.suppress(TimeoutError):
+        _wait(lambda: not jobs(), "jobs that do not end", 20)
+
+
+def _remove_configuration() -> None:
+    for name in CONFIGURATION_FILES:
+        (CONFIGURATION / name).unlink(missing_ok=True)
 
 
 def _munge(folder: Path) -> int:
