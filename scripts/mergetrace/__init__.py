@@ -54,13 +54,15 @@ numerics: numbers as they are stored
 tables: the tables that are written
     naming             columns that exist once per donor
     schema             what a table holds, and the check that it does
+    columns            the columns that several tables have
     schemas, probe_schemas  every table that is written; those of the answers
     documentation      the same in results/README.md
 
 files: a model's files, untrusted
     strict_json        JSON from strangers, bounded before it is parsed: headers
                        strictly, facts as loaders read them
-    safetensors_file   a strict header parser
+    safetensors_header  a strict parser of what a weight file says of itself
+    safetensors_file   the weight files of a model, their headers and bytes
     tensor_records     the table of a model's tensors, a row as an object
     weight_files       which files of a folder are the model, whatever its index says
     stranger_yaml      YAML from strangers, bounded before and after it is parsed
@@ -91,6 +93,7 @@ tensors: a model's tensors under common names, and their elements
 
 hub: models on the Hugging Face Hub
     pinned, ranges     a repository at one commit, and its bytes by checked ranges
+    meter              how far a transfer is
     waiting            how long a server asks to wait
     history            since when it holds its weights
     fetched, shards    the bytes that are here; whole files, resumed and their hash
@@ -287,6 +290,7 @@ stages: the steps of an audit, as the rules, Python and the tests run them
     bundle             the evidence packed
     train_standin, merge_standin   the demo's models
     auditing           the stages one after the other, without Snakemake
+    audit_file         the same of a configuration file
 
 testing: planted models and audits of them, for tests and benchmarks
     planting, tiny_model, moe_models, template_families, template_shapes,
@@ -307,7 +311,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mergetrace.stages.auditing import Finding
+    from mergetrace.stages.audit_file import Finding
 
 __version__ = "0.2.0"
 __all__ = ["__version__", "audit"]
@@ -326,6 +330,6 @@ def audit(
     Raises mergetrace.errors.AuditError for what a user can cause.
     """
     # Half a second that a program which only wants the version need not wait.
-    from mergetrace.stages.auditing import audit_file
+    from mergetrace.stages.audit_file import audit_file
 
     return audit_file(Path(configuration), Path(folder), name)

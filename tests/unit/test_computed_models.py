@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from mergetrace.files.safetensors_file import parse_header
+from mergetrace.files.safetensors_header import parse_header
 from mergetrace.hub.pinned import Pinned, RemoteFile, read_remote_model
 from mergetrace.hub.ranges import Patience, RangeReader
 from mergetrace.numerics.dtypes import decode

@@ -9,7 +9,8 @@ import httpx
 import pytest
 
 from mergetrace.errors import AuditError
-from mergetrace.hub.ranges import Meter, RangeReader
+from mergetrace.hub.meter import Meter
+from mergetrace.hub.ranges import RangeReader
 from mergetrace.testing.hubserver import Fault, Hub, InMemory, Repo
 from mergetrace.testing.hubserver.faulty_reads import (
     DATA,

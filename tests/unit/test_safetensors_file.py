@@ -17,13 +17,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mergetrace.errors import AuditError
-from mergetrace.files.safetensors_file import (
+from mergetrace.files.safetensors_file import read_header, read_into, read_model
+from mergetrace.files.safetensors_header import (
     MAX_HEADER_BYTES,
     header_length,
     parse_header,
-    read_header,
-    read_into,
-    read_model,
 )
 from mergetrace.numerics.dtypes import decode, encode
 from mergetrace.testing.hostile_headers import ACCEPTED, REFUSED, entry, file

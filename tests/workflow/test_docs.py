@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from mergetrace.stages import fit
-from mergetrace.stages.auditing import Finding
+from mergetrace.stages.audit_file import Finding
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"

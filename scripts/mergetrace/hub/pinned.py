@@ -27,13 +27,8 @@ from mergetrace.files.further_templates import (
     keep_templates,
     listed_templates,
 )
-from mergetrace.files.safetensors_file import (
-    Header,
-    Model,
-    assemble,
-    header_length,
-    parse_header,
-)
+from mergetrace.files.safetensors_file import Model, assemble
+from mergetrace.files.safetensors_header import Header, header_length, parse_header
 from mergetrace.files.strict_json import shown
 from mergetrace.files.weight_files import INDEX_NAME, MAX_INDEX_BYTES
 from mergetrace.hub.ranges import HOW_TO_GET_IN, Patience, RangeReader

@@ -25,6 +25,7 @@ NO_RESULT: Mapping[str, str] = {
     ),
     "mergetrace/running/log.py": "how a line of progress is printed",
     "mergetrace/running/owner.py": "whether a job may start",
+    "mergetrace/hub/meter.py": "how far a transfer is said to be",
     "mergetrace/hub/ranges.py": (
         "how bytes come from the Hub: retried and counted, of a commit that is pinned;"
         " a commit has no other bytes"

@@ -9,8 +9,9 @@ import pandas as pd
 
 from mergetrace.files.sampled import write_sampled
 from mergetrace.hub.fetched import Fetched
+from mergetrace.hub.meter import Meter
 from mergetrace.hub.pinned import open_reader
-from mergetrace.hub.ranges import Meter, Patience
+from mergetrace.hub.ranges import Patience
 from mergetrace.outputs import read_json, whole
 from mergetrace.planning.sampling import ranges_of
 from mergetrace.running.log import say

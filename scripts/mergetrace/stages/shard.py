@@ -5,8 +5,9 @@ download is taken up where it was cut off.
 from dataclasses import dataclass
 from pathlib import Path
 
+from mergetrace.hub.meter import Meter
 from mergetrace.hub.pinned import from_json, open_reader
-from mergetrace.hub.ranges import Meter, Patience
+from mergetrace.hub.ranges import Patience
 from mergetrace.hub.shards import fetch
 from mergetrace.outputs import read_json, write_json
 from mergetrace.running.log import say

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mergetrace.files.safetensors_file import Header, read_header, read_into
+from mergetrace.files.safetensors_file import read_header, read_into
+from mergetrace.files.safetensors_header import Header
 from mergetrace.numerics.arrays import AnyArray, Array, Bytes, Integers, Mask
 from mergetrace.numerics.dtypes import FORMATS, decode, encode, usable
 from mergetrace.numerics.lattice import interval_through, neighbour_midpoints
