@@ -151,6 +151,7 @@ merging: a recipe applied to the parents
     merge              what a formula is given
     linear, spheres, means, trimming, sce, elementwise   the formulas, by family
     methods            every method's formula and parameters; how to add one
+    scripts            merges that people write by hand: their lines, and the same bits
     recipes            a method with its weights and settings
     applying           a recipe applied to elements of the parents
     mergekit_yaml      a recipe that anyone can run
