@@ -252,6 +252,8 @@ finding: numbers turned into words
     wording_headline   the verdict for somebody who has never merged a model
     wording            what is said beside it
     lineage            declared beside found, and what an honest card would say
+    declared, wording_declared
+                       the merge that a folder declares, beside what was found
     gate               when a finding fails a run
 
 report: the page people read, and the other pages
@@ -261,6 +263,7 @@ report: the page people read, and the other pages
     tables, offered, coverage_tables, recipes, drilldown
                        what was measured, in words and digits
     names, masks, answer_samples, names_section    what the models call themselves
+    declared           the merge that a folder declares, as rows of a table
     sections           what each section prints
     rendering, page    the page
     revisions          two revisions of one suspect compared

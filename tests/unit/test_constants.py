@@ -151,6 +151,7 @@ merging/mergekit_reading MAX_LAYERS
 """How much of what strangers wrote is read."""
 
 SAID = """
+finding/declared MAX_ITEMS NUMBERS_APART
 finding/detection CONFIDENCE
 finding/judgement NORMAL_95
 finding/wording_headline WHOLE
@@ -163,6 +164,7 @@ search/remainder MIN_CHANGED_SHARE MIN_DENSE_SHARE MIN_WHOLE_ROWS
 search/signatures SIZE_CLASSES LEVEL_SPREAD COIN_AUC_DISTANCE SORTED_AUC
 search/signatures MIN_RISE MIN_LOSS_AT_TOP MIN_LOSS_AT_BOTTOM
 search/stacked ALL_OF_TENSOR
+finding/wording_declared MOST_NAMES MOST_OF_NAME
 """
 """How a finding is described and shown, once it stands."""
 

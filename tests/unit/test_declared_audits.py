@@ -79,6 +79,15 @@ def averaged(weights, method="linear", **further):
     return {"merge_method": method, "models": models, "dtype": "bfloat16"} | further
 
 
+def items(verdict, what):
+    [merge] = verdict["declared_merges"]
+    return {
+        item["name"]: (item["declared"], item["found"], item["agrees"])
+        for item in merge["items"]
+        if item["what"] == what
+    }
+
+
 def test_a_declared_recipe_that_replays_is_found_at_once(parents, audited, tmp_path):
     config = spheres(parents["nex"], parents["sol"])
     suspect = mergekit(config, tmp_path / "merged", write_card=True)
@@ -90,6 +99,12 @@ def test_a_declared_recipe_that_replays_is_found_at_once(parents, audited, tmp_p
     [declared] = entry["declared"]
     assert declared["recipe"] == entry["best"]
     assert set(declared["matched"].values()) == {"nex", "sol"}
+    [beside] = verdict["declared_merges"]
+    assert beside["holds"]
+    assert items(verdict, "method")[""] == ("slerp", "slerp", True)
+    assert items(verdict, "model")[str(parents["sol"])] == ("sol", "sol", True)
+    assert items(verdict, "parameter")["t"][2]
+    assert items(verdict, "dtype")[""][2]
 
 
 def test_renamed_models_are_matched(parents, audited, tmp_path):
@@ -121,6 +136,11 @@ def test_a_lying_configuration_changes_nothing(parents, audited, tmp_path):
     ]
     [declared] = entry["declared"]
     assert declared["recipe"]["bit_exact_rate"] < 0.1
+    assert items(verdict, "model") == {
+        str(parents["base"]): ("base", "base", True),
+        str(parents["sol"]): ("sol", None, False),
+    }
+    assert any("gives back only" in reason for reason in verdict["reasons"])
 
 
 def test_a_declaration_that_holds_in_most_places_does_not_end_the_search(
@@ -145,6 +165,7 @@ def test_an_innocent_model_is_not_accused_for_what_it_declares(
     lie = averaged({parents["base"]: 0.4, parents["nex"]: 0.6})
     verdict, entry = audited(suspect, declared=lie)
     assert verdict["verdict"] == "finetune_of_base"
+    assert {agrees for *_, agrees in items(verdict, "model").values()} == {None}
     [declared] = entry["declared"]
     assert declared["recipe"]["bit_exact_rate"] < 0.1
 
@@ -177,4 +198,8 @@ def test_a_parent_that_was_not_offered_is_named(parents, audited, tmp_path):
     [declared] = entry["declared"]
     assert declared["missing"] == [str(parents["lua"])]
     assert declared["problem"] == "missing"
+    assert any(
+        f"the parent {parents['lua']}, which was not offered" in reason
+        for reason in verdict["reasons"]
+    )
     assert verdict["verdict"] != "merge"

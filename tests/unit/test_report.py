@@ -160,7 +160,37 @@ def test_hostile_text_is_inert():
         "base_model": [EVIL],
         "relation": EVIL,
         "license": "javascript:alert(1)",
+        "merge_tool": EVIL,
     }
+    items = [
+        {
+            "what": "parameter",
+            "name": EVIL,
+            "declared": [{"filter": EVIL, "value": EVIL}],
+            "found": None,
+            "agrees": None,
+        },
+        {
+            "what": "model",
+            "name": EVIL,
+            "declared": None,
+            "found": None,
+            "agrees": None,
+        },
+        {"what": "method", "name": "", "declared": EVIL, "found": 1, "agrees": False},
+    ]
+    verdict["declared_merges"] = [
+        {
+            "file": "README.md",
+            "items": items,
+            "missing": [EVIL],
+            "problem": "missing",
+            "detail": EVIL,
+            "given_back": None,
+            "informative": 0,
+            "holds": None,
+        }
+    ]
     verdict["recipe"]["mergekit_config"] = EVIL
     verdict["probe"]["rio"]["shipped"][EVIL] = {"hits": 1, "n": 120, "ci95": [0.0, 0.1]}
     answer = {

@@ -2,12 +2,13 @@
 say, what an honest card would say.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypedDict
 
 import yaml
 
+from mergetrace.merging.model_names import matched, offered_models
 from mergetrace.records.manifest import Manifests
 from mergetrace.records.verdict import Verdict
 
@@ -77,6 +78,17 @@ def on_card(verdict: Verdict, manifests: Manifests) -> dict[str, bool]:
         names = {model, repo, repo.rsplit("/", 1)[-1]}
         listed[model] = bool({name.casefold() for name in names} & entries)
     return listed
+
+
+def not_offered(
+    entries: Iterable[str], manifests: Manifests, parents: Iterable[str]
+) -> list[str]:
+    """The entries of a card that mean none of the offered parents, or several."""
+    sources = {name: dict(manifest["source"]) for name, manifest in manifests.items()}
+    offered = offered_models(sources, [name for name in parents if name in sources])
+    every = list(dict.fromkeys(entries))
+    known = matched(every, offered)
+    return [entry for entry in every if entry not in known]
 
 
 def undeclared(verdict: Verdict, manifests: Manifests) -> list[str]:

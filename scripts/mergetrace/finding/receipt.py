@@ -12,11 +12,14 @@ from mergetrace import __version__
 from mergetrace.finding.base_choice import candidates
 from mergetrace.finding.case import ACCUSING, Case
 from mergetrace.finding.dates import ages
+from mergetrace.finding.declared import beside_found
 from mergetrace.finding.judgement import coverage_of, judgement
+from mergetrace.finding.lineage import not_offered
 from mergetrace.finding.reading import files_read
 from mergetrace.finding.verdict import decide
 from mergetrace.finding.wording_bases import base_choice_sentences
 from mergetrace.finding.wording_dates import oddities
+from mergetrace.finding.wording_declared import declared_sentences, missing_sentence
 from mergetrace.finding.wording_packed import packed_sentences
 from mergetrace.finding.wording_reach import adapter_sentences, reach_sentences
 from mergetrace.records.coverage import Coverage
@@ -29,6 +32,7 @@ from mergetrace.records.verdict import (
     BytesRead,
     Dates,
     Declared,
+    DeclaredBeside,
     Judgement,
     NameCount,
     Verdict,
@@ -48,6 +52,9 @@ PACKAGES = (
     "transformers",
 )
 """The packages whose versions a finding names."""
+
+UNSETTLED = ("inconclusive", "unrelated")
+"""The verdicts that a further parent might settle."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +95,15 @@ def finding(evidence: Evidence) -> Verdict:
     bases = candidates(summary, evidence.thresholds, compared)
     accused = suspect.verdict in ACCUSING
     mode = evidence.plan["mode"]
+    declared = from_json(
+        Declared,
+        evidence.manifests[summary.suspect]["declared"],
+        f"{summary.suspect}'s manifest",
+    )
+    recipes = summary.models[summary.suspect].recipe
+    beside = beside_found(declared.merges, recipes, suspect, evidence.thresholds)
     notes = [
+        *_declared_notes(evidence, suspect.verdict, declared, beside),
         *base_choice_sentences(bases, summary.suspect, evidence.thresholds),
         *reach_sentences(summary, mode, evidence.scores, accused),
         *adapter_sentences(summary.suspect, compared),
@@ -96,7 +111,6 @@ def finding(evidence: Evidence) -> Verdict:
         *oddities(published),
     ]
     offered = [summary.suspect, *summary.bases, *summary.donors]
-    declared = evidence.manifests[summary.suspect]["declared"]
     read = files_read(mode, evidence.manifests, evidence.fetched)
     return Verdict(
         audit=evidence.audit,
@@ -122,7 +136,8 @@ def finding(evidence: Evidence) -> Verdict:
             read.files,
         ),
         published=published,
-        declared=from_json(Declared, declared, f"{summary.suspect}'s manifest"),
+        declared=declared,
+        declared_merges=beside,
         versions={
             "mergetrace": __version__,
             **{package: version(package) for package in PACKAGES},
@@ -151,6 +166,29 @@ def _judge(evidence: Evidence, model: str, published: Mapping[str, Dates]) -> Ju
         compared=evidence.compared or {},
     )
     return judgement(case, decide(case), packed_sentences(evidence.packed, model))
+
+
+def _declared_notes(
+    evidence: Evidence,
+    verdict: str,
+    declared: Declared,
+    beside: Sequence[DeclaredBeside],
+) -> list[str]:
+    """What became of the declared merges; where nothing was found, the parents that the
+    card names and that were not offered, since they might settle it.
+    """
+    summary = evidence.summary
+    sentences = declared_sentences(summary.suspect, beside)
+    if verdict not in UNSETTLED:
+        return sentences
+    said = {name for merge in beside for name in merge.missing}
+    parents = dict.fromkeys([*summary.bases, *summary.donors])
+    names = not_offered(declared.base_model or (), evidence.manifests, parents)
+    missing = [name for name in names if name not in said]
+    if missing:
+        where = f"{summary.suspect}'s card names"
+        sentences.append(missing_sentence(where, missing))
+    return sentences
 
 
 def _published(evidence: Evidence) -> dict[str, Dates]:

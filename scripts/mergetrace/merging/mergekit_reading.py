@@ -114,7 +114,7 @@ class _Reading:
             (only,) = self.merge.slices
             ranges = {source.layers for source in only.sources if source.layers}
             if len(ranges) > 1:
-                raise NotReplayableError("layers")
+                raise NotReplayableError("slices")
             if not self.named.moved and all(first == 0 for first, _ in ranges):
                 return
         for layer, part, offset in self.layers():

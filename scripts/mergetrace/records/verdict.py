@@ -237,6 +237,44 @@ class Declared:
 
 
 @dataclass(frozen=True)
+class DeclaredItem:
+    """One thing that a folder declares of its merge, beside what was found."""
+
+    what: str
+    """`method`, `model`, `parameter` or `dtype`."""
+    name: str
+    """The parameter, or the model as it is called there; empty for the others."""
+    declared: Any
+    """What is declared; of a model the offered model that it means."""
+    found: Any
+    """What was found; None where nothing was."""
+    agrees: bool | None
+    """Whether both agree; None where nothing was found that it could agree with."""
+
+
+@dataclass(frozen=True)
+class DeclaredBeside:
+    """A merge that the suspect's folder declares, beside what was found."""
+
+    file: str
+    """The file that declares it."""
+    items: tuple[DeclaredItem, ...]
+    """What it declares, one thing after another."""
+    missing: tuple[str, ...]
+    """The models that it names and that were not offered, or not by one name."""
+    problem: str | None
+    """Why it was not replayed, as a code; None where it was."""
+    detail: str
+    """What of it that is."""
+    given_back: float | None
+    """The share of informative elements that it gives back bit for bit."""
+    informative: int
+    """The number of these elements."""
+    holds: bool | None
+    """Whether that is enough for a merge; None where it was not replayed."""
+
+
+@dataclass(frozen=True)
 class Verdict(Judgement):
     """The finding of an audit: what the rules say of the suspect, and beside it."""
 
@@ -258,6 +296,8 @@ class Verdict(Judgement):
     """By model when it was published."""
     declared: Declared = field(default_factory=Declared, kw_only=True)
     """What the suspect's card claims."""
+    declared_merges: tuple[DeclaredBeside, ...] = field(default=(), kw_only=True)
+    """The merges that the suspect's folder declares, beside what was found."""
     versions: Mapping[str, str] = field(default_factory=dict, kw_only=True)
     """By package its version."""
 

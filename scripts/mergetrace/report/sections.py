@@ -16,6 +16,7 @@ from mergetrace.records.manifest import Manifest
 from mergetrace.records.recipe_search import RecipeNumbers
 from mergetrace.records.verdict import Declared, Disguises
 from mergetrace.report import cells, coverage_tables, offered, recipes, tables
+from mergetrace.report.declared import DeclaredTable, declared_tables
 from mergetrace.report.drilldown import encode
 from mergetrace.report.inputs import Inputs
 from mergetrace.timestamps import describe_dates
@@ -111,6 +112,8 @@ class DeclaredAndFound:
     """What the parents' licences ask."""
     card: str | None
     """What an honest card would say."""
+    merges: list[DeclaredTable]
+    """The merges that its folder declares, beside what was found."""
 
 
 @dataclass(frozen=True)
@@ -245,6 +248,7 @@ def declared(inputs: Inputs) -> DeclaredAndFound:
         lineage.on_card(verdict, manifests),
         lineage.licences(verdict, manifests, inputs.licences),
         lineage.honest_card(verdict, manifests),
+        declared_tables(verdict),
     )
 
 
