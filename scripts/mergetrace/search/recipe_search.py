@@ -14,10 +14,13 @@ from mergetrace.merging.recipes import Recipe, recipe_to_json, written_length
 from mergetrace.numerics.arrays import some_of
 from mergetrace.records.recipe_search import (
     DeclaredReplay,
+    Dependence,
+    LinearBlend,
     RecipeNumbers,
     RecipeSearch,
     Signature,
 )
+from mergetrace.search.blends import pilot_blend
 from mergetrace.search.clues import HOPEFUL_RATE, Clues, read_clues
 from mergetrace.search.counting import (
     NO_ELEMENTS,
@@ -27,6 +30,7 @@ from mergetrace.search.counting import (
     exact_rate,
 )
 from mergetrace.search.declared import Hypothesis
+from mergetrace.search.dependence import measure_dependence
 from mergetrace.search.joining import Joined
 from mergetrace.search.proposals.declared import propose_declared
 from mergetrace.search.proposals.proposers import PROPOSERS
@@ -93,6 +97,8 @@ class Search:
     """How many recipes were tried on the pilot."""
     signature: Signature | None = None
     signature_of_two: Signature | None = None
+    dependence: Dependence | None = None
+    blend: LinearBlend | None = None
     slice_ids: list[int] = field(default_factory=list)
     counts: list[list[Count]] = field(default_factory=list)
     """By slice, of each finalist."""
@@ -132,6 +138,13 @@ class Search:
             if reading not in self.recipes:
                 self.recipes.append(reading)
         donors = self.clues.donors
+        blend = pilot_blend(trial, self.clues.offered)
+        parents: tuple[str, ...] = (self.frame.base, donors[0])
+        if blend is not None:
+            self.blend = blend.numbers()
+            if len(blend.models) > 1:
+                parents = blend.models
+        self.dependence = measure_dependence(trial.pieces, parents)
         self.signature = measure_signature(trial, donors[:1])
         if len(donors) > 1:
             self.signature_of_two = measure_signature(trial, donors[:2])
@@ -227,6 +240,8 @@ class Search:
             tried=self.tried,
             signature=self.signature,
             signature_of_two=self.signature_of_two,
+            dependence=self.dependence,
+            blend=self.blend,
         )
 
     def _declared(self, hypothesis: Hypothesis) -> DeclaredReplay:
