@@ -123,6 +123,10 @@ class LinearBlend:
     """The share of elements within two last bits of the sum: what narrow arithmetic
     leaves.
     """
+    ranges: Mapping[str, tuple[float, ...]] | None = None
+    """By model, its least and greatest weight where every tensor has weights of its own;
+    `weights` are then their means. None where one weight holds for all tensors.
+    """
 
 
 @dataclass(frozen=True)

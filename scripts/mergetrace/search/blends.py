@@ -30,6 +30,9 @@ scripts of two to four models measured .99 and more; below it no script is tried
 """
 
 
+LEAST_BLENDED = 0.9  # of a pilot's tensors, where weights differ between them
+
+
 @dataclass(frozen=True)
 class Blend:
     """A weighted sum of models, and how nearly the audited model is one."""
@@ -72,11 +75,11 @@ def blend_of(pieces: Sequence[Piece], base: str, donors: Sequence[str]) -> Blend
         solved = _solved(chosen, change)
         if solved is None:
             return None
-        weights, errors, within = solved
-        hidden = ~_shows(weights[1:], errors[1:])
+        hidden = ~_shows(solved[0][1:], solved[1][1:])
         if not hidden.any():
             return _as_blend(base, [donors[place] for place in used], *solved)
-        weakest = int(np.argmin(np.where(hidden, np.abs(weights[1:]), np.inf)))
+        sizes = np.where(hidden, np.abs(solved[0][1:]), np.inf)
+        weakest = int(np.argmin(sizes))
         del used[weakest]
     return None
 
@@ -84,6 +87,81 @@ def blend_of(pieces: Sequence[Piece], base: str, donors: Sequence[str]) -> Blend
 def pilot_blend(trial: Trial, donors: Sequence[str]) -> Blend | None:
     """The blend of the base and these donors over the whole pilot."""
     return blend_of(trial.pieces, trial.frame.base, donors)
+
+
+@dataclass(frozen=True)
+class VaryingBlend:
+    """A weighted sum of models whose weights differ from tensor to tensor."""
+
+    models: tuple[str, ...]
+    """The models whose weight shows in one tensor or another, the base first where it is
+    one of them.
+    """
+    tensors: tuple[tuple[Piece, Blend], ...]
+    """The pieces of the pilot and the blend that each of them is."""
+
+    def weight(self, blend: Blend, model: str) -> tuple[float, float]:
+        """A model's weight in one tensor and its standard error; no weight where none
+        shows.
+        """
+        if model not in blend.models:
+            return 0.0, max(blend.errors, default=0.0)
+        place = blend.models.index(model)
+        return blend.weights[place], blend.errors[place]
+
+    def numbers(self) -> LinearBlend:
+        """What is recorded of it: the mean weights, and between what they lie."""
+        by_model = {
+            model: [self.weight(blend, model) for _, blend in self.tensors]
+            for model in self.models
+        }
+        return LinearBlend(
+            weights={
+                model: float(np.mean([weight for weight, _ in entries]))
+                for model, entries in by_model.items()
+            },
+            errors={
+                model: float(np.max([error for _, error in entries]))
+                for model, entries in by_model.items()
+            },
+            within=float(np.mean([blend.within for _, blend in self.tensors])),
+            ranges={
+                model: (
+                    min(weight for weight, _ in entries),
+                    max(weight for weight, _ in entries),
+                )
+                for model, entries in by_model.items()
+            },
+        )
+
+
+def varying_blend(trial: Trial, donors: Sequence[str]) -> VaryingBlend | None:
+    """The blends of every piece of the pilot; None unless each of nearly all is one up to
+    rounding. Stops early where the first are not, as of every innocent model.
+    """
+    tensors: list[tuple[Piece, Blend]] = []
+    misses = 0
+    most_misses = (1 - LEAST_BLENDED) * len(trial.pieces)
+    for piece in trial.pieces:
+        blend = blend_of([piece], trial.frame.base, donors) or _of_base(piece, trial)
+        if blend.is_rounding:
+            tensors.append((piece, blend))
+            continue
+        misses += 1
+        if misses > most_misses:
+            return None
+    shown = {name for _, blend in tensors for name in blend.models}
+    names = (trial.frame.base, *donors)
+    models = tuple(name for name in names if name in shown)
+    return VaryingBlend(models, tuple(tensors)) if len(models) > 1 else None
+
+
+def _of_base(piece: Piece, trial: Trial) -> Blend:
+    """The blend of a tensor in which no donor shows."""
+    base = trial.frame.base
+    left = np.abs(piece.audited_values - piece.values[base])
+    within = float((left <= LAST_BITS * last_bits(piece, (base,))).mean())
+    return Blend((base,), (1.0,), (0.0,), 0.0, within)
 
 
 def _as_blend(

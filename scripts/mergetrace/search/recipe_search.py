@@ -20,7 +20,7 @@ from mergetrace.records.recipe_search import (
     RecipeSearch,
     Signature,
 )
-from mergetrace.search.blends import pilot_blend
+from mergetrace.search.blends import Blend, VaryingBlend, pilot_blend, varying_blend
 from mergetrace.search.clues import HOPEFUL_RATE, Clues, read_clues
 from mergetrace.search.counting import (
     NO_ELEMENTS,
@@ -138,12 +138,7 @@ class Search:
             if reading not in self.recipes:
                 self.recipes.append(reading)
         donors = self.clues.donors
-        blend = pilot_blend(trial, self.clues.offered)
-        parents: tuple[str, ...] = (self.frame.base, donors[0])
-        if blend is not None:
-            self.blend = blend.numbers()
-            if len(blend.models) > 1:
-                parents = blend.models
+        parents = self._read_blend(trial)
         self.dependence = measure_dependence(trial.pieces, parents)
         self.signature = measure_signature(trial, donors[:1])
         if len(donors) > 1:
@@ -180,6 +175,19 @@ class Search:
         """
         rates = [entry.rate for entry in self._ranking()]
         return self.ended_by_declared and max(rates, default=0.0) < SOLVING_RATE
+    def _read_blend(self, trial: Trial) -> tuple[str, ...]:
+        """Measure the nearest blend; returns the models that it is of, the base and the
+        strongest donor where it is none.
+        """
+        blend: Blend | VaryingBlend | None = pilot_blend(trial, self.clues.offered)
+        if blend is not None:
+            self.blend = blend.numbers()
+        if isinstance(blend, Blend) and not blend.is_rounding:
+            blend = varying_blend(trial, self.clues.offered)
+        if blend is None or len(blend.models) < 2:
+            return (self.frame.base, self.clues.donors[0])
+        self.blend = blend.numbers()
+        return blend.models
 
     def add(self, joined: Joined) -> None:
         """Apply the finalists to one piece and count each of its slices."""
