@@ -181,10 +181,13 @@ search: the recipe that gives most of a model back
     clues              what the fits say of the donors
     declared           what a folder declares of its merge, as recipes to be tried first
     patterns           one number per tensor explained
+    blends             the nearest weighted sum, whatever arithmetic made it
+    dependence         whether a model's numbers follow from its parents' alone
     survivors          what a merge that chooses elements left and kept
     proposals.proposers    which recipes are worth trying; how to add a proposer
     proposals.declared     what the folder declares
-    proposals.linear, varying, spheres, means, narrow, selections, trimming, nearswap
+    proposals.linear, varying, spheres, means, narrow, selections, trimming, nearswap,
+    proposals.scripts, short_shares, varying_shares
 by family
     stacked            which layer was taken from which parent
     signatures         what random drops leave behind
@@ -230,18 +233,19 @@ probe: the model asked who it is
 finding: numbers turned into words
     dates              when models were published, and which is the older
     case               what a rule is given, and what it answers: numbers and codes
-    reasons_merge, reasons_origin, reasons_order, reasons_coverage
+    reasons_merge, reasons_following, reasons_origin, reasons_order, reasons_coverage
                        everything that a rule can answer
     traces             what stands out of one audited model's numbers
     coverage           nobody is accused or acquitted on what was not read
     order              whether the parents came first
-    copying, accusing, origin, inconclusive    the rules
+    copying, accusing, following, origin, inconclusive    the rules
     verdict            the rules in their order, and which word
     base_choice        which base candidate was chosen, and what another would have
                        shown
     detection          how little would have been seen of what came after a merge
     reading            how much of each weight file was read
-    wording_remainder, wording_dates, wording_merge, wording_origin, wording_order,
+    wording_remainder, wording_dates, wording_merge, wording_following,
+    wording_origin, wording_order,
       wording_coverage
                        the answers in sentences
     wording_reasons    the sentence of every answer

@@ -44,7 +44,7 @@ def follows_from_parents(case: Case) -> Decision | None:
         "other_merge",
         (found, *nearest, tried, *without_controls),
         named=shares,
-        base_share=round(1 - sum(weights), 12) if alike else None,
+        base_share=1 - sum(weights) if alike else None,
         family="blend",
         rests_on="blend",
     )

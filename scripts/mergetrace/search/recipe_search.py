@@ -175,6 +175,7 @@ class Search:
         """
         rates = [entry.rate for entry in self._ranking()]
         return self.ended_by_declared and max(rates, default=0.0) < SOLVING_RATE
+
     def _read_blend(self, trial: Trial) -> tuple[str, ...]:
         """Measure the nearest blend; returns the models that it is of, the base and the
         strongest donor where it is none.

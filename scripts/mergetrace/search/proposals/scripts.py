@@ -16,19 +16,22 @@ from mergetrace.merging.scripts import SCRIPTS, Script, weights_of_shares
 from mergetrace.numerics.simple import simplest
 from mergetrace.search.blends import Blend, pilot_blend, varying_blend
 from mergetrace.search.clues import Clues
-from mergetrace.search.proposals.short_shares import Shares, reach_of, short_shares
+from mergetrace.search.proposals.short_shares import (
+    NARROW,
+    Shares,
+    reach_of,
+    short_shares,
+)
 from mergetrace.search.proposals.varying_shares import varying_recipes
 from mergetrace.search.trial import Trial
 
 WIDE = ("float32", "float64")
 WIDE_FOUND = 0.98
 """The rate that a wide script has at least where another wide one is the right one."""
-NARROW = {"BF16": "bfloat16", "F16": "float16"}
-"""The dtype of narrow tensors, by the format that a model is stored in."""
 MAX_REFINED = 4  # scripts whose order and weights are looked at more closely
 MAX_PERMUTED = 4  # models tried in any order: 24 orders
 WORTH_DIGITS = 0.5  # the rate of a script from which weights of more digits are tried
-WHOLE = 1e-9  # from one, up to which shares sum to it
+SHARES_SLACK = 1e-9  # from one, up to which shares sum to it
 GRID = np.linspace(-1, 1, 17)
 GRID_ROUNDS = 3
 GRID_SHRINKS = 8
@@ -275,8 +278,8 @@ def _fits(lines: Lines, blend: Blend, shares: Shares) -> bool:
     script = SCRIPTS[lines.script]
     if script.weighing == "onto_first":
         by_model = dict(zip(blend.models, shares, strict=True))
-        return abs(by_model[lines.models[1]] - 1) < WHOLE
-    sums_to_one = abs(sum(shares) - 1) < WHOLE
+        return abs(by_model[lines.models[1]] - 1) < SHARES_SLACK
+    sums_to_one = abs(sum(shares) - 1) < SHARES_SLACK
     if script.weighing == "equal":
-        return sums_to_one and max(shares) - min(shares) < WHOLE
+        return sums_to_one and max(shares) - min(shares) < SHARES_SLACK
     return sums_to_one or (script.weighing == "free" and script.method == "linear")

@@ -13,7 +13,9 @@ LEAST_REACH = 0.0025  # a bf16 weight lies as far from the number that was writt
 LARGEST_DIVISOR = 12  # of fractions that a person would write
 MAX_SHARES = 8  # sets of shares tried with every script
 EXCESS_OF_ROUNDING = 0.004  # of the weights' sum over one, where they were rounded
-SAME = 1e-12
+FRACTION_SLACK = 1e-12
+NARROW = {"BF16": "bfloat16", "F16": "float16"}
+"""The dtype of narrow tensors, by the format that a model is stored in."""
 
 Shares = tuple[float, ...]
 """In the order of a blend's models."""
@@ -64,7 +66,7 @@ def _short_numbers(weight: float, error: float) -> list[float]:
 
 def _length(value: float) -> int:
     fraction = Fraction(value).limit_denominator(LARGEST_DIVISOR)
-    if abs(float(fraction) - value) < SAME:
+    if abs(float(fraction) - value) < FRACTION_SLACK:
         return 2
     return len(f"{value:.10g}".removeprefix("0."))
 

@@ -7,10 +7,9 @@ from mergetrace.merging.scripts import SCRIPTS
 from mergetrace.merging.settings import Setting, mapped
 from mergetrace.search.blends import VaryingBlend
 from mergetrace.search.patterns import Allowed, explain, tensor_by_tensor
-from mergetrace.search.proposals.short_shares import reach_of
+from mergetrace.search.proposals.short_shares import NARROW, reach_of
 from mergetrace.search.trial import Trial
 
-NARROW = {"BF16": "bfloat16", "F16": "float16"}
 EXACT_REACH = 1e-4  # of a weight that shows without an error: a tensor left as it was
 
 
