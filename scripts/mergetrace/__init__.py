@@ -154,7 +154,8 @@ merging: a recipe applied to the parents
     scripts            merges that people write by hand: their lines, and the same bits
     recipes            a method with its weights and settings
     applying           a recipe applied to elements of the parents
-    mergekit_yaml      a recipe that anyone can run
+    owners             whose each tensor of a passthrough is
+    mergekit_yaml, passthrough_yaml    a recipe that anyone can run
     mergekit_reading, setting_reading, declared_arithmetic
                        a declared configuration as recipes that can be replayed
     model_names        which offered model a stranger means
@@ -189,7 +190,7 @@ search: the recipe that gives most of a model back
     proposals.linear, varying, spheres, means, narrow, selections, trimming, nearswap,
     proposals.scripts, short_shares, varying_shares
 by family
-    stacked            which layer was taken from which parent
+    stacked            which layer, tensor or expert was taken from which parent
     signatures         what random drops leave behind
     recipe_search      the best recipe
     lookalikes         that recipe with one donor in place of another that is like it
@@ -244,9 +245,8 @@ finding: numbers turned into words
                        shown
     detection          how little would have been seen of what came after a merge
     reading            how much of each weight file was read
-    wording_remainder, wording_dates, wording_merge, wording_following,
-    wording_origin, wording_order,
-      wording_coverage
+    wording_remainder, wording_owners, wording_dates, wording_merge, wording_following,
+    wording_origin, wording_order, wording_coverage
                        the answers in sentences
     wording_reasons    the sentence of every answer
     wording_bases, wording_packed, wording_reach
