@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Mapping
 
 from mergetrace.finding import (
     wording_coverage,
-    wording_following,
     wording_merge,
     wording_order,
     wording_origin,
@@ -36,7 +35,6 @@ def traces_of_part(reason: TracesOfPart) -> str:
 
 SENTENCES: Mapping[type[Reason], Callable[..., str | list[str]]] = {
     **wording_merge.SENTENCES,
-    **wording_following.SENTENCES,
     **wording_origin.SENTENCES,
     **wording_order.SENTENCES,
     **wording_coverage.SENTENCES,

@@ -112,11 +112,9 @@ def mergekit(
     return output
 
 
-def mergekit_experts(
-    models: list[Path], output: Path, base: Path | None = None
-) -> Path:
+def mergekit_experts(models: list[Path], output: Path) -> Path:
     """A mixture of experts that mergekit makes of dense models: an expert of each, all
-    else of `base`, by default the first.
+    else of the first.
     """
     from mergekit.moe.config import MoEMergeConfig
     from mergekit.options import MergeOptions
@@ -127,7 +125,7 @@ def mergekit_experts(
         for model in models
     ]
     config = {
-        "base_model": str((base or models[0]).resolve()),
+        "base_model": experts[0]["source_model"],
         "gate_mode": "random",
         "dtype": "bfloat16",
         "experts": experts,

@@ -1,0 +1,1 @@
+"""The recipe given back to its owner, as something to run."""
