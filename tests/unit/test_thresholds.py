@@ -6,14 +6,21 @@ import ast
 import dataclasses
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from mergetrace.disguises.findings import SizesApart
 from mergetrace.search import remainder, turning
+from mergetrace.search.counting import Count, exact_rate
+from mergetrace.search.reversal import TurnedWeights
 from mergetrace.testing.audits import audit
+from mergetrace.testing.looking import default_limits, looked
 from mergetrace.testing.planting import finetuned, random_model, write_model
+from mergetrace.testing.realmerge import qwen
 from mergetrace.thresholds import Thresholds, threshold_descriptions
 
 ROOT = Path(__file__).parents[2]
@@ -115,6 +122,50 @@ def test_the_search_goes_on_with_all_that_a_limit_may_be_loosened_to():
             )
             >= module.MIN_RATE_TO_LOOK
         )
+
+
+def test_how_few_elements_may_refute_a_recipe_is_the_configurations_word():
+    few = Count(confined=100, informative=4, exact=4, residual=0.0)
+    assert exact_rate(few, min_informative_share=0.05) == 0
+    assert exact_rate(few, min_informative_share=0.03) == 1
+
+
+def test_at_which_weights_a_recipe_is_turned_round_is_the_configurations_word():
+    weights = np.array([0.01, 0.5, 0.99, -1.2])
+    strict = TurnedWeights(0.02, 0.985)
+    assert (strict.enough(weights) & strict.in_part(weights)).tolist() == [
+        False,
+        True,
+        False,
+        True,
+    ]
+    loose = TurnedWeights(0.005, 0.995)
+    assert (loose.enough(weights) & loose.in_part(weights)).all()
+
+
+@pytest.mark.parametrize(
+    ("limits", "in_place", "sizes_apart"),
+    [
+        pytest.param({}, True, False, id="default"),
+        pytest.param({"max_octaves_apart": 0.02}, True, True, id="octaves"),
+        pytest.param({"min_same_cos": 0.9999}, False, False, id="cosine"),
+    ],
+)
+def test_what_lies_in_place_is_the_configurations_word(
+    limits, in_place, sizes_apart, tmp_path
+):
+    """A finetune one of whose tensors is 4 % longer, by no number for all elements."""
+    base = qwen(0)
+    suspect = finetuned(base, 2)
+    name = "model.layers.1.mlp.down_proj.weight"
+    suspect[name] = (suspect[name].float() * 1.0413).to(suspect[name].dtype)
+    layout, _, _ = looked(
+        tmp_path, suspect, base, finetuned(base, 1), replace(default_limits(), **limits)
+    )
+    assert (layout.kin == 1) == in_place
+    assert any(isinstance(each, SizesApart) for each in layout.not_undone) == (
+        sizes_apart
+    )
 
 
 BASE = random_model(0)

@@ -28,7 +28,11 @@ def default_limits() -> PlaceLimits:
 
 
 def looked(
-    folder: Path, suspect: Tensors, base: Tensors, donor: Tensors
+    folder: Path,
+    suspect: Tensors,
+    base: Tensors,
+    donor: Tensors,
+    limits: PlaceLimits | None = None,
 ) -> tuple[Layout, Glimpses, Weights]:
     """The suspect's layout, what was seen of it, and the weights of all three, as `s`,
     `b` and `d`.
@@ -42,5 +46,7 @@ def looked(
         name: Glimpses(name, views(tensor_table(path))[0], weights, 0)
         for name, path in folders.items()
     }
-    layout = find_layout(looks["s"], [looks["b"], looks["d"]], default_limits())
+    layout = find_layout(
+        looks["s"], [looks["b"], looks["d"]], limits or default_limits()
+    )
     return layout, looks["s"], weights
