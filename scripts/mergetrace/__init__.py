@@ -154,7 +154,8 @@ merging: a recipe applied to the parents
     scripts            merges that people write by hand: their lines, and the same bits
     recipes            a method with its weights and settings
     applying           a recipe applied to elements of the parents
-    mergekit_yaml      a recipe that anyone can run
+    owners             whose each tensor of a passthrough is
+    mergekit_yaml, passthrough_yaml    a recipe that anyone can run
     mergekit_reading, setting_reading, declared_arithmetic
                        a declared configuration as recipes that can be replayed
     model_names        which offered model a stranger means
@@ -181,12 +182,15 @@ search: the recipe that gives most of a model back
     clues              what the fits say of the donors
     declared           what a folder declares of its merge, as recipes to be tried first
     patterns           one number per tensor explained
+    blends             the nearest weighted sum, whatever arithmetic made it
+    dependence         whether a model's numbers follow from its parents' alone
     survivors          what a merge that chooses elements left and kept
     proposals.proposers    which recipes are worth trying; how to add a proposer
     proposals.declared     what the folder declares
-    proposals.linear, varying, spheres, means, narrow, selections, trimming, nearswap
+    proposals.linear, varying, spheres, means, narrow, selections, trimming, nearswap,
+    proposals.scripts, short_shares, varying_shares
 by family
-    stacked            which layer was taken from which parent
+    stacked            which layer, tensor or expert was taken from which parent
     signatures         what random drops leave behind
     recipe_search      the best recipe
     lookalikes         that recipe with one donor in place of another that is like it
@@ -230,19 +234,19 @@ probe: the model asked who it is
 finding: numbers turned into words
     dates              when models were published, and which is the older
     case               what a rule is given, and what it answers: numbers and codes
-    reasons_merge, reasons_origin, reasons_order, reasons_coverage
+    reasons_merge, reasons_following, reasons_origin, reasons_order, reasons_coverage
                        everything that a rule can answer
     traces             what stands out of one audited model's numbers
     coverage           nobody is accused or acquitted on what was not read
     order              whether the parents came first
-    copying, accusing, origin, inconclusive    the rules
+    copying, accusing, following, origin, inconclusive    the rules
     verdict            the rules in their order, and which word
     base_choice        which base candidate was chosen, and what another would have
                        shown
     detection          how little would have been seen of what came after a merge
     reading            how much of each weight file was read
-    wording_remainder, wording_dates, wording_merge, wording_origin, wording_order,
-      wording_coverage
+    wording_remainder, wording_owners, wording_dates, wording_merge, wording_following,
+    wording_origin, wording_order, wording_coverage
                        the answers in sentences
     wording_reasons    the sentence of every answer
     wording_bases, wording_packed, wording_reach
@@ -255,12 +259,6 @@ finding: numbers turned into words
     declared, wording_declared
                        the merge that a folder declares, beside what was found
     gate               when a finding fails a run
-
-giving_back: the recipe as something that its owner can run
-    pairs              which parents' tensors go into which tensor; what hinders
-    torch_lines, programme   a recipe as lines of torch, and as a file to run
-    configuration      whether mergekit gives the model back
-    wording            the page that says it
 
 report: the page people read, and the other pages
     inputs             what a report is made of
@@ -295,7 +293,7 @@ stages: the steps of an audit, as the rules, Python and the tests run them
     aggregate, curves  tables, summary and the picture of the evidence
     template, mask, ask, score   the model asked who it is
     verdict, gate      the finding, and whether it fails a run
-    rebuild, give_back the suspect made again, bit for bit; its recipe for its owner
+    rebuild            the suspect made again, bit for bit
     report, overview, compare   the pages
     bundle             the evidence packed
     train_standin, merge_standin   the demo's models
@@ -308,7 +306,6 @@ testing: planted models and audits of them, for tests and benchmarks
                        models and files with a known answer
     realmerge, disguises, quantising, spellings
                        merged, disguised, quantised and renamed
-    giving_back        what was given back, run
     audits, programs, reporting, looking    audits of them, and what they found
     workplace          a copy of the workflow, and Snakemake run in it
     hubserver          a server that speaks the Hub's protocol, and can be told to fail

@@ -20,6 +20,8 @@ recipe gives back is counted elsewhere, for all of them alike.
 
 EFFORT = """
 search/blend_lines GROWTH
+search/blends MAX_ELEMENTS_OF_PIECE ROUNDING_ALONE LEAST_BLENDED
+search/blends SHOWS_ERRORS SHOWS_WEIGHT
 search/clues FAMILY_FOUND_RATE HOPEFUL_RATE MAX_SUBSET
 search/joining MAX_SAMPLED_ELEMENTS
 search/patterns MAX_ANCHORS ANCHOR_DIGITS TOO_MANY_DIGITS
@@ -47,6 +49,7 @@ fit/estimators MAX_CONDITION
 fit/mixture MIN_EIGENVALUE MAX_LOST
 merging/elementwise FENCE_STANDARD_ERRORS
 merging/spheres COSINE_ERROR
+search/blends LAST_BITS
 search/blend_lines MAX_LINE_MISFIT WHOLE_GROWTH_ERROR OUTLIER_FACTOR
 search/clues SUM_SLACK
 search/recipe_search ORDER_TIE
@@ -133,6 +136,7 @@ MEMORY = """
 disguises/alignment MAX_PAIRS_AT_ONCE
 disguises/glimpses GLIMPSED_AT_ONCE
 merging/rebuild REBUILT_AT_ONCE
+search/dependence MIXERS
 search/joining MAX_JOINED_ELEMENTS
 search/remainder MAX_MATRIX_ELEMENTS
 sums/deltas RUN_ELEMENTS RUNS_PER_JOB MAX_PENDING_JOBS

@@ -47,7 +47,10 @@ def audited(parents, tmp_path):
             (suspect / "README.md").unlink(missing_ok=True)
         models = {name: parents[name] for name in ("base", *donors)}
         spec = {"suspect": "doubted", "base": "base", "donors": list(donors)}
-        verdict = audit(tmp_path / "audit", {"doubted": suspect, **models}, spec)
+        dates = dict.fromkeys(models, "2025-01-01") | {"doubted": "2026-01-01"}
+        verdict = audit(
+            tmp_path / "audit", {"doubted": suspect, **models}, spec, published=dates
+        )
         [entry] = json.loads((tmp_path / "audit/recipes.json").read_text())
         return verdict, entry
 
@@ -203,3 +206,63 @@ def test_a_parent_that_was_not_offered_is_named(parents, audited, tmp_path):
         for reason in verdict["reasons"]
     )
     assert verdict["verdict"] != "merge"
+
+
+def test_a_card_alone_is_enough(parents, audited, tmp_path):
+    made = averaged({parents["nex"]: [0.2, 0.8], parents["sol"]: [0.9, 0.35, 0.1]})
+    suspect = mergekit(made, tmp_path / "merged", write_card=True)
+    (suspect / "mergekit_config.yml").unlink()
+    verdict, _ = audited(suspect)
+    assert verdict["verdict"] == "merge"
+    [beside] = verdict["declared_merges"]
+    assert (beside["file"], beside["holds"]) == ("README.md", True)
+
+
+def test_a_stack_is_compared_with_what_it_declares(parents, audited, tmp_path):
+    ranges = {"nex": [0, 2], "sol": [2, 5], "base": [5, 6]}
+    made = {
+        "merge_method": "passthrough",
+        "slices": [
+            {"sources": [{"model": str(parents[name]), "layer_range": layers}]}
+            for name, layers in ranges.items()
+        ],
+        "dtype": "bfloat16",
+    }
+    suspect = mergekit(made, tmp_path / "merged", write_card=True)
+    verdict, entry = audited(suspect)
+    assert (verdict["verdict"], entry["best"]["method"]) == ("merge", "passthrough")
+    [beside] = verdict["declared_merges"]
+    assert beside["holds"]
+    assert items(verdict, "method")[""] == ("passthrough", "passthrough", True)
+
+
+def test_experts_are_shown_as_declared(parents, audited, tmp_path):
+    suspect = write_qwen(tmp_path / "experts", INNOCENT)
+    experts = [
+        {"source_model": str(parents[name]), "positive_prompts": ["x"]}
+        for name in ("nex", "sol")
+    ]
+    declared = {
+        "base_model": str(parents["base"]),
+        "gate_mode": "hidden",
+        "dtype": "bfloat16",
+        "experts": experts,
+    }
+    (suspect / "mergekit_moe_config.yml").write_text(yaml.safe_dump(declared))
+    verdict, _ = audited(suspect)
+    assert items(verdict, "method")[""][0] == "mixture of experts"
+    assert set(items(verdict, "model")) == {
+        str(parents[name]) for name in ("base", "nex", "sol")
+    }
+    assert any("a mixture of experts, which is shown" in r for r in verdict["reasons"])
+
+
+@pytest.mark.parametrize("text", ["a: &a [*a]\n", "models: [", "{}", "[" * 9000])
+def test_a_hostile_configuration_hinders_nothing(parents, audited, tmp_path, text):
+    made = averaged({parents["base"]: 0.4, parents["nex"]: 0.6})
+    suspect = mergekit(made, tmp_path / "merged")
+    (suspect / "mergekit_config.yml").write_text(text)
+    verdict, _ = audited(suspect, donors=["nex"])
+    assert verdict["verdict"] == "merge"
+    [beside] = verdict["declared_merges"]
+    assert (beside["problem"], beside["items"]) == ("fault", [])

@@ -342,7 +342,7 @@ def test_experts_made_of_dense_parents_are_traced_to_them(judge, family, tmp_pat
         ),
         published=DONOR_FIRST,
     )
-    assert (found["verdict"], found["family"]) == ("other_merge", "passthrough"), found[
+    assert (found["verdict"], found["family"]) == ("merge", "passthrough"), found[
         "reasons"
     ]
     assert found["parents"]["donor"]["named"]

@@ -46,6 +46,7 @@ def joined(parents, audited):
         sums = {"bb": gram[0, 0], "bv.donor": gram[0, 1], "vv.donor.donor": gram[1, 1]}
         about = {
             "tensor": "layers.0.mlp.experts.up_proj.weight",
+            "slice": str(i),
             "layer": "0",
             "component": "routed_experts",
             "source": "experts.up_proj",

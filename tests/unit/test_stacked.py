@@ -134,12 +134,16 @@ def test_a_stack_is_given_back_and_its_slices_make_it_again(
     assert rebuilt["identical"] == rebuilt["tensors"]
 
 
-def test_an_embedding_from_elsewhere_is_said_in_the_configuration(judge):
-    found = judge(of(BASE, {layer: DONOR for layer in (0, 1, 2)}))
+def test_an_embedding_from_elsewhere_is_in_the_configuration(judge, parents, tmp_path):
+    suspect = of(BASE, {layer: DONOR for layer in (0, 1, 2)})
+    found = judge(suspect)
     assert found["verdict"] == "merge", found["reasons"]
-    assert found["recipe"]["mergekit_config"].startswith(
-        "# model.embed_tokens.weight is base's, where mergekit takes that of donor\n"
-    )
+    text = found["recipe"]["mergekit_config"]
+    assert text.startswith("# mergekit's passthrough takes layers whole")
+    for name, folder in parents.items():
+        text = text.replace(f"model: {name}\n", f"model: {folder}\n")
+    again = load_file(mergekit(text, tmp_path / "again") / "model.safetensors")
+    assert all(torch.equal(again[name], tensor) for name, tensor in suspect.items())
 
 
 INNOCENT = {

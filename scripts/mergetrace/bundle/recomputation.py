@@ -27,6 +27,7 @@ from mergetrace.sums.gram import run_sums
 from mergetrace.sums.gram_arrays import ArrayKernel
 from mergetrace.sums.records import records
 from mergetrace.sums.stored import Stored
+from mergetrace.tensors.naming import slice_name
 
 FROM_EVIDENCE = ("alpha_replay", "coverage", "alpha_expected", "cos_expected")
 """The published numbers that follow from the evidence."""
@@ -160,7 +161,8 @@ class SliceRecomputation:
             columns=last_dimension(self.about.columns, elements),
         )
         position = layer_position(self.about.layer, self.material.last_layer)
-        piece = Piece(self.about.tensor, position, values, audited, facts)
+        name = slice_name(self.about.tensor, self.about.part)
+        piece = Piece(name, position, values, audited, facts)
         width = self.material.thresholds.replay_width
         count = count_exact(recipe, piece, self.frame.base, width)
         self.result.counts[self.model].append(count)

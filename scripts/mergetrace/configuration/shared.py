@@ -21,7 +21,7 @@ RESERVED_NAMES = frozenset(
 """Folders under results/ that no audit may be called."""
 
 MAX_NAME_LENGTH = 63  # characters; a name becomes a folder and a SLURM job's comment
-MAX_DONORS = 8  # of one audit: sums hold a number for every pair of them
+MAX_DONORS = 12  # of one audit: sums hold a number for every pair of them
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 Item = TypeVar("Item")

@@ -39,6 +39,9 @@ from mergetrace.finding.traces import (
     traces_beside,
     untouched,
 )
+from mergetrace.merging.owners import owners_of
+from mergetrace.merging.recipes import recipe_from_json
+from mergetrace.records.json_records import as_json
 from mergetrace.records.recipe_search import RecipeNumbers, Signature
 from mergetrace.records.summary import DonorSummary
 
@@ -70,7 +73,7 @@ def merge(case: Case) -> Decision | None:
     ]
     whole = best.method == "passthrough"
     if whole:
-        reasons.append(WholeTensors())
+        reasons.append(_whole_tensors(case))
     alike = [name for name in case.recipe.indistinguishable if name != best.method]
     if alike:
         reasons.append(MethodsAlike(best.method, tuple(alike)))
@@ -232,7 +235,7 @@ def _chosen(case: Case, donor: str) -> Decision | None:
     if of_base + of_donor < limits.min_chosen:
         return None
     whole = (numbers.coverage or 0.0) >= limits.min_bit_exact
-    within = WholeTensors() if whole else MixedTensors(case.base, donor)
+    within = _whole_tensors(case) if whole else MixedTensors(case.base, donor)
     return Decision(
         "other_merge",
         (
@@ -247,6 +250,14 @@ def _chosen(case: Case, donor: str) -> Decision | None:
         family="passthrough" if whole else "selection",
         rests_on="whole",
     )
+
+
+def _whole_tensors(case: Case) -> WholeTensors:
+    """That tensors are wholly one parent's, and whose where the best recipe says so."""
+    best = case.recipe.best
+    if best is None or best.method != "passthrough":
+        return WholeTensors()
+    return WholeTensors(owners_of(recipe_from_json(as_json(best))))
 
 
 def _trained_from(case: Case, donor: str, numbers: DonorSummary) -> Decision | None:

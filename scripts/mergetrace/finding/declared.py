@@ -9,12 +9,15 @@ from mergetrace.merging.mergekit_reading import OTHER_NAMES
 from mergetrace.merging.mergekit_yaml import FORMS
 from mergetrace.merging.setting_reading import NotReplayableError, entries
 from mergetrace.records.declared_merge import DeclaredMerge, DeclaredSource
-from mergetrace.records.recipe_search import DeclaredReplay, RecipeSearch
+from mergetrace.records.recipe_search import (
+    DeclaredReplay,
+    RecipeNumbers,
+    RecipeSearch,
+)
 from mergetrace.records.verdict import (
     DeclaredBeside,
     DeclaredItem,
     Judgement,
-    RecipeFinding,
 )
 from mergetrace.thresholds import Thresholds
 
@@ -49,10 +52,9 @@ def _beside(
     limits: Thresholds,
 ) -> DeclaredBeside:
     numbers = replay.recipe
-    holds = None
-    if numbers is not None and numbers.informative >= limits.min_informative:
-        holds = numbers.bit_exact_rate >= limits.min_bit_exact
-    comparison = _Comparison(merge, replay, search, judged, bool(holds))
+    holds = _holds(numbers, limits)
+    found = search.best if _holds(search.best, limits) else None
+    comparison = _Comparison(merge, replay, search, judged, found, bool(holds))
     return DeclaredBeside(
         file=merge.file,
         items=tuple(comparison.items())[:MAX_ITEMS],
@@ -65,6 +67,15 @@ def _beside(
     )
 
 
+def _holds(recipe: RecipeNumbers | None, limits: Thresholds) -> bool | None:
+    """Whether a recipe gives enough back for a merge; None where too few elements could
+    refute it, or there is none.
+    """
+    if recipe is None or recipe.informative < limits.min_informative:
+        return None
+    return recipe.bit_exact_rate >= limits.min_bit_exact
+
+
 class _Comparison:
     """One declared merge compared with what was found."""
 
@@ -74,13 +85,17 @@ class _Comparison:
         replay: DeclaredReplay,
         search: RecipeSearch,
         judged: Judgement,
+        recipe: RecipeNumbers | None,
         holds: bool,
     ) -> None:
-        """holds: whether the declared recipe gives the suspect back."""
+        """recipe: the one that gives the suspect back, if one does. holds: whether the
+        declared one does.
+        """
         self.merge = merge
         self.replay = replay
         self.search = search
         self.judged = judged
+        self.recipe = recipe
         self.holds = holds
 
     def items(self) -> Iterator[DeclaredItem]:
@@ -92,11 +107,6 @@ class _Comparison:
         yield from self.parameters()
         if self.merge.dtype or self.merge.out_dtype:
             yield self.dtype()
-
-    @property
-    def recipe(self) -> RecipeFinding | None:
-        """The recipe that was established."""
-        return self.judged.recipe
 
     def method(self) -> DeclaredItem:
         """The declared method beside the one that was found."""
@@ -189,13 +199,13 @@ class _Comparison:
             return DeclaredItem("dtype", "", declared, None, None)
         found: Mapping[str, Any] = {
             "arithmetic": recipe.dtype,
-            "stored": recipe.out_dtype,
+            "stored": self.search.out_dtype,
         }
         form = FORMS.get(recipe.method)
         is_wider = form is not None and form.float32_inside
         same = self.merge.dtype in (None, recipe.dtype) or is_wider
         return DeclaredItem(
-            "dtype", "", declared, found, same and stored == recipe.out_dtype
+            "dtype", "", declared, found, same and stored == self.search.out_dtype
         )
 
 

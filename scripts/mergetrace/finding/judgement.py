@@ -128,10 +128,14 @@ def _recipe(case: Case) -> RecipeFinding:
     best = best_recipe(case)
     search = case.recipe
     layers = case.layout.layers if case.layout else {}
+    findings = case.layout.findings if case.layout else ()
     config = mergekit_config(
         recipe_from_json(as_json(best)),
         widest_dtype(search.stored_dtypes),
         layers={int(layer): number for layer, number in layers.items()},
+        experts_of_dense=any(
+            finding.get("kind") == "experts_copied" for finding in findings
+        ),
     )
     return RecipeFinding(
         method=best.method,

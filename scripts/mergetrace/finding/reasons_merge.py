@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mergetrace.finding.case import Reason
+from mergetrace.merging.owners import Owners
 from mergetrace.records.recipe_search import Remainder
 
 
@@ -84,6 +85,9 @@ class SearchBeside(Reason):
 @dataclass(frozen=True)
 class WholeTensors(Reason):
     """Each tensor is wholly one parent's."""
+
+    owners: Owners | None = None
+    """Whose they are, where a recipe says so."""
 
 
 @dataclass(frozen=True)

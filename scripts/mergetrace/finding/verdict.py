@@ -20,6 +20,7 @@ from mergetrace.finding.accusing import (
 from mergetrace.finding.case import ACCUSING, Case, Decision, Reason
 from mergetrace.finding.copying import copy
 from mergetrace.finding.coverage import enough_read
+from mergetrace.finding.following import follows_from_parents
 from mergetrace.finding.inconclusive import inconclusive
 from mergetrace.finding.order import from_an_older_base, in_order, orders
 from mergetrace.finding.origin import (
@@ -43,6 +44,7 @@ RULES: tuple[Callable[[Case], Decision | None], ...] = (
     merge,
     other_merge,
     chosen_elements,
+    follows_from_parents,
     finetune_of_donor,
     merge_then_trained,
     merge_of_several_then_trained,

@@ -34,6 +34,7 @@ from mergetrace.finding.reasons_merge import (
     TrainedFromOther,
     WholeTensors,
 )
+from mergetrace.finding.wording_owners import owned
 from mergetrace.finding.wording_remainder import remainder_sentences
 from mergetrace.readable import percent, rate
 
@@ -59,8 +60,9 @@ def search_beside(reason: SearchBeside) -> str:
     )
 
 
-def whole_tensors(_: WholeTensors) -> str:
-    return "Each tensor is wholly one parent's."
+def whole_tensors(reason: WholeTensors) -> str:
+    text = "Each tensor is wholly one parent's"
+    return f"{text}: {owned(reason.owners)}." if reason.owners else f"{text}."
 
 
 def mixed_tensors(reason: MixedTensors) -> str:

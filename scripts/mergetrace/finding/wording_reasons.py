@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from mergetrace.finding import (
     wording_coverage,
+    wording_following,
     wording_merge,
     wording_order,
     wording_origin,
@@ -35,6 +36,7 @@ def traces_of_part(reason: TracesOfPart) -> str:
 
 SENTENCES: Mapping[type[Reason], Callable[..., str | list[str]]] = {
     **wording_merge.SENTENCES,
+    **wording_following.SENTENCES,
     **wording_origin.SENTENCES,
     **wording_order.SENTENCES,
     **wording_coverage.SENTENCES,

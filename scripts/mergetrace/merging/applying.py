@@ -3,7 +3,7 @@ audited model is stored.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -43,6 +43,8 @@ class Piece:
     """What is known of the whole tensor."""
     ends: tuple[int, ...] = ()
     """One past the last element of each slice, where several were joined."""
+    names: tuple[str, ...] = ()
+    """The slices' own names, likewise (see naming.slice_name)."""
     samples: Mapping[str, Sample] = field(default_factory=dict)
     """The parents' elements as stored, by name, where they are known."""
 
@@ -81,6 +83,8 @@ def apply_recipe(recipe: Recipe, piece: Piece) -> Array:
     All NaN where the formula divides by a sum or a norm that is zero: weights that
     cancel, a tensor of zeros.
     """
+    if recipe.method == "passthrough" and len(piece.names) > 1:
+        return _slice_by_slice(recipe, piece)
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
         try:
             merge = _merge_of(recipe, piece)
@@ -97,6 +101,23 @@ def apply_and_store(recipe: Recipe, piece: Piece) -> Array:
     """
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
         return round_as_stored(apply_recipe(recipe, piece), piece.audited)
+
+
+def _slice_by_slice(recipe: Recipe, piece: Piece) -> Array:
+    """A passthrough of a piece whose slices may be of several parents."""
+    parts = []
+    start = 0
+    for name, end in zip(piece.names, piece.ends, strict=True):
+        part = replace(
+            piece,
+            tensor=name,
+            values={of: values[start:end] for of, values in piece.values.items()},
+            names=(),
+            ends=(),
+        )
+        parts.append(apply_recipe(recipe, part))
+        start = end
+    return np.concatenate(parts)
 
 
 def undecided_elements(recipe: Recipe, piece: Piece) -> Mask:

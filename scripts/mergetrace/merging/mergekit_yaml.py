@@ -5,7 +5,6 @@ FORMS says of every method how mergekit writes it; mergekit's names of parameter
 with the parameters in `methods`.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,11 +12,10 @@ from typing import Any
 import yaml
 
 from mergetrace.merging.methods import METHODS
+from mergetrace.merging.passthrough_yaml import passthrough_config
 from mergetrace.merging.recipes import Recipe
 from mergetrace.merging.settings import Setting, mapped, setting_to_json
 
-NUMBERED_LAYER = re.compile(r"layers\.(\d+)\.")
-"""How the recipe of a stack names a layer."""
 WIDEST_FIRST = ("float32", "float16", "bfloat16")
 
 
@@ -74,21 +72,25 @@ def widest_dtype(dtypes: Sequence[str]) -> str:
 def mergekit_config(
     recipe: Recipe,
     out_dtype: str,
-    folders: Mapping[str, Any] | None = None,
+    folders: Mapping[str, str] | None = None,
     layers: Mapping[int, int] | None = None,
+    experts_of_dense: bool = False,
 ) -> str:
     """The YAML of a recipe.
 
     out_dtype: what the merged tensors are stored as. folders: where each model lies (a
-    path, a repository, or what else mergekit takes for a model); by default its name.
-    layers: where a layer is another one in the parents, its number there.
+    path or a repository); by default its name. layers: where a layer is another one in
+    the parents, its number there. experts_of_dense: whether experts are dense parents'
+    MLPs.
 
     mergekit 0.1.5 has no linear merge in narrow arithmetic, older versions had: there a
     comment says so.
     """
     places = {name: (folders or {}).get(name, name) for name in recipe.parents}
     if recipe.method == "passthrough":
-        return _stack(recipe, places, layers or {}, out_dtype)
+        return passthrough_config(
+            recipe, places, layers or {}, out_dtype, experts_of_dense
+        )
     form = FORMS[recipe.method]
     config: dict[str, Any] = {"merge_method": _name(recipe, form)}
     if form.first_is_base:
@@ -110,7 +112,7 @@ def _name(recipe: Recipe, form: Form) -> str:
 
 
 def _models(
-    recipe: Recipe, form: Form, places: Mapping[str, Any]
+    recipe: Recipe, form: Form, places: Mapping[str, str]
 ) -> list[dict[str, Any]]:
     entries: list[dict[str, Any]] = []
     for name, weight in zip(recipe.models, recipe.weights, strict=True):
@@ -174,72 +176,3 @@ def _comment(recipe: Recipe) -> str:
             " do: mergekit 0.1.5 differs in the last bit\n"
         )
     return ""
-
-
-@dataclass(frozen=True)
-class LayerRun:
-    """Layers that follow each other in one parent."""
-
-    model: str
-    first: int
-    """The parent's first layer of the run."""
-    end: int
-    """One past the last."""
-
-
-def _stack(
-    recipe: Recipe, places: Mapping[str, Any], layers: Mapping[int, int], dtype: str
-) -> str:
-    """The YAML of layers taken whole from several parents.
-
-    mergekit takes the embedding from the first run's model, what follows the layers
-    from the last one's: where it was otherwise a comment says so.
-    """
-    owners: dict[str, str] = {}
-    for model, setting in zip(recipe.models, recipe.weights, strict=True):
-        for name, (weight,) in setting:
-            if weight == 1:
-                owners[name] = model
-    runs = _layer_runs(owners, layers)
-    slices = []
-    for run in runs:
-        source = {"model": places[run.model], "layer_range": [run.first, run.end]}
-        slices.append({"sources": [source]})
-    config = {"merge_method": "passthrough", "slices": slices, "dtype": dtype}
-    comments = _exceptions(owners, runs, places) if runs else []
-    return "".join(comments) + yaml.safe_dump(config, sort_keys=False)
-
-
-def _layer_runs(owners: Mapping[str, str], layers: Mapping[int, int]) -> list[LayerRun]:
-    numbered: list[tuple[int, str]] = []
-    for name, model in owners.items():
-        match = NUMBERED_LAYER.fullmatch(name)
-        if match:
-            numbered.append((int(match[1]), model))
-    runs: list[LayerRun] = []
-    for layer, model in sorted(numbered):
-        source = layers.get(layer, layer)
-        if runs and (runs[-1].model, runs[-1].end) == (model, source):
-            runs[-1] = LayerRun(model, runs[-1].first, source + 1)
-        else:
-            runs.append(LayerRun(model, source, source + 1))
-    return runs
-
-
-def _exceptions(
-    owners: Mapping[str, str], runs: Sequence[LayerRun], places: Mapping[str, Any]
-) -> list[str]:
-    """A comment for each tensor outside the layers that mergekit would take from
-    another parent.
-    """
-    comments = []
-    for name, owner in owners.items():
-        if NUMBERED_LAYER.fullmatch(name):
-            continue
-        taken_from = runs[0 if "embed" in name else -1].model
-        if owner != taken_from:
-            comments.append(
-                f"# {name} is {places[owner]}'s, where mergekit takes that of"
-                f" {places[taken_from]}\n"
-            )
-    return comments

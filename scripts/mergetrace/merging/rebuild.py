@@ -26,6 +26,7 @@ from mergetrace.numerics.dtypes import decode, encode
 from mergetrace.planning.slices import PlannedSlice, planned_slices
 from mergetrace.sums.as_stored import codes_as_stored
 from mergetrace.sums.evidence import Sample, joined, sample_of
+from mergetrace.tensors.naming import slice_name
 from mergetrace.tensors.weights import Weights
 
 REBUILT_AT_ONCE = 1 << 20
@@ -87,7 +88,7 @@ class Block:
     start: int
     """Its first element in the tensor."""
     tensor: str
-    """The tensor's common name."""
+    """The common name of its slice (see naming.slice_name)."""
     values: Mapping[str, Array]
     """The parents' numbers: float64 [n] each."""
     audited: Sample
@@ -190,7 +191,7 @@ class Rebuilder:
                     for parent in parents
                 }
                 audited = sample_of(self.weights, view, [(first, size)])
-                yield Block(offset + first, view.tensor, values, audited)
+                yield Block(offset + first, slice_name(*view.key), values, audited)
             offset += part.elements
 
     def _lattice(self, unit: Unit) -> str:

@@ -27,9 +27,10 @@ from mergetrace.merging.merge import Merge
 from mergetrace.numerics.arithmetic import to_float32
 from mergetrace.numerics.arrays import Array
 
-Weighing = Literal["free", "over_sum", "equal", "in_turn"]
+Weighing = Literal["free", "over_sum", "equal", "in_turn", "onto_first"]
 """What a script's weights are: shares as they stand, shares once they are divided by
-their sum, equal by nature, or each what the model moves the merge so far towards itself.
+their sum, equal by nature, each what the model moves the merge so far towards itself, or
+each what of a change is added to the first model.
 """
 
 
@@ -235,6 +236,22 @@ def _wide_deltas(merge: Merge, arithmetic: Arithmetic) -> Array:
     return merged
 
 
+def _changes_added(merge: Merge, arithmetic: Arithmetic) -> Array:
+    merged = merge.models[0]
+    for model, weight in _rest(merge):
+        delta = arithmetic.minus(model, merge.base)
+        merged = arithmetic.plus(merged, arithmetic.times(delta, weight))
+    return merged
+
+
+def _scaled_changes_added(merge: Merge, arithmetic: Arithmetic) -> Array:
+    merged = merge.models[0]
+    for model, weight in _rest(merge):
+        delta = arithmetic.minus(model, merge.base)
+        merged = arithmetic.add_scaled(merged, delta, weight)
+    return merged
+
+
 def _rest(merge: Merge) -> list[tuple[Array, float]]:
     return list(zip(merge.models[1:], merge.weights[1:], strict=True))
 
@@ -255,6 +272,56 @@ SCRIPTS: Mapping[str, Script] = {
         + "    merged += model * weight\nmerged = merged / sum(weights)",
         _products_over_sum,
         "over_sum",
+        scalars_rounded=False,
+    ),
+    "deltas_in_turn": Script(
+        "task_arithmetic",
+        "merged = base.clone()\n" + EACH + "    merged += (model - base) * weight",
+        _deltas_in_turn,
+    ),
+    "sum_of_deltas": Script(
+        "task_arithmetic",
+        "deltas = [(model - base) * weight for model, weight in zip(models, weights)]\n"
+        "merged = base + sum(deltas)",
+        _sum_of_deltas,
+    ),
+    "scaled_sum_of_deltas": Script(
+        "task_arithmetic",
+        "merged = base + sum(model - base for model in models) * weights[0]",
+        _scaled_sum_of_deltas,
+    ),
+    "scaled_deltas": Script(
+        "task_arithmetic",
+        "merged = base.clone()\n"
+        + EACH
+        + "    merged.add_(model - base, alpha=weight)",
+        _scaled_deltas,
+        scalars_rounded=False,
+    ),
+    "wide_deltas": Script(
+        "task_arithmetic",
+        "merged = base.clone()\n"
+        + EACH
+        + "    delta = (model.float() - base.float()) * weight\n"
+        "    merged += delta.to(base.dtype)",
+        _wide_deltas,
+        scalars_rounded=False,
+    ),
+    "changes_added": Script(
+        "task_arithmetic",
+        "merged = models[0].clone()\n"
+        + LATER
+        + "    merged += (model - base) * weight",
+        _changes_added,
+        "onto_first",
+    ),
+    "scaled_changes_added": Script(
+        "task_arithmetic",
+        "merged = models[0].clone()\n"
+        + LATER
+        + "    merged.add_(model - base, alpha=weight)",
+        _scaled_changes_added,
+        "onto_first",
         scalars_rounded=False,
     ),
     "scaled_additions": Script(
@@ -335,39 +402,6 @@ SCRIPTS: Mapping[str, Script] = {
         "in_turn",
         ordered=True,
     ),
-    "deltas_in_turn": Script(
-        "task_arithmetic",
-        "merged = base.clone()\n" + EACH + "    merged += (model - base) * weight",
-        _deltas_in_turn,
-    ),
-    "sum_of_deltas": Script(
-        "task_arithmetic",
-        "deltas = [(model - base) * weight for model, weight in zip(models, weights)]\n"
-        "merged = base + sum(deltas)",
-        _sum_of_deltas,
-    ),
-    "scaled_sum_of_deltas": Script(
-        "task_arithmetic",
-        "merged = base + sum(model - base for model in models) * weights[0]",
-        _scaled_sum_of_deltas,
-    ),
-    "scaled_deltas": Script(
-        "task_arithmetic",
-        "merged = base.clone()\n"
-        + EACH
-        + "    merged.add_(model - base, alpha=weight)",
-        _scaled_deltas,
-        scalars_rounded=False,
-    ),
-    "wide_deltas": Script(
-        "task_arithmetic",
-        "merged = base.clone()\n"
-        + EACH
-        + "    delta = (model.float() - base.float()) * weight\n"
-        "    merged += delta.to(base.dtype)",
-        _wide_deltas,
-        scalars_rounded=False,
-    ),
 }
 """Every script by its name."""
 
@@ -390,7 +424,7 @@ def shares_of_script(script: str, weights: Sequence[float]) -> tuple[float, ...]
         return (1 / len(weights),) * len(weights)
     if weighing == "over_sum":
         return tuple(weight / sum(weights) for weight in weights)
-    if weighing == "free":
+    if weighing in ("free", "onto_first"):
         return tuple(weights)
     left = [1 - weight for weight in (0.0, *weights[1:])]
     moved = (1.0, *weights[1:])

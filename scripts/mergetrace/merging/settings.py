@@ -82,8 +82,7 @@ def setting_from_json(value: Any) -> Setting:
 
 
 def _number_or_list(values: tuple[float, ...]) -> float | list[float]:
-    positive = [value + 0.0 for value in values]  # no -0.0
-    return positive[0] if len(values) == 1 else positive
+    return values[0] if len(values) == 1 else list(values)
 
 
 def _as_tuple(value: Any) -> tuple[float, ...]:

@@ -95,6 +95,41 @@ class DeclaredReplay:
 
 
 @dataclass(frozen=True)
+class Dependence:
+    """Whether a model's numbers follow from its parents' numbers alone: places of one
+    tensor where all parents hold the same numbers, up to a power of two and a sign, hold
+    the same number after every merge that computes element by element.
+    """
+
+    parents: tuple[str, ...]
+    """The parents whose numbers were looked at."""
+    repeated: int
+    """The number of places that have a like one, the parents not all being equal there."""
+    dissent: float
+    """The share of them that do not hold what most of their like hold."""
+    without: Mapping[str, float]
+    """By parent, the same share where that parent's numbers are not looked at."""
+
+
+@dataclass(frozen=True)
+class LinearBlend:
+    """The weighted sum of models that is nearest to the audited one."""
+
+    weights: Mapping[str, float]
+    """By model that shows, its weight by least squares."""
+    errors: Mapping[str, float]
+    """By model, the standard error of its weight."""
+    within: float
+    """The share of elements within two last bits of the sum: what narrow arithmetic
+    leaves.
+    """
+    ranges: Mapping[str, tuple[float, ...]] | None = None
+    """By model, its least and greatest weight where every tensor has weights of its own;
+    `weights` are then their means. None where one weight holds for all tensors.
+    """
+
+
+@dataclass(frozen=True)
 class RecipeSearch:
     """What the search for a recipe found for one audited model and base."""
 
@@ -128,6 +163,10 @@ class RecipeSearch:
     """The dtypes that the audited model's numbers were rounded to, by name, in order."""
     declared: tuple[DeclaredReplay, ...] = ()
     """What became of the merges that its folder declares."""
+    dependence: Dependence | None = None
+    """Whether the model's numbers follow from its parents' alone."""
+    blend: LinearBlend | None = None
+    """The weighted sum that is nearest to the model."""
 
     @property
     def signatures(self) -> tuple[Signature, ...]:

@@ -73,7 +73,8 @@ def count_exact_by_part(
     number that none of its parents has: a copy of a parent gives back the others. A
     method that chooses elements gives little else than the parents' numbers. There
     those are left out that neither the audited model nor the recipe moved from the base
-    (a sparse finetune leaves most of them), and those at a threshold.
+    (a sparse finetune leaves most of them), and those at a threshold. Of whole tensors
+    the others confine nothing: one that is a donor's may be a small part of a model.
     """
     merged = apply_and_store(recipe, piece)
     audited = piece.audited_values
@@ -83,6 +84,8 @@ def count_exact_by_part(
         base_values = piece.values[base]
         informative &= (audited != base_values) | (merged != base_values)
         informative &= ~undecided_elements(recipe, piece)
+        if recipe.method == "passthrough":
+            confined = informative
     else:
         for parent in recipe.parents:
             informative &= merged != piece.stored_parents[parent]

@@ -5,7 +5,7 @@ What the tool saw is taken to be what the audited model's own file holds.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import cast
 
@@ -19,7 +19,7 @@ from mergetrace.numerics.arrays import Array
 from mergetrace.numerics.dtypes import FORMATS
 from mergetrace.sums.evidence import Sample, joined, only_usable
 from mergetrace.sums.frames import Frame
-from mergetrace.tensors.naming import canonical_name
+from mergetrace.tensors.naming import canonical_name, slice_name
 
 MAX_JOINED_ELEMENTS = 1 << 22
 """Of a tensor that is put together."""
@@ -50,7 +50,8 @@ class Joined:
 class SliceInfo:
     """What the fits say of a slice beside its numbers."""
 
-    tensor: str
+    name: str
+    """Its own (see naming.slice_name)."""
     layer: str
     key: TensorKey
     start: int
@@ -132,11 +133,12 @@ class Joiner:
         parts = tuple(part for part in bounds if part[0] in wanted)
         name = canonical_name(key[1])
         if len(members) == 1:
-            name = self._info[members[0]].tensor
+            name = self._info[members[0]].name
         facts = self._facts(key, samples)
-        piece = self._piece(name, members[0], facts.values, stored, facts, tuple(ends))
-        if piece is not None:
-            yield Joined(piece, parts)
+        whole = self._piece(name, members[0], facts.values, stored, facts)
+        if whole is not None:
+            names = tuple(self._info[slice_id].name for slice_id in members)
+            yield Joined(replace(whole, ends=tuple(ends), names=names), parts)
 
     def _apart(
         self,
@@ -151,7 +153,7 @@ class Joiner:
             if slice_id not in wanted:
                 continue
             values = facts.values if is_single else self._values([samples])
-            name = self._info[slice_id].tensor
+            name = self._info[slice_id].name
             piece = self._piece(name, slice_id, values, samples, facts)
             if piece is not None:
                 yield Joined(piece, ((slice_id, 0, self._count(samples)),))
@@ -163,14 +165,13 @@ class Joiner:
         values: Mapping[str, Array],
         stored: Samples,
         facts: HeldFacts,
-        ends: tuple[int, ...] = (),
     ) -> Piece | None:
         """None of float64."""
         audited = stored[self.frame.audited].on_lattice()
         if audited.dtype == "F64":
             return None
         position = layer_position(self._info[first_slice].layer, self._last_layer)
-        return Piece(name, position, values, audited, facts, ends, stored)
+        return Piece(name, position, values, audited, facts, samples=stored)
 
     def _facts(self, key: TensorKey, samples: Sequence[Samples]) -> HeldFacts:
         elements = self._elements_of(key)
@@ -219,12 +220,12 @@ class Joiner:
     @cached_property
     def _info(self) -> dict[int, SliceInfo]:
         """By slice id."""
-        columns = ["slice_id", "tensor", "layer", "component", "source"]
+        columns = ["slice_id", "tensor", "slice", "layer", "component", "source"]
         columns += ["start", "elements", "cols"]
         records = self.fits[columns].to_dict("records")
         return {
             record["slice_id"]: SliceInfo(
-                tensor=record["tensor"],
+                name=slice_name(record["tensor"], record["slice"]),
                 layer=record["layer"],
                 key=(record["component"], record["source"]),
                 start=record["start"],

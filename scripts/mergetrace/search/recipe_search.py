@@ -14,10 +14,13 @@ from mergetrace.merging.recipes import Recipe, recipe_to_json, written_length
 from mergetrace.numerics.arrays import some_of
 from mergetrace.records.recipe_search import (
     DeclaredReplay,
+    Dependence,
+    LinearBlend,
     RecipeNumbers,
     RecipeSearch,
     Signature,
 )
+from mergetrace.search.blends import Blend, VaryingBlend, pilot_blend, varying_blend
 from mergetrace.search.clues import HOPEFUL_RATE, Clues, read_clues
 from mergetrace.search.counting import (
     NO_ELEMENTS,
@@ -27,6 +30,7 @@ from mergetrace.search.counting import (
     exact_rate,
 )
 from mergetrace.search.declared import Hypothesis
+from mergetrace.search.dependence import measure_dependence
 from mergetrace.search.joining import Joined
 from mergetrace.search.proposals.declared import propose_declared
 from mergetrace.search.proposals.proposers import PROPOSERS
@@ -93,6 +97,8 @@ class Search:
     """How many recipes were tried on the pilot."""
     signature: Signature | None = None
     signature_of_two: Signature | None = None
+    dependence: Dependence | None = None
+    blend: LinearBlend | None = None
     slice_ids: list[int] = field(default_factory=list)
     counts: list[list[Count]] = field(default_factory=list)
     """By slice, of each finalist."""
@@ -132,6 +138,8 @@ class Search:
             if reading not in self.recipes:
                 self.recipes.append(reading)
         donors = self.clues.donors
+        parents = self._read_blend(trial)
+        self.dependence = measure_dependence(trial.pieces, parents)
         self.signature = measure_signature(trial, donors[:1])
         if len(donors) > 1:
             self.signature_of_two = measure_signature(trial, donors[:2])
@@ -167,6 +175,20 @@ class Search:
         """
         rates = [entry.rate for entry in self._ranking()]
         return self.ended_by_declared and max(rates, default=0.0) < SOLVING_RATE
+
+    def _read_blend(self, trial: Trial) -> tuple[str, ...]:
+        """Measure the nearest blend; returns the models that it is of, the base and the
+        strongest donor where it is none.
+        """
+        blend: Blend | VaryingBlend | None = pilot_blend(trial, self.clues.offered)
+        if blend is not None:
+            self.blend = blend.numbers()
+        if isinstance(blend, Blend) and not blend.is_rounding:
+            blend = varying_blend(trial, self.clues.offered)
+        if blend is None or len(blend.models) < 2:
+            return (self.frame.base, self.clues.donors[0])
+        self.blend = blend.numbers()
+        return blend.models
 
     def add(self, joined: Joined) -> None:
         """Apply the finalists to one piece and count each of its slices."""
@@ -227,6 +249,8 @@ class Search:
             tried=self.tried,
             signature=self.signature,
             signature_of_two=self.signature_of_two,
+            dependence=self.dependence,
+            blend=self.blend,
         )
 
     def _declared(self, hypothesis: Hypothesis) -> DeclaredReplay:

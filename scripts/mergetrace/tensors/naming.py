@@ -258,6 +258,18 @@ def is_adapter(name: str) -> bool:
     return bool(ADAPTER.search(name))
 
 
+def slice_name(tensor: str, number: str) -> str:
+    """The name of one slice: an expert's number stands where its writer would put it.
+    tensor: canonical; number: the expert's, or "".
+    """
+    if not number:
+        return tensor
+    before, experts, after = tensor.partition(".experts.")
+    if not experts:
+        return f"{tensor}.{number}"
+    return f"{before}{experts}{number}.{after}"
+
+
 def layer_of(name: str) -> str:
     """The layer's number as text, or `visual`, `mtp`, `outer` (embeddings, head, final
     norm). name: canonical.

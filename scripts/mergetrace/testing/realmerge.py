@@ -112,9 +112,11 @@ def mergekit(
     return output
 
 
-def mergekit_experts(models: list[Path], output: Path) -> Path:
+def mergekit_experts(
+    models: list[Path], output: Path, base: Path | None = None
+) -> Path:
     """A mixture of experts that mergekit makes of dense models: an expert of each, all
-    else of the first.
+    else of `base`, by default the first.
     """
     from mergekit.moe.config import MoEMergeConfig
     from mergekit.options import MergeOptions
@@ -125,7 +127,7 @@ def mergekit_experts(models: list[Path], output: Path) -> Path:
         for model in models
     ]
     config = {
-        "base_model": experts[0]["source_model"],
+        "base_model": str((base or models[0]).resolve()),
         "gate_mode": "random",
         "dtype": "bfloat16",
         "experts": experts,

@@ -15,6 +15,7 @@ from mergetrace.search.proposals.linear import propose_linear
 from mergetrace.search.proposals.means import propose_means
 from mergetrace.search.proposals.narrow import propose_narrow
 from mergetrace.search.proposals.nearswap import propose_nearswap
+from mergetrace.search.proposals.scripts import propose_scripts
 from mergetrace.search.proposals.selections import propose_selections
 from mergetrace.search.proposals.spheres import propose_spheres
 from mergetrace.search.proposals.varying import propose_varying
@@ -24,6 +25,7 @@ Proposer = Callable[[Trial, Clues], list[Recipe]]
 
 PROPOSERS: tuple[Proposer, ...] = (
     propose_linear,
+    propose_scripts,
     propose_means,
     propose_spheres,
     propose_narrow,

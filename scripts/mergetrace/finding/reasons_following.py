@@ -1,0 +1,44 @@
+"""Reasons of the rule for merges whose arithmetic nobody identified."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mergetrace.finding.case import Reason
+
+
+@dataclass(frozen=True)
+class FollowsFromParents(Reason):
+    """The model's numbers follow from its parents' numbers at the same places."""
+
+    parents: tuple[str, ...]
+    """The parents."""
+    repeated: int
+    """The number of places that have a like one in their tensor."""
+    dissent: float
+    """The share of them that do not hold what most of their like hold."""
+    without: Mapping[str, float]
+    """By parent, the same share where that parent is not looked at."""
+    controls: Mapping[str, float]
+    """By control, the same share of its numbers."""
+
+
+@dataclass(frozen=True)
+class NearestBlend(Reason):
+    """The weighted sum that is nearest to the model leaves no more than rounding."""
+
+    base: str
+    """The base."""
+    shares: Mapping[str, float | None]
+    """By donor its share."""
+
+
+@dataclass(frozen=True)
+class ArithmeticUnknown(Reason):
+    """No recipe that was tried gives the model back."""
+
+    tried: int
+    """The number of recipes that were tried."""
+    method: str | None
+    """The method of the best of them."""
+    rate: float | None
+    """The share of informative elements that the best gives back."""

@@ -1,0 +1,61 @@
+"""What is said of a merge whose arithmetic nobody identified."""
+
+from collections.abc import Callable, Mapping
+
+from mergetrace.finding.case import Reason
+from mergetrace.finding.reasons_following import (
+    ArithmeticUnknown,
+    FollowsFromParents,
+    NearestBlend,
+)
+from mergetrace.readable import percent, rate
+
+
+def follows_from_parents(reason: FollowsFromParents) -> str:
+    *others, last = reason.parents
+    parents = f"{', '.join(others)} and {last}"
+    holding = rate(1 - reason.dissent)
+    text = (
+        f"At {holding} of {reason.repeated:,} places where {parents} hold the same numbers"
+        " as at another place of the tensor, the model holds the same number there too: it"
+        " was computed from theirs, element by element. Training leaves no such rule, and"
+        " neither do random drops."
+    )
+    without = ", ".join(
+        f"{percent(1 - share)} without {name}" for name, share in reason.without.items()
+    )
+    text += f" It takes all of them: {without}."
+    if reason.controls:
+        beside = ", ".join(
+            f"{name} {percent(1 - share)}" for name, share in reason.controls.items()
+        )
+        text += f" Controls, held against base and donor: {beside}."
+    return text
+
+
+def nearest_blend(reason: NearestBlend) -> str:
+    shares = [
+        f"{share:.3f} {name}"
+        for name, share in reason.shares.items()
+        if share is not None
+    ]
+    base_share = 1 - sum(share or 0.0 for share in reason.shares.values())
+    parts = " + ".join([*shares, f"{base_share:.3f} {reason.base}"])
+    return f"Least squares gives {parts}, and leaves no more than last bits."
+
+
+def arithmetic_unknown(reason: ArithmeticUnknown) -> str:
+    if reason.method is None or reason.rate is None:
+        return f"None of {reason.tried:,} recipes that were tried could be counted."
+    return (
+        f"Its arithmetic was not identified: of {reason.tried:,} recipes that were tried"
+        f" the best, a {reason.method} merge, gives back {rate(reason.rate)}."
+    )
+
+
+SENTENCES: Mapping[type[Reason], Callable[..., str | list[str]]] = {
+    FollowsFromParents: follows_from_parents,
+    NearestBlend: nearest_blend,
+    ArithmeticUnknown: arithmetic_unknown,
+}
+"""By what was found the function that says it."""

@@ -1,0 +1,105 @@
+"""Whether a model's numbers follow from its parents' numbers, by whatever arithmetic.
+
+A merge computes every element from the parents' elements at the same place. Two places
+of one tensor where all parents hold the same numbers, up to a common power of two and a
+sign, therefore hold the same merged number, whoever wrote the arithmetic. Training and
+random drops know nothing of that: there the numbers of such places differ.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mergetrace.merging.applying import Piece
+from mergetrace.numerics.arrays import Array
+from mergetrace.records.recipe_search import Dependence
+
+MIXERS = np.random.default_rng(0).integers(1, 1 << 63, 16, np.uint64) | np.uint64(1)
+"""Odd numbers with which the numbers at one place are mixed into a single key."""
+Keys = NDArray[np.uint64]
+
+
+def measure_dependence(
+    pieces: Sequence[Piece], parents: Sequence[str]
+) -> Dependence | None:
+    """How far the audited numbers follow from those of two or more parents; None where
+    no place is like another.
+
+    Only places where the parents differ are looked at, and of those only the ones that
+    have a like one in the same tensor.
+    """
+    of_all = [_disagreement(piece, parents, parents) for piece in pieces]
+    repeated = sum(count for count, _ in of_all)
+    if not repeated:
+        return None
+    without: dict[str, float] = {}
+    for parent in parents:
+        rest = [name for name in parents if name != parent]
+        counts = [_disagreement(piece, parents, rest) for piece in pieces]
+        there = sum(count for count, _ in counts)
+        without[parent] = sum(other for _, other in counts) / there if there else 0.0
+    dissent = sum(other for _, other in of_all) / repeated
+    return Dependence(tuple(parents), repeated, dissent, without)
+
+
+def _disagreement(
+    piece: Piece, parents: Sequence[str], known: Sequence[str]
+) -> tuple[int, int]:
+    """The number of places that have a like one, and of those that do not hold what most
+    of their like hold. known: the parents whose numbers make places alike.
+    """
+    values = np.stack([piece.values[name] for name in parents])
+    finite = np.isfinite(values).all(0) & np.isfinite(piece.audited_values)
+    differ = finite & (values.max(0) > values.min(0))
+    by_name = {name: piece.values[name][differ] for name in parents}
+    unit = _units(by_name[known[0]] if len(known) == 1 else values[:, differ])
+    keys = _keys([by_name[name] / unit for name in known])
+    answers = piece.audited_values[differ] / unit
+    return _minorities(keys, answers)
+
+
+def _units(values: Array) -> Array:
+    """The power of two of the greatest number at each place, with the sign of the first
+    that is not zero: float64 [n].
+    """
+    rows = np.atleast_2d(values)
+    _, exponent = np.frexp(np.abs(rows).max(0))
+    sign = np.ones(rows.shape[1])
+    for row in rows[::-1]:
+        sign = np.where(row == 0, sign, np.sign(row))
+    units: Array = sign * np.exp2(exponent)
+    return units
+
+
+def _keys(columns: Sequence[Array]) -> Keys:
+    """One key of the numbers at each place: equal where all are equal, and otherwise
+    hardly ever.
+    """
+    keys: Keys = np.zeros(len(columns[0]), np.uint64)
+    for column, mixer in zip(columns, MIXERS, strict=False):
+        bits = (column + 0.0).view(np.uint64)  # +0 and -0 are the same number
+        keys = (keys ^ (bits >> np.uint64(29)) ^ bits) * mixer
+        keys ^= keys >> np.uint64(32)
+    return keys
+
+
+def _minorities(keys: Keys, answers: Array) -> tuple[int, int]:
+    """The number of places whose key occurs more than once, and of those whose answer is
+    not the most frequent one of their key.
+    """
+    if not len(keys):
+        return 0, 0
+    order = np.lexsort((answers, keys))
+    keys = keys[order]
+    answers = answers[order]
+    new_key = np.concatenate([[True], keys[1:] != keys[:-1]])
+    new_answer = new_key | np.concatenate([[True], answers[1:] != answers[:-1]])
+    starts = np.flatnonzero(new_answer)
+    sizes = np.diff([*starts, len(keys)])
+    key_of_answer = np.cumsum(new_key)[starts] - 1
+    places = np.bincount(key_of_answer, sizes).astype(np.int64)
+    most = np.zeros(len(places), np.int64)
+    np.maximum.at(most, key_of_answer, sizes)
+    repeated = places > 1
+    return int(places[repeated].sum()), int((places - most)[repeated].sum())
