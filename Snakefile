@@ -31,6 +31,7 @@ include: "rules/probe.smk"
 include: "rules/score.smk"
 include: "rules/verdict.smk"
 include: "rules/rebuild.smk"
+include: "rules/give_back.smk"
 include: "rules/curves.smk"
 include: "rules/report.smk"
 include: "rules/bundle.smk"
@@ -79,6 +80,12 @@ rule probe:
 rule rebuilds:
     input:
         expand("results/{audit}/rebuild.json", audit=AUDITS),
+    localrule: True
+
+
+rule recipes:
+    input:
+        expand("results/{audit}/recipe", audit=AUDITS),
     localrule: True
 
 

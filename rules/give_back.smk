@@ -6,6 +6,9 @@ rule give_back:
         watched=[code("scripts/mergetrace/templates/merge.py.txt")],
         plan="results/{audit}/plan.parquet",
         layout="results/{audit}/layout.json",
+        tables=lambda wildcards: [
+            f"results/models/{model}/tensors.parquet" for model in compared_models(wildcards)
+        ],
         recipes="results/{audit}/recipes.json",
         rebuild="results/{audit}/rebuild.json",
         table="results/{audit}/rebuild.csv",
@@ -23,13 +26,13 @@ rule give_back:
         paths=paths,
         settings=call(
             suspect=suspect,
-            tensors=lambda wildcards: {
-                model: str(RESULTS / f"models/{model}/tensors.parquet")
-                for model in compared_models(wildcards)
-            },
             sources=lambda wildcards: {
-                model: configuration.models[model].as_given
-                for model in compared_models(wildcards)
+                model: configuration.models[model].place for model in compared_models(wildcards)
+            },
+            revisions=lambda wildcards: {
+                model: configuration.models[model].revision
+                for model in filter(on_the_hub, compared_models(wildcards))
+                if configuration.models[model].revision != "main"
             },
             min_bit_exact=configuration.verdict.min_bit_exact,
         ),

@@ -260,6 +260,12 @@ finding: numbers turned into words
                        the merge that a folder declares, beside what was found
     gate               when a finding fails a run
 
+giving_back: the recipe as something that its owner can run
+    pairs              which parents' tensors go into which tensor; what hinders
+    torch_lines, programme   a recipe as lines of torch, and as a file to run
+    configuration      whether mergekit gives the model back
+    wording            the page that says it
+
 report: the page people read, and the other pages
     inputs             what a report is made of
     svg, drawing       a picture as part of a page; what pictures share
@@ -293,7 +299,7 @@ stages: the steps of an audit, as the rules, Python and the tests run them
     aggregate, curves  tables, summary and the picture of the evidence
     template, mask, ask, score   the model asked who it is
     verdict, gate      the finding, and whether it fails a run
-    rebuild            the suspect made again, bit for bit
+    rebuild, give_back the suspect made again, bit for bit; its recipe for its owner
     report, overview, compare   the pages
     bundle             the evidence packed
     train_standin, merge_standin   the demo's models
@@ -306,6 +312,7 @@ testing: planted models and audits of them, for tests and benchmarks
                        models and files with a known answer
     realmerge, disguises, quantising, spellings
                        merged, disguised, quantised and renamed
+    giving_back        what was given back, run
     audits, programs, reporting, looking    audits of them, and what they found
     workplace          a copy of the workflow, and Snakemake run in it
     hubserver          a server that speaks the Hub's protocol, and can be told to fail

@@ -76,6 +76,11 @@ class ModelSource(Section):
         return self
 
     @property
+    def place(self) -> str:
+        """The folder or the repository, as it was given."""
+        return self.path or self.repo or ""
+
+    @property
     def on_hub(self) -> bool:
         """Whether the model is a repository on the Hub and no local folder."""
         return self.repo is not None

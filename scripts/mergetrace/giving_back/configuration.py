@@ -1,22 +1,22 @@
-"""A recipe as a configuration of mergekit that names the models as its owner does."""
+"""Whether mergekit gives a model back by a configuration, and how that names models."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from mergetrace.giving_back.pairs import Hindrance, Pairs
-from mergetrace.merging.mergekit_yaml import NUMBERED_LAYER, mergekit_config
+from mergetrace.merging.mergekit_yaml import NUMBERED_LAYER
 from mergetrace.merging.recipes import Recipe
 
 
-def configuration(
-    recipe: Recipe,
-    out_dtype: str,
-    sources: Mapping[str, str],
-    layers: Mapping[int, int],
-) -> str:
-    """The YAML. sources: by model where it lies. layers: where a layer is another one
-    in the parents, its number there.
+def reference(place: str, revision: str | None) -> str | dict[str, Any]:
+    """How a configuration names a model. A folder whose name holds a + or an @, behind
+    which mergekit looks for an adapter or a revision, is named in the long form.
     """
-    return mergekit_config(recipe, out_dtype, sources, layers)
+    if revision:
+        return f"{place}@{revision}"
+    if "+" in place or "@" in place:
+        return {"model": {"path": place}}
+    return place
 
 
 def hindrances_of_configuration(

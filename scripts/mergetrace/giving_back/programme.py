@@ -16,10 +16,10 @@ from mergetrace.merging.recipes import Recipe
 from mergetrace.merging.settings import Setting, single_value
 
 TEMPLATE = Path(__file__).parents[1] / "templates/merge.py.txt"
-WIDTH = 84
+WIDTH_OF_LITERALS = 84
 
 CONSTANT = "return WEIGHTS"
-VARYING = '''\
+VARYING = """\
 found = re.search(r"\\.(\\d+)\\.", name)
 place = int(found[1]) / last_layer if found and last_layer else 0.0
 weights = []
@@ -29,7 +29,7 @@ for setting in WEIGHTS:
     right = min(left + 1, len(numbers) - 1)
     share = place * (len(numbers) - 1) - left
     weights.append(numbers[left] * (1 - share) + numbers[right] * share)
-return weights'''
+return weights"""
 IN_DTYPE = "weights = [torch.tensor(weight, dtype=ARITHMETIC) for weight in weights]\n"
 
 
@@ -42,7 +42,11 @@ def programme(
     to before it was stored, where that is one dtype.
     """
     lines = torch_lines(recipe)
-    if lines is None or "packed" in pairs.hindrances or not _can_be_weighed(recipe, pairs):
+    if (
+        lines is None
+        or "packed" in pairs.hindrances
+        or not _can_be_weighed(recipe, pairs)
+    ):
         return None
     if recipe.script and recipe.setting("weights_rounded"):
         lines = IN_DTYPE + lines
@@ -107,11 +111,12 @@ def _stored(dtype: str, rounded_to: str | None) -> str:
 
 def _dtypes(dtypes: Mapping[str, str], rounded_to: str | None) -> str:
     entries = [
-        f"    {name!r}: {_stored(dtype, rounded_to)},\n" for name, dtype in dtypes.items()
+        f"    {name!r}: {_stored(dtype, rounded_to)},\n"
+        for name, dtype in dtypes.items()
     ]
     return "{\n" + "".join(entries) + "}" if entries else "{}"
 
 
 def _literal(value: Any) -> str:
     """A value as Python writes it: strangers' names become nothing but text."""
-    return pprint.pformat(value, width=WIDTH, sort_dicts=False)
+    return pprint.pformat(value, width=WIDTH_OF_LITERALS, sort_dicts=False)

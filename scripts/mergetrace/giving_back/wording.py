@@ -30,6 +30,8 @@ HINDRANCES: Mapping[Hindrance, str] = {
 }
 """Why a file does not give back every byte."""
 
+FILTERS_AT_MOST = 6
+"""Parts of a model that are listed with a weight of their own."""
 TRIED_AT_MOST = 6
 """Other recipes that are listed where none was found."""
 
@@ -62,7 +64,7 @@ def page(found: GivenBack) -> str:
         f"- {_code(name)}: {_code(place)}" for name, place in found.sources.items()
     ]
     parts.append("## The models\n\n" + "\n".join(models))
-    parts.append("## What the audit says\n\n" + _audit(found.verdict))
+    parts.append(_audit(found))
     return "\n\n".join([title, *parts]) + "\n"
 
 
@@ -176,15 +178,29 @@ def _offer(found: GivenBack) -> str:
     return "## What would help\n\n" + "\n".join(f"- {hint}" for hint in hints)
 
 
-def _audit(verdict: Verdict) -> str:
-    words = headline(verdict)
-    reasons = [f"- {_plain(reason)}" for reason in verdict.reasons]
-    said = [_plain(f"{words.sentence} {words.explanation}"), "\n".join(reasons)]
+def _audit(found: GivenBack) -> str:
+    """The audit's word, and its reasons where no recipe speaks for itself."""
+    words = headline(found.verdict)
+    said = [f"The audit says: {_plain(words.sentence)}"]
+    if found.recipe is None:
+        reasons = [f"- {_plain(reason)}" for reason in found.verdict.reasons]
+        said = [said[0] + " " + _plain(words.explanation), "\n".join(reasons)]
     return "\n\n".join(said)
 
 
 def _number(value: Any) -> str:
-    return f"{value:.10g}" if isinstance(value, float) else _code(value)
+    """A setting in words: a number, several along the layers, or by name."""
+    if isinstance(value, float | int):
+        return f"{value:.10g}"
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        parts = [
+            f"{_number(entry['value'])} for {_code(entry['filter'])}"
+            if entry.get("filter")
+            else f"{_number(entry['value'])} for the others"
+            for entry in value[:FILTERS_AT_MOST]
+        ]
+        return "; ".join(parts) + (" ..." if len(value) > FILTERS_AT_MOST else "")
+    return ", ".join(map(_number, value)) + " along the layers"
 
 
 def _plain(text: str) -> str:

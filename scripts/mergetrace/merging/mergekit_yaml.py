@@ -72,16 +72,16 @@ def widest_dtype(dtypes: Sequence[str]) -> str:
 def mergekit_config(
     recipe: Recipe,
     out_dtype: str,
-    folders: Mapping[str, str] | None = None,
+    folders: Mapping[str, Any] | None = None,
     layers: Mapping[int, int] | None = None,
     experts_of_dense: bool = False,
 ) -> str:
     """The YAML of a recipe.
 
     out_dtype: what the merged tensors are stored as. folders: where each model lies (a
-    path or a repository); by default its name. layers: where a layer is another one in
-    the parents, its number there. experts_of_dense: whether experts are dense parents'
-    MLPs.
+    path, a repository, or what else mergekit takes for a model); by default its name.
+    layers: where a layer is another one in the parents, its number there.
+    experts_of_dense: whether experts are dense parents' MLPs.
 
     mergekit 0.1.5 has no linear merge in narrow arithmetic, older versions had: there a
     comment says so.
@@ -112,7 +112,7 @@ def _name(recipe: Recipe, form: Form) -> str:
 
 
 def _models(
-    recipe: Recipe, form: Form, places: Mapping[str, str]
+    recipe: Recipe, form: Form, places: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
     entries: list[dict[str, Any]] = []
     for name, weight in zip(recipe.models, recipe.weights, strict=True):

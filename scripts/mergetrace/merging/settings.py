@@ -82,7 +82,8 @@ def setting_from_json(value: Any) -> Setting:
 
 
 def _number_or_list(values: tuple[float, ...]) -> float | list[float]:
-    return values[0] if len(values) == 1 else list(values)
+    positive = [value + 0.0 for value in values]  # no -0.0
+    return positive[0] if len(values) == 1 else positive
 
 
 def _as_tuple(value: Any) -> tuple[float, ...]:

@@ -20,6 +20,7 @@ from mergetrace.stages import (
     deltas,
     download,
     fit,
+    give_back,
     layout,
     manifest,
     packed,
@@ -160,6 +161,40 @@ class Audit:
         )
         answer: dict[str, Any] = read_json(own / "rebuild.json")
         return answer
+
+    def give_back(self) -> Path:
+        """Write the recipe of a rebuilt suspect as something to run; returns the
+        folder.
+        """
+        own = self.places.audit
+        compared = (self.roles.suspect, *self.roles.parents)
+        sources = {model: self.configuration.models[model] for model in compared}
+        shutil.rmtree(own / "recipe", ignore_errors=True)  # of an earlier audit
+        give_back.run(
+            give_back.Inputs(
+                plan=own / "plan.parquet",
+                layout=own / "layout.json",
+                tables=tuple(
+                    self.places.models / model / "tensors.parquet" for model in compared
+                ),
+                recipes=own / "recipes.json",
+                rebuild=own / "rebuild.json",
+                table=own / "rebuild.csv",
+                verdict=own / "verdict.json",
+            ),
+            give_back.Params(
+                self.roles.suspect,
+                {model: source.place for model, source in sources.items()},
+                {
+                    model: source.revision
+                    for model, source in sources.items()
+                    if source.on_hub and source.revision != "main"
+                },
+                self.configuration.verdict.min_bit_exact,
+            ),
+            give_back.Outputs(own / "recipe"),
+        )
+        return own / "recipe"
 
     def limits(self) -> dict[str, Any]:
         """The thresholds as plain values, as the stages take them."""

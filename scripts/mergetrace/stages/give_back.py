@@ -10,13 +10,13 @@ from typing import Any
 import pandas as pd
 
 from mergetrace.giving_back.configuration import (
-    configuration,
     hindrances_of_configuration,
+    reference,
 )
-from mergetrace.giving_back.pairs import Hindrance, Pairs, pair_up
+from mergetrace.giving_back.pairs import Hindrance, pair_up
 from mergetrace.giving_back.programme import hindrances_of_lines, programme
 from mergetrace.giving_back.wording import GivenBack, page, proof_sentence
-from mergetrace.merging.mergekit_yaml import widest_dtype
+from mergetrace.merging.mergekit_yaml import mergekit_config, widest_dtype
 from mergetrace.merging.recipes import Recipe, recipe_from_json
 from mergetrace.outputs import read_json, whole_folder, write_json
 from mergetrace.records.json_records import from_json
@@ -33,8 +33,8 @@ class Inputs:
     """plan.parquet."""
     layout: Path
     """layout.json: which layers lie elsewhere."""
-    tensors: Mapping[str, Path]
-    """By model the table of its tensors: the suspect's and every parent's."""
+    tables: tuple[Path, ...]
+    """tensors.parquet of the suspect and of every parent, each in its model's folder."""
     recipes: Path
     """The recipes that were found."""
     rebuild: Path
@@ -53,6 +53,8 @@ class Params:
     """The model whose recipe it is."""
     sources: Mapping[str, str]
     """By model where it lies, as its owner says: a folder, or a repository."""
+    revisions: Mapping[str, str]
+    """By model in a repository the revision that its owner names."""
     min_bit_exact: float
     """The share of informative elements that a recipe has to give back."""
 
@@ -97,9 +99,9 @@ def _files(
     every byte. One that does is enough; where none does, all are written.
     """
     tensors = {
-        model: pd.read_parquet(table)
-        for model, table in inputs.tensors.items()
-        if model in (params.suspect, *recipe.parents)
+        table.parent.name: pd.read_parquet(table)
+        for table in inputs.tables
+        if table.parent.name in (params.suspect, *recipe.parents)
     }
     parents = tuple(dict.fromkeys(recipe.parents))
     pairs = pair_up(pd.read_parquet(inputs.plan), tensors, params.suspect, parents)
@@ -112,9 +114,11 @@ def _files(
     by_tool = hindrances_of_configuration(recipe, pairs, out_dtype, layers)
     by_lines = hindrances_of_lines(recipe, pairs)
     if not recipe.script and (not by_tool or by_lines):
-        texts["mergekit.yml"] = configuration(
-            recipe, out_dtype, params.sources, layers
-        )
+        places = {
+            model: reference(place, params.revisions.get(model))
+            for model, place in params.sources.items()
+        }
+        texts["mergekit.yml"] = mergekit_config(recipe, out_dtype, places, layers)
         hindrances["mergekit.yml"] = by_tool
     lines = programme(recipe, pairs, params.sources, _one(stored))
     if lines is not None and (not by_lines or by_tool):

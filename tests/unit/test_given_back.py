@@ -1,0 +1,199 @@
+"""The recipe given back: run by mergekit and by torch, it makes the same tensors."""
+
+import json
+import runpy
+import sys
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file, save_file
+
+from mergetrace.giving_back.torch_lines import torch_lines
+from mergetrace.merging.recipes import make, make_script
+from mergetrace.merging.scripts import SCRIPTS
+from mergetrace.testing.giving_back import Rerun, give_back, rerun
+from mergetrace.testing.planting import finetuned, write_model
+from mergetrace.testing.realmerge import CONFIG, mergekit, qwen, write_qwen
+
+BASE = qwen(0)
+MODELS = {"base": BASE, "first": finetuned(BASE, 1), "second": finetuned(BASE, 2)}
+TENSORS = len(BASE)
+NEURALPIPE = [
+    {"filter": "self_attn", "value": [0, 0.5, 0.3, 0.7, 1]},
+    {"filter": "mlp", "value": [1, 0.5, 0.7, 0.3, 0]},
+    {"value": 0.5},
+]
+
+
+@pytest.fixture(scope="module")
+def parents(tmp_path_factory):
+    """In folders as people name them: a blank, and what mergekit takes for an adapter
+    or a revision.
+    """
+    folder = tmp_path_factory.mktemp("my models+old@home")
+    return {
+        name: write_qwen(folder / name, tensors) for name, tensors in MODELS.items()
+    }
+
+
+def reference(path):
+    return {"model": {"path": str(path)}}
+
+
+def merged(parents, folder, method, models, **rest):
+    """A merge by mergekit itself."""
+    entries = [
+        {"model": reference(parents[name]), "parameters": parameters}
+        for name, parameters in models.items()
+    ]
+    base = {"base_model": reference(parents["base"])} if rest.pop("over", 0) else {}
+    return mergekit(
+        {"merge_method": method, "models": entries, "dtype": "bfloat16"} | base | rest,
+        folder,
+    )
+
+
+def spec(*donors):
+    return {"suspect": "suspect", "base": "base", "donors": list(donors)}
+
+
+def given_back(parents, tmp_path, suspect, *donors):
+    """The folder of the recipe, and what its files make again."""
+    recipe = give_back(
+        tmp_path / "results", {**parents, "suspect": suspect}, spec(*donors)
+    )
+    return recipe, {run.file: run for run in rerun(recipe, suspect)}
+
+
+BY_MERGEKIT = {
+    "linear": ("linear", {"base": {"weight": 0.43}, "first": {"weight": 0.57}}, {}),
+    "task arithmetic": (
+        "task_arithmetic",
+        {"first": {"weight": 0.5}, "second": {"weight": 0.4}},
+        {"over": 1},
+    ),
+    "slerp": (
+        "slerp",
+        {"base": {}, "first": {}},
+        {"over": 1, "parameters": {"t": 0.4}},
+    ),
+    "ties": (
+        "ties",
+        {"first": {"weight": 0.6, "density": 0.6}},
+        {"over": 1},
+    ),
+    "gradient per filter": (
+        "slerp",
+        {"base": {}, "first": {}},
+        {"over": 1, "parameters": {"t": NEURALPIPE}},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BY_MERGEKIT)
+def test_every_tensor_of_a_merge_by_mergekit_comes_back(parents, tmp_path, case):
+    method, models, rest = BY_MERGEKIT[case]
+    suspect = merged(parents, tmp_path / "suspect", method, models, **dict(rest))
+    donors = [name for name in models if name != "base"]
+    recipe, runs = given_back(parents, tmp_path, suspect, *donors)
+    assert runs["mergekit.yml"] == Rerun("mergekit.yml", TENSORS, TENSORS)
+    assert all(run.same == TENSORS for run in runs.values())
+    proof = json.loads((recipe / "proof.json").read_text())
+    assert proof["recipe_found"]
+    assert all(row["sha256"] == row["sha256_rebuilt"] for row in proof["tensors"])
+    assert "comes back byte for byte" in (recipe / "README.md").read_text()
+
+
+def test_layers_of_two_models_come_back(parents, tmp_path):
+    slices = [
+        {"sources": [{"model": reference(parents[name]), "layer_range": layers}]}
+        for name, layers in (("base", [0, 3]), ("first", [3, 6]))
+    ]
+    config = {"merge_method": "passthrough", "slices": slices, "dtype": "bfloat16"}
+    suspect = mergekit(config, tmp_path / "suspect")
+    _, runs = given_back(parents, tmp_path, suspect, "first")
+    assert {run.same for run in runs.values()} == {TENSORS}
+    assert set(runs) == {"mergekit.yml", "merge.py"}
+
+
+def test_a_merge_by_hand_comes_back_as_lines_of_torch(parents, tmp_path):
+    product = {
+        name: tensor * 0.43 + MODELS["first"][name] * 0.57
+        for name, tensor in BASE.items()
+    }
+    suspect = write_model(tmp_path / "suspect", product, CONFIG, shards=3)
+    recipe, runs = given_back(parents, tmp_path, suspect, "first")
+    assert runs == {"merge.py": Rerun("merge.py", TENSORS, TENSORS)}
+    assert not (recipe / "mergekit.yml").exists()
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_is_given_back_by_its_own_lines(name):
+    recipe = make_script(name, {"base": 0.5, "first": 0.5}, "second")
+    assert torch_lines(recipe) == SCRIPTS[name].lines
+
+
+def test_a_method_without_lines_is_left_to_mergekit():
+    assert torch_lines(make("model_stock", {"first": 1.0}, "base")) is None
+
+
+def run_programme(path, *words):
+    before, sys.argv = sys.argv, [str(path), *map(str, words)]
+    try:
+        runpy.run_path(str(path), run_name="__main__")
+    finally:
+        sys.argv = before
+
+
+@pytest.fixture(scope="module")
+def blend(parents, tmp_path_factory):
+    """A merge with a tensor of its own, and the folder of its recipe."""
+    folder = tmp_path_factory.mktemp("blend")
+    models = {"base": {"weight": 0.43}, "first": {"weight": 0.57}}
+    suspect = merged(parents, folder / "suspect", "linear", models)
+    path = suspect / "model.safetensors"
+    tensors = load_file(path)
+    tensors["model.extra.weight"] = torch.ones(8, 8, dtype=torch.bfloat16)
+    save_file(tensors, path)
+    recipe = give_back(
+        folder / "results", {**parents, "suspect": suspect}, spec("first")
+    )
+    return recipe, suspect
+
+
+def test_what_no_parent_holds_is_said(blend, capsys):
+    recipe, suspect = blend
+    page = (recipe / "README.md").read_text()
+    assert f"{TENSORS} of its {TENSORS + 1} tensors come back byte for byte" in page
+    assert "some tensors of the model are in no parent" in page
+    with pytest.raises(SystemExit) as ended:
+        run_programme(recipe / "merge.py", "--check", suspect)
+    assert ended.value.code == 1
+    assert f"{TENSORS} of {TENSORS + 1} tensors" in capsys.readouterr().out
+
+
+def test_the_programme_writes_into_no_parent_and_asks_for_what_is_not_there(
+    blend, parents, tmp_path
+):
+    recipe, _ = blend
+    with pytest.raises(SystemExit, match="is a parent; name a new folder"):
+        run_programme(recipe / "merge.py", parents["base"])
+    with pytest.raises(SystemExit, match="say where first lies: first=FOLDER"):
+        run_programme(recipe / "merge.py", tmp_path / "new", "first=nowhere")
+
+
+def test_the_configuration_names_the_models_as_their_owner_does(blend, parents):
+    recipe, _ = blend
+    config = yaml.safe_load((recipe / "mergekit.yml").read_text())
+    assert config["models"][0]["model"] == reference(parents["base"])
+
+
+def test_where_no_recipe_is_found_the_page_says_what_would_help(parents, tmp_path):
+    suspect = write_qwen(tmp_path / "suspect", finetuned(BASE, 9))
+    recipe, runs = given_back(parents, tmp_path, suspect, "first")
+    page = (recipe / "README.md").read_text()
+    assert not runs
+    assert "No recipe over the offered models gives it back" in page
+    assert "What would help" in page
+    assert not json.loads((recipe / "proof.json").read_text())["recipe_found"]
