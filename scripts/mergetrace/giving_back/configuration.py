@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mergetrace.giving_back.pairs import Hindrance, Pairs
-from mergetrace.merging.mergekit_yaml import NUMBERED_LAYER
+from mergetrace.merging.passthrough_yaml import NUMBERED_LAYER
 from mergetrace.merging.recipes import Recipe
 
 

@@ -45,7 +45,7 @@ class LayerRun:
 
 def passthrough_config(
     recipe: Recipe,
-    places: Mapping[str, str],
+    places: Mapping[str, Any],
     layers: Mapping[int, int],
     dtype: str,
     experts_of_dense: bool,
@@ -67,7 +67,7 @@ def passthrough_config(
     return moved + _selected(recipe, places, dtype)
 
 
-def _mixture(owners: Owners, places: Mapping[str, str], dtype: str) -> str | None:
+def _mixture(owners: Owners, places: Mapping[str, Any], dtype: str) -> str | None:
     """The YAML for mergekit-moe; None where the experts are not the same in all layers.
 
     What it would take from another model is said in a comment.
@@ -95,7 +95,7 @@ def _mixture(owners: Owners, places: Mapping[str, str], dtype: str) -> str | Non
     return "".join(comments) + yaml.safe_dump(config, sort_keys=False)
 
 
-def _selected(recipe: Recipe, places: Mapping[str, str], dtype: str) -> str:
+def _selected(recipe: Recipe, places: Mapping[str, Any], dtype: str) -> str:
     """The YAML of a linear merge in which one model has all the weight."""
     models: list[dict[str, Any]] = [
         {"model": places[model], "parameters": {"weight": setting_to_json(weight)}}
@@ -106,7 +106,7 @@ def _selected(recipe: Recipe, places: Mapping[str, str], dtype: str) -> str:
 
 
 def _stack(
-    owners: Owners, runs: Sequence[LayerRun], places: Mapping[str, str], dtype: str
+    owners: Owners, runs: Sequence[LayerRun], places: Mapping[str, Any], dtype: str
 ) -> str:
     """The YAML of layers taken whole from several parents.
 
@@ -144,7 +144,7 @@ def _layer_runs(owners: Owners, layers: Mapping[int, int]) -> list[LayerRun]:
 
 
 def _exceptions(
-    owners: Owners, runs: Sequence[LayerRun], places: Mapping[str, str]
+    owners: Owners, runs: Sequence[LayerRun], places: Mapping[str, Any]
 ) -> list[str]:
     """A comment for each tensor outside the layers that mergekit would take from
     another parent.
