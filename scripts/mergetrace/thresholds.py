@@ -114,9 +114,11 @@ class Thresholds:
     """
 
     min_share: float = limit(0.02, ge=0, le=0.5)
-    """A donor is named by a recipe only where it holds at least this share, and no more
-    than one less this. A finetune a few steps from its start is otherwise a "merge" of
-    .003 of anybody.
+    """A model counts in a recipe only where its share is at least this, taken or taken
+    away, and a recipe needs two such models; the base has what the donors leave to one.
+    A finetune a few steps from its start is otherwise a "merge" of .003 of anybody.
+    Where not every element comes back a donor's share must also lie between this and
+    one less this: beyond it lies a suspect that the donor was made from.
     """
 
     max_inflation: float = limit(5.0, ge=1.01)
@@ -236,14 +238,16 @@ class Thresholds:
 
     max_expected_reverse: float = limit(0.98, ge=0.5, le=1)
     """Where more than this share of a true parent is expected back, it and a forged one
-    look alike, and what comes back decides nothing.
+    look alike, and what comes back decides nothing; nor does the recipe, where it would
+    give back more than this with a forged one.
     """
 
     min_over_forged: float = limit(0.1, ge=0.001, le=1)
     """Where more than `max_expected_reverse` of a true parent is expected back, the
     recipe decides (a donor's change taken more than once, a suspect stored in finer
     steps than its parents); it must give back this share more of the suspect than it
-    would of any model with a donor computed from it. In planted merges with a weight of
+    would of any model with a donor computed from it (near 1, three quarters of what is
+    left to 1: no donor makes it more). In planted merges with a weight of
     1.5 it gave back 1 against .50; a drop scaled by 1.2 that was forged .91 against .85
     (dense 5, where .05 was too little).
     """

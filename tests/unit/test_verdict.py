@@ -7,8 +7,8 @@ import pytest
 
 from mergetrace.finding.case import ACCUSING, Case, Reason
 from mergetrace.finding.verdict import decide
-from mergetrace.finding.wording_merge import CLAUSES
 from mergetrace.finding.wording_reasons import SENTENCES, sentences
+from mergetrace.finding.wording_stops import CLAUSES
 from mergetrace.records.coverage import read_coverages
 from mergetrace.records.json_records import from_json
 from mergetrace.records.summary import ModelSummary
@@ -69,7 +69,10 @@ def numbers(
             "parameters": {
                 "alpha": None,
                 "shares": shares,
-                "weights": {"qwen": 1.0, **shares},
+                "weights": {
+                    "qwen": 1 - sum(share or 0 for share in shares.values()),
+                    **shares,
+                },
                 "base_model": None,
             },
             "bit_exact_rate": rate,
@@ -301,13 +304,81 @@ CLOSE = {"same_sign": 0.95, "coverage": 0.2, "coverage_donor": 0.05}
 
 
 @pytest.mark.parametrize(
+    ("share", "said"),
+    [
+        (1.2, "qwen plus 1.2 times nex's change, gives back"),
+        (-0.5, "qwen minus 0.5 times nex's change, gives back"),
+        (0.98, "0.98 x nex + 0.02 x qwen gives back"),
+    ],
+)
+def test_what_comes_back_bit_for_bit_is_a_merge_whatever_the_weight(share, said):
+    decision = verdict(numbers(**{**MERGE, "shares": {"nex": share}}))
+    assert (decision.verdict, decision.named) == ("merge", {"nex": share})
+    assert decision.base_share == pytest.approx(1 - share)
+    assert said in decision.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (
+            {"shares": {"nex": 1.01}, "donor": CLOSE},
+            "it takes 1.01 x nex and minus 0.01 x qwen, and of two models at least 0.02"
+            " each is needed.",
+        ),
+        (
+            {"exact_share": 0.9, "donor": CLOSE},
+            "90.0 % of the tensors that vote reach 99.5 % each, and 99.0 % of them have"
+            " to.",
+        ),
+        (
+            {"donor": {**BLEND, "coverage_donor": 0.97}},
+            "97.0 % of them are exactly nex's, which explains them alone",
+        ),
+        (
+            {"donor": {**BLEND, "coverage_shuffled": 0.6}},
+            "gives back 60.0 % for nex with its elements shuffled (at most 25.0 % may",
+        ),
+    ],
+)
+def test_inconclusive_says_what_alone_stopped_a_merge(given, said):
+    decision = verdict(numbers(**{**MERGE, "cos": 0.99, **given}))
+    text = " ".join(decision.reasons).replace("\u00a0", " ")
+    assert decision.verdict == "inconclusive", decision
+    assert f"no merge is called: {said}" in text or said in text
+    assert text.count("no merge is called") == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"coverage": 0.4}, "at least 50.0 % are needed"),
+        ({"coverage_shuffled": 0.3}, "and 4 times as many are needed"),
+        ({"moved_alone": 0.6}, "agree 60.00 % moved"),
+        ({"alpha_spread": 0.2}, "the weight differs between tensors"),
+        ({"alpha_replay": 1.2}, "a blend is only judged with at least 0.02"),
+    ],
+)
+def test_inconclusive_says_what_stopped_a_trained_merge(given, said):
+    decision = verdict(
+        numbers(
+            cos=0.9, rate=0.3, donor={**TRAINED, "coverage_shuffled": 0.05, **given}
+        )
+    )
+    text = " ".join(decision.reasons).replace("\u00a0", " ")
+    assert decision.verdict == "inconclusive", decision
+    assert "from which nothing follows" in text
+    assert said in text
+
+
+@pytest.mark.parametrize(
     "weaker",
     [
         {"rate": 0.99},
         {"exact_share": 0.9},
         {"informative": 500},
         {"shares": {"nex": 0.999}},
-        {"shares": {"nex": 1.2}},
+        {"shares": {"nex": 1.01}},
         {"donor": {**CLOSE, "coverage_shuffled": 0.6}},
         {"rate": None},
     ],

@@ -29,13 +29,26 @@ from mergetrace.finding.reasons_merge import (
     TrainedFromOther,
     WholeTensors,
 )
+from mergetrace.finding.stops import (
+    against_blend,
+    against_chosen,
+    against_drop,
+    against_finetune,
+    against_merge,
+    against_shares_of_traces,
+    drops_beside,
+    named_donors,
+    search_beside,
+    shows_chosen,
+    shows_drop,
+)
 from mergetrace.finding.traces import (
+    all_shares,
     best_recipe,
-    blended,
     exact_rates_of_controls,
     moved_alone,
+    own_values,
     shuffled_chance,
-    stands_out,
     traces_beside,
     untouched,
 )
@@ -50,26 +63,16 @@ def merge(case: Case) -> Decision | None:
     """One stated recipe over at least two offered models gives the audited model back,
     bit for bit, where chance and the controls do not.
     """
+    if against_merge(case) is not None:
+        return None
     limits = case.thresholds
-    informative = case.recipe.informative_elements
-    exact = case.exact_rate
-    exact_share = case.summary.exact_share or 0.0
-    if exact is None or informative < limits.min_informative:
-        return None
-    if exact < limits.min_bit_exact or exact_share < limits.min_exact_slices:
-        return None
-    shares = blended(case)
-    if shares is None:
-        return None
-    beside = _search_beside(case, shares)
-    if not beside or max(beside.values()) > limits.max_control_bit_exact:
-        return None
+    shares = named_donors(case)
     best = best_recipe(case)
     blend = _blend(case, best, shares)
     reasons: list[Reason] = [
-        RecipeGivesBack(blend, exact, informative),
-        TensorsGivenBack(exact_share, limits.min_bit_exact),
-        SearchBeside(beside, limits.max_control_bit_exact),
+        RecipeGivesBack(blend, best.bit_exact_rate, case.recipe.informative_elements),
+        TensorsGivenBack(case.summary.exact_share or 0.0, limits.min_bit_exact),
+        SearchBeside(search_beside(case, shares), limits.max_control_bit_exact),
     ]
     whole = best.method == "passthrough"
     if whole:
@@ -141,8 +144,10 @@ def merge_of_several_then_trained(case: Case) -> Decision | None:
     """
     limits = case.thresholds
     exact = case.exact_rate
-    shares = blended(case)
-    if exact is None or shares is None or len(shares) < 2 or None in shares.values():
+    if exact is None or against_shares_of_traces(case) is not None:
+        return None
+    shares = named_donors(case)
+    if len(shares) < 2 or None in shares.values():
         return None
     if case.recipe.informative_elements < limits.min_informative:
         return None
@@ -167,43 +172,18 @@ def merge_of_several_then_trained(case: Case) -> Decision | None:
     )
 
 
-def _search_beside(case: Case, shares: dict[str, float | None]) -> dict[str, float]:
-    """What the recipe search reaches for the controls and for shuffled donors."""
-    beside = exact_rates_of_controls(case)
-    for donor in shares:
-        chance = shuffled_chance(case, donor)
-        if chance is not None:
-            beside[f"{donor} with its elements shuffled"] = chance
-    return beside
-
-
 def _blend(case: Case, best: RecipeNumbers, shares: dict[str, float | None]) -> Blend:
-    """A recipe over donors with these shares, of which the base has the rest."""
-    known = [share for share in shares.values() if share is not None]
-    if len(known) == len(shares):
-        return Blend(best.method, shares, case.base, round(1 - sum(known), 12))
-    parameters = best.common
-    uses_base = case.base in (*parameters.weights, parameters.base_model)
-    return Blend(best.method, shares, case.base if uses_base else None, None)
+    """A recipe over donors with these shares, and what it takes of the base."""
+    every = all_shares(case)
+    base = case.base if case.base in every else None
+    return Blend(best.method, shares, base, every.get(case.base))
 
 
 def _dropped(case: Case, mark: Signature) -> Decision | None:
     """A merge that dropped changes of the donors of one signature."""
-    limits = case.thresholds
-    if mark.informative < limits.min_informative or mark.stayed < limits.min_stayed:
+    if not shows_drop(case, mark) or against_drop(case, mark) is not None:
         return None
-    beside = {"shuffled elements": mark.survivors_shuffled}
-    for name, summary in case.controls.items():
-        survivors = [other.survivors for other in summary.recipe.signatures]
-        if survivors:
-            beside[f"control {name}"] = max(survivors)
-    highest = mark.survivors - limits.min_survivors_over_null
-    if mark.survivors < limits.min_survivors or max(beside.values()) > highest:
-        return None
-    if len(mark.donors) == 1:
-        moved = moved_alone(case, mark.donors[0]) or 0.0
-        if moved > limits.max_moved_alone:
-            return None
+    beside = drops_beside(case, mark)
     return Decision(
         "other_merge",
         (
@@ -220,21 +200,13 @@ def _dropped(case: Case, mark: Signature) -> Decision | None:
 
 def _chosen(case: Case, donor: str) -> Decision | None:
     """A merge that took each element from the base or from this donor."""
-    limits = case.thresholds
+    if not shows_chosen(case, donor) or against_chosen(case, donor) is not None:
+        return None
     numbers = case.summary.donors[donor]
-    of_base = numbers.coverage_base
-    of_donor = numbers.coverage_donor
-    if of_base is None or of_donor is None or not untouched(case, donor):
-        return None
-    if numbers.informative < limits.min_informative:
-        return None
+    of_base = numbers.coverage_base or 0.0
+    of_donor = numbers.coverage_donor or 0.0
     shuffled = shuffled_chance(case, donor) or 0.0
-    least = max(limits.min_stayed, limits.min_trace_over_null * shuffled)
-    if of_base < limits.min_stayed or of_donor < least:
-        return None
-    if of_base + of_donor < limits.min_chosen:
-        return None
-    whole = (numbers.coverage or 0.0) >= limits.min_bit_exact
+    whole = (numbers.coverage or 0.0) >= case.thresholds.min_bit_exact
     within = _whole_tensors(case) if whole else MixedTensors(case.base, donor)
     return Decision(
         "other_merge",
@@ -262,16 +234,11 @@ def _whole_tensors(case: Case) -> WholeTensors:
 
 def _trained_from(case: Case, donor: str, numbers: DonorSummary) -> Decision | None:
     """Training that started from this donor."""
-    limits = case.thresholds
+    if against_finetune(case, donor) is not None:
+        return None
     of_base = numbers.coverage_base or 0.0
-    of_donor = numbers.coverage_donor
+    of_donor = numbers.coverage_donor or 0.0
     coverage = numbers.coverage or 0.0
-    if of_donor is None or not stands_out(case, donor, of_donor):
-        return None
-    if of_donor < limits.min_peak_share * coverage or of_base > limits.max_base_trace:
-        return None
-    if untouched(case, donor):
-        return None
     return Decision(
         "finetune_of_donor",
         (
@@ -290,20 +257,13 @@ def _blend_then_trained(
     case: Case, donor: str, numbers: DonorSummary
 ) -> Decision | None:
     """A blend of the base and this donor that does not give everything back."""
-    limits = case.thresholds
-    coverage = numbers.coverage
-    alpha = numbers.alpha_replay
-    spread = numbers.alpha_spread
-    if coverage is None or not stands_out(case, donor, coverage):
+    if against_blend(case, donor) is not None:
         return None
-    if alpha is None or spread is None or spread > limits.max_alpha_spread:
-        return None
-    if not limits.min_share <= alpha <= 1 - limits.min_share:
-        return None
-    single = max(numbers.coverage_base or 0.0, numbers.coverage_donor or 0.0)
-    if single > limits.max_single_of_blend * coverage:
-        return None
-    slight = coverage >= limits.min_slightly_changed
+    coverage = numbers.coverage or 0.0
+    alpha = numbers.alpha_replay or 0.0
+    spread = numbers.alpha_spread or 0.0
+    single = max(own_values(case, [donor]).values())
+    slight = coverage >= case.thresholds.min_slightly_changed
     stayed = untouched(case, donor)
     pure = stayed and not slight
     reasons: list[Reason] = [

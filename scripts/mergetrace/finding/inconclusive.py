@@ -3,13 +3,6 @@ it.
 """
 
 from mergetrace.finding.case import Case, Decision, Reason
-from mergetrace.finding.reasons_merge import (
-    ChanceTooClose,
-    OneParentEnough,
-    SharesOutside,
-    SharesTiny,
-    TensorsMissing,
-)
 from mergetrace.finding.reasons_origin import (
     ControlsMoveToo,
     DonorIsBase,
@@ -20,7 +13,22 @@ from mergetrace.finding.reasons_origin import (
     NoRuleApplies,
     RecipeButNoMerge,
 )
-from mergetrace.finding.traces import best_recipe, shares_outside, single_parent
+from mergetrace.finding.reasons_stops import (
+    ChosenStopped,
+    DropStopped,
+    Trace,
+    TraceStopped,
+)
+from mergetrace.finding.stops import (
+    against_blend,
+    against_chosen,
+    against_drop,
+    against_finetune,
+    against_merge,
+    shows_chosen,
+    shows_drop,
+)
+from mergetrace.finding.traces import traces_beside
 
 
 def inconclusive(case: Case) -> Decision:
@@ -39,6 +47,7 @@ def inconclusive(case: Case) -> Decision:
     exactness = _exactness(case)
     if exactness is not None:
         reasons.append(exactness)
+    reasons += _stopped(case)
     return Decision("inconclusive", tuple(reasons) or (NoRuleApplies(),))
 
 
@@ -62,25 +71,10 @@ def shared_step(case: Case) -> Reason | None:
     return DonorsMoveAlike(case.base, min(cosines))
 
 
-def against_merge(case: Case) -> Reason:
-    """What stands against a merge although a recipe gives the audited model back."""
-    limits = case.thresholds
-    shares = dict(best_recipe(case).common.shares or {})
-    outside = shares_outside(case, shares)
-    if outside:
-        return SharesOutside(outside, 1 - limits.min_share)
-    sizes = [abs(share) for share in shares.values() if share is not None]
-    if shares and all(size < limits.min_share for size in sizes):
-        return SharesTiny()
-    if single_parent(case, case.summary.donors) > limits.max_single_parent:
-        return OneParentEnough()
-    if (case.summary.exact_share or 0.0) < limits.min_exact_slices:
-        return TensorsMissing()
-    return ChanceTooClose()
-
-
 def _exactness(case: Case) -> Reason | None:
-    """How much of the informative elements recipes give back."""
+    """How much of the informative elements the best recipe gives back, and what stops
+    a merge where that is enough.
+    """
     limits = case.thresholds
     informative = case.recipe.informative_elements
     exact = case.exact_rate
@@ -88,11 +82,55 @@ def _exactness(case: Case) -> Reason | None:
         return FewInformative(informative, limits.min_informative)
     if exact is None:
         return None
-    if exact >= limits.min_bit_exact:
-        return RecipeButNoMerge(exact, informative, against_merge(case))
+    against = against_merge(case)
+    if exact >= limits.min_bit_exact and against is not None:
+        return RecipeButNoMerge(exact, informative, against)
     return NoExactTrace(
         exact, informative, case.summary.exact_share or 0.0, limits.min_bit_exact
     )
+
+
+def _stopped(case: Case) -> list[Reason]:
+    """What stops each other rule for which something speaks: dropped changes, elements
+    of two models, a trace of one blend, a donor's own values.
+    """
+    stops: list[Reason | None] = []
+    for mark in case.recipe.signatures:
+        against = against_drop(case, mark)
+        if against is not None and shows_drop(case, mark):
+            stayed = (mark.stayed, mark.survivors)
+            stops.append(DropStopped(case.base, mark.donors, *stayed, against))
+    for donor, numbers in case.summary.donors.items():
+        against = against_chosen(case, donor)
+        if against is not None and shows_chosen(case, donor):
+            of_base = numbers.coverage_base or 0.0
+            of_donor = numbers.coverage_donor or 0.0
+            stops.append(ChosenStopped(case.base, of_base, donor, of_donor, against))
+    stops.append(_stopped_trace(case))
+    return [stop for stop in stops if stop is not None]
+
+
+def _stopped_trace(case: Case) -> Reason | None:
+    """What stops the greatest trace of one donor, where chance does not give it."""
+    limits = case.thresholds
+    donor, numbers = max(
+        case.summary.donors.items(), key=lambda pair: pair[1].coverage or 0.0
+    )
+    coverage = numbers.coverage or 0.0
+    own = numbers.coverage_donor or 0.0
+    if own >= limits.min_peak_share * coverage:
+        trace = Trace(donor, None, own, numbers.informative)
+        against = against_finetune(case, donor)
+    elif (case.exact_rate or 0.0) < limits.min_bit_exact:
+        trace = Trace(donor, numbers.alpha_replay, coverage, numbers.informative)
+        against = against_blend(case, donor)
+    else:
+        return None
+    chance = max(traces_beside(case, donor).values(), default=1.0)
+    least = min(limits.min_trace, limits.min_trace_over_null * chance)
+    if against is None or trace.share < least:
+        return None
+    return TraceStopped(trace, against)
 
 
 def _cosines_of_donors(case: Case) -> list[float]:

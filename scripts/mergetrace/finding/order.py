@@ -194,15 +194,23 @@ def _by_weights(limits: Thresholds, entry: TurnedParent, forward: float) -> str:
     if reverse is None or expected is None or entry.elements < limits.min_informative:
         return SILENT
     if expected > limits.max_expected_reverse:
-        forged = entry.forged
-        beyond = forged is not None and forward >= forged + limits.min_over_forged
-        return OLDER if beyond else SILENT
+        told = _beyond_forged(limits, entry.forged, forward)
+        return OLDER if told else SILENT
     margin = min(limits.max_reverse_over_expected, (1 - expected) / 2)
     least = expected - limits.max_reverse_under_expected
     if least <= reverse <= expected + margin:
         few_whole = entry.kind == "chosen" and expected < limits.min_stayed
         return SILENT if few_whole else OLDER
     return YOUNGER if reverse >= 1 - margin else BETWEEN
+
+
+def _beyond_forged(limits: Thresholds, forged: float | None, forward: float) -> bool:
+    """Whether a recipe gives back more than it would with any parent that was computed
+    from the audited model.
+    """
+    if forged is None or forged > limits.max_expected_reverse:
+        return False
+    return forward >= forged + min(limits.min_over_forged, 3 * (1 - forged) / 4)
 
 
 def _rests_on_base(decision: Decision) -> bool:
@@ -231,9 +239,10 @@ def _two_stories(
     case: Case, decision: Decision, pair: Pair, order: Order
 ) -> Reason | None:
     """That either model may have been made from the other, where that matters."""
-    # Nothing can come back of a base that enters with next to nothing; a drop of half
-    # of a change takes the base minus once.
-    entered_little = pair.parent == case.base and decision.rests_on != "drop"
+    # Nothing can come back of a base that enters with next to nothing, and nothing is
+    # expected then; a drop of half of a change takes the base minus once.
+    untested = order.returned.expected is None and decision.rests_on != "drop"
+    entered_little = pair.parent == case.base and untested
     if decision.verdict == "copy" or entered_little:
         return None
     if decision.rests_on == "whole":

@@ -272,33 +272,3 @@ class LeftOver(Reason):
     """Its energy over that of the change."""
     remainder: Remainder | None
     """How much of it there is and where, where that was measured."""
-
-
-@dataclass(frozen=True)
-class SharesOutside(Reason):
-    """A recipe that takes less than nothing of a donor, or next to all."""
-
-    shares: Mapping[str, float]
-    """By donor its share."""
-    greatest: float
-    """The greatest share that is judged."""
-
-
-@dataclass(frozen=True)
-class SharesTiny(Reason):
-    """A recipe that takes next to nothing of every donor."""
-
-
-@dataclass(frozen=True)
-class OneParentEnough(Reason):
-    """One parent alone gives almost all elements."""
-
-
-@dataclass(frozen=True)
-class TensorsMissing(Reason):
-    """Some tensors are not given back."""
-
-
-@dataclass(frozen=True)
-class ChanceTooClose(Reason):
-    """Shuffled elements or a control come too close."""

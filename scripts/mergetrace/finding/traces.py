@@ -2,10 +2,12 @@
 chance and the controls reach beside it.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from mergetrace.finding.case import Case, exact_rate
+from mergetrace.merging.recipes import model_shares, recipe_from_json
+from mergetrace.records.json_records import as_json
 from mergetrace.records.recipe_search import RecipeNumbers
 
 SHUFFLED = "its elements shuffled"
@@ -37,59 +39,49 @@ def exact_rates_of_controls(case: Case) -> dict[str, float]:
     return rates
 
 
-def blended(case: Case) -> dict[str, float | None] | None:
-    """The donors of the best recipe with their shares (None where no one number
-    exists); None unless at least two offered models matter to it.
+def holders(case: Case) -> dict[str, float | None]:
+    """The models of the best recipe that matter to it, donors first, with their shares
+    (None where no one number exists): as much as `min_share`, more than nothing or
+    less.
     """
-    best = case.recipe.best
-    if best is None:
-        return None
     smallest = case.thresholds.min_share
-    shares = best.common.shares or dict.fromkeys(case.recipe.donors)
-    named = {
-        donor: share
-        for donor, share in shares.items()
+    shares = all_shares(case)
+    return {
+        model: share
+        for model, share in shares.items()
         if share is None or abs(share) >= smallest
     }
-    if not named or shares_outside(case, named):
-        return None
-    if single_parent(case, named) > case.thresholds.max_single_parent:
-        return None
-    return named
 
 
-def shares_outside(case: Case, shares: dict[str, float | None]) -> dict[str, float]:
-    """The shares that are negative or leave next to nothing for the other parents."""
-    greatest = 1 - case.thresholds.min_share
-    return {
-        donor: share
-        for donor, share in shares.items()
-        if share is not None and (share < 0 or share > greatest)
-    }
+def all_shares(case: Case) -> dict[str, float | None]:
+    """Every model of the best recipe with its share, the base last; None where no one
+    number exists. Of task arithmetic the base has what the donors leave to one.
+    """
+    best = best_recipe(case)
+    parameters = best.common
+    shares = parameters.shares
+    uses_base = case.base in (*parameters.weights, parameters.base_model)
+    if shares is None:
+        return dict.fromkeys([*case.recipe.donors, *([case.base] if uses_base else [])])
+    known = [share for share in shares.values() if share is not None]
+    if len(known) < len(shares):
+        return {**shares, case.base: None} if uses_base else dict(shares)
+    stated = model_shares(recipe_from_json(as_json(best)), case.base)
+    rest = round(1 - sum(known), 12) if stated is None else stated.get(case.base, 0.0)
+    return {**shares, case.base: rest}
 
 
-def single_parent(case: Case, donors: Collection[str]) -> float:
-    """The greatest share of informative elements that one parent alone gives."""
-    shares = [0.0]
+def own_values(case: Case, donors: Iterable[str]) -> dict[str, float]:
+    """By parent, the share of informative elements that are exactly its own; of the base
+    the greatest beside any of the donors.
+    """
+    of_base = 0.0
+    shares = {}
     for donor in donors:
         numbers = case.summary.donors[donor]
-        shares += [numbers.coverage_base or 0.0, numbers.coverage_donor or 0.0]
-    return max(shares)
-
-
-def stands_out(case: Case, donor: str, share: float | None) -> bool:
-    """Whether a share of exact elements is far beyond the shuffled donor and every
-    control, and the elements that should have stayed mostly did.
-    """
-    limits = case.thresholds
-    if share is None:
-        return False
-    if case.summary.donors[donor].informative < limits.min_informative:
-        return False
-    if (moved_alone(case, donor) or 0.0) > limits.max_moved_trained:
-        return False
-    chance = max(traces_beside(case, donor).values(), default=1.0)
-    return share >= max(limits.min_trace, limits.min_trace_over_null * chance)
+        of_base = max(of_base, numbers.coverage_base or 0.0)
+        shares[donor] = numbers.coverage_donor or 0.0
+    return {case.base: of_base, **shares}
 
 
 def traces_beside(case: Case, donor: str) -> dict[str, float]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from mergetrace.finding.case import ACCUSING
+from mergetrace.finding.wording_shares import are_changes, are_parts, changes_added
 from mergetrace.readable import known, listing, percent, rate
 from mergetrace.records.verdict import Judgement, Verdict
 
@@ -20,9 +21,6 @@ LABELS = {
     "inconclusive": "we cannot tell",
 }
 """What a page calls each verdict."""
-
-WHOLE = 0.005
-"""How near to 1 shares must add up that are shares of a whole."""
 
 
 @dataclass(frozen=True)
@@ -51,17 +49,33 @@ def parts(verdict: Judgement) -> list[tuple[str, float]]:
     """(model, share) of the named donors and the base, largest donor first; empty where
     they are no shares of a whole.
     """
+    shares = _known_shares(verdict)
+    return list(shares.items()) if shares and are_parts(shares.values()) else []
+
+
+def task_vectors(verdict: Judgement) -> str:
+    """The base and what was added to it of each named donor's change, or taken away;
+    empty where shares are parts of a whole, or no single numbers.
+    """
+    shares = _known_shares(verdict)
+    if not shares or not are_changes(shares.values()):
+        return ""
+    donors = {model: shares[model] for model in verdict.named}
+    return changes_added(verdict.base.name, donors)
+
+
+def _known_shares(verdict: Judgement) -> dict[str, float]:
+    """By named donor, the largest first, and of the base the share; empty where one is
+    not known.
+    """
     donors = [(donor, verdict.parents[donor].alpha) for donor in verdict.named]
     donors.sort(key=lambda part: -(part[1] or 0))
-    shares = [
-        (model, share)
+    shares = {
+        model: share
         for model, share in [*donors, (verdict.base.name, verdict.base.share)]
-        if share is not None and known(share) and share >= 0
-    ]
-    complete = donors and len(shares) == len(donors) + 1
-    if complete and abs(sum(share for _, share in shares) - 1) < WHOLE:
-        return shares
-    return []
+        if share is not None and known(share)
+    }
+    return shares if donors and len(shares) == len(donors) + 1 else {}
 
 
 def _tone(kind: str) -> str:
@@ -107,8 +121,9 @@ def _merge(verdict: Verdict) -> tuple[str, str]:
             f"The recipe below gives {rate(exact)} of the weights that can tell recipes"
             " apart back bit for bit."
         )
+    vectors = task_vectors(verdict)
     return (
-        f"{verdict.suspect} is a blend: {of}.",
+        f"{verdict.suspect} is {vectors or f'a blend: {of}'}.",
         f"{proof} No model that was trained on its own comes out like that, unless"
         " these were made from it.",
     )

@@ -9,7 +9,6 @@ from mergetrace.finding.reasons_merge import (
     Blend,
     BlendExplains,
     Chance,
-    ChanceTooClose,
     ChangedSlightly,
     ChangesKept,
     DonorPersists,
@@ -21,27 +20,24 @@ from mergetrace.finding.reasons_merge import (
     MixedTensors,
     NoBlendExplainsMore,
     NoControl,
-    OneParentEnough,
     OneWeight,
     PureByOtherMethod,
     PureInOtherOrder,
     RecipeGivesBack,
     SearchBeside,
-    SharesOutside,
-    SharesTiny,
     TensorsGivenBack,
-    TensorsMissing,
     TrainedFromOther,
     WholeTensors,
 )
 from mergetrace.finding.wording_owners import owned
 from mergetrace.finding.wording_remainder import remainder_sentences
+from mergetrace.finding.wording_shares import amounts, are_changes, changes_added
 from mergetrace.readable import percent, rate
 
 
 def recipe_gives_back(reason: RecipeGivesBack) -> str:
     text = (
-        f"A {reason.blend.method} merge of {_amounts(reason.blend)} gives back"
+        f"A {reason.blend.method} merge{_made_of(reason.blend)} gives back"
         f" {rate(reason.rate)} of {reason.informative:,} informative elements bit for"
         " bit"
     )
@@ -187,30 +183,6 @@ def left_over(reason: LeftOver) -> str:
     return " ".join(sentences)
 
 
-def shares_outside(reason: SharesOutside) -> str:
-    amounts = [f"{share:.6g} x {donor}" for donor, share in reason.shares.items()]
-    return (
-        f"it takes {', '.join(amounts)}, and a share that is not between 0 and"
-        f" {reason.greatest:g} is not judged yet"
-    )
-
-
-def shares_tiny(_: SharesTiny) -> str:
-    return "the share of every donor is next to nothing"
-
-
-def one_parent_enough(_: OneParentEnough) -> str:
-    return "one parent alone gives almost all of them"
-
-
-def tensors_missing(_: TensorsMissing) -> str:
-    return "some tensors are not given back"
-
-
-def chance_too_close(_: ChanceTooClose) -> str:
-    return "shuffled elements or a control come too close"
-
-
 SENTENCES: Mapping[type[Reason], Callable[..., str]] = {
     RecipeGivesBack: recipe_gives_back,
     TensorsGivenBack: tensors_given_back,
@@ -235,23 +207,26 @@ SENTENCES: Mapping[type[Reason], Callable[..., str]] = {
     LeftOver: left_over,
 }
 
-CLAUSES: Mapping[type[Reason], Callable[..., str]] = {
-    SharesOutside: shares_outside,
-    SharesTiny: shares_tiny,
-    OneParentEnough: one_parent_enough,
-    TensorsMissing: tensors_missing,
-    ChanceTooClose: chance_too_close,
-}
-"""What stands against a merge, as the end of a sentence."""
 
-
-def _amounts(blend: Blend) -> str:
-    """Who was merged, with shares where they are numbers."""
-    if blend.base_share is None:
+def _made_of(blend: Blend) -> str:
+    """Who was merged, with shares where they are numbers; of task vectors that are no
+    parts of a whole, what was added to the base.
+    """
+    shares = {
+        model: share for model, share in blend.shares.items() if share is not None
+    }
+    if (
+        blend.base is None
+        or blend.base_share is None
+        or len(shares) < len(blend.shares)
+    ):
         models = [*blend.shares, *([blend.base] if blend.base else [])]
-        return " and ".join(models)
-    amounts = [*blend.shares.items(), (blend.base, blend.base_share)]
-    return " + ".join(f"{share:.6g} x {model}" for model, share in amounts if share)
+        return f" of {' and '.join(models)}"
+    every = {**shares, blend.base: blend.base_share}
+    if are_changes(every.values()):
+        return f", {changes_added(blend.base, shares)},"
+    used = {model: share for model, share in every.items() if share}
+    return f" of {' + '.join(amounts(used))}"
 
 
 def _needed(chance: Chance) -> str:

@@ -34,7 +34,7 @@ from mergetrace.finding.reasons_origin import (
     Undone,
     VerdictNotGiven,
 )
-from mergetrace.finding.wording_merge import CLAUSES
+from mergetrace.finding.wording_stops import clause
 from mergetrace.readable import count, decimal, listing, rate
 
 
@@ -230,10 +230,9 @@ def few_informative(reason: FewInformative) -> str:
 
 
 def recipe_but_no_merge(reason: RecipeButNoMerge) -> str:
-    against = CLAUSES[type(reason.against)](reason.against)
     return (
         f"A recipe gives back {rate(reason.rate)} of {reason.informative:,} informative"
-        f" elements, but no merge is called: {against}."
+        f" elements, but no merge is called: {clause(reason.against)}."
     )
 
 
@@ -241,8 +240,8 @@ def no_exact_trace(reason: NoExactTrace) -> str:
     return (
         f"No exact trace: the best recipe gives back {rate(reason.rate)} of"
         f" {reason.informative:,} informative elements, {rate(reason.tensors)} of the"
-        f" tensors reach {rate(reason.limit)}. Another base, a parent that was not"
-        " offered or another merge method may explain it."
+        f" tensors reach {rate(reason.limit)}. Other base candidates and further parents"
+        " could be offered."
     )
 
 

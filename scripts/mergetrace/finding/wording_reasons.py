@@ -8,6 +8,7 @@ from mergetrace.finding import (
     wording_merge,
     wording_order,
     wording_origin,
+    wording_stops,
 )
 from mergetrace.finding.case import Reason
 from mergetrace.finding.reasons_coverage import TracesOfPart
@@ -38,6 +39,7 @@ SENTENCES: Mapping[type[Reason], Callable[..., str | list[str]]] = {
     **wording_merge.SENTENCES,
     **wording_following.SENTENCES,
     **wording_origin.SENTENCES,
+    **wording_stops.SENTENCES,
     **wording_order.SENTENCES,
     **wording_coverage.SENTENCES,
     TracesOfPart: traces_of_part,

@@ -133,6 +133,17 @@ def donor_shares(recipe: Recipe, base: str) -> dict[str, float] | None:
     """Each donor's share where it is one number for all tensors, otherwise None: in
     averages of whole models its part of the weights, in task arithmetic its weight.
     """
+    shares = model_shares(recipe, base)
+    if shares is None:
+        return None
+    return {name: share for name, share in shares.items() if name != base}
+
+
+def model_shares(recipe: Recipe, base: str) -> dict[str, float] | None:
+    """The share of every model, where these are single numbers for all tensors,
+    otherwise None. In task arithmetic the base has what the donors leave to one, which
+    is less than nothing where they take more.
+    """
     weights: dict[str, float] = {}
     for model, setting in zip(recipe.models, recipe.weights, strict=True):
         weight = single_value(setting)
@@ -140,33 +151,30 @@ def donor_shares(recipe: Recipe, base: str) -> dict[str, float] | None:
             return None
         weights[model] = weight
     if recipe.script:
-        return _shares_of_lines(recipe, weights, base)
+        return _shares_of_lines(recipe, weights)
     if METHODS[recipe.method].averages and recipe.base is None:
         whole = sum(weights.values()) if _divides_by_weights(recipe) else 1.0
-        return {
-            name: weight / whole for name, weight in weights.items() if name != base
-        }
+        return {name: weight / whole for name, weight in weights.items()}
     if (
         recipe.method == "task_arithmetic"
         and recipe.base == base
         and not recipe.setting("normalize")
     ):
         scale = recipe.setting("lambda")
-        return {name: weight * scale for name, weight in weights.items()}
+        shares = {name: weight * scale for name, weight in weights.items()}
+        return {**shares, base: round(1 - sum(shares.values()), 12)}
     return None
 
 
-def _shares_of_lines(
-    recipe: Recipe, weights: Mapping[str, float], base: str
-) -> dict[str, float]:
-    """The donors' shares in a script. What task arithmetic takes deltas from has what
+def _shares_of_lines(recipe: Recipe, weights: Mapping[str, float]) -> dict[str, float]:
+    """The models' shares in a script. What task arithmetic takes deltas from has what
     the others leave.
     """
     shares = shares_of_script(recipe.script, tuple(weights.values()))
     by_model = dict(zip(weights, shares, strict=True))
     if recipe.base is not None:
         by_model[recipe.base] = round(1 - sum(shares), 12)
-    return {name: share for name, share in by_model.items() if name != base}
+    return by_model
 
 
 def _divides_by_weights(recipe: Recipe) -> bool:

@@ -219,7 +219,7 @@ class Reversal:
         changed = exact & (piece.values[parent] != self._compared_with(piece, parent))
         partly = self.limits.in_part(blend.weights)
         if line is not None:
-            partly |= _is_taken_away(blend.weights, step, step_sizes(piece.audited))
+            partly |= _tells_by_steps(blend.weights, step, step_sizes(piece.audited))
         partly &= self.limits.enough(blend.weights)
         blended = self.blended.setdefault(parent, Tally())
         blended.count(changed & partly, back, moved, forgery)
@@ -311,12 +311,12 @@ class Reversal:
         return piece.values[others[0] if others else self.origin]
 
 
-def _is_taken_away(weights: Array, step: Array, audited_step: Array) -> Mask:
-    """Where a parent is taken minus once and the steps differ, which then tell; one
-    taken once is there as it is.
+def _tells_by_steps(weights: Array, step: Array, audited_step: Array) -> Mask:
+    """Where a parent is taken plus or minus once, whatever else is added, and the steps
+    differ, which then tell. Where it is there as it is, they do not differ.
     """
-    reach = -weights * step
+    reach = np.abs(weights) * step
     finer = reach <= UNLIKE_STEPS * audited_step
     coarser = audited_step <= UNLIKE_STEPS * reach
-    taken_away: Mask = (weights < 0) & (finer | coarser)
-    return taken_away
+    tells: Mask = finer | coarser
+    return tells

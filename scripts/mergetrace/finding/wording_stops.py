@@ -1,0 +1,217 @@
+"""What stopped a rule, as sentences: what speaks for it, and as their end what stands
+against it.
+"""
+
+from collections.abc import Callable, Mapping
+
+from mergetrace.finding.case import Reason
+from mergetrace.finding.reasons_origin import FewInformative
+from mergetrace.finding.reasons_stops import (
+    BlendExplainsMore,
+    ChanceTooClose,
+    ChosenStopped,
+    DropByChance,
+    DropStopped,
+    FewAgree,
+    NothingBeside,
+    NothingMoved,
+    OneParentEnough,
+    RateTooLow,
+    SearchReachesOthers,
+    SharesOutside,
+    SharesTiny,
+    TensorsMissing,
+    TooMuchMoved,
+    TraceStopped,
+    TraceTooThin,
+    ValuesOfOneParent,
+    WeightAtEnd,
+    WeightsDiffer,
+)
+from mergetrace.finding.wording_shares import amounts
+from mergetrace.readable import listing, percent, rate
+
+
+def clause(against: Reason) -> str:
+    """What stands against it, as the end of a sentence."""
+    return CLAUSES[type(against)](against)
+
+
+def trace_stopped(reason: TraceStopped) -> str:
+    trace = reason.trace
+    where = f"are exactly {trace.donor}'s"
+    if trace.alpha is not None:
+        where = f"are those of a rounded blend with {trace.alpha:.3f} x {trace.donor}"
+    return (
+        f"{rate(trace.share)} of {trace.informative:,} informative elements {where},"
+        f" from which nothing follows: {clause(reason.against)}."
+    )
+
+
+def drop_stopped(reason: DropStopped) -> str:
+    donors = listing(reason.donors, word="or")
+    return (
+        f"{rate(reason.stayed)} of the elements that {donors} moved are exactly"
+        f" {reason.base}'s, and {rate(reason.survivors)} of the others hold a change of"
+        f" {donors}, from which nothing follows: {clause(reason.against)}."
+    )
+
+
+def chosen_stopped(reason: ChosenStopped) -> str:
+    return (
+        f"{rate(reason.of_base)} of the informative elements are exactly"
+        f" {reason.base}'s and {rate(reason.of_donor)} exactly {reason.donor}'s, from"
+        f" which nothing follows: {clause(reason.against)}."
+    )
+
+
+def few_informative(reason: FewInformative) -> str:
+    return (
+        f"only {reason.informative:,} elements are informative, and"
+        f" {reason.needed:,} are needed"
+    )
+
+
+def rate_too_low(reason: RateTooLow) -> str:
+    return f"{rate(reason.rate)} come back, and {rate(reason.limit)} are needed"
+
+
+def tensors_missing(reason: TensorsMissing) -> str:
+    return (
+        f"{rate(reason.share)} of the tensors that vote reach {rate(reason.rate)} each,"
+        f" and {rate(reason.limit)} of them have to"
+    )
+
+
+def shares_tiny(reason: SharesTiny) -> str:
+    known = {
+        model: share for model, share in reason.shares.items() if share is not None
+    }
+    text = "it is made of one model alone"
+    if known:
+        text = f"it takes {listing(amounts(known))}"
+    return f"{text}, and of two models at least {reason.limit:g} each is needed"
+
+
+def one_parent_enough(reason: OneParentEnough) -> str:
+    return (
+        f"{rate(reason.share)} of them are exactly {reason.parent}'s, which explains"
+        f" them alone (at most {rate(reason.limit)} may be)"
+    )
+
+
+def search_reaches_others(reason: SearchReachesOthers) -> str:
+    return (
+        f"the same search gives back {rate(reason.rate)} for {reason.name} (at most"
+        f" {rate(reason.limit)} may be)"
+    )
+
+
+def nothing_beside(_: NothingBeside) -> str:
+    return (
+        "neither a control nor shuffled elements say what chance gives; offer a control"
+    )
+
+
+def shares_outside(reason: SharesOutside) -> str:
+    return (
+        f"it takes {listing(amounts(reason.shares))}, and where not every element comes"
+        f" back a share is only judged between 0 and {reason.greatest:g}, since a donor"
+        " that was made from the audited model shows the same"
+    )
+
+
+def trace_too_thin(reason: TraceTooThin) -> str:
+    return f"at least {rate(reason.limit)} are needed"
+
+
+def chance_too_close(reason: ChanceTooClose) -> str:
+    return (
+        f"by comparison {rate(reason.share)} are for {reason.name}, and"
+        f" {reason.times:g} times as many are needed"
+    )
+
+
+def too_much_moved(reason: TooMuchMoved) -> str:
+    return (
+        f"of the elements on which {reason.donor} and {reason.base} agree"
+        f" {percent(reason.moved, digits=2)} moved, which such a merge leaves alone (at"
+        f" most {percent(reason.limit, digits=2)} may have moved)"
+    )
+
+
+def nothing_moved(reason: NothingMoved) -> str:
+    return (
+        f"none of the elements moved on which {reason.donor} and {reason.base} agree,"
+        " where training moves many"
+    )
+
+
+def weights_differ(reason: WeightsDiffer) -> str:
+    if reason.spread is None:
+        return "too few tensors show a weight"
+    return (
+        f"the weight differs between tensors (median distance {reason.spread:.4f}, at"
+        f" most {reason.limit:g} may be)"
+    )
+
+
+def weight_at_end(reason: WeightAtEnd) -> str:
+    return (
+        "where not every element comes back a blend is only judged with at least"
+        f" {reason.least:g} of either model"
+    )
+
+
+def values_of_one_parent(reason: ValuesOfOneParent) -> str:
+    return (
+        f"{rate(reason.share)} are exactly {reason.parent}'s (at most"
+        f" {rate(reason.limit)} may be)"
+    )
+
+
+def blend_explains_more(reason: BlendExplainsMore) -> str:
+    return f"a blend explains {rate(reason.coverage)}"
+
+
+def drop_by_chance(reason: DropByChance) -> str:
+    return (
+        f"by comparison {rate(reason.share)} do for {reason.name}, and"
+        f" {rate(reason.apart)} more are needed"
+    )
+
+
+def few_agree(reason: FewAgree) -> str:
+    return (
+        f"{reason.donor} and {reason.base} agree on {reason.elements:,} elements only,"
+        f" too few ({reason.needed:,} are needed) to say that nothing was trained"
+    )
+
+
+SENTENCES: Mapping[type[Reason], Callable[..., str]] = {
+    TraceStopped: trace_stopped,
+    DropStopped: drop_stopped,
+    ChosenStopped: chosen_stopped,
+}
+
+CLAUSES: Mapping[type[Reason], Callable[..., str]] = {
+    FewInformative: few_informative,
+    RateTooLow: rate_too_low,
+    TensorsMissing: tensors_missing,
+    SharesTiny: shares_tiny,
+    OneParentEnough: one_parent_enough,
+    SearchReachesOthers: search_reaches_others,
+    NothingBeside: nothing_beside,
+    SharesOutside: shares_outside,
+    TraceTooThin: trace_too_thin,
+    ChanceTooClose: chance_too_close,
+    TooMuchMoved: too_much_moved,
+    NothingMoved: nothing_moved,
+    WeightsDiffer: weights_differ,
+    WeightAtEnd: weight_at_end,
+    ValuesOfOneParent: values_of_one_parent,
+    BlendExplainsMore: blend_explains_more,
+    DropByChance: drop_by_chance,
+    FewAgree: few_agree,
+}
+"""What stands against a verdict, as the end of a sentence."""
