@@ -234,9 +234,11 @@ probe: the model asked who it is
 finding: numbers turned into words
     dates              when models were published, and which is the older
     case               what a rule is given, and what it answers: numbers and codes
-    reasons_merge, reasons_following, reasons_origin, reasons_order, reasons_coverage
+    reasons_merge, reasons_following, reasons_origin, reasons_order, reasons_coverage,
+    reasons_stops
                        everything that a rule can answer
     traces             what stands out of one audited model's numbers
+    stops              what stops each rule that accuses
     coverage           nobody is accused or acquitted on what was not read
     order              whether the parents came first
     copying, accusing, following, origin, inconclusive    the rules
@@ -246,8 +248,9 @@ finding: numbers turned into words
     detection          how little would have been seen of what came after a merge
     reading            how much of each weight file was read
     wording_remainder, wording_owners, wording_dates, wording_merge, wording_following,
-    wording_origin, wording_order, wording_coverage
+    wording_origin, wording_order, wording_coverage, wording_stops
                        the answers in sentences
+    wording_shares     shares as parts of a whole, or as changes added to a base
     wording_reasons    the sentence of every answer
     wording_bases, wording_packed, wording_reach
                        base candidates, bytes that were not decoded, the finding's reach

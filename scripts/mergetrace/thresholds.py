@@ -246,10 +246,17 @@ class Thresholds:
     """Where more than `max_expected_reverse` of a true parent is expected back, the
     recipe decides (a donor's change taken more than once, a suspect stored in finer
     steps than its parents); it must give back this share more of the suspect than it
-    would of any model with a donor computed from it (near 1, three quarters of what is
-    left to 1: no donor makes it more). In planted merges with a weight of
+    would of any model with a donor computed from it. In planted merges with a weight of
     1.5 it gave back 1 against .50; a drop scaled by 1.2 that was forged .91 against .85
     (dense 5, where .05 was too little).
+    """
+
+    max_forged_misses: float = limit(0.25, gt=0, le=1)
+    """Where less than `min_over_forged` is left above what the recipe would give back
+    with a donor computed from the suspect, it must miss at most this part of what that
+    one leaves. No donor makes it more: at a weight of 1.05 one number in 1.05 can be
+    reached. Planted merges of 1.05 and 1.1 missed none against .06 and .12; models that
+    were offered a merge of theirs as the donor missed .99 of it and more.
     """
 
     max_moved_alone: float = limit(0.001, ge=0, le=1)

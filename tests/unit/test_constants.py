@@ -158,7 +158,7 @@ SAID = """
 finding/declared MAX_ITEMS NUMBERS_APART
 finding/detection CONFIDENCE
 finding/judgement NORMAL_95
-finding/wording_headline WHOLE
+finding/wording_shares WHOLE
 finding/wording_reach MOST_TENSORS
 finding/wording_remainder LOW_RANK MOST_PLACES
 fit/curves LOWEST_WEIGHT HIGHEST_WEIGHT STEP FINE_STEPS

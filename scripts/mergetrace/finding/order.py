@@ -210,7 +210,8 @@ def _beyond_forged(limits: Thresholds, forged: float | None, forward: float) -> 
     """
     if forged is None or forged > limits.max_expected_reverse:
         return False
-    return forward >= forged + min(limits.min_over_forged, 3 * (1 - forged) / 4)
+    near_one = 1 - limits.max_forged_misses * (1 - forged)
+    return forward >= min(forged + limits.min_over_forged, near_one)
 
 
 def _rests_on_base(decision: Decision) -> bool:

@@ -67,7 +67,7 @@ def all_shares(case: Case) -> dict[str, float | None]:
     if len(known) < len(shares):
         return {**shares, case.base: None} if uses_base else dict(shares)
     stated = model_shares(recipe_from_json(as_json(best)), case.base)
-    rest = round(1 - sum(known), 12) if stated is None else stated.get(case.base, 0.0)
+    rest = 1 - sum(known) if stated is None else stated.get(case.base, 0.0)
     return {**shares, case.base: rest}
 
 
