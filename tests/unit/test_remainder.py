@@ -57,6 +57,27 @@ def test_rounding_alone_has_no_rank():
     assert rank_of(errors, np.ones(errors.size), whole(96, 64), 64) == (None, None)
 
 
+def test_shares_that_nothing_confines_have_no_interval(tmp_path):
+    models = {name: finetuned(BASE, seed) for seed, name in enumerate(("a", "b"), 1)}
+    exact = {
+        name: (
+            0.5 * tensor.float()
+            + 0.4 * models["a"][name].float()
+            + 0.3 * models["b"][name].float()
+        )
+        for name, tensor in BASE.items()
+    }
+    tensors = {"base": BASE, "suspect": exact, **models}
+    folders = {
+        name: write_model(tmp_path / name, each) for name, each in tensors.items()
+    }
+    spec = {"suspect": "suspect", "base": "base", "donors": ["a", "b"]}
+    audit(tmp_path / "audit", folders, spec)
+    [left] = json.loads((tmp_path / "audit/remainder.json").read_text())
+    for low, high in left["share_intervals"].values():
+        assert low <= high
+
+
 def test_blocks_that_hold_no_whole_rows_give_no_rank():
     random = np.random.default_rng(1)
     blocks = np.array([[start, 64] for start in range(0, 64 * 1000, 1000)], np.int64)

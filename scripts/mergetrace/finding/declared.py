@@ -121,13 +121,16 @@ class _Comparison:
         return DeclaredItem("method", "", declared, found, agrees)
 
     def model(self, name: str) -> DeclaredItem:
-        """A declared model: whether it is among the parents that were found."""
+        """A declared model: whether it is among the parents that were found. One that
+        another recipe does without, which gives back as much, may be one all the same.
+        """
         model = self.replay.matched.get(name)
         parents = self.parents()
         if model is None or not parents:
             return DeclaredItem("model", name, model, None, None)
-        found = model if model in parents else None
-        return DeclaredItem("model", name, model, found, found is not None)
+        if model in parents:
+            return DeclaredItem("model", name, model, model, True)
+        return DeclaredItem("model", name, model, None, None if self.holds else False)
 
     def parents(self) -> list[str]:
         """The models that the verdict names, and the base where it is one of them."""

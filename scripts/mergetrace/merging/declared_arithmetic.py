@@ -10,12 +10,21 @@ from mergetrace.merging.recipes import Recipe
 
 DTYPES = ("float32", "bfloat16", "float16")
 """What recipes are tried in beside the declared dtype."""
+IN_FLOAT64 = ("linear", "task_arithmetic")
+"""Methods whose formulas hold in float64, too."""
 
 
 def in_every_arithmetic(recipe: Recipe, dtype: str | None) -> list[Recipe]:
     """A recipe in float32 in each arithmetic that it may have been computed in, the most
     literal first. dtype: as declared, None where nothing is said.
     """
+    widest = []
+    if dtype == "float64" and recipe.method in IN_FLOAT64:
+        widest = [replace(recipe, dtype=dtype)]
+    return widest + _in_usual_arithmetic(recipe, dtype)
+
+
+def _in_usual_arithmetic(recipe: Recipe, dtype: str | None) -> list[Recipe]:
     if recipe.method == "linear":
         return _of_average(recipe)
     if recipe.method == "slerp":

@@ -62,7 +62,7 @@ def _row(item: DeclaredItem) -> DeclaredRow:
             declared += f" (taken for {item.declared})"
         found = "a parent" if item.found else "not among the parents found"
         if item.agrees is None:
-            found = "no parent established"
+            found = "not established as a parent"
         return DeclaredRow("Model", declared, found, AGREEMENT[item.agrees])
     label = item.what.capitalize()
     if item.name:

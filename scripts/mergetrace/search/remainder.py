@@ -175,14 +175,18 @@ class Remainder:
 
     def _share_intervals(self) -> dict[str, tuple[float, ...]]:
         """By donor, the shares that the stored numbers leave it while the others' may
-        move too.
+        move too. Donors that they do not confine are left out.
         """
         shares = self._shares()
         if not shares or not self.bounds:
             return {}
         center = np.array(list(shares.values()))
         intervals = weight_extents(Bounds.joined(self.bounds), center)
-        return dict(zip(shares, intervals, strict=True))
+        return {
+            donor: ends
+            for donor, ends in zip(shares, intervals, strict=True)
+            if np.isfinite(ends).all()
+        }
 
     def _shares(self) -> dict[str, float]:
         """The donors' shares that are not zero, of a method that is linear in them."""
