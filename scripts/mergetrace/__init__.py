@@ -181,7 +181,11 @@ search: the recipe that gives most of a model back
     shares, programmes the weights that the stored numbers allow together
     clues              what the fits say of the donors
     declared           what a folder declares of its merge, as recipes to be tried first
-    patterns           one number per tensor explained
+    patterns, gradients    one number per tensor explained, by name and along the layers
+    tensor_weights     the weights of every tensor on its own
+    variations         mixtures whose weights vary: how a tensor is measured, what recipes
+                       its numbers make
+    sweeping           the value of one parameter that explains most of a tensor
     blends             the nearest weighted sum, whatever arithmetic made it
     dependence         whether a model's numbers follow from its parents' alone
     survivors          what a merge that chooses elements left and kept

@@ -24,7 +24,8 @@ search/blends MAX_ELEMENTS_OF_PIECE ROUNDING_ALONE LEAST_BLENDED
 search/blends SHOWS_ERRORS SHOWS_WEIGHT
 search/clues FAMILY_FOUND_RATE HOPEFUL_RATE MAX_SUBSET
 search/joining MAX_SAMPLED_ELEMENTS
-search/patterns MAX_ANCHORS ANCHOR_DIGITS TOO_MANY_DIGITS
+search/gradients MAX_ANCHORS SHORT_DIGITS LONG_GRADIENT MOST_LAYERS
+search/patterns MAX_KINDS MAX_NUMBERS
 search/programmes MAX_BOUNDS LARGEST_WEIGHT
 search/recipe_search PILOT_SLICES PILOT_ELEMENTS SOLVING_RATE
 search/recipe_search MAX_FINALISTS MAX_FINALISTS_OF_INNOCENT
@@ -32,10 +33,16 @@ search/remainder MIN_RATE_TO_LOOK
 search/reversal SEED
 search/shares MIN_AGREEING_SHARE VISIBLE_SHARE VISIBLE_ERRORS
 search/shares MAX_FITTED_ELEMENTS MAX_NEAREST_OF_SLICE
+search/shares MIN_AGREEING_TENSOR ALL_AGREEING MAX_BOUNDS_OF_TENSOR MAX_ROUNDS
 search/survivors MIN_SHARED_WEIGHT
-search/trial SCREEN_SLICES SCREEN_ELEMENTS HOPELESS_RATE
-search/trial SWEEP_STEPS SWEEP_STEP SWEEP_LARGEST_WEIGHT
+search/trial SCREEN_SLICES SCREEN_ELEMENTS HOPELESS_RATE WHOLE_RATE
+search/sweeping SWEEP_STEPS SWEEP_STEP SWEEP_LARGEST_WEIGHT
+search/tensor_weights FIRST_LOOK_ELEMENTS MAX_ELEMENTS TELLING_BITS
+search/tensor_weights MIN_TENSOR_SHARE SHOWN_WEIGHT SHOWN_ERRORS
 search/turning ENOUGH_ELEMENTS
+search/variations COUNTED_ELEMENTS COUNTING_ROUNDS COUNTED_REACH_ERRORS
+search/variations LEAST_COUNTED_REACH MIN_COUNTED_RATE MIN_TENSOR_COVERAGE
+search/variations MAX_VARYING_IN_ANY_ORDER RATIO_DIGITS
 """
 """How long is searched, and where: with less of it less is found, and nobody more is
 accused. MIN_RATE_TO_LOOK lies below all that a verdict may be loosened to
@@ -57,7 +64,10 @@ search/remainder EDGE_SLACK
 search/reversal STEP_SLACK
 search/shares MIDPOINT_SLACK RELATIVE_SLACK
 search/survivors CHANGE_SLACK
-search/trial INTERVAL_SLACK
+search/gradients INSIDE
+search/shares STEEPEST_ROW
+search/sweeping INTERVAL_SLACK
+search/variations JOINT_SLACK RATIO_ERROR
 sums/gram HUGE_SQUARE TINY_SQUARE
 sums/recast SCALE_SLACK
 """
@@ -71,6 +81,7 @@ disguises/factors MIN_AGREEING_ELEMENTS
 fit/mixture MIN_GROUPS MIN_LAYERS
 search/clues MIN_INTERVAL_ELEMENTS
 search/shares MIN_ELEMENTS_PER_WEIGHT
+search/tensor_weights MIN_TELLING MIN_TENSORS
 search/signatures MIN_MOVED_ELEMENTS
 """
 """Of fewer nothing is measured at all."""

@@ -15,7 +15,8 @@ from mergetrace.merging.methods import METHODS
 from mergetrace.merging.recipes import make, recipe_from_json, recipe_to_json
 from mergetrace.merging.settings import constant, value_at
 from mergetrace.numerics.simple import simple_weights
-from mergetrace.search.patterns import Allowed, explain
+from mergetrace.search.gradients import Allowed
+from mergetrace.search.patterns import explain
 from mergetrace.sums.evidence import Sample
 from mergetrace.testing.planting import finetuned
 from mergetrace.testing.realmerge import LAYERS, mergekit, qwen, write_qwen
@@ -280,7 +281,11 @@ def test_patterns_are_explained_by_the_fewest_numbers():
             Allowed(name, position, value - 1e-4, value + 1e-4)
             for (name, position), value in zip(names, true, strict=True)
         ]
-        assert explain(allowed) == setting
+        explained = explain(allowed)
+        assert explained[: len(setting)] == setting
+        assert [value for _, value in explained[len(setting) :]] == [
+            value for _, value in setting[:1] if setting[-1][0]
+        ], "tensors of other names have a number too"
 
 
 def test_no_pattern_is_found_where_there_is_none():

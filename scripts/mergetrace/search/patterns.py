@@ -1,15 +1,22 @@
 """One number per tensor explained: the same everywhere, by tensor name, along the
-layers, or (where nothing simple does) tensor by tensor.
+layers, layer by layer, or (where nothing simple does) tensor by tensor.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Sequence
+from itertools import combinations
 
 import numpy as np
 
 from mergetrace.merging.settings import Setting
-from mergetrace.numerics.arrays import Array
 from mergetrace.numerics.simple import simplest
+from mergetrace.search.gradients import (
+    Allowed,
+    Explain,
+    Values,
+    gradient,
+    layer_by_layer,
+)
 
 FILTERS = (
     ("",),
@@ -19,55 +26,83 @@ FILTERS = (
 """Which parts of a tensor's name are taken to have a number of their own, the simplest
 first; "" stands for all other tensors.
 """
-MAX_ANCHORS = 9  # values of a gradient over the layers
-ANCHOR_DIGITS = (1, 2, 3)
-TOO_MANY_DIGITS = 3
-"""As many anchors as layers explain anything. Only shorter numbers make that a
-finding.
-"""
-
-
-@dataclass(frozen=True)
-class Allowed:
-    """The values that one tensor allows for a number."""
-
-    tensor: str
-    """The tensor's name."""
-    position: float
-    """Its place along the layers, from 0 to 1."""
-    low: float
-    """The smallest value."""
-    high: float
-    """The largest value."""
+MAX_KINDS = 24
+"""Kinds of tensor that are joined by the numbers they allow."""
+MAX_NUMBERS = 0.5
+"""Of the tensors, the greatest share that numbers of kinds of tensor may number."""
+IN_LAYER = re.compile(r"(?:^|\.)\d+\.(.+)$")
+ENDING = re.compile(r"\.(weight|bias)$")
 
 
 def explain(allowed: Sequence[Allowed]) -> Setting | None:
     """The simplest setting that every tensor allows: a few filters, each with a number
     or a gradient over the layers; None where there is none.
     """
-    for filters in FILTERS:
-        setting = _filtered(allowed, filters)
+    for filters in _filters(allowed):
+        setting = _filtered(allowed, filters, gradient)
+        if setting is not None:
+            return setting
+    return _by_kind(allowed)
+
+
+def explain_layers(allowed: Sequence[Allowed]) -> Setting | None:
+    """A number for each layer that its tensors allow, or for each layer's attention and
+    MLP; None where their tensors differ.
+    """
+    for filters in _filters(allowed):
+        setting = _filtered(allowed, filters, layer_by_layer)
         if setting is not None:
             return setting
     return None
 
 
 def tensor_by_tensor(allowed: Sequence[Allowed]) -> Setting:
-    """The shortest decimal that each tensor allows, under its own name; tensors that
-    were not seen get the median.
+    """The shortest decimal that each tensor allows, under its own name. Tensors that
+    were not seen get what the others of their layer have in the middle, or all others.
     """
     by_name = [(entry.tensor, simplest(entry.low, entry.high)) for entry in allowed]
+    by_layer: dict[str, list[float]] = {}
+    for name, value in by_name:
+        layer = _layer_filter(name)
+        if layer is not None:
+            by_layer.setdefault(layer, []).append(value)
+    layers = [
+        (layer, (float(np.median(values)),)) for layer, values in by_layer.items()
+    ]
     median = float(np.median([value for _, value in by_name]))
-    return (*((name, (value,)) for name, value in by_name), ("", (median,)))
+    return (*((name, (value,)) for name, value in by_name), *layers, ("", (median,)))
 
 
-def _filtered(allowed: Sequence[Allowed], filters: Sequence[str]) -> Setting | None:
-    setting = []
-    for pattern, members in _split(allowed, filters).items():
-        values = _gradient(members)
+def _filters(allowed: Sequence[Allowed]) -> Iterator[tuple[str, ...]]:
+    """Filters to try, the fewest first: those of FILTERS, also beside a number of their
+    own for one or all of the tensors that are in no layer.
+    """
+    outer = dict.fromkeys(
+        _kind(entry.tensor) for entry in allowed if not _in_layer(entry.tensor)
+    )
+    apart: list[tuple[str, ...]] = [()]
+    for count in dict.fromkeys((1, len(outer))):
+        apart += combinations(outer, count)
+    for filters in FILTERS:
+        for own in dict.fromkeys(apart):
+            yield (*own, *filters)
+
+
+def _filtered(
+    allowed: Sequence[Allowed], filters: Sequence[str], values_of: Explain
+) -> Setting | None:
+    setting: list[tuple[str, Values]] = []
+    parts = _split(allowed, filters)
+    for pattern, members in parts.items():
+        values = values_of(members)
+        if values is None and len(members) == 1:
+            values = gradient(members)
         if values is None:
             return None
         setting.append((pattern, values))
+    if "" not in parts:  # tensors of other names go with most
+        most = max(parts, key=lambda pattern: len(parts[pattern]))
+        setting.append(("", dict(setting)[most]))
     return tuple(setting)
 
 
@@ -84,37 +119,63 @@ def _split(
     return {pattern: members for pattern, members in parts.items() if members}
 
 
-def _gradient(members: Sequence[Allowed]) -> tuple[float, ...] | None:
-    """The fewest evenly spread values, with the fewest digits, whose straight lines
-    pass through every interval.
+def _by_kind(allowed: Sequence[Allowed]) -> Setting | None:
+    """A number or a gradient for each kind of tensor, kinds joined that allow the same;
+    the largest group is all other tensors.
     """
-    positions = np.array([entry.position for entry in members])
-    low = np.array([entry.low for entry in members])
-    high = np.array([entry.high for entry in members])
-    shared_low = low.max()
-    shared_high = high.min()
-    if shared_low <= shared_high:
-        return (simplest(shared_low, shared_high),)
-    distinct = len(set(positions.tolist()))
-    for anchors in range(2, min(distinct, MAX_ANCHORS) + 1):
-        interpolation = _interpolation(positions, anchors)
-        if np.linalg.matrix_rank(interpolation) < anchors:
-            continue
-        fitted = np.linalg.lstsq(interpolation, (low + high) / 2, rcond=None)[0]
-        for digits in ANCHOR_DIGITS:
-            if anchors == distinct and digits >= TOO_MANY_DIGITS:
-                continue
-            values = np.round(fitted, digits)
-            along = interpolation @ values
-            if ((along >= low) & (along <= high)).all():
-                return tuple(float(value) for value in values.ravel())
-    return None
+    kinds: dict[str, list[Allowed]] = {}
+    for entry in allowed:
+        kinds.setdefault(_kind(entry.tensor), []).append(entry)
+    if not 1 < len(kinds) <= MAX_KINDS:
+        return None
+    groups: list[tuple[list[str], list[Allowed], Values]] = []
+    for kind, members in sorted(kinds.items(), key=lambda item: -len(item[1])):
+        values = gradient(members)
+        if values is None:
+            return None
+        for place, (names, others, known) in enumerate(groups):
+            joined = gradient([*others, *members])
+            if joined is not None and len(joined) <= max(len(known), len(values)):
+                groups[place] = ([*names, kind], [*others, *members], joined)
+                break
+        else:
+            groups.append(([kind], members, values))
+    if sum(len(values) for _, _, values in groups) > MAX_NUMBERS * len(allowed):
+        return None
+    (_, _, rest), *named = sorted(groups, key=lambda group: -len(group[1]))
+    setting: list[tuple[str, Values]] = []
+    for names, _, values in named:
+        setting += [(pattern, values) for pattern in _short_names(names, list(kinds))]
+    return (*setting, ("", rest))
 
 
-def _interpolation(positions: Array, anchors: int) -> Array:
-    """Piecewise-linear interpolation as a matrix: float64 [positions, anchors]."""
-    steps = np.arange(anchors)
-    columns = [
-        np.interp(positions * (anchors - 1), steps, unit) for unit in np.eye(anchors)
-    ]
-    return np.stack(columns, axis=1)
+def _short_names(names: Sequence[str], kinds: Sequence[str]) -> list[str]:
+    """The kinds of a group as filters; a common first part in place of all the kinds
+    that have it.
+    """
+    filters = []
+    for name in names:
+        first = name.partition(".")[0]
+        alike = [kind for kind in kinds if kind.partition(".")[0] == first]
+        filters.append(first if set(alike) <= set(names) else name)
+    return list(dict.fromkeys(filters))
+
+
+def _kind(tensor: str) -> str:
+    """What a tensor is, wherever it lies: `self_attn.q_proj` of any layer."""
+    inside = IN_LAYER.search(tensor)
+    if inside is None:
+        last = ENDING.sub("", tensor)
+        return last if last.endswith("norm") else last.rpartition(".")[2]
+    kind = ENDING.sub("", inside[1])
+    return kind
+
+
+def _in_layer(tensor: str) -> bool:
+    return IN_LAYER.search(tensor) is not None
+
+
+def _layer_filter(tensor: str) -> str | None:
+    """What all tensors of a layer have in their names: `layers.3.`."""
+    found = re.search(r"(?:^|\.)([A-Za-z_]+\.\d+\.)", tensor)
+    return found[1] if found else None

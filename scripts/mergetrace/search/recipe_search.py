@@ -33,7 +33,7 @@ from mergetrace.search.declared import Hypothesis
 from mergetrace.search.dependence import measure_dependence
 from mergetrace.search.joining import Joined
 from mergetrace.search.proposals.declared import propose_declared
-from mergetrace.search.proposals.proposers import PROPOSERS
+from mergetrace.search.proposals.proposers import try_proposals
 from mergetrace.search.signatures import measure_signature
 from mergetrace.search.stacked import stacked_recipe
 from mergetrace.search.trial import HOPELESS_RATE, Trial
@@ -155,7 +155,7 @@ class Search:
         is_solved = self.trusting and trial.solved()
         if not is_solved:
             trial.rates.clear()
-        _try_proposals(trial, self.clues)
+        try_proposals(trial, self.clues)
         own_rates = [
             rate for recipe, rate in trial.rates.items() if recipe not in declared
         ]
@@ -324,15 +324,6 @@ def start_search(
         hypotheses,
         trusting,
     )
-
-
-def _try_proposals(trial: Trial, clues: Clues) -> None:
-    """Rate what the proposers propose until a recipe gives the whole screen back."""
-    for propose in PROPOSERS:
-        for recipe in propose(trial, clues):
-            trial.rate(recipe)
-        if trial.solved():
-            break
 
 
 def _indistinguishable(ranking: list[Replayed]) -> tuple[str, ...]:

@@ -20,6 +20,10 @@ if TYPE_CHECKING:  # the verdict needs what is here without tables
 
 MIN_AGREEING_SHARE = 0.5
 """The least share of elements that must agree before their weights are worth a range."""
+MIN_AGREEING_TENSOR = 0.95
+"""The same within a single tensor that is a mixture but for rounding."""
+ALL_AGREEING = 0.9995  # of them; float32 sums stray over a few ends
+MAX_ROUNDS = 4
 VISIBLE_SHARE = 0.005
 """Recipes are first looked for with donors of a greater share by least squares."""
 VISIBLE_ERRORS = 4
@@ -27,6 +31,11 @@ VISIBLE_ERRORS = 4
 MIN_ELEMENTS_PER_WEIGHT = 10
 MAX_FITTED_ELEMENTS = 1_000  # the linear programme for the fit is made of
 MAX_NEAREST_OF_SLICE = 500  # bounds kept of one slice: the nearest decide
+MAX_BOUNDS_OF_TENSOR = 400  # the nearest ones decide
+STEEPEST_ROW = 1e5
+"""Of bounds in units of their width: float32 sums stray over the ends of an interval
+that confines a weight to less than a hundred-thousandth.
+"""
 MIDPOINT_SLACK = 1e-3
 """Of an element's interval: float32 sums stray a little over the midpoints."""
 RELATIVE_SLACK = 1e-9
@@ -71,8 +80,7 @@ def weight_intervals(
     center = programmes.nearest_weights(bounds.chosen(slice(None, None, stride)))
     if center is None:
         return [], 0.0
-    slack = MIDPOINT_SLACK + RELATIVE_SLACK * np.abs(bounds.high)
-    loose = Bounds(bounds.rows, bounds.low - slack, bounds.high + slack)
+    loose = _loosened(bounds)
     blended = bounds.rows @ center
     agrees = (blended >= loose.low) & (blended <= loose.high)
     share = float(agrees.mean())
@@ -82,6 +90,78 @@ def weight_intervals(
     nearest = np.argsort(distance)[: programmes.MAX_BOUNDS]
     inside = loose.chosen(agrees).chosen(nearest)
     return programmes.weight_ranges(inside, center), share
+
+
+def joint_intervals(
+    piece: Piece,
+    models: Sequence[str],
+    start: Array,
+    width: float,
+    known: Sequence[float] = (),
+) -> list[Interval] | None:
+    """The ranges of weights that one tensor's stored numbers allow together; None where
+    too few agree.
+
+    The first model has what the others leave to one. start: least-squares weights of
+    the others, float64 [k - 1]. known: the weights of the first of them, which are held;
+    the ranges are those of the rest.
+    """
+    bounds = _in_units(_bounds_of(piece, models[0], models[1:], width, False))
+    bounds = bounds.chosen(np.abs(bounds.rows).max(1) < STEEPEST_ROW)
+    if len(bounds.low) < MIN_ELEMENTS_PER_WEIGHT * len(models):
+        return None
+    bounds = _loosened(_with_known(bounds, np.array(known)))
+    center = _agreed_weights(bounds, start[len(known) :])
+    if center is None:
+        return None
+    inside = _tightest(bounds.chosen(_holding(bounds, center)), center)
+    return programmes.weight_ranges(inside, center)
+
+
+def _agreed_weights(bounds: Bounds, start: Array) -> Array | None:
+    """Weights under which nearly all bounds hold; None where there are none.
+
+    Of many bounds only those nearest to the start are taken, and then those that the
+    weights found came nearest to, or broke.
+    """
+    chosen = _tightest(bounds, start)
+    agreeing = 0.0
+    for _ in range(MAX_ROUNDS):
+        center = programmes.nearest_weights(chosen)
+        if center is None:
+            return None
+        agreeing = float(_holding(bounds, center).mean())
+        if agreeing >= ALL_AGREEING:
+            break
+        chosen = Bounds.joined([chosen, _tightest(bounds, center)])
+    return center if agreeing >= MIN_AGREEING_TENSOR else None
+
+
+def _holding(bounds: Bounds, weights: Array) -> Mask:
+    blended = bounds.rows @ weights
+    holds: Mask = (blended >= bounds.low) & (blended <= bounds.high)
+    return holds
+
+
+def _with_known(bounds: Bounds, known: Array) -> Bounds:
+    """What bounds say of the other weights once the first of them are known."""
+    given = bounds.rows[:, : len(known)] @ known
+    rows = bounds.rows[:, len(known) :]
+    left = Bounds(rows, bounds.low - given, bounds.high - given)
+    return left.chosen((rows != 0).any(1))
+
+
+def _tightest(bounds: Bounds, weights: Array) -> Bounds:
+    """The bounds that the weights come nearest to, or break."""
+    blended = bounds.rows @ weights
+    room = np.minimum(blended - bounds.low, bounds.high - blended)
+    room = room / np.sqrt((bounds.rows**2).sum(1))
+    return bounds.chosen(np.argsort(room)[:MAX_BOUNDS_OF_TENSOR])
+
+
+def _loosened(bounds: Bounds) -> Bounds:
+    slack = MIDPOINT_SLACK + RELATIVE_SLACK * np.abs(bounds.high)
+    return Bounds(bounds.rows, bounds.low - slack, bounds.high + slack)
 
 
 def nearest_bounds(bounds: Bounds, blended: Array) -> Bounds:
@@ -104,33 +184,40 @@ def _pilot_bounds(trial: Trial, donors: Sequence[str], free_base: bool) -> Bound
     """What the informative elements of the pilot say of the weights, in units of each
     interval's width and in random order.
     """
+    base = trial.frame.base
     by_piece = [
-        _piece_bounds(piece, trial, donors, free_base) for piece in trial.pieces
+        _bounds_of(piece, base, donors, trial.width, free_base)
+        for piece in trial.pieces
     ]
-    bounds = Bounds.joined(by_piece)
+    scaled = _in_units(Bounds.joined(by_piece))
+    return scaled.chosen(np.random.default_rng(0).permutation(len(scaled.low)))
+
+
+def _in_units(bounds: Bounds) -> Bounds:
+    """The finite bounds, in units of each interval's width."""
     finite = np.isfinite(bounds.rows).all(1)
     finite &= np.isfinite(bounds.low) & np.isfinite(bounds.high)
     bounds = bounds.chosen(finite)
     # Stored zeros have intervals too narrow for a difference in float64.
     width = bounds.high - bounds.low
     unit = np.maximum(width, 1e-6 * np.abs(bounds.rows).max(1))
-    scaled = Bounds(bounds.rows / unit[:, None], bounds.low / unit, bounds.high / unit)
-    return scaled.chosen(np.random.default_rng(0).permutation(len(unit)))
+    return Bounds(bounds.rows / unit[:, None], bounds.low / unit, bounds.high / unit)
 
 
-def _piece_bounds(
-    piece: Piece, trial: Trial, donors: Sequence[str], free_base: bool
+def _bounds_of(
+    piece: Piece, base: str, donors: Sequence[str], width: float, free_base: bool
 ) -> Bounds:
+    """What the informative elements of one tensor say of the weights."""
     low, high = piece.audited.midpoints()
-    base = piece.values[trial.frame.base]
-    deltas = [piece.values[donor] - base for donor in donors]
+    base_values = piece.values[base]
+    deltas = [piece.values[donor] - base_values for donor in donors]
     if free_base:
-        columns = [base, *(piece.values[donor] for donor in donors)]
+        columns = [base_values, *(piece.values[donor] for donor in donors)]
     else:
         columns = deltas
-        low = low - base
-        high = high - base
+        low = low - base_values
+        high = high - base_values
     spread = np.max([np.abs(delta) for delta in deltas], axis=0)
     with np.errstate(invalid="ignore"):
-        informative = (high - low) < trial.width * spread
+        informative = (high - low) < width * spread
     return Bounds(np.stack(columns, axis=1), low, high).chosen(informative)

@@ -3,30 +3,30 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mergetrace.merging.applying import Piece
 from mergetrace.merging.recipes import Recipe
 from mergetrace.numerics.arrays import Array, some_of
-from mergetrace.numerics.rounding import NOTHING, Replay, replay, replay_intervals
+from mergetrace.numerics.rounding import Replay
 from mergetrace.search.counting import Count, add_counts, count_exact, exact_rate
+from mergetrace.search.sweeping import sweep
 from mergetrace.sums.frames import Frame
 
-INTERVAL_SLACK = 1e-9
-"""How far sums in float64 stray from interval ends that coincide in theory, as all do
-in an average of two.
-"""
+if TYPE_CHECKING:  # which tries recipes on a trial
+    from mergetrace.search.variations import Variation
+
 SCREEN_SLICES = 4
 SCREEN_ELEMENTS = 8192
 """Of a slice that is known by a sample only; slices that are there whole stay whole."""
+WHOLE_RATE = 0.98
+"""Of a tensor, the share that a recipe gives back which is right there."""
 HOPELESS_RATE = 0.5
 """A recipe below this rate on the first slice of the screen is not tried on the others.
 It only saves time: see Trial.measure_in_full for the one that was trained since.
 """
-SWEEP_STEPS = 3
-SWEEP_STEP = 1e-4  # of a weight: over it a prediction is taken for a straight line
-SWEEP_LARGEST_WEIGHT = 2.0  # beyond it a sweep has lost its way
 
 
 @dataclass
@@ -49,6 +49,8 @@ class Trial:
     """`min_informative_share` of the configuration: see counting.exact_rate."""
     rates: dict[Recipe, float] = field(default_factory=dict)
     """By recipe, in the order in which they were tried."""
+    variation: "Variation | None" = None
+    """The mixture whose weights are one a layer or one a tensor, where that is found."""
 
     @property
     def stored_dtype(self) -> str:
@@ -98,6 +100,21 @@ class Trial:
         """
         return self.best_rate() == 1.0
 
+    def fails_beside_screen(self) -> bool:
+        """Whether the best recipe leaves much of a tensor that is not in the screen: its
+        weights may be other ones there.
+        """
+        if not self.rates:
+            return False
+        best = self.best(list(self.rates))
+        shown = {piece.tensor for piece in self.screen}
+        for piece in self.pieces:
+            if piece.tensor not in shown:
+                count = count_exact(best, piece, self.frame.base, self.width)
+                if count.exact < WHOLE_RATE * count.informative:
+                    return True
+        return False
+
     def best(self, recipes: Sequence[Recipe]) -> Recipe:
         """The recipe of highest rate, the first listed of equals."""
         return self.ranked(recipes)[0]
@@ -138,32 +155,7 @@ class Trial:
         [n]. The prediction is taken as a straight line, at first around the given
         value, then around what was found.
         """
-        return [self._sweep(piece, predict, around) for piece in self.pieces]
-
-    def _sweep(
-        self, piece: Piece, predict: Callable[[Piece, float], Array], around: float
-    ) -> Replay:
-        center = around
-        swept = NOTHING
-        low, high = piece.audited.midpoints()
-        for _ in range(SWEEP_STEPS):
-            here = predict(piece, center)
-            slope = (predict(piece, center + SWEEP_STEP) - here) / SWEEP_STEP
-            start, end = replay_intervals(
-                low - here, high - here, np.zeros_like(here), slope
-            )
-            step = replay(start - INTERVAL_SLACK, end + INTERVAL_SLACK, self.width)
-            if not step.informative or abs(step.alpha) > SWEEP_LARGEST_WEIGHT:
-                break
-            swept = _shifted(step, center)
-            center = swept.alpha
-        return swept
-
-
-def _shifted(swept: Replay, by: float) -> Replay:
-    return replace(
-        swept, alpha=swept.alpha + by, low=swept.low + by, high=swept.high + by
-    )
+        return [sweep(piece, predict, around, self.width) for piece in self.pieces]
 
 
 def _first_elements(piece: Piece) -> Piece:

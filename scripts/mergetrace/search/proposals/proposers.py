@@ -34,3 +34,22 @@ PROPOSERS: tuple[Proposer, ...] = (
     propose_varying,
 )
 """Where recipes come from, the simpler methods first: of equal rates the first wins."""
+
+
+def try_proposals(trial: Trial, clues: Clues) -> None:
+    """Rate what the proposers propose until a recipe gives the whole screen back. Where
+    that fails in other tensors, weights may vary.
+    """
+    for propose in PROPOSERS:
+        _rate_proposed(trial, clues, propose)
+        if trial.solved():
+            break
+    else:
+        return
+    if trial.fails_beside_screen():
+        _rate_proposed(trial, clues, propose_varying)
+
+
+def _rate_proposed(trial: Trial, clues: Clues, propose: Proposer) -> None:
+    for recipe in propose(trial, clues):
+        trial.rate(recipe)

@@ -1,135 +1,221 @@
-"""Recipes of two models whose weight differs between tensors."""
-
-from collections.abc import Sequence
-
-from mergetrace.merging.applying import Piece, apply_recipe
-from mergetrace.merging.recipes import Recipe, make
-from mergetrace.merging.settings import Setting, mapped
-from mergetrace.numerics.arrays import Array
-from mergetrace.numerics.rounding import Replay
-from mergetrace.search.clues import (
-    MIN_INTERVAL_ELEMENTS,
-    SUM_SLACK,
-    Clues,
-    family_found,
-)
-from mergetrace.search.patterns import Allowed, explain, tensor_by_tensor
-from mergetrace.search.trial import Trial
-
-MIN_TENSOR_COVERAGE = 0.95
-"""The coverage in single tensors from which a weight that varies between tensors is
-looked for.
+"""Recipes whose weights differ between tensors: by filter, by gradient, layer by layer,
+or tensor by tensor, of any two or more of the models offered.
 """
-MIN_TENSORS = 3
-MIN_TENSOR_SHARE = 0.5
-"""Of the pilot's tensors, the least share that must tell."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import permutations
+
+from mergetrace.merging.recipes import Recipe, make
+from mergetrace.merging.scripts import SCRIPTS
+from mergetrace.merging.settings import Setting, constant
+from mergetrace.numerics.arrays import some_of
+from mergetrace.search.clues import Clues, family_found
+from mergetrace.search.gradients import Allowed
+from mergetrace.search.patterns import explain
+from mergetrace.search.tensor_weights import (
+    MIN_TENSOR_SHARE,
+    MIN_TENSORS,
+    mixed_models,
+    solve_tensors,
+)
+from mergetrace.search.trial import Trial
+from mergetrace.search.variations import (
+    MIN_TENSOR_COVERAGE,
+    Counted,
+    Measured,
+    OfSeveral,
+    OfTwo,
+    Variation,
+    in_orders,
+    left_over,
+    measured_by,
+    recipes_of,
+    short_ratio,
+)
+
 LARGEST_RATIO_SHARE = 0.99
 """A share nearer to one leaves the ratio of two weights open."""
-BASE_WEIGHTS = (1.0, *(tenths / 10 for tenths in range(1, 10)))
+HELD_WEIGHTS = (1.0, *(tenths / 10 for tenths in range(1, 10)))
+"""Of the model whose weight does not vary, where an average divides by the sum."""
+MAX_MODELS = 6
+"""Of a mixture whose weights vary."""
+NARROW_OF = {"BF16": "bfloat16", "F16": "float16"}
+"""The narrow dtype of the arithmetic, by the format that the model is stored in."""
+TRIED_TENSORS = 3
+"""Tensors on which narrow arithmetic is told from other narrow arithmetic."""
+MAX_COUNTED_FINELY = 6
+MAX_ARITHMETICS = 2
 
 
 def propose_varying(trial: Trial, clues: Clues) -> list[Recipe]:
-    """Linear, task arithmetic and SLERP with a weight that differs between tensors: by
-    filter, by gradient, or tensor by tensor.
+    """Mixtures of those models that show in single tensors, where single tensors are
+    mixtures but for rounding: in float32, else in narrow arithmetic.
     """
-    recipes = _varying_average(trial, clues)
-    if family_found(trial, recipes):
-        return recipes
-    return [*recipes, *_varying_slerp(trial, clues)]
-
-
-def _varying_average(trial: Trial, clues: Clues) -> list[Recipe]:
-    base = trial.frame.base
-    donor = clues.donors[0]
-
-    def average(piece: Piece, share: float) -> Array:
-        change = piece.values[donor] - piece.values[base]
-        return piece.values[base] + share * change
-
-    allowed = _allowed(trial, trial.sweeps(average, clues.shares[0]))
-    recipes = []
-    for share in _settings(trial, allowed):
-        recipes.append(_interpolation("linear", base, donor, share))
-        recipes.append(make("task_arithmetic", {donor: share}, base))
-        recipes.append(_interpolation("slerp", base, donor, share))
-    for base_weight, donor_weight in _weights_over_their_sum(allowed):
-        recipes.append(make("linear", {base: base_weight, donor: donor_weight}))
-        recipes.append(make("linear", {donor: donor_weight, base: base_weight}))
+    models = mixed_models(trial, (trial.frame.base, *clues.offered))
+    if not 2 <= len(models) <= MAX_MODELS:
+        return []
+    recipes: list[Recipe] = []
+    for variation in _wide(trial, models):
+        recipes += _proposed(trial, variation)
+        if family_found(trial, recipes):
+            return recipes
+    for variation in _narrow(trial, models):
+        recipes += _proposed(trial, variation)
+        if family_found(trial, recipes):
+            return recipes
     return recipes
 
 
-def _varying_slerp(trial: Trial, clues: Clues) -> list[Recipe]:
-    base = trial.frame.base
-    donor = clues.donors[0]
+def _wide(trial: Trial, models: Sequence[str]) -> Iterator[Variation]:
+    """The mixtures in float32."""
+    if len(models) == 2:
+        pair = (models[0], models[1])
+        yield OfTwo(pair, "linear", trial.width)
+        yield OfTwo(pair, "slerp", trial.width)
+    else:
+        yield OfSeveral(tuple(models), trial.width)
 
-    def slerp(piece: Piece, t: float) -> Array:
-        return apply_recipe(make("slerp", {base: 1 - t, donor: t}), piece)
 
-    allowed = _allowed(trial, trial.sweeps(slerp, clues.shares[0]))
+def _proposed(trial: Trial, variation: Variation) -> list[Recipe]:
+    """The recipes of one mixture. Only such as few numbers say where one number does
+    nearly as well: what is left is no matter of weights.
+    """
+    if isinstance(variation, OfSeveral):
+        recipes = _of_several(trial, variation)
+        if recipes:
+            return recipes
+    measured = measured_by(variation, trial.pieces)
+    if len(measured) < max(MIN_TENSORS, MIN_TENSOR_SHARE * len(trial.pieces)):
+        return []
+    short_only = trial.best_rate() >= MIN_TENSOR_COVERAGE
+    explained = recipes_of(variation, measured, short_only)
+    recipes = explained.recipes
+    if isinstance(variation, OfTwo) and variation.method == "linear":
+        recipes += _over_their_sum(variation, measured)
+    if not explained.is_short and recipes:
+        trial.variation = variation
+    return recipes
+
+
+def _of_several(trial: Trial, variation: OfSeveral) -> list[Recipe]:
+    """The recipes of few numbers, one model's weight explained after the other; none
+    where one is not explained.
+    """
+    settings: tuple[Setting, ...] = ()
+    while len(settings) < len(variation.models) - 1:
+        known = replace(variation, known=settings)
+        found = [known.next_range(piece) for piece in trial.pieces]
+        allowed = [entry for entry in found if entry is not None]
+        if len(allowed) < max(MIN_TENSORS, MIN_TENSOR_SHARE * len(found)):
+            return []
+        setting = explain(allowed)
+        if setting is None:
+            return []
+        settings = (*settings, setting)
     return [
-        _interpolation("slerp", base, donor, share)
-        for share in _settings(trial, allowed)
+        *variation.recipes(settings),
+        *_over_the_sum_of_several(variation, settings),
     ]
 
 
-def _interpolation(method: str, base: str, donor: str, share: Setting) -> Recipe:
-    rest = mapped(share, lambda value: round(1 - value, 9) + 0.0)
-    return make(method, {base: rest, donor: share})
+def _over_the_sum_of_several(
+    variation: OfSeveral, settings: Sequence[Setting]
+) -> list[Recipe]:
+    """Averages that divide by a sum which differs between tensors, where the weights
+    beside one that is the same everywhere are short.
+    """
+    rest = left_over(settings)
+    if rest is None:
+        return []
+    shares = dict(zip(variation.models, (rest, *settings), strict=True))
+    for held, share in shares.items():
+        for weight in HELD_WEIGHTS:
+            weights = {
+                name: constant(weight)
+                if name == held
+                else short_ratio(other, share, weight)
+                for name, other in shares.items()
+            }
+            known = {
+                name: value for name, value in weights.items() if value is not None
+            }
+            if len(known) == len(weights):
+                return in_orders(make("linear", known))
+    return []
 
 
-def _allowed(trial: Trial, swept: Sequence[Replay]) -> list[Allowed]:
-    """What each tensor's elements allow; nothing where too few tensors tell."""
-    allowed = [
-        Allowed(
-            piece.tensor, piece.position, best.low - SUM_SLACK, best.high + SUM_SLACK
-        )
-        for piece, best in zip(trial.pieces, swept, strict=True)
-        if best.informative >= MIN_INTERVAL_ELEMENTS
-        and best.coverage >= MIN_TENSOR_COVERAGE
+def _over_their_sum(variation: OfTwo, measured: Sequence[Measured]) -> list[Recipe]:
+    """Averages of one weight that varies and one that does not, which divide by their
+    sum: only their ratio shows.
+    """
+    first, second = variation.models
+    of_second = [allowed for (allowed,) in measured]
+    of_first = [
+        Allowed(entry.tensor, entry.position, 1 - entry.high, 1 - entry.low)
+        for entry in of_second
     ]
-    if len(allowed) < max(MIN_TENSORS, MIN_TENSOR_SHARE * len(swept)):
-        return []
-    return allowed
+    recipes = []
+    for held, other, shares in ((first, second, of_second), (second, first, of_first)):
+        if max(entry.high for entry in shares) > LARGEST_RATIO_SHARE:
+            continue
+        if min(entry.low for entry in shares) < 0:
+            continue
+        for weight in HELD_WEIGHTS:
+            varying = explain([_ratio(entry, weight) for entry in shares])
+            if varying is not None:
+                recipes.append(make("linear", {held: weight, other: varying}))
+                recipes.append(make("linear", {other: varying, held: weight}))
+    return recipes
 
 
-def _settings(trial: Trial, allowed: Sequence[Allowed]) -> list[Setting]:
-    """The simplest setting that every tensor allows; tensor by tensor where none does.
-    None at all where one number does nearly as well: what is left is no matter of
-    weights.
-    """
-    if not allowed:
-        return []
-    setting = explain(allowed)
-    if setting is not None:
-        return [setting]
-    if trial.best_rate() >= MIN_TENSOR_COVERAGE:
-        return []
-    return [tensor_by_tensor(allowed)]
-
-
-def _weights_over_their_sum(
-    allowed: Sequence[Allowed],
-) -> list[tuple[float, Setting]]:
-    """The base's weight and the donor's, where the donor's varies and an average
-    divides by their sum: only their ratio shows.
-    """
-    if not allowed:
-        return []
-    if max(entry.high for entry in allowed) > LARGEST_RATIO_SHARE:
-        return []
-    if min(entry.low for entry in allowed) < 0:
-        return []
-    weights = []
-    for base_weight in BASE_WEIGHTS:
-        ratios = [_donor_weight(entry, base_weight) for entry in allowed]
-        donor_weight = explain(ratios)
-        if donor_weight is not None:
-            weights.append((base_weight, donor_weight))
-    return weights
-
-
-def _donor_weight(share: Allowed, base_weight: float) -> Allowed:
-    """The donor weights that give an allowed share beside a base weight."""
-    low = base_weight * share.low / (1 - share.low)
-    high = base_weight * share.high / (1 - share.high)
+def _ratio(share: Allowed, held: float) -> Allowed:
+    """The weights that give an allowed share beside one that is held."""
+    low = held * share.low / (1 - share.low)
+    high = held * share.high / (1 - share.high)
     return Allowed(share.tensor, share.position, low, high)
+
+
+def _narrow(trial: Trial, models: Sequence[str]) -> list[Counted]:
+    """The narrow arithmetics that give most of a few tensors back, the best first."""
+    dtype = NARROW_OF.get(trial.stored_dtype)
+    solved = [
+        tensor for tensor in solve_tensors(trial.pieces, models) if tensor.is_rounding
+    ]
+    if dtype is None or not solved:
+        return []
+    tried = some_of(solved, TRIED_TENSORS)
+
+    def rate(arithmetic: Counted, rounds: int) -> float:
+        rates = [
+            arithmetic.counted(tensor.piece, tensor, rounds)[0] for tensor in tried
+        ]
+        return sum(rates)
+
+    first = sorted(_arithmetics(models, dtype), key=lambda one: -rate(one, 1))
+    best = sorted(first[:MAX_COUNTED_FINELY], key=lambda one: -rate(one, 3))
+    return best[:MAX_ARITHMETICS]
+
+
+def _arithmetics(models: Sequence[str], dtype: str) -> Iterator[Counted]:
+    """The merge tool's narrow arithmetic and every script of lines whose weights are
+    shares, each model in turn as the one that deltas are taken from.
+    """
+    orders = list(permutations(models)) if len(models) == 2 else [tuple(models)]
+    for order in orders:
+        yield Counted(order, "task_arithmetic", order[0], dtype, "", True)
+    for rounded in (True, False):
+        yield Counted(orders[0], "linear", None, dtype, "", rounded)
+    if len(models) == 2:
+        yield Counted(orders[0], "nuslerp", None, dtype, "", False)
+    for name, script in SCRIPTS.items():
+        if script.weighing in ("equal", "onto_first"):
+            continue
+        if script.weighing == "in_turn" and len(models) > 2:
+            continue
+        is_sided = script.ordered or script.method == "task_arithmetic"
+        for order in orders if is_sided else orders[:1]:
+            base = order[0] if script.method == "task_arithmetic" else None
+            for rounded in (True, False):
+                if script.scalars_rounded if rounded else script.scalars_kept:
+                    yield Counted(order, script.method, base, dtype, name, rounded)

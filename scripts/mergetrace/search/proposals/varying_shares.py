@@ -6,7 +6,8 @@ from mergetrace.merging.recipes import Recipe, make_script
 from mergetrace.merging.scripts import SCRIPTS
 from mergetrace.merging.settings import Setting, mapped
 from mergetrace.search.blends import VaryingBlend
-from mergetrace.search.patterns import Allowed, explain, tensor_by_tensor
+from mergetrace.search.gradients import Allowed
+from mergetrace.search.patterns import explain, tensor_by_tensor
 from mergetrace.search.proposals.short_shares import NARROW, reach_of
 from mergetrace.search.trial import Trial
 
