@@ -135,7 +135,7 @@ def test_shipped_configurations_are_valid(path):
         ),
         (
             lambda c: c["audits"]["demo"].update(base="nex"),
-            "`nex` is both base and donor",
+            "audits.demo: with `nex` as the base no donor is left; offer a further donor",
         ),
         (
             lambda c: c["audits"]["demo"].update(base="rio"),

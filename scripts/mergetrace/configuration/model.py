@@ -94,11 +94,14 @@ class Audit(Section):
 
     bases: Bases = Field(alias="base")
     """The presumed common ancestor, or a list of candidates; of a list the one that fits
-    is chosen, and the choice is reported.
+    is chosen, and the choice is reported. A donor may be a candidate too: where nobody
+    knows the ancestor, or a merge did without it, list all models in both places.
     """
 
     donors: Donors
-    """The presumed further parents, one or more."""
+    """The presumed further parents, one or more. Where one of them is tried as the base,
+    the others are its donors.
+    """
 
     controls: Names = ()
     """Siblings (independent finetunes of the base) audited as if each were the suspect.
@@ -127,8 +130,8 @@ class Audit(Section):
 
     @property
     def parents(self) -> tuple[str, ...]:
-        """The models offered as parents: base candidates, then donors."""
-        return (*self.bases, *self.donors)
+        """The models offered as parents, each once: base candidates, then donors."""
+        return tuple(dict.fromkeys((*self.bases, *self.donors)))
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -136,7 +139,8 @@ class Audit(Section):
         return tuple(dict.fromkeys([*self.audited, *self.parents]))
 
     def check(self, name: str, models: Iterable[str]) -> None:
-        """Check that every role is played by one of `models`, and none plays two.
+        """Check that every role is played by one of `models`, that no parent is audited,
+        and that every base candidate has a donor beside it.
 
         Raises ValueError with the audit's `name` in the message.
         """
@@ -160,10 +164,11 @@ class Audit(Section):
                     " it one role\n(a second entry under models compares a folder with"
                     " itself)"
                 )
-        for model in sorted(self.donors):
-            if model in self.bases:
+        for base in self.bases:
+            if set(self.donors) <= {base}:
                 raise ValueError(
-                    f"audits.{name}: `{model}` is both base and donor; give it one role"
+                    f"audits.{name}: with `{base}` as the base no donor is left; offer a"
+                    f" further donor, or take `{base}` out of one of the two"
                 )
 
 

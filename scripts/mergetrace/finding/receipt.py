@@ -17,7 +17,7 @@ from mergetrace.finding.judgement import coverage_of, judgement
 from mergetrace.finding.lineage import not_offered
 from mergetrace.finding.reading import files_read
 from mergetrace.finding.verdict import decide
-from mergetrace.finding.wording_bases import base_choice_sentences
+from mergetrace.finding.wording_bases import base_choice_sentences, both_roles_sentences
 from mergetrace.finding.wording_dates import oddities
 from mergetrace.finding.wording_declared import declared_sentences, missing_sentence
 from mergetrace.finding.wording_packed import packed_sentences
@@ -104,13 +104,14 @@ def finding(evidence: Evidence) -> Verdict:
     beside = beside_found(declared.merges, recipes, suspect, evidence.thresholds)
     notes = [
         *_declared_notes(evidence, suspect.verdict, declared, beside),
+        *both_roles_sentences(summary.in_both_roles, len(summary.bases)),
         *base_choice_sentences(bases, summary.suspect, evidence.thresholds),
         *reach_sentences(summary, mode, evidence.scores, accused),
         *adapter_sentences(summary.suspect, compared),
         *(note for entry in evidence.manifests.values() for note in entry["notes"]),
         *oddities(published),
     ]
-    offered = [summary.suspect, *summary.bases, *summary.donors]
+    offered = list(dict.fromkeys([summary.suspect, *summary.bases, *summary.donors]))
     read = files_read(mode, evidence.manifests, evidence.fetched)
     return Verdict(
         audit=evidence.audit,

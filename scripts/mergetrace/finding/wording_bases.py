@@ -1,6 +1,6 @@
 """Which base candidate was chosen and why, in sentences."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from mergetrace.readable import decimal, known, listing, rate
 from mergetrace.records.verdict import BaseCandidate
@@ -80,3 +80,21 @@ def _trap(
         f" descends from {chosen} shares the step from {base} to {chosen}, innocent or"
         " not."
     )
+
+
+def both_roles_sentences(models: Sequence[str], candidates: int) -> list[str]:
+    """What became of models that were offered as base and as donor. candidates: the
+    number of base candidates.
+    """
+    if not models:
+        return []
+    if candidates == 1:
+        return [
+            f"{models[0]} is offered as base and as donor: it was taken as the base, and"
+            " nothing is a donor of itself."
+        ]
+    verb = "is" if len(models) == 1 else "are"
+    return [
+        f"{listing(models)} {verb} offered as base and as donor: where one is the base,"
+        " the other models are its donors."
+    ]

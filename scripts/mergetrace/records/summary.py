@@ -198,11 +198,13 @@ class Summary:
     bases: Mapping[str, BaseSummary]
     """All base candidates."""
     donors: tuple[str, ...]
-    """The offered donors."""
+    """The donors beside that base: of all that were offered, those that are not it."""
     sampling: SamplingReach | None
     """The reach of a sample audit; None where everything was read."""
     models: Mapping[str, ModelSummary]
     """The audited models, the suspect and the controls, with the chosen base."""
+    in_both_roles: tuple[str, ...] = ()
+    """The base candidates that were offered as donors too."""
 
     @classmethod
     def of(cls, value: Any) -> Self:

@@ -75,12 +75,12 @@ class Outputs:
 def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
     """The base candidate is chosen here; the tables are of that one."""
     roles = params.roles
-    donors = list(roles.donors)
     fits = pd.concat(map(pd.read_parquet, inputs.fits), ignore_index=True)
     fits = expanded(with_rates(fits, pd.read_parquet(inputs.recipe_slices)))
-    pooled = _pooled(fits, donors, inputs, params)
+    pooled = _pooled(fits, inputs, params)
     candidates = {base: pooled[roles.suspect, base] for base in roles.bases}
     base = choose_base(candidates, params.min_bit_exact)
+    donors = list(roles.donors_beside(base))
     chosen = fits[fits["base"] == base]
     suspect = chosen["model"] == roles.suspect
     blocks = _blocks(inputs.deltas, chosen)
@@ -119,6 +119,7 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
             for name, entry in candidates.items()
         },
         "donors": donors,
+        "in_both_roles": list(roles.in_both_roles),
         "sampling": asdict(sampling) if sampling else None,
         "models": _models(pooled, base),
     }
@@ -135,15 +136,14 @@ Pooled = dict[tuple[str, str], dict[str, Any]]
 """The pooled numbers by audited model and base candidate."""
 
 
-def _pooled(
-    fits: pd.DataFrame, donors: list[str], inputs: Inputs, params: Params
-) -> Pooled:
+def _pooled(fits: pd.DataFrame, inputs: Inputs, params: Params) -> Pooled:
     recipes = {_key(entry): entry for entry in read_json(inputs.recipes)}
     remainders = {_key(entry): entry for entry in read_json(inputs.remainder)}
     turns = {_key(entry): entry["turns"] for entry in read_json(inputs.reversal)}
     pooled: Pooled = {}
     for (model, base), members in fits.groupby(["model", "base"], sort=False):
         key = (str(model), str(base))
+        donors = params.roles.donors_beside(str(base))
         pooled[key] = {
             **asdict(pool(members, donors, params.min_bit_exact)),
             "mixture": mixture(members, donors).as_json(),

@@ -15,7 +15,7 @@ from mergetrace.planning.voting import votes
 from mergetrace.running.log import say
 from mergetrace.sums.block_sums import BlockSums
 from mergetrace.sums.evidence import read_evidence
-from mergetrace.sums.frames import Roles
+from mergetrace.sums.frames import Frame, Roles
 from mergetrace.tables.schemas import FITS
 
 IDENTITY = ("tensor", "slice", "layer", "component", "elements", "cols", "weight")
@@ -58,10 +58,8 @@ class Outputs:
 def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
     """No weights are read: the sums and the evidence are enough."""
     deltas = pd.read_parquet(inputs.deltas)
-    donors = params.roles.donors
-    sums = BlockSums.of(deltas, donors)
-    rows_of: dict[Any, Any] = deltas.groupby(["slice_id", "model", "base"]).indices
-    needed: list[int] = sorted({slice_id for slice_id, _, _ in rows_of})
+    sums = _Sums(deltas, params.roles)
+    needed: list[int] = sorted(set(deltas["slice_id"].tolist()))
     plan = pd.read_parquet(inputs.plan, filters=[("slice_id", "in", needed)])
     slices: dict[Any, Any] = (
         plan.drop_duplicates("slice_id")
@@ -83,8 +81,8 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
             params.min_vote_elements,
         )
         for frame in frames:
-            own = rows_of.get((slice_id, frame.audited, frame.base))
-            if own is None:
+            blocks = sums.of_slice(slice_id, frame)
+            if blocks is None:
                 continue
             row: dict[str, Any] = {
                 "model": frame.audited,
@@ -93,10 +91,28 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
             }
             row |= identity | places[slice_id, frame.audited] | {"votes": voting}
             replayed = replay_slice(samples, frame, params.replay_width, params.seed)
-            row |= fit_slice(sums.rows(own)).columns(donors)
-            row |= replayed.columns(donors)
+            row |= fit_slice(blocks).columns(frame.donors)
+            row |= replayed.columns(frame.donors)
             rows.append(row)
     table = pd.DataFrame(rows)
     FITS.check(table)
     write_parquet(outputs.fits, table)
     say(f"{len(rows)} fits of {len(needed)} slices")
+
+
+class _Sums:
+    """The sums of a batch, base candidate by base candidate: each has its own donors."""
+
+    def __init__(self, deltas: pd.DataFrame, roles: Roles) -> None:
+        self._rows_of: dict[Any, Any] = {}
+        self._of_base: dict[str, BlockSums] = {}
+        for base in roles.bases:
+            own = deltas[deltas["base"] == base].reset_index(drop=True)
+            self._of_base[base] = BlockSums.of(own, roles.donors_beside(base))
+            grouped: dict[Any, Any] = own.groupby(["slice_id", "model"]).indices
+            self._rows_of[base] = grouped
+
+    def of_slice(self, slice_id: int, frame: Frame) -> BlockSums | None:
+        """The sums of a slice's blocks under a frame; None where there are none."""
+        rows = self._rows_of[frame.base].get((slice_id, frame.audited))
+        return None if rows is None else self._of_base[frame.base].rows(rows)

@@ -75,7 +75,7 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
         joiners[frame] = Joiner(frame, own)
         about[frame] = own.set_index("slice_id")[ABOUT].to_dict("index")
         remainders[frame] = Remainder(frame, recipe_from_json(recipe))
-        pairs = alike(own, params.roles.donors, params.max_inflation)
+        pairs = alike(own, frame.donors, params.max_inflation)
         swaps[frame] = Swaps(remainders[frame].recipe, pairs, params.replay_width)
     for path in inputs.evidence if remainders else ():
         blocks = read_blocks(path)

@@ -62,7 +62,10 @@ class BlockSums:
 
     @classmethod
     def of(cls, columns: Columns, donors: Sequence[str]) -> Self:
-        """From the columns of a table of deltas (see tables.naming), or from one row."""
+        """From the columns of a table of deltas (see tables.naming), or from one row.
+
+        Counts are held as floats in a table of several bases with donors of their own.
+        """
         values: dict[str, Any] = {}
         for name in SHARED:
             values[name] = np.asarray(_column(columns, name))
@@ -74,6 +77,8 @@ class BlockSums:
             i = donors.index(first)
             j = donors.index(second)
             vv[..., i, j] = vv[..., j, i] = columns[of_pair("vv", first, second)]
+        for name in values.keys() - set(SUMS):
+            values[name] = values[name].astype(np.int64, copy=False)
         return cls(vv=vv, **values)
 
     def columns(self, donors: Sequence[str]) -> dict[str, Any]:

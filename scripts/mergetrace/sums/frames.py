@@ -33,7 +33,7 @@ class Roles:
     bases: tuple[str, ...]
     """The base candidates: models that the suspect may have been built upon."""
     donors: tuple[str, ...]
-    """Further models that may have been blended in."""
+    """Further models that may have been blended in. A base candidate may be one of them."""
     controls: tuple[str, ...] = ()
     """Models that are known to be no blend, measured exactly as the suspect is."""
 
@@ -44,13 +44,26 @@ class Roles:
 
     @property
     def parents(self) -> tuple[str, ...]:
-        """The models that are offered as parents: the base candidates, then the donors."""
-        return (*self.bases, *self.donors)
+        """The models that are offered as parents, each once: the base candidates, then
+        the donors.
+        """
+        return tuple(dict.fromkeys((*self.bases, *self.donors)))
+
+    @property
+    def in_both_roles(self) -> tuple[str, ...]:
+        """The base candidates that are offered as donors too."""
+        return tuple(base for base in self.bases if base in self.donors)
+
+    def donors_beside(self, base: str) -> tuple[str, ...]:
+        """The donors where this is the base: all but itself, since nothing is made of a
+        model and its own change.
+        """
+        return tuple(donor for donor in self.donors if donor != base)
 
     def frames(self) -> list[Frame]:
         """Every audited model against every base candidate."""
         return [
-            Frame(model, base, self.donors)
+            Frame(model, base, self.donors_beside(base))
             for model in self.audited
             for base in self.bases
         ]
