@@ -59,12 +59,17 @@ class Trial:
 
     @cached_property
     def screen(self) -> list[Piece]:
-        """Small pieces, evenly spread over the pilot."""
+        """Small pieces, evenly spread over the pilot; of those whose whole-tensor numbers
+        come from sums and not from the elements, the first elements.
+        """
         by_size = sorted(
             self.pieces, key=lambda piece: min(piece.facts.elements, SCREEN_ELEMENTS)
         )
         smaller = by_size[: max(SCREEN_SLICES, len(self.pieces) // 2)]
-        return [_first_elements(piece) for piece in some_of(smaller, SCREEN_SLICES)]
+        return [
+            piece if piece.facts.whole else first_elements(piece, SCREEN_ELEMENTS)
+            for piece in some_of(smaller, SCREEN_SLICES)
+        ]
 
     def rate(self, recipe: Recipe) -> float:
         """The share of informative elements that the recipe gives back; 0 where none is
@@ -158,18 +163,14 @@ class Trial:
         return [sweep(piece, predict, around, self.width) for piece in self.pieces]
 
 
-def _first_elements(piece: Piece) -> Piece:
-    """The first elements of a piece, where whole-tensor numbers come from sums and not
-    from the elements themselves.
-    """
-    if piece.facts.whole:
-        return piece
+def first_elements(piece: Piece, count: int) -> Piece:
+    """The first elements of a piece, for recipes that need no others of the tensor."""
     element_bytes = len(piece.audited.raw) // piece.size
     scales = piece.audited.scales
     audited = replace(
         piece.audited,
-        raw=piece.audited.raw[: SCREEN_ELEMENTS * element_bytes],
-        scales=None if scales is None else scales[:SCREEN_ELEMENTS],
+        raw=piece.audited.raw[: count * element_bytes],
+        scales=None if scales is None else scales[:count],
     )
-    values = {name: numbers[:SCREEN_ELEMENTS] for name, numbers in piece.values.items()}
+    values = {name: numbers[:count] for name, numbers in piece.values.items()}
     return replace(piece, values=values, audited=audited)

@@ -11,11 +11,12 @@ from itertools import permutations
 
 import numpy as np
 
-from mergetrace.merging.recipes import Recipe, make_script
-from mergetrace.merging.scripts import SCRIPTS, Script, weights_of_shares
+from mergetrace.merging.recipes import Recipe
+from mergetrace.merging.scripts import SCRIPTS, Script
 from mergetrace.numerics.simple import simplest
 from mergetrace.search.blends import Blend, pilot_blend, varying_blend
 from mergetrace.search.clues import Clues
+from mergetrace.search.proposals.lines import WIDE, Lines, where_weights_live
 from mergetrace.search.proposals.short_shares import (
     NARROW,
     Shares,
@@ -25,7 +26,6 @@ from mergetrace.search.proposals.short_shares import (
 from mergetrace.search.proposals.varying_shares import varying_recipes
 from mergetrace.search.trial import Trial
 
-WIDE = ("float32", "float64")
 WIDE_FOUND = 0.98
 """The rate that a wide script has at least where another wide one is the right one."""
 MAX_REFINED = 4  # scripts whose order and weights are looked at more closely
@@ -36,43 +36,6 @@ GRID = np.linspace(-1, 1, 17)
 GRID_ROUNDS = 3
 GRID_SHRINKS = 8
 PLATEAU = 2e-4  # of a rate: weights between which no element decides
-
-
-@dataclass(frozen=True)
-class Lines:
-    """A script with everything but its weights."""
-
-    script: str
-    models: tuple[str, ...]
-    """In the script's order; of task arithmetic the first is the base."""
-    dtype: str
-    weights_rounded: bool
-
-    def with_shares(self, shares: Sequence[float]) -> Recipe:
-        """The recipe in which the models have these shares."""
-        if SCRIPTS[self.script].method == "task_arithmetic":
-            base = self.models[0]
-            by_model = dict(zip(self.models[1:], shares[1:], strict=True))
-        else:
-            base = None
-            weights = weights_of_shares(self.script, shares)
-            by_model = dict(zip(self.models, weights, strict=True))
-        return make_script(
-            self.script, by_model, base, self.dtype, self.weights_rounded
-        )
-
-    @property
-    def fixed(self) -> int:
-        """How many of the models have their place, whatever the order of the others."""
-        script = SCRIPTS[self.script]
-        if script.weighing == "onto_first":
-            return 2
-        return int(script.method == "task_arithmetic")
-
-    def reordered(self, others: Sequence[str]) -> "Lines":
-        """The lines with the models that have no fixed place in this order."""
-        models = (*self.models[: self.fixed], *others)
-        return Lines(self.script, models, self.dtype, self.weights_rounded)
 
 
 @dataclass
@@ -240,16 +203,6 @@ def _all_lines(dtype: str, blend: Blend) -> Iterator[Lines]:
         for rounded in where_weights_live(script, dtype):
             for models in _orders_of(script, blend, orders):
                 yield Lines(name, models, dtype, rounded)
-
-
-def where_weights_live(script: Script, dtype: str) -> list[bool]:
-    """Whether weights are rounded to the dtype: both where that makes a difference."""
-    if dtype in WIDE:
-        return [False] if script.scalars_kept else []
-    if script.weighing == "equal":
-        return [False]
-    choices = [(script.scalars_kept, False), (script.scalars_rounded, True)]
-    return [rounded for possible, rounded in choices if possible]
 
 
 def _orders_of(

@@ -1,0 +1,68 @@
+"""A script with everything but its weights."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from mergetrace.merging.recipes import Recipe, make_script
+from mergetrace.merging.scripts import SCRIPTS, Script, weights_of_shares
+from mergetrace.merging.settings import Setting
+
+WIDE = ("float32", "float64")
+
+
+@dataclass(frozen=True)
+class Lines:
+    """A script with everything but its weights."""
+
+    script: str
+    models: tuple[str, ...]
+    """In the script's order; of task arithmetic the first is the base."""
+    dtype: str
+    weights_rounded: bool
+
+    def with_shares(self, shares: Sequence[float]) -> Recipe:
+        """The recipe in which the models have these shares."""
+        if SCRIPTS[self.script].method == "task_arithmetic":
+            base = self.models[0]
+            by_model = dict(zip(self.models[1:], shares[1:], strict=True))
+        else:
+            base = None
+            weights = weights_of_shares(self.script, shares)
+            by_model = dict(zip(self.models, weights, strict=True))
+        return make_script(
+            self.script, by_model, base, self.dtype, self.weights_rounded
+        )
+
+    def with_settings(self, shares: Mapping[str, Setting]) -> Recipe:
+        """The recipe in which shares differ between tensors; of scripts whose weights are
+        shares.
+        """
+        base = self.models[0] if self.fixed else None
+        weighted = self.models[self.fixed :]
+        by_model = {name: shares[name] for name in weighted}
+        return make_script(
+            self.script, by_model, base, self.dtype, self.weights_rounded
+        )
+
+    @property
+    def fixed(self) -> int:
+        """How many of the models have their place, whatever the order of the others."""
+        script = SCRIPTS[self.script]
+        if script.weighing == "onto_first":
+            return 2
+        return int(script.method == "task_arithmetic")
+
+    def reordered(self, others: Sequence[str]) -> "Lines":
+        """The lines with the models that have no fixed place in this order."""
+        models = (*self.models[: self.fixed], *others)
+        return Lines(self.script, models, self.dtype, self.weights_rounded)
+
+
+def where_weights_live(script: Script, dtype: str) -> list[bool]:
+    """Whether weights are rounded to the dtype: both where that makes a difference."""
+    if dtype in WIDE:
+        return [False] if script.scalars_kept else []
+    if script.weighing == "equal":
+        return [False]
+    choices = [(script.scalars_kept, False), (script.scalars_rounded, True)]
+    return [rounded for possible, rounded in choices if possible]
