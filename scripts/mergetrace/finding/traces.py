@@ -127,7 +127,8 @@ def lookalikes(case: Case, named: Collection[str]) -> list[Lookalikes]:
     apart.
 
     Elements are counted under the best recipe with one in the other's place; where that
-    was not tried, or one donor alone is named, each on its own at its own weight too. Of
+    was not tried, or one donor alone is named with one weight for all tensors, each on
+    its own at its own weight too. Of
     two such counts the one that speaks less for the named donor is given.
     """
     mixture = case.summary.mixture
@@ -139,9 +140,21 @@ def lookalikes(case: Case, named: Collection[str]) -> list[Lookalikes]:
         for other, cosine in mixture.cosines.get(donor, {}).items():
             if other in named or cosine is None or cosine**2 < smallest:
                 continue
-            only_donor, only_other = _told_apart_by(case, donor, other, len(named) == 1)
+            alone = len(named) == 1 and _has_one_share(case, donor)
+            only_donor, only_other = _told_apart_by(case, donor, other, alone)
             pairs.append(Lookalikes(donor, other, cosine, only_donor, only_other))
     return pairs
+
+
+def _has_one_share(case: Case, donor: str) -> bool:
+    """Whether the donor's own count, at one weight for all tensors, means anything: not
+    where the best recipe gives it a weight for each.
+    """
+    best = case.recipe.best
+    if best is None:
+        return True
+    shares = best.common.shares
+    return shares is not None and shares.get(donor) is not None
 
 
 def told_apart(case: Case, pair: Lookalikes) -> bool:

@@ -136,9 +136,29 @@ class VaryingBlend:
 
 
 def varying_blend(trial: Trial, donors: Sequence[str]) -> VaryingBlend | None:
-    """The blends of every piece of the pilot; None unless each of nearly all is one up to
-    rounding. Stops early where the first are not, as of every innocent model.
+    """The blends of every piece of the pilot, of as few models as will do; None unless
+    each of nearly all is one up to rounding. Stops early where the first are not, as of
+    every innocent model.
     """
+    of_all = _blends_of_pieces(trial, donors)
+    if of_all is None:
+        return None
+    sizes = dict.fromkeys(donors, 0.0)
+    for _, blend in of_all:
+        for name, weight in zip(blend.models, blend.weights, strict=True):
+            if name in sizes:
+                sizes[name] += abs(weight)
+    strongest = sorted(donors, key=lambda name: -sizes[name])
+    for count in range(1, len(donors)):
+        of_few = _blends_of_pieces(trial, strongest[:count])
+        if of_few is not None:
+            return _as_varying(trial, strongest[:count], of_few)
+    return _as_varying(trial, donors, of_all)
+
+
+def _blends_of_pieces(
+    trial: Trial, donors: Sequence[str]
+) -> list[tuple[Piece, Blend]] | None:
     tensors: list[tuple[Piece, Blend]] = []
     misses = 0
     most_misses = (1 - LEAST_BLENDED) * len(trial.pieces)
@@ -150,9 +170,14 @@ def varying_blend(trial: Trial, donors: Sequence[str]) -> VaryingBlend | None:
         misses += 1
         if misses > most_misses:
             return None
+    return tensors
+
+
+def _as_varying(
+    trial: Trial, donors: Sequence[str], tensors: list[tuple[Piece, Blend]]
+) -> VaryingBlend | None:
     shown = {name for _, blend in tensors for name in blend.models}
-    names = (trial.frame.base, *donors)
-    models = tuple(name for name in names if name in shown)
+    models = tuple(name for name in (trial.frame.base, *donors) if name in shown)
     return VaryingBlend(models, tuple(tensors)) if len(models) > 1 else None
 
 

@@ -28,6 +28,7 @@ from mergetrace.search.trial import Trial
 
 WIDE_FOUND = 0.98
 """The rate that a wide script has at least where another wide one is the right one."""
+FOUND = 0.995  # a rate that no other weights in some tensors would leave
 MAX_REFINED = 4  # scripts whose order and weights are looked at more closely
 MAX_PERMUTED = 4  # models tried in any order: 24 orders
 WORTH_DIGITS = 0.5  # the rate of a script from which weights of more digits are tried
@@ -188,10 +189,15 @@ def propose_scripts(trial: Trial, clues: Clues) -> list[Recipe]:
     blend = pilot_blend(trial, clues.offered)
     if blend is None:
         return []
+    recipes: list[Recipe] = []
     if blend.is_rounding:
-        return ScriptSearch(trial, blend).run() if len(blend.models) > 1 else []
+        recipes = ScriptSearch(trial, blend).run() if len(blend.models) > 1 else []
+        if any(trial.rates[recipe] >= FOUND for recipe in recipes):
+            return recipes
     varying = varying_blend(trial, clues.offered)
-    return [] if varying is None else varying_recipes(trial, varying)
+    if varying is None:
+        return recipes
+    return [*recipes, *varying_recipes(trial, varying)]
 
 
 def _all_lines(dtype: str, blend: Blend) -> Iterator[Lines]:

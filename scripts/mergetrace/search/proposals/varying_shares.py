@@ -17,6 +17,7 @@ from mergetrace.merging.applying import Piece
 from mergetrace.merging.recipes import Recipe
 from mergetrace.merging.scripts import SCRIPTS
 from mergetrace.merging.settings import Setting
+from mergetrace.numerics.simple import near
 from mergetrace.search.blends import Blend, VaryingBlend
 from mergetrace.search.counting import add_counts, count_exact
 from mergetrace.search.patterns import Allowed, explain
@@ -26,14 +27,15 @@ from mergetrace.search.trial import Trial, first_elements
 
 ELEMENTS = 4096  # of a tensor that a weight is looked for on
 GRID = np.linspace(-1, 1, 13)
-GRID_ROUNDS = 3
+GRID_ROUNDS = 7
 GRID_SHRINKS = 6
 PLATEAU = 5e-4  # of a rate: weights between which hardly an element decides
 PROBED_GROUPS = 3  # on which the script is chosen
 MAX_SCRIPTS = 2  # that all groups are asked under
 MAX_VARYING_MODELS = 3
-MAX_WRITTEN_DIGITS = 9
-MOST_DIGITS = 6  # of a share that somebody wrote
+MAX_WRITTEN_DIGITS = 12
+POINT = 1e-9  # around a number that no neighbour does as well as
+HOPELESS_RATE = 0.7  # of a grid, below which the lines are not the right ones
 LAYER = "layers."
 
 
@@ -220,9 +222,11 @@ def _answer(trial: Trial, blend: VaryingBlend, lines: Lines, group: Group) -> An
 
 
 def _plateau(rate_of: Callable[[float], float], center: float, reach: float) -> Plateau:
-    """Where the rate is highest, found on a grid that grows finer. It reaches half a step
-    beyond the outermost points, and to the shortest number nearby that does as well.
+    """Where the rate is highest: among short numbers, whose blends may fall on midpoints
+    that no neighbour meets, and on a grid that grows finer until everything comes back.
+    The grid's plateau reaches half a step beyond its outermost points.
     """
+    short, short_rate = _best_short(rate_of, center, reach)
     low = high = best = 0.0
     for _ in range(GRID_ROUNDS):
         values = center + reach * GRID
@@ -234,11 +238,27 @@ def _plateau(rate_of: Callable[[float], float], center: float, reach: float) -> 
         best = float(rates.max())
         center = (low + high) / 2
         reach = max((high - low) / 2, reach / GRID_SHRINKS)
-    for digits in range(1, MOST_DIGITS):
-        short = round(center, digits)
-        if abs(short - center) < high - low and rate_of(short) >= best - PLATEAU:
-            return Plateau(min(low, short), max(high, short), short, best)
-    return Plateau(low, high, center, best)
+        if best == 1 or best < HOPELESS_RATE:
+            break
+    if short_rate < best - PLATEAU:
+        return Plateau(low, high, center, best)
+    if best < short_rate - PLATEAU:
+        return Plateau(short - POINT, short + POINT, short, short_rate)
+    return Plateau(min(low, short), max(high, short), short, short_rate)
+
+
+def _best_short(
+    rate_of: Callable[[float], float], center: float, reach: float
+) -> tuple[float, float]:
+    """The shortest of the short numbers in reach that do best, and its rate."""
+    best = center
+    best_rate = rate_of(center)
+    for number in near(center, reach):
+        number_rate = rate_of(number)
+        if number_rate > best_rate + PLATEAU:
+            best = number
+            best_rate = number_rate
+    return best, best_rate
 
 
 def _explained(
