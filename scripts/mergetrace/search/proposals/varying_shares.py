@@ -20,7 +20,8 @@ from mergetrace.merging.settings import Setting
 from mergetrace.numerics.simple import near
 from mergetrace.search.blends import Blend, VaryingBlend
 from mergetrace.search.counting import add_counts, count_exact
-from mergetrace.search.patterns import Allowed, explain
+from mergetrace.search.gradients import Allowed
+from mergetrace.search.patterns import explain
 from mergetrace.search.proposals.lines import Lines, where_weights_live
 from mergetrace.search.proposals.short_shares import NARROW, reach_of
 from mergetrace.search.trial import Trial, first_elements
