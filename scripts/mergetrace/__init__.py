@@ -156,7 +156,7 @@ merging: a recipe applied to the parents
     applying           a recipe applied to elements of the parents
     owners             whose each tensor of a passthrough is
     mergekit_yaml, passthrough_yaml    a recipe that anyone can run
-    mergekit_reading, setting_reading, declared_arithmetic
+    mergekit_reading, mergekit_methods, setting_reading, declared_arithmetic
                        a declared configuration as recipes that can be replayed
     model_names        which offered model a stranger means
     rebuild            the recipe applied to the whole parents, compared byte for byte

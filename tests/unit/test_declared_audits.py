@@ -10,7 +10,7 @@ import yaml
 
 from mergetrace.testing.audits import audit
 from mergetrace.testing.planting import finetuned
-from mergetrace.testing.realmerge import mergekit, qwen, write_qwen
+from mergetrace.testing.realmerge import mergekit, mergekit_experts, qwen, write_qwen
 
 pytestmark = pytest.mark.slow
 
@@ -236,25 +236,25 @@ def test_a_stack_is_compared_with_what_it_declares(parents, audited, tmp_path):
     assert items(verdict, "method")[""] == ("passthrough", "passthrough", True)
 
 
-def test_experts_are_shown_as_declared(parents, audited, tmp_path):
-    suspect = write_qwen(tmp_path / "experts", INNOCENT)
-    experts = [
-        {"source_model": str(parents[name]), "positive_prompts": ["x"]}
-        for name in ("nex", "sol")
-    ]
+@pytest.mark.parametrize("order", [("nex", "sol"), ("sol", "nex")])
+def test_experts_are_compared_with_what_is_declared(parents, audited, tmp_path, order):
+    experts = [parents[name] for name in ("nex", "sol")]
+    suspect = mergekit_experts(experts, tmp_path / "made", base=parents["base"])
     declared = {
         "base_model": str(parents["base"]),
-        "gate_mode": "hidden",
+        "gate_mode": "random",
         "dtype": "bfloat16",
-        "experts": experts,
+        "experts": [{"source_model": str(parents[name])} for name in order],
     }
     (suspect / "mergekit_moe_config.yml").write_text(yaml.safe_dump(declared))
     verdict, _ = audited(suspect)
+    assert verdict["verdict"] == "merge"
+    [beside] = verdict["declared_merges"]
+    assert beside["holds"] is (order == ("nex", "sol"))
     assert items(verdict, "method")[""][0] == "mixture of experts"
     assert set(items(verdict, "model")) == {
         str(parents[name]) for name in ("base", "nex", "sol")
     }
-    assert any("a mixture of experts, which is shown" in r for r in verdict["reasons"])
 
 
 @pytest.mark.parametrize("text", ["a: &a [*a]\n", "models: [", "{}", "[" * 9000])

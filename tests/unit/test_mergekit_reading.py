@@ -140,7 +140,41 @@ REFUSED = {
         "slices",
         "",
     ),
-    "experts": ("experts: [{source_model: a}]", "experts", ""),
+    "three of two on the sphere": (
+        "merge_method: nuslerp\nparameters: {weight: 1}\n"
+        "models: [{model: a}, {model: b}, {model: c}]\n",
+        "models",
+        "",
+    ),
+    "one of two": (
+        "merge_method: nuslerp\nparameters: {weight: 1}\nmodels: [{model: a}]\n",
+        "models",
+        "",
+    ),
+    "more than all": (
+        "merge_method: ties\nbase_model: b\nparameters: {density: 1.5, weight: 1}\n"
+        "models: [{model: a}]\n",
+        "number",
+        "density",
+    ),
+    "too large a weight": (
+        "merge_method: linear\nparameters: {weight: 1e300}\n"
+        "models: [{model: a}, {model: b}]\n",
+        "number",
+        "weight",
+    ),
+    "experts without a base": ("experts: [{source_model: a}]", "experts", ""),
+    "changed experts": (
+        "base_model: b\nexperts: [{source_model: a, residual_scale: 0.1}]",
+        "experts",
+        "",
+    ),
+    "shared experts": (
+        "base_model: b\nexperts: [{source_model: a}]\n"
+        "shared_experts: [{source_model: a}]",
+        "experts",
+        "",
+    ),
     "nothing": ("models: [", "fault", "unreadable"),
 }  # fmt: skip
 

@@ -30,6 +30,8 @@ FENCES = ("```", "~~~")
 LANGUAGES = ("", "yaml", "yml")
 SIGNS = ("merge_method", "source_model", "sources:")
 """One of these stands in every configuration of a merge."""
+SCALES = ("noise_scale", "residual_scale")
+"""What an expert may be changed by."""
 
 Mappings = list[Mapping[str, Any]]
 
@@ -75,7 +77,8 @@ def _merge(document: Mapping[str, Any], file: str) -> DeclaredMerge:
     experts = _mappings(document.get("experts"))
     slices: Mappings
     if experts:
-        slices = [{"sources": [*experts, *_mappings(document.get("shared_experts"))]}]
+        shared = _mappings(document.get("shared_experts"))
+        slices = [{"sources": experts}, {"sources": shared}]
     else:
         modules = _module_parts(document)
         if len(modules) > 1:
@@ -130,7 +133,9 @@ def _source(entry: Mapping[str, Any]) -> DeclaredSource | None:
     model = _model(entry.get("model", entry.get("source_model")))
     if model is None:
         return None
-    return DeclaredSource(model, _layers(entry.get("layer_range")), _parameters(entry))
+    scales = {name: entry[name] for name in SCALES if entry.get(name) is not None}
+    layers = _layers(entry.get("layer_range"))
+    return DeclaredSource(model, layers, {**_parameters(entry), **scales})
 
 
 def _layers(value: Any) -> tuple[int, ...] | None:

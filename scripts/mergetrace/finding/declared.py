@@ -5,7 +5,7 @@ declaration neither accuses nor acquits: no rule looks at it.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mergetrace.merging.mergekit_reading import OTHER_NAMES
+from mergetrace.merging.mergekit_methods import OTHER_NAMES
 from mergetrace.merging.mergekit_yaml import FORMS
 from mergetrace.merging.setting_reading import NotReplayableError, entries
 from mergetrace.records.declared_merge import DeclaredMerge, DeclaredSource
@@ -115,6 +115,7 @@ class _Comparison:
         agrees = None
         if declared and found:
             own, _ = OTHER_NAMES.get(declared, (declared, {}))
+            own = "passthrough" if declared == EXPERTS else own
             alike = {found, *self.search.indistinguishable}
             alike.update(*(names for names in SAME_METHODS if found in names))
             agrees = self.holds or own in alike

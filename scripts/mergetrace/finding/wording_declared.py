@@ -9,7 +9,7 @@ MOST_NAMES = 4
 MOST_OF_NAME = 80
 """Characters that are said of it."""
 PROBLEMS: Mapping[str, str] = {
-    "experts": "a mixture of experts, which is shown and not replayed as one recipe",
+    "experts": "a mixture of experts with parts that this program cannot replay",
     "method": "the method {detail}, which this program cannot replay",
     "random": (
         "{detail}, which drops numbers at random, so that no replay can give the same"

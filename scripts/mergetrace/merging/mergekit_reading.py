@@ -8,12 +8,24 @@ tensor), mergekit/plan.py (slices and gradients), mergekit/parameter_resolver.py
 parameters' defaults in mergekit/merge_methods.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import isfinite
 from typing import Any
 
 from mergetrace.merging.declared_arithmetic import in_every_arithmetic
+from mergetrace.merging.mergekit_methods import (
+    BASE_IS_A_MODEL,
+    BASE_OPTIONAL,
+    DEFAULTS,
+    OTHER_NAMES,
+    RANDOM,
+    SHARES,
+    UNMODELLED,
+    takes,
+)
 from mergetrace.merging.mergekit_yaml import FORMS, Form
 from mergetrace.merging.methods import METHODS, Parameter
 from mergetrace.merging.recipes import Recipe, make
@@ -31,35 +43,10 @@ from mergetrace.records.declared_merge import (
     DeclaredSource,
 )
 
-OTHER_NAMES: Mapping[str, tuple[str, Mapping[str, float]]] = {
-    "breadcrumbs_ties": ("breadcrumbs", {"elect": 1})
-}
-"""Methods that are one of ours with a setting."""
-RANDOM = ("dare_linear", "dare_ties", "della", "della_linear")
-"""Methods that drop elements at random: no replay gives the same ones."""
-DEFAULTS: Mapping[str, Mapping[str, float]] = {
-    "ties": {"normalize": 1},
-    "breadcrumbs": {"gamma": 0.01},
-}
-"""What mergekit 0.1.5 takes where nothing is said, where a recipe takes another value."""
-UNMODELLED: Mapping[str, Mapping[str, Any]] = {
-    "nuslerp": {"nuslerp_row_wise": False, "nuslerp_flatten": True},
-    "multislerp": {"normalize_weights": True, "eps": 1e-8},
-    "model_stock": {"filter_wise": False},
-    "karcher": {"max_iter": 10, "tol": 1e-5},
-    "passthrough": {"scale": 1},
-}
-"""Parameters of mergekit's methods that no recipe has, with the values under which that
-makes no difference. Those of other methods mergekit passes over itself.
-"""
-
-
 MAX_LAYERS = 4096
-BASE_OPTIONAL = ("linear", "karcher", "nuslerp", "multislerp")
-"""Methods that compute without a base, too."""
-BASE_IS_A_MODEL = ("linear", "karcher")
-"""Methods to which the base is one of the models."""
-
+MAX_NUMBER = 1e6
+"""Of a parameter; nobody writes a larger one."""
+LAYER = re.compile(r"layers\.\d+\.")
 Place = DeclaredSource | DeclaredSlice | DeclaredMerge
 """Where parameters may stand."""
 
@@ -75,6 +62,21 @@ class Named:
     moved: Mapping[int, int] | None = None
     """By layer that is another one in the parents, its number there."""
 
+    def at(self, place: str) -> Sequence[str]:
+        """The tensors of one layer, `layers.3.`, or those that a name belongs to."""
+        if place.startswith("layers."):
+            return self._by_layer.get(place, [])
+        return [tensor for tensor in self.tensors if place in tensor]
+
+    @cached_property
+    def _by_layer(self) -> Mapping[str, Sequence[str]]:
+        found: dict[str, list[str]] = {}
+        for tensor in self.tensors:
+            layer = LAYER.search(tensor)
+            if layer:
+                found.setdefault(layer[0], []).append(tensor)
+        return found
+
 
 def recipes_of(merge: DeclaredMerge, named: Named) -> list[Recipe]:
     """The recipes that a declared merge may stand for, the most literal first.
@@ -84,7 +86,7 @@ def recipes_of(merge: DeclaredMerge, named: Named) -> list[Recipe]:
     if merge.fault is not None:
         raise NotReplayableError("fault", merge.fault)
     if merge.kind == "experts":
-        raise NotReplayableError("experts")
+        return [_mixture(merge, named)]
     name = merge.method or ""
     if name in RANDOM:
         raise NotReplayableError("random", name)
@@ -97,6 +99,8 @@ def recipes_of(merge: DeclaredMerge, named: Named) -> list[Recipe]:
     if method == "passthrough":
         return [reading.stack()]
     recipe = reading.recipe(FORMS[method]).with_settings(settings)
+    if not takes(method, len(recipe.models)):
+        raise NotReplayableError("models")
     return in_every_arithmetic(recipe, merge.dtype)
 
 
@@ -281,9 +285,9 @@ class _Reading:
         """The entries of a setting for one layer: one where all of its tensors have the
         same number.
         """
-        patterns = [place]
+        patterns: Sequence[str] = [place]
         if any(pattern for pattern, _ in chain):
-            patterns = [each for each in self.named.tensors if place in each]
+            patterns = self.named.at(place)
         found: list[Entry] = []
         for pattern in patterns:
             found.append((pattern, (value_at(chain, pattern, position),)))
@@ -302,8 +306,11 @@ class _Reading:
             return constant(0)
         chain: list[Entry] = []
         places: list[Place] = [*sources, part, self.merge]
+        least, most = (0, 1) if name in SHARES else (-MAX_NUMBER, MAX_NUMBER)
         for place in places:
             chain += entries(place.parameters.get(name), name)
+        if not all(least <= value <= most for _, values in chain for value in values):
+            raise NotReplayableError("number", name)
         if default is not None:
             chain.append(("", (default,)))
         return tuple(chain)
@@ -319,16 +326,38 @@ class _Reading:
             for layer, part, _ in self.layers():
                 owners[f"layers.{layer}."] = self.place(part.sources[0])
         last = self.place(self.merge.slices[-1].sources[0])
-        models = dict.fromkeys([*owners.values(), last])
-        weights: dict[str, Setting] = {}
-        for model in models:
-            rest = 1.0 if model == last else 0.0
-            own = tuple(
-                (place, (1.0 if owner == model else 0.0,))
-                for place, owner in owners.items()
-            )
-            weights[model] = (*own, ("", (rest,)))
-        return make("passthrough", weights)
+        return _passthrough(owners, last)
+
+
+def _mixture(merge: DeclaredMerge, named: Named) -> Recipe:
+    """The experts of a mixture taken whole from one model each, all else from the base;
+    routers have no parent and are not compared.
+    """
+    if len(merge.slices) != 1 or merge.base_model is None:
+        raise NotReplayableError("experts")
+    (experts,) = merge.slices
+    if any(source.parameters for source in experts.sources):
+        raise NotReplayableError("experts")
+    base = named.models[merge.base_model]
+    owners = {
+        f".experts.{number}.": named.models[source.model]
+        for number, source in enumerate(experts.sources)
+    }
+    return _passthrough(owners, base)
+
+
+def _passthrough(owners: Mapping[str, str], rest: str) -> Recipe:
+    """The recipe that takes what each filter chooses from one model, and the rest from
+    one.
+    """
+    weights: dict[str, Setting] = {}
+    for model in dict.fromkeys([*owners.values(), rest]):
+        own = [
+            (place, (1.0 if owner == model else 0.0,))
+            for place, owner in owners.items()
+        ]
+        weights[model] = (*own, ("", (1.0 if model == rest else 0.0,)))
+    return make("passthrough", weights)
 
 
 def _length(source: DeclaredSource) -> int | None:

@@ -48,7 +48,7 @@ class DeclaredMerge:
     """The base; of experts the model that all else is taken from."""
     slices: tuple[DeclaredSlice, ...] = ()
     """The models, one slice where all layers are made alike; of experts one source for
-    each.
+    each, and a second slice of the experts that are always asked.
     """
     parameters: Mapping[str, Any] = field(default_factory=dict)
     """What holds for all models."""

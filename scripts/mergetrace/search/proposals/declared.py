@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from mergetrace.merging.mergekit_methods import takes
 from mergetrace.merging.recipes import Recipe
 from mergetrace.search.clues import HOPEFUL_RATE
 from mergetrace.search.declared import Hypothesis
@@ -26,10 +27,13 @@ def propose_declared(trial: Trial, hypothesis: Hypothesis) -> Recipe | None:
 
 def _without_each(recipe: Recipe) -> list[Recipe]:
     """The recipe without one of its models, where enough are left."""
+    fewer = len(recipe.models) - 1
     if recipe.method == "passthrough" or len(recipe.parents) < 3:
         return []
+    if not takes(recipe.method, fewer):
+        return []
     recipes = []
-    for left_out in recipe.models if len(recipe.models) > 1 else ():
+    for left_out in recipe.models:
         kept = [
             (model, weight)
             for model, weight in zip(recipe.models, recipe.weights, strict=True)
