@@ -91,7 +91,7 @@ def recipes_of(merge: DeclaredMerge, named: Named) -> list[Recipe]:
     if name in RANDOM:
         raise NotReplayableError("random", name)
     method, settings = OTHER_NAMES.get(name, (name, {}))
-    if method not in METHODS:
+    if method not in METHODS or method not in (*FORMS, "passthrough"):
         raise NotReplayableError("method", name)
     reading = _Reading(merge, named, method)
     reading.check_layers()
