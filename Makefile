@@ -11,11 +11,19 @@ TORCH_CPU = $$(sed -n 's/^\(torch==[^ ]*\).*/\1/p' envs/torch-cpu.lock)
 # A file of tests stays in one worker: its fixtures train models.
 SIDE_BY_SIDE := --numprocesses logical --maxprocesses 8 --dist loadfile
 
-.PHONY: audit resume verify watch test test-real slurm-test vllm bench-zoo bench-openworld setup \
+.PHONY: audit recipe resume verify watch test test-real slurm-test vllm bench-zoo bench-openworld setup \
   lint format lock config-docs tables-docs clean help
 
 audit: setup ## Audit the demo, or another: make audit CONFIG=mine.yaml (on a cluster PROFILE=config/mine)
 	$(BIN)/snakemake $(if $(DIRECTORY),--directory $(DIRECTORY)) $(if $(PROFILE),--workflow-profile $(PROFILE),--cores $(CORES)) $(if $(CONFIG),--configfile $(CONFIG))
+
+# Names reach the program as they were given, whatever is in them: through the environment.
+recipe: export MERGETRACE_MODEL := $(value MODEL)
+recipe: export MERGETRACE_PARENTS := $(value PARENTS)
+recipe: export MERGETRACE_BASE := $(value BASE)
+recipe: export MERGETRACE_DIRECTORY := $(value DIRECTORY)
+recipe: setup ## What did I do here? make recipe MODEL=path/or/owner/name PARENTS="base donor ..."
+	@$(BIN)/python scripts/find_recipe.py --model "$$MERGETRACE_MODEL" --parents "$$MERGETRACE_PARENTS" --base "$$MERGETRACE_BASE" --directory "$$MERGETRACE_DIRECTORY" $(if $(MODE),--mode $(MODE)) --cores $(CORES)
 
 resume: setup ## After any interruption: end what is left of the last run, and take it up again
 	$(BIN)/python scripts/resume.py $(if $(DIRECTORY),--directory $(DIRECTORY))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mergetrace.giving_back.pairs import Hindrance, Pairs
-from mergetrace.merging.passthrough_yaml import NUMBERED_LAYER
+from mergetrace.merging.passthrough_yaml import AS_LINEAR
 from mergetrace.merging.recipes import Recipe
 
 
@@ -20,16 +20,19 @@ def reference(place: str, revision: str | None) -> str | dict[str, Any]:
 
 
 def hindrances_of_configuration(
-    recipe: Recipe, pairs: Pairs, out_dtype: str, layers: Mapping[int, int]
+    text: str, recipe: Recipe, pairs: Pairs, out_dtype: str, layers: Mapping[int, int]
 ) -> tuple[Hindrance, ...]:
-    """Why mergekit does not give back every byte with it; empty where it does."""
+    """Why mergekit does not give back every byte; empty where it does.
+
+    text: the configuration, which opens with a comment where it cannot say all.
+    """
     found: list[Hindrance] = []
     if recipe.script:
         found.append("by_hand")
     if _differs_in_last_bit(recipe):
         found.append("last_bit")
     if recipe.method == "passthrough":
-        if _has_owners_of_tensors(recipe):
+        if text.startswith("# ") and not text.startswith(AS_LINEAR):
             found.append("owners")
     elif layers:
         found.append("layers")
@@ -44,25 +47,3 @@ def _differs_in_last_bit(recipe: Recipe) -> bool:
     if recipe.method == "linear":
         return recipe.dtype != "float32" or not recipe.setting("fused")
     return recipe.method == "lerp"
-
-
-def _has_owners_of_tensors(recipe: Recipe) -> bool:
-    """Whether anything smaller than a layer has a parent of its own that mergekit would
-    not take it from: embeddings come from the first layer's, all else from the last's.
-    """
-    owners: dict[str, str] = {}
-    for model, setting in zip(recipe.models, recipe.weights, strict=True):
-        owners |= {name: model for name, (weight, *_) in setting if weight == 1}
-    layers = [name for name in owners if NUMBERED_LAYER.fullmatch(name)]
-    if not layers:
-        return True
-    numbers = {name: int(name.split(".")[1]) for name in layers}
-    first = owners[min(layers, key=numbers.__getitem__)]
-    last = owners[max(layers, key=numbers.__getitem__)]
-    for name, owner in owners.items():
-        if name in numbers:
-            continue
-        taken_from = first if "embed" in name else last
-        if ".layers." in name or owner != taken_from:
-            return True
-    return False

@@ -1,5 +1,6 @@
 """The recipe for the person who lost it: one page in plain words."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,8 +17,7 @@ HINDRANCES: Mapping[Hindrance, str] = {
     "no_lines": "nobody has written this method as lines of torch here",
     "by_hand": "the merge was written by hand, and mergekit rounds otherwise",
     "last_bit": "mergekit 0.1.5 differs in the last bit of some elements",
-    "owners": "mergekit takes whole layers, and here single tensors have parents of"
-    " their own",
+    "owners": "mergekit takes some tensors from another parent, or makes them anew",
     "layers": "layers lie elsewhere than in the parents",
     "names": "the parents call tensors otherwise",
     "dtypes": "mergekit stores all tensors in one format, and here they are in another or"
@@ -121,10 +121,12 @@ def _proof(found: GivenBack) -> str:
 
 
 def _to_run(found: GivenBack) -> str:
-    suspect = _code(found.sources[found.verdict.suspect])
+    suspect = _word(found.sources[found.verdict.suspect])
     commands = {
         "mergekit.yml": "    mergekit-yaml mergekit.yml NEW_FOLDER",
-        "merge.py": "    python merge.py NEW_FOLDER\n    python merge.py --check FOLDER",
+        "mergekit-moe.yml": "    mergekit-moe mergekit-moe.yml NEW_FOLDER",
+        "merge.py": "    python merge.py NEW_FOLDER\n"
+        f"    python merge.py --check {suspect}",
     }
     shown = [commands[name] for name in found.files]
     notes = [
@@ -138,7 +140,7 @@ def _to_run(found: GivenBack) -> str:
         notes.insert(
             0,
             "merge.py needs torch and safetensors and nothing else; --check compares the"
-            f" sha256 of every tensor with those of {suspect} and writes nothing.",
+            " sha256 of every tensor and writes nothing.",
         )
     if not shown:
         return (
@@ -146,7 +148,7 @@ def _to_run(found: GivenBack) -> str:
             + "; ".join(HINDRANCES[each] for each in ("no_lines", "packed"))
             + "."
         )
-    notes.append("Paths are as you gave them: run it from the folder they start in.")
+    notes.append("Paths are as you gave them: start in the folder that holds results/.")
     return "## To run\n\n" + "\n".join(shown) + "\n\n" + "\n".join(notes)
 
 
@@ -209,6 +211,11 @@ def _plain(text: str) -> str:
     for mark in "\\<>`*[]":
         shown = shown.replace(mark, f"\\{mark}")
     return shown
+
+
+def _word(text: str) -> str:
+    """Text as one word of a shell."""
+    return shlex.quote(" ".join(visible(text).split()))
 
 
 def _code(text: object) -> str:

@@ -111,15 +111,20 @@ def _files(
     out_dtype = widest_dtype(stored) if stored else pairs.dtype
     texts: dict[str, str] = {}
     hindrances: dict[str, tuple[Hindrance, ...]] = {}
-    by_tool = hindrances_of_configuration(recipe, pairs, out_dtype, layers)
+    places = {
+        model: reference(place, params.revisions.get(model))
+        for model, place in params.sources.items()
+    }
+    kinds = [finding.get("kind") for finding in facts.get("findings") or ()]
+    text = mergekit_config(
+        recipe, out_dtype, places, layers, experts_of_dense="experts_copied" in kinds
+    )
+    file = "mergekit-moe.yml" if "gate_mode:" in text else "mergekit.yml"
+    by_tool = hindrances_of_configuration(text, recipe, pairs, out_dtype, layers)
     by_lines = hindrances_of_lines(recipe, pairs)
     if not recipe.script and (not by_tool or by_lines):
-        places = {
-            model: reference(place, params.revisions.get(model))
-            for model, place in params.sources.items()
-        }
-        texts["mergekit.yml"] = mergekit_config(recipe, out_dtype, places, layers)
-        hindrances["mergekit.yml"] = by_tool
+        texts[file] = text
+        hindrances[file] = by_tool
     lines = programme(recipe, pairs, params.sources, _one(stored))
     if lines is not None and (not by_lines or by_tool):
         texts["merge.py"] = lines
