@@ -5,7 +5,7 @@ interval, simplest first.
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import product
-from math import gcd
+from math import gcd, prod
 
 Interval = tuple[float, float]
 Weights = tuple[float, ...]
@@ -13,6 +13,7 @@ Weights = tuple[float, ...]
 
 MAX_DIGITS = 8  # decimal places of a number that somebody wrote
 MAX_WHOLE_TOTAL = 20  # what small whole numbers that serve as weights sum to
+MAX_PRODUCTS = 256  # choices of decimals for several donors
 TENTHS_OF_ROUND_SUMS = range(5, 31)  # sums of unnormalised weights, .5 to 3.0
 
 
@@ -117,9 +118,13 @@ def _round_sums(shares: Sequence[Interval]) -> Iterator[Weights]:
 def _products(
     shares: Sequence[Interval], total: float, digits: int
 ) -> Iterator[tuple[float, ...]]:
-    """Every choice of one decimal per donor in its share of the total."""
+    """Every choice of one decimal per donor in its share of the total; of too many one,
+    each decimal in the middle.
+    """
     choices = []
     for low, high in shares:
         of_donor = decimals(low * total, high * total, digits)
         choices.append(of_donor)
+    if prod(map(len, choices)) > MAX_PRODUCTS:
+        choices = [of_donor[len(of_donor) // 2 :][:1] for of_donor in choices]
     return product(*choices)

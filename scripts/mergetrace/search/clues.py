@@ -34,7 +34,7 @@ interval by this much.
 """
 MIN_INTERVAL_ELEMENTS = 16
 """A slice's interval counts when at least this many informative elements made it."""
-MAX_SUBSET = 4  # donors of a recipe
+MAX_SUBSET = 4  # donors of a recipe, unless it is of all of them
 
 
 @dataclass(frozen=True)
@@ -115,6 +115,12 @@ def strongest_subsets(donors: Sequence[str], least: int = 2) -> list[tuple[str, 
     """The `least` strongest donors, one more, and so on: never all combinations."""
     most = min(len(donors), MAX_SUBSET)
     return [tuple(donors[:count]) for count in range(least, most + 1)]
+
+
+def strongest_or_all(donors: Sequence[str], least: int = 2) -> list[tuple[str, ...]]:
+    """The strongest subsets, and all of the donors: where many show, all may be true."""
+    subsets = strongest_subsets(donors, least)
+    return [*subsets, tuple(donors)] if len(donors) > MAX_SUBSET else subsets
 
 
 def family_found(trial: Trial, recipes: Sequence[Recipe]) -> bool:

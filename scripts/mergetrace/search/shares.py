@@ -28,6 +28,7 @@ VISIBLE_SHARE = 0.005
 """Recipes are first looked for with donors of a greater share by least squares."""
 VISIBLE_ERRORS = 4
 """Standard errors that such a share must lie from zero."""
+FEW_DONORS = 3  # of more, a programme takes far longer with as many bounds
 MIN_ELEMENTS_PER_WEIGHT = 10
 MAX_FITTED_ELEMENTS = 1_000  # the linear programme for the fit is made of
 MAX_NEAREST_OF_SLICE = 500  # bounds kept of one slice: the nearest decide
@@ -87,7 +88,8 @@ def weight_intervals(
     if share < MIN_AGREEING_SHARE:
         return [], share
     distance = np.minimum(blended - bounds.low, bounds.high - blended)[agrees]
-    nearest = np.argsort(distance)[: programmes.MAX_BOUNDS]
+    most = programmes.MAX_BOUNDS // max(1, len(donors) - FEW_DONORS)
+    nearest = np.argsort(distance)[:most]
     inside = loose.chosen(agrees).chosen(nearest)
     return programmes.weight_ranges(inside, center), share
 

@@ -7,7 +7,7 @@ from itertools import permutations
 from mergetrace.merging.recipes import Recipe, make
 from mergetrace.merging.settings import Setting, constant, single_value
 from mergetrace.numerics.simple import Interval, decimals, simple_weights
-from mergetrace.search.clues import SUM_SLACK, Clues, family_found, strongest_subsets
+from mergetrace.search.clues import SUM_SLACK, Clues, family_found, strongest_or_all
 from mergetrace.search.shares import MIN_AGREEING_SHARE, weight_intervals
 from mergetrace.search.trial import Trial
 
@@ -69,7 +69,7 @@ def _of_several_donors(
     trial: Trial, clues: Clues, tried_before: Sequence[Recipe]
 ) -> list[Recipe]:
     recipes: list[Recipe] = []
-    for donors in strongest_subsets(clues.donors):
+    for donors in strongest_or_all(clues.donors):
         intervals, agreeing = weight_intervals(trial, donors)
         if agreeing >= MIN_AGREEING_SHARE:
             for weights in simple_weights([_widened(ends) for ends in intervals]):
@@ -108,7 +108,7 @@ def _several(
 def _not_normalised(trial: Trial, clues: Clues) -> list[Recipe]:
     """Averages whose weights do not sum to one and are not divided by their sum."""
     recipes = []
-    for donors in strongest_subsets(clues.donors, least=1):
+    for donors in strongest_or_all(clues.donors, least=1):
         intervals, agreeing = weight_intervals(trial, donors, free_base=True)
         if agreeing < MIN_AGREEING_SHARE:
             continue
@@ -147,27 +147,41 @@ def _in_other_orders(trial: Trial, best: Recipe) -> list[Recipe]:
 
     Of weights whose blends often fall between two numbers the order of the sum decides.
     """
-    recipes = _reordered(best)
-    is_average = best.method == "linear" and best.dtype == "float32"
-    if len(best.models) > 2 and is_average and not trial.solved():
-        recipes += _as_written_by_hand(best)
+    recipes = _reordered(trial, best)
+    averages = [
+        recipe
+        for recipe in [best, *trial.rates]
+        if recipe.method == "linear" and recipe.dtype == "float32"
+    ]
+    if not trial.solved() and averages:
+        average = trial.best(averages)
+        if len(average.models) > 2:
+            recipes += _as_written_by_hand(trial, average)
     return recipes
 
 
-def _reordered(recipe: Recipe) -> list[Recipe]:
-    """The recipe in every order of up to five models."""
-    if len(recipe.models) > MAX_MODELS_REORDERED:
-        return []
+def _reordered(trial: Trial, recipe: Recipe) -> list[Recipe]:
+    """The recipe in every order of up to five models; of more in the order in which they
+    were offered, and in its own, forward and backward.
+    """
     recipes = []
     weighted = list(zip(recipe.models, recipe.weights, strict=True))
-    for order in permutations(weighted):
+    orders = (
+        list(permutations(weighted)) if len(weighted) <= MAX_MODELS_REORDERED else []
+    )
+    if not orders:
+        offered = trial.frame.parents
+        as_offered = sorted(weighted, key=lambda entry: offered.index(entry[0]))
+        for forward in (weighted, as_offered):
+            orders += [tuple(forward), tuple(reversed(forward))]
+    for order in orders:
         models = tuple(model for model, _ in order)
         weights = tuple(weight for _, weight in order)
         recipes.append(replace(recipe, models=models, weights=weights))
     return recipes
 
 
-def _as_written_by_hand(recipe: Recipe) -> list[Recipe]:
+def _as_written_by_hand(trial: Trial, recipe: Recipe) -> list[Recipe]:
     """The average as a few lines of code would sum it, in every order: weights that sum
     to one, no division by their sum, with and without fused multiply-adds.
     """
@@ -179,7 +193,7 @@ def _as_written_by_hand(recipe: Recipe) -> list[Recipe]:
     recipes = []
     for fused in (0, 1):
         ways: Mapping[str, float] = {"fused": fused, "normalize": 0}
-        recipes += _reordered(scaled.with_settings(ways))
+        recipes += _reordered(trial, scaled.with_settings(ways))
     return recipes
 
 

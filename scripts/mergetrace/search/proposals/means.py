@@ -1,7 +1,7 @@
 """Recipes of methods without weights: Karcher mean, model stock, SCE."""
 
 from mergetrace.merging.recipes import Recipe, make
-from mergetrace.search.clues import ARITHMETIC_DTYPES, Clues, strongest_subsets
+from mergetrace.search.clues import ARITHMETIC_DTYPES, Clues, strongest_or_all
 from mergetrace.search.trial import Trial
 
 TOPK_TENTHS = range(1, 10)
@@ -14,7 +14,7 @@ def propose_means(trial: Trial, clues: Clues) -> list[Recipe]:
     base = trial.frame.base
     recipes = []
     for dtype in ARITHMETIC_DTYPES:
-        for donors in strongest_subsets(clues.offered, least=1):
+        for donors in strongest_or_all(clues.offered, least=1):
             equal = dict.fromkeys(donors, 1.0)
             recipes.append(make("karcher", {base: 1.0, **equal}, None, dtype))
             if len(donors) == 1:
