@@ -197,3 +197,72 @@ def test_where_no_recipe_is_found_the_page_says_what_would_help(parents, tmp_pat
     assert "No recipe over the offered models gives it back" in page
     assert "What would help" in page
     assert not json.loads((recipe / "proof.json").read_text())["recipe_found"]
+
+
+def product(first=BASE, second=MODELS["first"]):
+    """A merge by hand in bf16."""
+    return {name: tensor * 0.43 + second[name] * 0.57 for name, tensor in first.items()}
+
+
+EMBEDDING = "model.embed_tokens.weight"
+
+
+def with_a_head(tensors):
+    return {**tensors, "lm_head.weight": tensors[EMBEDDING].clone()}
+
+
+def in_float32(tensors):
+    return {name: tensor.float() for name, tensor in tensors.items()}
+
+
+def with_fewer_rows(tensors):
+    return {**tensors, EMBEDDING: tensors[EMBEDDING][:240].contiguous()}
+
+
+def with_another_prefix(tensors):
+    return {
+        name.replace("model.", "model.language_model.", 1): tensor
+        for name, tensor in tensors.items()
+    }
+
+
+def with_layers_exchanged(tensors):
+    turned = {"3": "4", "4": "3"}
+    exchanged = {}
+    for name, tensor in tensors.items():
+        parts = name.split(".")
+        parts[2:3] = [turned.get(part, part) for part in parts[2:3]]
+        exchanged[".".join(parts)] = tensor
+    return exchanged
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "publish",
+    [
+        with_a_head,
+        in_float32,
+        with_fewer_rows,
+        with_another_prefix,
+        with_layers_exchanged,
+    ],
+)
+def test_the_programme_makes_files_as_they_were_published(parents, tmp_path, publish):
+    suspect = write_model(tmp_path / "suspect", publish(product()), CONFIG)
+    _, runs = given_back(parents, tmp_path, suspect, "first")
+    tensors = len(load_file(suspect / "model.safetensors"))
+    assert runs == {"merge.py": Rerun("merge.py", tensors, tensors)}
+
+
+@pytest.mark.slow
+def test_fused_tensors_are_left_out_and_said(parents, tmp_path):
+    fused = product()
+    for layer in range(CONFIG["num_hidden_layers"]):
+        at = f"model.layers.{layer}.mlp."
+        gate, up = (fused.pop(f"{at}{name}_proj.weight") for name in ("gate", "up"))
+        fused[f"{at}gate_up_proj.weight"] = torch.cat([gate, up])
+    suspect = write_model(tmp_path / "suspect", fused, CONFIG)
+    recipe, runs = given_back(parents, tmp_path, suspect, "first")
+    assert runs["merge.py"].same == len(fused) - CONFIG["num_hidden_layers"]
+    page = (recipe / "README.md").read_text()
+    assert "tensors are fused or split otherwise than in the parents" in page

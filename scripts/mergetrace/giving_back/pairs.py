@@ -39,7 +39,7 @@ class Pairs:
     """The tensors of a model beside those of its parents."""
 
     units: tuple[Unit, ...]
-    """The model's tensors that every parent holds."""
+    """The model's tensors that every parent holds, each in one tensor."""
     missing: tuple[str, ...]
     """Its tensors that some parent lacks."""
     renamed: Mapping[str, Mapping[str, str]]
@@ -53,7 +53,9 @@ class Pairs:
     rows: Mapping[str, int]
     """How many rows a tensor has where a parent has more or fewer."""
     hindrances: tuple[Hindrance, ...]
-    """What keeps even lines of torch from giving back every byte."""
+    """What keeps even lines of torch from giving back every byte: tensors that are no
+    `units`, and rows.
+    """
 
 
 def pair_up(
@@ -67,19 +69,26 @@ def pair_up(
     plan: plan.parquet. tensors: by model the table of its tensors. parents: those of
     the recipe, in its order.
     """
-    units, missing = pair_units(plan, tensors[suspect], suspect, parents)
+    found, missing = pair_units(plan, tensors[suspect], suspect, parents)
     own = {record.name: record for record in records_of(tensors[suspect])}
     names = [record.name for record in records_of(tensors[parents[0]])]
+    by_parent = {
+        parent: {record.name: record for record in records_of(tensors[parent])}
+        for parent in parents
+    }
+    hindrances: list[Hindrance] = ["missing"] if missing else []
+    units = []
+    for unit in found:
+        of_unit = tuple(_hindrances(unit, own[unit.name], by_parent))
+        hindrances += of_unit
+        if set(of_unit) <= {"rows"}:
+            units.append(unit)
     renamed = _renamed(units, parents)
     kept = {unit.name for unit in units} - set(renamed)
     sizes = Counter[str]()
     for unit in units:
         sizes[unit.dtype] += unit.elements
     main = sizes.most_common(1)[0][0] if sizes else "F32"
-    by_parent = {
-        parent: {record.name: record for record in records_of(tensors[parent])}
-        for parent in parents
-    }
     return Pairs(
         units=tuple(units),
         missing=tuple(record.name for record in missing),
@@ -92,7 +101,7 @@ def pair_up(
             if unit.dtype != main
         },
         rows=_rows(units, own, by_parent),
-        hindrances=tuple(dict.fromkeys(_hindrances(units, missing, own, by_parent))),
+        hindrances=tuple(dict.fromkeys(hindrances)),
     )
 
 
@@ -128,25 +137,21 @@ def _rows(
 
 
 def _hindrances(
-    units: Sequence[Unit],
-    missing: Sequence[TensorRecord],
-    own: Mapping[str, TensorRecord],
+    unit: Unit,
+    own: TensorRecord,
     by_parent: Mapping[str, Mapping[str, TensorRecord]],
 ) -> Iterator[Hindrance]:
-    if missing:
-        yield "missing"
-    for unit in units:
-        if unit.dtype not in TORCH_DTYPES:
-            yield "packed"
-        if unit.compared != unit.elements:
-            yield "rows"
-        for part in unit.parts:
-            for view in part.members.values():
-                yield from _of_view(view)
-        for parent, records in by_parent.items():
-            record = records[source_of(unit, parent)]
-            if not _same_places(unit, parent, record, own[unit.name]):
-                yield "cut"
+    """What keeps a programme from making one tensor; with `rows` it makes a part."""
+    if unit.dtype not in TORCH_DTYPES:
+        yield "packed"
+    if unit.compared != unit.elements:
+        yield "rows"
+    for part in unit.parts:
+        for view in part.members.values():
+            yield from _of_view(view)
+    for parent, records in by_parent.items():
+        if not _same_places(unit, parent, records[source_of(unit, parent)], own):
+            yield "cut"
 
 
 def _of_view(view: View) -> Iterator[Hindrance]:

@@ -42,11 +42,7 @@ def programme(
     to before it was stored, where that is one dtype.
     """
     lines = torch_lines(recipe)
-    if (
-        lines is None
-        or "packed" in pairs.hindrances
-        or not _can_be_weighed(recipe, pairs)
-    ):
+    if lines is None or not pairs.units or not _can_be_weighed(recipe, pairs):
         return None
     if recipe.script and recipe.setting("weights_rounded"):
         lines = IN_DTYPE + lines

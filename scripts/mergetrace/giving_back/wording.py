@@ -23,7 +23,7 @@ HINDRANCES: Mapping[Hindrance, str] = {
     "dtypes": "mergekit stores all tensors in one format, and here they are in another or"
     " in several",
     "missing": "some tensors of the model are in no parent, so that nothing makes them",
-    "rows": "an embedding has rows that the parents lack",
+    "rows": "an embedding has more rows than a parent's, or fewer",
     "rearranged": "numbers lie in another order than in the parents, or were multiplied",
     "cut": "tensors are fused or split otherwise than in the parents",
     "packed": "weights are packed or carry scales",

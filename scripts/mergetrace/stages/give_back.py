@@ -77,8 +77,11 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
     )
     search = from_json(RecipeSearch, entry, "recipes.json")
     rebuilt = read_json(inputs.rebuild)
-    enough = search.best and search.best.bit_exact_rate >= params.min_bit_exact
-    recipe = recipe_from_json(entry["best"]) if enough else None
+    recipe = None
+    if search.best is not None and (
+        search.best.bit_exact_rate >= params.min_bit_exact or _all_of(rebuilt)
+    ):
+        recipe = recipe_from_json(entry["best"])
     texts: dict[str, str] = {}
     hindrances: dict[str, tuple[Hindrance, ...]] = {}
     if recipe is not None:
@@ -130,6 +133,11 @@ def _files(
         texts["merge.py"] = lines
         hindrances["merge.py"] = by_lines
     return texts, hindrances
+
+
+def _all_of(rebuilt: Mapping[str, Any]) -> bool:
+    """Whether every tensor comes back."""
+    return bool(rebuilt["rebuilt"]) and rebuilt["identical"] == rebuilt["tensors"]
 
 
 def _one(dtypes: tuple[str, ...]) -> str | None:
