@@ -162,7 +162,7 @@ sums/recast FIRST_LOOK
 """What is in memory or worked on at once."""
 
 BOUNDS = """
-merging/mergekit_methods MAX_MODELS
+merging/mergekit_methods MAX_MERGED_MODELS
 merging/mergekit_reading MAX_LAYERS MAX_NUMBER
 """
 """How much of what strangers wrote is read."""

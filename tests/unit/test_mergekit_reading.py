@@ -8,7 +8,7 @@ from mergetrace.files.declared_merges import declared_merges
 from mergetrace.merging.mergekit_reading import Named, recipes_of
 from mergetrace.merging.mergekit_yaml import mergekit_config
 from mergetrace.merging.model_names import Offered, matched
-from mergetrace.merging.recipes import make
+from mergetrace.merging.recipes import donor_shares, make
 from mergetrace.merging.setting_reading import NotReplayableError
 from mergetrace.merging.settings import value_at
 
@@ -222,3 +222,12 @@ OFFERED = [
 )
 def test_models_are_matched_by_name_where_one_is_meant(name, model):
     assert matched([name], OFFERED).get(name) == model
+
+
+def test_shares_that_no_number_says_are_unknown():
+    cancelling = make("linear", {"a": 1.0, "base": -1.0})
+    assert donor_shares(cancelling, "base") is None
+    varying = make(
+        "task_arithmetic", {"a": 1.0}, "base", **{"lambda": (("", (0.2, 0.8)),)}
+    )
+    assert donor_shares(varying, "base") is None

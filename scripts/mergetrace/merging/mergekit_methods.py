@@ -28,7 +28,7 @@ UNMODELLED: Mapping[str, Mapping[str, Any]] = {
 """Parameters of mergekit's methods that no recipe has, with the values under which that
 makes no difference. Those of other methods mergekit passes over itself.
 """
-MAX_MODELS = 256
+MAX_MERGED_MODELS = 256
 BASE_OPTIONAL = ("linear", "karcher", "nuslerp", "multislerp")
 """Methods that compute without a base, too."""
 BASE_IS_A_MODEL = ("linear", "karcher")
@@ -39,9 +39,9 @@ FEWEST_AND_MOST: Mapping[str, tuple[int, int]] = {
     "lerp": (2, 2),
     "nearswap": (1, 1),
     "arcee_fusion": (1, 1),
-    "model_stock": (2, MAX_MODELS),
-    "multislerp": (2, MAX_MODELS),
-    "karcher": (2, MAX_MODELS),
+    "model_stock": (2, MAX_MERGED_MODELS),
+    "multislerp": (2, MAX_MERGED_MODELS),
+    "karcher": (2, MAX_MERGED_MODELS),
 }
 """How many models a method takes beside its base, where not one or more."""
 SHARES = ("density", "gamma", "select_topk")
@@ -50,5 +50,5 @@ SHARES = ("density", "gamma", "select_topk")
 
 def takes(method: str, models: int) -> bool:
     """Whether a method can take so many models beside its base."""
-    fewest, most = FEWEST_AND_MOST.get(method, (1, MAX_MODELS))
+    fewest, most = FEWEST_AND_MOST.get(method, (1, MAX_MERGED_MODELS))
     return fewest <= models <= most

@@ -150,10 +150,14 @@ def model_shares(recipe: Recipe, base: str) -> dict[str, float] | None:
         if weight is None:
             return None
         weights[model] = weight
+    if any(single_value(setting) is None for _, setting in recipe.settings):
+        return None
     if recipe.script:
         return _shares_of_lines(recipe, weights)
     if METHODS[recipe.method].averages and recipe.base is None:
         whole = sum(weights.values()) if _divides_by_weights(recipe) else 1.0
+        if not whole:
+            return None
         return {name: weight / whole for name, weight in weights.items()}
     if (
         recipe.method == "task_arithmetic"

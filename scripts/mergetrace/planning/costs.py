@@ -217,7 +217,9 @@ def _about_model(entry: Mapping[str, Any], stated: str | None) -> str:
         if declared[name]:
             claims.append(f"{name} {declared[name]}")
     claimed = ", ".join(claims) or "nothing of its origin"
-    return f"{', '.join(about)}; its card claims {claimed}"
+    files = dict.fromkeys(merge["file"] for merge in declared.get("merges", ()))
+    merges = f"; {listing(files)} declares a merge" if files else ""
+    return f"{', '.join(about)}; its card claims {claimed}{merges}"
 
 
 def _in_words(cost: Mapping[str, Any], bandwidth_mbit: float) -> str:
