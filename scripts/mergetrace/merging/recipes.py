@@ -144,21 +144,15 @@ def model_shares(recipe: Recipe, base: str) -> dict[str, float] | None:
     otherwise None. In task arithmetic the base has what the donors leave to one, which
     is less than nothing where they take more.
     """
-    weights: dict[str, float] = {}
-    for model, setting in zip(recipe.models, recipe.weights, strict=True):
-        weight = single_value(setting)
-        if weight is None:
-            return None
-        weights[model] = weight
-    if any(single_value(setting) is None for _, setting in recipe.settings):
+    weights = _single_weights(recipe)
+    if weights is None:
         return None
     if recipe.script:
         return _shares_of_lines(recipe, weights)
     if METHODS[recipe.method].averages and recipe.base is None:
         whole = sum(weights.values()) if _divides_by_weights(recipe) else 1.0
-        if not whole:
-            return None
-        return {name: weight / whole for name, weight in weights.items()}
+        shares = {name: weight / whole for name, weight in weights.items() if whole}
+        return shares or None
     if (
         recipe.method == "task_arithmetic"
         and recipe.base == base
@@ -168,6 +162,19 @@ def model_shares(recipe: Recipe, base: str) -> dict[str, float] | None:
         shares = {name: weight * scale for name, weight in weights.items()}
         return {**shares, base: round(1 - sum(shares.values()), 12)}
     return None
+
+
+def _single_weights(recipe: Recipe) -> dict[str, float] | None:
+    """Each model's weight; None where one differs between tensors, or a setting does."""
+    if any(single_value(setting) is None for _, setting in recipe.settings):
+        return None
+    weights: dict[str, float] = {}
+    for model, setting in zip(recipe.models, recipe.weights, strict=True):
+        weight = single_value(setting)
+        if weight is None:
+            return None
+        weights[model] = weight
+    return weights
 
 
 def _shares_of_lines(recipe: Recipe, weights: Mapping[str, float]) -> dict[str, float]:
