@@ -29,7 +29,8 @@ def recipes() -> list[Case]:
         "donors": TWO,
     }
     merge |= {"never": UNTRUE, "worlds": BOTH, "published": DATES}
-    one = {**merge, "donors": ("donor",), "named": ("donor",)}
+    vector = {**merge, "right": ("merge",)}
+    one = {**vector, "donors": ("donor",), "named": ("donor",)}
     innocent = {"kind": "recipes of others", "donors": TWO, "worlds": BOTH}
     author = "https://github.com/arcee-ai/mergekit/issues/248"
     return [
@@ -37,19 +38,19 @@ def recipes() -> list[Case]:
             "a chat vector: weights 1.0 and 0.8",
             source=author,
             build=vectors(donor=1.0, second=0.8),
-            **merge,
+            **vector,
         ),
         Case(
             "weights 1.0 and 0.3",
             source="https://github.com/arcee-ai/mergekit/issues/438",
             build=vectors(donor=1.0, second=0.3),
-            **merge,
+            **vector,
         ),
         Case(
             "a negative weight",
             source="https://github.com/arcee-ai/mergekit/issues/213",
             build=vectors(donor=1.0, second=-0.5),
-            **merge,
+            **vector,
         ),
         Case(
             "a task taken away",

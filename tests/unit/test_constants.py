@@ -174,7 +174,8 @@ finding/judgement NORMAL_95
 finding/wording_shares WHOLE
 finding/wording_reach MOST_TENSORS
 finding/wording_remainder LOW_RANK MOST_PLACES
-fit/curves LOWEST_WEIGHT HIGHEST_WEIGHT STEP FINE_STEPS
+fit/curves LOWEST_WEIGHT HIGHEST_WEIGHT FURTHEST_WEIGHTS COVERAGE_TO_SHOW
+fit/curves STEP FINE_STEPS
 merging/rebuild MAX_DIFFERENCES_OF_TENSOR
 merging/rebuild_result MAX_DIFFERENCES
 search/remainder MIN_CHANGED_SHARE MIN_DENSE_SHARE MIN_WHOLE_ROWS

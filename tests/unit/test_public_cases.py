@@ -82,11 +82,11 @@ def test_short_names_of_norms_are_harmless(right):
     right("other families' names", "innocent finetune with Yi's ln1 and ln2")
 
 
-def test_a_chat_vector_gets_no_untrue_reason(right):
+def test_a_chat_vector_is_a_merge(right):
     right("recipes", "a chat vector: weights 1.0 and 0.8", "weights 1.0 and 0.3")
 
 
-def test_negative_and_overscaled_task_vectors_get_no_untrue_reason(right):
+def test_negative_and_overscaled_task_vectors_are_merges(right):
     right("recipes", "a negative weight", "a task taken away", "a task taken 1.2 times")
 
 

@@ -4,10 +4,13 @@ whatever the weight, and a model that was offered in its child's place is never 
 
 import json
 
+import pandas as pd
 import pytest
 import torch
 
-from mergetrace.testing.audits import audit
+from mergetrace.records.verdict import ParentFinding
+from mergetrace.report.offered import donors
+from mergetrace.testing.audits import audit, prepared
 from mergetrace.testing.planting import finetuned, random_model, write_model
 from mergetrace.testing.realmerge import mergekit, qwen, write_qwen
 
@@ -174,3 +177,30 @@ def test_the_finding_is_worded_as_changes_and_no_share_of_a_whole(judge, tmp_pat
     words = "base plus 1.0 times donor's change minus 0.5 times second's change"
     assert words in found["reasons"][0]
     assert json.loads((tmp_path / "verdict.json").read_text()) == found
+
+
+def test_pictures_and_tables_reach_a_task_that_was_taken_away(tmp_path):
+    models = {"suspect": added(donor=-0.5), "base": BASE, "donor": DONOR}
+    folders = {
+        name: write_model(tmp_path / "models" / name, tensors)
+        for name, tensors in models.items()
+    }
+    spec = {"suspect": "suspect", "base": "base", "donors": ["donor"]}
+    made = prepared(tmp_path, folders, spec)
+    made.weigh()
+    page = made.write_report().read_text()
+    assert "suspect is base minus 0.5 times donor’s change." in page.replace(
+        "&#39;", "’"
+    )
+    curve = pd.read_csv(tmp_path / "curves.csv")
+    assert curve["alpha"].min() <= -0.7
+    assert curve["coverage"].max() > 0.99
+
+
+def test_the_shares_of_donors_side_by_side_are_the_verdicts_where_one_is_taken_away():
+    away = ParentFinding(True, -0.5, (-0.5, -0.5), -0.5, -0.4, 0.0, (0.0, 0.0), 1.0)
+    whole = ParentFinding(True, 1.0, (1.0, 1.0), 1.0, 0.9, 0.998, (0.99, 1.0), 1.0)
+    other = ParentFinding(False, 0.1, None, 0.1, 0.1, 0.02, (0.0, 0.03), 1.0)
+    rows = donors({"away": away, "whole": whole, "other": other})
+    shares = {row.name: row.share.replace("\u00a0", " ") for row in rows}
+    assert shares == {"whole": "100.00 %", "other": "2.00 %", "away": "−50.00 %"}

@@ -123,7 +123,9 @@ class ChanceTooClose(Reason):
 
 @dataclass(frozen=True)
 class TooMuchMoved(Reason):
-    """Elements moved on which donor and base agree."""
+    """More elements moved on which donor and base agree than do in a merge, or in light
+    training after one.
+    """
 
     donor: str
     """The donor."""
@@ -133,6 +135,8 @@ class TooMuchMoved(Reason):
     """The share of these elements that moved."""
     limit: float
     """The greatest share that is allowed."""
+    trained: bool
+    """Whether training is allowed for."""
 
 
 @dataclass(frozen=True)

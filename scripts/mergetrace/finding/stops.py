@@ -124,7 +124,7 @@ def against_trace(case: Case, donor: str, share: float) -> Against:
         return TraceTooThin(limits.min_trace)
     moved = moved_alone(case, donor) or 0.0
     if moved > limits.max_moved_trained:
-        return TooMuchMoved(donor, case.base, moved, limits.max_moved_trained)
+        return TooMuchMoved(donor, case.base, moved, limits.max_moved_trained, True)
     beside = traces_beside(case, donor)
     if not beside:
         return NothingBeside()
@@ -188,7 +188,7 @@ def against_drop(case: Case, mark: Signature) -> Against:
         donor = mark.donors[0]
         moved = moved_alone(case, donor) or 0.0
         if moved > limits.max_moved_alone:
-            return TooMuchMoved(donor, case.base, moved, limits.max_moved_alone)
+            return TooMuchMoved(donor, case.base, moved, limits.max_moved_alone, False)
     return None
 
 
@@ -222,7 +222,7 @@ def against_chosen(case: Case, donor: str) -> Against:
         agreeing = case.summary.donors[donor].parents_agree
         return FewAgree(donor, case.base, agreeing, limits.min_counted)
     if moved > limits.max_moved_alone:
-        return TooMuchMoved(donor, case.base, moved, limits.max_moved_alone)
+        return TooMuchMoved(donor, case.base, moved, limits.max_moved_alone, False)
     return None
 
 

@@ -133,10 +133,13 @@ def chance_too_close(reason: ChanceTooClose) -> str:
 
 
 def too_much_moved(reason: TooMuchMoved) -> str:
+    stays = (
+        "training light enough to leave such traces" if reason.trained else "a merge"
+    )
     return (
         f"of the elements on which {reason.donor} and {reason.base} agree"
-        f" {percent(reason.moved, digits=2)} moved, which such a merge leaves alone (at"
-        f" most {percent(reason.limit, digits=2)} may have moved)"
+        f" {percent(reason.moved, digits=2)} moved, which {stays} leaves alone (at most"
+        f" {percent(reason.limit, digits=2)} may have moved)"
     )
 
 

@@ -12,20 +12,37 @@ from mergetrace.numerics.rounding import holding_counts, replay_intervals, sorte
 
 LOWEST_WEIGHT = -0.25
 HIGHEST_WEIGHT = 1.25
-"""The ends of the curve: a merge may reach a little beyond its parents."""
+"""The ends of the curve where nothing lies beyond: a merge may reach a little beyond its
+parents.
+"""
+FURTHEST_WEIGHTS = (-2.0, 3.0)
+"""How far the curve follows a weight beyond: changes are taken away or added twice."""
+COVERAGE_TO_SHOW = 0.2
+"""What a weight must explain for the curve to follow it there."""
 STEP = 0.005  # between two weights of the curve
 FINE_STEPS = 81  # weights within four steps of a peak on either side
 
 
-def grid(peaks: Sequence[float]) -> Array:
+def grid(peaks: Sequence[float], to_show: Sequence[float] = ()) -> Array:
     """The weights to look at: evenly spread, and closer around the peaks, which may be
     too narrow to meet one of them. float64, ascending.
+
+    to_show: peaks that the curve reaches even where they lie beyond its usual ends.
     """
-    count = round((HIGHEST_WEIGHT - LOWEST_WEIGHT) / STEP) + 1
-    even = np.linspace(LOWEST_WEIGHT, HIGHEST_WEIGHT, count).round(6)
+    lowest, highest = FURTHEST_WEIGHTS
+    reached = [peak for peak in to_show if lowest <= peak <= highest]
+    margin = -LOWEST_WEIGHT
+    low = min([LOWEST_WEIGHT, *(_whole_steps(peak - margin) for peak in reached)])
+    high = max([HIGHEST_WEIGHT, *(_whole_steps(peak + margin) for peak in reached)])
+    count = round((high - low) / STEP) + 1
+    even = np.linspace(low, high, count).round(6)
     around = np.linspace(-4 * STEP, 4 * STEP, FINE_STEPS)
-    inside = [peak for peak in peaks if LOWEST_WEIGHT < peak < HIGHEST_WEIGHT]
+    inside = [peak for peak in peaks if low < peak < high]
     return np.unique(np.concatenate([even, *(peak + around for peak in inside)]))
+
+
+def _whole_steps(weight: float) -> float:
+    return round(weight / STEP) * STEP
 
 
 @dataclass

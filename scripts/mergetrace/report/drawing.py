@@ -1,14 +1,19 @@
 """What the report's pictures share: sizes, ticks, limits, legends."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from mergetrace.numerics.arrays import Array
+
 WIDTH = 9.2
 """Inches; the page scales pictures to its own width."""
 MARKERS = "osD^vPX*"
+MOST_QUARTERS = 2.0
+"""The widest axis of shares, from end to end, with a tick at every quarter."""
+TICK_SLACK = 1e-9
 MOST_TICKS = 24
 """Layers that get a tick each; of more, every fifth or so does."""
 
@@ -40,14 +45,27 @@ def legend(axes: Axes, columns: int) -> None:
     )
 
 
-def share_limits(values: pd.Series) -> tuple[float, float]:
-    """Limits that hold 0, 1 and the values, but none further out than -.5 and 1.5."""
+def share_limits(values: pd.Series, held: Iterable[float] = ()) -> tuple[float, float]:
+    """Limits that hold 0, 1 and the values, but none further out than -.5 and 1.5;
+    held: shares that they hold wherever these lie.
+    """
+    sure = [share for share in held if np.isfinite(share)]
     finite = values[np.isfinite(values)]
-    if not len(finite):
-        return 0.0, 1.0
-    low = max(min(float(finite.min()), 0.0), -0.5)
-    high = min(max(float(finite.max()), 1.0), 1.5)
-    return low, high
+    low, high = 0.0, 1.0
+    if len(finite):
+        low = max(min(float(finite.min()), 0.0), -0.5)
+        high = min(max(float(finite.max()), 1.0), 1.5)
+    return min([low, *sure]), max([high, *sure])
+
+
+def share_ticks(low: float, high: float) -> tuple[Array, list[str]]:
+    """Where an axis of shares has its ticks, quarters or halves, and their labels."""
+    parts = 4 if high - low <= MOST_QUARTERS else 2
+    first = int(np.ceil(low * parts - TICK_SLACK))
+    last = int(np.floor(high * parts + TICK_SLACK))
+    numbers = list(range(first, last + 1))
+    labels = [f"{100 * number // parts} %" for number in numbers]
+    return np.array(numbers) / parts, labels
 
 
 def component_label(component: str, votes: bool) -> str:

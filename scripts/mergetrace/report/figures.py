@@ -5,7 +5,6 @@ table says in numbers.
 from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -19,6 +18,7 @@ from mergetrace.report.drawing import (
     legend,
     model_label,
     share_limits,
+    share_ticks,
     spread,
     suspect_first,
 )
@@ -48,7 +48,8 @@ def alpha_by_layer(
         layer: number + (0 if layer.isdigit() else 0.6)
         for number, layer in enumerate(order)
     }
-    low, high = share_limits(layers["alpha"])
+    weights = [] if recipe_alpha is None else [recipe_alpha]
+    low, high = share_limits(layers["alpha"], weights)
     size = 5 if len(order) <= MOST_LARGE_MARKS else 3.5
     with mpl.rc_context(SETTINGS):
         figure = Figure(figsize=(WIDTH, 3.1), layout="constrained")
@@ -75,8 +76,7 @@ def alpha_by_layer(
             xlim=(-0.6, max(place.values()) + 0.6),
             xlabel="layer",
         )
-        ticks = np.arange(np.ceil(low * 4), np.floor(high * 4) + 1) / 4
-        axes.set_yticks(ticks, [f"{100 * tick:.0f} %" for tick in ticks])
+        axes.set_yticks(*share_ticks(low, high))
         _draw_ends(axes, ends)
         legend(axes, len(models) + 1)
         axes.set_ylabel("alpha")
@@ -133,11 +133,10 @@ def coverage_curve(
             xlabel="blend weight",
             ylabel="informative elements explained",
         )
-        quarters = [0, 0.25, 0.5, 0.75, 1]
-        axes.set_yticks(quarters, ["0 %", "25 %", "50 %", "75 %", "100 %"])
-        axes.set_xticks(
-            quarters, [f"all {base}", "25 %", "50 %", "75 %", f"all {donor}"]
-        )
+        axes.set_yticks(*share_ticks(0, 1))
+        ends = {"0 %": f"all {base}", "100 %": f"all {donor}"}
+        ticks, labels = share_ticks(*axes.get_xlim())
+        axes.set_xticks(ticks, [ends.get(label, label) for label in labels])
         legend(axes, len(models) + 1)
     return embed(
         figure,
@@ -292,7 +291,7 @@ def _draw_expected(
         label="seen in a control",
     )
     both = pd.concat([rows[seen], rows[expected], controls[seen], controls[expected]])
-    low, high = share_limits(both)
+    low, high = share_limits(both, rows.loc[rows["votes"], seen])
     axes.set(
         xlabel=seen,
         xlim=(low - 0.08, high + 0.08),

@@ -3,7 +3,7 @@ candidates.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mergetrace.readable import decimal, interval, percent, rate
 from mergetrace.records.verdict import BaseCandidate, ParentFinding
@@ -53,9 +53,19 @@ class BaseRow:
 def donors(parents: Mapping[str, ParentFinding]) -> list[DonorRow]:
     """The offered donors beside each other, the largest share first; empty where there
     is only one.
+
+    Where the verdict names a donor that was taken away, the shares of those named are
+    the verdict's: together no donor's share is below zero.
     """
     if len(parents) < 2:
         return []
+    if any(entry.named and (entry.alpha or 0.0) < 0 for entry in parents.values()):
+        parents = {
+            name: replace(entry, share=entry.alpha, share_ci95=entry.alpha_ci95)
+            if entry.named
+            else entry
+            for name, entry in parents.items()
+        }
     by_share = sorted(parents.items(), key=lambda pair: -(pair[1].share or 0.0))
     no_interval = "too few layers or tensors, or no share of its own"
     return [

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from mergetrace.fit.curves import Curve, grid
+from mergetrace.fit.curves import COVERAGE_TO_SHOW, Curve, grid
 from mergetrace.outputs import read_json, whole
 from mergetrace.running.log import say
 from mergetrace.sums.evidence import only_usable, read_evidence
@@ -57,12 +57,18 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
     summary = read_json(inputs.summary)
     base = summary["base"]
     voting = _voting(inputs.fits, base)
-    peaks = [
-        numbers["donors"][donor]["alpha_replay"]
+    found = [
+        (numbers["donors"][donor]["alpha_replay"], numbers["donors"][donor]["coverage"])
         for numbers in summary["models"].values()
         for donor in summary["donors"]
     ]
-    alphas = grid([peak for peak in peaks if peak is not None])
+    peaks = [peak for peak, _ in found if peak is not None]
+    to_show = [
+        peak
+        for peak, coverage in found
+        if peak is not None and (coverage or 0.0) >= COVERAGE_TO_SHOW
+    ]
+    alphas = grid(peaks, to_show)
     frames = [frame for frame in params.roles.frames() if frame.base == base]
     curves = {
         (frame.audited, donor): Curve(alphas, params.replay_width, params.seed)
