@@ -1,12 +1,17 @@
 """What a folder says of the merge that made it is read with bounds, whoever wrote it."""
 
+import json
 from itertools import pairwise
 
 import pytest
+import torch
 import yaml
+from safetensors.torch import save_file
 
 from mergetrace.files.declared_merges import declared_merges
+from mergetrace.files.safetensors_file import read_model
 from mergetrace.outputs import read_json
+from mergetrace.planning.manifest import describe
 from mergetrace.records.json_records import as_json, from_json
 from mergetrace.records.verdict import Declared
 from mergetrace.stages import manifest
@@ -95,6 +100,28 @@ def test_the_card_is_read_where_it_says_more_than_the_tool(read):
         "merge",
         "experts",
     ]
+
+
+def test_the_head_of_a_card_may_name_a_method(read):
+    card = "---\nmerge_method: karcher\nbase_model: [org/A, org/B]\n---\n# A merge\n"
+    [merge] = read({"README.md": card})
+    assert (merge.method, merge.models) == ("karcher", ("org/A", "org/B"))
+    assert read({"README.md": card.replace("merge_method: karcher", "a: b")}) == []
+
+
+@pytest.mark.parametrize("place", ["index", "file"])
+def test_the_version_of_the_tool_is_read_from_either_place(tmp_path, place):
+    folder = realmerge.write_qwen(tmp_path / "m", {"a": torch.zeros(2, 2)})
+    stated = {"mergekit_version": "0.1.5"}
+    for file in folder.glob("*.safetensors*"):
+        file.unlink()
+    metadata = stated if place == "file" else {}
+    save_file({"a": torch.zeros(2, 2)}, folder / "model.safetensors", metadata)
+    if place == "index":
+        index = {"metadata": stated, "weight_map": {"a": "model.safetensors"}}
+        (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    described = describe("m", folder, read_model(folder))
+    assert described["declared"]["merge_tool"] == "0.1.5"
 
 
 def test_anchors_are_written_out(read):

@@ -85,7 +85,7 @@ def _merge(document: Mapping[str, Any], file: str) -> DeclaredMerge:
             return DeclaredMerge(
                 file, method=_text(document, "merge_method"), fault="several modules"
             )
-        slices = _slices(modules[0])
+        slices = _slices(modules[0]) or _listed(document)
     read = tuple(part for part in map(_slice, slices) if part.sources)
     return DeclaredMerge(
         file=file,
@@ -118,6 +118,14 @@ def _slices(part: Mapping[str, Any]) -> Mappings:
     """Slices as they are given, or models that are merged over all layers as one."""
     models = _mappings(part.get("models"))
     return [{"sources": models}] if models else _mappings(part.get("slices"))
+
+
+def _listed(document: Mapping[str, Any]) -> Mappings:
+    """The parents in the head of a card, which has no weights for them."""
+    parents = document.get("base_model")
+    if not isinstance(parents, list) or _text(document, "merge_method") is None:
+        return []
+    return [{"sources": [{"model": parent} for parent in parents]}]
 
 
 def _slice(entry: Mapping[str, Any]) -> DeclaredSlice:
