@@ -257,6 +257,39 @@ def test_experts_are_compared_with_what_is_declared(parents, audited, tmp_path, 
     }
 
 
+def test_what_drops_at_random_is_compared_by_its_family(parents, audited, tmp_path):
+    made = averaged(
+        {parents["nex"]: 1.0},
+        "dare_linear",
+        base_model=str(parents["base"]),
+        parameters={"density": 0.5, "rescale": False},
+        tokenizer_source="union",
+    )
+    declared = dict(made)
+    made.pop("tokenizer_source")
+    suspect = mergekit(made, tmp_path / "merged")
+    verdict, _ = audited(suspect, donors=["nex"], declared=declared)
+    assert verdict["verdict"] == "other_merge"
+    assert items(verdict, "method")[""] == ("dare_linear", verdict["family"], True)
+    assert items(verdict, "parameter")["tokenizer_source"][0] == "union"
+    assert any("drops numbers at random" in reason for reason in verdict["reasons"])
+
+
+def test_a_base_candidate_may_be_named_as_a_donor(parents, audited, tmp_path):
+    made = averaged({parents["nex"]: [0.2, 0.7], parents["sol"]: 0.4})
+    suspect = mergekit(made, tmp_path / "merged", write_card=True)
+    verdict = audit(
+        tmp_path / "bases",
+        {
+            "doubted": suspect,
+            **{name: parents[name] for name in ("base", "nex", "sol")},
+        },
+        {"suspect": "doubted", "base": ["base", "nex"], "donors": ["sol"]},
+    )
+    [beside] = verdict["declared_merges"]
+    assert beside["holds"]
+
+
 @pytest.mark.parametrize("text", ["a: &a [*a]\n", "models: [", "{}", "[" * 9000])
 def test_a_hostile_configuration_hinders_nothing(parents, audited, tmp_path, text):
     made = averaged({parents["base"]: 0.4, parents["nex"]: 0.6})

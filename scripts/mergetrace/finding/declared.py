@@ -5,7 +5,7 @@ declaration neither accuses nor acquits: no rule looks at it.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mergetrace.merging.mergekit_methods import OTHER_NAMES
+from mergetrace.merging.mergekit_methods import OTHER_NAMES, RANDOM
 from mergetrace.merging.mergekit_yaml import FORMS
 from mergetrace.merging.setting_reading import NotReplayableError, entries
 from mergetrace.records.declared_merge import DeclaredMerge, DeclaredSource
@@ -105,6 +105,10 @@ class _Comparison:
         yield self.method()
         yield from map(self.model, self.merge.models)
         yield from self.parameters()
+        for name in ("tokenizer_source", "gate_mode"):
+            stated = getattr(self.merge, name)
+            if stated is not None:
+                yield self._parameter(name, stated, None)
         if self.merge.dtype or self.merge.out_dtype:
             yield self.dtype()
 
@@ -114,12 +118,20 @@ class _Comparison:
         found = self.recipe.method if self.recipe else self.judged.family
         agrees = None
         if declared and found:
-            own, _ = OTHER_NAMES.get(declared, (declared, {}))
-            own = "passthrough" if declared == EXPERTS else own
-            alike = {found, *self.search.indistinguishable}
-            alike.update(*(names for names in SAME_METHODS if found in names))
-            agrees = self.holds or own in alike
+            agrees = self.holds or self._is_method(declared, found)
         return DeclaredItem("method", "", declared, found, agrees)
+
+    def _is_method(self, declared: str, found: str) -> bool:
+        """Whether a declared method is the one that was found, or cannot be told from
+        it.
+        """
+        own, _ = OTHER_NAMES.get(declared, (declared, {}))
+        alike = {found, *self.search.indistinguishable}
+        alike.update(*(names for names in SAME_METHODS if found in names))
+        if declared == EXPERTS:
+            return "passthrough" in alike
+        # Of what drops at random the family alone is found: `dare`, `della`.
+        return own in alike or (declared in RANDOM and declared.startswith(found))
 
     def model(self, name: str) -> DeclaredItem:
         """A declared model: whether it is among the parents that were found. One that
