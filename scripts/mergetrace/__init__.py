@@ -185,6 +185,7 @@ search: the recipe that gives most of a model back
     tensor_weights     the weights of every tensor on its own
     variations         mixtures whose weights vary: how a tensor is measured, what recipes
                        its numbers make
+    completing         weights that vary, of every tensor
     sweeping           the value of one parameter that explains most of a tensor
     blends             the nearest weighted sum, whatever arithmetic made it
     dependence         whether a model's numbers follow from its parents' alone

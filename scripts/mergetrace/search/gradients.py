@@ -74,7 +74,7 @@ def layer_by_layer(members: Sequence[Allowed]) -> Values | None:
         high = min(entry.high for entry in entries)
         if low > high:
             return None
-        known[position] = simplest(low, high)
+        known[position] = well_inside(low, high)
     layers = _layers(list(known))
     if layers is None:
         return None
@@ -83,6 +83,14 @@ def layer_by_layer(members: Sequence[Allowed]) -> Values | None:
     for position, value in known.items():
         along[round(position * (layers - 1))] = value
     return tuple(along.tolist())
+
+
+def well_inside(low: float, high: float) -> float:
+    """The shortest decimal in the middle half of what is allowed, whose ends are not
+    sure.
+    """
+    margin = (high - low) / 4
+    return simplest(low + margin, high - margin)
 
 
 def _layers(positions: Sequence[float]) -> int | None:

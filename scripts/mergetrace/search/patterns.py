@@ -9,13 +9,13 @@ from itertools import combinations
 import numpy as np
 
 from mergetrace.merging.settings import Setting
-from mergetrace.numerics.simple import simplest
 from mergetrace.search.gradients import (
     Allowed,
     Explain,
     Values,
     gradient,
     layer_by_layer,
+    well_inside,
 )
 
 FILTERS = (
@@ -60,7 +60,7 @@ def tensor_by_tensor(allowed: Sequence[Allowed]) -> Setting:
     """The shortest decimal that each tensor allows, under its own name. Tensors that
     were not seen get what the others of their layer have in the middle, or all others.
     """
-    by_name = [(entry.tensor, simplest(entry.low, entry.high)) for entry in allowed]
+    by_name = [(entry.tensor, well_inside(entry.low, entry.high)) for entry in allowed]
     by_layer: dict[str, list[float]] = {}
     for name, value in by_name:
         layer = _layer_filter(name)

@@ -22,6 +22,7 @@ from mergetrace.records.recipe_search import (
 )
 from mergetrace.search.blends import Blend, VaryingBlend, pilot_blend, varying_blend
 from mergetrace.search.clues import HOPEFUL_RATE, Clues, read_clues
+from mergetrace.search.completing import Completion, completion_of
 from mergetrace.search.counting import (
     NO_ELEMENTS,
     Count,
@@ -87,6 +88,8 @@ class Search:
     """What the audited model's folder declares."""
     trusting: bool = True
     """Whether a declared recipe that gives the screen back may end the search."""
+    completion: Completion | None = None
+    """The mixture whose weights are to be measured in all tensors, if there is one."""
     readings: dict[int, Recipe] = field(default_factory=dict)
     """By number of a declared merge the best recipe that it may stand for."""
     ended_by_declared: bool = False
@@ -130,6 +133,8 @@ class Search:
             self._try_all(trial)
             self.recipes = _finalists(trial)
             self.tried = len(trial.rates)
+            if len(self.pilot()) < self.fits["votes"].sum():
+                self.completion = completion_of(trial)
         else:
             self._try_declared(trial)
             self.recipes = [stack]
@@ -143,6 +148,17 @@ class Search:
         self.signature = measure_signature(trial, donors[:1])
         if len(donors) > 1:
             self.signature_of_two = measure_signature(trial, donors[:2])
+
+    def complete(self, pieces: Iterable[Joined]) -> None:
+        """Measure the weights of tensors beyond the pilot, for one more finalist."""
+        if self.completion is None:
+            return
+        for joined in pieces:
+            self.completion.add(joined.piece)
+        for recipe in self.completion.recipes():
+            if recipe not in self.recipes:
+                self.recipes.append(recipe)
+                self.tried += 1
 
     def _try_all(self, trial: Trial) -> None:
         """Rate what the folder declares and what the proposers propose.

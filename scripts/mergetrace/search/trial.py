@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,9 +13,6 @@ from mergetrace.numerics.rounding import Replay
 from mergetrace.search.counting import Count, add_counts, count_exact, exact_rate
 from mergetrace.search.sweeping import sweep
 from mergetrace.sums.frames import Frame
-
-if TYPE_CHECKING:  # which tries recipes on a trial
-    from mergetrace.search.variations import Variation
 
 SCREEN_SLICES = 4
 SCREEN_ELEMENTS = 8192
@@ -49,8 +45,6 @@ class Trial:
     """`min_informative_share` of the configuration: see counting.exact_rate."""
     rates: dict[Recipe, float] = field(default_factory=dict)
     """By recipe, in the order in which they were tried."""
-    variation: "Variation | None" = None
-    """The mixture whose weights are one a layer or one a tensor, where that is found."""
 
     @property
     def stored_dtype(self) -> str:

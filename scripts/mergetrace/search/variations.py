@@ -30,7 +30,11 @@ COUNTED_REACH_ERRORS = 5  # standard errors of a weight, in which it is looked f
 LEAST_COUNTED_REACH = 0.003
 """A weight that was rounded to bf16 lies as far from the number that was written."""
 COUNTING_GRID = np.linspace(-1, 1, 17)
-COUNTING_ROUNDS = 4
+COUNTING_ROUNDS = 5
+COUNTING_BLUR = 0.003
+"""Of a rate: until the grid is fine, a weight that gives so much less back may be nearer
+to the right one.
+"""
 COUNTED_ELEMENTS = 4096
 """Of a tensor of which elements are counted."""
 MIN_COUNTED_RATE = 0.9
@@ -256,11 +260,12 @@ def _highest(
     """The highest rate along one weight, and the ends of where it is reached."""
     low = high = center
     best = 0.0
-    for _ in range(rounds):
+    for left in reversed(range(rounds)):
         values = [float(center + reach * step) for step in COUNTING_GRID]
         rates = np.array([rate(place, value) for value in values])
         best = float(rates.max())
-        good = np.flatnonzero(rates == best)
+        blur = COUNTING_BLUR if left else 0.0
+        good = np.flatnonzero(rates >= best - blur)
         step = reach * float(COUNTING_GRID[1] - COUNTING_GRID[0])
         low, high = values[good[0]] - step, values[good[-1]] + step
         center = (low + high) / 2

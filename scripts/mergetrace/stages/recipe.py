@@ -15,6 +15,7 @@ from mergetrace.records.layout import read_layouts
 from mergetrace.records.manifest import Manifest
 from mergetrace.records.verdict import Declared
 from mergetrace.running.log import say
+from mergetrace.search.completing import slices_to_measure
 from mergetrace.search.declared import Hypothesis, read_hypotheses
 from mergetrace.search.joining import Joiner
 from mergetrace.search.recipe_search import Search, start_search
@@ -118,6 +119,9 @@ def _searched(
         f" {len(search.recipes)} go on"
     )
     voting = set(fits.loc[fits["votes"], "slice_id"])
+    if search.completion is not None:
+        wanted = slices_to_measure(sorted(voting))
+        search.complete(joiner.pieces(slices(inputs.evidence), wanted))
     for joined in joiner.pieces(slices(inputs.evidence), voting):
         search.add(joined)
     return search
