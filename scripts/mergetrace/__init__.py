@@ -197,7 +197,7 @@ search: the recipe that gives most of a model back
 by family
     stacked            which layer, tensor or expert was taken from which parent
     signatures         what random drops leave behind
-    recipe_search      the best recipe
+    recipe_search, finalists    the best recipe; which go on to all of the evidence
     lookalikes         that recipe with one donor in place of another that is like it
     remainder          what that recipe leaves: how much, where, of what rank
     reversal, blend_lines, steps    the recipe turned round: is a parent given back

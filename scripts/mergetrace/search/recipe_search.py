@@ -10,7 +10,7 @@ import pandas as pd
 
 from mergetrace.merging.applying import Piece
 from mergetrace.merging.methods import METHODS
-from mergetrace.merging.recipes import Recipe, recipe_to_json, written_length
+from mergetrace.merging.recipes import Recipe, recipe_to_json
 from mergetrace.numerics.arrays import some_of
 from mergetrace.records.recipe_search import (
     DeclaredReplay,
@@ -21,7 +21,7 @@ from mergetrace.records.recipe_search import (
     Signature,
 )
 from mergetrace.search.blends import Blend, VaryingBlend, pilot_blend, varying_blend
-from mergetrace.search.clues import HOPEFUL_RATE, Clues, read_clues
+from mergetrace.search.clues import Clues, read_clues
 from mergetrace.search.completing import Completion, completion_of
 from mergetrace.search.counting import (
     NO_ELEMENTS,
@@ -32,12 +32,13 @@ from mergetrace.search.counting import (
 )
 from mergetrace.search.declared import Hypothesis
 from mergetrace.search.dependence import measure_dependence
+from mergetrace.search.finalists import SOLVING_RATE, finalists
 from mergetrace.search.joining import Joined
 from mergetrace.search.proposals.declared import propose_declared
 from mergetrace.search.proposals.proposers import try_proposals
 from mergetrace.search.signatures import measure_signature
 from mergetrace.search.stacked import stacked_recipe
-from mergetrace.search.trial import HOPELESS_RATE, Trial
+from mergetrace.search.trial import Trial
 from mergetrace.sums.evidence import WRITER_NAMES
 from mergetrace.sums.frames import Frame
 
@@ -45,13 +46,6 @@ PILOT_SLICES = 42
 """Every layer of most models, in turn of component."""
 PILOT_ELEMENTS = 1 << 19
 """Of all pilot slices together."""
-MAX_FINALISTS = 12
-MAX_FINALISTS_OF_INNOCENT = 3
-"""Where no recipe gives much back: enough to say how little the best does."""
-SOLVING_RATE = 0.9995
-"""A rate from which the screen may be too small to tell a recipe from the right one: so
-many more go on to all of the evidence, which decides.
-"""
 ORDER_TIE = 5e-5
 """Rates this close are not told apart where sums or sorts matter: the worst emulation
 of a float32 method misses that many elements.
@@ -131,7 +125,7 @@ class Search:
         stack = stacked_recipe(self.fits, self.frame)
         if stack is None:
             self._try_all(trial)
-            self.recipes = _finalists(trial)
+            self.recipes = finalists(trial)
             self.tried = len(trial.rates)
             if len(self.pilot()) < self.fits["votes"].sum():
                 self.completion = completion_of(trial)
@@ -359,42 +353,6 @@ def _alike(best: Replayed, other: Replayed) -> bool:
     open_to_order = any(method.needs != "elements" for method in methods)
     tie = ORDER_TIE if open_to_order else 0
     return other.rate >= best.rate - tie
-
-
-def _finalists(trial: Trial) -> list[Recipe]:
-    """The recipes of highest pilot rate, of equals the shortest, each method's best
-    among them; far behind the best only where nothing is good. In the order in which
-    they were proposed.
-    """
-    ranked = _ranked(trial)
-    if not ranked:
-        return []
-    if HOPEFUL_RATE <= trial.rates[ranked[0]] < HOPELESS_RATE:
-        trial.measure_in_full(ranked[: 2 * MAX_FINALISTS])
-        ranked = _ranked(trial)
-    top = trial.rates[ranked[0]]
-    best_of_methods = {recipe.method: recipe for recipe in reversed(ranked)}
-    solving = [recipe for recipe in ranked if trial.rates[recipe] >= SOLVING_RATE]
-    chosen = {
-        *(
-            recipe
-            for recipe in best_of_methods.values()
-            if trial.rates[recipe] >= top / 2
-        ),
-        *ranked[: MAX_FINALISTS // 2],
-        *solving[:MAX_FINALISTS],
-    }
-    most = MAX_FINALISTS if top >= HOPELESS_RATE else MAX_FINALISTS_OF_INNOCENT
-    # In the order of `ranked`, never of the set: a set's differs from run to run.
-    kept = [recipe for recipe in ranked if recipe in chosen][:most]
-    return sorted(kept, key=list(trial.rates).index)
-
-
-def _ranked(trial: Trial) -> list[Recipe]:
-    """Recipes by falling rate, of equals the shortest first."""
-    return sorted(
-        trial.rates, key=lambda recipe: (-trial.rates[recipe], written_length(recipe))
-    )
 
 
 def _first_pieces(pieces: Iterable[Joined], max_elements: int) -> list[Piece]:

@@ -38,7 +38,7 @@ LARGEST_RATIO_SHARE = 0.99
 """A share nearer to one leaves the ratio of two weights open."""
 HELD_WEIGHTS = (1.0, *(tenths / 10 for tenths in range(1, 10)))
 """Of the model whose weight does not vary, where an average divides by the sum."""
-MAX_VARYING_MODELS = 6
+MOST_MIXED = 6
 """Of a mixture whose weights vary."""
 NARROW_OF = {"BF16": "bfloat16", "F16": "float16"}
 """The narrow dtype of the arithmetic, by the format that the model is stored in."""
@@ -53,7 +53,7 @@ def propose_varying(trial: Trial, clues: Clues) -> list[Recipe]:
     mixtures but for rounding: in float32, else in narrow arithmetic.
     """
     models = mixed_models(trial, (trial.frame.base, *clues.offered))
-    if not 2 <= len(models) <= MAX_VARYING_MODELS:
+    if not 2 <= len(models) <= MOST_MIXED:
         return []
     recipes: list[Recipe] = []
     for variation in _wide(trial, models):
