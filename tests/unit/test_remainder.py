@@ -19,6 +19,7 @@ from mergetrace.records.verdict import Verdict
 from mergetrace.search.remainder import rank_of
 from mergetrace.testing.audits import audit
 from mergetrace.testing.planting import blend, finetuned, random_model, write_model
+from mergetrace.testing.realmerge import mergekit, qwen, write_qwen
 
 BASE = random_model(0)
 DONOR = finetuned(BASE, 1)
@@ -57,20 +58,22 @@ def test_rounding_alone_has_no_rank():
     assert rank_of(errors, np.ones(errors.size), whole(96, 64), 64) == (None, None)
 
 
+@pytest.mark.slow
 def test_shares_that_nothing_confines_have_no_interval(tmp_path):
-    models = {name: finetuned(BASE, seed) for seed, name in enumerate(("a", "b"), 1)}
-    exact = {
-        name: (
-            0.5 * tensor.float()
-            + 0.4 * models["a"][name].float()
-            + 0.3 * models["b"][name].float()
-        )
-        for name, tensor in BASE.items()
+    base = qwen(0)
+    models = {"base": base, "a": finetuned(base, 1), "b": finetuned(base, 2)}
+    folders = {name: write_qwen(tmp_path / name, each) for name, each in models.items()}
+    weights = zip(folders.values(), (0.5, 0.4, 0.3), strict=True)
+    config = {
+        "merge_method": "linear",
+        "models": [
+            {"model": str(folder), "parameters": {"weight": weight}}
+            for folder, weight in weights
+        ],
+        "parameters": {"normalize": False},
+        "dtype": "float32",
     }
-    tensors = {"base": BASE, "suspect": exact, **models}
-    folders = {
-        name: write_model(tmp_path / name, each) for name, each in tensors.items()
-    }
+    folders["suspect"] = mergekit(config, tmp_path / "suspect")
     spec = {"suspect": "suspect", "base": "base", "donors": ["a", "b"]}
     audit(tmp_path / "audit", folders, spec)
     [left] = json.loads((tmp_path / "audit/remainder.json").read_text())
