@@ -234,6 +234,7 @@ def test_a_stack_is_compared_with_what_it_declares(parents, audited, tmp_path):
     [beside] = verdict["declared_merges"]
     assert beside["holds"]
     assert items(verdict, "method")[""] == ("passthrough", "passthrough", True)
+    assert items(verdict, "dtype")[""][2]
 
 
 @pytest.mark.parametrize("order", [("nex", "sol"), ("sol", "nex")])

@@ -5,6 +5,7 @@ declaration neither accuses nor acquits: no rule looks at it.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from mergetrace.merging.declared_arithmetic import DTYPES
 from mergetrace.merging.mergekit_methods import OTHER_NAMES, RANDOM
 from mergetrace.merging.mergekit_yaml import FORMS
 from mergetrace.merging.setting_reading import NotReplayableError, entries
@@ -207,7 +208,9 @@ class _Comparison:
         return own[0] if own and all(value == own[0] for value in own) else None
 
     def dtype(self) -> DeclaredItem:
-        """The declared dtypes: that of the arithmetic, and the one that is stored."""
+        """The declared dtypes: that of the arithmetic, and the one that is stored. An
+        arithmetic that recipes are not computed in can neither agree nor differ.
+        """
         stored = self.merge.out_dtype or self.merge.dtype
         declared = {"arithmetic": self.merge.dtype, "stored": stored}
         recipe = self.recipe
@@ -218,11 +221,11 @@ class _Comparison:
             "stored": self.search.out_dtype,
         }
         form = FORMS.get(recipe.method)
-        is_wider = form is not None and form.float32_inside
-        same = self.merge.dtype in (None, recipe.dtype) or is_wider
-        return DeclaredItem(
-            "dtype", "", declared, found, same and stored == self.search.out_dtype
-        )
+        is_wider = form is None or form.float32_inside  # whole tensors are not computed
+        agrees: bool | None = stored == self.search.out_dtype
+        if agrees and not is_wider and self.merge.dtype not in (None, recipe.dtype):
+            agrees = None if self.merge.dtype not in DTYPES else False
+        return DeclaredItem("dtype", "", declared, found, agrees)
 
 
 def _same_numbers(declared: Any, found: Any) -> bool:
