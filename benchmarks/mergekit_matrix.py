@@ -33,6 +33,7 @@ ARITHMETIC: Mapping[str, dict[str, str]] = {
     "float32": {"dtype": "float32"},
 }
 """The dtype of the arithmetic, and of the file."""
+COLUMNS = ("name", "arithmetic", "verdict", "method", "rate", "tried")
 GIVEN_BACK = 0.995
 """A rate from which a merge is given back."""
 
@@ -178,6 +179,8 @@ class Found:
     """The share of informative elements given back."""
     tried: int
     seconds: float
+    parameters: Mapping[str, Any]
+    """Of the recipe."""
 
 
 def models(sparse: bool) -> dict[str, Tensors]:
@@ -232,7 +235,7 @@ def examine(name: str, arithmetic: str, folders: Mapping[str, Path]) -> Found:
             found = audit(Path(place) / "audit", offered | {"suspect": suspect}, spec)
         seconds = time.perf_counter() - start
         entries = json.loads((Path(place) / "audit/recipes.json").read_text())
-    best = entries[0]["best"] or {"method": "", "bit_exact_rate": 0.0}
+    best = entries[0]["best"] or {"method": "", "bit_exact_rate": 0.0, "parameters": {}}
     return Found(
         name,
         arithmetic,
@@ -241,6 +244,7 @@ def examine(name: str, arithmetic: str, folders: Mapping[str, Path]) -> Found:
         best["bit_exact_rate"],
         entries[0]["tried"],
         seconds,
+        best["parameters"],
     )
 
 
@@ -283,8 +287,10 @@ def main() -> None:
     if options.csv is not None:
         with options.csv.open("w", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(Found.__dataclass_fields__)
-            writer.writerows([vars(found).values() for found in rows])
+            writer.writerow(COLUMNS)
+            writer.writerows(
+                [getattr(found, name) for name in COLUMNS] for found in rows
+            )
 
 
 if __name__ == "__main__":

@@ -149,7 +149,8 @@ merging: a recipe applied to the parents
     settings           a number that differs between tensors, as configurations write it
     facts              what formulas must know of a whole tensor
     merge              what a formula is given
-    linear, spheres, means, trimming, sce, elementwise   the formulas, by family
+    linear, spheres, means, trimming, sce, elementwise, agents, lines
+                       the formulas, by family
     methods            every method's formula and parameters; how to add one
     scripts            merges that people write by hand: their lines, and the same bits
     recipes            a method with its weights and settings
@@ -193,7 +194,7 @@ search: the recipe that gives most of a model back
     proposals.proposers    which recipes are worth trying; how to add a proposer
     proposals.declared     what the folder declares
     proposals.linear, varying, spheres, means, narrow, selections, trimming, nearswap,
-    proposals.scripts, short_shares, varying_shares
+    proposals.scripts, short_shares, varying_shares, scaled
 by family
     stacked            which layer, tensor or expert was taken from which parent
     signatures         what random drops leave behind

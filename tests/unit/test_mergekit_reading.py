@@ -118,11 +118,10 @@ REFUSED = {
         "merge_method: linear\n" + PAIR % "{weight: [[[0.5]]]}", "number", "weight",
     ),
     "no base": ("merge_method: ties\n" + PAIR % "{weight: 1}", "base", ""),
-    "row by row": (
-        "merge_method: nuslerp\nparameters: {nuslerp_row_wise: true}\n"
-        + PAIR % "{weight: 1}",
+    "another tolerance": (
+        "merge_method: karcher\nparameters: {tol: 0.1}\n" + PAIR % "{}",
         "parameter",
-        "nuslerp_row_wise",
+        "tol",
     ),
     "a model twice": (
         "merge_method: linear\nmodels: [{model: a}, {model: a}]\n", "models", "",

@@ -144,6 +144,38 @@ DETERMINISTIC = [
             make("karcher", {"base": 1, "first": 1}, None, dtype),
             make("sce", {"first": 1, "second": 1}, "base", dtype),
             make("sce", {"first": 1, "second": 1}, "base", dtype, topk=0.4),
+            make("ram", {"first": 1, "second": 1}, "base", dtype),
+            make("ram", {"first": 1, "second": 1}, "base", dtype, epsilon=0.001),
+            make("ramplus_tl", {"first": 1, "second": 1}, "base", dtype),
+            make(
+                "ramplus_tl",
+                {"second": 1, "third": 1},
+                "base",
+                dtype,
+                epsilon=0.001,
+                r=0.3,
+                greatest_ratio=3.0,
+            ),
+            make("nuslerp", {"base": 0.4, "first": 0.6}, None, dtype, flatten=0),
+            make(
+                "nuslerp",
+                {"first": 0.6, "second": 0.3},
+                "base",
+                dtype,
+                flatten=0,
+                row_wise=1,
+            ),
+            make(
+                "multislerp",
+                {"first": 0.6, "second": 0.3},
+                "base",
+                dtype,
+                normalize_weights=0,
+            ),
+            make("karcher", {"base": 1, "first": 1}, None, dtype, max_iter=1),
+            make(
+                "model_stock", {"first": 1, "second": 1}, "base", dtype, filter_wise=1
+            ),
         )
     ),
 ]

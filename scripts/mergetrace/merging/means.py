@@ -2,14 +2,15 @@
 
 import numpy as np
 
+from mergetrace.merging.lines import model_stock_of_lines
 from mergetrace.merging.merge import Merge
 from mergetrace.numerics import tool_sums
 from mergetrace.numerics.arithmetic import to_float32, total
 from mergetrace.numerics.arrays import Array
 
-KARCHER_STEPS = 10  # the tool's own limits, this one and the three below
-KARCHER_SHORTEST_STEP = 1e-5
+KARCHER_SHORTEST_STEP = 1e-5  # the tool's own limits, this one and the two below
 KARCHER_SMALLEST_NORM = 1e-30
+KARCHER_MOST_STEPS = 100  # which nobody needs
 STOCK_SMALLEST_NORM_PRODUCT = 1e-6
 
 
@@ -17,7 +18,7 @@ def karcher(merge: Merge) -> Array:
     """The Karcher mean of the directions, with equal weights, times the mean norm
     (Karcher 1977; mergekit's documentation, "Karcher Mean").
 
-    Found by gradient steps on the sphere from the normalised mean, at most ten, until a
+    Found by gradient steps on the sphere from the normalised mean, at most `max_iter`, until a
     step is shorter than 1e-5. Where only a sample is there, the steps are taken on the
     coefficients of the parents.
     """
@@ -35,6 +36,11 @@ def karcher(merge: Merge) -> Array:
     return merge.round(to_float32(mean_norm * direction))
 
 
+def _steps(merge: Merge) -> int:
+    """How many steps are taken at most: a stranger may have declared any number."""
+    return int(min(merge.settings["max_iter"], KARCHER_MOST_STEPS))
+
+
 def _karcher_direction(merge: Merge, norms: list[float]) -> Array:
     """The mean direction, computed on the elements and rounded as the tool rounds: what
     divides stays in float32, everything else is in the dtype.
@@ -49,7 +55,7 @@ def _karcher_direction(merge: Merge, norms: list[float]) -> Array:
     for unit in units:
         mean = to_dtype(mean + to_dtype(to_float32(share * unit)))
     mean = _normalised(merge, mean)
-    for _ in range(KARCHER_STEPS):
+    for _ in range(_steps(merge)):
         tangent = np.zeros(mean.shape)
         for unit in units:
             pull = _pull(merge, mean, unit)
@@ -89,14 +95,14 @@ def _karcher_direction_of_sample(merge: Merge, norms: list[float]) -> Array:
         for first in merge.names
     ]
     cosines = np.array(products) / np.outer(sizes, sizes)
-    coefficients = _karcher_coefficients(cosines)
+    coefficients = _karcher_coefficients(cosines, _steps(merge))
     direction = np.zeros(merge.models[0].shape)
     for coefficient, model in zip(coefficients / sizes, merge.models, strict=True):
         direction = direction + coefficient * model
     return direction
 
 
-def _karcher_coefficients(cosines: Array) -> Array:
+def _karcher_coefficients(cosines: Array, steps: int) -> Array:
     """The Karcher mean of unit vectors of which only the cosines between them are
     known, float64 [k, k], as a sum of these vectors: float64 [k].
     """
@@ -107,7 +113,7 @@ def _karcher_coefficients(cosines: Array) -> Array:
 
     mean = np.full(len(cosines), share)
     mean /= length(mean)
-    for _ in range(KARCHER_STEPS):
+    for _ in range(steps):
         dots = np.clip(cosines @ mean, -1, 1)
         angles = np.arccos(dots)
         at_mean = angles < KARCHER_SHORTEST_STEP
@@ -124,8 +130,11 @@ def _karcher_coefficients(cosines: Array) -> Array:
 
 def model_stock(merge: Merge) -> Array:
     """t mean(models) + (1 - t) base, t = k cos / (1 + (k - 1) cos) of the deltas' mean
-    cosine (Jang et al. 2024, arXiv 2403.19522).
+    cosine (Jang et al. 2024, arXiv 2403.19522). With `filter_wise` every row has its
+    own.
     """
+    if merge.settings["filter_wise"]:
+        return model_stock_of_lines(merge)
     to_dtype = merge.round
     count = len(merge.names)
     cosine = merge.scalar(np.mean(_pairwise_cosines(merge)))

@@ -19,10 +19,8 @@ DEFAULTS: Mapping[str, Mapping[str, float]] = {
 }
 """What mergekit 0.1.5 takes where nothing is said, where a recipe takes another value."""
 UNMODELLED: Mapping[str, Mapping[str, Any]] = {
-    "nuslerp": {"nuslerp_row_wise": False, "nuslerp_flatten": True},
-    "multislerp": {"normalize_weights": True, "eps": 1e-8},
-    "model_stock": {"filter_wise": False},
-    "karcher": {"max_iter": 10, "tol": 1e-5},
+    "multislerp": {"eps": 1e-8},
+    "karcher": {"tol": 1e-5},
     "passthrough": {"scale": 1},
 }
 """Parameters of mergekit's methods that no recipe has, with the values under which that

@@ -16,6 +16,8 @@ from mergetrace.merging.passthrough_yaml import passthrough_config
 from mergetrace.merging.recipes import Recipe
 from mergetrace.merging.settings import Setting, mapped, setting_to_json
 
+FLOAT32_SUMS = ("arcee_fusion", "ramplus_tl")
+"""Methods whose sum is float32 whatever the dtype."""
 WIDEST_FIRST = ("float32", "float16", "bfloat16")
 
 
@@ -53,6 +55,8 @@ FORMS: Mapping[str, Form] = {
     "karcher": Form(weight_per_model=False),
     "model_stock": NO_WEIGHTS,
     "sce": NO_WEIGHTS,
+    "ram": NO_WEIGHTS,
+    "ramplus_tl": NO_WEIGHTS,
     "arcee_fusion": NO_WEIGHTS,
     "nearswap": Form(weight_per_model=False, t_of=0, lists_base=True),
 }
@@ -158,8 +162,7 @@ def _dtypes(recipe: Recipe, form: Form, out_dtype: str) -> dict[str, str]:
         dtype = out_dtype
     else:
         dtype = "float32"
-    # A fusion's sum is float32 whatever the dtype.
-    if dtype != out_dtype or recipe.method == "arcee_fusion":
+    if dtype != out_dtype or recipe.method in FLOAT32_SUMS:
         return {"dtype": dtype, "out_dtype": out_dtype}
     return {"dtype": dtype}
 

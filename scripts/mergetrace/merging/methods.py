@@ -18,7 +18,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from mergetrace.merging import elementwise, linear, means, sce, spheres, trimming
+from mergetrace.merging import (
+    agents,
+    elementwise,
+    linear,
+    means,
+    sce,
+    spheres,
+    trimming,
+)
 from mergetrace.merging.merge import Merge
 from mergetrace.numerics.arrays import Array, Mask
 
@@ -85,6 +93,56 @@ TOPK = Parameter(
     "the share of elements kept, those on which the deltas vary most",
     mergekit_name="select_topk",
 )
+EPSILON = Parameter(
+    "epsilon",
+    float,
+    1e-5,
+    "the size that a change must exceed to count",
+    False,
+    "epsilon",
+)
+REINFORCED = Parameter(
+    "r", float, 0.1, "by how much changes of one donor alone are reinforced", False, "r"
+)
+MOST_REINFORCED = Parameter(
+    "greatest_ratio",
+    float,
+    0.2,
+    "the greatest ratio of shared to own changes that reinforces",
+    False,
+    "alpha",
+)
+BY_ROWS = Parameter(
+    "row_wise",
+    bool,
+    0,
+    "whether the angle is taken along the first dimension of a matrix, where not of all",
+    mergekit_name="nuslerp_row_wise",
+)
+FLATTEN = Parameter(
+    "flatten",
+    bool,
+    1,
+    "whether the angle is that of the whole tensor, in place of one for each line",
+    mergekit_name="nuslerp_flatten",
+)
+WEIGHTS_NORMALIZED = Parameter(
+    "normalize_weights",
+    bool,
+    1,
+    "whether weights are divided by their sum",
+    mergekit_name="normalize_weights",
+)
+FILTER_WISE = Parameter(
+    "filter_wise",
+    bool,
+    0,
+    "whether every row has an angle of its own",
+    mergekit_name="filter_wise",
+)
+MAX_STEPS = Parameter(
+    "max_iter", float, 10, "the greatest number of steps", False, "max_iter"
+)
 CAST = Parameter(
     "cast",
     bool,
@@ -145,12 +203,16 @@ METHODS: Mapping[str, Method] = {
     "lerp": Method(linear.lerp, averages=True),
     "task_arithmetic": Method(linear.task_arithmetic, (DELTA_NORMALIZE, LAMBDA)),
     "slerp": Method(spheres.slerp, needs="sums", averages=True),
-    "nuslerp": Method(spheres.nuslerp, needs="sums", averages=True),
-    "multislerp": Method(spheres.multislerp, needs="sums"),
-    "karcher": Method(means.karcher, needs="sums", averages=True),
-    "model_stock": Method(means.model_stock, needs="sums"),
+    "nuslerp": Method(spheres.nuslerp, (BY_ROWS, FLATTEN), needs="sums", averages=True),
+    "multislerp": Method(spheres.multislerp, (WEIGHTS_NORMALIZED,), needs="sums"),
+    "karcher": Method(means.karcher, (MAX_STEPS,), needs="sums", averages=True),
+    "model_stock": Method(means.model_stock, (FILTER_WISE,), needs="sums"),
     "sce": Method(sce.sce, (TOPK,), "sums", undecided=sce.at_least_variance),
     "nearswap": Method(elementwise.nearswap),
+    "ram": Method(agents.ram, (EPSILON,)),
+    "ramplus_tl": Method(
+        agents.ramplus_tl, (EPSILON, REINFORCED, MOST_REINFORCED), needs="sizes"
+    ),
     "ties": Method(
         trimming.ties,
         (DELTA_NORMALIZE, LAMBDA, RESCALE, DENSITY),

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from mergetrace.merging.facts import Combination, TensorFacts
+from mergetrace.merging.lines import nuslerp_of_lines
 from mergetrace.merging.merge import Merge
 from mergetrace.numerics import tool_sums
 from mergetrace.numerics.arithmetic import to_float32, total
@@ -70,11 +71,14 @@ def nuslerp(merge: Merge) -> Array:
     """SLERP without a linear fallback, of two tensors or, with a base, of their deltas
     (mergekit's documentation, "NuSLERP").
 
-    t = w2 / (w1 + w2). Every operation in the dtype of the arithmetic.
+    t = w2 / (w1 + w2). Every operation in the dtype of the arithmetic. Without
+    `flatten` every line has an angle of its own.
     """
     to_dtype = merge.round
     t = merge.weights[1] / sum(merge.weights)
     first, second = merge.vectors()
+    if not merge.settings["flatten"]:
+        return nuslerp_of_lines(merge, t, first, second)
     cosine = _nuslerp_cosine(merge, first, second)
     if 1 - cosine**2 <= NUSLERP_SMALLEST_SQUARED_SINE:
         first_part = to_dtype(to_float32((1 - t) * first))
@@ -106,8 +110,9 @@ def multislerp(merge: Merge) -> Array:
     """
     to_dtype = merge.round
     weights = [merge.scalar(weight) for weight in merge.weights]
-    whole = total(weights, to_dtype)
-    weights = [merge.scalar(weight / whole) for weight in weights]
+    if merge.settings["normalize_weights"]:
+        whole = total(weights, to_dtype)
+        weights = [merge.scalar(weight / whole) for weight in weights]
     vectors = merge.vectors()
     norms = [
         merge.scalar(

@@ -39,6 +39,17 @@ def dot(one: Array, other: Array, dtype: str) -> float:
     return float(_tensor(one, dtype).dot(_tensor(other, dtype)))
 
 
+def totals_of_lines(values: Array, dtype: str, axis: int) -> Array:
+    """The sums along one axis of a matrix of a dtype, rounded to it."""
+    return np.asarray(_tensor(values, dtype).sum(axis).double().numpy(), np.float64)
+
+
+def norms_of_lines(values: Array, dtype: str, axis: int) -> Array:
+    """The Euclidean norms along one axis of a matrix of a dtype, rounded to it."""
+    norms = _tensor(values, dtype).norm(dim=axis)
+    return np.asarray(norms.double().numpy(), np.float64)
+
+
 def largest(values: Array, count: int, dtype: str) -> Mask:
     """Which are the `count` largest numbers of a dtype: bool [n]. Of equal ones torch
     chooses.

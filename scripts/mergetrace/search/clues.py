@@ -19,7 +19,6 @@ from mergetrace.tables.naming import of_donor
 
 NARROW_DTYPES = ("bfloat16",)
 """The narrow arithmetic that merges are made in."""
-ARITHMETIC_DTYPES = ("float32", *NARROW_DTYPES)
 FAMILY_FOUND_RATE = 0.98
 """A pilot rate from which a family counts as found: harder variants of it are not
 tried. It only saves time.
@@ -121,6 +120,18 @@ def strongest_or_all(donors: Sequence[str], least: int = 2) -> list[tuple[str, .
     """The strongest subsets, and all of the donors: where many show, all may be true."""
     subsets = strongest_subsets(donors, least)
     return [*subsets, tuple(donors)] if len(donors) > MAX_SUBSET else subsets
+
+
+def narrow_dtypes(trial: Trial) -> tuple[str, ...]:
+    """The narrow arithmetic that may have made the audited model: f16 is tried where it
+    is stored in f16.
+    """
+    return (*NARROW_DTYPES, *(("float16",) if trial.stored_dtype == "F16" else ()))
+
+
+def arithmetic_dtypes(trial: Trial) -> tuple[str, ...]:
+    """All arithmetic that may have made the audited model by a merge tool."""
+    return ("float32", *narrow_dtypes(trial))
 
 
 def family_found(trial: Trial, recipes: Sequence[Recipe]) -> bool:

@@ -12,10 +12,11 @@ from mergetrace.numerics.arithmetic import rounder
 from mergetrace.numerics.simple import near
 from mergetrace.search.clues import (
     HOPEFUL_RATE,
-    NARROW_DTYPES,
     Clues,
+    narrow_dtypes,
     strongest_subsets,
 )
+from mergetrace.search.proposals.scaled import divided_by_their_sum, with_lambdas
 from mergetrace.search.trial import Trial
 
 Build = Callable[..., Recipe]
@@ -31,9 +32,6 @@ def propose_narrow(trial: Trial, clues: Clues) -> list[Recipe]:
     f16 model to f16 too: short decimals near the shares, one coordinate after the
     other.
     """
-    dtypes: tuple[str, ...] = NARROW_DTYPES
-    if trial.stored_dtype == "F16":
-        dtypes = (*NARROW_DTYPES, "float16")
     recipes = []
     for donors in strongest_subsets(clues.donors, least=1):
         shares = clues.shares[: len(donors)]
@@ -44,7 +42,7 @@ def propose_narrow(trial: Trial, clues: Clues) -> list[Recipe]:
             _nearest(share, choices)
             for share, choices in zip(shares, options, strict=True)
         ]
-        for dtype in dtypes:
+        for dtype in narrow_dtypes(trial):
             recipes += _climbed(trial, donors, dtype, options, start)
     return recipes
 
@@ -87,6 +85,8 @@ def _climbed(
         if name != base
     ]
     recipes = [best_added, best_averaged, _refined(trial, unrounded, average_weights)]
+    recipes += with_lambdas(trial, best_added)
+    recipes += divided_by_their_sum(trial, best_added)
     if dtype == "float16":
         added_weights = [_value(weight) for weight in best_added.weights]
         recipes.append(_refined(trial, added, added_weights))

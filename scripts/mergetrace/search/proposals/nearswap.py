@@ -7,7 +7,7 @@ from mergetrace.merging.recipes import Recipe, make
 from mergetrace.numerics.arrays import Array
 from mergetrace.numerics.rounding import Replay, replay
 from mergetrace.numerics.simple import decimals
-from mergetrace.search.clues import ARITHMETIC_DTYPES, Clues
+from mergetrace.search.clues import Clues, arithmetic_dtypes
 from mergetrace.search.counting import confining_elements
 from mergetrace.search.trial import Trial
 
@@ -33,7 +33,7 @@ def propose_nearswap(trial: Trial, clues: Clues) -> list[Recipe]:
         if not agrees or shared.alpha <= 0:
             continue
         options = _decimals_near(shared)
-        for dtype in ARITHMETIC_DTYPES:
+        for dtype in arithmetic_dtypes(trial):
             variants = [
                 make("nearswap", {donor: t}, trial.frame.base, dtype) for t in options
             ]

@@ -5,10 +5,22 @@ from fractions import Fraction
 
 import numpy as np
 
+from mergetrace.merging.facts import Delta
 from mergetrace.merging.recipes import Recipe, make
 from mergetrace.numerics.rounding import replay
-from mergetrace.numerics.simple import near, simplest
-from mergetrace.search.clues import ARITHMETIC_DTYPES
+from mergetrace.numerics.simple import decimals, near, simplest
+from mergetrace.search.clues import (
+    FAMILY_FOUND_RATE,
+    HOPEFUL_RATE,
+    arithmetic_dtypes,
+)
+from mergetrace.search.proposals.scaled import (
+    divided_by_their_sum,
+    in_ratio,
+    ratios,
+    values_of,
+    with_lambdas,
+)
 from mergetrace.search.survivors import KeptRun, kept_runs
 from mergetrace.search.trial import Trial
 
@@ -18,8 +30,10 @@ Options = Mapping[str, float]
 MIN_TOP = 0.003  # a smaller share of large deltas left out is not seen
 ONE_WEIGHT = 0.02  # relative: weights this close are taken as one
 UNIT_LAMBDA = 0.01  # from 1: lambda is left out
+RESCALED_REACH = 0.03
+"""Relative: how far tensors' factors lie apart, and with them the weights that show."""
 WEIGHT_REACH = 0.02  # around a weight, in which short decimals are tried
-TENTHS = (1.0, *(tenth / 10 for tenth in range(1, 31) if tenth != 10))
+TENTHS = tuple(tenths / 10 for tenths in range(10, 0, -1))
 RATIO_TENTHS = range(1, 11)
 RATIO_REACH = 0.06  # relative, in which pairs of weights are tried
 DENSITY_DIGITS = (1, 2, 3)
@@ -37,14 +51,38 @@ def trimmed_recipes(
         return []
     recipes = []
     for method, options in _methods(donors, runs):
-        for dtype in ARITHMETIC_DTYPES:
+        for dtype in arithmetic_dtypes(trial):
             build = _builder(trial, method, donors, dtype, {**options, "normalize": 0})
-            recipes.append(_added(trial, build, dtype, weights))
+            added = _added(trial, build, dtype, weights)
+            recipes += [added, *with_lambdas(trial, added)]
+            if not options.get("elect", method == "ties"):
+                recipes += divided_by_their_sum(trial, added)
+            if trial.rate(added) < FAMILY_FOUND_RATE:
+                recipes += _rescaled(trial, donors, method, dtype, options, modes)
             if max(modes) - min(modes) < ONE_WEIGHT * max(modes):
                 scaled = {**options, **_lambda(modes[0]), "normalize": 1}
                 build = _builder(trial, method, donors, dtype, scaled)
                 recipes.append(_averaged(trial, build, dtype, len(donors)))
     return [_with_short_numbers(trial, recipe) for recipe in recipes]
+
+
+def elected_recipes(
+    trial: Trial, donors: tuple[str, ...], weights: Sequence[Sequence[float]]
+) -> list[Recipe]:
+    """TIES of all deltas, of which only those of the minority sign are left out; what
+    dare_ties and della are where they drop nothing.
+    """
+    modes = [choices[0] for choices in weights]
+    recipes = []
+    for dtype in arithmetic_dtypes(trial):
+        build = _builder(trial, "ties", donors, dtype, {"normalize": 0})
+        added = _added(trial, build, dtype, weights)
+        recipes += [added, *with_lambdas(trial, added)]
+        if max(modes) - min(modes) < ONE_WEIGHT * max(modes):
+            scaled = {**_lambda(modes[0]), "normalize": 1}
+            build = _builder(trial, "ties", donors, dtype, scaled)
+            recipes.append(_averaged(trial, build, dtype, len(donors)))
+    return recipes
 
 
 def _methods(
@@ -97,6 +135,58 @@ def _lambda(weight: float) -> Options:
     return {} if abs(weight - 1) < UNIT_LAMBDA else {"lambda": weight}
 
 
+def _rescaled(
+    trial: Trial,
+    donors: Sequence[str],
+    method: str,
+    dtype: str,
+    options: Options,
+    modes: Sequence[float],
+) -> list[Recipe]:
+    """Kept deltas scaled to the sum of |delta| that all had: the survivors' weights are
+    theirs times a factor that the densities tell.
+    """
+    factors = [_rescale_factor(trial, donor, dtype, options) for donor in donors]
+    if max(factors) == 1:
+        return []
+    weights = [mode / factor for mode, factor in zip(modes, factors, strict=True)]
+    scaled = {**options, "rescale": 1}
+    build = _builder(trial, method, donors, dtype, {**scaled, "normalize": 0})
+    choices = [
+        decimals(weight * (1 - RESCALED_REACH), weight * (1 + RESCALED_REACH), 2, 9)
+        for weight in weights
+    ]
+    recipes: list[Recipe] = []
+    if all(choices):
+        starts = [
+            min(own, key=lambda value: abs(value - weight))
+            for own, weight in zip(choices, weights, strict=True)
+        ]
+        added = build(*starts)
+        if trial.rate(added) >= HOPEFUL_RATE:
+            added = trial.climb(build, choices, starts)
+            recipes = [added, *with_lambdas(trial, added)]
+    if max(weights) - min(weights) < RESCALED_REACH * max(weights):
+        scale = near(weights[0], RESCALED_REACH * weights[0])
+        lambdas = {"lambda": scale[0]} if scale and scale[0] != 1 else {}
+        averaging = {**scaled, **lambdas, "normalize": 1}
+        build = _builder(trial, method, donors, dtype, averaging)
+        recipes.append(_averaged(trial, build, dtype, len(donors)))
+    return recipes
+
+
+def _rescale_factor(trial: Trial, donor: str, dtype: str, options: Options) -> float:
+    """What rescaling multiplies a donor's kept deltas by in most tensors."""
+    density = options[f"density__{donor}"]
+    top = options.get(f"gamma__{donor}", 0.0)
+    delta = Delta(trial.frame.base, donor, dtype)
+    factors = [
+        piece.facts.rescale_factor(delta, density, min(top, 1 - density))
+        for piece in trial.pieces
+    ]
+    return float(np.median(factors))
+
+
 def _builder(
     trial: Trial, method: str, donors: Sequence[str], dtype: str, options: Options
 ) -> Callable[..., Recipe]:
@@ -134,8 +224,13 @@ def _averaged(
     """
     if donors == 2:
         return _by_ratio(trial, build, dtype)
-    first = TENTHS[:1] if dtype == "float32" else TENTHS[:10]
-    return trial.climb(build, [first, *[TENTHS] * (donors - 1)], [1.0] * donors)
+    if donors == 1 and dtype != "float32":
+        return trial.climb(build, [TENTHS], [1.0])
+    best = trial.climb(build, [[1.0], *[ratios()] * (donors - 1)], [1.0] * donors)
+    if dtype == "float32":
+        return best
+    written = [build(*weights) for weights in in_ratio(values_of(best))]
+    return trial.best([best, *written])
 
 
 def _by_ratio(trial: Trial, build: Callable[..., Recipe], dtype: str) -> Recipe:
