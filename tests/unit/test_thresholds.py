@@ -42,7 +42,7 @@ NUMBERS = {
     "judgement": {1.96: "standard errors on either side of a 95 % interval"},
     "order": {2: "the middle between two shares"},
     "stops": {2: "the models of a blend"},
-    "traces": {2: "a square"},
+    "traces": {2: "a square", 12: "the digits of a share"},
 }
 """The numbers besides 0 and 1 that the rules may hold: none of them is a limit."""
 

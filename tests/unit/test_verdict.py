@@ -350,6 +350,44 @@ def test_inconclusive_says_what_alone_stopped_a_merge(given, said):
 
 
 @pytest.mark.parametrize(
+    ("blend", "control", "said"),
+    [
+        (
+            {"weights": {"nex": 1.2, "qwen": -0.2}},
+            0.9,
+            "it takes 1.2 x nex and minus 0.2",
+        ),
+        ({"within": 0.6}, 0.9, "60.0 % of its elements lie within last bits of the"),
+        ({"weights": {"qwen": 1.0}}, 0.9, "no weighted sum of nex and qwen is near it"),
+        ({}, 0.0001, "so does control sibling, at "),
+    ],
+)
+def test_inconclusive_says_what_stopped_a_blend_whose_arithmetic_is_unknown(
+    blend, control, said
+):
+    dependence = {"parents": ["nex", "qwen"], "repeated": 5000, "dissent": 0.0001}
+    dependence["without"] = {"nex": 0.9, "qwen": 0.9}
+    nearest = {"weights": {"nex": 0.6, "qwen": 0.4}, "errors": {}, "within": 0.9999}
+    suspect = numbers(cos=0.9, rate=0.3)
+    suspect["recipe"] |= {"dependence": dependence, "blend": nearest | blend}
+    sibling = numbers()
+    sibling["recipe"] |= {"dependence": dependence | {"dissent": control}}
+    decision = verdict(suspect, controls={"sibling": sibling})
+    text = " ".join(decision.reasons).replace("\u00a0", " ")
+    assert decision.verdict == "inconclusive", decision
+    assert f"but no merge is called: {said}" in text
+
+
+def test_where_the_base_cancels_out_it_is_not_said_to_be_changed():
+    others = {"other": entry(**BLEND)}
+    decision = verdict(
+        numbers(**MERGE, shares={"nex": 1.5, "other": -0.5}, others=others)
+    )
+    assert decision.base_share == 0
+    assert "merge, 1.5 times nex minus 0.5 times other, gives" in decision.reasons[0]
+
+
+@pytest.mark.parametrize(
     ("given", "said"),
     [
         ({"coverage": 0.4}, "at least 50.0 % are needed"),

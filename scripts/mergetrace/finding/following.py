@@ -2,13 +2,19 @@
 its parents' numbers alone, which neither training nor chance brings about.
 """
 
-from mergetrace.finding.case import Case, Decision
+from mergetrace.finding.case import Case, Decision, Reason
 from mergetrace.finding.reasons_following import (
     ArithmeticUnknown,
     FollowsFromParents,
     NearestBlend,
 )
 from mergetrace.finding.reasons_merge import NoControl
+from mergetrace.finding.reasons_stops import (
+    BlendLeavesMore,
+    ControlFollows,
+    NoBlendOfAll,
+    SharesOutside,
+)
 from mergetrace.records.recipe_search import Dependence, LinearBlend
 
 
@@ -19,12 +25,10 @@ def follows_from_parents(case: Case) -> Decision | None:
     dependence = case.recipe.dependence
     if dependence is None or not is_pure(case):
         return None
-    beside = _controls_beside(case)
-    if beside and min(beside.values()) < case.thresholds.min_dissent_without:
+    if against_following(case, dependence) is not None:
         return None
     shares = _shares(case, dependence)
-    if shares is None:
-        return None
+    beside = _controls_beside(case)
     weights = [share for share in shares.values() if share is not None]
     alike = len(weights) == len(shares)
     best = case.recipe.best
@@ -80,27 +84,45 @@ def _controls_beside(case: Case) -> dict[str, float]:
     return beside
 
 
-def _shares(case: Case, dependence: Dependence) -> dict[str, float | None] | None:
+def against_following(case: Case, dependence: Dependence) -> Reason | None:
+    """What stands against a pure blend where the model's numbers follow from its
+    parents'. From a model in which a share is no part of a whole a parent may have been
+    computed.
+    """
+    limits = case.thresholds
+    for name, dissent in _controls_beside(case).items():
+        if dissent < limits.min_dissent_without:
+            return ControlFollows(name, dissent)
+    blend = case.recipe.blend
+    if blend is None or set(blend.weights) != set(dependence.parents):
+        return NoBlendOfAll(dependence.parents)
+    if blend.within < limits.min_within_rounding:
+        return BlendLeavesMore(blend.within, limits.min_within_rounding)
+    outside = _outside(blend, limits.min_share)
+    return SharesOutside(outside, 1 - limits.min_share) if outside else None
+
+
+def _outside(blend: LinearBlend, least: float) -> dict[str, float]:
+    """The models whose share is no part of a whole anywhere, with the share."""
+    found = {
+        model: weight
+        for model, weight in blend.weights.items()
+        if not least <= weight <= 1 - least
+    }
+    for model, (low, high) in (blend.ranges or {}).items():
+        if low < -least:
+            found.setdefault(model, low)
+        if high > 1 + least:
+            found.setdefault(model, high)
+    return found
+
+
+def _shares(case: Case, dependence: Dependence) -> dict[str, float | None]:
     """The donors' shares in the nearest blend, or no numbers where they differ between
-    tensors. None where it leaves more than rounding, or where a share is no part of a
-    whole: from such a model a parent may have been computed.
+    tensors.
     """
     donors = [name for name in dependence.parents if name != case.base]
     blend = case.recipe.blend
-    if blend is None or not _leaves_rounding(case, blend, dependence):
-        return None
-    least = case.thresholds.min_share
-    if any(not least <= weight <= 1 - least for weight in blend.weights.values()):
-        return None
-    if blend.ranges is None:
-        return {donor: blend.weights[donor] for donor in donors}
-    within = [
-        -least <= low and high <= 1 + least for low, high in blend.ranges.values()
-    ]
-    return dict.fromkeys(donors) if all(within) else None
-
-
-def _leaves_rounding(case: Case, blend: LinearBlend, dependence: Dependence) -> bool:
-    if set(blend.weights) != set(dependence.parents):
-        return False
-    return blend.within >= case.thresholds.min_within_rounding
+    if blend is None or blend.ranges is not None:
+        return dict.fromkeys(donors)
+    return {donor: blend.weights[donor] for donor in donors}

@@ -3,6 +3,7 @@ it.
 """
 
 from mergetrace.finding.case import Case, Decision, Reason
+from mergetrace.finding.following import against_following, is_pure
 from mergetrace.finding.reasons_origin import (
     ControlsMoveToo,
     DonorIsBase,
@@ -16,6 +17,7 @@ from mergetrace.finding.reasons_origin import (
 from mergetrace.finding.reasons_stops import (
     ChosenStopped,
     DropStopped,
+    FollowingStopped,
     Trace,
     TraceStopped,
 )
@@ -106,6 +108,12 @@ def _stopped(case: Case) -> list[Reason]:
             of_base = numbers.coverage_base or 0.0
             of_donor = numbers.coverage_donor or 0.0
             stops.append(ChosenStopped(case.base, of_base, donor, of_donor, against))
+    dependence = case.recipe.dependence
+    if dependence is not None and is_pure(case):
+        against = against_following(case, dependence)
+        if against is not None:
+            seen = (dependence.parents, dependence.repeated, dependence.dissent)
+            stops.append(FollowingStopped(*seen, against))
     stops.append(_stopped_trace(case))
     return [stop for stop in stops if stop is not None]
 

@@ -245,3 +245,45 @@ class FewAgree(Reason):
     """The number of elements on which the two agree."""
     needed: int
     """The number that is needed."""
+
+
+@dataclass(frozen=True)
+class FollowingStopped(Reason):
+    """Numbers that follow from those of the parents, from which nothing follows."""
+
+    parents: tuple[str, ...]
+    """The parents."""
+    repeated: int
+    """The number of places that have a like one in their tensor."""
+    dissent: float
+    """The share of them that do not hold what most of their like hold."""
+    against: Reason
+    """What stands against it."""
+
+
+@dataclass(frozen=True)
+class ControlFollows(Reason):
+    """A control's numbers follow from those of base and donor as well."""
+
+    name: str
+    """The control."""
+    dissent: float
+    """The share of its places that do not hold what most of their like hold."""
+
+
+@dataclass(frozen=True)
+class NoBlendOfAll(Reason):
+    """No weighted sum of all the parents is near the model."""
+
+    parents: tuple[str, ...]
+    """The parents."""
+
+
+@dataclass(frozen=True)
+class BlendLeavesMore(Reason):
+    """The nearest weighted sum leaves more than rounding."""
+
+    within: float
+    """The share of elements within rounding of it."""
+    limit: float
+    """The least share that is needed."""

@@ -68,7 +68,7 @@ def all_shares(case: Case) -> dict[str, float | None]:
         return {**shares, case.base: None} if uses_base else dict(shares)
     stated = model_shares(recipe_from_json(as_json(best)), case.base)
     rest = 1 - sum(known) if stated is None else stated.get(case.base, 0.0)
-    return {**shares, case.base: rest}
+    return {**shares, case.base: round(rest, 12)}
 
 
 def own_values(case: Case, donors: Iterable[str]) -> dict[str, float]:

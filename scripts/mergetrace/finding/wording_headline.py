@@ -61,7 +61,8 @@ def task_vectors(verdict: Judgement) -> str:
     if not shares or not are_changes(shares.values()):
         return ""
     donors = {model: shares[model] for model in verdict.named}
-    return changes_added(verdict.base.name, donors)
+    base = verdict.base.name
+    return changes_added(base, shares[base], donors)
 
 
 def _known_shares(verdict: Judgement) -> dict[str, float]:

@@ -224,7 +224,7 @@ def _made_of(blend: Blend) -> str:
         return f" of {' and '.join(models)}"
     every = {**shares, blend.base: blend.base_share}
     if are_changes(every.values()):
-        return f", {changes_added(blend.base, shares)},"
+        return f", {changes_added(blend.base, blend.base_share, shares)},"
     used = {model: share for model, share in every.items() if share}
     return f" of {' + '.join(amounts(used))}"
 

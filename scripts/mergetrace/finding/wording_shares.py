@@ -27,13 +27,25 @@ def are_changes(shares: Iterable[float]) -> bool:
     return min(known) < 0 and abs(sum(known) - 1) < WHOLE
 
 
-def changes_added(base: str, shares: Mapping[str, float]) -> str:
-    """Task vectors: `base plus 1.0 times nex's change minus 0.5 times other's change`."""
-    text = base
-    for donor, share in shares.items():
-        sign = "minus" if share < 0 else "plus"
-        text += f" {sign} {_decimal(abs(share))} times {donor}'s change"
-    return text
+def changes_added(base: str, base_share: float, shares: Mapping[str, float]) -> str:
+    """Task vectors: `base plus 1.0 times nex's change minus 0.5 times other's change`;
+    where the base cancels out, `1.5 times nex minus 0.5 times other`.
+    """
+    if base_share:
+        return base + "".join(
+            f" {_sign(share)} {_decimal(abs(share))} times {donor}'s change"
+            for donor, share in shares.items()
+        )
+    greatest_first = sorted(shares.items(), key=lambda pair: -pair[1])
+    text = " ".join(
+        f"{_sign(share)} {_decimal(abs(share))} times {donor}"
+        for donor, share in greatest_first
+    )
+    return text.removeprefix("plus ")
+
+
+def _sign(share: float) -> str:
+    return "minus" if share < 0 else "plus"
 
 
 def _signed(share: float) -> str:

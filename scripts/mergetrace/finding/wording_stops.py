@@ -8,11 +8,15 @@ from mergetrace.finding.case import Reason
 from mergetrace.finding.reasons_origin import FewInformative
 from mergetrace.finding.reasons_stops import (
     BlendExplainsMore,
+    BlendLeavesMore,
     ChanceTooClose,
     ChosenStopped,
+    ControlFollows,
     DropByChance,
     DropStopped,
     FewAgree,
+    FollowingStopped,
+    NoBlendOfAll,
     NothingBeside,
     NothingMoved,
     OneParentEnough,
@@ -62,6 +66,15 @@ def chosen_stopped(reason: ChosenStopped) -> str:
         f"{rate(reason.of_base)} of the informative elements are exactly"
         f" {reason.base}'s and {rate(reason.of_donor)} exactly {reason.donor}'s, from"
         f" which nothing follows: {clause(reason.against)}."
+    )
+
+
+def following_stopped(reason: FollowingStopped) -> str:
+    return (
+        f"At {rate(1 - reason.dissent)} of {reason.repeated:,} places where"
+        f" {listing(reason.parents)} hold the same numbers as elsewhere in the tensor, the"
+        " model does too, as after a merge element by element; but no merge is called:"
+        f" {clause(reason.against)}."
     )
 
 
@@ -191,10 +204,26 @@ def few_agree(reason: FewAgree) -> str:
     )
 
 
+def control_follows(reason: ControlFollows) -> str:
+    return f"so does control {reason.name}, at {rate(1 - reason.dissent)} of its places"
+
+
+def no_blend_of_all(reason: NoBlendOfAll) -> str:
+    return f"no weighted sum of {listing(reason.parents)} is near it"
+
+
+def blend_leaves_more(reason: BlendLeavesMore) -> str:
+    return (
+        f"{rate(reason.within)} of its elements lie within last bits of the nearest"
+        f" weighted sum, and {rate(reason.limit)} are needed"
+    )
+
+
 SENTENCES: Mapping[type[Reason], Callable[..., str]] = {
     TraceStopped: trace_stopped,
     DropStopped: drop_stopped,
     ChosenStopped: chosen_stopped,
+    FollowingStopped: following_stopped,
 }
 
 CLAUSES: Mapping[type[Reason], Callable[..., str]] = {
@@ -216,5 +245,8 @@ CLAUSES: Mapping[type[Reason], Callable[..., str]] = {
     BlendExplainsMore: blend_explains_more,
     DropByChance: drop_by_chance,
     FewAgree: few_agree,
+    ControlFollows: control_follows,
+    NoBlendOfAll: no_blend_of_all,
+    BlendLeavesMore: blend_leaves_more,
 }
 """What stands against a verdict, as the end of a sentence."""

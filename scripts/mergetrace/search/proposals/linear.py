@@ -57,8 +57,7 @@ def _pair(
     t = donor_weight / (base_weight + donor_weight)
     interpolated = {base: 1 - t, donor: t}
     return [
-        *recipes,
-        make("task_arithmetic", {donor: t}, base),
+        *_as_written(recipes, make("task_arithmetic", {donor: t}, base), 0 <= t <= 1),
         make("slerp", interpolated),
         make("nuslerp", interpolated),
         make("lerp", interpolated),
@@ -101,8 +100,21 @@ def _several(
     if whole:
         donor_weights = zip(donors, weights[1:], strict=True)
         shares = {donor: weight / whole for donor, weight in donor_weights}
-        recipes.append(make("task_arithmetic", shares, base))
+        is_average = min(weight / whole for weight in weights) >= 0
+        task_arithmetic = make("task_arithmetic", shares, base)
+        return _as_written(recipes, task_arithmetic, is_average)
     return recipes
+
+
+def _as_written(
+    averages: list[Recipe], task_arithmetic: Recipe, is_average: bool
+) -> list[Recipe]:
+    """Of recipes that give the same, first the one that somebody writes: changes that
+    are taken away, or added more than whole, are no average.
+    """
+    if is_average:
+        return [*averages, task_arithmetic]
+    return [task_arithmetic, *averages]
 
 
 def _not_normalised(trial: Trial, clues: Clues) -> list[Recipe]:
