@@ -94,7 +94,8 @@ def test_a_slerp_of_two_finetunes_is_found_where_the_ancestor_is_offered_too(
     suspect = slerp(FIRST, SECOND, 0.4)
     audit = audited(suspect, ["base", "first", "second"], ["first", "second"])
     found = audit.weigh()
-    assert (found["verdict"], found["family"]) == ("merge", "slerp"), found["reasons"]
+    assert found["verdict"] == "merge", found["reasons"]
+    assert found["family"] in ("slerp", "nuslerp")  # the same arc
     assert found["base"] == {"name": "first", "share": pytest.approx(0.6)}
     assert found["parents"]["second"]["alpha"] == pytest.approx(0.4)
     assert set(found["bases"]) == {"base", "first", "second"}
