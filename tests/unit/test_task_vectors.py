@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 import torch
 
-from mergetrace.records.verdict import ParentFinding
+from mergetrace.records.verdict import ParentFinding, Verdict
 from mergetrace.report.offered import donors
+from mergetrace.report.terminal import lines
 from mergetrace.testing.audits import audit, prepared
 from mergetrace.testing.planting import finetuned, random_model, write_model
 from mergetrace.testing.realmerge import mergekit, qwen, write_qwen
@@ -177,6 +178,8 @@ def test_the_finding_is_worded_as_changes_and_no_share_of_a_whole(judge, tmp_pat
     words = "base plus 1.0 times donor's change minus 0.5 times second's change"
     assert words in found["reasons"][0]
     assert json.loads((tmp_path / "verdict.json").read_text()) == found
+    said = dict(lines(Verdict.of(found), tmp_path / "report.html"))
+    assert words in said["parents"]
 
 
 def test_pictures_and_tables_reach_a_task_that_was_taken_away(tmp_path):

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mergetrace.finding import wording
-from mergetrace.finding.wording_headline import headline
+from mergetrace.finding.wording_headline import headline, task_vectors
 from mergetrace.outputs import read_json
 from mergetrace.planning import costs
 from mergetrace.readable import count, listing, percent, rate, visible
@@ -87,6 +87,9 @@ def decorated(text: Sequence[tuple[str, str]], colour: bool) -> list[str]:
 def _parents(verdict: Verdict) -> str:
     if not verdict.named:
         return f"none named; {_base(verdict.base)}"
+    vectors = task_vectors(verdict)
+    if vectors:
+        return vectors
     donors = [wording.parent(verdict, donor) for donor in verdict.named]
     return "; ".join([*donors, _base(verdict.base)])
 
