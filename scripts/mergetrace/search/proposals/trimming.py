@@ -33,6 +33,8 @@ UNIT_LAMBDA = 0.01  # from 1: lambda is left out
 RESCALED_REACH = 0.03
 """Relative: how far tensors' factors lie apart, and with them the weights that show."""
 WEIGHT_REACH = 0.02  # around a weight, in which short decimals are tried
+MAX_SHORTENED = 4
+"""Recipes whose densities are looked at more closely."""
 TENTHS = tuple(tenths / 10 for tenths in range(10, 0, -1))
 RATIO_TENTHS = range(1, 11)
 RATIO_REACH = 0.06  # relative, in which pairs of weights are tried
@@ -63,7 +65,8 @@ def trimmed_recipes(
                 scaled = {**options, **_lambda(modes[0]), "normalize": 1}
                 build = _builder(trial, method, donors, dtype, scaled)
                 recipes.append(_averaged(trial, build, dtype, len(donors)))
-    return [_with_short_numbers(trial, recipe) for recipe in recipes]
+    best = trial.ranked(recipes)[:MAX_SHORTENED]
+    return [*recipes, *(_with_short_numbers(trial, recipe) for recipe in best)]
 
 
 def elected_recipes(
