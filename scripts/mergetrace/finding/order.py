@@ -240,10 +240,14 @@ def _two_stories(
     case: Case, decision: Decision, pair: Pair, order: Order
 ) -> Reason | None:
     """That either model may have been made from the other, where that matters."""
-    # Nothing can come back of a base that enters with next to nothing, and nothing is
-    # expected then; a drop of half of a change takes the base minus once.
-    untested = order.returned.expected is None and decision.rests_on != "drop"
-    entered_little = pair.parent == case.base and untested
+    # Nothing can come back of a base that enters with next to nothing, or whose elements
+    # were chosen; a drop of half of a change takes the base minus once. One that enters
+    # with more than its whole would come back whole, true or forged.
+    expected = order.returned.expected or 0.0
+    alike = expected > case.thresholds.max_expected_reverse
+    entered_little = (
+        pair.parent == case.base and decision.rests_on != "drop" and not alike
+    )
     if decision.verdict == "copy" or entered_little:
         return None
     if decision.rests_on == "whole":
