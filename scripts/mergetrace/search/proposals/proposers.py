@@ -15,7 +15,7 @@ from mergetrace.search.proposals.linear import propose_linear
 from mergetrace.search.proposals.means import propose_means
 from mergetrace.search.proposals.narrow import propose_narrow
 from mergetrace.search.proposals.nearswap import propose_nearswap
-from mergetrace.search.proposals.scripts import propose_scripts
+from mergetrace.search.proposals.scripts import in_float64, propose_scripts
 from mergetrace.search.proposals.selections import propose_selections
 from mergetrace.search.proposals.spheres import propose_spheres
 from mergetrace.search.proposals.varying import propose_varying
@@ -38,7 +38,8 @@ PROPOSERS: tuple[Proposer, ...] = (
 
 def try_proposals(trial: Trial, clues: Clues) -> None:
     """Rate what the proposers propose until a recipe gives the whole screen back. Where
-    that fails in other tensors, weights may vary.
+    that fails in other tensors, weights may vary. What float32 gives back on a screen,
+    float64 may give back everywhere.
     """
     for propose in PROPOSERS:
         _rate_proposed(trial, clues, propose)
@@ -46,6 +47,8 @@ def try_proposals(trial: Trial, clues: Clues) -> None:
             break
     else:
         return
+    for recipe in in_float64(trial.best(list(trial.rates))):
+        trial.rate(recipe)
     if trial.fails_beside_screen():
         _rate_proposed(trial, clues, propose_varying)
 

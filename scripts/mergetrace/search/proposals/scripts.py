@@ -11,7 +11,7 @@ from itertools import permutations
 
 import numpy as np
 
-from mergetrace.merging.recipes import Recipe
+from mergetrace.merging.recipes import Recipe, make_script
 from mergetrace.merging.scripts import SCRIPTS, Script
 from mergetrace.numerics.simple import simplest
 from mergetrace.search.blends import Blend, pilot_blend, varying_blend
@@ -198,6 +198,24 @@ def propose_scripts(trial: Trial, clues: Clues) -> list[Recipe]:
     if varying is None:
         return recipes
     return [*recipes, *varying_recipes(trial, varying)]
+
+
+def in_float64(recipe: Recipe) -> list[Recipe]:
+    """The lines that compute in float64 what a recipe computes in float32: of a million
+    elements they differ in a few, which no screen need hold.
+    """
+    if recipe.script or recipe.dtype != "float32":
+        return []
+    weights = dict(zip(recipe.models, recipe.weights, strict=True))
+    if recipe.method == "linear":
+        names = ["products_over_sum", "products"]
+        if not recipe.setting("normalize"):
+            names.remove("products_over_sum")
+        return [make_script(name, weights, None, "float64") for name in names]
+    is_plain = recipe.method == "task_arithmetic" and not recipe.settings
+    if not is_plain:
+        return []
+    return [make_script("deltas_in_turn", weights, recipe.base, "float64")]
 
 
 def _all_lines(dtype: str, blend: Blend) -> Iterator[Lines]:

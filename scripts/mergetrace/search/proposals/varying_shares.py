@@ -207,9 +207,8 @@ def _answer(trial: Trial, blend: VaryingBlend, lines: Lines, group: Group) -> An
         total = add_counts(counts)
         return total.exact / total.informative if total.informative else 1.0
 
-    for place in range(len(shares)):
-        if place == largest:
-            continue
+    places = [place for place in range(len(shares)) if place != largest]
+    for place in places * len(places):  # one share's plateau moves with another's
         plateau = _plateau(partial(rate_of, place), shares[place], group.reach)
         low[place] = plateau.low
         high[place] = plateau.high
