@@ -266,15 +266,15 @@ def _blend_then_trained(
     slight = coverage >= case.thresholds.min_slightly_changed
     stayed = untouched(case, donor)
     pure = stayed and not slight
+    explained: Reason = BlendExplains(
+        donor, alpha, case.base, coverage, numbers.informative, _chance(case, donor)
+    )
+    by_recipe = _by_recipe(case, donor, coverage)
+    if by_recipe is not None:
+        explained = by_recipe
+        alpha = by_recipe.blend.shares[donor] or 0.0
     reasons: list[Reason] = [
-        BlendExplains(
-            donor,
-            alpha,
-            case.base,
-            coverage,
-            numbers.informative,
-            _chance(case, donor),
-        ),
+        explained,
         OneWeight(spread, single),
         PureByOtherMethod(_agreement(case, donor)) if pure else _left_over(case),
     ]
@@ -287,6 +287,25 @@ def _blend_then_trained(
         base_share=round(1 - alpha, 12),
         family="blend",
         rests_on="blend",
+    )
+
+
+def _by_recipe(case: Case, donor: str, coverage: float) -> RecipeGivesBack | None:
+    """What the best recipe gives back, where it is a blend with this donor alone that
+    explains more than a blend rounded once: narrow arithmetic bends the latter's weight.
+    """
+    rate = case.exact_rate
+    if rate is None or rate <= coverage:
+        return None
+    best = best_recipe(case)
+    shares = dict(best.common.shares or {})
+    if set(shares) != {donor} or shares[donor] is None:
+        return None
+    return RecipeGivesBack(
+        _blend(case, best, shares),
+        rate,
+        case.recipe.informative_elements,
+        traces_beside(case, donor),
     )
 
 
