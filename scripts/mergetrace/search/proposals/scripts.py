@@ -167,7 +167,7 @@ class ScriptSearch:
             return tuple(changed)
 
         center = self.blend.weights[place]
-        reach = reach_of(self.blend.errors[place])
+        reach = reach_of(self.blend.errors[place], max(map(abs, self.blend.weights)))
         low = high = center
         for _ in range(GRID_ROUNDS):
             values = [float(value) for value in center + reach * GRID]

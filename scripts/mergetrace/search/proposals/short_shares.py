@@ -10,6 +10,7 @@ from mergetrace.search.blends import Blend
 
 REACH_ERRORS = 4  # standard errors of a weight in which short numbers are tried
 LEAST_REACH = 0.0025  # a bf16 weight lies as far from the number that was written
+LEAST_REACH_OF_WEIGHT = 1 / 256  # half a step of bf16 just above a power of two
 LARGEST_DIVISOR = 12  # of fractions that a person would write
 MAX_SHARES = 8  # sets of shares tried with every script
 EXCESS_OF_ROUNDING = 0.004  # of the weights' sum over one, where they were rounded
@@ -21,17 +22,20 @@ Shares = tuple[float, ...]
 """In the order of a blend's models."""
 
 
-def reach_of(error: float) -> float:
-    """How far from a weight of least squares the written one may lie."""
-    return max(REACH_ERRORS * error, LEAST_REACH)
+def reach_of(error: float, greatest: float = 0.0) -> float:
+    """How far from a weight of least squares the written one may lie. greatest: the
+    size of the greatest weight, whose rounding the others make up for.
+    """
+    return max(REACH_ERRORS * error, LEAST_REACH, LEAST_REACH_OF_WEIGHT * greatest)
 
 
 def short_shares(blend: Blend) -> list[Shares]:
     """Sets of shares near a blend's, the shortest first: equal ones, such as sum to one,
     or (where the weights do not) of each model its own.
     """
+    greatest = max(map(abs, blend.weights))
     options = [
-        _short_numbers(weight, error)
+        _short_numbers(weight, error, greatest)
         for weight, error in zip(blend.weights, blend.errors, strict=True)
     ]
     if abs(blend.excess) > EXCESS_OF_ROUNDING:
@@ -50,11 +54,11 @@ def _equal(blend: Blend) -> list[Shares]:
     return [(1 / count,) * count] if all(near_equal) else []
 
 
-def _short_numbers(weight: float, error: float) -> list[float]:
+def _short_numbers(weight: float, error: float, greatest: float) -> list[float]:
     """Decimals of one to three digits and small fractions near a weight, the shortest
     first, of equal length the nearest; at the end the weight itself.
     """
-    reach = reach_of(error)
+    reach = reach_of(error, greatest)
     numbers = [value for value in near(weight, reach) if value]
     for divisor in range(3, LARGEST_DIVISOR + 1):
         fraction = Fraction(round(weight * divisor), divisor)
