@@ -37,6 +37,10 @@ STEEPEST_ROW = 1e5
 """Of bounds in units of their width: float32 sums stray over the ends of an interval
 that confines a weight to less than a hundred-thousandth.
 """
+PURE_SHARE = 0.99
+"""The least share of elements that agree where all do but for a lack of digits."""
+MAX_REFINEMENTS = 4
+MAX_DECIDING_ELEMENTS = 1_000
 MIDPOINT_SLACK = 1e-3
 """Of an element's interval: float32 sums stray a little over the midpoints."""
 RELATIVE_SLACK = 1e-9
@@ -164,6 +168,26 @@ def _tightest(bounds: Bounds, weights: Array) -> Bounds:
 def _loosened(bounds: Bounds) -> Bounds:
     slack = MIDPOINT_SLACK + RELATIVE_SLACK * np.abs(bounds.high)
     return Bounds(bounds.rows, bounds.low - slack, bounds.high + slack)
+
+
+def _refined(bounds: Bounds, loose: Bounds, center: Array) -> Array:
+    """The weights moved until every element agrees, or no more of them do: those that
+    do not agree, and those that nearly do not, decide.
+    """
+    for _ in range(MAX_REFINEMENTS):
+        before = loose.hold(center).mean()
+        deciding = np.argsort(bounds.room(center))[:MAX_DECIDING_ELEMENTS]
+        spread = np.arange(
+            0, len(bounds.low), 1 + len(bounds.low) // MAX_FITTED_ELEMENTS
+        )
+        chosen = np.unique(np.concatenate([deciding, spread]))
+        moved = programmes.nearest_weights(bounds.chosen(chosen))
+        if moved is None or loose.hold(moved).mean() <= before:
+            break
+        center = moved
+        if loose.hold(center).all():
+            break
+    return center
 
 
 def nearest_bounds(bounds: Bounds, blended: Array) -> Bounds:
