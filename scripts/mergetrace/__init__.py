@@ -152,7 +152,8 @@ merging: a recipe applied to the parents
     linear, spheres, means, trimming, sce, elementwise, agents, lines
                        the formulas, by family
     methods            every method's formula and parameters; how to add one
-    scripts            merges that people write by hand: their lines, and the same bits
+    script_formulas    what torch does with lines that people write, operation by operation
+    scripts            merges that people write by hand: their lines, and the formulas of them
     recipes            a method with its weights and settings
     applying           a recipe applied to elements of the parents
     owners             whose each tensor of a passthrough is

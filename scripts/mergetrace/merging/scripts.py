@@ -12,18 +12,17 @@ with a Python number keeps that number in float32 and rounds once; `add(alpha=)`
 alpha to the dtype and then once more at the end; `lerp` works in float32 with fused
 multiply-adds and rounds once; so do sums over a dimension and matrix products.
 
-To add a script: an entry of SCRIPTS with lines and formula.
+To add a script: a formula in `script_formulas`, and an entry of SCRIPTS with its lines.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
 from math import prod
 from typing import Literal
 
-import numpy as np
-
+from mergetrace.merging import script_formulas as formulas
 from mergetrace.merging.merge import Merge
+from mergetrace.merging.script_formulas import Arithmetic
 from mergetrace.numerics.arithmetic import to_float32
 from mergetrace.numerics.arrays import Array
 
@@ -32,56 +31,6 @@ Weighing = Literal["free", "over_sum", "equal", "in_turn", "onto_first"]
 their sum, equal by nature, each what the model moves the merge so far towards itself, or
 each what of a change is added to the first model.
 """
-
-
-@dataclass(frozen=True)
-class Arithmetic:
-    """Operations on tensors of one dtype, each rounded to it."""
-
-    merge: Merge
-
-    def scalar(self, value: float) -> float:
-        """A weight as it lies beside the tensors."""
-        if self.merge.settings.get("weights_rounded"):
-            return self.rounded_scalar(value)
-        return value if self.merge.dtype == "float64" else float(np.float32(value))
-
-    def rounded_scalar(self, value: float) -> float:
-        """A weight rounded to the dtype of the tensors."""
-        return self.merge.scalar(value)
-
-    def times(self, tensor: Array, weight: float) -> Array:
-        """tensor * weight."""
-        return self.merge.round(tensor * self.scalar(weight))
-
-    def plus(self, first: Array, second: Array) -> Array:
-        """first + second."""
-        return self.merge.round(first + second)
-
-    def minus(self, first: Array, second: Array) -> Array:
-        """first - second."""
-        return self.merge.round(first - second)
-
-    def over(self, tensor: Array, number: float) -> Array:
-        """tensor / number."""
-        return self.merge.round(tensor / self.scalar(number))
-
-    def add_scaled(self, tensor: Array, other: Array, weight: float) -> Array:
-        """tensor.add(other, alpha=weight): the weight rounded, then one multiply-add."""
-        return self.merge.round(tensor + other * self.rounded_scalar(weight))
-
-    def lerp(self, start: Array, end: Array, weight: float) -> Array:
-        """torch.lerp(start, end, weight), from the nearer end."""
-        if self.merge.dtype == "float64":
-            gap = end - start
-            near_end = end - gap * (1 - weight)
-            return start + weight * gap if abs(weight) < 0.5 else near_end
-        t = self.scalar(weight)
-        gap = to_float32(end - start)
-        if abs(t) < 0.5:
-            return self.merge.round(start + t * gap)
-        rest = float(to_float32(1 - t))
-        return self.merge.round(end - gap * rest)
 
 
 Formula = Callable[[Merge, Arithmetic], Array]
@@ -109,153 +58,6 @@ class Script:
     """Whether the order of two models matters; that of more always does."""
 
 
-def _products(merge: Merge, arithmetic: Arithmetic) -> Array:
-    products = map(arithmetic.times, merge.models, merge.weights)
-    return reduce(arithmetic.plus, products)
-
-
-def _products_over_sum(merge: Merge, arithmetic: Arithmetic) -> Array:
-    return arithmetic.over(_products(merge, arithmetic), sum(merge.weights))
-
-
-def _scaled_additions(merge: Merge, arithmetic: Arithmetic) -> Array:
-    merged = np.zeros_like(merge.models[0])
-    for model, weight in zip(merge.models, merge.weights, strict=True):
-        merged = arithmetic.add_scaled(merged, model, weight)
-    return merged
-
-
-def _product_then_scaled_additions(merge: Merge, arithmetic: Arithmetic) -> Array:
-    merged = arithmetic.times(merge.models[0], merge.weights[0])
-    for model, weight in _rest(merge):
-        merged = arithmetic.add_scaled(merged, model, weight)
-    return merged
-
-
-def _one_rounding(merge: Merge, arithmetic: Arithmetic) -> Array:
-    merged = np.zeros_like(merge.models[0])
-    for model, weight in zip(merge.models, merge.weights, strict=True):
-        product = model * arithmetic.rounded_scalar(weight)
-        merged = to_float32(merged + product)
-    return merge.round(merged)
-
-
-def _mean(merge: Merge, arithmetic: Arithmetic) -> Array:
-    del arithmetic
-    total = _float32_sum(merge) if merge.dtype != "float64" else sum(merge.models)
-    return merge.round(total / len(merge.models))
-
-
-def _float32_sum(merge: Merge) -> Array:
-    return reduce(lambda total, model: to_float32(total + model), merge.models)
-
-
-def _sum_over_count(merge: Merge, arithmetic: Arithmetic) -> Array:
-    total = reduce(arithmetic.plus, merge.models)
-    return merge.round(total / len(merge.models))
-
-
-def _sum_times_share(merge: Merge, arithmetic: Arithmetic) -> Array:
-    total = reduce(arithmetic.plus, merge.models)
-    return arithmetic.times(total, 1 / len(merge.models))
-
-
-def _parts_added(merge: Merge, arithmetic: Arithmetic) -> Array:
-    count = len(merge.models)
-    parts = [merge.round(model / count) for model in merge.models]
-    return reduce(arithmetic.plus, parts)
-
-
-def _running_mean(merge: Merge, arithmetic: Arithmetic) -> Array:
-    merged = merge.models[0]
-    for count, model in enumerate(merge.models[1:], start=2):
-        step = merge.round(arithmetic.minus(model, merged) / count)
-        merged = arithmetic.plus(merged, step)
-    return merged
-
-
-def _moving_products(merge: Merge, arithmetic: Arithmetic) -> Array:
-    merged = merge.models[0]
-    for model, weight in _rest(merge):
-        kept = arithmetic.times(merged, 1 - weight)
-        merged = arithmetic.plus(kept, arithmetic.times(model, weight))
-    return merged
-
-
-def _moving_steps(merge: Merge, arithmetic: Arithmetic) -> Array:
-    merged = merge.models[0]
-    for model, weight in _rest(merge):
-        step = arithmetic.times(arithmetic.minus(model, merged), weight)
-        merged = arithmetic.plus(merged, step)
-    return merged
-
-
-def _moving_lerp(merge: Merge, arithmetic: Arithmetic) -> Array:
-    merged = merge.models[0]
-    for model, weight in _rest(merge):
-        merged = arithmetic.lerp(merged, model, weight)
-    return merged
-
-
-def _deltas_in_turn(merge: Merge, arithmetic: Arithmetic) -> Array:
-    merged = merge.base
-    for model, weight in zip(merge.models, merge.weights, strict=True):
-        delta = arithmetic.minus(model, merge.base)
-        merged = arithmetic.plus(merged, arithmetic.times(delta, weight))
-    return merged
-
-
-def _sum_of_deltas(merge: Merge, arithmetic: Arithmetic) -> Array:
-    products = [
-        arithmetic.times(arithmetic.minus(model, merge.base), weight)
-        for model, weight in zip(merge.models, merge.weights, strict=True)
-    ]
-    return arithmetic.plus(merge.base, reduce(arithmetic.plus, products))
-
-
-def _scaled_sum_of_deltas(merge: Merge, arithmetic: Arithmetic) -> Array:
-    deltas = [arithmetic.minus(model, merge.base) for model in merge.models]
-    total = reduce(arithmetic.plus, deltas)
-    return arithmetic.plus(merge.base, arithmetic.times(total, merge.weights[0]))
-
-
-def _scaled_deltas(merge: Merge, arithmetic: Arithmetic) -> Array:
-    merged = merge.base
-    for model, weight in zip(merge.models, merge.weights, strict=True):
-        delta = arithmetic.minus(model, merge.base)
-        merged = arithmetic.add_scaled(merged, delta, weight)
-    return merged
-
-
-def _wide_deltas(merge: Merge, arithmetic: Arithmetic) -> Array:
-    merged = merge.base
-    for model, weight in zip(merge.models, merge.weights, strict=True):
-        delta = to_float32(model - merge.base)
-        scaled = to_float32(delta * float(np.float32(weight)))
-        merged = arithmetic.plus(merged, merge.round(scaled))
-    return merged
-
-
-def _changes_added(merge: Merge, arithmetic: Arithmetic) -> Array:
-    merged = merge.models[0]
-    for model, weight in _rest(merge):
-        delta = arithmetic.minus(model, merge.base)
-        merged = arithmetic.plus(merged, arithmetic.times(delta, weight))
-    return merged
-
-
-def _scaled_changes_added(merge: Merge, arithmetic: Arithmetic) -> Array:
-    merged = merge.models[0]
-    for model, weight in _rest(merge):
-        delta = arithmetic.minus(model, merge.base)
-        merged = arithmetic.add_scaled(merged, delta, weight)
-    return merged
-
-
-def _rest(merge: Merge) -> list[tuple[Array, float]]:
-    return list(zip(merge.models[1:], merge.weights[1:], strict=True))
-
-
 EACH = "for model, weight in zip(models, weights):\n"
 LATER = "for model, weight in zip(models[1:], weights[1:]):\n"
 
@@ -263,39 +65,39 @@ SCRIPTS: Mapping[str, Script] = {
     "products": Script(
         "linear",
         "merged = models[0] * weights[0]\n" + LATER + "    merged += model * weight",
-        _products,
+        formulas.products,
     ),
     "products_over_sum": Script(
         "linear",
         "merged = models[0] * weights[0]\n"
         + LATER
         + "    merged += model * weight\nmerged = merged / sum(weights)",
-        _products_over_sum,
+        formulas.products_over_sum,
         "over_sum",
         scalars_rounded=False,
     ),
     "deltas_in_turn": Script(
         "task_arithmetic",
         "merged = base.clone()\n" + EACH + "    merged += (model - base) * weight",
-        _deltas_in_turn,
+        formulas.deltas_in_turn,
     ),
     "sum_of_deltas": Script(
         "task_arithmetic",
         "deltas = [(model - base) * weight for model, weight in zip(models, weights)]\n"
         "merged = base + sum(deltas)",
-        _sum_of_deltas,
+        formulas.sum_of_deltas,
     ),
     "scaled_sum_of_deltas": Script(
         "task_arithmetic",
         "merged = base + sum(model - base for model in models) * weights[0]",
-        _scaled_sum_of_deltas,
+        formulas.scaled_sum_of_deltas,
     ),
     "scaled_deltas": Script(
         "task_arithmetic",
         "merged = base.clone()\n"
         + EACH
         + "    merged.add_(model - base, alpha=weight)",
-        _scaled_deltas,
+        formulas.scaled_deltas,
         scalars_rounded=False,
     ),
     "wide_deltas": Script(
@@ -304,7 +106,24 @@ SCRIPTS: Mapping[str, Script] = {
         + EACH
         + "    delta = (model.float() - base.float()) * weight\n"
         "    merged += delta.to(base.dtype)",
-        _wide_deltas,
+        formulas.wide_deltas,
+        scalars_rounded=False,
+    ),
+    "wide_deltas_in_turn": Script(
+        "task_arithmetic",
+        "merged = base.clone()\n"
+        + EACH
+        + "    merged += (model.float() - base.float()) * weight",
+        formulas.wide_deltas_in_turn,
+        scalars_rounded=False,
+    ),
+    "narrow_deltas_added_wide": Script(
+        "task_arithmetic",
+        "merged = base.float()\n"
+        + EACH
+        + "    merged = merged + (model - base).float() * weight\n"
+        "merged = merged.to(base.dtype)",
+        formulas.narrow_deltas_added_wide,
         scalars_rounded=False,
     ),
     "changes_added": Script(
@@ -312,7 +131,7 @@ SCRIPTS: Mapping[str, Script] = {
         "merged = models[0].clone()\n"
         + LATER
         + "    merged += (model - base) * weight",
-        _changes_added,
+        formulas.changes_added,
         "onto_first",
     ),
     "scaled_changes_added": Script(
@@ -320,16 +139,24 @@ SCRIPTS: Mapping[str, Script] = {
         "merged = models[0].clone()\n"
         + LATER
         + "    merged.add_(model - base, alpha=weight)",
-        _scaled_changes_added,
+        formulas.scaled_changes_added,
         "onto_first",
         scalars_rounded=False,
+    ),
+    "products_added_wide": Script(
+        "linear",
+        "merged = torch.zeros(models[0].shape, dtype=torch.float32)\n"
+        + EACH
+        + "    merged += model * weight\n"
+        "merged = merged.to(models[0].dtype)",
+        formulas.products_added_wide,
     ),
     "scaled_additions": Script(
         "linear",
         "merged = torch.zeros_like(models[0])\n"
         + EACH
         + "    merged.add_(model, alpha=weight)",
-        _scaled_additions,
+        formulas.scaled_additions,
         scalars_rounded=False,
         ordered=True,
     ),
@@ -338,7 +165,7 @@ SCRIPTS: Mapping[str, Script] = {
         "merged = models[0] * weights[0]\n"
         + LATER
         + "    merged.add_(model, alpha=weight)",
-        _product_then_scaled_additions,
+        formulas.product_then_scaled_additions,
         scalars_rounded=False,
         ordered=True,
     ),
@@ -347,22 +174,25 @@ SCRIPTS: Mapping[str, Script] = {
         "merged = torch.tensordot(\n"
         "    torch.tensor(weights, dtype=models[0].dtype), torch.stack(models), dims=1\n"
         ")",
-        _one_rounding,
+        formulas.one_rounding,
         scalars_kept=False,
     ),
     "mean": Script(
-        "linear", "merged = torch.stack(models).mean(dim=0)", _mean, "equal"
+        "linear", "merged = torch.stack(models).mean(dim=0)", formulas.mean, "equal"
     ),
     "sum_over_count": Script(
-        "linear", "merged = sum(models) / len(models)", _sum_over_count, "equal"
+        "linear", "merged = sum(models) / len(models)", formulas.sum_over_count, "equal"
     ),
     "sum_times_share": Script(
-        "linear", "merged = sum(models) * (1 / len(models))", _sum_times_share, "equal"
+        "linear",
+        "merged = sum(models) * (1 / len(models))",
+        formulas.sum_times_share,
+        "equal",
     ),
     "parts_added": Script(
         "linear",
         "merged = sum(model / len(models) for model in models)",
-        _parts_added,
+        formulas.parts_added,
         "equal",
     ),
     "running_mean": Script(
@@ -370,7 +200,7 @@ SCRIPTS: Mapping[str, Script] = {
         "merged = models[0].clone()\n"
         "for count, model in enumerate(models[1:], start=2):\n"
         "    merged += (model - merged) / count",
-        _running_mean,
+        formulas.running_mean,
         "equal",
         ordered=True,
     ),
@@ -379,7 +209,7 @@ SCRIPTS: Mapping[str, Script] = {
         "merged = models[0]\n"
         + LATER
         + "    merged = merged * (1 - weight) + model * weight",
-        _moving_products,
+        formulas.moving_products,
         "in_turn",
         scalars_rounded=False,
         ordered=True,
@@ -389,7 +219,7 @@ SCRIPTS: Mapping[str, Script] = {
         "merged = models[0]\n"
         + LATER
         + "    merged = merged + (model - merged) * weight",
-        _moving_steps,
+        formulas.moving_steps,
         "in_turn",
         ordered=True,
     ),
@@ -398,7 +228,7 @@ SCRIPTS: Mapping[str, Script] = {
         "merged = models[0]\n"
         + LATER
         + "    merged = torch.lerp(merged, model, weight)",
-        _moving_lerp,
+        formulas.moving_lerp,
         "in_turn",
         ordered=True,
     ),
