@@ -34,17 +34,6 @@ class Bounds:
         """Some of the inequalities."""
         return Bounds(self.rows[which], self.low[which], self.high[which])
 
-    def room(self, weights: Array) -> Array:
-        """How far inside its bounds each element lies, below 0 outside: float64 [n]."""
-        blended = self.rows @ weights
-        room: Array = np.minimum(blended - self.low, self.high - blended)
-        return room
-
-    def hold(self, weights: Array) -> Mask:
-        """Whether each inequality holds: bool [n]."""
-        held: Mask = self.room(weights) >= 0
-        return held
-
     @staticmethod
     def joined(parts: Sequence["Bounds"]) -> "Bounds":
         """The inequalities of all parts, one after another."""

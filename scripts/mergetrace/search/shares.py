@@ -3,6 +3,7 @@ the stored numbers' intervals allow together.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,8 +40,6 @@ that confines a weight to less than a hundred-thousandth.
 """
 PURE_SHARE = 0.99
 """The least share of elements that agree where all do but for a lack of digits."""
-MAX_REFINEMENTS = 4
-MAX_DECIDING_ELEMENTS = 1_000
 MIDPOINT_SLACK = 1e-3
 """Of an element's interval: float32 sums stray a little over the midpoints."""
 RELATIVE_SLACK = 1e-9
@@ -67,11 +66,22 @@ def visible_donors(alpha: Array, error: Array) -> Mask:
     return visible
 
 
-def weight_intervals(
+@dataclass(frozen=True)
+class Allowed:
+    """The weights that the pilot's stored numbers allow together."""
+
+    intervals: list[Interval]
+    """The range of each weight; none where too few elements agree."""
+    center: tuple[float, ...]
+    """Weights within; none where too few elements agree."""
+    agreeing: float
+    """The share of elements that agree."""
+
+
+def allowed_weights(
     trial: Trial, donors: Sequence[str], free_base: bool = False
-) -> tuple[list[Interval], float]:
-    """The range of each donor's weight that the pilot's stored numbers allow together,
-    and the share of elements that agree. No ranges where too few agree.
+) -> Allowed:
+    """The weights of the donors that the pilot's stored numbers allow together.
 
     Minimises the summed distance to the intervals (a linear programme on a sample of
     elements), then finds the least and the greatest of each weight among those that
@@ -80,22 +90,26 @@ def weight_intervals(
     """
     bounds = _pilot_bounds(trial, donors, free_base)
     if len(bounds.low) < MIN_ELEMENTS_PER_WEIGHT * (len(donors) + 1):
-        return [], 0.0
+        return Allowed([], (), 0.0)
     stride = max(1, len(bounds.low) // MAX_FITTED_ELEMENTS)
     center = programmes.nearest_weights(bounds.chosen(slice(None, None, stride)))
     if center is None:
-        return [], 0.0
+        return Allowed([], (), 0.0)
     loose = _loosened(bounds)
+    if PURE_SHARE <= _holding(loose, center).mean() < 1:
+        refined = _agreed_weights(loose, center, enough=1.0)
+        center = center if refined is None else refined
     blended = bounds.rows @ center
-    agrees = (blended >= loose.low) & (blended <= loose.high)
+    agrees = _holding(loose, center)
     share = float(agrees.mean())
     if share < MIN_AGREEING_SHARE:
-        return [], share
+        return Allowed([], (), share)
     distance = np.minimum(blended - bounds.low, bounds.high - blended)[agrees]
     most = programmes.MAX_BOUNDS // max(1, len(donors) - FEW_DONORS)
     nearest = np.argsort(distance)[:most]
     inside = loose.chosen(agrees).chosen(nearest)
-    return programmes.weight_ranges(inside, center), share
+    intervals = programmes.weight_ranges(inside, center)
+    return Allowed(intervals, tuple(center.tolist()), share)
 
 
 def joint_intervals(
@@ -124,8 +138,11 @@ def joint_intervals(
     return programmes.weight_ranges(inside, center)
 
 
-def _agreed_weights(bounds: Bounds, start: Array) -> Array | None:
-    """Weights under which nearly all bounds hold; None where there are none.
+def _agreed_weights(
+    bounds: Bounds, start: Array, enough: float = ALL_AGREEING
+) -> Array | None:
+    """Weights under which nearly all bounds hold; None where there are none. enough:
+    the share that holds from which no better ones are sought.
 
     Of many bounds only those nearest to the start are taken, and then those that the
     weights found came nearest to, or broke.
@@ -137,7 +154,7 @@ def _agreed_weights(bounds: Bounds, start: Array) -> Array | None:
         if center is None:
             return None
         agreeing = float(_holding(bounds, center).mean())
-        if agreeing >= ALL_AGREEING:
+        if agreeing >= enough:
             break
         chosen = Bounds.joined([chosen, _tightest(bounds, center)])
     return center if agreeing >= MIN_AGREEING_TENSOR else None
@@ -168,26 +185,6 @@ def _tightest(bounds: Bounds, weights: Array) -> Bounds:
 def _loosened(bounds: Bounds) -> Bounds:
     slack = MIDPOINT_SLACK + RELATIVE_SLACK * np.abs(bounds.high)
     return Bounds(bounds.rows, bounds.low - slack, bounds.high + slack)
-
-
-def _refined(bounds: Bounds, loose: Bounds, center: Array) -> Array:
-    """The weights moved until every element agrees, or no more of them do: those that
-    do not agree, and those that nearly do not, decide.
-    """
-    for _ in range(MAX_REFINEMENTS):
-        before = loose.hold(center).mean()
-        deciding = np.argsort(bounds.room(center))[:MAX_DECIDING_ELEMENTS]
-        spread = np.arange(
-            0, len(bounds.low), 1 + len(bounds.low) // MAX_FITTED_ELEMENTS
-        )
-        chosen = np.unique(np.concatenate([deciding, spread]))
-        moved = programmes.nearest_weights(bounds.chosen(chosen))
-        if moved is None or loose.hold(moved).mean() <= before:
-            break
-        center = moved
-        if loose.hold(center).all():
-            break
-    return center
 
 
 def nearest_bounds(bounds: Bounds, blended: Array) -> Bounds:

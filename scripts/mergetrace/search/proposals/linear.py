@@ -8,13 +8,14 @@ from mergetrace.merging.recipes import Recipe, make
 from mergetrace.merging.settings import Setting, constant, single_value
 from mergetrace.numerics.simple import Interval, decimals, simple_weights
 from mergetrace.search.clues import SUM_SLACK, Clues, family_found, strongest_or_all
-from mergetrace.search.shares import MIN_AGREEING_SHARE, weight_intervals
+from mergetrace.search.shares import MIN_AGREEING_SHARE, allowed_weights
 from mergetrace.search.trial import Trial
 
 MAX_CAST_VARIANTS = 4  # recipes tried again with parents that were cast first
 MAX_MODELS_IN_ANY_ORDER = 3  # of an average: 6 orders
 MAX_MODELS_REORDERED = 5  # of the best average: 120 orders
 SUM_TO_ONE = 1e-9
+LONGEST_WEIGHT = 9  # decimals: more than float32 shows
 
 
 def propose_linear(trial: Trial, clues: Clues) -> list[Recipe]:
@@ -69,13 +70,20 @@ def _of_several_donors(
 ) -> list[Recipe]:
     recipes: list[Recipe] = []
     for donors in strongest_or_all(clues.donors):
-        intervals, agreeing = weight_intervals(trial, donors)
-        if agreeing >= MIN_AGREEING_SHARE:
-            for weights in simple_weights([_widened(ends) for ends in intervals]):
+        allowed = allowed_weights(trial, donors)
+        if allowed.agreeing >= MIN_AGREEING_SHARE:
+            intervals = [_widened(ends) for ends in allowed.intervals]
+            for weights in (*simple_weights(intervals), _rounded(allowed.center)):
                 recipes += _several(trial.frame.base, donors, weights)
         if family_found(trial, [*tried_before, *recipes]):
             break
     return recipes
+
+
+def _rounded(center: Sequence[float]) -> tuple[float, ...]:
+    """Weights of the base and the donors as they are, where nobody wrote short ones."""
+    donors = [round(weight, LONGEST_WEIGHT) for weight in center]
+    return (round(1 - sum(donors), LONGEST_WEIGHT), *donors)
 
 
 def _several(
@@ -121,10 +129,10 @@ def _not_normalised(trial: Trial, clues: Clues) -> list[Recipe]:
     """Averages whose weights do not sum to one and are not divided by their sum."""
     recipes = []
     for donors in strongest_or_all(clues.donors, least=1):
-        intervals, agreeing = weight_intervals(trial, donors, free_base=True)
-        if agreeing < MIN_AGREEING_SHARE:
+        allowed = allowed_weights(trial, donors, free_base=True)
+        if allowed.agreeing < MIN_AGREEING_SHARE:
             continue
-        weights = [_shortest_decimal(low, high) for low, high in intervals]
+        weights = [_shortest_decimal(low, high) for low, high in allowed.intervals]
         if abs(sum(weights) - 1) < SUM_TO_ONE or not any(weights):
             continue
         used = [
