@@ -54,6 +54,10 @@ class Script:
     """Whether a weight can live in float32 beside the tensors."""
     scalars_rounded: bool = True
     """Whether a weight can live in the dtype of the tensors."""
+    mixed: bool = False
+    """Whether narrow and wide numbers meet; of wide tensors alone another script does
+    the same.
+    """
     ordered: bool = False
     """Whether the order of two models matters; that of more always does."""
 
@@ -116,6 +120,7 @@ SCRIPTS: Mapping[str, Script] = {
         + "    merged += (model.float() - base.float()) * weight",
         formulas.wide_deltas_in_turn,
         scalars_rounded=False,
+        mixed=True,
     ),
     "narrow_deltas_added_wide": Script(
         "task_arithmetic",
@@ -125,6 +130,7 @@ SCRIPTS: Mapping[str, Script] = {
         "merged = merged.to(base.dtype)",
         formulas.narrow_deltas_added_wide,
         scalars_rounded=False,
+        mixed=True,
     ),
     "changes_added": Script(
         "task_arithmetic",
@@ -150,6 +156,7 @@ SCRIPTS: Mapping[str, Script] = {
         + "    merged += model * weight\n"
         "merged = merged.to(models[0].dtype)",
         formulas.products_added_wide,
+        mixed=True,
     ),
     "scaled_additions": Script(
         "linear",

@@ -61,7 +61,7 @@ class Lines:
 def where_weights_live(script: Script, dtype: str) -> list[bool]:
     """Whether weights are rounded to the dtype: both where that makes a difference."""
     if dtype in WIDE:
-        return [False] if script.scalars_kept else []
+        return [False] if script.scalars_kept and not script.mixed else []
     if script.weighing == "equal":
         return [False]
     choices = [(script.scalars_kept, False), (script.scalars_rounded, True)]

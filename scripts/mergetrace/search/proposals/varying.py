@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import permutations
 
 from mergetrace.merging.recipes import Recipe, make
-from mergetrace.merging.scripts import SCRIPTS
+from mergetrace.merging.scripts import SCRIPTS, Script
 from mergetrace.merging.settings import Setting, constant
 from mergetrace.numerics.arrays import some_of
 from mergetrace.search.clues import Clues, family_found
@@ -195,6 +195,17 @@ def _narrow(trial: Trial, models: Sequence[str]) -> list[Counted]:
     return best[:MAX_ARITHMETICS]
 
 
+def _can_vary(script: Script, models: Sequence[str], dtype: str) -> bool:
+    """Whether lines have weights that may differ between tensors, and are no other
+    lines' by another name.
+    """
+    if script.mixed and dtype not in NARROW_OF.values():
+        return False
+    if script.weighing == "in_turn":
+        return len(models) == 2
+    return script.weighing not in ("equal", "onto_first")
+
+
 def _arithmetics(models: Sequence[str], dtype: str) -> Iterator[Counted]:
     """The merge tool's narrow arithmetic and every script of lines whose weights are
     shares, each model in turn as the one that deltas are taken from.
@@ -207,9 +218,7 @@ def _arithmetics(models: Sequence[str], dtype: str) -> Iterator[Counted]:
     if len(models) == 2:
         yield Counted(orders[0], "nuslerp", None, dtype, "", False)
     for name, script in SCRIPTS.items():
-        if script.weighing in ("equal", "onto_first"):
-            continue
-        if script.weighing == "in_turn" and len(models) > 2:
+        if not _can_vary(script, models, dtype):
             continue
         is_sided = script.ordered or script.method == "task_arithmetic"
         for order in orders if is_sided else orders[:1]:
