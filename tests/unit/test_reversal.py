@@ -38,7 +38,12 @@ def piece(audited, samples):
         columns=len(values["base"]),
     )
     return Piece(
-        "model.layers.0.mlp.up_proj.weight", 0.0, values, audited, facts, (), samples
+        "model.layers.0.mlp.up_proj.weight",
+        0.0,
+        values,
+        audited,
+        facts,
+        samples=samples,
     )
 
 
