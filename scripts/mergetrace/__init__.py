@@ -195,7 +195,7 @@ search: the recipe that gives most of a model back
     proposals.proposers    which recipes are worth trying; how to add a proposer
     proposals.declared     what the folder declares
     proposals.linear, varying, spheres, means, narrow, selections, trimming, nearswap,
-    proposals.scripts, short_shares, varying_shares, scaled
+    proposals.scripts, short_shares, scaled
 by family
     stacked            which layer, tensor or expert was taken from which parent
     signatures         what random drops leave behind

@@ -14,7 +14,7 @@ import numpy as np
 from mergetrace.merging.recipes import Recipe, make_script
 from mergetrace.merging.scripts import SCRIPTS, Script
 from mergetrace.numerics.simple import simplest
-from mergetrace.search.blends import Blend, pilot_blend, varying_blend
+from mergetrace.search.blends import Blend, pilot_blend
 from mergetrace.search.clues import Clues
 from mergetrace.search.proposals.lines import WIDE, Lines, where_weights_live
 from mergetrace.search.proposals.short_shares import (
@@ -23,20 +23,18 @@ from mergetrace.search.proposals.short_shares import (
     reach_of,
     short_shares,
 )
-from mergetrace.search.proposals.varying_shares import varying_recipes
 from mergetrace.search.trial import Trial
 
 WIDE_FOUND = 0.98
 """The rate that a wide script has at least where another wide one is the right one."""
-FOUND = 0.995  # a rate that no other weights in some tensors would leave
 MAX_REFINED = 4  # scripts whose order and weights are looked at more closely
 MAX_PERMUTED = 4  # models tried in any order: 24 orders
 WORTH_DIGITS = 0.5  # the rate of a script from which weights of more digits are tried
 SHARES_SLACK = 1e-9  # from one, up to which shares sum to it
-GRID = np.linspace(-1, 1, 17)
-GRID_ROUNDS = 3
-GRID_SHRINKS = 8
-PLATEAU = 2e-4  # of a rate: weights between which no element decides
+LINES_GRID = np.linspace(-1, 1, 17)
+LINES_GRID_ROUNDS = 6
+LINES_GRID_SHRINKS = 8
+LINES_PLATEAU = 2e-4  # of a rate: weights between which no element decides
 
 
 @dataclass
@@ -149,8 +147,9 @@ class ScriptSearch:
         if SCRIPTS[lines.script].weighing in ("equal", "onto_first"):
             return
         largest = int(np.argmax(np.abs(shares)))
-        for place in range(len(shares)):
-            if place != largest:
+        places = [place for place in range(len(shares)) if place != largest]
+        for place in places * len(places):  # one share's best moves with another's
+            if not self.trial.solved():
                 shares = self._moved_share(lines, shares, place, largest)
 
     def _moved_share(
@@ -166,17 +165,19 @@ class ScriptSearch:
             changed[place] = value
             return tuple(changed)
 
-        center = self.blend.weights[place]
+        center = shares[place]
         reach = reach_of(self.blend.errors[place], max(map(abs, self.blend.weights)))
         low = high = center
-        for _ in range(GRID_ROUNDS):
-            values = [float(value) for value in center + reach * GRID]
+        for _ in range(LINES_GRID_ROUNDS):
+            values = [float(value) for value in center + reach * LINES_GRID]
             rates = np.array([self._rate(lines, moved(value)) for value in values])
-            good = np.flatnonzero(rates >= rates.max() - PLATEAU)
+            good = np.flatnonzero(rates >= rates.max() - LINES_PLATEAU)
             low = values[good[0]]
             high = values[good[-1]]
             center = (low + high) / 2
-            reach = max((high - low) / 2, reach / GRID_SHRINKS)
+            if rates.max() == 1:
+                break
+            reach = max((high - low) / 2, reach / LINES_GRID_SHRINKS)
         simple = moved(simplest(low, high))
         self._rate(lines, simple)
         return simple
@@ -184,20 +185,12 @@ class ScriptSearch:
 
 def propose_scripts(trial: Trial, clues: Clues) -> list[Recipe]:
     """Lines over the models that least squares shows, where it leaves no more than
-    rounding; where that is so of every tensor by itself, with weights that differ.
+    rounding.
     """
     blend = pilot_blend(trial, clues.offered)
-    if blend is None:
+    if blend is None or not blend.is_rounding or len(blend.models) < 2:
         return []
-    recipes: list[Recipe] = []
-    if blend.is_rounding:
-        recipes = ScriptSearch(trial, blend).run() if len(blend.models) > 1 else []
-        if any(trial.rates[recipe] >= FOUND for recipe in recipes):
-            return recipes
-    varying = varying_blend(trial, clues.offered)
-    if varying is None:
-        return recipes
-    return [*recipes, *varying_recipes(trial, varying)]
+    return ScriptSearch(trial, blend).run()
 
 
 def in_float64(recipe: Recipe) -> list[Recipe]:
