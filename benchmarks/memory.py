@@ -65,7 +65,7 @@ def audit(what: str, place: Path) -> Iterator[tuple[list[str], dict[str, str]]]:
             "verdict": {"fail_on": ["inconclusive"]},
         }
         (place / "audit.yaml").write_text(yaml.safe_dump(demo))
-        yield ["all", "rebuilds", "--configfile", "audit.yaml"], {"HF_HUB_OFFLINE": "1"}
+        yield ["all", "recipes", "--configfile", "audit.yaml"], {"HF_HUB_OFFLINE": "1"}
         return
     names = ["suspect", "base", "donor", *(["sibling"] if what == "397b" else [])]
     config = {

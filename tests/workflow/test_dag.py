@@ -105,6 +105,8 @@ def test_rebuild_asks_no_model_and_is_asked_for_by_name(jobs):
     }
     assert jobs(config, "rebuilds")["rebuild"] == 1
     assert "rebuild" not in jobs(config)
+    assert jobs(config, "recipes")["give_back"] == 1
+    assert "report" not in jobs(config, "recipes")
 
 
 def test_probe_fits_nothing(jobs):

@@ -47,5 +47,6 @@ def hindrances_of_configuration(
 
 def _differs_in_last_bit(recipe: Recipe) -> bool:
     if recipe.method == "linear":
-        return recipe.dtype != "float32" or not recipe.setting("fused")
+        narrow = recipe.dtype in ("bfloat16", "float16")
+        return narrow or not recipe.setting("fused")
     return recipe.method == "lerp"

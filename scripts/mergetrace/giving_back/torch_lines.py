@@ -48,6 +48,8 @@ def torch_lines(recipe: Recipe) -> str | None:
     values = [single_value(value) for _, value in recipe.settings]
     if None in values or recipe.method not in WRITERS:
         return None
+    if recipe.dtype == "float64" and recipe.method != "passthrough":
+        return None
     if recipe.setting("cast") and recipe.dtype != "float32":
         return None
     return WRITERS[recipe.method](recipe)
