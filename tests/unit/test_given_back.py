@@ -267,3 +267,13 @@ def test_fused_tensors_are_left_out_and_said(parents, tmp_path):
     assert runs["merge.py"].same == len(fused) - CONFIG["num_hidden_layers"]
     page = (recipe / "README.md").read_text()
     assert "tensors are fused or split otherwise than in the parents" in page
+
+
+def test_tensors_that_are_a_parents_as_they_are_come_back_too(parents, tmp_path):
+    kept = [name for name in BASE if "norm" in name]
+    tensors = product() | {name: MODELS["first"][name] for name in kept}
+    suspect = write_model(tmp_path / "suspect", tensors, CONFIG)
+    recipe, runs = given_back(parents, tmp_path, suspect, "first")
+    assert runs == {"merge.py": Rerun("merge.py", TENSORS, TENSORS)}
+    page = (recipe / "README.md").read_text()
+    assert "of them are a parent's as they are" in page

@@ -40,6 +40,8 @@ def hindrances_of_configuration(
         found.append("names")
     if pairs.dtypes or pairs.dtype != out_dtype:
         found.append("dtypes")
+    if pairs.copied:
+        found.append("copied")
     if pairs.rows and "rows" not in pairs.hindrances:
         found.append("rows")
     return (*found, *pairs.hindrances)

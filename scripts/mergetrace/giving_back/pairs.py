@@ -30,6 +30,7 @@ Hindrance = Literal[
     "rearranged",
     "cut",
     "packed",
+    "copied",
 ]
 """Why a form of a recipe does not give back every byte (see wording.HINDRANCES)."""
 
@@ -52,6 +53,8 @@ class Pairs:
     """The dtype of the tensors that are stored in another one."""
     rows: Mapping[str, int]
     """How many rows a tensor has where a parent has more or fewer."""
+    copied: Mapping[str, str]
+    """By tensor the parent whose numbers it has, where the recipe gives others."""
     hindrances: tuple[Hindrance, ...]
     """What keeps even lines of torch from giving back every byte: tensors that are no
     `units`, and rows.
@@ -63,11 +66,13 @@ def pair_up(
     tensors: Mapping[str, pd.DataFrame],
     suspect: str,
     parents: Sequence[str],
+    copied: Mapping[str, str],
 ) -> Pairs:
     """Read the plan of an audit.
 
     plan: plan.parquet. tensors: by model the table of its tensors. parents: those of
-    the recipe, in its order.
+    the recipe, in its order. copied: by tensor the parent whose numbers it has, where
+    the recipe gives others.
     """
     found, missing = pair_units(plan, tensors[suspect], suspect, parents)
     own = {record.name: record for record in records_of(tensors[suspect])}
@@ -101,6 +106,7 @@ def pair_up(
             if unit.dtype != main
         },
         rows=_rows(units, own, by_parent),
+        copied={unit.name: copied[unit.name] for unit in units if unit.name in copied},
         hindrances=tuple(dict.fromkeys(hindrances)),
     )
 

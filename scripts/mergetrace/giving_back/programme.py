@@ -59,6 +59,7 @@ def programme(
         "renamed": _literal({name: dict(own) for name, own in pairs.renamed.items()}),
         "dtypes": _dtypes(pairs.dtypes, rounded_to),
         "rows": _literal(dict(pairs.rows)),
+        "copied": _literal(dict(pairs.copied)),
         "lines": textwrap.indent(lines, "    "),
         "weighing": textwrap.indent(CONSTANT if constant else VARYING, "    "),
         "first_rounding": f".to(torch.{pairs.dtype})" if recipe.setting("cast") else "",

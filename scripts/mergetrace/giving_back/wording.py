@@ -27,6 +27,7 @@ HINDRANCES: Mapping[Hindrance, str] = {
     "rearranged": "numbers lie in another order than in the parents, or were multiplied",
     "cut": "tensors are fused or split otherwise than in the parents",
     "packed": "weights are packed or carry scales",
+    "copied": "single tensors are a parent's as they are",
 }
 """Why a file does not give back every byte."""
 
@@ -78,10 +79,15 @@ def proof_sentence(rebuilt: Mapping[str, Any], best_rate: float, elements: int) 
         )
     tensors = rebuilt["tensors"]
     same = rebuilt["identical"]
-    if same == tensors:
+    copied = rebuilt["copied"]
+    if same + copied == tensors:
+        as_they_are = (
+            f"; {copied:,} of them are a parent's as they are" if copied else ""
+        )
         return (
-            f"Every one of its {plural(tensors, 'tensor')} comes back byte for byte:"
-            " proof.json has the sha256 of each, stored and made again."
+            f"Every one of its {plural(tensors, 'tensor')} comes back byte for"
+            f" byte{as_they_are}: proof.json has the sha256 of each, stored and made"
+            " again."
         )
     sentence = (
         f"{same:,} of its {plural(tensors, 'tensor')} come back byte for byte,"

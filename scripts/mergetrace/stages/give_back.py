@@ -2,7 +2,7 @@
 lines of torch to run, the proof, and a page that says it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from mergetrace.giving_back.pairs import Hindrance, pair_up
 from mergetrace.giving_back.programme import hindrances_of_lines, programme
 from mergetrace.giving_back.wording import GivenBack, page, proof_sentence
 from mergetrace.merging.mergekit_yaml import mergekit_config, widest_dtype
+from mergetrace.merging.rebuild_wording import equal_to
 from mergetrace.merging.recipes import Recipe, recipe_from_json
 from mergetrace.outputs import read_json, whole_folder, write_json
 from mergetrace.records.json_records import from_json
@@ -107,7 +108,13 @@ def _files(
         if table.parent.name in (params.suspect, *recipe.parents)
     }
     parents = tuple(dict.fromkeys(recipe.parents))
-    pairs = pair_up(pd.read_parquet(inputs.plan), tensors, params.suspect, parents)
+    pairs = pair_up(
+        pd.read_parquet(inputs.plan),
+        tensors,
+        params.suspect,
+        parents,
+        _copied(inputs.table, parents),
+    )
     facts = read_json(inputs.layout)["models"].get(params.suspect) or {}
     layers = {int(layer): own for layer, own in (facts.get("layers") or {}).items()}
     stored = search.stored_dtypes
@@ -137,7 +144,22 @@ def _files(
 
 def _all_of(rebuilt: Mapping[str, Any]) -> bool:
     """Whether every tensor comes back."""
-    return bool(rebuilt["rebuilt"]) and rebuilt["identical"] == rebuilt["tensors"]
+    if not rebuilt["rebuilt"]:
+        return False
+    given: int = rebuilt["identical"] + rebuilt["copied"]
+    return bool(given == rebuilt["tensors"] and rebuilt["identical"])
+
+
+def _copied(table: Path, parents: Sequence[str]) -> dict[str, str]:
+    """By tensor the parent whose numbers it has, where the recipe gives others."""
+    rows = pd.read_csv(table, keep_default_na=False)
+    rows = rows[rows["status"] == "copied"]
+    owners = {equal_to(parent): parent for parent in parents}
+    return {
+        tensor: owners[note]
+        for tensor, note in zip(rows["tensor"], rows["note"], strict=True)
+        if note in owners
+    }
 
 
 def _one(dtypes: tuple[str, ...]) -> str | None:
