@@ -35,6 +35,7 @@ running: a run, and what is left of it
     owner              which Snakemake started a job
     dependencies       which modules a stage's result depends on
     leftovers, resume  what an interrupted run leaves behind, and how it is taken up
+    find_recipe        make recipe: an audit for a lost recipe, and its answer
     progress           how far a run is
     log                a line of progress
     command_line       a stage as a program, its options derived from its fields

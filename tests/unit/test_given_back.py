@@ -9,6 +9,7 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
+from mergetrace.giving_back.configuration import as_tool_writes_it
 from mergetrace.giving_back.torch_lines import torch_lines
 from mergetrace.merging.recipes import make, make_script
 from mergetrace.merging.scripts import SCRIPTS
@@ -277,3 +278,17 @@ def test_tensors_that_are_a_parents_as_they_are_come_back_too(parents, tmp_path)
     assert runs == {"merge.py": Rerun("merge.py", TENSORS, TENSORS)}
     page = (recipe / "README.md").read_text()
     assert "of them are a parent's as they are" in page
+
+
+def test_lines_that_are_the_tools_own_operations_become_its_configuration():
+    pair = make_script(
+        "sum_of_deltas", {"first": 0.5, "second": 0.4}, "base", "bfloat16", True
+    )
+    tool = make("task_arithmetic", {"first": 0.5, "second": 0.4}, "base", "bfloat16")
+    assert as_tool_writes_it(pair) == tool
+    kept = make_script("sum_of_deltas", {"first": 0.5, "second": 0.4}, "base")
+    assert as_tool_writes_it(kept) == kept
+    in_turn = make_script(
+        "deltas_in_turn", {"first": 0.5, "second": 0.4}, "base", "bfloat16", True
+    )
+    assert as_tool_writes_it(in_turn) == in_turn

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from mergetrace.giving_back.configuration import (
+    as_tool_writes_it,
     hindrances_of_configuration,
     reference,
 )
@@ -126,13 +127,14 @@ def _files(
         for model, place in params.sources.items()
     }
     kinds = [finding.get("kind") for finding in facts.get("findings") or ()]
+    own = as_tool_writes_it(recipe)
     text = mergekit_config(
-        recipe, out_dtype, places, layers, experts_of_dense="experts_copied" in kinds
+        own, out_dtype, places, layers, experts_of_dense="experts_copied" in kinds
     )
     file = "mergekit-moe.yml" if "gate_mode:" in text else "mergekit.yml"
-    by_tool = hindrances_of_configuration(text, recipe, pairs, out_dtype, layers)
+    by_tool = hindrances_of_configuration(text, own, pairs, out_dtype, layers)
     by_lines = hindrances_of_lines(recipe, pairs)
-    if not recipe.script and (not by_tool or by_lines):
+    if not own.script and (not by_tool or by_lines):
         texts[file] = text
         hindrances[file] = by_tool
     lines = programme(recipe, pairs, params.sources, _one(stored))
