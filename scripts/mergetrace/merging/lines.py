@@ -9,10 +9,10 @@ from mergetrace.numerics import tool_sums
 from mergetrace.numerics.arithmetic import to_float32, total
 from mergetrace.numerics.arrays import Array
 
-SMALLEST_NORM = 1e-7  # the tool's own limits, this one and the three below
-SMALLEST_SQUARED_SINE = 1e-16
-STOCK_SMALLEST_NORM_PRODUCT = 1e-6
-STOCK_SMALLEST_DIVISOR = 1e-6
+NUSLERP_LINE_SMALLEST_NORM = 1e-7  # the tool's own limits, this one and the three below
+NUSLERP_LINE_SMALLEST_SQUARED_SINE = 1e-16
+STOCK_LINE_SMALLEST_NORM_PRODUCT = 1e-6
+STOCK_LINE_SMALLEST_DIVISOR = 1e-6
 
 
 def nuslerp_of_lines(merge: Merge, t: float, first: Array, second: Array) -> Array:
@@ -29,7 +29,9 @@ def nuslerp_of_lines(merge: Merge, t: float, first: Array, second: Array) -> Arr
     products = to_dtype(units[0] * units[1])
     sums = tool_sums.totals_of_lines(products, merge.dtype, axis)
     cosine = np.expand_dims(np.clip(sums, -1, 1), axis)
-    parallel = to_dtype(1 - to_dtype(cosine * cosine)) <= SMALLEST_SQUARED_SINE
+    parallel = (
+        to_dtype(1 - to_dtype(cosine * cosine)) <= NUSLERP_LINE_SMALLEST_SQUARED_SINE
+    )
     angle = to_dtype(np.arccos(np.where(parallel, 0.0, cosine)))
     first_share, second_share = (
         to_dtype(np.sin(to_dtype(to_float32(share * angle)))) for share in (1 - t, t)
@@ -58,12 +60,13 @@ def model_stock_of_lines(merge: Merge) -> Array:
                 to_dtype(deltas[i] * deltas[j]), merge.dtype, 1
             )
             sizes = np.maximum(
-                to_dtype(norms[i] * norms[j]), merge.scalar(STOCK_SMALLEST_NORM_PRODUCT)
+                to_dtype(norms[i] * norms[j]),
+                merge.scalar(STOCK_LINE_SMALLEST_NORM_PRODUCT),
             )
             cosines.append(np.clip(to_dtype(inner / sizes), -1, 1))
     cosine = to_dtype(total(cosines, to_float32) / len(cosines))[:, None]
     divisor = to_dtype(1 + to_dtype((count - 1) * cosine))
-    singular = np.abs(divisor) < STOCK_SMALLEST_DIVISOR
+    singular = np.abs(divisor) < STOCK_LINE_SMALLEST_DIVISOR
     t = to_dtype(to_dtype(count * cosine) / np.where(singular, 1.0, divisor))
     t = np.where(singular, 0.0, t)
     average = merge.models[0]
@@ -82,4 +85,6 @@ def _rows(merge: Merge, vector: Array) -> Array | None:
 
 def _units(merge: Merge, matrix: Array, axis: int) -> Array:
     norms = tool_sums.norms_of_lines(matrix, merge.dtype, axis)
-    return merge.round(matrix / np.expand_dims(np.maximum(norms, SMALLEST_NORM), axis))
+    return merge.round(
+        matrix / np.expand_dims(np.maximum(norms, NUSLERP_LINE_SMALLEST_NORM), axis)
+    )

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mergetrace.merging.applying import Piece
-from mergetrace.numerics.arrays import Array
+from mergetrace.numerics.arrays import Array, Mask
+from mergetrace.numerics.dtypes import FORMATS
 from mergetrace.records.recipe_search import Dependence
 
 MIXERS = np.random.default_rng(0).integers(1, 1 << 63, 16, np.uint64) | np.uint64(1)
@@ -51,12 +52,22 @@ def _disagreement(
     """
     values = np.stack([piece.values[name] for name in parents])
     finite = np.isfinite(values).all(0) & np.isfinite(piece.audited_values)
-    differ = finite & (values.max(0) > values.min(0))
+    differ = finite & (values.max(0) > values.min(0)) & _is_scaled(piece, values)
     by_name = {name: piece.values[name][differ] for name in parents}
     unit = _units(by_name[known[0]] if len(known) == 1 else values[:, differ])
     keys = _keys([by_name[name] / unit for name in known])
     answers = piece.audited_values[differ] / unit
     return _minorities(keys, answers)
+
+
+def _is_scaled(piece: Piece, values: Array) -> Mask:
+    """Where numbers are rounded relative to their size: not next to the smallest that
+    their format holds, where a power of two changes the rounding.
+    """
+    form = FORMATS[piece.audited.dtype]
+    least = 2.0 ** (form.min_exponent + form.fraction_bits)
+    scaled: Mask = np.abs(values).min(0) >= least
+    return scaled
 
 
 def _units(values: Array) -> Array:

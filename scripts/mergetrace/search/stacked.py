@@ -7,14 +7,13 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from mergetrace.merging.owners import Holders, passthrough_of
+from mergetrace.merging.owners import ALL_OF_TENSOR, Holders, passthrough_of
 from mergetrace.merging.recipes import Recipe, make
 from mergetrace.merging.settings import Setting
 from mergetrace.sums.frames import Frame
 from mergetrace.tables.naming import of_donor
 from mergetrace.tensors.naming import slice_name
 
-ALL_OF_TENSOR = (1.0,)
 NOTHING_ELSE = ("", (0.0,))
 ByRow = Mapping[int, Holders]
 """Who holds the slice of each row of the fits."""

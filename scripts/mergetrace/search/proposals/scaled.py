@@ -20,7 +20,7 @@ LAMBDAS = tuple(
 TENTHS = range(1, 11)
 HUNDREDTH = 0.012
 """Of a weight, relative: how far narrow arithmetic leaves it from what was written."""
-RATIO_REACH = 0.06  # relative, in which the ratios of two weights are tried
+SCALED_RATIO_REACH = 0.06  # relative, in which the ratios of two weights are tried
 
 
 def with_lambdas(trial: Trial, recipe: Recipe) -> list[Recipe]:
@@ -68,7 +68,7 @@ def in_ratio(weights: Sequence[float]) -> list[list[float]]:
         for weight in weights[1:]:
             exact = first * weight / weights[0]
             tenths = round(exact)
-            if not 1 <= tenths <= 10 or abs(tenths / exact - 1) > RATIO_REACH:
+            if not 1 <= tenths <= 10 or abs(tenths / exact - 1) > SCALED_RATIO_REACH:
                 break
             written.append(tenths / 10)
         if len(written) == len(weights):

@@ -30,7 +30,7 @@ MAX_SIMPLE_WEIGHTS = 2
 NOT_NORMALISED_REACH = 0.03
 """Around weights that least squares tell of one arc, where tensors have many."""
 TENTHS = range(1, 11)
-REACH = 0.03  # around a weight, in which short decimals are tried
+SPHERE_REACH = 0.03  # around a weight, in which short decimals are tried
 MAX_DONORS_WITH_BASE = 2
 MAX_DONORS_IN_PAIRS = 3
 
@@ -144,13 +144,14 @@ def _best_short_weight(
     is near; a third digit is tried only where two give something back (or the lattice
     is too fine for two).
     """
-    shares = near(start, REACH) or [start]
+    shares = near(start, SPHERE_REACH) or [start]
     pairs = [(round(1 - t, 6), t) for t in shares]
     tenths = [
         (first / 10, second / 10)
         for first in TENTHS
         for second in TENTHS
-        if first + second != 10 and abs(second / (first + second) - start) < REACH
+        if first + second != 10
+        and abs(second / (first + second) - start) < SPHERE_REACH
     ]
     two_digits = [pair for pair in pairs if pair[1] == round(pair[1], 2)]
     short = [build(*pair) for pair in [*two_digits, *tenths]]
