@@ -32,7 +32,7 @@ search/finalists SOLVING_RATE MAX_FINALISTS MAX_FINALISTS_OF_INNOCENT
 search/recipe_search PILOT_SLICES PILOT_ELEMENTS
 search/remainder MIN_RATE_TO_LOOK
 search/reversal SEED
-search/shares MIN_AGREEING_SHARE VISIBLE_SHARE VISIBLE_ERRORS
+search/shares PURE_SHARE MIN_AGREEING_SHARE VISIBLE_SHARE VISIBLE_ERRORS
 search/shares MAX_FITTED_ELEMENTS MAX_NEAREST_OF_SLICE
 search/shares MIN_AGREEING_TENSOR ALL_AGREEING MAX_BOUNDS_OF_TENSOR
 search/shares MAX_ROUNDS FEW_DONORS
@@ -100,6 +100,7 @@ disguises/factors TOOL_MAX_OFF TOOL_MIN_EXPLAINED MAX_WRITTEN_LENGTH
 disguises/moved_layers MIN_SHARE_IN_PLACE
 disguises/noise MAX_DISTANCE MAX_EXPLAINED
 disguises/powers_of_two MAX_OCTAVES_OFF
+disguises/rounded_twice MIN_EXPLAINED
 disguises/scaled_channels MIN_BEYOND_CHANCE
 """
 """When a disguise is seen and put back. What is put back is then judged by the same
@@ -167,6 +168,7 @@ sums/recast FIRST_LOOK
 BOUNDS = """
 merging/mergekit_methods MAX_MERGED_MODELS
 merging/mergekit_reading MAX_LAYERS MAX_NUMBER
+merging/owners MAX_FILTERS MAX_CHECKS
 """
 """How much of what strangers wrote is read."""
 

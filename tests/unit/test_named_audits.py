@@ -275,7 +275,9 @@ def test_of_two_prefixes_a_multimodal_architecture_has_the_longer(tmp_path):
         suspect=BASE | layers(MERGE, "model.language_model.layers"),
         config=kind,
     )
-    assert verdict["parents"]["donor"]["alpha"] is not None
+    assert verdict["parents"]["donor"][
+        "named"
+    ]  # by layers: the embedding is the base's
     assert set(unread) == set(layers(BASE, "model.layers"))
 
 

@@ -343,7 +343,7 @@ NEW = "2026-06-01"
                 name: ORIGINAL[name] if "self_attn" in name else OTHER[name]
                 for name in BASE
             },
-            "other_merge",
+            "merge",
         ),
     ],
     ids=["merge", "copy", "layers taken whole"],

@@ -35,6 +35,10 @@ NUMBERS = {
         2: "how many donors are several",
         12: "digits that are kept of a share",
     },
+    "declared": {
+        200: "how many declared items are listed",
+        1e-9: "how far numbers that were written alike lie apart as text",
+    },
     "detection": {
         0.95: "the certainty of what would have been seen; no verdict rests on it",
         2.0: "the base of the exponents",
