@@ -359,13 +359,13 @@ def test_inconclusive_says_what_alone_stopped_a_merge(given, said):
         ),
         ({"within": 0.6}, 0.9, "60.0 % of its elements lie within last bits of the"),
         ({"weights": {"qwen": 1.0}}, 0.9, "no weighted sum of nex and qwen is near it"),
-        ({}, 0.0001, "so does control sibling, at "),
+        ({}, 0.00001, "so does control sibling, at "),
     ],
 )
 def test_inconclusive_says_what_stopped_a_blend_whose_arithmetic_is_unknown(
     blend, control, said
 ):
-    dependence = {"parents": ["nex", "qwen"], "repeated": 5000, "dissent": 0.0001}
+    dependence = {"parents": ["nex", "qwen"], "repeated": 5000, "dissent": 0.00001}
     dependence["without"] = {"nex": 0.9, "qwen": 0.9}
     nearest = {"weights": {"nex": 0.6, "qwen": 0.4}, "errors": {}, "within": 0.9999}
     suspect = numbers(cos=0.9, rate=0.3)

@@ -110,6 +110,7 @@ def test_what_cannot_be_reached_ends_in_a_line(tmp_path):
         "HF_ENDPOINT": "http://127.0.0.1:9",
         "PATH": "/usr/local/bin:/usr/bin:/bin",
     }
+    environment.pop("HF_HUB_OFFLINE", None)  # then nothing is even tried
     done = subprocess.run(
         command,
         cwd=tmp_path,
