@@ -65,15 +65,6 @@ def is_pure(case: Case) -> bool:
     return min(dependence.without.values()) >= limits.min_dissent_without
 
 
-def is_trained(case: Case) -> bool:
-    """Whether the model's numbers are known not to follow from its parents' alone."""
-    dependence = case.recipe.dependence
-    limits = case.thresholds
-    if dependence is None or dependence.repeated < limits.min_informative:
-        return False
-    return dependence.dissent > limits.max_dissent
-
-
 def _controls_beside(case: Case) -> dict[str, float]:
     """By control how many of its numbers do not follow from the same kind of parents."""
     beside = {}

@@ -1,11 +1,10 @@
 """A script with everything but its weights."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mergetrace.merging.recipes import Recipe, make_script
 from mergetrace.merging.scripts import SCRIPTS, Script, weights_of_shares
-from mergetrace.merging.settings import Setting
 
 WIDE = ("float32", "float64")
 
@@ -29,17 +28,6 @@ class Lines:
             base = None
             weights = weights_of_shares(self.script, shares)
             by_model = dict(zip(self.models, weights, strict=True))
-        return make_script(
-            self.script, by_model, base, self.dtype, self.weights_rounded
-        )
-
-    def with_settings(self, shares: Mapping[str, Setting]) -> Recipe:
-        """The recipe in which shares differ between tensors; of scripts whose weights are
-        shares.
-        """
-        base = self.models[0] if self.fixed else None
-        weighted = self.models[self.fixed :]
-        by_model = {name: shares[name] for name in weighted}
         return make_script(
             self.script, by_model, base, self.dtype, self.weights_rounded
         )
