@@ -23,7 +23,13 @@ rule recipe:
         paths=paths,
         settings=call(
             roles,
-            **settings("verdict", "replay_width", "min_stayed", "min_informative_share"),
+            **settings(
+                "verdict",
+                "replay_width",
+                "min_stayed",
+                "min_informative_share",
+                "max_recipes",
+            ),
         ),
     message:
         "Searching the recipe of audit {wildcards.audit}"

@@ -339,6 +339,7 @@ MEASURED_WITH = (
     "min_stayed",
     "min_bit_exact",
     "min_informative_share",
+    "max_recipes",
     "min_same_cos",
     "max_chance_in_place",
     "max_octaves_apart",

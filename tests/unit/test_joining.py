@@ -107,7 +107,7 @@ def dropped(parents, audited):
     dropped, and the pattern of the others.
     """
     measured = measure_signature(
-        Trial(FRAME, [joined(parents, audited).piece], 0.5, 0.02, 0.05), ("donor",)
+        Trial(FRAME, [joined(parents, audited).piece], 0.5, 0.02, 0.05, 100), ("donor",)
     )
     return measured.stayed, measured.family
 

@@ -40,7 +40,10 @@ def follows_from_parents(case: Case) -> Decision | None:
         beside,
     )
     tried = ArithmeticUnknown(
-        case.recipe.tried, best.method if best else None, case.exact_rate
+        case.recipe.tried,
+        best.method if best else None,
+        case.exact_rate,
+        case.recipe.ended_early,
     )
     nearest = (NearestBlend(case.base, shares),) if alike else ()
     without_controls = () if case.controls else (NoControl(),)

@@ -42,3 +42,5 @@ class ArithmeticUnknown(Reason):
     """The method of the best of them."""
     rate: float | None
     """The share of informative elements that the best gives back."""
+    ended_early: bool = False
+    """Whether the search ended because it had tried `max_recipes`."""

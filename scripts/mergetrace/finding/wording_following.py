@@ -47,9 +47,10 @@ def nearest_blend(reason: NearestBlend) -> str:
 def arithmetic_unknown(reason: ArithmeticUnknown) -> str:
     if reason.method is None or reason.rate is None:
         return f"None of {reason.tried:,} recipes that were tried could be counted."
+    limit = " (`max_recipes` allows no more)" if reason.ended_early else ""
     return (
         f"Its arithmetic was not identified: of {reason.tried:,} recipes that were tried"
-        f" the best, a {reason.method} merge, gives back {rate(reason.rate)}."
+        f"{limit} the best, a {reason.method} merge, gives back {rate(reason.rate)}."
     )
 
 

@@ -169,8 +169,14 @@ def _nothing(found: GivenBack) -> str:
         f" {plural(found.search.tried, 'recipe')}, the best of them {others}. The best so"
         f" far, `{best.method}`, gives back {rate(best.bit_exact_rate)} of the"
         f" {count(found.search.informative_elements)} numbers that can tell recipes"
-        " apart."
+        " apart." + _ended_early(found)
     )
+
+
+def _ended_early(found: GivenBack) -> str:
+    if not found.search.ended_early:
+        return ""
+    return " The search ended there because `verdict.max_recipes` allows no more."
 
 
 def _offer(found: GivenBack) -> str:

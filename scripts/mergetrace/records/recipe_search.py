@@ -159,6 +159,8 @@ class RecipeSearch:
     """What a dropping merge of the strongest donor would have left."""
     signature_of_two: Signature | None = None
     """What a dropping merge of the two strongest donors would have left."""
+    ended_early: bool = False
+    """Whether the search ended because it had tried `max_recipes`."""
     stored_dtypes: tuple[str, ...] = ()
     """The dtypes that the audited model's numbers were rounded to, by name, in order."""
     declared: tuple[DeclaredReplay, ...] = ()

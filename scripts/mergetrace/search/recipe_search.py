@@ -2,7 +2,7 @@
 then applied to all evidence.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -38,7 +38,7 @@ from mergetrace.search.proposals.declared import propose_declared
 from mergetrace.search.proposals.proposers import try_proposals
 from mergetrace.search.signatures import measure_signature
 from mergetrace.search.stacked import stacked_recipe
-from mergetrace.search.trial import Trial
+from mergetrace.search.trial import BudgetError, Trial
 from mergetrace.sums.evidence import WRITER_NAMES
 from mergetrace.sums.frames import Frame
 
@@ -76,12 +76,16 @@ class Search:
     """`min_stayed` of the configuration."""
     min_informative_share: float
     """`min_informative_share` of the configuration."""
+    max_recipes: int
+    """`max_recipes` of the configuration."""
     clues: Clues
     """What the fits say of the donors."""
     hypotheses: tuple[Hypothesis, ...] = ()
     """What the audited model's folder declares."""
     trusting: bool = True
     """Whether a declared recipe that gives the screen back may end the search."""
+    tell: Callable[[str], None] | None = None
+    """Takes a line about how far the search is."""
     completion: Completion | None = None
     """The mixture whose weights are to be measured in all tensors, if there is one."""
     readings: dict[int, Recipe] = field(default_factory=dict)
@@ -92,6 +96,8 @@ class Search:
     """The finalists, in the order in which they were proposed."""
     tried: int = 0
     """How many recipes were tried on the pilot."""
+    ended_early: bool = False
+    """Whether the search ended because it had tried as many as it may."""
     signature: Signature | None = None
     signature_of_two: Signature | None = None
     dependence: Dependence | None = None
@@ -119,6 +125,7 @@ class Search:
             self.width,
             self.min_stayed,
             self.min_informative_share,
+            self.max_recipes,
         )
         if not trial.pieces:
             return
@@ -165,7 +172,10 @@ class Search:
         is_solved = self.trusting and trial.solved()
         if not is_solved:
             trial.rates.clear()
-        try_proposals(trial, self.clues)
+        try:
+            try_proposals(trial, self.clues, self._progress)
+        except BudgetError:
+            self.ended_early = True
         own_rates = [
             rate for recipe, rate in trial.rates.items() if recipe not in declared
         ]
@@ -175,9 +185,22 @@ class Search:
 
     def _try_declared(self, trial: Trial) -> None:
         for hypothesis in self.hypotheses:
-            best = propose_declared(trial, hypothesis)
+            try:
+                best = propose_declared(trial, hypothesis)
+            except BudgetError:
+                self.ended_early = True
+                return
             if best is not None:
                 self.readings[hypothesis.number] = best
+
+    def _progress(self, family: str, trial: Trial) -> None:
+        """Say how far the search is, after a family of methods."""
+        if self.tell is not None:
+            self.tell(
+                f"{self.frame.audited} on {self.frame.base}: {family}:"
+                f" {len(trial.rates)} recipes tried, the best gives back"
+                f" {trial.best_rate():.4%} of the screen"
+            )
 
     def was_misled(self) -> bool:
         """Whether a declared recipe ended the search that does not hold on all
@@ -257,6 +280,7 @@ class Search:
             alternatives=tuple(numbers[1:]),
             indistinguishable=_indistinguishable(ranking),
             tried=self.tried,
+            ended_early=self.ended_early,
             signature=self.signature,
             signature_of_two=self.signature_of_two,
             dependence=self.dependence,
@@ -314,14 +338,17 @@ def start_search(
     width: float,
     min_stayed: float,
     min_informative_share: float,
+    max_recipes: int,
     hypotheses: tuple[Hypothesis, ...] = (),
     trusting: bool = True,
+    tell: Callable[[str], None] | None = None,
 ) -> Search:
     """The search under one frame, before any recipe was tried.
 
-    width, min_stayed, min_informative_share: the thresholds `replay_width` and so on
-    of the configuration. hypotheses: what the audited model's folder declares.
-    trusting: whether one of them that gives the screen back may end the search.
+    width, min_stayed, min_informative_share, max_recipes: the thresholds `replay_width`
+    and so on of the configuration. hypotheses: what the audited model's folder
+    declares. trusting: whether one of them that gives the screen back may end the
+    search. tell: takes a line about how far the search is.
     """
     clues = read_clues(fits, frame)
     return Search(
@@ -330,9 +357,11 @@ def start_search(
         width,
         min_stayed,
         min_informative_share,
+        max_recipes,
         clues,
         hypotheses,
         trusting,
+        tell,
     )
 
 

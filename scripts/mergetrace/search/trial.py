@@ -25,6 +25,10 @@ It only saves time: see Trial.measure_in_full for the one that was trained since
 """
 
 
+class BudgetError(Exception):
+    """A search has tried as many recipes as it may: the best so far stands."""
+
+
 @dataclass
 class Trial:
     """The pilot: pieces of one frame, and the rate of every recipe tried so far on the
@@ -43,6 +47,8 @@ class Trial:
     """
     min_informative_share: float
     """`min_informative_share` of the configuration: see counting.exact_rate."""
+    max_recipes: int
+    """`max_recipes` of the configuration: how many may be tried."""
     rates: dict[Recipe, float] = field(default_factory=dict)
     """By recipe, in the order in which they were tried."""
 
@@ -67,9 +73,11 @@ class Trial:
 
     def rate(self, recipe: Recipe) -> float:
         """The share of informative elements that the recipe gives back; 0 where none is
-        informative.
+        informative. BudgetError where the recipe is one more than may be tried.
         """
         if recipe not in self.rates:
+            if len(self.rates) >= self.max_recipes:
+                raise BudgetError
             self.rates[recipe] = self._measure(recipe, HOPELESS_RATE)
         return self.rates[recipe]
 

@@ -357,7 +357,11 @@ class Audit:
         recipe.run(
             recipe.Inputs(fits, evidence, self._manifests(), own / "layout.json"),
             recipe.Params(
-                self.roles, width, limits.min_stayed, limits.min_informative_share
+                self.roles,
+                width,
+                limits.min_stayed,
+                limits.min_informative_share,
+                limits.max_recipes,
             ),
             recipe.Outputs(recipes, own / "recipe_slices.parquet"),
         )

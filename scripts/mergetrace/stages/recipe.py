@@ -51,6 +51,8 @@ class Params:
     """The share of elements that could refute a recipe, up to which it gives nothing
     back.
     """
+    max_recipes: int
+    """How many recipes may be tried under one frame."""
 
 
 @dataclass(frozen=True)
@@ -109,14 +111,16 @@ def _searched(
         params.replay_width,
         params.min_stayed,
         params.min_informative_share,
+        params.max_recipes,
         hypotheses,
         trusting,
+        say,
     )
     joiner = Joiner(frame, fits)
     search.start(joiner.pieces(slices(inputs.evidence), set(search.pilot())))
     say(
         f"{frame.audited} on {frame.base}: {search.tried} recipes tried,"
-        f" {len(search.recipes)} go on"
+        f" {len(search.recipes)} go on{' (max_recipes reached)' * search.ended_early}"
     )
     voting = set(fits.loc[fits["votes"], "slice_id"])
     if search.completion is not None:

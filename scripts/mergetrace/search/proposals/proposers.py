@@ -36,13 +36,19 @@ PROPOSERS: tuple[Proposer, ...] = (
 """Where recipes come from, the simpler methods first: of equal rates the first wins."""
 
 
-def try_proposals(trial: Trial, clues: Clues) -> None:
+def try_proposals(
+    trial: Trial, clues: Clues, progress: Callable[[str, Trial], None]
+) -> None:
     """Rate what the proposers propose until a recipe gives the whole screen back. Where
     that fails in other tensors, weights may vary. What float32 gives back on a screen,
     float64 may give back everywhere.
+
+    progress: is told the family of methods that has been tried. BudgetError where the
+    trial may try no more; its best recipe so far is then the best.
     """
     for propose in PROPOSERS:
         _rate_proposed(trial, clues, propose)
+        progress(propose.__name__.removeprefix("propose_"), trial)
         if trial.solved():
             break
     else:
