@@ -18,6 +18,12 @@ from mergetrace.records.recipe_search import Dependence
 
 MIXERS = np.random.default_rng(0).integers(1, 1 << 63, 16, np.uint64) | np.uint64(1)
 """Odd numbers with which the numbers at one place are mixed into a single key."""
+PLAIN_PLACES = 10_000
+"""So many like places are enough to see that most hold other numbers than their like."""
+PLAIN_DISSENT = 0.1
+"""Of them: a finetune's are .64 and more, those of a merge trained by a gentle step less
+than .01; and as much as `max_dissent` may be loosened to.
+"""
 Keys = NDArray[np.uint64]
 
 
@@ -28,20 +34,36 @@ def measure_dependence(
     no place is like another.
 
     Only places where the parents differ are looked at, and of those only the ones that
-    have a like one in the same tensor.
+    have a like one in the same tensor. Pieces are read until it is plain that numbers do
+    not follow, which saves an innocent's search most of them.
     """
-    of_all = [_disagreement(piece, parents, parents) for piece in pieces]
-    repeated = sum(count for count, _ in of_all)
+    read: list[Piece] = []
+    repeated = others = 0
+    for piece in pieces:
+        read.append(piece)
+        counts = _disagreement(piece, parents, parents)
+        repeated += counts[0]
+        others += counts[1]
+        if repeated >= PLAIN_PLACES and others > PLAIN_DISSENT * repeated:
+            break
     if not repeated:
         return None
-    without: dict[str, float] = {}
-    for parent in parents:
-        rest = [name for name in parents if name != parent]
-        counts = [_disagreement(piece, parents, rest) for piece in pieces]
-        there = sum(count for count, _ in counts)
-        without[parent] = sum(other for _, other in counts) / there if there else 0.0
-    dissent = sum(other for _, other in of_all) / repeated
-    return Dependence(tuple(parents), repeated, dissent, without)
+    without = {
+        parent: _dissent(read, parents, [name for name in parents if name != parent])
+        for parent in parents
+    }
+    return Dependence(tuple(parents), repeated, others / repeated, without)
+
+
+def _dissent(
+    pieces: Sequence[Piece], parents: Sequence[str], known: Sequence[str]
+) -> float:
+    """Of all places that have a like one in the known parents' numbers, the share that
+    does not hold what most of their like hold; 0 where there are none.
+    """
+    counts = [_disagreement(piece, parents, known) for piece in pieces]
+    repeated = sum(count for count, _ in counts)
+    return sum(others for _, others in counts) / repeated if repeated else 0.0
 
 
 def _disagreement(
