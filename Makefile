@@ -11,7 +11,7 @@ TORCH_CPU = $$(sed -n 's/^\(torch==[^ ]*\).*/\1/p' envs/torch-cpu.lock)
 # A file of tests stays in one worker: its fixtures train models.
 SIDE_BY_SIDE := --numprocesses logical --maxprocesses 8 --dist loadfile
 
-.PHONY: audit recipe resume verify watch test test-real slurm-test vllm bench-zoo bench-openworld setup \
+.PHONY: audit recipe scan resume verify watch test test-real slurm-test vllm bench-zoo bench-openworld setup \
   lint format lock config-docs tables-docs clean help
 
 audit: setup ## Audit the demo, or another: make audit CONFIG=mine.yaml (on a cluster PROFILE=config/mine)
@@ -24,6 +24,12 @@ recipe: export MERGETRACE_BASE := $(value BASE)
 recipe: export MERGETRACE_DIRECTORY := $(value DIRECTORY)
 recipe: setup ## What did I do here? make recipe MODEL=path/or/owner/name PARENTS="base donor ..."
 	@$(BIN)/python scripts/find_recipe.py --model "$$MERGETRACE_MODEL" --parents "$$MERGETRACE_PARENTS" --base "$$MERGETRACE_BASE" --directory "$$MERGETRACE_DIRECTORY" $(if $(MODE),--mode $(MODE)) --cores $(CORES)
+
+scan: export MERGETRACE_MODEL := $(value MODEL)
+scan: export MERGETRACE_PATHS := $(value PATHS)
+scan: export MERGETRACE_DIRECTORY := $(value DIRECTORY)
+scan: setup ## Whose model is it? make scan MODEL=path/or/owner/name [PATHS="/data/models/* ..."] [HUB=no]
+	@$(BIN)/python scripts/find_candidates.py --model "$$MERGETRACE_MODEL" --paths "$$MERGETRACE_PATHS" --directory "$$MERGETRACE_DIRECTORY" $(if $(HUB),--hub $(HUB)) --cores $(CORES)
 
 resume: setup ## After any interruption: end what is left of the last run, and take it up again
 	$(BIN)/python scripts/resume.py $(if $(DIRECTORY),--directory $(DIRECTORY))

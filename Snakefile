@@ -37,12 +37,13 @@ include: "rules/report.smk"
 include: "rules/bundle.smk"
 include: "rules/gate.smk"
 include: "rules/overview.smk"
+include: "rules/scan.smk"
 
 
 rule all:
     default_target: True
     input:
-        "results/index.html",
+        SCANS if not AUDITS else "results/index.html",
         expand(
             "results/{audit}/{product}",
             audit=AUDITS,
@@ -58,6 +59,12 @@ rule all:
 rule preflight:
     input:
         expand("results/{audit}/plan.json", audit=AUDITS),
+    localrule: True
+
+
+rule scan:
+    input:
+        SCANS,
     localrule: True
 
 
@@ -115,7 +122,7 @@ onstart:
 
 
 onsuccess:
-    from mergetrace.report.terminal import findings
+    from mergetrace.report.terminal import findings, scanned
 
     print(
         findings(
@@ -125,6 +132,7 @@ onsuccess:
             colour=sys.stdout.isatty(),
         )
     )
+    print(*scanned(RESULTS, configuration.scan.suspects), sep="\n")
 
 
 # What went wrong in one line each, below all that Snakemake says of it.

@@ -65,6 +65,7 @@ except AuditError as error:
     raise WorkflowError(str(error)) from None
 
 AUDITS = list(configuration.audits)
+SCANS = expand("results/scan/{model}/scan.html", model=configuration.scan.suspects)
 THRESHOLDS = dataclasses.asdict(configuration.verdict)
 THRESHOLDS.pop("fail_on")  # says what to do, not what to find
 PROMPTS = (
@@ -75,7 +76,7 @@ PROMPTS = (
 
 
 wildcard_constraints:
-    audit="|".join(AUDITS),
+    audit="|".join(AUDITS) or "none",
     model="|".join(configuration.models),
     comparison="|".join(configuration.comparisons) or "none",
     batch="[a-z0-9-]+",
@@ -370,3 +371,27 @@ def evidence_of_finding(wildcards):
 def revisions(wildcards):
     """The two audits of a comparison, as `before` and `after`."""
     return configuration.comparisons[wildcards.comparison]
+
+
+# Models of which one job takes the prints.
+PRINTS_AT_A_TIME = 50
+
+
+def pinned_suspect(wildcards):
+    """What says which commit of a scanned model is read; nothing for a local one."""
+    return (
+        {"pinned": f"results/models/{wildcards.model}/pinned.json"}
+        if on_the_hub(wildcards.model)
+        else {}
+    )
+
+
+def print_batches(wildcards):
+    """Every batch of prints of a suspect's scan; the suspect is in the first."""
+    with checkpoints.candidates.get(model=wildcards.model).output.candidates.open() as handle:
+        count = 1 + len(json.load(handle)["candidates"])
+    return expand(
+        "results/scan/{model}/batches/{number:05}.json",
+        model=wildcards.model,
+        number=range(-(-count // PRINTS_AT_A_TIME)),
+    )

@@ -16,7 +16,7 @@ configuration: what a user asks for, checked and completed
     shared             a section, and the kinds of value that sections share
     structure          the keys of a section, and which section lies where
     messages           what is wrong with a configuration, in words
-    probe, model       its sections as objects, with every default
+    probe, scan, model its sections as objects, with every default
     reading            read and completed, or refused
     documentation      what those classes say of themselves: README and schema
 
@@ -27,6 +27,7 @@ records: what one stage hands to another as JSON, as typed records
                        back turned round
     summary, verdict   every number of an audit; the finding as outsiders rely on it
     manifest           what a model holds, and what is compared, as later stages read it
+    scan               what the stages of a scan hand to one another
     declared_merge     what a model's folder says of the merge that made it
     coverage, layout, packed  how much was compared; which disguises were looked for;
                        what was not decoded
@@ -36,6 +37,7 @@ running: a run, and what is left of it
     dependencies       which modules a stage's result depends on
     leftovers, resume  what an interrupted run leaves behind, and how it is taken up
     find_recipe        make recipe: an audit for a lost recipe, and its answer
+    find_candidates    make scan: candidates for a model of which no parent is known
     progress           how far a run is
     log                a line of progress
     command_line       a stage as a program, its options derived from its fields
@@ -56,7 +58,8 @@ tables: the tables that are written
     naming             columns that exist once per donor
     schema             what a table holds, and the check that it does
     columns            the columns that several tables have
-    schemas, probe_schemas  every table that is written; those of the answers
+    schemas, probe_schemas, scan_schemas  every table that is written; those of the
+                       answers; that of a scan
     documentation      the same in results/README.md
 
 files: a model's files, untrusted
@@ -97,6 +100,7 @@ hub: models on the Hugging Face Hub
     meter              how far a transfer is
     waiting            how long a server asks to wait
     history            since when it holds its weights
+    listing            what the Hub says of many models without a weight
     fetched, shards    the bytes that are here; whole files, resumed and their hash
                        checked
 
@@ -114,6 +118,18 @@ planning: what is compared with what, and what that costs
     costs              what comparing will cost, and what differs already
     sampling           which elements are read and which are kept
     streaming          whole files in an order that needs little disk
+
+scan: from one suspect to candidates
+    positions, prints  which numbers of a model make up its print, and the print
+    reading            the print of a folder, or of a repository by ranges
+    index, published, publishing   prints on this disk; those that are given to
+                       others; the program that does
+    names, old_cards   models that small files name, or once named
+    gathering          whom a suspect is compared with, and who is left out
+    likeness           equal numbers, and how many chance gives
+    explaining         a base that many share, and donors that explain the rest
+    screening          the models in order, traces left behind, the proposed audit
+    proposing, wording the audit as a configuration; a scan in words
 
 sums: weights read once
     frames             who is compared with whom
@@ -288,7 +304,7 @@ report: the page people read, and the other pages
     sections           what each section prints
     rendering, page    the page
     revisions          two revisions of one suspect compared
-    overview           all findings, a line each
+    overview, scan     all findings, a line each; what a scan found
     terminal           the last lines of a run
 
 bundle: everything a stranger needs to check a finding
@@ -313,6 +329,7 @@ stages: the steps of an audit, as the rules, Python and the tests run them
     rebuild, give_back the suspect made again, bit for bit; its recipe for its owner
     report, overview, compare   the pages
     bundle             the evidence packed
+    candidates, prints, print_index, screen, propose   the steps of a scan
     train_standin, merge_standin   the demo's models
     auditing           the stages one after the other, without Snakemake
     audit_file         the same of a configuration file
@@ -325,9 +342,11 @@ testing: planted models and audits of them, for tests and benchmarks
                        merged, disguised, quantised and renamed
     giving_back        what was given back, run
     audits, programs, reporting, looking    audits of them, and what they found
+    scans              families of small models, scanned
     workplace          a copy of the workflow, and Snakemake run in it
     hubserver          a server that speaks the Hub's protocol, and can be told to fail
       content, faults, server    what it holds, what goes wrong, the server
+      listing, quotas  lists of repositories by filters; how many questions it answers
       numbers, computed, describe  models whose bytes are computed when they are asked
                        for
       faulty_reads     every fault, and how a reader should end

@@ -15,6 +15,10 @@ class ModelFileError(AuditError):
     """A model's files are broken, incomplete, or of a kind that cannot be audited."""
 
 
+class TooManyBytesError(ModelFileError):
+    """A model takes more bytes to read than may be asked for."""
+
+
 class ConfigurationError(AuditError):
     """The audit is configured in a way that cannot be carried out."""
 

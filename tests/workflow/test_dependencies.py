@@ -42,6 +42,7 @@ CONFIG = {
     },
     "comparisons": {"both": {"before": "hub", "after": "local"}},
     "verdict": {"fail_on": ["accusation"]},
+    "scan": {"suspects": ["suspect"]},
 }
 WEIGHTS = {
     "number": 1,
@@ -53,6 +54,7 @@ WEIGHTS = {
 READ = {
     "pinned.json": {"commit": "0" * 40},
     "layout.json": {"batches": ["0"]},
+    "candidates.json": {"candidates": []},
     "plan.json": {
         "stream": {
             "order": ["0"],
@@ -102,7 +104,8 @@ class Workplace:
                 self.rules = {rule.name: rule for rule in workflow.rules}
                 run.dag(
                     DAGSettings(
-                        targets={"all", "recipes"}, allowed_rules=frozenset(only)
+                        targets={"all", "recipes", "scan"},
+                        allowed_rules=frozenset(only),
                     )
                 ).execute_workflow(executor="dryrun")
                 self.planned = {
@@ -186,7 +189,7 @@ def streamed(tmp_path_factory):
 
 def test_every_rule_names_the_closure_of_its_script_and_nothing_else(sampled):
     called = {rule.name: rule for rule in sampled.rules.values() if rule.shellcmd}
-    assert len(called) == 28
+    assert len(called) == 33
     for name, rule in called.items():
         assert script(rule), name
         listed = getattr(rule.input, "library", [])

@@ -155,7 +155,7 @@ def test_every_setting_that_is_named_exists(document):
     keys = set(re.findall(r"^\| `([\w.<>]+)` ", config, flags=re.M))
     groups = {key.split(".")[0] for key in keys}
     for setting in re.findall(r"`(\w+(?:\.(?:\w+|<name>))+)", document.read_text()):
-        is_file = setting.endswith((".json", ".csv"))
+        is_file = setting.endswith((".json", ".csv", ".html"))
         if setting.split(".")[0] in groups and not is_file:
             assert setting.replace("{name}", "<name>") in keys, setting
 

@@ -13,6 +13,7 @@ PROGRAMS = (
     "running/",
     "bundle/verify.py",
     "configuration/documentation.py",
+    "scan/publishing.py",
 )
 """What runs as a program: it prints, and reads its arguments."""
 

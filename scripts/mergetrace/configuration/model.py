@@ -19,6 +19,7 @@ from pydantic import (
 from mergetrace import timestamps
 from mergetrace.configuration.messages import nearest
 from mergetrace.configuration.probe import Probe
+from mergetrace.configuration.scan import ScanSettings
 from mergetrace.configuration.shared import (
     Bases,
     Donors,
@@ -258,13 +259,15 @@ class Compute(Section):
 class Configuration(Section):
     """What to audit, how much to read, and where the lines are drawn."""
 
-    models: Annotated[Mapping[Name, ModelSource], Field(min_length=2)]
+    models: Annotated[Mapping[Name, ModelSource], Field(min_length=1)]
     """Every model once, under a short name that audits refer to and that names its
     folder under results/.
     """
 
-    audits: Annotated[Mapping[Name, Audit], Field(min_length=1)]
-    """The questions, each under a short name that names its folder under results/."""
+    audits: Mapping[Name, Audit] = {}
+    """The questions, each under a short name that names its folder under results/.
+    Without any there must be a suspect to scan.
+    """
 
     comparisons: Mapping[Name, Comparison] = {}
     """Two revisions of one suspect, before and after a re-upload, each the suspect of an
@@ -284,6 +287,9 @@ class Configuration(Section):
     chat template injects.
     """
 
+    scan: ScanSettings = ScanSettings()
+    """Candidates for a suspect of which no parent is known (docs/scan.md)."""
+
     verdict: Verdict = Verdict()
     """Where the lines are drawn. Each default carries the measurement behind it; the
     report states the values used.
@@ -300,6 +306,7 @@ class Configuration(Section):
 
     @model_validator(mode="after")
     def _no_contradiction(self) -> Self:
+        self._check_scan()
         for name, audit in self.audits.items():
             audit.check(name, self.models)
             self._check_endpoints(name, audit)
@@ -311,6 +318,19 @@ class Configuration(Section):
                         f" {nearest(audit_name, self.audits)}"
                     )
         return self
+
+    def _check_scan(self) -> None:
+        if not self.audits and not self.scan.suspects:
+            raise ValueError(
+                "audits: there is nothing to do; give an audit, or a model under"
+                " scan.suspects"
+            )
+        for name in self.scan.suspects:
+            if name not in self.models:
+                raise ValueError(
+                    f"scan.suspects names the model `{name}`, which is not under"
+                    f" models; {nearest(name, self.models)}"
+                )
 
     def _check_endpoints(self, name: str, audit: Audit) -> None:
         if not self.probe.enabled or self.probe.backend != "endpoint":
@@ -358,4 +378,5 @@ class Configuration(Section):
             "models": sources,
             "audits": {audit: whole["audits"][audit]},
             "comparisons": {},
+            "scan": ScanSettings().model_dump(mode="json", by_alias=True),
         }

@@ -1,6 +1,7 @@
 """A configuration read and completed, or refused with the first mistake in it."""
 
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -48,17 +49,17 @@ def check_sources(configuration: Configuration, made: str | None = None) -> None
 
     Raises ConfigurationError naming the first that does not, before any job starts.
     """
-    for audit in configuration.audits.values():
-        for model in audit.models:
-            path = configuration.models[model].path
-            if path is None or Path(path).is_dir():
-                continue
-            if made is not None and path.startswith(made):
-                continue
-            raise ConfigurationError(
-                f"configuration: models.{model}.path: there is no folder {path}; give"
-                " the one that holds config.json and *.safetensors"
-            )
+    audited = [audit.models for audit in configuration.audits.values()]
+    for model in dict.fromkeys(chain(*audited, configuration.scan.suspects)):
+        path = configuration.models[model].path
+        if path is None or Path(path).is_dir():
+            continue
+        if made is not None and path.startswith(made):
+            continue
+        raise ConfigurationError(
+            f"configuration: models.{model}.path: there is no folder {path}; give"
+            " the one that holds config.json and *.safetensors"
+        )
 
 
 def check_vllm(enabled: bool, python: str | Path) -> None:

@@ -16,7 +16,16 @@ from pydantic import (
 )
 
 RESERVED_NAMES = frozenset(
-    ["models", "probe", "stand-ins", "logs", "benchmarks", "comparisons"]
+    [
+        "models",
+        "probe",
+        "stand-ins",
+        "logs",
+        "benchmarks",
+        "comparisons",
+        "scan",
+        "prints",
+    ]
 )
 """Folders under results/ that no audit may be called."""
 

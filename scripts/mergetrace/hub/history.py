@@ -124,6 +124,14 @@ def dated(pinned: Pinned) -> Pinned:
     return replace(pinned, remarks=remarks, published=published)
 
 
+def commits_before(pinned: Pinned) -> Sequence[Commit]:
+    """The commits before the pinned one, newest first; none where they are not known."""
+    try:
+        return _history(pinned).commits[1:]
+    except _UnknownError:
+        return []
+
+
 def is_weights(name: str) -> bool:
     """Whether a file holds weights, in any of the formats in which models are
     published.

@@ -20,7 +20,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import build_hf_headers
 
 from mergetrace import __version__
-from mergetrace.errors import ConfigurationError, ModelFileError, NetworkError
+from mergetrace.errors import ConfigurationError, NetworkError, TooManyBytesError
 from mergetrace.files.further_templates import (
     FOLDER,
     choose_templates,
@@ -177,7 +177,7 @@ def pin(repo: str, revision: str) -> Pinned:
             f"{label}: the Hub at {constants.ENDPOINT} cannot be reached or understood"
             f" ({why}); is there a network?"
         ) from None
-    return _checked(repo, revision, info)
+    return checked(repo, revision, info)
 
 
 def client() -> HfApi:
@@ -185,18 +185,18 @@ def client() -> HfApi:
     return HfApi(library_name="mergetrace", library_version=__version__)
 
 
-def patiently(ask: Callable[[], Answer]) -> Answer:
+def patiently(ask: Callable[[], Answer], attempts: int = HUB_ATTEMPTS) -> Answer:
     """The answer to one question to the Hub, which is asked again where the Hub is busy
     or does not answer. The last error is raised where that does not help.
     """
-    for attempt in range(1, HUB_ATTEMPTS + 1):
+    for attempt in range(1, attempts + 1):
         try:
             return ask()
         except OfflineModeIsEnabled:
             raise
         except HfHubHTTPError as error:
             status = error.response.status_code
-            if attempt == HUB_ATTEMPTS or (status != 429 and status < 500):
+            if attempt == attempts or (status != 429 and status < 500):
                 raise
             asked = requested_wait(error.response.headers)
             time.sleep(2.0**attempt if asked is None else min(MAX_WAIT_S, asked))
@@ -207,7 +207,7 @@ def patiently(ask: Callable[[], Answer]) -> Answer:
     raise AssertionError("the last attempt returns or raises")
 
 
-def _checked(repo: str, revision: str, info: Any) -> Pinned:
+def checked(repo: str, revision: str, info: Any) -> Pinned:
     """The Hub's answer as a pinned repository. NetworkError where it cannot be true."""
     commit = info.sha
     siblings = info.siblings or []
@@ -337,18 +337,22 @@ def read_remote_model(reader: RangeReader, pinned: Pinned, folder: Path) -> Mode
     return assemble(
         present,
         index,
-        lambda shards: _headers(reader, pinned, shards, pinned.place),
+        lambda shards: read_headers(reader, pinned, shards),
         pinned.place,
         UNPUBLISHED,
     )
 
 
-def _headers(
-    reader: RangeReader, pinned: Pinned, shards: list[str], place: str
+def read_headers(
+    reader: RangeReader,
+    pinned: Pinned,
+    shards: list[str],
+    most: int | None = None,
 ) -> list[Header]:
     """The headers of the shards, in two rounds: their first bytes, then what was
-    missing. place: the model's name for messages.
+    missing. most: bytes of all of them, by default MAX_ALL_HEADERS_BYTES.
     """
+    place = pinned.place
     sizes = pinned.sizes
     ranges = [(shard, 0, min(FIRST_READ_BYTES, sizes[shard])) for shard in shards]
     first = {name: data for (name, _, _), data in reader.read_many(ranges)}
@@ -356,8 +360,8 @@ def _headers(
         shard: 8 + header_length(first[shard], sizes[shard], f"{place}/{shard}", BROKEN)
         for shard in shards
     }
-    if sum(ends.values()) > MAX_ALL_HEADERS_BYTES:
-        raise ModelFileError(
+    if sum(ends.values()) > (MAX_ALL_HEADERS_BYTES if most is None else most):
+        raise TooManyBytesError(
             f"{place}: headers of {sum(ends.values())} bytes, more than any model"
             " needs; they are not read"
         )

@@ -9,7 +9,10 @@ from mergetrace.finding.wording_headline import headline, task_vectors
 from mergetrace.outputs import read_json
 from mergetrace.planning import costs
 from mergetrace.readable import count, listing, percent, rate, visible
+from mergetrace.records.json_records import from_json
+from mergetrace.records.scan import Scan
 from mergetrace.records.verdict import BaseShare, NameCount, RecipeFinding, Verdict
+from mergetrace.scan.wording import headline as scan_headline
 
 BOLD = "\x1b[1m"
 DIM = "\x1b[2m"
@@ -72,6 +75,19 @@ def findings(
             continue
         shown += ["", *decorated(text, colour)]
     return "\n".join(shown)
+
+
+def scanned(results: Path, suspects: Sequence[str]) -> list[str]:
+    """What the scans found that are there, two lines each. results: the folder of the
+    results.
+    """
+    found = []
+    for suspect in suspects:
+        folder = results / "scan" / suspect
+        if (folder / "scan.html").is_file():
+            scan = from_json(Scan, read_json(folder / "screen.json"), "screen.json")
+            found += [visible(scan_headline(scan)), f"{folder / 'scan.html'}"]
+    return found
 
 
 def decorated(text: Sequence[tuple[str, str]], colour: bool) -> list[str]:

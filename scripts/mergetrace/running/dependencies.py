@@ -61,6 +61,10 @@ ONCE: Mapping[str, str] = {
         "a revision is resolved once, so that everything later reads one commit;"
         " `--forcerun pin` resolves it again"
     ),
+    "candidates": (
+        "the Hub is asked once which models there are, so that a scan goes on with what"
+        " it began with; `--forcerun candidates` asks again"
+    ),
     "shard": (
         "a file's hash is checked when it comes; whatever fetched it, it has no other"
         " bytes"

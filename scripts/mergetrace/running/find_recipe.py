@@ -35,7 +35,7 @@ def main() -> None:
     directory = Path(given.directory)
     configuration = audit_of(
         given.model,
-        [*given.parents, *_words(given.parents_line)],
+        [*given.parents, *words(given.parents_line, "PARENTS")],
         given.base,
         given.mode,
         directory,
@@ -48,10 +48,7 @@ def main() -> None:
         f"the audit is {path}; `make audit CONFIG={shlex.quote(str(path))}` does all of it"
     )
     began = time.time()
-    status = _snakemake(path, directory, given.cores)
-    if status:
-        print(*_what_went_wrong(directory / "results", began), sep="\n")
-        sys.exit(status)
+    run_target("recipes", path, directory, given.cores, began)
     print((own / "recipe/README.md").read_text(encoding="utf-8"))
     print(f"All of it lies in {own / 'recipe'}")
 
@@ -166,17 +163,30 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _words(line: str) -> list[str]:
+def words(line: str, name: str) -> list[str]:
+    """The words of a line, as a shell takes them. name: of the variable that held it."""
     try:
         return shlex.split(line)
     except ValueError as error:
         raise ConfigurationError(
-            f"PARENTS: {str(error).lower()}; write a name with a blank as 'my model'"
+            f"{name}: {str(error).lower()}; write a name with a blank as 'my model'"
         ) from None
 
 
-def _snakemake(path: Path, directory: Path, cores: str) -> int:
-    """Run what the recipe takes; returns the exit status. Ctrl-C goes to Snakemake,
+def run_target(
+    target: str, path: Path, directory: Path, cores: str, began: float
+) -> None:
+    """Make a target of the workflow with a configuration. Where that fails, what the
+    jobs said since `began` is printed, and the program ends.
+    """
+    status = _snakemake(target, path, directory, cores)
+    if status:
+        print(*_what_went_wrong(directory / "results", began), sep="\n")
+        sys.exit(status)
+
+
+def _snakemake(target: str, path: Path, directory: Path, cores: str) -> int:
+    """Run what the target takes; returns the exit status. Ctrl-C goes to Snakemake,
     which ends its jobs; run again, it goes on where it was.
     """
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(WORKFLOW)]
@@ -187,7 +197,7 @@ def _snakemake(path: Path, directory: Path, cores: str) -> int:
     # A handler, because the child would inherit a signal that is ignored.
     before = signal.signal(signal.SIGINT, lambda number, frame: None)
     try:
-        return subprocess.call([*command, "--", "recipes"])
+        return subprocess.call([*command, "--", target])
     finally:
         signal.signal(signal.SIGINT, before)
 

@@ -36,6 +36,10 @@ def audit_file(path: Path, results: Path, name: str | None = None) -> Finding:
         raise ConfigurationError(
             f"{path} has several audits: {', '.join(names)}; say which by name="
         )
+    if not names:
+        raise ConfigurationError(
+            f"{path} has no audit; add one, or scan its suspects with `snakemake scan`"
+        )
     chosen = names[0] if name is None else name
     if chosen not in names:
         raise ConfigurationError(

@@ -38,6 +38,7 @@ from mergetrace.tables.probe_schemas import (
     STRATA,
     WATERMARKS,
 )
+from mergetrace.tables.scan_schemas import RANKED
 from mergetrace.tables.schema import Column, Table
 
 PLAN = Table(
@@ -231,5 +232,6 @@ TABLES = (
     REASONING,
     WATERMARKS,
     MENTIONS,
+    RANKED,
 )
 """All of them, as results/README.md lists them."""

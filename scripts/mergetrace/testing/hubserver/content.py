@@ -65,6 +65,8 @@ class Repo:
     file name: {"size": ..., "sha256": ...}. created: when the Hub made it; None where
     that is not said. dates: of every commit, as whoever pushed it set them; by default
     each is an hour after the one before, and the first is made with the repository.
+    tags: beside those that follow from files and card. parameters: counted where they
+    are first asked for.
     """
 
     files: dict[str, Content]
@@ -77,6 +79,9 @@ class Repo:
     history: dict[str, dict[str, Content]] = field(default_factory=dict)
     created: str | None = "2026-06-14T00:00:00.000Z"
     dates: dict[str, str] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    downloads: int = 0
+    parameters: int | None = None
 
     def __post_init__(self) -> None:
         self.push(self.files)

@@ -8,10 +8,12 @@ import socketserver
 import threading
 import time
 from dataclasses import dataclass
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
 from mergetrace.testing.hubserver.content import Content, Repo, git_sha1, is_lfs
 from mergetrace.testing.hubserver.faults import Fault
+from mergetrace.testing.hubserver.listing import MAX_PAGE, about, listed
+from mergetrace.testing.hubserver.quotas import Quotas
 
 PIECE = 1 << 20  # bytes of a body computed and sent at a time
 REASONS = {200: "OK", 206: "Partial Content", 302: "Found", 307: "Temporary Redirect"}
@@ -45,6 +47,7 @@ class Hub:
         latency: float = 0.0,
         rate: float = float("inf"),
         page: int = 50,
+        quotas: Quotas | None = None,
     ) -> None:
         """latency: seconds before every reply. rate: bytes per second of one
         connection. page: entries of a list in one reply.
@@ -53,6 +56,7 @@ class Hub:
         self.latency = latency
         self.rate = rate
         self.page = page
+        self.quotas = quotas
         self.faults: list[Fault] = []
         self.seen: list[Seen] = []
         self.signed: dict[
@@ -141,9 +145,7 @@ class _Handler(socketserver.StreamRequestHandler):
             time.sleep(self.hub.latency)
         self.fault = None
         try:
-            (self._endpoint if self.server.place == "endpoint" else self._storage)(
-                first[1].decode("latin-1"), body
-            )
+            self._answer(first[1].decode("latin-1"), body)
             self.wfile.flush()
         except _HangUpError:
             self.wfile.flush()
@@ -152,6 +154,15 @@ class _Handler(socketserver.StreamRequestHandler):
         return True
 
     # Where the request goes.
+
+    def _answer(self, target: str, body: bytes) -> None:
+        split = urlsplit(target)
+        if self.server.place != "endpoint":
+            self._storage(target, body)
+        elif split.path.rstrip("/") == "/api/models":
+            self._list(target, parse_qs(split.query))
+        else:
+            self._endpoint(target, body)
 
     def _endpoint(self, target: str, body: bytes) -> None:
         split = urlsplit(target)
@@ -181,6 +192,22 @@ class _Handler(socketserver.StreamRequestHandler):
         if api:
             return self._about(repo, found, *at, rest, parse_qs(split.query), body)
         return self._resolve(repo, found, *at, name)
+
+    def _list(self, target: str, query: dict[str, list[str]]) -> None:
+        """A page of the repositories that a question asks for."""
+        self._arrived("api", target, "", "models")
+        if self._struck("api", "models"):
+            return None
+        found = listed(self.hub.repos, query, self.seen.token)
+        size = min(int(query.get("limit", [MAX_PAGE])[0]), MAX_PAGE, self.hub.page)
+        start = int(query.get("cursor", ["0"])[0])
+        rest = {**query, "cursor": [str(start + size)]}
+        following = f"{self.hub.endpoint}/api/models?{urlencode(rest, doseq=True)}"
+        link = (
+            {"Link": f'<{following}>; rel="next"'} if start + size < len(found) else {}
+        )
+        body = json.dumps(found[start : start + size]).encode()
+        return self._reply(200, body, {"Content-Type": "application/json", **link})
 
     def _opened(self, repo: str, target: str) -> Repo | None:
         """The repository if the caller may read it; else the refusal is sent."""
@@ -243,18 +270,8 @@ class _Handler(socketserver.StreamRequestHandler):
             if query.get("blobs")
             else [{"rfilename": entry["rfilename"]} for entry in entries]
         )
-        about = {
-            "_id": "0",
-            "id": repo,
-            "modelId": repo,
-            "sha": commit,
-            "siblings": siblings,
-            "private": found.private,
-        }
-        made = {"createdAt": found.created} if found.created else {}
-        return self._json(
-            {**about, "gated": "manual" if found.gated else False, "tags": [], **made}
-        )
+        said = {**about(repo, found), "sha": commit, "siblings": siblings}
+        return self._json(said)
 
     def _paged(
         self, entries: list[dict], repo: str, rest: list[str], query: dict
@@ -343,20 +360,17 @@ class _Handler(socketserver.StreamRequestHandler):
         """Apply a fault that answers by itself; the others are remembered for the
         answer.
         """
+        wait = self.hub.quotas.wait(place) if self.hub.quotas else 0.0
+        if wait:
+            self._refuse(wait)
+            return True
         with self.hub.lock:
             fault = next(
                 (fault for fault in self.hub.faults if fault.strikes(place, name)), None
             )
         self.fault = fault.kind if fault else None
         if self.fault == "429":
-            self._reply(
-                429,
-                b"",
-                {
-                    "Retry-After": str(fault.wait),
-                    "RateLimit": f'"resolvers";r=0;t={fault.wait}',
-                },
-            )
+            self._refuse(fault.wait)
         elif self.fault in ("403", "404"):
             self._reply(int(self.fault), b"not here")
         elif self.fault in ("500", "503"):
@@ -375,6 +389,14 @@ class _Handler(socketserver.StreamRequestHandler):
         else:
             return False
         return True
+
+    def _refuse(self, wait: float) -> None:
+        """Say that a quota is used up, for so many seconds."""
+        headers = {
+            "Retry-After": f"{wait:g}",
+            "RateLimit": f'"resolvers";r=0;t={wait:g}',
+        }
+        self._reply(429, b"", headers)
 
     def _bytes(self, content: Content, name: str, headers: Headers) -> None:
         """The bytes that were asked for, or what the fault makes of them."""

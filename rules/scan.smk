@@ -1,0 +1,142 @@
+# From a suspect alone to candidates and a proposed audit. The prints lie in results/prints, shared by all scans: of each commit one is read once.
+checkpoint candidates:
+    input:
+        unpack(pinned_suspect),
+        script=ancient(script("candidates")),
+        manifest="results/models/{model}/manifest.json",
+        tensors="results/models/{model}/tensors.parquet",
+        files="results/models/{model}/files",
+    output:
+        candidates="results/scan/{model}/candidates.json",
+    log:
+        "results/logs/candidates/{model}.log",
+    conda:
+        "../envs/weights.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(1000),
+    params:
+        paths=paths,
+        settings=call(
+            sources=configuration.scan.candidates.hub.sources,
+            filters=configuration.scan.candidates.hub.filters,
+            parameters=configuration.scan.candidates.hub.parameters,
+            before=configuration.scan.candidates.hub.before,
+            most=configuration.scan.candidates.hub.most,
+            megabytes=configuration.scan.budget.megabytes,
+            patterns=configuration.scan.candidates.paths,
+        ),
+    message:
+        "Looking for candidates for {wildcards.model}"
+    shell:
+        "python {input.script} {params.paths} {params.settings} 2> {log}"
+
+
+rule prints:
+    input:
+        script=script("prints"),
+        library=library("prints"),
+        candidates="results/scan/{model}/candidates.json",
+    output:
+        prints="results/scan/{model}/batches/{number}.json",
+    log:
+        "results/logs/prints/{model}.{number}.log",
+    conda:
+        "../envs/weights.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(1500),
+    params:
+        paths=paths,
+        settings=call(
+            number=lambda wildcards: int(wildcards.number),
+            batch=PRINTS_AT_A_TIME,
+            connections=configuration.compute.connections,
+            most_bytes=int(1e6 * configuration.scan.budget.megabytes_each),
+            index=RESULTS / "prints",
+        ),
+    message:
+        "Taking prints for {wildcards.model}, batch {wildcards.number}"
+    shell:
+        "python {input.script} {params.paths} {params.settings} 2> {log}"
+
+
+rule print_index:
+    input:
+        script=script("print_index"),
+        library=library("print_index"),
+        candidates="results/scan/{model}/candidates.json",
+        batches=print_batches,
+    output:
+        indexed="results/scan/{model}/indexed.json",
+    log:
+        "results/logs/print_index/{model}.log",
+    conda:
+        "../envs/weights.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(1000),
+    params:
+        paths=paths,
+        settings=call(
+            index=RESULTS / "prints",
+            indexes=configuration.scan.candidates.indexes,
+        ),
+    message:
+        "Gathering the prints that {wildcards.model} is compared with"
+    shell:
+        "python {input.script} {params.paths} {params.settings} 2> {log}"
+
+
+rule screen:
+    input:
+        script=script("screen"),
+        library=library("screen"),
+        candidates="results/scan/{model}/candidates.json",
+        indexed="results/scan/{model}/indexed.json",
+    output:
+        screen="results/scan/{model}/screen.json",
+        ranked="results/scan/{model}/ranked.csv",
+    log:
+        "results/logs/screen/{model}.log",
+    conda:
+        "../envs/weights.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(1000),
+    params:
+        paths=paths,
+        settings=call(
+            name=lambda wildcards: wildcards.model,
+            index=RESULTS / "prints",
+            **settings("scan", "keep", "controls"),
+        ),
+    message:
+        "Comparing {wildcards.model} with all of them"
+    shell:
+        "python {input.script} {params.paths} {params.settings} 2> {log}"
+
+
+rule propose:
+    input:
+        script=script("propose"),
+        library=library("propose"),
+        watched=TEMPLATES,
+        screen="results/scan/{model}/screen.json",
+    output:
+        audit="results/scan/{model}/audit.yaml",
+        page="results/scan/{model}/scan.html",
+    log:
+        "results/logs/propose/{model}.log",
+    conda:
+        "../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(500),
+    params:
+        paths=paths,
+        settings=call(),
+    message:
+        "Proposing an audit of {wildcards.model}"
+    shell:
+        "python {input.script} {params.paths} {params.settings} 2> {log}"

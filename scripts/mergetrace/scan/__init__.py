@@ -1,0 +1,1 @@
+"""From one suspect to candidates: small prints of many models, looked up and explained."""

@@ -1,0 +1,399 @@
+"""Which models of an index explain a suspect's numbers: a base that many share, and
+donors that explain what the base does not.
+
+A base shows without any label. Seen from the ancestor of many models their changes are
+independent, so at right angles to one another; seen from anything else they all share
+the way back. So many mutually independent branches start at a base, and one at a model
+without children. Donors are then sought one after another: the model whose change from
+the base points most along what is not explained yet, and non-negative least squares
+over all found so far.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import nnls
+
+from mergetrace.numerics.arrays import Array, Mask, Singles
+from mergetrace.numerics.dtypes import Codes
+from mergetrace.scan.index import Group
+from mergetrace.scan.likeness import Likeness, equal_share, shared
+from mergetrace.scan.prints import Print, numbers_of
+
+MIN_SURPRISE = 8.0
+"""Standard deviations above chance from which a model counts as a relative. Of 10,000
+unrelated models the most surprising lies near 4; the farthest relative tried has 30
+times what chance gives, 100 standard deviations.
+"""
+SAME_SHARE = 0.995  # of equal numbers, from which two models count as one and the same
+MAX_NEAREST = 48  # relatives among which a base is sought
+MAX_POOL = 96  # relatives of which donors are chosen
+MAX_BASES = 3  # base candidates that are named
+RIGHT_ANGLE = 0.12
+"""Cosines smaller than this count as independent: nine standard errors at 6,000
+numbers. Seen from a model that is no ancestor they lie near one half.
+"""
+MIN_BRANCHES = 3  # from which a model counts as an ancestor; a merge of two shows two
+DONOR_ERRORS = 6.0
+"""Standard errors by which a donor's change points along what is not explained yet. Of
+10,000 innocents the most extreme lies at 4.4.
+"""
+MIN_WEIGHT = 0.03  # of a donor in the blend
+MIN_LEFT = (
+    0.02  # of the suspect's change: less is explained, and nothing more is sought
+)
+ROOM = 0.1  # of a change: of bases that leave no more than so much over, the simplest
+DEPENDENCE_STEP = (
+    0.1  # of dependence: what differs by less is told apart by other signs
+)
+MAX_FACTOR = 8.0  # times the usual size: a change is cut there, so that few do not rule
+
+
+@dataclass(frozen=True)
+class Donor:
+    """A model that explains a part of the suspect's change from the base."""
+
+    key: str
+    weight: float
+    """Its share in the blend that explains most."""
+    cosine: float
+    """Between its change from the base and what the models found before it left."""
+    own: float
+    """Of the numbers at which it differs from the base, those that the suspect has."""
+
+
+@dataclass(frozen=True)
+class BaseCandidate:
+    """A model that may be the common ancestor."""
+
+    key: str
+    branches: int
+    """Independent branches of relatives that start at it."""
+    donors: int
+    """Models that it takes beside it to explain the suspect as far as they do."""
+    explained: float
+    """The share of the suspect's change from it that they explain, in squares."""
+    dependence: float
+    """How far their changes from it go the same way, and the way of other branches:
+    they would from any model that lies aside."""
+
+
+@dataclass(frozen=True)
+class Relative:
+    """A relative of the suspect, as it looks from the base."""
+
+    key: str
+    cosine: float
+    """Between its change from the base and the suspect's."""
+    of_base: float
+    """The share of its numbers that are the base's."""
+    of_donor: float
+    """The greatest share of its numbers that are one of the donors'."""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What explains the suspect's numbers."""
+
+    bases: tuple[BaseCandidate, ...]
+    """The most fitting first; none where no relative was found."""
+    donors: tuple[Donor, ...]
+    """In the order in which they were found, from the first base on."""
+    explained: float
+    """The share of the suspect's change from the base that they explain, in squares."""
+    relatives: tuple[Relative, ...]
+    """The others that were looked at."""
+    same: Mapping[str, tuple[str, ...]]
+    """Models whose prints are the same as another's, by that one."""
+
+
+def relatives_of(likenesses: Sequence[Likeness]) -> list[Likeness]:
+    """The models that have more of the suspect's numbers than chance gives, the nearest
+    first.
+    """
+    found = [each for each in likenesses if each.surprise >= MIN_SURPRISE]
+    return sorted(found, key=lambda each: (-each.share, each.key))
+
+
+def explain(
+    suspect: Print,
+    groups: Sequence[Group],
+    relatives: Sequence[Likeness],
+    rank: Mapping[str, int],
+    most: int,
+) -> Explanation:
+    """Explain a suspect by its relatives. Of models that are the same, and of bases
+    that fit equally well, the one of the lowest `rank` is taken. most: donors.
+    """
+    if not relatives:
+        return Explanation((), (), 0.0, (), {})
+    share = {each.key: each.share for each in relatives}
+    nearest = {each.key for each in relatives[: 2 * MAX_NEAREST]}
+    held = _Held(suspect, groups, nearest)
+    same = _same(held, share, rank)
+    chosen = [key for key in held.keys if key in same]
+    chosen.sort(key=lambda key: (-share[key], rank.get(key, len(rank)), key))
+    held.keep(chosen[:MAX_NEAREST])
+    bases = _bases(held, share, rank, most)
+    if not bases:
+        return Explanation((), (), 0.0, (), same)
+    base = held.codes[bases[0].key]
+    pool = _along(suspect, base, groups, set(share) - _members(same))
+    wanted = {bases[0].key, *held.keys, *(key for key, _ in pool[:MAX_POOL])}
+    pooled = _Held(suspect, groups, wanted)
+    donors, explained = _donors(pooled, bases[0].key, most)
+    cosine = dict(pool)
+    others = _others(pooled, bases[0].key, donors, cosine)
+    return Explanation(bases, tuple(donors), explained, tuple(others), same)
+
+
+class _Held:
+    """The numbers of some models beside the suspect's, and the products of their
+    differences from it.
+    """
+
+    def __init__(self, suspect: Print, groups: Sequence[Group], keys: set[str]) -> None:
+        self.suspect = suspect
+        self.codes: dict[str, Codes] = {}
+        masks = {}
+        for group in groups:
+            mask = shared(suspect, group.signatures)
+            some = _of(group, keys)
+            for found, codes in some.pieces():
+                for key, own in zip(found, codes.copy(), strict=True):
+                    self.codes[key] = own
+                    masks[key] = mask
+        # What the most models have: one that lacks it is compared by equality alone.
+        counts = {key: int(mask.sum()) for key, mask in masks.items()}
+        most = max(counts.values(), default=0)
+        self.keys = sorted(key for key, count in counts.items() if 2 * count > most)
+        self.mask = shared(suspect, suspect.signatures)
+        for key in self.keys:
+            self.mask = self.mask & masks[key]
+        self._products()
+
+    def keep(self, keys: Sequence[str]) -> None:
+        """Leave the other models aside."""
+        self.keys = list(keys)
+        self._products()
+
+    def _products(self) -> None:
+        self.place = {key: place for place, key in enumerate(self.keys)}
+        self.elements = int(self.mask.sum())
+        own = numbers_of(self.suspect.codes)
+        changes = [numbers_of(self.codes[key]) - own for key in self.keys]
+        stacked = np.array(changes, np.float32).reshape(len(self.keys), *own.shape)
+        flat = _evened(stacked, self.mask)
+        self.products: Array = (flat @ flat.T).astype(np.float64)
+
+    def from_base(self, base: str) -> tuple[Array, Array, float]:
+        """The products of all changes from a base, those with the suspect's, and the
+        square of the suspect's.
+        """
+        place = self.place[base]
+        of_base = self.products[place]
+        square = of_base[place]
+        among = self.products - of_base - of_base[:, None] + square
+        return among, square - of_base, float(square)
+
+
+def _bases(
+    held: _Held, share: Mapping[str, float], rank: Mapping[str, int], most: int
+) -> tuple[BaseCandidate, ...]:
+    """The models that may be the base, the most fitting first.
+
+    An ancestor is a model at which several branches start; of several ancestors the one
+    that needs the fewest others beside it. Where there is none, each model may be.
+    """
+    offered = [_candidate(held, key, most) for key in held.keys]
+    ancestors = [each for each in offered if each.branches >= MIN_BRANCHES]
+    offered = ancestors or offered
+    squares = [held.from_base(each.key)[2] for each in offered]
+    left = {
+        each.key: (1 - each.explained) * square
+        for each, square in zip(offered, squares, strict=True)
+    }
+    enough = min(left.values(), default=0.0) + ROOM * min(squares, default=0.0)
+
+    def order(each: BaseCandidate) -> tuple[float | str, ...]:
+        place = rank.get(each.key, len(rank)), -share[each.key], each.key
+        if not ancestors:
+            return -each.branches, *place
+        leaves_more = left[each.key] > enough
+        return (
+            leaves_more,
+            each.dependence // DEPENDENCE_STEP,
+            each.donors,
+            -each.branches,
+            *place,
+        )
+
+    return tuple(sorted(offered, key=order)[:MAX_BASES])
+
+
+def _candidate(held: _Held, base: str, most: int) -> BaseCandidate:
+    """A model as a base."""
+    donors, explained = _donors(held, base, most)
+    among, _, _ = held.from_base(base)
+    sizes = np.sqrt(np.clip(np.diag(among), 1e-30, None))
+    cosines = np.abs(among / np.outer(sizes, sizes))
+    branches = _branches(cosines, sizes)
+    places = [held.place[donor.key] for donor in donors]
+    beside = cosines[np.ix_(places, places)][~np.eye(len(places), dtype=bool)]
+    apart = [place for place in branches if place not in places]
+    beyond = cosines[np.ix_(places, apart)]
+    dependence = beside.max(initial=0) + (beyond.mean() if beyond.size else 0)
+    return BaseCandidate(base, len(branches), len(donors), explained, float(dependence))
+
+
+def _branches(cosines: Array, sizes: Array) -> list[int]:
+    """Relatives whose changes from the base are mutually independent: found one after
+    another, those with the fewest dependent ones first. Those that hardly differ from
+    the base are no branch.
+    """
+    moved = np.flatnonzero(sizes > np.sqrt(MIN_LEFT) * sizes.max(initial=0))
+    depend = cosines[np.ix_(moved, moved)] >= RIGHT_ANGLE
+    order = sorted(range(len(moved)), key=lambda place: (depend[place].sum(), place))
+    found: list[int] = []
+    for place in order:
+        if not depend[place, found].any():
+            found.append(place)
+    return [int(moved[place]) for place in found]
+
+
+def _donors(held: _Held, base: str, most: int) -> tuple[list[Donor], float]:
+    """The donors beside a base, and the share of the suspect's change they explain."""
+    among, along, square = held.from_base(base)
+    sizes = np.sqrt(np.clip(np.diag(among), 1e-30, None))
+    found: list[int] = []
+    cosines: list[float] = []
+    weights = np.zeros(0)
+    left = square
+    while len(found) < most and square > 0 and left > MIN_LEFT * square:
+        towards = along - among[:, found] @ weights if found else along
+        cosine = towards / (sizes * np.sqrt(left))
+        cosine[[held.place[base], *found]] = -1
+        best = int(np.argmax(cosine))
+        if cosine[best] * np.sqrt(held.elements) < DONOR_ERRORS:
+            break
+        tried = _weights(among, along, [*found, best])
+        if tried[-1] < MIN_WEIGHT:
+            break
+        found.append(best)
+        cosines.append(float(cosine[best]))
+        weights = tried
+        fitted = weights @ among[np.ix_(found, found)] @ weights
+        left = square - 2 * float(weights @ along[found]) + float(fitted)
+    donors = [
+        Donor(held.keys[place], float(weight), cosine, _own(held, base, place))
+        for place, weight, cosine in zip(found, weights, cosines, strict=True)
+        if weight >= MIN_WEIGHT
+    ]
+    return donors, 1 - left / square if square else 1.0
+
+
+def _weights(among: Array, along: Array, places: Sequence[int]) -> Array:
+    """Non-negative least squares from products."""
+    part = among[np.ix_(places, places)]
+    root = np.linalg.cholesky(part + 1e-9 * np.trace(part) * np.eye(len(places)))
+    weights: Array = nnls(root.T, np.linalg.solve(root, along[list(places)]))[0]
+    return weights
+
+
+def _own(held: _Held, base: str, place: int) -> float:
+    """Of the numbers at which a model differs from the base, those the suspect has."""
+    codes = held.codes[held.keys[place]]
+    moved = held.mask & (codes != held.codes[base])
+    return equal_share(codes, held.suspect.codes, moved)
+
+
+def _others(
+    held: _Held, base: str, donors: Sequence[Donor], cosine: Mapping[str, float]
+) -> Iterator[Relative]:
+    """The relatives that are neither base nor donor, those most along first."""
+    chosen = {base, *(donor.key for donor in donors)}
+    others = [key for key in held.keys if key not in chosen]
+    for key in sorted(others, key=lambda key: (-cosine.get(key, 0.0), key)):
+        codes = held.codes[key]
+        of_donor = [
+            equal_share(codes, held.codes[donor.key], held.mask) for donor in donors
+        ]
+        yield Relative(
+            key,
+            cosine.get(key, 0.0),
+            equal_share(codes, held.codes[base], held.mask),
+            max(of_donor, default=0.0),
+        )
+
+
+def _along(
+    suspect: Print, base: Codes, groups: Sequence[Group], keys: set[str]
+) -> list[tuple[str, float]]:
+    """The cosine between each relative's change from the base and the suspect's, the
+    greatest first.
+    """
+    found = []
+    start = numbers_of(base)
+    own = numbers_of(suspect.codes) - start
+    for group in groups:
+        mask = shared(suspect, group.signatures)
+        wanted = _evened(own[None], mask)[0]
+        for some, codes in _of(group, keys).pieces():
+            changes = _evened(numbers_of(codes) - start, mask)
+            sizes = np.sqrt((changes**2).sum(axis=1) * (wanted**2).sum())
+            cosines = changes @ wanted / np.where(sizes > 0, sizes, 1)
+            found += [
+                (key, float(cosine)) for key, cosine in zip(some, cosines, strict=True)
+            ]
+    return sorted(found, key=lambda each: (-each[1], each[0]))
+
+
+def _evened(changes: Singles, mask: Mask) -> Singles:
+    """Changes of several models, every block's in units of its usual size, cut at
+    MAX_FACTOR: float32 [models, elements under the mask].
+    """
+    sizes = np.abs(changes).mean(axis=(0, 2))
+    sizes = np.where(sizes > 0, sizes, 1).astype(np.float32)
+    even = np.clip(changes / sizes[None, :, None], -MAX_FACTOR, MAX_FACTOR)
+    flat: Singles = even[:, mask]
+    return flat
+
+
+def _same(
+    held: _Held, share: Mapping[str, float], rank: Mapping[str, int]
+) -> dict[str, tuple[str, ...]]:
+    """Each model that stands for others, with those whose print is the same."""
+    order = sorted(held.keys, key=lambda key: (rank.get(key, len(rank)), key))
+    stands: dict[str, list[str]] = {}
+    for key in order:
+        alike = (
+            other
+            for other in stands
+            if abs(share[key] - share[other]) < 1 - SAME_SHARE
+            and equal_share(held.codes[key], held.codes[other], held.mask) >= SAME_SHARE
+        )
+        first = next(alike, None)
+        if first is None:
+            stands[key] = []
+        else:
+            stands[first].append(key)
+    return {key: tuple(others) for key, others in stands.items()}
+
+
+def _members(same: Mapping[str, tuple[str, ...]]) -> set[str]:
+    """The models that another one stands for."""
+    return {key for others in same.values() for key in others}
+
+
+def _of(group: Group, keys: set[str]) -> Group:
+    """The models of a group that are among the keys."""
+    held = [
+        pair for pair in zip(group.keys, group.rows, strict=True) if pair[0] in keys
+    ]
+    return Group(
+        group.signatures,
+        group.path,
+        [key for key, _ in held],
+        [row for _, row in held],
+    )

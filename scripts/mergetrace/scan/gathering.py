@@ -1,0 +1,218 @@
+"""The models that a suspect is compared with, each with the reason, and those that are
+left out. No weight is read.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mergetrace.errors import NetworkError
+from mergetrace.records.scan import Candidate, Candidates, LeftOut, Reason
+from mergetrace.scan.names import Named
+from mergetrace.timestamps import span
+
+if TYPE_CHECKING:
+    from mergetrace.hub.listing import Listed
+
+ANCESTORS = 4  # generations that are followed upwards
+MEGABYTES_OF_A_PRINT = 0.35
+"""That a print takes to read at most, as a rule; by this the budget is divided."""
+ORDER = ("card", "names", "history", "ancestor", "path", "child", "listing")
+"""Which reasons count first where not all models can be read."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is looked for."""
+
+    sources: tuple[str, ...]
+    """Of `card`, `tree`, `names`, `history`, `listing`."""
+    filters: tuple[str, ...]
+    """Tags that a model must bear to be listed."""
+    parameters: float
+    """By how much a listed model's number of parameters may differ, as a share."""
+    before: str
+    """`suspect`: no models whose repository is younger than the suspect's weights;
+    `any`; or a day."""
+    most: int
+    """Models that are compared."""
+    megabytes: float
+    """That may be read for all of them."""
+
+
+@dataclass
+class Gathering:
+    """Models found so far."""
+
+    suspect: Candidate
+    settings: Settings
+    published: str | None
+    parameters: int
+    found: dict[str, Candidate] = field(default_factory=dict)
+    left_out: dict[str, LeftOut] = field(default_factory=dict)
+    asked: Counter[str] = field(default_factory=Counter)
+
+    def take(self, listed: "Listed", reason: Reason) -> None:
+        """Take a repository, or leave it out with the reason."""
+        self.asked[reason.source] += 1
+        if listed.repo == self.suspect.place or listed.repo in self.left_out:
+            return
+        known = self.found.get(listed.repo)
+        if known is not None:
+            reasons = tuple(dict.fromkeys((*known.reasons, reason)))
+            self.found[listed.repo] = _with(known, reasons)
+            return
+        code = self._why_not(listed, reason)
+        if code is not None:
+            self.left_out[listed.repo] = LeftOut(listed.repo, code, reason.source)
+            return
+        self.found[listed.repo] = Candidate(
+            listed.repo, True, (reason,), listed.commit, listed.created
+        )
+
+    def take_folder(self, folder: Path) -> None:
+        """Take a local folder, unless it is the suspect's own."""
+        self.asked["path"] += 1
+        is_own = not self.suspect.on_hub and (
+            folder.resolve() == Path(self.suspect.place).resolve()
+        )
+        if not is_own:
+            place = str(folder)
+            reason = Reason("path")
+            self.found.setdefault(place, Candidate(place, False, (reason,)))
+
+    def leave_out(self, place: str, code: str, detail: str = "") -> None:
+        """Say why a model is not compared."""
+        self.left_out.setdefault(place, LeftOut(place, code, detail))
+
+    def result(self) -> Candidates:
+        """What is compared: as many as the settings allow, those with the strongest
+        reasons first.
+        """
+        room = int(self.settings.megabytes / MEGABYTES_OF_A_PRINT)
+        most = min(self.settings.most, room)
+        order = sorted(self.found.values(), key=_urgency)
+        beyond = [
+            LeftOut(
+                each.place,
+                "over_most" if most == self.settings.most else "over_budget",
+                each.reasons[0].source,
+            )
+            for each in order[most:]
+        ]
+        left_out = [*self.left_out.values(), *beyond]
+        return Candidates(
+            suspect=self.suspect,
+            candidates=tuple(sorted(order[:most], key=lambda each: each.place)),
+            left_out=tuple(sorted(left_out, key=lambda each: each.place)),
+            asked=dict(sorted(self.asked.items())),
+            parameters=self.parameters,
+            published=self.published,
+        )
+
+    def _why_not(self, listed: "Listed", reason: Reason) -> str | None:
+        """Why a repository is not compared; None where it is."""
+        if self.suspect.on_hub and self.suspect.place in listed.parents:
+            return "child"
+        if listed.relation == "adapter":
+            return "adapter"
+        is_named = reason.source in ("card", "names", "history", "ancestor")
+        if not is_named and is_younger(listed.created, self._limit()):
+            return "younger"
+        return None
+
+    def _limit(self) -> str | None:
+        """The day after which no repository may have been made."""
+        before = self.settings.before
+        return {"suspect": self.published, "any": None}.get(before, before)
+
+
+def gather(gathering: Gathering, named: Iterable[Named], kind: str | None) -> None:
+    """Ask the Hub for models that may be the suspect's relatives.
+
+    named: the models that its small files name, now or once. kind: its architecture,
+    as its configuration calls it. Raises NetworkError where the Hub cannot be asked.
+    """
+    sources = gathering.settings.sources
+    relatives: dict[str, Listed] = {}
+    for each in named:
+        if each.source in sources:
+            _follow(gathering, each.repo, Reason(each.source, each.file), relatives)
+    if "tree" in sources:
+        _ancestors(gathering, relatives)
+        for repo in sorted(relatives):
+            _list(gathering, Reason("child", repo), [f"base_model:{repo}"])
+    if "listing" in sources and gathering.parameters:
+        size = gathering.parameters
+        share = gathering.settings.parameters
+        within = f"min:{int(size * (1 - share))},max:{int(size * (1 + share)) + 1}"
+        tags = [kind] if kind else []
+        _list(gathering, Reason("listing", within), tags, within)
+
+
+def is_younger(created: str | None, limit: str | None) -> bool:
+    """Whether a repository was made after a moment. False where one is not known."""
+    if not created or not limit:
+        return False
+    return span(created)[0] > span(limit)[1]
+
+
+def _list(
+    gathering: Gathering,
+    reason: Reason,
+    tags: Sequence[str],
+    parameters: str | None = None,
+) -> None:
+    from mergetrace.hub.listing import listing
+
+    filters = (*gathering.settings.filters, *tags)
+    for listed in listing(filters, gathering.settings.most, parameters):
+        gathering.take(listed, reason)
+
+
+def _follow(
+    gathering: Gathering, repo: str, reason: Reason, relatives: dict[str, "Listed"]
+) -> "Listed | None":
+    """Ask for one repository, and take it; None where there is none."""
+    from mergetrace.hub.listing import GatedError, MissingError, about
+
+    try:
+        listed = about(repo)
+    except MissingError:
+        gathering.leave_out(repo, "missing", reason.detail)
+        return None
+    except GatedError:
+        gathering.leave_out(repo, "gated", reason.detail)
+        return None
+    except NetworkError as error:
+        raise NetworkError(f"{repo}: {error}") from None
+    gathering.take(listed, reason)
+    if listed.repo != gathering.suspect.place:
+        relatives[listed.repo] = listed
+    return listed
+
+
+def _ancestors(gathering: Gathering, relatives: dict[str, "Listed"]) -> None:
+    """Follow what the named models name as their own bases."""
+    generation: Mapping[str, Listed] = dict(relatives)
+    for _ in range(ANCESTORS):
+        above: dict[str, Listed] = {}
+        for repo, listed in sorted(generation.items()):
+            for parent in listed.parents:
+                if parent not in relatives and parent not in gathering.left_out:
+                    reason = Reason("ancestor", repo)
+                    found = _follow(gathering, parent, reason, relatives)
+                    if found is not None:
+                        above[found.repo] = found
+        generation = above
+
+
+def _urgency(each: Candidate) -> tuple[int, str]:
+    best = min(ORDER.index(reason.source) for reason in each.reasons)
+    return best, each.place
+
+
+def _with(known: Candidate, reasons: tuple[Reason, ...]) -> Candidate:
+    return Candidate(known.place, known.on_hub, reasons, known.revision, known.created)

@@ -1,0 +1,277 @@
+"""The print of a model in a folder or on the Hub. Of one on the Hub little more than the
+headers of a few shards is fetched.
+"""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mergetrace.errors import AuditError, ModelFileError, TooManyBytesError
+from mergetrace.files.declared_merges import declared_merges
+from mergetrace.files.safetensors_file import Model, read_model
+from mergetrace.files.safetensors_header import Header
+from mergetrace.files.sampled import Range, write_sampled
+from mergetrace.files.weight_files import (
+    INDEX_NAME,
+    MAX_INDEX_BYTES,
+    choose,
+    parse_index,
+)
+from mergetrace.formats.model_config import MAX_CONFIG_BYTES, read_config
+from mergetrace.formats.scales import bytes_of_scales, rows_of_scales
+from mergetrace.numerics.dtypes import FORMATS
+from mergetrace.planning.manifest import read_card, table_of
+from mergetrace.records.scan import LeftOut
+from mergetrace.scan.positions import is_wanted, norms, slots
+from mergetrace.scan.prints import (
+    Facts,
+    Print,
+    UnknownLayoutError,
+    take_print,
+    views_of_print,
+)
+from mergetrace.tensors.view import Key, View
+from mergetrace.tensors.weights import Weights
+
+if TYPE_CHECKING:
+    from mergetrace.hub.listing import Listed
+    from mergetrace.hub.pinned import Pinned
+    from mergetrace.hub.ranges import RangeReader
+
+MODEL = "model"  # what a model is called while its print is taken
+TOKENIZER = "tokenizer.json"
+MAX_HASHED_BYTES = 256 << 20  # of a local tokenizer
+PIECE = 1 << 20
+PLAIN = ("BF16", "F16", "F32")  # for which no configuration is needed
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What came of taking a print."""
+
+    facts: Facts
+    found: Print | None
+    left_out: LeftOut | None
+    """Why there is no print."""
+    bytes: int
+    """That were asked for."""
+
+
+def of_folder(folder: Path) -> Taken:
+    """The print of a local model."""
+    facts = folder_facts(folder)
+    try:
+        model = read_model(folder)
+        table = table_of(model, folder).to_pandas()
+        views = _called(views_of_print(table, read_config(folder / "config.json")))
+        with Weights({MODEL: folder}) as weights:
+            taken = take_print(facts, views, weights)
+            return Taken(facts, taken, None, weights.bytes_read)
+    except AuditError as error:
+        code = _code(error, os.listdir(folder))
+        return Taken(facts, None, LeftOut(str(folder), code, str(error)), 0)
+
+
+def folder_facts(folder: Path) -> Facts:
+    """What is known of a folder without its weights."""
+    card = read_card(folder / "README.md")
+    return Facts(
+        place=str(folder),
+        commit=_state(folder),
+        on_hub=False,
+        licence=card["license"],
+        parents=tuple(card["base_model"] or ()),
+        relation=card["relation"],
+        merged=_merged(folder),
+        tokenizer=_tokenizer(folder / TOKENIZER),
+        architecture=read_config(folder / "config.json").model_type,
+    )
+
+
+def of_repository(
+    listed: "Listed", pinned: "Pinned", connections: int, most: int
+) -> Taken:
+    """The print of a model on the Hub. most: bytes that may be asked for."""
+    from mergetrace.hub.pinned import open_reader
+    from mergetrace.hub.ranges import Patience
+
+    facts = hub_facts(listed, pinned)
+    with (
+        tempfile.TemporaryDirectory() as name,
+        open_reader(pinned.source, pinned.sizes, connections, Patience()) as reader,
+    ):
+        fetch = _Fetch(reader, pinned, Path(name), most)
+        try:
+            taken = fetch.take(facts)
+        except AuditError as error:
+            code = _code(error, pinned.files, pinned.gated)
+            left_out = LeftOut(pinned.repo, code, str(error))
+            return Taken(facts, None, left_out, fetch.asked)
+        return Taken(facts, taken, None, fetch.asked)
+
+
+def hub_facts(listed: "Listed", pinned: "Pinned") -> Facts:
+    """What the Hub says of a repository."""
+    hashes = [
+        file.sha256
+        for name, file in pinned.files.items()
+        if name.endswith(".safetensors") and file.sha256
+    ]
+    tokenizer = pinned.files.get(TOKENIZER)
+    digests = []
+    if tokenizer is not None and tokenizer.sha256:
+        digests.append(f"sha256:{tokenizer.sha256}")
+    elif tokenizer is not None and tokenizer.git_id:
+        digests.append(f"git:{tokenizer.git_id}")
+    return Facts(
+        place=pinned.repo,
+        commit=pinned.commit,
+        on_hub=True,
+        created=pinned.created,
+        licence=listed.licence,
+        gated=pinned.gated,
+        private=pinned.private,
+        parents=listed.parents,
+        relation=listed.relation,
+        tokenizer=tuple(digests),
+        weights=tuple(sorted(hashes)),
+        architecture=listed.architecture,
+    )
+
+
+class _Fetch:
+    """The bytes of one repository's print."""
+
+    def __init__(
+        self, reader: "RangeReader", pinned: "Pinned", folder: Path, most: int
+    ) -> None:
+        self.reader = reader
+        self.pinned = pinned
+        self.folder = folder
+        self.most = most
+        self.asked = 0
+
+    def take(self, facts: Facts) -> Print:
+        """Raises AuditError where there is no print."""
+        model = self._headers(self._shards())
+        table = table_of(model, self.pinned.place).to_pandas()
+        if not set(table["dtype"]).issubset(PLAIN):
+            self._small("config.json", MAX_CONFIG_BYTES)
+        config = read_config(self.folder / "config.json")
+        views = _called(views_of_print(table, config))
+        wanted = ranges(views)
+        self._count(sum(length for _, _, length in wanted))
+        data = {part: piece for part, piece in self.reader.read_many(wanted)}
+        path = self.folder / "ranges"
+        write_sampled(path, wanted, map(data.__getitem__, wanted), self.pinned.source)
+        with Weights({MODEL: path}) as weights:
+            return take_print(facts, views, weights)
+
+    def _shards(self) -> list[str]:
+        """The weight files that may hold what a print reads."""
+        weight_map: Mapping[str, str] = {}
+        raw = self._small(INDEX_NAME, MAX_INDEX_BYTES)
+        if raw is not None:
+            weight_map, _ = parse_index(raw, self.pinned.place)
+        present = sorted(name for name in self.pinned.files if not name.startswith("."))
+        choice = choose(present, weight_map, self.pinned.place, "none is needed")
+        if choice.twin:
+            return [choice.twin]
+        promised = {shard for name, shard in weight_map.items() if is_wanted(name)}
+        return [shard for shard in choice.shards if shard in promised] or choice.shards
+
+    def _headers(self, shards: list[str]) -> Model:
+        from mergetrace.hub.pinned import FIRST_READ_BYTES, read_headers
+
+        first = sum(min(FIRST_READ_BYTES, self.pinned.sizes[name]) for name in shards)
+        self._count(first)
+        room = self.most - self.asked + first
+        headers: list[Header] = read_headers(self.reader, self.pinned, shards, room)
+        rest = [header.data_start - FIRST_READ_BYTES for header in headers]
+        self._count(sum(max(0, size) for size in rest))
+        return Model(zip(shards, headers, strict=True))
+
+    def _small(self, name: str, largest: int) -> bytes | None:
+        """A small file, which is kept in the folder too; None where there is none."""
+        file = self.pinned.files.get(name)
+        if file is None or file.size > largest:
+            return None
+        self._count(file.size)
+        data = self.reader.read(name, 0, file.size)
+        (self.folder / name).write_bytes(data)
+        return data
+
+    def _count(self, size: int) -> None:
+        """Count bytes before they are asked for. TooManyBytesError: beyond `most`."""
+        if self.asked + size > self.most:
+            raise TooManyBytesError(
+                f"{self.pinned.place}: {self.asked + size} bytes for a print, more than"
+                f" {self.most}"
+            )
+        self.asked += size
+
+
+def ranges(views: Mapping[Key, View]) -> list[Range]:
+    """The bytes of the shards that a print takes, sorted, none twice."""
+    wanted = set()
+    blocks = [
+        (views[slot.key], slot.first, slot.count) for slot in slots(views) if slot
+    ]
+    blocks += [(norm, 0, norm.rows * norm.cols) for norm in norms(views) if norm]
+    for view, first, count in blocks:
+        width = FORMATS[view.dtype].width
+        wanted.add((view.shard, view.start + first * width, count * width))
+        if view.scale_shard:
+            rows = rows_of_scales(view, first, count)
+            wanted.add((view.scale_shard, *bytes_of_scales(view, *rows)))
+    return sorted(wanted)
+
+
+def _called(views: Mapping[Key, View]) -> dict[Key, View]:
+    return {key: replace(view, model=MODEL) for key, view in views.items()}
+
+
+def _code(error: AuditError, names: Iterable[str], gated: bool = False) -> str:
+    """Why a model has no print. names: of its files."""
+    if isinstance(error, TooManyBytesError):
+        return "over_budget"
+    if isinstance(error, UnknownLayoutError):
+        return "unknown_layout"
+    if isinstance(error, ModelFileError):
+        has_weights = any(name.endswith(".safetensors") for name in names)
+        return "unreadable" if has_weights else "no_safetensors"
+    return "gated" if gated else "unreachable"
+
+
+def _state(folder: Path) -> str:
+    """A digest of a folder's files: names, sizes and dates."""
+    lines = []
+    for path in sorted(folder.iterdir()):
+        if path.is_file():
+            about = path.stat()
+            lines.append(f"{path.name} {about.st_size} {about.st_mtime_ns}")
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "replace")).hexdigest()[:40]
+
+
+def _merged(folder: Path) -> tuple[str, ...]:
+    """The models that merge files in a folder name."""
+    names = [name for merge in declared_merges(folder) for name in merge.models]
+    return tuple(dict.fromkeys(names))
+
+
+def _tokenizer(path: Path) -> tuple[str, ...]:
+    """Both digests that the Hub may list of such a file."""
+    if not path.is_file() or path.stat().st_size > MAX_HASHED_BYTES:
+        return ()
+    size = path.stat().st_size
+    whole = hashlib.sha256()
+    git = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+    with open(path, "rb") as handle:
+        while piece := handle.read(PIECE):
+            whole.update(piece)
+            git.update(piece)
+    return f"sha256:{whole.hexdigest()}", f"git:{git.hexdigest()}"

@@ -1,0 +1,124 @@
+"""A scan in words. It accuses nobody: its word is "candidate"."""
+
+from collections.abc import Sequence
+
+from mergetrace import readable
+from mergetrace.records.scan import LeftOut, Proposed, Ranked, Reason, Scan, Trace
+
+LEFT_OUT = {
+    "adapter": "an adapter, which holds no weights of its own",
+    "child": "names the suspect as its base",
+    "gated": "access must be asked for, and this token has none",
+    "missing": "no such repository, or a private one",
+    "no_safetensors": "no weights in safetensors",
+    "over_budget": "beyond the megabytes that may be read",
+    "over_most": "beyond the number of models that are compared",
+    "unknown_layout": "none of its tensors has a name that a print knows",
+    "unreachable": "its files could not be read; `--forcerun prints` tries again",
+    "unreadable": "its weight files are broken, incomplete or of another kind",
+    "younger": "its repository is younger than the suspect's weights",
+}
+"""Why a model was not compared, by code."""
+
+SOURCES = {
+    "ancestor": "base of {}",
+    "card": "listed as a base in {}",
+    "child": "names {} as its base",
+    "history": "named in {}",
+    "index": "in a published index",
+    "listing": "of the suspect's size ({})",
+    "names": "named in {}",
+    "path": "a local folder",
+}
+"""Why a model was looked at, by source."""
+
+TRACES = {
+    "same_files": "{place} has the same weight files, by the sha256 that the Hub lists"
+    " ({detail}): every number in them is the same.",
+    "same_tokenizer": "{place} has the same tokenizer.json, byte for byte, as"
+    " {detail} relatives have.",
+    "declared_parent": "{place} is listed as a base in the suspect's card.",
+    "declared_child": "{place} names the suspect as its base.",
+    "merge_file": "{place} is named in what a merge tool left in the suspect's folder.",
+    "name_left": "{place} is named in the suspect's {detail}.",
+    "old_card": "{place} was named in {detail}, an older commit of the suspect.",
+}
+"""What was left behind, by kind."""
+
+PROPOSED = {
+    "ancestor": "{branches} independent branches of relatives start at it",
+    "possible_base": "may be the base: too few relatives are known to tell which model"
+    " the others were made from",
+    "explains": "about {weight} of the blend that explains most; {own} of its own"
+    " numbers are in the suspect",
+    "nearest": "the nearest relative ({share} of the numbers equal); nothing points to a"
+    " donor",
+    "sibling": "a sibling that nothing ties to the donors (cosine {cosine}): judged by"
+    " the same rules, it should not be accused",
+}
+"""Why a model has a part in the proposed audit, by code."""
+
+
+def headline(scan: Scan) -> str:
+    """What the scan found, in a sentence or two."""
+    if not scan.relatives:
+        return (
+            f"None of {readable.plural(scan.compared, 'model')} has more of the"
+            " suspect's numbers than chance gives. No candidate was found here."
+        )
+    bases = [each for each in scan.proposed if each.part == "base"]
+    donors = [each for each in scan.proposed if each.code == "explains"]
+    base = f"{bases[0].place} is the first candidate for its base" if bases else ""
+    if not donors:
+        return (
+            f"{base}; no candidate for a donor stands out among"
+            f" {readable.plural(scan.relatives, 'relative')}."
+        )
+    names = readable.listing([each.place for each in donors], "")
+    return (
+        f"{base}, and {names} for {'a donor' if len(donors) == 1 else 'donors'}:"
+        f" together they explain {readable.percent(scan.explained)} of its change from"
+        " the base. Whether it is made of them only the audit can say."
+    )
+
+
+def left_out(each: LeftOut) -> str:
+    """Why a model was not compared."""
+    return LEFT_OUT[each.code]
+
+
+def counted(models: Sequence[LeftOut]) -> list[tuple[str, int, list[str]]]:
+    """Why models were left out, how many each, and the first few of them."""
+    rows = []
+    for code in sorted({each.code for each in models}):
+        places = sorted(each.place for each in models if each.code == code)
+        rows.append((LEFT_OUT[code], len(places), places[:5]))
+    return rows
+
+
+def reason(each: Reason) -> str:
+    """Why a model was looked at."""
+    return SOURCES[each.source].format(readable.visible(each.detail))
+
+
+def reasons(row: Ranked) -> str:
+    """Why a model was looked at, all reasons."""
+    return "; ".join(map(reason, row.reasons)) or SOURCES["index"]
+
+
+def trace(each: Trace) -> str:
+    """What was left behind."""
+    return TRACES[each.kind].format(place=each.place, detail=each.detail)
+
+
+def proposed(each: Proposed) -> str:
+    """Why a model has its part in the audit."""
+    numbers = dict(each.numbers)
+    words = {
+        "branches": readable.count(numbers.get("branches")),
+        "cosine": readable.decimal(numbers.get("cosine", 0.0), digits=2),
+        "own": readable.percent(numbers.get("own")),
+        "share": readable.percent(numbers.get("share")),
+        "weight": readable.percent(numbers.get("weight")),
+    }
+    return PROPOSED[each.code].format(**words)

@@ -1,0 +1,115 @@
+"""Which models a suspect is compared with: those that it names or once named, their
+relatives on the Hub, models of its size, local folders. No weight is read.
+"""
+
+import glob
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from mergetrace.outputs import read_json, write_json
+from mergetrace.records.json_records import as_json
+from mergetrace.records.manifest import Manifest
+from mergetrace.records.scan import Candidate
+from mergetrace.running.log import say
+from mergetrace.scan.gathering import Gathering, Settings, gather
+from mergetrace.scan.names import Named, named_models
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What is read."""
+
+    manifest: Path
+    """The suspect's manifest.json."""
+    tensors: Path
+    """Its table of tensors."""
+    files: Path
+    """The folder of its small files."""
+    pinned: Path | None = None
+    """What the stage `pin` found, of a suspect on the Hub."""
+
+
+@dataclass(frozen=True)
+class Params:
+    """Where candidates come from."""
+
+    sources: tuple[str, ...] = ()
+    """What the Hub is asked for: `card`, `tree`, `names`, `history`, `listing`."""
+    filters: tuple[str, ...] = ()
+    """Tags that a listed model must bear."""
+    parameters: float = 0.03
+    """By how much a listed model's number of parameters may differ, as a share."""
+    before: str = "suspect"
+    """No models younger than that: `suspect`, `any`, or a day."""
+    most: int = 2000
+    """Models that are compared."""
+    megabytes: float = 1000.0
+    """That may be read for all of them."""
+    patterns: tuple[str, ...] = ()
+    """Local folders, or patterns of them."""
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What is written."""
+
+    candidates: Path
+    """JSON (see records.scan.Candidates)."""
+
+
+def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
+    """Raises AuditError where the Hub cannot be asked."""
+    manifest: Manifest = read_json(inputs.manifest)
+    source = manifest["source"]
+    published = manifest.get("published") or {}
+    suspect = Candidate(
+        place=source["repo"] or source["path"] or "",
+        on_hub=source["repo"] is not None,
+        reasons=(),
+        revision=source["commit"] or "",
+    )
+    settings = Settings(
+        params.sources,
+        params.filters,
+        params.parameters,
+        params.before,
+        params.most,
+        params.megabytes,
+    )
+    last = published.get("last")
+    size = _parameters(inputs.tensors)
+    gathering = Gathering(suspect, settings, str(last) if last else None, size)
+    for pattern in params.patterns:
+        for folder in sorted(glob.glob(pattern)):
+            if (Path(folder) / "config.json").is_file():
+                gathering.take_folder(Path(folder))
+    if params.sources:
+        named = [*named_models(inputs.files), *_once_named(inputs, params)]
+        gather(gathering, named, manifest["config"]["model_type"])
+    found = gathering.result()
+    write_json(outputs.candidates, as_json(found))
+    asked = ", ".join(f"{count} by {name}" for name, count in found.asked.items())
+    say(
+        f"{suspect.place}: {len(found.candidates)} candidates ({asked or 'nobody'}),"
+        f" {len(found.left_out)} left out"
+    )
+
+
+def _once_named(inputs: Inputs, params: Params) -> list[Named]:
+    """The models that older commits of a suspect on the Hub named."""
+    if inputs.pinned is None or "history" not in params.sources:
+        return []
+    # The client of the Hub is slow to load.
+    from mergetrace.hub.pinned import from_json
+    from mergetrace.scan.old_cards import once_named
+
+    return once_named(from_json(read_json(inputs.pinned)))
+
+
+def _parameters(tensors: Path) -> int:
+    """The numbers that a model holds."""
+    shapes = pd.read_parquet(tensors, columns=["shape"])["shape"]
+    return sum(math.prod(int(size) for size in shape) for shape in shapes)
