@@ -212,6 +212,12 @@ def _along(rng: random.Random, ways: _Ways) -> list[Draft]:
     ]
 
 
+AGES = {**DATED, "base": "2025-06-01"}
+"""Half of the donor's change kept and doubled: every element is one of the two parents',
+and either of them may as well have been put together of the other and the suspect.
+"""
+
+
 def _others(rng: random.Random, ways: _Ways) -> list[Draft]:
     t = round(rng.uniform(0.3, 0.7), 2)
     slerp = ways.one_of(("torch slerp", "numpy slerp") * 3)
@@ -219,7 +225,7 @@ def _others(rng: random.Random, ways: _Ways) -> list[Draft]:
     chosen = ways.one_of(("ties", "dare", "largest changes", "ties", "dare"))
     drops = {"verdicts": ("merge", "other_merge"), "alphas": {}}
     drops |= {"families": ("ties", "dare", "dropped", "selection", "breadcrumbs")}
-    drops |= {"pure": chosen != "dare", "published": DATED}
+    drops |= {"pure": chosen != "dare", "published": AGES}
     one = lines(chosen, "donor", base="base", weights=[0.5])
     gentle = lines(ways.one_of(IN_TURN), "base", "donor", weights=[0.4, 0.6])
     gentle |= {"then": list(Training("", "maple", 44, 44, 1, 1e-6))}
