@@ -2,6 +2,7 @@
 mergekit itself, audited without being told how.
 
     python -m benchmarks.mergekit_matrix [--only ties] [--arithmetic bfloat16 ...]
+        [--parents float32]
 
 Prints, for each merge and arithmetic, the method found and the share of informative
 elements given back; with --csv writes a table.
@@ -33,7 +34,13 @@ ARITHMETIC: Mapping[str, dict[str, str]] = {
     "float32": {"dtype": "float32"},
 }
 """The dtype of the arithmetic, and of the file."""
-COLUMNS = ("name", "arithmetic", "verdict", "method", "rate", "tried")
+PARENTS: Mapping[str, torch.dtype] = {
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "float32": torch.float32,
+}
+"""How the parents are stored."""
+COLUMNS = ("name", "parents", "arithmetic", "verdict", "method", "rate", "tried")
 GIVEN_BACK = 0.995
 """A rate from which a merge is given back."""
 
@@ -172,6 +179,8 @@ class Found:
     """What the audit of one merge said."""
 
     name: str
+    parents: str
+    """How they were stored."""
     arithmetic: str
     verdict: str
     method: str
@@ -183,9 +192,9 @@ class Found:
     """Of the recipe."""
 
 
-def models(sparse: bool) -> dict[str, Tensors]:
+def models(sparse: bool, stored: str = "bfloat16") -> dict[str, Tensors]:
     """A base and three finetunes of it; sparse: of which each changed a third."""
-    base = qwen(0)
+    base = qwen(0, PARENTS[stored])
     made = {"base": base}
     for seed, name in enumerate(("donor", "second", "third"), start=1):
         tensors = finetuned(base, seed)
@@ -219,7 +228,9 @@ def configuration(
     return made | dict(arithmetic)
 
 
-def examine(name: str, arithmetic: str, folders: Mapping[str, Path]) -> Found:
+def examine(
+    name: str, stored: str, arithmetic: str, folders: Mapping[str, Path]
+) -> Found:
     """Make one merge and audit it. All three donors are offered only where all are of
     the merge.
     """
@@ -238,6 +249,7 @@ def examine(name: str, arithmetic: str, folders: Mapping[str, Path]) -> Found:
     best = entries[0]["best"] or {"method": "", "bit_exact_rate": 0.0, "parameters": {}}
     return Found(
         name,
+        stored,
         arithmetic,
         found["verdict"],
         best["method"],
@@ -248,20 +260,20 @@ def examine(name: str, arithmetic: str, folders: Mapping[str, Path]) -> Found:
     )
 
 
-def examined(only: str, arithmetics: list[str]) -> Iterator[Found]:
+def examined(only: str, stored: str, arithmetics: list[str]) -> Iterator[Found]:
     """Every merge whose name holds `only`, in each arithmetic."""
     with tempfile.TemporaryDirectory() as place:
         folders = {
             sparse: {
                 name: write_qwen(Path(place) / str(sparse) / name, tensors)
-                for name, tensors in models(sparse).items()
+                for name, tensors in models(sparse, stored).items()
             }
             for sparse in (False, True)
         }
         for arithmetic in arithmetics:
             for name, merge in MERGES.items():
                 if only in name:
-                    yield examine(name, arithmetic, folders[merge.sparse])
+                    yield examine(name, stored, arithmetic, folders[merge.sparse])
 
 
 def main() -> None:
@@ -271,10 +283,16 @@ def main() -> None:
     parser.add_argument(
         "--arithmetic", nargs="*", choices=list(ARITHMETIC), default=list(ARITHMETIC)
     )
+    parser.add_argument(
+        "--parents",
+        choices=list(PARENTS),
+        default="bfloat16",
+        help="how they are stored",
+    )
     parser.add_argument("--csv", type=Path, help="where a table is written")
     options = parser.parse_args()
     rows = []
-    for found in examined(options.only, options.arithmetic):
+    for found in examined(options.only, options.parents, options.arithmetic):
         rows.append(found)
         mark = " " if found.rate >= GIVEN_BACK else "*"
         print(

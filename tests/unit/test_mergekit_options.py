@@ -15,6 +15,25 @@ SHOWN = {
     "model_stock by filter": ("model_stock", {"filter_wise": 1.0}),
     "ram": ("ram", {}),
 }
+IN_FLOAT16 = {
+    "ties, one donor": "ties",
+    "nuslerp": "nuslerp",
+    "nuslerp by rows": "nuslerp",
+    "multislerp": "multislerp",
+    "arcee_fusion": "arcee_fusion",
+    "ramplus_tl": "ramplus_tl",
+}
+"""What bf16 parents were merged to, and which of torch's sums decide its last bit."""
+VARYING = {
+    "ties, density a gradient": {
+        "density.donor": [0.3, 0.8],
+        "density.second": [0.3, 0.8],
+    },
+    "ties, weight a gradient": {
+        "weights": {"donor": [0.2, 0.9], "second": 0.3},
+        "density.donor": 0.5,
+    },
+}
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +51,23 @@ def folders(tmp_path_factory):
 @pytest.mark.parametrize("name", SHOWN)
 def test_the_options_of_a_merge_are_found(name, folders):
     method, options = SHOWN[name]
-    found = examine(name, "bfloat16", folders[MERGES[name].sparse])
+    parents = folders[MERGES[name].sparse]
+    found = examine(name, "bfloat16", "bfloat16", parents)
     assert (found.method, found.rate) == (method, 1.0)
     assert options.items() <= found.parameters.items()
+
+
+@pytest.mark.parametrize("name", IN_FLOAT16)
+def test_merges_in_float16_are_given_back(name, folders):
+    parents = folders[MERGES[name].sparse]
+    found = examine(name, "bfloat16", "float16", parents)
+    assert (found.verdict, found.method) == ("merge", IN_FLOAT16[name])
+    assert found.rate == 1.0
+
+
+@pytest.mark.parametrize("name", VARYING)
+@pytest.mark.parametrize("arithmetic", ["bfloat16", "float16"])
+def test_numbers_of_ties_that_vary_along_the_layers(name, arithmetic, folders):
+    found = examine(name, "bfloat16", arithmetic, folders[False])
+    assert (found.verdict, found.rate) == ("merge", 1.0)
+    assert VARYING[name].items() <= found.parameters.items()

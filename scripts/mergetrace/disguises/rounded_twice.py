@@ -2,9 +2,14 @@
 one.
 """
 
-from mergetrace.disguises.blends import MIN_BETTER, explained_shares
+import numpy as np
+
+from mergetrace.disguises.blends import MAX_MATRICES, MIN_BETTER, explained_shares
 from mergetrace.disguises.comparison import Comparison
 from mergetrace.disguises.findings import Finding, RoundedTwice
+from mergetrace.numerics.arrays import some_of
+from mergetrace.numerics.dtypes import decode, encode
+from mergetrace.sums.evidence import Sample
 
 MIN_EXPLAINED = 0.5
 """The share of elements that one blend must explain: a merge in f16 arithmetic that no
@@ -20,6 +25,12 @@ COARSER = {
 """By the stored format those that numbers may have been rounded to on the way."""
 
 
+HOLDING = {("BF16", "F16"): float(np.finfo(np.float16).tiny)}
+"""By parents' and stored format, where the latter holds every number of the former: the
+size from which it does.
+"""
+
+
 def find_double_rounding(comparison: Comparison) -> list[Finding]:
     """See where a merge was rounded twice, and take such tensors' numbers as that."""
     first = comparison.parent.dtype()
@@ -29,16 +40,29 @@ def find_double_rounding(comparison: Comparison) -> list[Finding]:
     for dtype in sorted(dtypes - {"F32"}):
         if first not in COARSER.get(dtype, ()):
             continue
+        comparable = comparison.comparable(comparison.keys)
         keys = [
             key
-            for key, _ in comparison.comparable(comparison.keys)
-            if own.views[key].dtype == dtype
+            for key, _ in some_of(comparable, MAX_MATRICES)
+            if own.views[key].dtype == dtype and _may_be_rounded(own.sample(key), first)
         ]
         once, twice = explained_shares(comparison, keys)
         if twice < MIN_EXPLAINED or twice <= once + MIN_BETTER:
             continue
         for key, view in own.views.items():
-            if view.dtype == dtype:
+            if view.dtype == dtype and _may_be_rounded(own.sample(key), first):
                 own.read_through(key, first)
         findings.append(RoundedTwice(first, dtype))
     return findings
+
+
+def _may_be_rounded(sample: Sample, first: str) -> bool:
+    """Whether every number of a tensor may have been rounded to a format before it was
+    stored. A narrower one with more digits shows it: then all are numbers of the first.
+    """
+    smallest = HOLDING.get((first, sample.dtype))
+    if smallest is None or sample.scales is not None:
+        return True
+    values = sample.values()
+    values = values[np.isfinite(values) & (np.abs(values) >= smallest)]
+    return bool((decode(encode(values, first), first) == values).all())

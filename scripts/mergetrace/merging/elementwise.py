@@ -22,7 +22,7 @@ def nearswap(merge: Merge) -> Array:
     """
     to_dtype = merge.round
     (model,) = merge.models
-    t = merge.weights[0]
+    t = float(np.float32(merge.weights[0]))
     distance = to_dtype(np.abs(to_dtype(merge.base - model)))
     inverse = to_dtype(1 / np.maximum(distance, NEARSWAP_SMALLEST_GAP))
     share = np.clip(to_dtype(to_float32(inverse * t)), 0, 1)

@@ -15,9 +15,11 @@ STOCK_LINE_SMALLEST_NORM_PRODUCT = 1e-6
 STOCK_LINE_SMALLEST_DIVISOR = 1e-6
 
 
-def nuslerp_of_lines(merge: Merge, t: float, first: Array, second: Array) -> Array:
+def nuslerp_of_lines(
+    merge: Merge, shares: tuple[float, float], first: Array, second: Array
+) -> Array:
     """SLERP of the rows of two matrices or, with `row_wise`, of what the tool calls
-    rows: the lines along the first dimension.
+    rows: the lines along the first dimension. shares: the first's and the second's.
     """
     a = _rows(merge, first)
     b = _rows(merge, second)
@@ -32,14 +34,18 @@ def nuslerp_of_lines(merge: Merge, t: float, first: Array, second: Array) -> Arr
     parallel = (
         to_dtype(1 - to_dtype(cosine * cosine)) <= NUSLERP_LINE_SMALLEST_SQUARED_SINE
     )
-    angle = to_dtype(np.arccos(np.where(parallel, 0.0, cosine)))
+    angle = tool_sums.arccos(np.where(parallel, 0.0, cosine), merge.dtype)
     first_share, second_share = (
-        to_dtype(np.sin(to_dtype(to_float32(share * angle)))) for share in (1 - t, t)
+        tool_sums.sine(to_dtype(to_float32(share * angle)), merge.dtype)
+        for share in shares
     )
     mixed = to_dtype(to_dtype(first_share * a) + to_dtype(second_share * b))
-    on_arc = to_dtype(mixed / to_dtype(np.sin(angle)))
-    first_part = to_dtype(to_float32((1 - t) * a))
-    on_line = to_dtype(first_part + to_dtype(to_float32(t * b)))
+    on_arc = to_dtype(mixed / tool_sums.sine(angle, merge.dtype))
+    first_part, second_part = (
+        to_dtype(to_float32(share * matrix))
+        for share, matrix in zip(shares, (a, b), strict=True)
+    )
+    on_line = to_dtype(first_part + second_part)
     return merge.added_back(np.where(parallel, on_line, on_arc).ravel())
 
 

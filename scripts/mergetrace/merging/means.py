@@ -22,7 +22,7 @@ def karcher(merge: Merge) -> Array:
     step is shorter than 1e-5. Where only a sample is there, the steps are taken on the
     coefficients of the parents.
     """
-    share = 1.0 / len(merge.names)
+    share = _share_of_each(merge)
     norms = [
         merge.norm(model, {name: 1.0})
         for name, model in zip(merge.names, merge.models, strict=True)
@@ -36,6 +36,11 @@ def karcher(merge: Merge) -> Array:
     return merge.round(to_float32(mean_norm * direction))
 
 
+def _share_of_each(merge: Merge) -> float:
+    """The weight of each model, as a number beside float32 tensors."""
+    return float(np.float32(1.0 / len(merge.names)))
+
+
 def _steps(merge: Merge) -> int:
     """How many steps are taken at most: a stranger may have declared any number."""
     return int(min(merge.settings["max_iter"], KARCHER_MOST_STEPS))
@@ -46,7 +51,7 @@ def _karcher_direction(merge: Merge, norms: list[float]) -> Array:
     divides stays in float32, everything else is in the dtype.
     """
     to_dtype = merge.round
-    share = 1.0 / len(merge.names)
+    share = _share_of_each(merge)
     units = [
         to_dtype(model / max(norm, KARCHER_SMALLEST_NORM))
         for model, norm in zip(merge.models, norms, strict=True)
@@ -64,8 +69,12 @@ def _karcher_direction(merge: Merge, norms: list[float]) -> Array:
         step = tool_sums.norm(tangent)
         if step < KARCHER_SHORTEST_STEP:
             break
-        along_mean = to_dtype(to_dtype(np.cos(step)) * mean)
-        along_tangent = to_dtype(to_dtype(np.sin(step)) * to_dtype(tangent / step))
+        cosine, sine = (
+            to_dtype(function(step, "float32"))
+            for function in (tool_sums.cosine, tool_sums.sine)
+        )
+        along_mean = to_dtype(cosine * mean)
+        along_tangent = to_dtype(sine * to_dtype(tangent / step))
         mean = _normalised(merge, to_dtype(along_mean + along_tangent))
     return mean
 
@@ -73,11 +82,11 @@ def _karcher_direction(merge: Merge, norms: list[float]) -> Array:
 def _pull(merge: Merge, mean: Array, unit: Array) -> Array | None:
     """The part of the gradient that one direction adds; None where it is the mean's."""
     to_dtype = merge.round
-    share = 1.0 / len(merge.names)
+    share = _share_of_each(merge)
     dot = np.clip(tool_sums.dot(mean, unit, merge.dtype), -1, 1)
-    angle = merge.scalar(np.arccos(dot))
+    angle = float(tool_sums.arccos(dot, merge.dtype))
     if angle >= KARCHER_SHORTEST_STEP:
-        angle_over_sine = to_dtype(angle / to_dtype(np.sin(angle)))
+        angle_over_sine = to_dtype(angle / tool_sums.sine(angle, merge.dtype))
         weight = merge.scalar(to_float32(share * angle_over_sine))
         return to_dtype(weight * to_dtype(unit - to_dtype(dot * mean)))
     return None
@@ -153,7 +162,7 @@ def _pairwise_cosines(merge: Merge) -> list[float]:
     combinations = [merge.combination(name) for name in merge.names]
     deltas = merge.deltas()
     norms = [
-        to_dtype(merge.norm(delta, combination))
+        merge.norm(delta, combination, merge.dtype)
         for delta, combination in zip(deltas, combinations, strict=True)
     ]
     cosines = []

@@ -8,14 +8,15 @@ back bit for bit. They stand in `linear`, `spheres`, `means`, `trimming`, `sce` 
 `elementwise`; `methods` gives each its name.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from mergetrace.merging.facts import Combination, Delta, TensorFacts
 from mergetrace.numerics import tool_sums
-from mergetrace.numerics.arithmetic import Round, rounder, to_float32
+from mergetrace.numerics.arithmetic import Round, rounder
 from mergetrace.numerics.arrays import Array
 
 
@@ -95,12 +96,36 @@ class Merge:
             return tool_sums.total(products, self.dtype)
         return self.scalar(of_tensor)
 
-    def norm(self, vector: Array, combination: Combination) -> float:
-        """The norm of a tensor in float32.
+    def norm(
+        self, vector: Array, combination: Combination, dtype: str = "float32"
+    ) -> float:
+        """The norm of a tensor in a dtype.
 
         It is summed from `vector` where all of the tensor is there; otherwise it comes
         from the norm of what the vector is a combination of.
         """
         if self.facts.whole:
-            return tool_sums.norm(vector)
-        return float(to_float32(self.facts.norm(combination)))
+            return tool_sums.norm(vector, dtype)
+        return float(rounder(dtype)(self.facts.norm(combination)))
+
+    def norms(
+        self, vectors: Sequence[Array], combinations: Sequence[Combination]
+    ) -> list[float]:
+        """The norms of several tensors in the dtype of the arithmetic, summed as the
+        tool sums tensors that it stacked.
+        """
+        if self.facts.whole:
+            stacked = np.stack(vectors)
+            norms = tool_sums.norms_of_lines(stacked, self.dtype, 1)
+            return [float(norm) for norm in norms]
+        return [self.scalar(self.facts.norm(one)) for one in combinations]
+
+    def reduced_rows(
+        self, products: Sequence[Array], of_tensors: Sequence[float]
+    ) -> list[float]:
+        """Like `reduced`, of several tensors that the tool stacked."""
+        if self.facts.whole:
+            stacked = np.stack(products)
+            totals = tool_sums.totals_of_lines(stacked, self.dtype, 1)
+            return [float(total) for total in totals]
+        return [self.scalar(value) for value in of_tensors]

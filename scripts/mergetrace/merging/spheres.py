@@ -75,22 +75,23 @@ def nuslerp(merge: Merge) -> Array:
     `flatten` every line has an angle of its own.
     """
     to_dtype = merge.round
-    t = merge.weights[1] / sum(merge.weights)
+    share = merge.weights[1] / sum(merge.weights)
+    rest, t = float(np.float32(1 - share)), float(np.float32(share))
     first, second = merge.vectors()
     if not merge.settings["flatten"]:
-        return nuslerp_of_lines(merge, t, first, second)
+        return nuslerp_of_lines(merge, (rest, t), first, second)
     cosine = _nuslerp_cosine(merge, first, second)
     if 1 - cosine**2 <= NUSLERP_SMALLEST_SQUARED_SINE:
-        first_part = to_dtype(to_float32((1 - t) * first))
+        first_part = to_dtype(to_float32(rest * first))
         second_part = to_dtype(to_float32(t * second))
         return merge.added_back(to_dtype(first_part + second_part))
-    angle = merge.scalar(np.arccos(cosine))
+    angle = tool_sums.arccos(cosine, merge.dtype)
     first_share, second_share = (
-        merge.scalar(np.sin(to_dtype(to_float32(share * angle))))
-        for share in (1 - t, t)
+        tool_sums.sine(to_dtype(to_float32(share * angle)), merge.dtype)
+        for share in (rest, t)
     )
     mixed = to_dtype(to_dtype(first_share * first) + to_dtype(second_share * second))
-    return merge.added_back(to_dtype(mixed / to_dtype(np.sin(angle))))
+    return merge.added_back(to_dtype(mixed / tool_sums.sine(angle, merge.dtype)))
 
 
 def _nuslerp_cosine(merge: Merge, first: Array, second: Array) -> float:
@@ -98,7 +99,7 @@ def _nuslerp_cosine(merge: Merge, first: Array, second: Array) -> float:
     combinations = [merge.combination(name) for name in merge.names]
     units = []
     for vector, combination in zip((first, second), combinations, strict=True):
-        norm = merge.scalar(merge.norm(vector, combination))
+        norm = merge.norm(vector, combination, merge.dtype)
         units.append(to_dtype(vector / max(norm, NUSLERP_SMALLEST_NORM)))
     exact = _cosine(merge.facts, *combinations)
     return min(merge.reduced(to_dtype(units[0] * units[1]), exact), 1.0)
@@ -114,29 +115,32 @@ def multislerp(merge: Merge) -> Array:
         whole = total(weights, to_dtype)
         weights = [merge.scalar(weight / whole) for weight in weights]
     vectors = merge.vectors()
-    norms = [
-        merge.scalar(
-            merge.scalar(merge.norm(vector, merge.combination(name)))
-            + MULTISLERP_EPSILON
-        )
-        for name, vector in zip(merge.names, vectors, strict=True)
-    ]
+    combinations = [merge.combination(name) for name in merge.names]
+    norms = merge.norms(vectors, combinations)
+    divisors = [merge.scalar(norm + MULTISLERP_EPSILON) for norm in norms]
     units = [
-        to_dtype(vector / norm) for vector, norm in zip(vectors, norms, strict=True)
+        to_dtype(vector / divisor)
+        for vector, divisor in zip(vectors, divisors, strict=True)
     ]
     unit_combinations = [
-        _divided(merge.combination(name), norm)
-        for name, norm in zip(merge.names, norms, strict=True)
+        _divided(combination, divisor)
+        for combination, divisor in zip(combinations, divisors, strict=True)
     ]
     mean = _weighted_total(merge, units, weights)
     mean_combination = _weighted_combination(unit_combinations, weights)
-    length = merge.scalar(merge.norm(mean, mean_combination)) or 1.0
-    mean = to_dtype(mean / to_dtype(length))
-    tangents = []
-    for unit, combination in zip(units, unit_combinations, strict=True):
-        along_mean = merge.facts.inner(combination, mean_combination) / length
-        dot = merge.reduced(to_dtype(unit * mean), along_mean)
-        tangents.append(to_dtype(unit - to_dtype(dot * mean)))
+    length = merge.norm(mean, mean_combination, merge.dtype) or 1.0
+    mean = to_dtype(mean / length)
+    dots = merge.reduced_rows(
+        [to_dtype(unit * mean) for unit in units],
+        [
+            merge.facts.inner(combination, mean_combination) / length
+            for combination in unit_combinations
+        ],
+    )
+    tangents = [
+        to_dtype(unit - to_dtype(dot * mean))
+        for unit, dot in zip(units, dots, strict=True)
+    ]
     direction = _exponential_map(merge, mean, _weighted_total(merge, tangents, weights))
     weighted_norms = [
         to_dtype(norm * weight) for norm, weight in zip(norms, weights, strict=True)
@@ -151,9 +155,9 @@ def _exponential_map(merge: Merge, mean: Array, tangent: Array) -> Array:
     m: what remains of their weighted sum is rounding, here as in the tool.
     """
     to_dtype = merge.round
-    angle = merge.scalar(merge.scalar(tool_sums.norm(tangent)) + MULTISLERP_EPSILON)
-    sine_over_angle = to_dtype(to_dtype(np.sin(angle)) / angle)
-    along_mean = to_dtype(mean * to_dtype(np.cos(angle)))
+    angle = merge.scalar(tool_sums.norm(tangent, merge.dtype) + MULTISLERP_EPSILON)
+    sine_over_angle = to_dtype(tool_sums.sine(angle, merge.dtype) / angle)
+    along_mean = to_dtype(mean * tool_sums.cosine(angle, merge.dtype))
     return to_dtype(along_mean + to_dtype(tangent * sine_over_angle))
 
 

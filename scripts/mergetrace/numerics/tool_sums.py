@@ -1,6 +1,6 @@
-"""Sums over a whole tensor in torch's own order, which merging tools inherit: the last
-bit of a float32 sum depends on that order, and so does the choice among equals of a
-sort.
+"""Sums over a whole tensor in torch's own order, and functions as torch approximates
+them, which merging tools inherit: the last bit of a float32 sum depends on that order,
+and so does the choice among equals of a sort.
 
 torch adds in an order that depends on the size, the processor's vectors and the number
 of threads; on the same kind of machine the same call gives the same bits. Numbers are
@@ -10,6 +10,7 @@ passed and returned as float64; torch is imported when the first sum is asked fo
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from mergetrace.numerics.arrays import Array, Integers, Mask
 
@@ -19,9 +20,11 @@ if TYPE_CHECKING:
 PROBABILITY_FLOOR = 1e-8  # what mergekit adds to every probability
 
 
-def norm(values: Array) -> float:
-    """The Euclidean norm, summed in float32."""
-    return float(_tensor(values, "float32").norm())
+def norm(values: Array, dtype: str = "float32") -> float:
+    """The Euclidean norm of numbers of a dtype, rounded to it. The last bit of a narrow
+    one is not that of the float32 norm: torch sums narrow numbers in another order.
+    """
+    return float(_tensor(values, dtype).norm())
 
 
 def total(values: Array, dtype: str) -> float:
@@ -78,13 +81,28 @@ def divergence(one: Array, other: Array, columns: int, dtype: str) -> Array:
     return np.asarray(rows.double().numpy(), np.float64)
 
 
+def arccos(values: ArrayLike, dtype: str) -> Array:
+    """Angles in torch's own approximation, whose last bit is not always the nearest."""
+    return np.asarray(_tensor(values, dtype).arccos().double().numpy(), np.float64)
+
+
+def sine(values: ArrayLike, dtype: str) -> Array:
+    """Sines, likewise."""
+    return np.asarray(_tensor(values, dtype).sin().double().numpy(), np.float64)
+
+
+def cosine(values: ArrayLike, dtype: str) -> Array:
+    """Cosines, likewise."""
+    return np.asarray(_tensor(values, dtype).cos().double().numpy(), np.float64)
+
+
 def _probabilities(values: Array, columns: int, dtype: str) -> "torch.Tensor":
     rows = _tensor(values, dtype).reshape(-1, columns)
     return rows.softmax(-1) + PROBABILITY_FLOOR
 
 
-def _tensor(values: Array, dtype: str) -> "torch.Tensor":
+def _tensor(values: ArrayLike, dtype: str) -> "torch.Tensor":
     import torch
 
-    singles = np.ascontiguousarray(values, np.float32)
+    singles = np.array(values, np.float32, order="C")
     return torch.from_numpy(singles).to(getattr(torch, dtype))

@@ -129,6 +129,15 @@ def narrow_dtypes(trial: Trial) -> tuple[str, ...]:
     return (*NARROW_DTYPES, *(("float16",) if trial.stored_dtype == "F16" else ()))
 
 
+def widening_dtypes(trial: Trial) -> tuple[str, ...]:
+    """The narrow arithmetic of methods that add float32 numbers in the end, whatever
+    the dtype: what they make is stored as float32.
+    """
+    if trial.stored_dtype == "F32":
+        return (*NARROW_DTYPES, "float16")
+    return narrow_dtypes(trial)
+
+
 def arithmetic_dtypes(trial: Trial) -> tuple[str, ...]:
     """All arithmetic that may have made the audited model by a merge tool."""
     return ("float32", *narrow_dtypes(trial))

@@ -2,7 +2,7 @@
 stayed, the weight of those that moved, the run of sizes that was kept.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mergetrace.merging.applying import Piece
-from mergetrace.numerics.arrays import Array
+from mergetrace.numerics.arrays import Array, Mask
 from mergetrace.numerics.rounding import replay, replay_intervals
-from mergetrace.numerics.simple import decimals
+from mergetrace.numerics.simple import Interval, decimals
 from mergetrace.search.clues import SUM_SLACK
 from mergetrace.search.counting import confining_elements
 from mergetrace.search.trial import Trial
@@ -144,25 +144,46 @@ def element_states(
         weight * (piece.values[donor] - base_values)
         for donor, weight in zip(donors, weights, strict=True)
     ]
-    fits_with = [np.zeros(base_values.shape, bool) for _ in donors]
-    fits_without = [np.zeros(base_values.shape, bool) for _ in donors]
-    for subset in _subsets(len(donors)):
+    fits = {}
+    for subset in subsets_of(len(donors)):
         change = np.zeros_like(base_values)
         for i in subset:
             change = change + deltas[i]
         slack = CHANGE_SLACK * np.abs(change)
         possible = base_values + change >= low - slack
-        possible &= base_values + change <= high + slack
-        for i in range(len(donors)):
-            fits = fits_with if i in subset else fits_without
-            fits[i] |= possible
+        fits[subset] = possible & (base_values + change <= high + slack)
+    return stated(fits, len(donors), piece.size)
+
+
+def stated(
+    fits: Mapping[tuple[int, ...], Mask], donors: int, elements: int
+) -> list[States]:
+    """By donor what the elements say of it. fits: by subset of the donors the elements
+    that it would give.
+    """
+    present = [np.zeros(elements, bool) for _ in range(donors)]
+    absent = [np.zeros(elements, bool) for _ in range(donors)]
+    for subset, possible in fits.items():
+        for i in range(donors):
+            states = present[i] if i in subset else absent[i]
+            states |= possible
     return [
-        present.astype(np.int8) - absent.astype(np.int8)
-        for present, absent in zip(fits_with, fits_without, strict=True)
+        kept.astype(np.int8) - dropped.astype(np.int8)
+        for kept, dropped in zip(present, absent, strict=True)
     ]
 
 
-def _subsets(count: int) -> Iterator[tuple[int, ...]]:
+def survivor_range(piece: Piece, trial: Trial, donor: str) -> Interval | None:
+    """The weights of the deltas that one tensor kept, on which most of the moved
+    elements agree; None where too few do.
+    """
+    start, end = _survivor_intervals(piece, trial, donor)
+    shared = replay(start, end, trial.width)
+    too_few = not shared.informative or shared.coverage < MIN_SHARED_WEIGHT
+    return None if too_few else (shared.low, shared.high)
+
+
+def subsets_of(count: int) -> Iterator[tuple[int, ...]]:
     """Every subset of so many things, the empty one first."""
     for size in range(count + 1):
         yield from combinations(range(count), size)

@@ -217,7 +217,7 @@ class Counted:
         best = 0.0
         for _ in range(1 if len(weights) == 1 else 2):
             for place, reach in enumerate(reaches):
-                best, ends[place] = _highest(rate, place, weights[place], reach, rounds)
+                best, ends[place] = highest(rate, place, weights[place], reach, rounds)
                 weights[place] = sum(ends[place]) / 2
         return best, ends
 
@@ -254,7 +254,7 @@ class Counted:
         return [recipe]
 
 
-def _highest(
+def highest(
     rate: "Rate", place: int, center: float, reach: float, rounds: int
 ) -> tuple[float, tuple[float, float]]:
     """The highest rate along one weight, and the ends of where it is reached."""

@@ -9,6 +9,7 @@ from mergetrace.search.clues import (
     Clues,
     arithmetic_dtypes,
     strongest_or_all,
+    widening_dtypes,
 )
 from mergetrace.search.trial import HOPELESS_RATE, Trial
 
@@ -40,6 +41,10 @@ def propose_means(trial: Trial, clues: Clues) -> list[Recipe]:
             for tenths in TOPK_TENTHS:
                 recipes.append(make("sce", equal, base, dtype, topk=tenths / 10))
             recipes += _agents(trial, donors, dtype)
+    for dtype in widening_dtypes(trial):
+        if dtype not in arithmetic_dtypes(trial):
+            for donors in strongest_or_all(clues.offered):
+                recipes += _agents(trial, donors, dtype)
     return recipes
 
 

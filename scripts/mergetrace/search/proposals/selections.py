@@ -1,7 +1,8 @@
 """Recipes that choose elements, tried where some stayed at the base."""
 
 from mergetrace.merging.recipes import Recipe, make
-from mergetrace.search.clues import Clues, narrow_dtypes
+from mergetrace.search.clues import Clues, widening_dtypes
+from mergetrace.search.proposals.layered import propose_layered
 from mergetrace.search.proposals.trimming import elected_recipes, trimmed_recipes
 from mergetrace.search.survivors import stayed_share, survivor_weights
 from mergetrace.search.trial import Trial
@@ -26,6 +27,9 @@ def propose_selections(trial: Trial, clues: Clues) -> list[Recipe]:
         if all(weights):
             propose = trimmed_recipes if stayed else elected_recipes
             recipes += propose(trial, donors, weights)
+        if stayed:
+            trial.best([*recipes, *trial.rates])  # each is rated
+            recipes += propose_layered(trial, donors)
     return recipes
 
 
@@ -37,6 +41,6 @@ def _fusions(trial: Trial, clues: Clues) -> list[Recipe]:
     donor = clues.donors[0]
     recipes = []
     for model, other in ((donor, base), (base, donor)):
-        for dtype in (*narrow_dtypes(trial), "float32"):
+        for dtype in (*widening_dtypes(trial), "float32"):
             recipes.append(make("arcee_fusion", {model: 1}, other, dtype))
     return recipes

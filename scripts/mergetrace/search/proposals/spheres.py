@@ -164,12 +164,13 @@ def _best_short_weight(
 
 
 def _by_lines(trial: Trial, recipes: Sequence[Recipe]) -> list[Recipe]:
-    """NuSLERP with an angle for every row or column, where one for the whole tensor
-    gives something back: their weights are nearly the same.
+    """NuSLERP with an angle for every row or column, where one for the whole tensor in
+    the same arithmetic gives something back: their weights are nearly the same.
     """
     whole = [recipe for recipe in recipes if recipe.method == "nuslerp"]
+    best_of_dtypes = {recipe.dtype: recipe for recipe in reversed(trial.ranked(whole))}
     found: list[Recipe] = []
-    for recipe in trial.ranked(whole)[:1]:
+    for recipe in best_of_dtypes.values():
         if HOPEFUL_RATE <= trial.rate(recipe) < 1:
             first, second = values_of(recipe)
             for row_wise in (0.0, 1.0):
