@@ -175,7 +175,7 @@ merging: a recipe applied to the parents
     applying           a recipe applied to elements of the parents
     owners             whose each tensor of a passthrough is
     mergekit_yaml, passthrough_yaml    a recipe that anyone can run
-    mergekit_reading, mergekit_methods, setting_reading, declared_arithmetic
+    mergekit_reading, mergekit_methods, setting_reading, declared_arithmetic, by_tool
                        a declared configuration as recipes that can be replayed
     model_names        which offered model a stranger means
     rebuild            the recipe applied to the whole parents, compared byte for byte
@@ -212,7 +212,7 @@ search: the recipe that gives most of a model back
     proposals.proposers    which recipes are worth trying; how to add a proposer
     proposals.declared     what the folder declares
     proposals.linear, varying, spheres, means, narrow, selections, trimming, nearswap,
-    proposals.scripts, short_shares, scaled
+    proposals.scripts, short_shares, scaled, layered, casting
 by family
     stacked            which layer, tensor or expert was taken from which parent
     signatures         what random drops leave behind

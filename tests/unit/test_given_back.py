@@ -9,8 +9,8 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
-from mergetrace.giving_back.configuration import as_tool_writes_it
 from mergetrace.giving_back.torch_lines import torch_lines
+from mergetrace.merging.by_tool import as_tool_writes_it, tool_siblings
 from mergetrace.merging.recipes import make, make_script
 from mergetrace.merging.scripts import SCRIPTS
 from mergetrace.testing.giving_back import Rerun, give_back, rerun
@@ -292,3 +292,12 @@ def test_lines_that_are_the_tools_own_operations_become_its_configuration():
         "deltas_in_turn", {"first": 0.5, "second": 0.4}, "base", "bfloat16", True
     )
     assert as_tool_writes_it(in_turn) == in_turn
+
+
+def test_the_tools_own_method_is_tried_beside_lines_by_hand():
+    by_hand = make_script("sum_of_deltas", {"a": 0.5, "b": 0.25}, "base", "bfloat16")
+    tool = make("task_arithmetic", {"a": 0.5, "b": 0.25}, "base", "bfloat16")
+    assert tool_siblings(by_hand) == [tool]
+    arc = make("nuslerp", {"a": 0.4, "b": 0.6})
+    assert tool_siblings(arc) == [make("slerp", {"a": 0.4, "b": 0.6})]
+    assert tool_siblings(make_script("products", {"a": 0.5, "b": 0.5})) == []

@@ -44,6 +44,20 @@ def test_undeclared_parents_are_those_the_card_does_not_list():
     assert undeclared(finding("finetune_of_base", named=False, share=1.0), {}) == []
 
 
+def test_a_parent_that_only_the_merges_configuration_names_is_declared():
+    verdict = reporting.finding("merge")
+    merge = {
+        "file": "mergekit_config.yml",
+        "method": "slerp",
+        "slices": [{"sources": [{"model": "nex-agi/N2"}, {"model": "qwen"}]}],
+    }
+    verdict["declared"]["merges"] = [merge]
+    manifests = {"nex": {"source": {"repo": "nex-agi/N2"}}}
+    assert undeclared(Verdict.of(verdict), manifests) == []
+    merge["slices"][0]["sources"][0]["model"] = "somebody/else"
+    assert undeclared(Verdict.of(verdict), manifests) == ["nex"]
+
+
 def test_licences_of_the_shipped_list_are_well_formed():
     known = yaml.safe_load(
         (SCRIPTS.parent / "scripts/mergetrace/data/licences.yaml").read_text()

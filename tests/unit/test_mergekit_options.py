@@ -34,6 +34,17 @@ VARYING = {
         "density.donor": 0.5,
     },
 }
+OF_OTHER_PARENTS = {
+    ("linear", "float16", "bfloat16"): ("linear", {"cast": 1.0}),
+    ("slerp", "float32", "bfloat16"): ("slerp", {"cast": 1.0}),
+    ("slerp", "float32", "float32"): ("slerp", {}),
+    ("task_arithmetic, lambda", "float32", "float32"): (
+        "task_arithmetic",
+        {"lambda": 0.7},
+    ),
+    ("ties, one donor", "float32", "float32"): ("ties", {"density.donor": 0.5}),
+}
+"""By merge, the parents' format and arithmetic: what is found."""
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +72,7 @@ def test_the_options_of_a_merge_are_found(name, folders):
 def test_merges_in_float16_are_given_back(name, folders):
     parents = folders[MERGES[name].sparse]
     found = examine(name, "bfloat16", "float16", parents)
-    assert (found.verdict, found.method) == ("merge", IN_FLOAT16[name])
-    assert found.rate == 1.0
+    assert (found.method, found.rate) == (IN_FLOAT16[name], 1.0)
 
 
 @pytest.mark.parametrize("name", VARYING)
@@ -71,3 +81,16 @@ def test_numbers_of_ties_that_vary_along_the_layers(name, arithmetic, folders):
     found = examine(name, "bfloat16", arithmetic, folders[False])
     assert (found.verdict, found.rate) == ("merge", 1.0)
     assert VARYING[name].items() <= found.parameters.items()
+
+
+@pytest.mark.parametrize("merge", OF_OTHER_PARENTS)
+def test_parents_of_another_format_than_the_merge(merge, tmp_path):
+    name, stored, arithmetic = merge
+    parents = {
+        model: write_qwen(tmp_path / model, tensors)
+        for model, tensors in models(False, stored).items()
+    }
+    method, options = OF_OTHER_PARENTS[merge]
+    found = examine(name, stored, arithmetic, parents)
+    assert (found.verdict, found.method, found.rate) == ("merge", method, 1.0)
+    assert options.items() <= found.parameters.items()

@@ -205,9 +205,9 @@ class Verdict(Thresholds):
 
     fail_on: Unique[FailureGround] = ()
     """For publishers, in CI (docs/ci.md): what makes the run fail once the report is
-    written. `undeclared_parent`: a parent is named that the suspect's card does not
-    list under base_model; `accusation`: any verdict that accuses; `inconclusive`: none
-    could be reached.
+    written. `undeclared_parent`: a parent is named that neither the suspect's card
+    lists under base_model nor a mergekit configuration in its folder; `accusation`: any verdict
+    that accuses; `inconclusive`: none could be reached.
     """
 
 

@@ -25,8 +25,9 @@ def _undeclared_parent(verdict: Verdict, manifests: Manifests) -> str:
     if not missing:
         return ""
     return (
-        f"{headline(verdict).sentence} The card's base_model does not list"
-        f" {listing(missing, word='or')}; the report has the lines that would."
+        f"{headline(verdict).sentence} Neither the card's base_model nor a merge's"
+        f" configuration beside it lists {listing(missing, word='or')}; the report has"
+        " the lines that would."
     )
 
 

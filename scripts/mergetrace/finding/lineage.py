@@ -92,13 +92,31 @@ def not_offered(
 
 
 def undeclared(verdict: Verdict, manifests: Manifests) -> list[str]:
-    """The parents that an accusing verdict names and the suspect's card does not. The
-    base of an innocent finetune is not meant.
+    """The parents that an accusing verdict names and neither the suspect's card nor a
+    merge's configuration in its folder does. The base of an innocent finetune is not
+    meant.
     """
     if not verdict.named:
         return []
     listed = on_card(verdict, manifests)
-    return [model for model, is_listed in listed.items() if not is_listed]
+    in_folder = _in_declared_merges(verdict, manifests, listed)
+    return [
+        model
+        for model, is_listed in listed.items()
+        if not is_listed and model not in in_folder
+    ]
+
+
+def _in_declared_merges(
+    verdict: Verdict, manifests: Manifests, parents: Iterable[str]
+) -> set[str]:
+    """The parents that a merge's configuration in the suspect's folder names."""
+    names = [name for merge in verdict.declared.merges for name in merge.models]
+    sources = {
+        name: dict(manifests[name]["source"]) if name in manifests else {}
+        for name in parents
+    }
+    return set(matched(names, offered_models(sources, sources)).values())
 
 
 def honest_card(verdict: Verdict, manifests: Manifests) -> str | None:

@@ -5,8 +5,7 @@ from typing import Any
 
 from mergetrace.giving_back.pairs import Hindrance, Pairs
 from mergetrace.merging.passthrough_yaml import AS_LINEAR
-from mergetrace.merging.recipes import Recipe, make
-from mergetrace.merging.settings import constant
+from mergetrace.merging.recipes import Recipe
 
 
 def reference(place: str, revision: str | None) -> str | dict[str, Any]:
@@ -18,22 +17,6 @@ def reference(place: str, revision: str | None) -> str | dict[str, Any]:
     if "+" in place or "@" in place:
         return {"model": {"path": place}}
     return place
-
-
-def as_tool_writes_it(recipe: Recipe) -> Recipe:
-    """The merge tool's own recipe where lines by hand are the same operations: rounded
-    weights times changes, of which one rounding adds at most two.
-    """
-    same = {"sum_of_deltas": 2, "deltas_in_turn": 1}
-    rounded = dict(recipe.settings).get("weights_rounded") == constant(1)
-    if rounded and len(recipe.models) <= same.get(recipe.script, 0):
-        return make(
-            recipe.method,
-            dict(zip(recipe.models, recipe.weights, strict=True)),
-            recipe.base,
-            recipe.dtype,
-        )
-    return recipe
 
 
 def hindrances_of_configuration(

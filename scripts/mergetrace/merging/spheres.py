@@ -42,9 +42,9 @@ def _slerp_shares(merge: Merge, t: float) -> tuple[float, float]:
     cosine = _slerp_cosine(merge)
     if abs(cosine) > PARALLEL_COSINE:
         return float(to_float32(1 - t)), t
-    angle = float(to_float32(np.arccos(cosine)))
+    angle = tool_sums.arccos(cosine, "float32")
     sine_of_rest, sine_of_part, sine = (
-        float(to_float32(np.sin(to_float32(value))))
+        tool_sums.sine(to_float32(value), "float32")
         for value in (to_float32(1 - t) * angle, t * angle, angle)
     )
     return float(to_float32(sine_of_rest / sine)), float(

@@ -9,8 +9,11 @@ import numpy as np
 
 from mergetrace.merging.linear import add_to_base
 from mergetrace.merging.merge import Merge
+from mergetrace.numerics import tool_sums
 from mergetrace.numerics.arithmetic import total
 from mergetrace.numerics.arrays import Array, Mask
+
+RESCALE_SMALLEST_SUM = 1e-7  # the tool's own limit
 
 
 def ties(merge: Merge) -> Array:
@@ -98,10 +101,24 @@ def _rescaled(merge: Merge, deltas: list[Array]) -> list[Array]:
         return deltas
     scaled = []
     for name, delta in zip(merge.names, deltas, strict=True):
-        density, top = _density_and_top(merge, name)
-        factor = merge.facts.rescale_factor(merge.delta(name), density, top)
-        scaled.append(merge.round(delta * factor))
+        scaled.append(merge.round(delta * _rescale_factor(merge, name, delta)))
     return scaled
+
+
+def _rescale_factor(merge: Merge, name: str, kept: Array) -> float:
+    """What a donor's kept deltas are multiplied by: sums as the tool takes them where
+    all of the tensor is there.
+    """
+    if not merge.facts.whole:
+        density, top = _density_and_top(merge, name)
+        return merge.facts.rescale_factor(merge.delta(name), density, top)
+    change = merge.round(merge.models[merge.names.index(name)] - merge.base)
+    of_all, of_kept = (
+        tool_sums.total(np.abs(delta), merge.dtype) for delta in (change, kept)
+    )
+    if min(of_all, of_kept) < RESCALE_SMALLEST_SUM:
+        return 1.0
+    return merge.scalar(of_all / of_kept)
 
 
 def _agreeing(merge: Merge, deltas: list[Array]) -> list[Array]:

@@ -129,6 +129,13 @@ def narrow_dtypes(trial: Trial) -> tuple[str, ...]:
     return (*NARROW_DTYPES, *(("float16",) if trial.stored_dtype == "F16" else ()))
 
 
+def shows_rounding(trial: Trial, dtype: str) -> bool:
+    """Whether each operation of an arithmetic shows in what is stored: of float32 that
+    is rounded to a narrow format nothing does but the last.
+    """
+    return dtype != "float32" or trial.stored_dtype == "F32"
+
+
 def widening_dtypes(trial: Trial) -> tuple[str, ...]:
     """The narrow arithmetic of methods that add float32 numbers in the end, whatever
     the dtype: what they make is stored as float32.

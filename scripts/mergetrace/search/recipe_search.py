@@ -319,7 +319,8 @@ class Search:
 
     def _ranking(self) -> list[Replayed]:
         """Finalists that some informative element could refute, by falling bit-exact
-        rate; of equals the one of fewest models, then the simplest, first proposed.
+        rate; of equals the one of fewest models, then the merge tool's own, then the
+        simplest, first proposed.
         """
         entries = []
         for i, recipe in enumerate(self.recipes):
@@ -328,7 +329,13 @@ class Search:
                 rate = exact_rate(count, self.min_informative_share)
                 entries.append(Replayed(recipe, count, rate))
         return sorted(
-            entries, key=lambda entry: (-entry.rate, len(set(entry.recipe.parents)))
+            entries,
+            key=lambda entry: (
+                -entry.rate,
+                len(set(entry.recipe.parents)),
+                bool(entry.recipe.script),
+                entry.recipe.method == "nuslerp",
+            ),
         )
 
 

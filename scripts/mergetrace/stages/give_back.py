@@ -10,13 +10,13 @@ from typing import Any
 import pandas as pd
 
 from mergetrace.giving_back.configuration import (
-    as_tool_writes_it,
     hindrances_of_configuration,
     reference,
 )
 from mergetrace.giving_back.pairs import Hindrance, pair_up
 from mergetrace.giving_back.programme import hindrances_of_lines, programme
 from mergetrace.giving_back.wording import GivenBack, page, proof_sentence
+from mergetrace.merging.by_tool import as_tool_writes_it
 from mergetrace.merging.mergekit_yaml import mergekit_config, widest_dtype
 from mergetrace.merging.rebuild_wording import equal_to
 from mergetrace.merging.recipes import Recipe, recipe_from_json

@@ -43,10 +43,10 @@ MAX_TEMPLATES = 12
 """Recipes of constant numbers whose weights are looked at, the best first."""
 MAX_FOLLOWED = 2
 """Of them, those whose weights give nearly all and whose densities are measured."""
-COUNTED_ELEMENTS = 2048
+GIVEN_ELEMENTS = 2048
 """Of a tensor, to find weights."""
-WEIGHT_REACH = 0.01  # relative, around what survivors tell, in narrow arithmetic
-ROUNDS = 3
+SURVIVOR_REACH = 0.01  # relative, around what survivors tell, in narrow arithmetic
+GIVEN_ROUNDS = 3
 SAMPLE_ERRORS = 4  # standard errors of a share of which a sample tells
 
 
@@ -80,7 +80,7 @@ def _templates(trial: Trial, donors: Sequence[str]) -> list[Recipe]:
         and not recipe.setting("rescale")
         and trial.rate(recipe) >= HOPEFUL_RATE
     ]
-    piece = first_elements(trial.screen[0], COUNTED_ELEMENTS)
+    piece = first_elements(trial.screen[0], GIVEN_ELEMENTS)
     good = [
         recipe
         for recipe in _of_other_weights(tried)[:MAX_TEMPLATES]
@@ -202,7 +202,7 @@ def _weights(
     """The weights of one tensor by which some subset gives nearly every element; None
     where there are none.
     """
-    part = first_elements(piece, COUNTED_ELEMENTS)
+    part = first_elements(piece, GIVEN_ELEMENTS)
     ends = [(low - SUM_SLACK, high + SUM_SLACK) for low, high in ranges]
     weights = [(low + high) / 2 for low, high in ranges]
 
@@ -214,8 +214,8 @@ def _weights(
     share = given(0, weights[0])
     if plain.dtype != "float32":
         for place, weight in enumerate(weights):
-            reach = WEIGHT_REACH * abs(weight)
-            share, ends[place] = highest(given, place, weight, reach, ROUNDS)
+            reach = SURVIVOR_REACH * abs(weight)
+            share, ends[place] = highest(given, place, weight, reach, GIVEN_ROUNDS)
             weights[place] = sum(ends[place]) / 2
     if share < MIN_GIVEN:
         return None

@@ -7,7 +7,14 @@ from itertools import permutations
 from mergetrace.merging.recipes import Recipe, make
 from mergetrace.merging.settings import Setting, constant, single_value
 from mergetrace.numerics.simple import Interval, decimals, simple_weights
-from mergetrace.search.clues import SUM_SLACK, Clues, family_found, strongest_or_all
+from mergetrace.search.clues import (
+    SUM_SLACK,
+    Clues,
+    family_found,
+    shows_rounding,
+    strongest_or_all,
+)
+from mergetrace.search.proposals.scaled import divided_by_their_sum, with_lambdas
 from mergetrace.search.shares import MIN_AGREEING_SHARE, allowed_weights
 from mergetrace.search.trial import Trial
 
@@ -31,7 +38,25 @@ def propose_linear(trial: Trial, clues: Clues) -> list[Recipe]:
         recipes += _with_parents_cast(trial, recipes)
     if family_found(trial, recipes) and not trial.solved():
         recipes += _in_other_orders(trial, trial.best(recipes))
+    if shows_rounding(trial, "float32") and not trial.solved():
+        recipes += _scaled(trial, recipes)
     return recipes
+
+
+def _scaled(trial: Trial, recipes: Sequence[Recipe]) -> list[Recipe]:
+    """Task arithmetic with a lambda, or divided by the weights' sum: where float32
+    numbers are stored as they are, each operation shows.
+    """
+    added = [recipe for recipe in recipes if recipe.method == "task_arithmetic"]
+    best = trial.ranked(added)[:1]
+    return [
+        scaled
+        for recipe in best
+        for scaled in (
+            *with_lambdas(trial, recipe),
+            *divided_by_their_sum(trial, recipe),
+        )
+    ]
 
 
 def _of_one_donor(trial: Trial, clues: Clues) -> list[Recipe]:

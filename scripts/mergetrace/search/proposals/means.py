@@ -8,6 +8,7 @@ from mergetrace.search.clues import (
     HOPEFUL_RATE,
     Clues,
     arithmetic_dtypes,
+    shows_rounding,
     strongest_or_all,
     widening_dtypes,
 )
@@ -64,7 +65,8 @@ def _in_orders(trial: Trial, recipe: Recipe) -> list[Recipe]:
     """The recipe, and where it gives nearly all back the same of its few models in
     every other order: sums round.
     """
-    is_near = HOPELESS_RATE <= trial.rate(recipe) < 1
+    least = HOPEFUL_RATE if shows_rounding(trial, recipe.dtype) else HOPELESS_RATE
+    is_near = least <= trial.rate(recipe) < 1
     if not is_near or len(recipe.models) > MAX_IN_ANY_ORDER:
         return [recipe]
     orders = permutations(recipe.models)

@@ -9,8 +9,10 @@ model passes through all of them. Nothing it does may depend on the order of a s
 
 from collections.abc import Callable
 
+from mergetrace.merging.by_tool import tool_siblings
 from mergetrace.merging.recipes import Recipe
 from mergetrace.search.clues import Clues
+from mergetrace.search.proposals.casting import try_cast_parents
 from mergetrace.search.proposals.linear import propose_linear
 from mergetrace.search.proposals.means import propose_means
 from mergetrace.search.proposals.narrow import propose_narrow
@@ -34,6 +36,13 @@ PROPOSERS: tuple[Proposer, ...] = (
     propose_varying,
 )
 """Where recipes come from, the simpler methods first: of equal rates the first wins."""
+IN_FLOAT32: tuple[Proposer, ...] = (
+    propose_linear,
+    propose_spheres,
+    propose_means,
+    propose_varying,
+)
+"""Those of recipes that compute in float32 whatever the parents' dtype."""
 
 
 def try_proposals(
@@ -52,6 +61,11 @@ def try_proposals(
         if trial.solved():
             break
     else:
+        try_cast_parents(trial, clues, IN_FLOAT32)
+    if trial.rates:
+        for recipe in tool_siblings(trial.best(list(trial.rates))):
+            trial.rate(recipe)
+    if not trial.solved():
         return
     for recipe in in_float64(trial.best(list(trial.rates))):
         trial.rate(recipe)

@@ -59,7 +59,7 @@ def _swept(trial: Trial, clues: Clues, first: str, second: str) -> list[Recipe]:
         return apply_recipe(make("slerp", {first: 1 - t, second: t}), piece)
 
     around = clues.shares[0] if first == trial.frame.base else 0.5
-    pooled = _pooled(trial.sweeps(slerp, around))
+    pooled = pooled_sweeps(trial.sweeps(slerp, around))
     if pooled is None:
         return []
     interval = (pooled.low - SWEEP_SLACK, pooled.high + SWEEP_SLACK)
@@ -71,7 +71,7 @@ def _swept(trial: Trial, clues: Clues, first: str, second: str) -> list[Recipe]:
     return recipes
 
 
-def _pooled(swept: Sequence[Replay]) -> Replay | None:
+def pooled_sweeps(swept: Sequence[Replay]) -> Replay | None:
     """The value that most pieces' intervals hold; None where no piece says anything."""
     telling = [
         best

@@ -13,6 +13,7 @@ from mergetrace.search.clues import (
     FAMILY_FOUND_RATE,
     HOPEFUL_RATE,
     arithmetic_dtypes,
+    shows_rounding,
 )
 from mergetrace.search.proposals.scaled import (
     divided_by_their_sum,
@@ -227,10 +228,10 @@ def _averaged(
     """
     if donors == 2:
         return _by_ratio(trial, build, dtype)
-    if donors == 1 and dtype != "float32":
+    if donors == 1 and shows_rounding(trial, dtype):
         return trial.climb(build, [TENTHS], [1.0])
     best = trial.climb(build, [[1.0], *[ratios()] * (donors - 1)], [1.0] * donors)
-    if dtype == "float32":
+    if not shows_rounding(trial, dtype):
         return best
     written = [build(*weights) for weights in in_ratio(values_of(best))]
     return trial.best([best, *written])
@@ -248,7 +249,7 @@ def _by_ratio(trial: Trial, build: Callable[..., Recipe], dtype: str) -> Recipe:
     for first, second in reversed(pairs):
         by_ratio[Fraction(first, second)] = (first, second)
     best = max(by_ratio, key=lambda ratio: trial.rate(_of_pair(build, by_ratio[ratio])))
-    if dtype == "float32":
+    if not shows_rounding(trial, dtype):
         return _of_pair(build, by_ratio[best])
     near_best = []
     for first, second in pairs:
