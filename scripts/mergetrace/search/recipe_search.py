@@ -133,13 +133,13 @@ class Search:
         if stack is None:
             self._try_all(trial)
             self.recipes = finalists(trial)
-            self.tried = len(trial.rates)
+            self.tried = trial.tried
             if len(self.pilot()) < self.fits["votes"].sum():
                 self.completion = completion_of(trial)
         else:
             self._try_declared(trial)
             self.recipes = [stack]
-            self.tried = 1 + len(trial.rates)
+            self.tried = 1 + trial.tried
         for reading in self.readings.values():
             if reading not in self.recipes:
                 self.recipes.append(reading)
@@ -198,7 +198,7 @@ class Search:
         if self.tell is not None:
             self.tell(
                 f"{self.frame.audited} on {self.frame.base}: {family}:"
-                f" {len(trial.rates)} recipes tried, the best gives back"
+                f" {trial.tried} recipes tried, the best gives back"
                 f" {trial.best_rate():.4%} of the screen"
             )
 

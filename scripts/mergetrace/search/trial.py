@@ -51,6 +51,13 @@ class Trial:
     """`max_recipes` of the configuration: how many may be tried."""
     rates: dict[Recipe, float] = field(default_factory=dict)
     """By recipe, in the order in which they were tried."""
+    tried_beside: int = 0
+    """Recipes that were tried on parents that were cast."""
+
+    @property
+    def tried(self) -> int:
+        """How many recipes were tried."""
+        return len(self.rates) + self.tried_beside
 
     @property
     def stored_dtype(self) -> str:
@@ -76,7 +83,7 @@ class Trial:
         informative. BudgetError where the recipe is one more than may be tried.
         """
         if recipe not in self.rates:
-            if len(self.rates) >= self.max_recipes:
+            if self.tried >= self.max_recipes:
                 raise BudgetError
             self.rates[recipe] = self._measure(recipe, HOPELESS_RATE)
         return self.rates[recipe]

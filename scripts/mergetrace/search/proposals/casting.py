@@ -3,6 +3,7 @@ opens every model in it, and what it then computes in float32 starts from rounde
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,7 @@ from mergetrace.merging.recipes import Recipe, make
 from mergetrace.numerics.arrays import Array
 from mergetrace.search.clues import Clues
 from mergetrace.search.proposals.spheres import pooled_sweeps
-from mergetrace.search.trial import Trial
+from mergetrace.search.trial import BudgetError, Trial
 
 Propose = Callable[[Trial, Clues], list[Recipe]]
 
@@ -27,14 +28,16 @@ def try_cast_parents(trial: Trial, clues: Clues, proposers: Sequence[Propose]) -
     """
     if trial.solved() or not _casting_changes(trial):
         return
-    cast = replace(trial, pieces=[_cast(piece) for piece in trial.pieces], rates={})
-    interval = _blend_interval(cast, clues)
-    known = replace(clues, interval=interval)
-    for propose in proposers:
-        for recipe in propose(cast, known):
-            cast.rate(recipe)
-        if cast.solved():
-            break
+    cast = replace(
+        trial,
+        pieces=[_cast(piece) for piece in trial.pieces],
+        rates={},
+        max_recipes=trial.max_recipes - trial.tried,
+    )
+    known = replace(clues, interval=_blend_interval(cast, clues))
+    with suppress(BudgetError):
+        _rate_all(cast, known, proposers)
+    trial.tried_beside += len(cast.rates)
     wide = [
         recipe
         for recipe in cast.ranked(list(cast.rates))
@@ -42,6 +45,14 @@ def try_cast_parents(trial: Trial, clues: Clues, proposers: Sequence[Propose]) -
     ]
     for recipe in wide[:MAX_CAST]:
         trial.rate(recipe.with_settings({"cast": 1.0}))
+
+
+def _rate_all(trial: Trial, clues: Clues, proposers: Sequence[Propose]) -> None:
+    for propose in proposers:
+        for recipe in propose(trial, clues):
+            trial.rate(recipe)
+        if trial.solved():
+            break
 
 
 def _casting_changes(trial: Trial) -> bool:
