@@ -106,6 +106,27 @@ def test_every_tensor_of_a_merge_by_mergekit_comes_back(parents, tmp_path, case)
     assert "comes back byte for byte" in (recipe / "README.md").read_text()
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_parents_in_f16_are_opened_in_the_dtype_that_was_merged_in(tmp_path, dtype):
+    base = qwen(70, torch.float16)
+    models = {"base": base, "first": finetuned(base, 71)}
+    parents = {
+        name: write_qwen(tmp_path / name, tensors) for name, tensors in models.items()
+    }
+    weights = {"base": 0.43, "first": 0.57}
+    entries = [
+        {"model": str(parents[name]), "parameters": {"weight": weight}}
+        for name, weight in weights.items()
+    ]
+    config = {"merge_method": "linear", "models": entries, "dtype": dtype}
+    config["out_dtype"] = "bfloat16"
+    suspect = mergekit(config, tmp_path / "suspect")
+    recipe, runs = given_back(parents, tmp_path, suspect, "first")
+    written = yaml.safe_load((recipe / "mergekit.yml").read_text())
+    assert written["dtype"] == dtype
+    assert runs["mergekit.yml"].same == TENSORS
+
+
 def test_layers_of_two_models_come_back(parents, tmp_path):
     slices = [
         {"sources": [{"model": reference(parents[name]), "layer_range": layers}]}

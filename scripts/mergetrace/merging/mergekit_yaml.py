@@ -5,7 +5,7 @@ FORMS says of every method how mergekit writes it; mergekit's names of parameter
 with the parameters in `methods`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,13 +79,15 @@ def mergekit_config(
     folders: Mapping[str, Any] | None = None,
     layers: Mapping[int, int] | None = None,
     experts_of_dense: bool = False,
+    parents_stored: Collection[str] = (),
 ) -> str:
     """The YAML of a recipe.
 
     out_dtype: what the merged tensors are stored as. folders: where each model lies (a
     path, a repository, or what else mergekit takes for a model); by default its name.
     layers: where a layer is another one in the parents, its number there.
-    experts_of_dense: whether experts are dense parents' MLPs.
+    experts_of_dense: whether experts are dense parents' MLPs. parents_stored: the dtypes
+    of the parents, where they are known: a tool that opens them in another loses bits.
 
     mergekit 0.1.5 has no linear merge in narrow arithmetic, older versions had: there a
     comment says so.
@@ -105,7 +107,8 @@ def mergekit_config(
     parameters = _shared_parameters(recipe, form)
     if parameters:
         config["parameters"] = parameters
-    config |= _dtypes(recipe, form, out_dtype)
+    is_kept = bool(recipe.setting("cast")) or set(parents_stored) <= {out_dtype}
+    config |= _dtypes(recipe, form, out_dtype, is_kept)
     return _comment(recipe) + yaml.safe_dump(config, sort_keys=False)
 
 
@@ -154,12 +157,17 @@ def _shared_parameters(recipe: Recipe, form: Form) -> dict[str, Any]:
     return shared
 
 
-def _dtypes(recipe: Recipe, form: Form, out_dtype: str) -> dict[str, str]:
-    """The dtype of the arithmetic, and that of the file where it has to be said."""
+def _dtypes(
+    recipe: Recipe, form: Form, out_dtype: str, is_kept: bool
+) -> dict[str, str]:
+    """The dtype of the arithmetic, and that of the file where it has to be said.
+
+    is_kept: whether parents may be opened in the file's dtype.
+    """
     if recipe.dtype != "float32":
         dtype = recipe.dtype
     elif form.float32_inside and (out_dtype != "float16" or recipe.setting("cast")):
-        dtype = out_dtype
+        dtype = out_dtype if is_kept else "float32"
     else:
         dtype = "float32"
     if dtype != out_dtype or recipe.method in FLOAT32_SUMS:

@@ -25,6 +25,7 @@ from mergetrace.records.json_records import from_json
 from mergetrace.records.recipe_search import RecipeSearch
 from mergetrace.records.verdict import Verdict
 from mergetrace.running.log import say
+from mergetrace.sums.evidence import WRITER_NAMES
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,12 @@ def _files(
     kinds = [finding.get("kind") for finding in facts.get("findings") or ()]
     own = as_tool_writes_it(recipe)
     text = mergekit_config(
-        own, out_dtype, places, layers, experts_of_dense="experts_copied" in kinds
+        own,
+        out_dtype,
+        places,
+        layers,
+        experts_of_dense="experts_copied" in kinds,
+        parents_stored=_stored(tensors, parents),
     )
     file = "mergekit-moe.yml" if "gate_mode:" in text else "mergekit.yml"
     by_tool = hindrances_of_configuration(text, own, pairs, out_dtype, layers)
@@ -142,6 +148,12 @@ def _files(
         texts["merge.py"] = lines
         hindrances["merge.py"] = by_lines
     return texts, hindrances
+
+
+def _stored(tensors: Mapping[str, pd.DataFrame], models: Sequence[str]) -> set[str]:
+    """The dtypes that models are stored in."""
+    stored = {str(dtype) for model in models for dtype in tensors[model]["dtype"]}
+    return {WRITER_NAMES.get(dtype, dtype) for dtype in stored}
 
 
 def _all_of(rebuilt: Mapping[str, Any]) -> bool:
