@@ -213,7 +213,10 @@ search: the recipe that gives most of a model back
     proposals.declared     what the folder declares
     proposals.linear, varying, spheres, means, narrow, selections, trimming, nearswap,
     proposals.scripts, short_shares, scaled, layered, casting
-by family
+                       by family
+    proposals.any_weights  weights of any digits, of lines whose every step rounds
+    proposals.alike        wide arithmetic that only a few elements of the pilot tell
+                       apart
     stacked            which layer, tensor or expert was taken from which parent
     signatures         what random drops leave behind
     recipe_search, finalists    the best recipe; which go on to all of the evidence
@@ -266,6 +269,7 @@ finding: numbers turned into words
     coverage           nobody is accused or acquitted on what was not read
     order              whether the parents came first
     copying, accusing, following, origin, inconclusive    the rules
+    leftover           whether what a blend leaves shows training
     verdict            the rules in their order, and which word
     base_choice        which base candidate was chosen, and what another would have
                        shown

@@ -503,6 +503,47 @@ def test_several_parents_and_training_need_each_share():
     )
 
 
+FEW_ALIKE = {"repeated": 111, "dissent": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("alike", "base_weight", "found", "said"),
+    [
+        (FEW_ALIKE, 0.4, "other_merge", "111 places where all parents hold"),
+        ({"repeated": 0, "dissent": 0.0}, 0.4, "other_merge", "A pure blend explains"),
+        ({"repeated": 5000, "dissent": 0.0}, -0.85, "other_merge", "computed from"),
+        (
+            {"repeated": 5000, "dissent": 0.01},
+            0.4,
+            "merge_then_trained",
+            "no arithmetic of these alone does that",
+        ),
+    ],
+)
+def test_training_is_only_said_where_more_than_rounding_is_left(
+    alike, base_weight, found, said
+):
+    parents = ["qwen", "nex", "other"]
+    weights = {"qwen": base_weight, "nex": 0.35, "other": 0.25}
+    suspect = numbers(
+        cos=0.9,
+        rate=0.7,
+        donor={"coverage": 0.15},
+        others={"other": entry(coverage=0.12)},
+        shares={"nex": 0.35, "other": 0.25},
+    )
+    suspect["recipe"] |= {
+        "dependence": alike
+        | {"parents": parents, "without": dict.fromkeys(parents, 0.5)},
+        "blend": {"weights": weights, "errors": {}, "within": 0.999},
+    }
+    decision = verdict(suspect, {"sibling": numbers(others={"other": entry()})})
+    text = " ".join(decision.reasons).replace("\u00a0", " ")
+    assert decision.verdict == found, text
+    assert said in text
+    assert ("Training after the merge" in text) == (found == "merge_then_trained")
+
+
 def test_the_donors_own_values_make_a_finetune_of_the_donor_and_the_order_is_left_open():
     decision = verdict(numbers(cos=0.999, rate=0.8, donor=FURTHER))
     assert (decision.verdict, list(decision.named)) == ("finetune_of_donor", ["nex"])

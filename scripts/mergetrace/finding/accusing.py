@@ -3,6 +3,7 @@ control reach; a cosine alone is never enough.
 """
 
 from mergetrace.finding.case import Case, Decision, Reason
+from mergetrace.finding.leftover import left_over, pure_left
 from mergetrace.finding.reasons_merge import (
     Agreement,
     AgreementStayed,
@@ -15,14 +16,12 @@ from mergetrace.finding.reasons_merge import (
     DropPattern,
     ElementsOfEach,
     ElementsStayed,
-    LeftOver,
     MethodsAlike,
     MixedTensors,
     NoBlendExplainsMore,
     NoControl,
     OneWeight,
     PureByOtherMethod,
-    PureInOtherOrder,
     RecipeGivesBack,
     SearchBeside,
     TensorsGivenBack,
@@ -159,12 +158,10 @@ def merge_of_several_then_trained(case: Case) -> Decision | None:
         return None
     blend = _blend(case, best_recipe(case), shares)
     given_back = RecipeGivesBack(blend, exact, case.recipe.informative_elements, beside)
-    left = case.summary.remainder
-    pure = left is not None and left.changed <= limits.max_unexplained * left.elements
-    rest = PureInOtherOrder() if pure else _left_over(case)
+    pure = pure_left(case)
     return Decision(
         "other_merge" if pure else "merge_then_trained",
-        (given_back, rest, *_without_controls(case)),
+        (given_back, *(pure or left_over(case)), *_without_controls(case)),
         named=shares,
         base_share=blend.base_share,
         family="blend" if pure else blend.method,
@@ -265,7 +262,8 @@ def _blend_then_trained(
     single = max(own_values(case, [donor]).values())
     slight = coverage >= case.thresholds.min_slightly_changed
     stayed = untouched(case, donor)
-    pure = stayed and not slight
+    other = (PureByOtherMethod(_agreement(case, donor)),)
+    pure = other if stayed and not slight else _pure_of_one(case, donor)
     explained: Reason = BlendExplains(
         donor, alpha, case.base, coverage, numbers.informative, _chance(case, donor)
     )
@@ -276,9 +274,9 @@ def _blend_then_trained(
     reasons: list[Reason] = [
         explained,
         OneWeight(spread, single),
-        PureByOtherMethod(_agreement(case, donor)) if pure else _left_over(case),
+        *(pure or left_over(case)),
     ]
-    if stayed and slight:
+    if stayed and slight and not pure:
         reasons.append(ChangedSlightly(_agreement(case, donor)))
     return Decision(
         "other_merge" if pure else "merge_then_trained",
@@ -288,6 +286,16 @@ def _blend_then_trained(
         family="blend",
         rests_on="blend",
     )
+
+
+def _pure_of_one(case: Case, donor: str) -> tuple[Reason, ...]:
+    """Why what a blend with one donor leaves is no more than another arithmetic would
+    leave, where the nearest blend is of this donor and the base alone.
+    """
+    blend = case.recipe.blend
+    if blend is None or set(blend.weights) != {case.base, donor}:
+        return ()
+    return pure_left(case)
 
 
 def _by_recipe(case: Case, donor: str, coverage: float) -> RecipeGivesBack | None:
@@ -322,12 +330,6 @@ def _agreement(case: Case, donor: str) -> Agreement:
 def _chance(case: Case, donor: str) -> Chance:
     """What a donor's traces are compared with, and by how much they have to exceed it."""
     return Chance(traces_beside(case, donor), case.thresholds.min_trace_over_null)
-
-
-def _left_over(case: Case) -> LeftOver:
-    """What the best recipe leaves."""
-    best = case.recipe.best
-    return LeftOver(best.residual_share if best else None, case.summary.remainder)
 
 
 def _without_controls(case: Case) -> tuple[Reason, ...]:

@@ -28,23 +28,10 @@ def follows_from_parents(case: Case) -> Decision | None:
     if against_following(case, dependence) is not None:
         return None
     shares = _shares(case, dependence)
-    beside = _controls_beside(case)
     weights = [share for share in shares.values() if share is not None]
     alike = len(weights) == len(shares)
-    best = case.recipe.best
-    found = FollowsFromParents(
-        dependence.parents,
-        dependence.repeated,
-        dependence.dissent,
-        dependence.without,
-        beside,
-    )
-    tried = ArithmeticUnknown(
-        case.recipe.tried,
-        best.method if best else None,
-        case.exact_rate,
-        case.recipe.ended_early,
-    )
+    found = found_following(case, dependence)
+    tried = unknown_arithmetic(case)
     nearest = (NearestBlend(case.base, shares),) if alike else ()
     without_controls = () if case.controls else (NoControl(),)
     return Decision(
@@ -54,6 +41,27 @@ def follows_from_parents(case: Case) -> Decision | None:
         base_share=1 - sum(weights) if alike else None,
         family="blend",
         rests_on="blend",
+    )
+
+
+def found_following(case: Case, dependence: Dependence) -> FollowsFromParents:
+    """That the model follows from its parents."""
+    return FollowsFromParents(
+        dependence.parents,
+        dependence.repeated,
+        dependence.dissent,
+        dependence.without,
+        controls_beside(case),
+        dependence.pooled,
+    )
+
+
+def unknown_arithmetic(case: Case) -> ArithmeticUnknown:
+    """How much the best of the recipes gives back that were tried."""
+    best = case.recipe.best
+    method = best.method if best else None
+    return ArithmeticUnknown(
+        case.recipe.tried, method, case.exact_rate, case.recipe.ended_early
     )
 
 
@@ -68,7 +76,7 @@ def is_pure(case: Case) -> bool:
     return min(dependence.without.values()) >= limits.min_dissent_without
 
 
-def _controls_beside(case: Case) -> dict[str, float]:
+def controls_beside(case: Case) -> dict[str, float]:
     """By control how many of its numbers do not follow from the same kind of parents."""
     beside = {}
     for name, summary in case.controls.items():
@@ -84,7 +92,7 @@ def against_following(case: Case, dependence: Dependence) -> Reason | None:
     computed.
     """
     limits = case.thresholds
-    for name, dissent in _controls_beside(case).items():
+    for name, dissent in controls_beside(case).items():
         if dissent < limits.min_dissent_without:
             return ControlFollows(name, dissent)
     blend = case.recipe.blend

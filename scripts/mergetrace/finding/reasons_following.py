@@ -13,13 +13,15 @@ class FollowsFromParents(Reason):
     parents: tuple[str, ...]
     """The parents."""
     repeated: int
-    """The number of places that have a like one in their tensor."""
+    """The number of places that have a like one."""
     dissent: float
     """The share of them that do not hold what most of their like hold."""
     without: Mapping[str, float]
     """By parent, the same share where that parent is not looked at."""
     controls: Mapping[str, float]
     """By control, the same share of its numbers."""
+    pooled: bool = False
+    """Whether the like places may lie in different tensors."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,32 @@ class NearestBlend(Reason):
     """The base."""
     shares: Mapping[str, float | None]
     """By donor its share."""
+
+
+@dataclass(frozen=True)
+class WithinLastBits(Reason):
+    """What the nearest weighted sum leaves is no more than narrow arithmetic leaves, and
+    no place shows more.
+    """
+
+    within: float
+    """The share of elements within two last bits of the sum."""
+    alike: int
+    """The number of places that have a like one: all hold what their like hold."""
+
+
+@dataclass(frozen=True)
+class StrayFromParents(Reason):
+    """The model's numbers differ where all its parents' numbers are the same."""
+
+    parents: tuple[str, ...]
+    """The parents."""
+    repeated: int
+    """The number of places that have a like one."""
+    dissent: float
+    """The share of them that do not hold what most of their like hold."""
+    pooled: bool = False
+    """Whether the like places may lie in different tensors."""
 
 
 @dataclass(frozen=True)

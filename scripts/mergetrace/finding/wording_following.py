@@ -7,6 +7,8 @@ from mergetrace.finding.reasons_following import (
     ArithmeticUnknown,
     FollowsFromParents,
     NearestBlend,
+    StrayFromParents,
+    WithinLastBits,
 )
 from mergetrace.readable import percent, rate
 
@@ -17,9 +19,9 @@ def follows_from_parents(reason: FollowsFromParents) -> str:
     holding = rate(1 - reason.dissent)
     text = (
         f"At {holding} of {reason.repeated:,} places where {parents} hold the same numbers"
-        " as at another place of the tensor, the model holds the same number there too: it"
-        " was computed from theirs, element by element. Training leaves no such rule, and"
-        " neither do random drops."
+        f" as at another place{_where(reason.pooled)}, the model holds the same number"
+        " there too: it was computed from theirs, element by element. Training leaves"
+        " no such rule, and neither do random drops."
     )
     without = ", ".join(
         f"{percent(1 - share)} without {name}" for name, share in reason.without.items()
@@ -44,6 +46,32 @@ def nearest_blend(reason: NearestBlend) -> str:
     return f"Least squares gives {parts}, and leaves no more than last bits."
 
 
+def within_last_bits(reason: WithinLastBits) -> str:
+    text = (
+        f"{rate(reason.within)} of the elements lie within two last bits of the nearest"
+        " weighted sum, as narrow arithmetic leaves them"
+    )
+    if reason.alike:
+        text += (
+            f", and {reason.alike:,} places where all parents hold the same numbers as at"
+            " another place hold what that one does"
+        )
+    return (
+        f"{text}. A pure blend explains that; too few places would show whether slight"
+        " changes were made to it afterwards."
+    )
+
+
+def stray_from_parents(reason: StrayFromParents) -> str:
+    *others, last = reason.parents
+    return (
+        f"At {percent(reason.dissent, digits=3)} of {reason.repeated:,} places where"
+        f" {', '.join(others)} and {last} hold the same numbers as at another"
+        f" place{_where(reason.pooled)}, the model holds another number than there: no"
+        " arithmetic of these alone does that."
+    )
+
+
 def arithmetic_unknown(reason: ArithmeticUnknown) -> str:
     if reason.method is None or reason.rate is None:
         return f"None of {reason.tried:,} recipes that were tried could be counted."
@@ -54,9 +82,15 @@ def arithmetic_unknown(reason: ArithmeticUnknown) -> str:
     )
 
 
+def _where(pooled: bool) -> str:
+    return "" if pooled else " of the tensor"
+
+
 SENTENCES: Mapping[type[Reason], Callable[..., str | list[str]]] = {
     FollowsFromParents: follows_from_parents,
     NearestBlend: nearest_blend,
     ArithmeticUnknown: arithmetic_unknown,
+    WithinLastBits: within_last_bits,
+    StrayFromParents: stray_from_parents,
 }
 """By what was found the function that says it."""

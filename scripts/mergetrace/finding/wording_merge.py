@@ -177,7 +177,10 @@ def left_over(reason: LeftOver) -> str:
     text = "What is left is more than rounding"
     if reason.energy is not None:
         text += f": {percent(reason.energy, digits=2)} of the change's energy"
-    sentences = [f"{text}. Training after the merge explains it."]
+    sentences = [
+        f"{text}. Training after the merge explains it; so would a further model, or a"
+        " method, that is not among those tried."
+    ]
     if reason.remainder is not None:
         sentences += remainder_sentences(reason.remainder)
     return " ".join(sentences)

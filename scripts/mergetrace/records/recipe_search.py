@@ -109,6 +109,8 @@ class Dependence:
     """The share of them that do not hold what most of their like hold."""
     without: Mapping[str, float]
     """By parent, the same share where that parent's numbers are not looked at."""
+    pooled: bool = False
+    """Whether a place's like may lie in another tensor."""
 
 
 @dataclass(frozen=True)

@@ -28,49 +28,79 @@ Keys = NDArray[np.uint64]
 
 
 def measure_dependence(
-    pieces: Sequence[Piece], parents: Sequence[str]
+    pieces: Sequence[Piece], parents: Sequence[str], one_blend: bool = False
 ) -> Dependence | None:
     """How far the audited numbers follow from those of two or more parents; None where
     no place is like another.
 
     Only places where the parents differ are looked at, and of those only the ones that
     have a like one in the same tensor. Pieces are read until it is plain that numbers do
-    not follow, which saves an innocent's search most of them.
+    not follow, which saves an innocent's search most of them. one_blend: whether the
+    weights are the same for all tensors; then the like may lie in another one, where that
+    brings no more dissent.
     """
     read: list[Piece] = []
     repeated = others = 0
     for piece in pieces:
         read.append(piece)
-        counts = _disagreement(piece, parents, parents)
+        counts = _disagreement([piece], parents, parents, False)
         repeated += counts[0]
         others += counts[1]
         if repeated >= PLAIN_PLACES and others > PLAIN_DISSENT * repeated:
             break
+    else:
+        of_all = _pooled(pieces, parents) if one_blend else None
+        if of_all and (not repeated or of_all.dissent <= others / repeated):
+            return of_all
     if not repeated:
         return None
-    without = {
-        parent: _dissent(read, parents, [name for name in parents if name != parent])
-        for parent in parents
-    }
+    without = _without_each(read, parents, False)
     return Dependence(tuple(parents), repeated, others / repeated, without)
 
 
-def _dissent(
-    pieces: Sequence[Piece], parents: Sequence[str], known: Sequence[str]
-) -> float:
-    """Of all places that have a like one in the known parents' numbers, the share that
-    does not hold what most of their like hold; 0 where there are none.
+def _pooled(pieces: Sequence[Piece], parents: Sequence[str]) -> Dependence | None:
+    """The same where a place's like may lie in another tensor."""
+    repeated, others = _disagreement(pieces, parents, parents, True)
+    if not repeated:
+        return None
+    without = _without_each(pieces, parents, True)
+    return Dependence(tuple(parents), repeated, others / repeated, without, True)
+
+
+def _without_each(
+    pieces: Sequence[Piece], parents: Sequence[str], pooled: bool
+) -> dict[str, float]:
+    """By parent, of all places that have a like one in the others' numbers, the share
+    that does not hold what most of their like hold; 0 where there are none.
     """
-    counts = [_disagreement(piece, parents, known) for piece in pieces]
-    repeated = sum(count for count, _ in counts)
-    return sum(others for _, others in counts) / repeated if repeated else 0.0
+    without: dict[str, float] = {}
+    for parent in parents:
+        rest = [name for name in parents if name != parent]
+        repeated, others = _disagreement(pieces, parents, rest, pooled)
+        without[parent] = others / repeated if repeated else 0.0
+    return without
 
 
 def _disagreement(
-    piece: Piece, parents: Sequence[str], known: Sequence[str]
+    pieces: Sequence[Piece], parents: Sequence[str], known: Sequence[str], pooled: bool
 ) -> tuple[int, int]:
     """The number of places that have a like one, and of those that do not hold what most
-    of their like hold. known: the parents whose numbers make places alike.
+    of their like hold. known: the parents whose numbers make places alike. pooled:
+    whether the like may lie in another piece.
+    """
+    places = [_places(piece, parents, known) for piece in pieces]
+    if pooled:
+        keys = np.concatenate([keys for keys, _ in places])
+        return _minorities(keys, np.concatenate([answers for _, answers in places]))
+    counts = [_minorities(*of_piece) for of_piece in places]
+    return sum(count for count, _ in counts), sum(other for _, other in counts)
+
+
+def _places(
+    piece: Piece, parents: Sequence[str], known: Sequence[str]
+) -> tuple[Keys, Array]:
+    """By place where the parents differ the key of their numbers there, and the audited
+    number in the same unit.
     """
     values = np.stack([piece.values[name] for name in parents])
     finite = np.isfinite(values).all(0) & np.isfinite(piece.audited_values)
@@ -78,8 +108,8 @@ def _disagreement(
     by_name = {name: piece.values[name][differ] for name in parents}
     unit = _units(by_name[known[0]] if len(known) == 1 else values[:, differ])
     keys = _keys([by_name[name] / unit for name in known])
-    answers = piece.audited_values[differ] / unit
-    return _minorities(keys, answers)
+    answers: Array = piece.audited_values[differ] / unit
+    return keys, answers
 
 
 def _is_scaled(piece: Piece, values: Array) -> Mask:

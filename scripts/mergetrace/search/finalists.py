@@ -43,7 +43,12 @@ def finalists(trial: Trial) -> list[Recipe]:
 
 
 def _ranked(trial: Trial) -> list[Recipe]:
-    """Recipes by falling rate, of equals the shortest first."""
-    return sorted(
-        trial.rates, key=lambda recipe: (-trial.rates[recipe], written_length(recipe))
-    )
+    """Recipes by falling rate, of equals those that all of the pilot speaks for, then the
+    shortest first.
+    """
+
+    def place(recipe: Recipe) -> tuple[float, bool, int]:
+        is_other = recipe not in trial.preferred
+        return -trial.rates[recipe], is_other, written_length(recipe)
+
+    return sorted(trial.rates, key=place)

@@ -145,7 +145,8 @@ class Search:
                 self.recipes.append(reading)
         donors = self.clues.donors
         parents = self._read_blend(trial)
-        self.dependence = measure_dependence(trial.pieces, parents)
+        one_blend = self.blend is not None and self.blend.ranges is None
+        self.dependence = measure_dependence(trial.pieces, parents, one_blend)
         self.signature = measure_signature(trial, donors[:1])
         if len(donors) > 1:
             self.signature_of_two = measure_signature(trial, donors[:2])

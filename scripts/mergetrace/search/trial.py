@@ -8,7 +8,7 @@ import numpy as np
 
 from mergetrace.merging.applying import Piece
 from mergetrace.merging.recipes import Recipe
-from mergetrace.numerics.arrays import Array, some_of
+from mergetrace.numerics.arrays import Array, Mask, some_of
 from mergetrace.numerics.rounding import Replay
 from mergetrace.search.counting import Count, add_counts, count_exact, exact_rate
 from mergetrace.search.sweeping import sweep
@@ -53,6 +53,10 @@ class Trial:
     """By recipe, in the order in which they were tried."""
     tried_beside: int = 0
     """Recipes that were tried on parents that were cast."""
+    preferred: list[Recipe] = field(default_factory=list)
+    """Of recipes that the screen does not tell apart those that give most of the whole
+    pilot back.
+    """
 
     @property
     def tried(self) -> int:
@@ -74,7 +78,7 @@ class Trial:
         )
         smaller = by_size[: max(SCREEN_SLICES, len(self.pieces) // 2)]
         return [
-            piece if piece.facts.whole else first_elements(piece, SCREEN_ELEMENTS)
+            piece if piece.facts.whole else elements_of(piece, slice(SCREEN_ELEMENTS))
             for piece in some_of(smaller, SCREEN_SLICES)
         ]
 
@@ -172,14 +176,31 @@ class Trial:
         return [sweep(piece, predict, around, self.width) for piece in self.pieces]
 
 
-def first_elements(piece: Piece, count: int) -> Piece:
-    """The first elements of a piece, for recipes that need no others of the tensor."""
-    element_bytes = len(piece.audited.raw) // piece.size
+def elements_of(piece: Piece, places: slice | Mask) -> Piece:
+    """Some elements of a piece, for recipes that need no others of the tensor."""
+    raw = np.frombuffer(piece.audited.raw, np.uint8).reshape(piece.size, -1)
     scales = piece.audited.scales
     audited = replace(
         piece.audited,
-        raw=piece.audited.raw[: count * element_bytes],
-        scales=None if scales is None else scales[:count],
+        raw=raw[places].reshape(-1),
+        scales=None if scales is None else scales[places],
     )
-    values = {name: numbers[:count] for name, numbers in piece.values.items()}
+    values = {name: numbers[places] for name, numbers in piece.values.items()}
     return replace(piece, values=values, audited=audited)
+
+
+def in_one_piece(pieces: Sequence[Piece]) -> tuple[Piece, ...]:
+    """Elements of several tensors as of one, for recipes that are the same for all; as
+    they are where their formats differ.
+    """
+    formats = {(piece.audited.dtype, piece.audited.through) for piece in pieces}
+    scaled = any(piece.audited.scales is not None for piece in pieces)
+    if scaled or len(formats) != 1:
+        return tuple(pieces)
+    raw = np.concatenate([np.frombuffer(one.audited.raw, np.uint8) for one in pieces])
+    values = {
+        name: np.concatenate([piece.values[name] for piece in pieces])
+        for name in pieces[0].values
+    }
+    audited = replace(pieces[0].audited, raw=raw)
+    return (replace(pieces[0], values=values, audited=audited),)

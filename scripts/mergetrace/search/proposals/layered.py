@@ -33,7 +33,7 @@ from mergetrace.search.survivors import (
     survivor_range,
 )
 from mergetrace.search.tensor_weights import MIN_TENSOR_SHARE, MIN_TENSORS
-from mergetrace.search.trial import Trial, first_elements
+from mergetrace.search.trial import Trial, elements_of
 from mergetrace.search.variations import highest
 
 TRIM = "density."
@@ -80,7 +80,7 @@ def _templates(trial: Trial, donors: Sequence[str]) -> list[Recipe]:
         and not recipe.setting("rescale")
         and trial.rate(recipe) >= HOPEFUL_RATE
     ]
-    piece = first_elements(trial.screen[0], GIVEN_ELEMENTS)
+    piece = elements_of(trial.screen[0], slice(GIVEN_ELEMENTS))
     good = [
         recipe
         for recipe in _of_other_weights(tried)[:MAX_TEMPLATES]
@@ -202,7 +202,7 @@ def _weights(
     """The weights of one tensor by which some subset gives nearly every element; None
     where there are none.
     """
-    part = first_elements(piece, GIVEN_ELEMENTS)
+    part = elements_of(piece, slice(GIVEN_ELEMENTS))
     ends = [(low - SUM_SLACK, high + SUM_SLACK) for low, high in ranges]
     weights = [(low + high) / 2 for low, high in ranges]
 

@@ -40,6 +40,12 @@ class Lines:
             return 2
         return int(script.method == "task_arithmetic")
 
+    @property
+    def sums_freely(self) -> bool:
+        """Whether the shares may sum to any number."""
+        script = SCRIPTS[self.script]
+        return script.weighing == "free" and script.method == "linear"
+
     def reordered(self, others: Sequence[str]) -> "Lines":
         """The lines with the models that have no fixed place in this order."""
         models = (*self.models[: self.fixed], *others)

@@ -12,12 +12,13 @@ from collections.abc import Callable
 from mergetrace.merging.by_tool import tool_siblings
 from mergetrace.merging.recipes import Recipe
 from mergetrace.search.clues import Clues
+from mergetrace.search.proposals.alike import prefer_alike
 from mergetrace.search.proposals.casting import try_cast_parents
 from mergetrace.search.proposals.linear import propose_linear
 from mergetrace.search.proposals.means import propose_means
 from mergetrace.search.proposals.narrow import propose_narrow
 from mergetrace.search.proposals.nearswap import propose_nearswap
-from mergetrace.search.proposals.scripts import in_float64, propose_scripts
+from mergetrace.search.proposals.scripts import propose_scripts
 from mergetrace.search.proposals.selections import propose_selections
 from mergetrace.search.proposals.spheres import propose_spheres
 from mergetrace.search.proposals.varying import propose_varying
@@ -49,8 +50,8 @@ def try_proposals(
     trial: Trial, clues: Clues, progress: Callable[[str, Trial], None]
 ) -> None:
     """Rate what the proposers propose until a recipe gives the whole screen back. Where
-    that fails in other tensors, weights may vary. What float32 gives back on a screen,
-    float64 may give back everywhere.
+    that fails in other tensors, weights may vary. Of what gives a screen back, other
+    arithmetic may give back more of the pilot.
 
     progress: is told the family of methods that has been tried. BudgetError where the
     trial may try no more; its best recipe so far is then the best.
@@ -65,10 +66,9 @@ def try_proposals(
     if trial.rates:
         for recipe in tool_siblings(trial.best(list(trial.rates))):
             trial.rate(recipe)
+    prefer_alike(trial)
     if not trial.solved():
         return
-    for recipe in in_float64(trial.best(list(trial.rates))):
-        trial.rate(recipe)
     if trial.fails_beside_screen():
         _rate_proposed(trial, clues, propose_varying)
 

@@ -9,32 +9,31 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import permutations
 
-import numpy as np
-
-from mergetrace.merging.recipes import Recipe, make_script
+from mergetrace.merging.recipes import Recipe
 from mergetrace.merging.scripts import SCRIPTS, Script
-from mergetrace.numerics.simple import simplest
 from mergetrace.search.blends import Blend, pilot_blend
 from mergetrace.search.clues import Clues
+from mergetrace.search.proposals.any_weights import Fitted, LinesFit, thinned
 from mergetrace.search.proposals.lines import WIDE, Lines, where_weights_live
 from mergetrace.search.proposals.short_shares import (
     NARROW,
     Shares,
-    reach_of,
     short_shares,
 )
 from mergetrace.search.trial import Trial
 
 WIDE_FOUND = 0.98
 """The rate that a wide script has at least where another wide one is the right one."""
-MAX_REFINED = 4  # scripts whose order and weights are looked at more closely
+MAX_REFINED = 4  # scripts whose weights are looked at more closely
+MAX_REORDERED = 16  # narrow scripts tried in other orders
 MAX_PERMUTED = 4  # models tried in any order: 24 orders
+FITTED_ELEMENTS = 16384  # of a piece
+SCANNED_ELEMENTS = 1024  # of a piece
+MAX_SCANNED = 2  # scripts
+FEW_MISSED = 100  # elements of the pilot, all of which are then looked at each time
+MOST_MISSED = 0.2  # of the elements, of a script whose weights are nearly right
 WORTH_DIGITS = 0.5  # the rate of a script from which weights of more digits are tried
 SHARES_SLACK = 1e-9  # from one, up to which shares sum to it
-LINES_GRID = np.linspace(-1, 1, 17)
-LINES_GRID_ROUNDS = 6
-LINES_GRID_SHRINKS = 8
-LINES_PLATEAU = 2e-4  # of a rate: weights between which no element decides
 
 
 @dataclass
@@ -54,20 +53,19 @@ class ScriptSearch:
         for dtype in self._dtypes():
             if not self.trial.solved() and self._is_open(dtype):
                 self._try_all(dtype, shares)
-        for recipe in self.trial.ranked(list(self.tried))[:MAX_REFINED]:
+        for recipe in self._worth_reordering():
             if not self.trial.solved():
                 self._try_orders(*self.tried[recipe])
-        for recipe in self._best_of_scripts()[:MAX_REFINED]:
-            if not self.trial.solved():
-                self._try_any_weights(*self.tried[recipe])
+        self._try_any_weights()
         return list(self.tried)
 
-    def _rate(self, lines: Lines, shares: Shares) -> float:
-        """The rate of lines with shares in the order of the blend's models."""
+    def _rate(self, lines: Lines, shares: Shares) -> Recipe:
+        """Rate lines with shares in the order of the blend's models."""
         by_model = dict(zip(self.blend.models, shares, strict=True))
         recipe = lines.with_shares([by_model[name] for name in lines.models])
         self.tried[recipe] = (lines, shares)
-        return self.trial.rate(recipe)
+        self.trial.rate(recipe)
+        return recipe
 
     def _dtypes(self) -> list[str]:
         """The dtypes that lines may have, the one that the model is stored in first."""
@@ -114,7 +112,7 @@ class ScriptSearch:
             for order in permutations(others):
                 self._rate(lines.reordered(order), shares)
             return
-        best_rate = self._rate(lines, shares)
+        best_rate = self.trial.rate(self._rate(lines, shares))
         improved = True
         while improved:
             improved = False
@@ -122,11 +120,21 @@ class ScriptSearch:
                 swapped = list(others)
                 swapped[place] = others[place + 1]
                 swapped[place + 1] = others[place]
-                swapped_rate = self._rate(lines.reordered(swapped), shares)
+                recipe = self._rate(lines.reordered(swapped), shares)
+                swapped_rate = self.trial.rate(recipe)
                 if swapped_rate > best_rate:
                     others = swapped
                     best_rate = swapped_rate
                     improved = True
+
+    def _worth_reordering(self) -> list[Recipe]:
+        """The best recipes of scripts, of narrow ones apart: in another order these give
+        far more back, and those that round only once nearly as much in any.
+        """
+        best = self._best_of_scripts()
+        wide = [recipe for recipe in best if recipe.dtype in WIDE]
+        narrow = [recipe for recipe in best if recipe.dtype not in WIDE]
+        return [*narrow[:MAX_REORDERED], *wide[:MAX_REFINED]]
 
     def _best_of_scripts(self) -> list[Recipe]:
         """The best recipe of every script, by falling rate; none that gives little
@@ -142,45 +150,43 @@ class ScriptSearch:
             if self.trial.rates[recipe] >= WORTH_DIGITS
         ]
 
-    def _try_any_weights(self, lines: Lines, shares: Shares) -> None:
-        """Weights of any digits: each share in turn, the largest making up for it."""
-        if SCRIPTS[lines.script].weighing in ("equal", "onto_first"):
-            return
-        largest = int(np.argmax(np.abs(shares)))
-        places = [place for place in range(len(shares)) if place != largest]
-        for place in places * len(places):  # one share's best moves with another's
-            if not self.trial.solved():
-                shares = self._moved_share(lines, shares, place, largest)
-
-    def _moved_share(
-        self, lines: Lines, shares: Shares, place: int, largest: int
-    ) -> Shares:
-        """The shares with one moved over a grid that grows finer, then to the shortest
-        number that does as well.
+    def _try_any_weights(self) -> None:
+        """Weights of any digits, of the best scripts: of those that then leave fewest
+        elements step by step. The whole pilot is looked at: weights that give the screen
+        back may leave some of the rest.
         """
+        fits: list[tuple[LinesFit, Fitted]] = []
+        pieces = thinned(self.trial.pieces, FITTED_ELEMENTS)
+        for recipe in self._best_of_scripts()[:MAX_REFINED]:
+            lines, shares = self.tried[recipe]
+            if SCRIPTS[lines.script].weighing in ("equal", "onto_first"):
+                if self.trial.rates[recipe] == 1:
+                    return
+                continue
+            by_model = dict(zip(self.blend.models, shares, strict=True))
+            fit = LinesFit(lines, pieces)
+            fitted = fit.fitted([by_model[name] for name in lines.models])
+            fits.append((fit, fitted))
+            if self._keeps(lines, fitted):
+                return
+        fits.sort(key=lambda entry: entry[1].missed)
+        few = thinned(pieces, SCANNED_ELEMENTS)
+        for fit, fitted in fits[:MAX_SCANNED]:
+            if fitted.missed < fit.elements * MOST_MISSED:
+                closer = LinesFit(fit.lines, few).scanned(fitted)
+                refined = fit.fitted(closer.shares)
+                self._keeps(fit.lines, closer)
+                if self._keeps(fit.lines, refined) or refined.missed <= FEW_MISSED:
+                    self._keeps(fit.lines, fit.scanned(refined))
+                    return
 
-        def moved(value: float) -> Shares:
-            changed = list(shares)
-            changed[largest] += shares[place] - value
-            changed[place] = value
-            return tuple(changed)
-
-        center = shares[place]
-        reach = reach_of(self.blend.errors[place], max(map(abs, self.blend.weights)))
-        low = high = center
-        for _ in range(LINES_GRID_ROUNDS):
-            values = [float(value) for value in center + reach * LINES_GRID]
-            rates = np.array([self._rate(lines, moved(value)) for value in values])
-            good = np.flatnonzero(rates >= rates.max() - LINES_PLATEAU)
-            low = values[good[0]]
-            high = values[good[-1]]
-            center = (low + high) / 2
-            if rates.max() == 1:
-                break
-            reach = max((high - low) / 2, reach / LINES_GRID_SHRINKS)
-        simple = moved(simplest(low, high))
-        self._rate(lines, simple)
-        return simple
+    def _keeps(self, lines: Lines, fitted: Fitted) -> bool:
+        """Rate lines with the weights that were fitted; whether they leave nothing."""
+        by_model = dict(zip(lines.models, fitted.shares, strict=True))
+        recipe = self._rate(lines, tuple(by_model[name] for name in self.blend.models))
+        if not fitted.missed:
+            self.trial.preferred.append(recipe)
+        return not fitted.missed
 
 
 def propose_scripts(trial: Trial, clues: Clues) -> list[Recipe]:
@@ -191,24 +197,6 @@ def propose_scripts(trial: Trial, clues: Clues) -> list[Recipe]:
     if blend is None or not blend.is_rounding or len(blend.models) < 2:
         return []
     return ScriptSearch(trial, blend).run()
-
-
-def in_float64(recipe: Recipe) -> list[Recipe]:
-    """The lines that compute in float64 what a recipe computes in float32: of a million
-    elements they differ in a few, which no screen need hold.
-    """
-    if recipe.script or recipe.dtype != "float32":
-        return []
-    weights = dict(zip(recipe.models, recipe.weights, strict=True))
-    if recipe.method == "linear":
-        names = ["products_over_sum", "products"]
-        if not recipe.setting("normalize"):
-            names.remove("products_over_sum")
-        return [make_script(name, weights, None, "float64") for name in names]
-    is_plain = recipe.method == "task_arithmetic" and not recipe.settings
-    if not is_plain:
-        return []
-    return [make_script("deltas_in_turn", weights, recipe.base, "float64")]
 
 
 def _all_lines(dtype: str, blend: Blend) -> Iterator[Lines]:
@@ -252,4 +240,4 @@ def _fits(lines: Lines, blend: Blend, shares: Shares) -> bool:
     sums_to_one = abs(sum(shares) - 1) < SHARES_SLACK
     if script.weighing == "equal":
         return sums_to_one and max(shares) - min(shares) < SHARES_SLACK
-    return sums_to_one or (script.weighing == "free" and script.method == "linear")
+    return sums_to_one or lines.sums_freely

@@ -31,7 +31,7 @@ def reach_of(error: float, greatest: float = 0.0) -> float:
 
 def short_shares(blend: Blend) -> list[Shares]:
     """Sets of shares near a blend's, the shortest first: equal ones, such as sum to one,
-    or (where the weights do not) of each model its own.
+    or (where the weights do not) of each model its own; at the end the blend's own.
     """
     greatest = max(map(abs, blend.weights))
     options = [
@@ -40,9 +40,20 @@ def short_shares(blend: Blend) -> list[Shares]:
     ]
     if abs(blend.excess) > EXCESS_OF_ROUNDING:
         candidates = _first_choices(options)
+        own = blend.weights
     else:
         candidates = [*_equal(blend), *_summing_to_one(options, blend)]
-    return list(dict.fromkeys(candidates))[:MAX_SHARES]
+        own = _with_rest(blend)
+    short = list(dict.fromkeys(candidates))[:MAX_SHARES]
+    return list(dict.fromkeys([*short, own]))
+
+
+def _with_rest(blend: Blend) -> Shares:
+    """The blend's weights, of which the largest is what the others leave to one."""
+    shares = list(blend.weights)
+    largest = int(np.argmax(np.abs(shares)))
+    shares[largest] += 1 - sum(shares)
+    return tuple(shares)
 
 
 def _equal(blend: Blend) -> list[Shares]:
