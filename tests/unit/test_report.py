@@ -71,6 +71,14 @@ def html(pictures):
     return page(inputs(), pictures)
 
 
+def test_a_pure_blend_is_not_said_to_pick_numbers_by_chance():
+    blend = finding() | {"verdict": "other_merge", "family": "blend"}
+    assert "The exact arithmetic of the blend was not" in words(blend).explanation
+    assert "by chance" not in words(blend).explanation
+    assert "by chance" in words(blend | {"family": "dare"}).explanation
+    assert "unchanged" in words(blend | {"family": "selection"}).explanation
+
+
 @pytest.mark.parametrize("kind", [*LABELS, "a_new_kind"])
 def test_every_verdict_has_words(kind, pictures):
     verdict = finding(

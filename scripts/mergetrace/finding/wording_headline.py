@@ -13,7 +13,7 @@ from mergetrace.records.verdict import Judgement, Verdict
 LABELS = {
     "copy": "a copy",
     "merge": "a merge",
-    "other_merge": "a merge by selection",
+    "other_merge": "another merge",
     "merge_then_trained": "a merge, trained further",
     "finetune_of_donor": "a finetune of a donor",
     "finetune_of_base": "a finetune of the base",
@@ -131,12 +131,9 @@ def _merge(verdict: Verdict) -> tuple[str, str]:
 
 
 def _other_merge(verdict: Verdict) -> tuple[str, str]:
-    method = f" ({verdict.recipe.method})" if verdict.recipe else ""
     return (
         f"{verdict.suspect} is put together from {_parents(verdict)}.",
-        f"The method{method} picks or drops single numbers, partly by chance, so it"
-        " cannot be repeated exactly and there is no one percentage; but which numbers"
-        " come from whom shows how it was done.",
+        _HOW_PUT_TOGETHER.get(verdict.family or "", _AT_RANDOM),
     )
 
 
@@ -208,6 +205,25 @@ def _parents(verdict: Verdict) -> str:
     return listing([*verdict.named, verdict.base.name])
 
 
+_AT_RANDOM = (
+    "The method picks or drops single numbers, partly by chance, so it cannot be"
+    " repeated exactly and there is no one percentage; but which numbers come from whom"
+    " shows how it was done."
+)
+_HOW_PUT_TOGETHER = {
+    "blend": (
+        "Its numbers follow from theirs but for rounding. The exact arithmetic of the"
+        " blend was not identified, so it cannot be repeated to the last bit."
+    ),
+    "passthrough": "Whole parts of it are taken unchanged, some from each.",
+    "selection": (
+        "Nearly every number is one of theirs, unchanged. By what rule each was chosen"
+        " is not known, so it cannot be repeated exactly."
+    ),
+}
+"""How a merge that no recipe repeats was put together, by family; of the others numbers
+were dropped.
+"""
 _WORDS: Mapping[str, Callable[[Verdict], tuple[str, str]]] = {
     "copy": _copy,
     "merge": _merge,
