@@ -202,6 +202,7 @@ search: the recipe that gives most of a model back
     declared           what a folder declares of its merge, as recipes to be tried first
     patterns, gradients    one number per tensor explained, by name and along the layers
     tensor_weights     the weights of every tensor on its own
+    leftover_shares    what varying shares leave to the others
     variations         mixtures whose weights vary: how a tensor is measured, what recipes
                        its numbers make
     completing         weights that vary, of every tensor

@@ -45,7 +45,8 @@ search/tensor_weights MIN_TENSOR_SHARE SHOWN_WEIGHT SHOWN_ERRORS
 search/turning ENOUGH_ELEMENTS
 search/variations COUNTED_ELEMENTS COUNTING_ROUNDS COUNTED_REACH_ERRORS
 search/variations LEAST_COUNTED_REACH COUNTING_BLUR MIN_COUNTED_RATE MIN_TENSOR_COVERAGE
-search/variations MAX_VARYING_IN_ANY_ORDER RATIO_DIGITS
+search/leftover_shares RATIO_DIGITS
+search/variations MAX_VARYING_IN_ANY_ORDER
 """
 """How long is searched, and where: with less of it less is found, and nobody more is
 accused. MIN_RATE_TO_LOOK lies below all that a verdict may be loosened to
@@ -70,7 +71,8 @@ search/survivors CHANGE_SLACK
 search/gradients INSIDE
 search/shares STEEPEST_ROW
 search/sweeping INTERVAL_SLACK
-search/variations JOINT_SLACK RATIO_ERROR
+search/leftover_shares RATIO_ERROR
+search/variations JOINT_SLACK
 sums/gram HUGE_SQUARE TINY_SQUARE
 sums/recast SCALE_SLACK
 """

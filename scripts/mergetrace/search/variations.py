@@ -2,7 +2,7 @@
 recipes that its numbers make.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import permutations
 from typing import Protocol
@@ -12,11 +12,12 @@ import numpy as np
 from mergetrace.merging.applying import Piece, apply_and_store, apply_recipe
 from mergetrace.merging.methods import METHODS
 from mergetrace.merging.recipes import Recipe, make, make_script
-from mergetrace.merging.settings import Setting, constant, mapped, value_at
+from mergetrace.merging.settings import Setting, constant, value_at
 from mergetrace.numerics.arrays import Array
 from mergetrace.numerics.simple import Interval, simplest
 from mergetrace.search.clues import MIN_INTERVAL_ELEMENTS, SUM_SLACK
 from mergetrace.search.gradients import Allowed
+from mergetrace.search.leftover_shares import left_over, remaining
 from mergetrace.search.patterns import explain, explain_layers, tensor_by_tensor
 from mergetrace.search.shares import joint_intervals
 from mergetrace.search.sweeping import sweep
@@ -40,8 +41,6 @@ COUNTED_ELEMENTS = 4096
 MIN_COUNTED_RATE = 0.9
 """The share given back at the best weight, below which a tensor's arithmetic is another."""
 MAX_VARYING_IN_ANY_ORDER = 3
-RATIO_DIGITS = 2
-RATIO_ERROR = 1e-4  # of a ratio of shares that are known to some millionths
 Measured = tuple[Allowed, ...]
 """What one tensor allows, by coordinate: the weight of every model but the first."""
 
@@ -75,17 +74,28 @@ class OfTwo:
         solved = solve_tensor(piece, self.models)
         if solved is None or not solved.is_rounding:
             return None
-        best = sweep(piece, self._merged, float(solved.weights[1]), self.width)
-        is_told = best.informative >= MIN_INTERVAL_ELEMENTS
-        if not is_told or best.coverage < MIN_TENSOR_COVERAGE:
-            return None
-        ends = (best.low - SUM_SLACK, best.high + SUM_SLACK)
-        return (Allowed(piece.tensor, piece.position, *ends),)
+        for merged in self._formulas():
+            best = sweep(piece, merged, float(solved.weights[1]), self.width)
+            is_told = best.informative >= MIN_INTERVAL_ELEMENTS
+            if is_told and best.coverage >= MIN_TENSOR_COVERAGE:
+                ends = (best.low - SUM_SLACK, best.high + SUM_SLACK)
+                return (Allowed(piece.tensor, piece.position, *ends),)
+        return None
 
-    def _merged(self, piece: Piece, share: float) -> Array:
-        first, second = self.models
+    def _formulas(self) -> tuple[Callable[[Piece, float], Array], ...]:
+        """The merged elements by share. Of nearly parallel tensors slerp is a straight
+        line, to the last digit, which decides where a half of two odd numbers is a tie.
+        """
         if self.method == "slerp":
-            return apply_recipe(make("slerp", {first: 1 - share, second: share}), piece)
+            return (self._on_arc, self._on_line)
+        return (self._on_line,)
+
+    def _on_arc(self, piece: Piece, share: float) -> Array:
+        first, second = self.models
+        return apply_recipe(make("slerp", {first: 1 - share, second: share}), piece)
+
+    def _on_line(self, piece: Piece, share: float) -> Array:
+        first, second = self.models
         change = piece.values[second] - piece.values[first]
         return piece.values[first] + share * change
 
@@ -310,35 +320,6 @@ def recipes_of(
     return Explained(variation.recipes(settings), False)
 
 
-def remaining(share: Setting) -> Setting:
-    """What a share leaves to one."""
-    return mapped(share, lambda value: round(1 - value, 9) + 0.0)
-
-
-def left_over(settings: Sequence[Setting]) -> Setting | None:
-    """What several shares leave to one, filter by filter; None where a filter of one
-    cuts through a gradient of another.
-    """
-    if len(settings) == 1:
-        return remaining(settings[0])
-    lengths = {len(values) for setting in settings for _, values in setting}
-    if len(lengths - {1}) > 1:
-        return None
-    longest = max(lengths)
-    patterns = dict.fromkeys(
-        pattern for setting in settings for pattern, _ in setting if pattern
-    )
-    places = [0.0] if longest == 1 else np.linspace(0, 1, longest).tolist()
-    rest: list[tuple[str, tuple[float, ...]]] = []
-    for pattern in (*patterns, ""):
-        sums: list[float] = [
-            sum(_value_under(setting, pattern, place) for setting in settings)
-            for place in places
-        ]
-        rest.append((pattern, tuple(round(1 - value, 9) + 0.0 for value in sums)))
-    return _shortened(rest)
-
-
 def in_orders(average: Recipe) -> list[Recipe]:
     """An average of few models in every order, which decides blends that fall between
     two numbers; of more as it is and reversed.
@@ -355,38 +336,6 @@ def in_orders(average: Recipe) -> list[Recipe]:
         )
         for order in orders
     ]
-
-
-def short_ratio(share: Setting, held: Setting, weight: float) -> Setting | None:
-    """The weights that give a share beside a model of another share and this weight;
-    None where they are not short, or differ along the layers.
-    """
-    ratios: list[tuple[str, tuple[float, ...]]] = []
-    patterns = dict.fromkeys(pattern for pattern, _ in (*share, *held) if pattern)
-    for pattern in (*patterns, ""):
-        if any(len(values) > 1 for _, values in (*share, *held)):
-            return None
-        divisor = _value_under(held, pattern, 0.0)
-        if not divisor:
-            return None
-        ratio = weight * _value_under(share, pattern, 0.0) / divisor
-        if abs(ratio - round(ratio, RATIO_DIGITS)) > RATIO_ERROR:
-            return None
-        ratios.append((pattern, (round(ratio, RATIO_DIGITS) + 0.0,)))
-    return tuple(ratios)
-
-
-def _value_under(setting: Setting, pattern: str, place: float) -> float:
-    """The number of tensors in whose names a pattern is."""
-    return value_at(setting, pattern, place)
-
-
-def _shortened(rest: Sequence[tuple[str, tuple[float, ...]]]) -> Setting:
-    """Gradients of one number as that number."""
-    return tuple(
-        (pattern, values[:1] if len(set(values)) == 1 else values)
-        for pattern, values in rest
-    )
 
 
 def measured_by(variation: Variation, pieces: Sequence[Piece]) -> list[Measured]:

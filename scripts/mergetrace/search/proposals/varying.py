@@ -13,6 +13,7 @@ from mergetrace.numerics.arrays import some_of
 from mergetrace.search.clues import Clues, family_found
 from mergetrace.search.finalists import SOLVING_RATE
 from mergetrace.search.gradients import Allowed
+from mergetrace.search.leftover_shares import left_over, short_ratio
 from mergetrace.search.patterns import explain
 from mergetrace.search.tensor_weights import (
     MIN_TENSOR_SHARE,
@@ -29,10 +30,8 @@ from mergetrace.search.variations import (
     OfTwo,
     Variation,
     in_orders,
-    left_over,
     measured_by,
     recipes_of,
-    short_ratio,
 )
 
 LARGEST_RATIO_SHARE = 0.99
@@ -60,7 +59,8 @@ def propose_varying(trial: Trial, clues: Clues) -> list[Recipe]:
     recipes: list[Recipe] = []
     for variation in _wide(trial, models):
         recipes += _proposed(trial, variation)
-        if max(map(trial.rate, recipes), default=0.0) >= SOLVING_RATE:
+        best = max(map(trial.rate, recipes), default=0.0)
+        if best >= SOLVING_RATE and not trial.fails_beside_screen():
             return recipes
     for variation in _narrow(trial, models):
         recipes += _proposed(trial, variation)
@@ -90,7 +90,8 @@ def _proposed(trial: Trial, variation: Variation) -> list[Recipe]:
     measured = measured_by(variation, trial.pieces)
     if len(measured) < max(MIN_TENSORS, MIN_TENSOR_SHARE * len(trial.pieces)):
         return []
-    short_only = trial.best_rate() >= MIN_TENSOR_COVERAGE
+    nearly = trial.best_rate() >= MIN_TENSOR_COVERAGE
+    short_only = nearly and not trial.fails_beside_screen()
     explained = recipes_of(variation, measured, short_only)
     recipes = explained.recipes
     if isinstance(variation, OfTwo) and variation.method == "linear":
