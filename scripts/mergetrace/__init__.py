@@ -154,6 +154,7 @@ disguises: tensors that lie elsewhere than their names say
                        model beside a parent
     moved_layers, moved_experts, split_experts, vocabulary, permutations
                        what lies elsewhere
+    common_vocabulary  the tokens that all parents hold
     column_factors, channels, folded_norms, scaled_channels
                        what was multiplied row by row and column by column
     powers_of_two, factors   what was multiplied as a whole

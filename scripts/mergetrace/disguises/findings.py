@@ -131,6 +131,24 @@ class VocabularyReordered(Finding):
 
 
 @dataclass(frozen=True)
+class VocabularyShared(Finding):
+    """A parent's vocabulary lies in another order than the first parent's and lacks some
+    of its tokens: only the rows of tokens that all parents hold are compared.
+    """
+
+    kind = "vocabulary_shared"
+    tensor: str
+    common: int
+    """Tokens that all parents hold."""
+    of_first: int
+    """Rows of the first parent."""
+    own: int
+    """Rows of this one."""
+    first: str
+    """The first parent's name."""
+
+
+@dataclass(frozen=True)
 class Noise(Finding):
     """Float32 tensors hold numbers of a coarser format under noise."""
 

@@ -64,6 +64,13 @@ class Glimpses:
         self._runs.pop(key, None)
         self._samples.pop(key, None)
 
+    def replace_view(self, key: Key, view: View) -> None:
+        """Take another view for a slice from now on."""
+        self.views[key] = view
+        self.adjusted.pop(key, None)
+        self._runs.pop(key, None)
+        self._samples.pop(key, None)
+
     def multiply_rows(self, key: Key, numbers: Array) -> None:
         """Multiply a slice's rows as it is read, on top of what they are multiplied by
         already.

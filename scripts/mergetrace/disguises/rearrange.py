@@ -132,10 +132,10 @@ def _with_adjustments(
         if model in layouts:
             own_key = own_keys[model][key]
             adjustment = layouts[model].adjusted.get(own_key, adjustment)
+        if adjustment.row_map is None and row_map is not None:
+            adjustment = replace(adjustment, row_map=np.asarray(row_map))
         if model != suspect and key in held_rows:
             adjustment = _of_held_rows(adjustment, held_rows[key])
-        if adjustment.row_map is None and row_map is not None:
-            adjustment = replace(adjustment, row_map=row_map)
         adjustments.append(adjustment)
     columns: dict[str, Any] = {}
     for name in ARRAY_COLUMNS:

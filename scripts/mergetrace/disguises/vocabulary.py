@@ -25,15 +25,15 @@ def find_vocabulary(comparison: Comparison) -> list[Finding]:
     findings: list[Finding] = []
     for key in (EMBEDDING, HEAD):
         target = comparison.target(key) if key in comparison.keys else None
-        if target is None or _in_place(comparison, key, target):
+        if target is None or in_place(comparison, key, target):
             continue
-        match = _match(comparison, key, target)
+        match = matched(comparison, key, target)
         if match is not None and match.permuted:
             findings.append(_put_back(comparison, key, match))
     return findings
 
 
-def _in_place(comparison: Comparison, key: Key, target: Key) -> bool:
+def in_place(comparison: Comparison, key: Key, target: Key) -> bool:
     """Whether every run lies where the parent's does."""
     own, other = comparison.runs(key, target)
     pairs = zip(own.reshape(-1, RUN_LENGTH), other.reshape(-1, RUN_LENGTH), strict=True)
@@ -41,7 +41,7 @@ def _in_place(comparison: Comparison, key: Key, target: Key) -> bool:
     return comparison.is_same(least) and comparison.cosine(key) >= CLOSE_MIN_COSINE
 
 
-def _match(comparison: Comparison, key: Key, target: Key) -> Match | None:
+def matched(comparison: Comparison, key: Key, target: Key) -> Match | None:
     """Which row of the model is which of the parent, None where that does not show."""
     features = FEATURES
     if comparison.own.views[key].rows > MAX_ROWS:

@@ -121,9 +121,20 @@ def _vocabulary_reordered(finding: found.VocabularyReordered) -> str:
     if finding.missing:
         tokens += f" ({finding.missing} of theirs are missing)"
     if finding.added:
-        tokens += f" and {finding.added} of its own"
+        tokens += f" and {finding.added} that not all of them have"
     numbers = _agreement(finding.agreement, finding.wrong, "row")
-    return f"{finding.tensor} holds {tokens} in another order; put back ({numbers})."
+    return (
+        f"{finding.tensor} holds {tokens}, in other rows than a parent; put back"
+        f" ({numbers})."
+    )
+
+
+def _vocabulary_shared(finding: found.VocabularyShared) -> str:
+    return (
+        f"{finding.tensor} has {finding.own} rows in another order than"
+        f" {finding.first}'s {finding.of_first}; compared are those of the"
+        f" {finding.common} tokens that all parents hold."
+    )
 
 
 def _noise(finding: found.Noise) -> str:
@@ -234,6 +245,7 @@ _WORDING: dict[type[Finding], Callable[[Any], str]] = {
     found.ExpertsCopied: _experts_copied,
     found.ExpertsRenumbered: _experts_renumbered,
     found.VocabularyReordered: _vocabulary_reordered,
+    found.VocabularyShared: _vocabulary_shared,
     found.LinesReordered: _lines_reordered,
     found.Noise: _noise,
     found.NormsFolded: _norms_folded,

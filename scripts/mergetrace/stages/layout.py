@@ -4,12 +4,16 @@ weights, and pair accordingly.
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
 
+from mergetrace.disguises.common_vocabulary import (
+    CommonVocabulary,
+    share_vocabulary,
+)
 from mergetrace.disguises.comparison import PlaceLimits
 from mergetrace.disguises.detecting import align_parents, find_layout
 from mergetrace.disguises.glimpses import Glimpses
@@ -96,6 +100,7 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
     equal: dict[str, Any] = {}
     layouts: dict[str, Layout] = {}
     aligned: dict[str, Layout] = {}
+    vocabulary = CommonVocabulary()
     if inputs.folders:
         with Weights(dict(inputs.folders)) as weights:
             for model, cut in cuts.items():
@@ -111,14 +116,19 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
                 for model in views
             }
             of_parents = [glimpses[parent] for parent in parents]
+            vocabulary = share_vocabulary(of_parents, limits)
+            views |= {parent.name: dict(parent.views) for parent in of_parents}
+            for parent, entries in vocabulary.left_out.items():
+                left_out[parent] = left_out[parent] + entries
             aligned = align_parents(of_parents, limits)
+            aligned |= _with_vocabulary(aligned, vocabulary, parents[0])
             for model in roles.audited:
                 layouts[model] = find_layout(glimpses[model], of_parents, limits)
                 _tell(model, layouts[model])
             megabytes = weights.bytes_read / 1e6
             say(f"{megabytes:.1f} MB read to see how the tensors lie")
     every = layouts | aligned
-    if all(layout.plain for layout in every.values()):
+    if all(layout.plain for layout in every.values()) and not vocabulary.changed:
         plan = pd.read_parquet(inputs.by_name)
         with whole(outputs.plan) as partial:
             shutil.copyfile(inputs.by_name, partial)
@@ -147,6 +157,17 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
         "compared": as_json(coverages(tables, manifests, plan, not_compared, equal)),
     }
     write_json(outputs.layout, found)
+
+
+def _with_vocabulary(
+    aligned: Mapping[str, Layout], vocabulary: CommonVocabulary, first: str
+) -> dict[str, Layout]:
+    """The layouts of the parents of whose vocabulary something was found."""
+    layouts = {}
+    for parent, found in vocabulary.findings.items():
+        layout = aligned.get(parent, Layout(first))
+        layouts[parent] = replace(layout, findings=(*found, *layout.findings))
+    return layouts
 
 
 def _tell(model: str, layout: Layout) -> None:

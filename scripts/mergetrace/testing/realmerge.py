@@ -7,6 +7,7 @@ its linear merge and needs none of it.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,18 @@ def qwen(seed: int, dtype: torch.dtype = torch.bfloat16) -> Tensors:
 def write_qwen(folder: Path, tensors: Tensors) -> Path:
     """A model folder that mergekit and transformers open."""
     return write_model(folder, tensors, CONFIG)
+
+
+def write_tokenizer(folder: Path, words: list[str], added: Sequence[str] = ()) -> None:
+    """A tokenizer of these tokens in this order, for a model folder."""
+    from tokenizers import AddedToken, Tokenizer
+    from tokenizers.models import BPE
+    from transformers import PreTrainedTokenizerFast
+
+    numbers = {word: number for number, word in enumerate(words)}
+    tokenizer = Tokenizer(BPE(vocab=numbers, merges=[], unk_token=words[0]))
+    tokenizer.add_tokens([AddedToken(token, special=True) for token in added])
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(folder)
 
 
 def mergekit(
