@@ -52,10 +52,10 @@ def share_vocabulary(
         for parent in unclear:
             entries = _taken_out(parent, key, parents[0].name)
             left_out[parent.name] = left_out.get(parent.name, []) + entries
-        for parent, finding in _cut_to_common(parents, key, orders):
-            findings.setdefault(parent, []).append(finding)
+        for name, finding in _cut_to_common(parents, key, orders):
+            findings.setdefault(name, []).append(finding)
     return CommonVocabulary(
-        {parent: tuple(found) for parent, found in findings.items()}, left_out
+        {name: tuple(found) for name, found in findings.items()}, left_out
     )
 
 
