@@ -256,3 +256,41 @@ def test_an_innocent_finetune_varies_by_no_weights(found, tmp_path):
     verdict, best = found(write_qwen(tmp_path / "sibling", sibling), ["d0", "d1"])
     assert verdict == "finetune_of_base"
     assert best["bit_exact_rate"] < 0.1
+
+
+def parts_of(name):
+    """A share for attention, another for the MLPs, a third for the rest."""
+    if "self_attn" in name:
+        return 0.41
+    return 0.58 if "mlp" in name else 0.85
+
+
+IN_TURN = {
+    "multiplied, then added": lambda a, b, share: a.mul_(1 - share).add_(
+        b, alpha=share
+    ),
+    "added to zeros": lambda a, b, share: (
+        torch.zeros_like(a).add_(a, alpha=1 - share).add_(b, alpha=share)
+    ),
+}
+
+
+@pytest.mark.parametrize("lines", IN_TURN)
+@pytest.mark.parametrize("models", [("d1", "d0"), ("d0", "d1")])
+def test_weights_by_filter_in_lines_of_bf16_whoever_comes_first(
+    found, tmp_path, lines, models
+):
+    first, second = models
+    merged = {
+        name: IN_TURN[lines](
+            MODELS[first][name].clone(), MODELS[second][name], parts_of(name)
+        )
+        for name in BASE
+    }
+    verdict, best = found(write_qwen(tmp_path / "merged", merged), ["d0", "d1"])
+    assert verdict == "merge"
+    assert best["bit_exact_rate"] == 1.0
+    weights = setting_from_json(best["parameters"]["weights"][second])
+    for name in (f"model.layers.1.{part}.weight" for part in ("self_attn.q", "mlp.up")):
+        share = value_at(weights, name, 0.2)
+        assert share == pytest.approx(parts_of(name), abs=0.003)

@@ -185,15 +185,21 @@ def _narrow(trial: Trial, models: Sequence[str]) -> list[Counted]:
     ]
     if dtype is None or not solved:
         return []
-    tried = some_of(solved, TRIED_TENSORS)
+    tried = [tensor.piece for tensor in some_of(solved, TRIED_TENSORS)]
+    arithmetics = list(_arithmetics(models, dtype))
+    in_order = {
+        order: solve_tensors(tried, order)
+        for order in dict.fromkeys(each.models for each in arithmetics)
+    }
 
     def rate(arithmetic: Counted, rounds: int) -> float:
         rates = [
-            arithmetic.counted(tensor.piece, tensor, rounds)[0] for tensor in tried
+            arithmetic.counted(tensor.piece, tensor, rounds)[0]
+            for tensor in in_order[arithmetic.models]
         ]
         return sum(rates)
 
-    first = sorted(_arithmetics(models, dtype), key=lambda one: -rate(one, 1))
+    first = sorted(arithmetics, key=lambda one: -rate(one, 1))
     best = sorted(first[:MAX_COUNTED_FINELY], key=lambda one: -rate(one, 3))
     return best[:MAX_ARITHMETICS]
 
