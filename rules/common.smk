@@ -138,7 +138,16 @@ def folder(model):
     """Where a model's files lie; of one on the Hub the small files."""
     if on_the_hub(model):
         return str(RESULTS / f"models/{model}/files")
-    path = configuration.models[model].path
+    return placed(configuration.models[model].folder)
+
+
+def place(model):
+    """Where a local model is, as the configuration says it: its folder, or its GGUF file."""
+    return placed(configuration.models[model].path)
+
+
+def placed(path):
+    """A path as the jobs reach it."""
     return (
         str(RESULTS / Path(path).relative_to("results"))
         if path.startswith(STANDINS)
@@ -155,6 +164,8 @@ def model_files(model):
     path = Path(folder(model))
     try:
         held = [*path.iterdir(), *path.glob("additional_chat_templates/*.jinja")]
+        if place(model).endswith(".gguf"):
+            held = [file for file in held if file.name.endswith(".gguf")]
         files = sorted(str(file) for file in held if file.is_file())
     except OSError:
         return []  # the job that reads the folder says what is wrong with it

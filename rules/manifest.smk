@@ -48,7 +48,7 @@ rule manifest:
         settings=call(
             name=lambda wildcards: wildcards.model,
             folder=lambda wildcards: (
-                None if on_the_hub(wildcards.model) else folder(wildcards.model)
+                None if on_the_hub(wildcards.model) else place(wildcards.model)
             ),
             connections=lambda wildcards: (
                 configuration.compute.connections if on_the_hub(wildcards.model) else None

@@ -317,10 +317,10 @@ def _files() -> list[Case]:
     pickle = b"PK\x03\x04" + bytes(64)
     return [
         Case(
-            "GGUF alone",
+            "GGUF without a tensor",
             source="https://huggingface.co/TheBloke",
             build=_only({"model.Q4_K_M.gguf": gguf}),
-            error=(r"gguf", r"safetensors"),
+            error=(r"gguf", r"no tensor"),
             **refused,
         ),
         Case(

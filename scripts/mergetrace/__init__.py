@@ -47,6 +47,8 @@ numerics: numbers as they are stored
     dtypes             how stored numbers decode, and how numbers are rounded to be
                        stored
     lattice            the spacing of a format, and what rounds to each of its numbers
+    levels             the levels of packed formats
+    cell_replay        the merge seen through wide cells
     block_scales       the scales of block-quantised weights
     rounding           what rounding does to a merge, and how the merge is seen through
                        it
@@ -67,6 +69,7 @@ files: a model's files, untrusted
                        strictly, facts as loaders read them
     safetensors_header  a strict parser of what a weight file says of itself
     safetensors_file   the weight files of a model, their headers and bytes
+    gguf_header, gguf_file   the same of GGUF
     tensor_records     the table of a model's tensors, a row as an object
     weight_files       which files of a folder are the model, whatever its index says
     stranger_yaml      YAML from strangers, bounded before and after it is parsed
@@ -79,13 +82,16 @@ formats: how numbers are stored, and what a configuration says of them
     quantization, heads  what a configuration says of quantised weights; of attention
                        heads
     model_config       all that is read of a configuration
+    gguf_facts         what a GGUF file says in place of one
+    block_layouts      how the blocks of packed formats lie in a file
     matrices           a matrix in a file, with its scales
     scales             the scales of FP8 weights, and which numbers each belongs to
     packed             weights that are packed codes and no numbers: left out, and how
                        many they stand for
 
 tensors: a model's tensors under common names, and their elements
-    naming, prefixes   one name for a tensor, whatever its writer called it, and
+    naming, gguf_names, prefixes
+                       one name for a tensor, whatever its writer called it, and
                        whatever stands before that
     tied               heads that are the embedding
     view, views        one matrix of a model and how it is read; a model's tensors cut
@@ -134,6 +140,7 @@ scan: from one suspect to candidates
 sums: weights read once
     frames             who is compared with whom
     stored             elements as a file holds them
+    cells              the cells of packed elements
     kernels            what the sums are, exactly, and what an implementation offers
     gram               the sums every later number is made of; records: as rows of a
                        table
@@ -264,7 +271,7 @@ finding: numbers turned into words
     dates              when models were published, and which is the older
     case               what a rule is given, and what it answers: numbers and codes
     reasons_merge, reasons_following, reasons_origin, reasons_order, reasons_coverage,
-    reasons_stops
+    reasons_cells, reasons_stops
                        everything that a rule can answer
     traces             what stands out of one audited model's numbers
     stops              what stops each rule that accuses
@@ -272,13 +279,14 @@ finding: numbers turned into words
     order              whether the parents came first
     copying, accusing, following, origin, inconclusive    the rules
     leftover           whether what a blend leaves shows training
+    cells              what may be said of a model in few bits
     verdict            the rules in their order, and which word
     base_choice        which base candidate was chosen, and what another would have
                        shown
     detection          how little would have been seen of what came after a merge
     reading            how much of each weight file was read
     wording_remainder, wording_owners, wording_dates, wording_merge, wording_following,
-    wording_origin, wording_order, wording_coverage, wording_stops
+    wording_origin, wording_order, wording_coverage, wording_cells, wording_stops
                        the answers in sentences
     wording_shares     shares as parts of a whole, or as changes added to a base
     wording_reasons    the sentence of every answer
@@ -346,6 +354,7 @@ testing: planted models and audits of them, for tests and benchmarks
                        models and files with a known answer
     realmerge, disguises, quantising, spellings
                        merged, disguised, quantised and renamed
+    gguf_models        models as GGUF files
     giving_back        what was given back, run
     audits, programs, reporting, looking    audits of them, and what they found
     scans              families of small models, scanned

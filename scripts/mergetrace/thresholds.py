@@ -111,6 +111,19 @@ class Thresholds:
     zoo's tuning seeds, same-task siblings included, measured at most .11.
     """
 
+    max_control_cells: float = limit(0.5, ge=0, le=1)
+    """The same where the audited model is stored in few bits (GGUF): of these an element
+    is informative for one recipe and not for another, and chance reaches more.
+    Same-task siblings of cosine .96, quantised, reached .22 to .37, shuffled donors .20,
+    a checkpoint on the donor's way .90; merges 1.
+    """
+
+    max_quantised_share: float = limit(0.5, ge=0, le=0.9)
+    """A model that is stored in few bits is only acquitted where the energy of
+    quantising is at most this share of its change from the base: of more the direction
+    of the change says nothing.
+    """
+
     max_unexplained: float = limit(0.0005, ge=0, le=0.01)
     """A reproduced merge is said to be untouched since where at most this share of all
     elements (small tensors included) lies beyond rounding of the recipe. Untouched

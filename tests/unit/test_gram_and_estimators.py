@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mergetrace.errors import AuditError
 from mergetrace.files.safetensors_file import read_model
 from mergetrace.fit.estimators import donor_sums, fit, solve
-from mergetrace.numerics.dtypes import FORMATS, decode, encode
+from mergetrace.numerics.dtypes import FLOATS, FORMATS, decode, encode
 from mergetrace.numerics.lattice import ulp
 from mergetrace.planning.manifest import describe, tensor_table
 from mergetrace.planning.plan import pair_models
@@ -224,7 +224,7 @@ def held(draw):
     dtypes = draw(
         st.sampled_from(
             [
-                *((name,) * 4 for name in FORMATS if name != "F64"),
+                *((name,) * 4 for name in FLOATS if name != "F64"),
                 ("BF16", "F32", "F16", "F8_E4M3"),
             ]
         )

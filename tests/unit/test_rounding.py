@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from mergetrace.numerics import dtypes
 from mergetrace.numerics.dtypes import FORMATS, decode, encode
 from mergetrace.numerics.lattice import neighbour_midpoints
 from mergetrace.numerics.rounding import (
@@ -34,7 +35,7 @@ def planted(alpha, dtype="BF16", size=200_000, delta=0.05, drift=0.0, seed=0):
 
 
 FP8 = ("F8_E4M3", "F8_E5M2")
-FLOATS = [dtype for dtype in FORMATS if dtype != "F64"]
+FLOATS = [dtype for dtype in dtypes.FLOATS if dtype != "F64"]
 every = pytest.mark.parametrize("dtype", FLOATS)
 
 

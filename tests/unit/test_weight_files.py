@@ -428,8 +428,8 @@ def test_what_cannot_be_decided_is_refused_in_one_line(what, tmp_path):
         (
             ["model.gguf"],
             (
-                "found only 'model.gguf', which is never read: GGUF is a conversion;"
-                " give the weights it was made from"
+                "found only 'model.gguf'; of a repository GGUF files are not read:"
+                " download the file and give it as `path`"
             ),
         ),
         (["adapter_config.json", "adapter_model.bin"], "this is a LoRA adapter"),

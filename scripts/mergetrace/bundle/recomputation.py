@@ -211,9 +211,10 @@ def _sums_again(frame: Frame, samples: Samples, kept: NDArray[np.int64]) -> Bloc
     """The sums of one slice's blocks, from its evidence. kept: int64 [blocks, 2]
     (start, length).
     """
+    held = {name: samples[name] for name in frame.models}
     stored = {
-        name: Stored(samples[name].raw, samples[name].dtype, samples[name].scales)
-        for name in frame.models
+        name: Stored(sample.raw, sample.dtype, sample.scales, sample.shifts)
+        for name, sample in held.items()
     }
     edges = np.concatenate([[0], np.cumsum(kept[:, 1])])
     sums = run_sums([frame], stored, edges, ArrayKernel())

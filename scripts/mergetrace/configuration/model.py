@@ -5,6 +5,7 @@ is its meaning in config/README.md and in the JSON schema (see documentation). O
 are frozen and hold no contradiction: whoever has a Configuration needs no further check.
 """
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
@@ -43,7 +44,8 @@ class ModelSource(Section):
 
     path: str | None = Field(default=None, min_length=1)
     """A local folder in the Hugging Face layout (config.json, *.safetensors, tokenizer
-    files).
+    files), a folder with one GGUF model, or a GGUF file (of one that was split, any of
+    its parts).
     """
 
     repo: str | None = Field(default=None, pattern=REPOSITORY)
@@ -80,6 +82,12 @@ class ModelSource(Section):
     def place(self) -> str:
         """The folder or the repository, as it was given."""
         return self.path or self.repo or ""
+
+    @property
+    def folder(self) -> str:
+        """The folder of a local model's files."""
+        path = self.path or ""
+        return os.path.dirname(path) or "." if path.endswith(".gguf") else path
 
     @property
     def on_hub(self) -> bool:

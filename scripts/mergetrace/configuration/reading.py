@@ -44,7 +44,7 @@ def complete(raw: Mapping[str, Any]) -> Configuration:
 
 
 def check_sources(configuration: Configuration, made: str | None = None) -> None:
-    """Check that every audited model that is a local folder exists, or lies under the
+    """Check that every audited model that is a local folder or file exists, or lies under the
     folder `made`, where a rule makes it.
 
     Raises ConfigurationError naming the first that does not, before any job starts.
@@ -54,11 +54,13 @@ def check_sources(configuration: Configuration, made: str | None = None) -> None
         path = configuration.models[model].path
         if path is None or Path(path).is_dir():
             continue
+        if path.endswith(".gguf") and Path(path).is_file():
+            continue
         if made is not None and path.startswith(made):
             continue
         raise ConfigurationError(
             f"configuration: models.{model}.path: there is no folder {path}; give"
-            " the one that holds config.json and *.safetensors"
+            " the one that holds config.json and *.safetensors, or a GGUF file"
         )
 
 

@@ -166,19 +166,22 @@ class Glimpses:
         places = evenly_spread(cols, count)
         raws: list[Bytes] = []
         scales: list[Array] = []
+        shifts: list[Array] = []
         for row, many in _row_blocks(view.rows, cols):
+            raw = np.empty(many * cols * width, np.uint8)
             stretch = (row * cols, many * cols)
-            raw = self.weights.raw(view, *stretch).reshape(many, cols, width)
-            raws.append(raw[:, places])
-            block_scales = self.weights.scales(view, *stretch)
-            if block_scales is not None:
-                scales.append(block_scales.reshape(many, cols)[:, places])
+            beside = self.weights.stretches(view, [stretch], raw)
+            raws.append(raw.reshape(many, cols, width)[:, places])
+            for kept, part in zip((scales, shifts), beside, strict=True):
+                if part is not None:
+                    kept.append(part.reshape(many, cols)[:, places])
         columns_first = np.concatenate(raws).transpose(1, 0, 2)
         sample = Sample(
             np.ascontiguousarray(columns_first).reshape(-1),
             view.dtype,
             np.concatenate(scales).T.reshape(-1) if scales else None,
             view.through or None,
+            np.concatenate(shifts).T.reshape(-1) if shifts else None,
         )
         return _usable(sample)
 

@@ -143,7 +143,11 @@ def _with_adjustments(
         if any(value is not None for value in values):
             columns[name] = pd.Series(_as_lists(values), dtype=object)
     for name in FORMAT_COLUMNS:
-        columns[name] = [getattr(adjustment, name) or "" for adjustment in adjustments]
+        own = plan[name] if name in plan else [""] * len(plan)
+        columns[name] = [
+            getattr(adjustment, name) or held
+            for adjustment, held in zip(adjustments, own, strict=True)
+        ]
     columns["dtype"] = [
         adjustment.dtype or dtype
         for adjustment, dtype in zip(adjustments, plan["dtype"], strict=True)

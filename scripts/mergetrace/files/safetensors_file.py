@@ -164,7 +164,7 @@ def read_header(path: str | Path) -> Header:
     with it.
     """
     path = Path(path)
-    with _opened(path) as handle:
+    with opened(path) as handle:
         size = os.fstat(handle.fileno()).st_size
         first = handle.read(8)
         return parse_header(
@@ -213,13 +213,13 @@ def _read_bounded(index: Path) -> bytes:
     read.
     """
     try:
-        with _opened(index) as handle:
+        with opened(index) as handle:
             return handle.read(MAX_INDEX_BYTES + 1)
     except (ModelFileError, OSError):
         return b""
 
 
-def _opened(path: Path) -> BinaryIO:
+def opened(path: Path) -> BinaryIO:
     try:
         if stat.S_ISREG(os.stat(path).st_mode):
             return open(path, "rb")

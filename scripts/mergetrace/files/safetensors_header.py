@@ -116,7 +116,7 @@ _PAGE = "a web page instead of the file"
 _STRANGERS = {
     b"PK\x03\x04": _PICKLE,
     **dict.fromkeys([b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"], _PICKLE),
-    b"GGUF": "a GGUF file; the weights it was made from are needed, as safetensors",
+    b"GGUF": "a GGUF file under another name; rename it to *.gguf",
     b"version ": _POINTER,
 }
 

@@ -36,6 +36,7 @@ from mergetrace.finding.stops import (
     against_merge,
     against_shares_of_traces,
     drops_beside,
+    most_beside,
     named_donors,
     search_beside,
     shows_chosen,
@@ -69,9 +70,14 @@ def merge(case: Case) -> Decision | None:
     best = best_recipe(case)
     blend = _blend(case, best, shares)
     reasons: list[Reason] = [
-        RecipeGivesBack(blend, best.bit_exact_rate, case.recipe.informative_elements),
+        RecipeGivesBack(
+            blend,
+            best.bit_exact_rate,
+            case.recipe.informative_elements,
+            cells=bool(case.recipe.packed),
+        ),
         TensorsGivenBack(case.summary.exact_share or 0.0, limits.min_bit_exact),
-        SearchBeside(search_beside(case, shares), limits.max_control_bit_exact),
+        SearchBeside(search_beside(case, shares), most_beside(case)),
     ]
     whole = best.method == "passthrough"
     if whole:

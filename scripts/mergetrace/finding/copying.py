@@ -9,6 +9,7 @@ from mergetrace.finding.reasons_origin import (
     EqualInPart,
     EqualOnceRounded,
     EqualToSeveral,
+    Recast,
 )
 
 
@@ -40,9 +41,16 @@ def copy(case: Case) -> Decision | None:
         (EqualInAll(equal, formats), *sampled(case)),
         named,
         base_share,
-        family=None if equal.exact and formats is None else "recast",
+        family=_family(case, equal, formats),
         rests_on="values",
     )
+
+
+def _family(case: Case, equal: EqualElements, formats: Recast | None) -> str | None:
+    """How a copy was stored anew; None where it was not."""
+    if case.recipe.packed and not equal.exact:
+        return "requantised"
+    return None if equal.exact and formats is None else "recast"
 
 
 def _against_copy(case: Case, equal: EqualElements) -> tuple[Reason, ...]:

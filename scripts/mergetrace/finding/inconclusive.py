@@ -3,6 +3,7 @@ it.
 """
 
 from mergetrace.finding.case import Case, Decision, Reason
+from mergetrace.finding.cells import hidden
 from mergetrace.finding.following import against_following, is_pure
 from mergetrace.finding.reasons_origin import (
     ControlsMoveToo,
@@ -46,6 +47,9 @@ def inconclusive(case: Case) -> Decision:
         step = shared_step(case)
         if step is not None:
             reasons.append(step)
+    noise = hidden(case)
+    if noise is not None:
+        reasons.append(noise)
     exactness = _exactness(case)
     if exactness is not None:
         reasons.append(exactness)

@@ -5,6 +5,7 @@ from dataclasses import replace
 from math import isfinite
 
 from mergetrace.finding.case import Case, Decision
+from mergetrace.finding.cells import evidence
 from mergetrace.finding.detection import smallest_seen
 from mergetrace.finding.traces import best_recipe
 from mergetrace.finding.wording_reasons import sentences
@@ -37,6 +38,7 @@ def judgement(
     """
     return Judgement(
         verdict=decision.verdict,
+        evidence=evidence(case, decision),
         family=decision.family,
         reasons=(*sentences(decision.reasons), *further_reasons),
         parents={
@@ -172,6 +174,7 @@ def _after_merge(case: Case, verdict: str) -> AfterMerge:
         rank=left.rank,
         rank_reason=left.rank_reason,
         smallest_seen=smallest_seen(left, unexplained),
+        cells=bool(case.recipe.packed),
     )
 
 

@@ -3,6 +3,7 @@ innocence.
 """
 
 from mergetrace.finding.case import Case, Decision
+from mergetrace.finding.cells import hidden, undimmed, undimmed_same_sign
 from mergetrace.finding.reasons_origin import (
     DisguiseHides,
     DisguisesNotLookedFor,
@@ -15,6 +16,7 @@ from mergetrace.finding.reasons_origin import (
     NothingVotes,
     StartsAtBase,
 )
+from mergetrace.finding.stops import most_beside
 
 
 def too_little(case: Case) -> Decision | None:
@@ -76,11 +78,12 @@ def finetune_of_base(case: Case) -> Decision | None:
         return None
     if summary.base_cos is None or summary.cos_fit is None:
         return None
-    follows = abs(summary.cos_fit) >= limits.max_innocent_cos
-    if follows or max(signs) >= limits.max_innocent_same_sign:
+    follows = abs(undimmed(case, summary.cos_fit)) >= limits.max_innocent_cos
+    same = undimmed_same_sign(case, max(signs))
+    if follows or same >= limits.max_innocent_same_sign or hidden(case):
         return None
     exact = case.exact_rate
-    if exact is not None and exact > limits.max_control_bit_exact:
+    if exact is not None and exact > most_beside(case):
         return None
     reasons = (
         StartsAtBase(case.model, case.base, summary.base_cos),

@@ -60,6 +60,10 @@ class RecipeGivesBack(Reason):
     """The number of informative elements."""
     beside: Mapping[str, float] | None = None
     """What other models and single donors reach, where that is part of the reason."""
+    cells: bool = False
+    """Whether the elements are packed ones, which come back where the recipe's number
+    lies in their cell.
+    """
 
 
 @dataclass(frozen=True)

@@ -58,12 +58,22 @@ def against_merge(case: Case) -> Against:
 
 def _against_search(case: Case) -> Against:
     """What the same search reaches where nothing was merged, where that is too much."""
-    limit = case.thresholds.max_control_bit_exact
+    limit = most_beside(case)
     beside = search_beside(case, named_donors(case))
     if not beside:
         return NothingBeside()
     name, rate = _greatest(beside.items())
     return SearchReachesOthers(name, rate, limit) if rate > limit else None
+
+
+def most_beside(case: Case) -> float:
+    """What the search may reach where nothing was merged: more of a packed model, of
+    which an element is informative for one recipe and not for another.
+    """
+    limits = case.thresholds
+    return (
+        limits.max_control_cells if case.recipe.packed else limits.max_control_bit_exact
+    )
 
 
 def against_shares(case: Case) -> Against:

@@ -101,6 +101,8 @@ def shuffled_chance(case: Case, donor: str) -> float | None:
     numbers = case.summary.donors[donor]
     if numbers.coverage_shuffled is None:
         return None
+    if case.recipe.packed:  # of which a shuffled donor covers other elements
+        return numbers.coverage_shuffled
     return max(numbers.coverage_shuffled - (numbers.coverage_base or 0.0), 0.0)
 
 

@@ -18,6 +18,7 @@ from mergetrace.finding.accusing import (
     other_merge,
 )
 from mergetrace.finding.case import ACCUSING, Case, Decision, Reason
+from mergetrace.finding.cells import parents_packed, through_cells
 from mergetrace.finding.copying import copy
 from mergetrace.finding.coverage import enough_read
 from mergetrace.finding.following import follows_from_parents
@@ -41,6 +42,7 @@ RULES: tuple[Callable[[Case], Decision | None], ...] = (
     copy,
     too_little,
     no_common_origin,
+    parents_packed,
     merge,
     other_merge,
     chosen_elements,
@@ -61,7 +63,7 @@ def decide(case: Case) -> Decision:
     An accusing verdict becomes `inconclusive` where a parent may be the younger one, and
     outside `accuse_with`: its traces are stated, and no parent is named.
     """
-    answer = enough_read(case, _first_answer(case))
+    answer = enough_read(case, through_cells(case, _first_answer(case)))
     if case.layout:
         lines = (
             *(Undone(line) for line in case.layout.undone),

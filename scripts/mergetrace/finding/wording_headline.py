@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from mergetrace.finding.case import ACCUSING
+from mergetrace.finding.cells import THROUGH_CELLS
 from mergetrace.finding.wording_shares import are_changes, are_parts, changes_added
 from mergetrace.readable import known, listing, percent, rate
 from mergetrace.records.verdict import Judgement, Verdict
@@ -89,6 +90,13 @@ def _copy(verdict: Verdict) -> tuple[str, str]:
     suspect = verdict.suspect
     source = listing(verdict.named, verdict.base.name)
     sampled = "" if verdict.read.mode == "full" else " That rests on a sample."
+    if verdict.family == "requantised":
+        return (
+            f"{suspect} is {source}, quantised.",
+            f"Every number of {source} that was compared lies in the cell of the one"
+            f" that {suspect} stores, as if it had been quantised anew; what was changed"
+            f" by less than a cell cannot be seen.{sampled}",
+        )
     if verdict.family == "recast":
         return (
             f"{suspect} is {source}, recast to another number format.",
@@ -121,6 +129,12 @@ def _merge(verdict: Verdict) -> tuple[str, str]:
         proof = (
             f"The recipe below gives {rate(exact)} of the weights that can tell recipes"
             " apart back bit for bit."
+        )
+    if verdict.evidence == THROUGH_CELLS:
+        share = rate(exact) if exact is not None and known(exact) else "most"
+        proof = (
+            f"It is stored in few bits. Of the numbers that can tell recipes apart"
+            f" through that, the recipe below puts {share} where they have to lie."
         )
     vectors = task_vectors(verdict)
     return (

@@ -38,8 +38,8 @@ from mergetrace.readable import percent, rate
 def recipe_gives_back(reason: RecipeGivesBack) -> str:
     text = (
         f"A {reason.blend.method} merge{_made_of(reason.blend)} gives back"
-        f" {rate(reason.rate)} of {reason.informative:,} informative elements bit for"
-        " bit"
+        f" {rate(reason.rate)} of {reason.informative:,} informative elements"
+        f" {'as far as their cells tell' if reason.cells else 'bit for bit'}"
     )
     if reason.beside is None:
         return f"{text}."

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 
 from mergetrace.finding import (
+    wording_cells,
     wording_coverage,
     wording_following,
     wording_merge,
@@ -42,6 +43,7 @@ SENTENCES: Mapping[type[Reason], Callable[..., str | list[str]]] = {
     **wording_stops.SENTENCES,
     **wording_order.SENTENCES,
     **wording_coverage.SENTENCES,
+    **wording_cells.SENTENCES,
     TracesOfPart: traces_of_part,
 }
 """By what was found the function that says it."""

@@ -53,23 +53,40 @@ def after_merge_sentences(after: AfterMerge) -> list[str]:
                 after.rank,
                 after.rank_reason,
             )
-    elif changed_share:
-        sentences = [
-            f"{percent(changed_share, digits=4)} of {elements} elements lie beyond"
-            " rounding of the recipe, too few to mean that it was trained on."
-        ]
     else:
-        sentences = [
-            f"All of {elements} elements lie within rounding of the recipe: nothing is"
-            " left that training would have to explain."
-        ]
+        sentences = [_untouched(elements, changed_share, after.cells)]
     if after.smallest_seen:
-        sentences += _smallest_seen(after.smallest_seen)
+        sentences += _smallest_seen(after.smallest_seen, after.cells)
     return sentences
 
 
-def _smallest_seen(smallest: SmallestChange) -> list[str]:
+def _untouched(elements: str, changed_share: float, cells: bool) -> str:
+    """That nothing was done after the merge that could be seen."""
+    if changed_share:
+        place = "outside their cells under" if cells else "beyond rounding of"
+        return (
+            f"{percent(changed_share, digits=4)} of {elements} elements lie {place} the"
+            " recipe, too few to mean that it was trained on."
+        )
+    if cells:
+        return (
+            f"Of all {elements} elements the recipe's numbers lie in their cells:"
+            " nothing is left that training would have to explain."
+        )
+    return (
+        f"All of {elements} elements lie within rounding of the recipe: nothing is left"
+        " that training would have to explain."
+    )
+
+
+def _smallest_seen(smallest: SmallestChange, cells: bool) -> list[str]:
     share = percent(smallest.share, digits=4)
+    if cells:
+        return [
+            f"Later training would have been seen, with 95 % certainty, had it moved"
+            f" {share} of the numbers out of their cells, as a change of every weight by"
+            f" {smallest.move:.1g} does; what stays in its cell is not seen."
+        ]
     return [
         f"Later training would have been seen, with 95 % certainty, had it changed"
         f" {share} of the elements anywhere in the model, or moved every weight by"

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mergetrace.numerics.arrays import Array, Integers
+from mergetrace.numerics.cell_replay import CellCounter, cell_intervals
 from mergetrace.numerics.rounding import holding_counts, replay_intervals, sorted_ends
+from mergetrace.sums.evidence import Sample
 
 LOWEST_WEIGHT = -0.25
 HIGHEST_WEIGHT = 1.25
@@ -55,49 +57,69 @@ class Curve:
     """An interval of weights narrower than this makes an element informative."""
     seed: int
     """Of the shuffles."""
-    informative: int = 0
-    """Informative elements counted so far."""
     _holding: Array = field(init=False)
+    _counted: Array = field(init=False)
     _shuffled: Array = field(init=False)
-    _shuffled_informative: int = 0
+    _shuffled_counted: Array = field(init=False)
 
     def __post_init__(self) -> None:
-        self._holding = np.zeros(self.alphas.size)
-        self._shuffled = np.zeros(self.alphas.size)
+        zeros = np.zeros((4, self.alphas.size))
+        self._holding, self._counted, self._shuffled, self._shuffled_counted = zeros
 
-    def add(self, low: Array, high: Array, base: Array, donor: Array) -> None:
-        """Count one slice. low, high: midpoints of the stored numbers; base, donor:
-        decoded; float64 [n] each.
+    def add(self, stored: Sample, base: Array, donor: Array) -> None:
+        """Count one slice. stored: the audited model's elements; base, donor: decoded,
+        float64 [n] each.
         """
-        held, count = self._held(low, high, base, donor)
+        low, high = stored.midpoints()
+        count = self._cells if stored.is_packed else self._intervals
+        held, counted = count(low, high, base, donor)
         self._holding += held
-        self.informative += count
+        self._counted += counted
         shuffled = np.random.default_rng(self.seed).permutation(donor - base)
-        held, count = self._held(low, high, base, base + shuffled)
+        held, counted = count(low, high, base, base + shuffled)
         self._shuffled += held
-        self._shuffled_informative += count
+        self._shuffled_counted += counted
+
+    @property
+    def informative(self) -> int:
+        """How many informative elements were counted; of a packed model, under the
+        weight that has most.
+        """
+        return int(self._counted.max())
 
     @property
     def seen(self) -> Array:
         """The share of informative elements that each weight explains; NaN where none
         is informative.
         """
-        return _share(self._holding, self.informative)
+        return _share(self._holding, self._counted)
 
     @property
     def by_chance(self) -> Array:
         """The share that each weight would explain with the donor's changes at shuffled
         places.
         """
-        return _share(self._shuffled, self._shuffled_informative)
+        return _share(self._shuffled, self._shuffled_counted)
 
-    def _held(
+    def _intervals(
         self, low: Array, high: Array, base: Array, donor: Array
-    ) -> tuple[Integers, int]:
+    ) -> tuple[Integers, Integers]:
+        """By weight how many informative elements it explains, and how many there are."""
         start, end = replay_intervals(low, high, base, donor)
         start, end = sorted_ends(start, end, self.width)
-        return holding_counts(start, end, self.alphas), start.size
+        held = holding_counts(start, end, self.alphas)
+        return held, np.full_like(held, start.size)
+
+    def _cells(
+        self, low: Array, high: Array, base: Array, donor: Array
+    ) -> tuple[Integers, Integers]:
+        """The same of packed elements."""
+        ends = cell_intervals(low, high, base, donor)
+        counter = CellCounter.of(*ends, self.width)
+        silent = counter.silent(self.alphas)
+        return counter.holding(self.alphas) - silent, counter.known - silent
 
 
-def _share(counts: Array, total: int) -> Array:
-    return counts / total if total else np.full(counts.size, np.nan)
+def _share(counts: Array, totals: Array) -> Array:
+    with np.errstate(invalid="ignore"):
+        return np.asarray(counts / totals)

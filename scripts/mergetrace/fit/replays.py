@@ -12,6 +12,12 @@ import numpy as np
 from mergetrace.fit.estimators import cosine
 from mergetrace.numerics.arithmetic import to_float32
 from mergetrace.numerics.arrays import Array, Integers, Mask
+from mergetrace.numerics.cell_replay import (
+    cell_intervals,
+    informative_cells,
+    replay_cells,
+    shuffled_cells,
+)
 from mergetrace.numerics.rounding import (
     NOTHING,
     Replay,
@@ -121,6 +127,8 @@ def _replay(
     audited: Sample, base: Array, donor: Array, width: float, seed: int
 ) -> tuple[DonorReplay, Mask]:
     """The replay towards one donor, and which elements its weight explains."""
+    if audited.is_packed:
+        return _replay_cells(audited, base, donor, width, seed)
     if audited.dtype == "F64":  # no lattice finer than float64 to confine anything
         return DonorReplay(NOTHING, NAN), np.zeros(len(base), bool)
     low, high = audited.midpoints()
@@ -129,6 +137,19 @@ def _replay(
     holds = (start <= weight.alpha) & (weight.alpha <= end)
     by_chance = shuffled_coverage(low, high, base, donor, width, seed)
     return DonorReplay(weight, by_chance), holds & (end - start < width)
+
+
+def _replay_cells(
+    audited: Sample, base: Array, donor: Array, width: float, seed: int
+) -> tuple[DonorReplay, Mask]:
+    """The same of a packed sample."""
+    low, high = audited.midpoints()
+    start, end = cell_intervals(low, high, base, donor)
+    weight = replay_cells(start, end, width)
+    holds = (start <= weight.alpha) & (weight.alpha <= end)
+    by_chance = shuffled_cells(low, high, base, donor, width, seed)
+    could_refute = informative_cells(start, end, weight.alpha, width)
+    return DonorReplay(weight, by_chance), holds & could_refute
 
 
 def _greatest_coverage(replays: Sequence[DonorReplay]) -> int | None:

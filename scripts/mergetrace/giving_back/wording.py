@@ -7,6 +7,7 @@ from typing import Any
 
 from mergetrace.finding.wording_headline import headline
 from mergetrace.giving_back.pairs import Hindrance
+from mergetrace.merging.rebuild_wording import PACKED
 from mergetrace.merging.recipes import Recipe
 from mergetrace.merging.settings import setting_to_json
 from mergetrace.readable import count, listing, plural, rate, visible
@@ -72,10 +73,13 @@ def page(found: GivenBack) -> str:
 def proof_sentence(rebuilt: Mapping[str, Any], best_rate: float, elements: int) -> str:
     """How much comes back, in a sentence."""
     if not rebuilt["rebuilt"]:
+        back = "come back bit for bit"
+        if rebuilt["reason"] == PACKED:
+            back = "lie where they have to"
         return (
             f"Of the numbers that were compared, {rate(best_rate)} of the"
-            f" {count(elements)} that can tell recipes apart come back bit for bit. The"
-            f" whole was not made again: {rebuilt['reason']}"
+            f" {count(elements)} that can tell recipes apart {back}. The whole was not"
+            f" made again: {rebuilt['reason']}"
         )
     tensors = rebuilt["tensors"]
     same = rebuilt["identical"]
@@ -128,11 +132,12 @@ def _proof(found: GivenBack) -> str:
 
 def _to_run(found: GivenBack) -> str:
     suspect = _word(found.sources[found.verdict.suspect])
+    can_check = not found.search.packed
+    check = f"\n    python merge.py --check {suspect}" if can_check else ""
     commands = {
         "mergekit.yml": "    mergekit-yaml mergekit.yml NEW_FOLDER",
         "mergekit-moe.yml": "    mergekit-moe mergekit-moe.yml NEW_FOLDER",
-        "merge.py": "    python merge.py NEW_FOLDER\n"
-        f"    python merge.py --check {suspect}",
+        "merge.py": f"    python merge.py NEW_FOLDER{check}",
     }
     shown = [commands[name] for name in found.files]
     notes = [
@@ -143,11 +148,9 @@ def _to_run(found: GivenBack) -> str:
         if hindrances
     ]
     if "merge.py" in found.files:
-        notes.insert(
-            0,
-            "merge.py needs torch and safetensors and nothing else; --check compares the"
-            " sha256 of every tensor and writes nothing.",
-        )
+        needs = "merge.py needs torch and safetensors and nothing else"
+        checks = "; --check compares the sha256 of every tensor and writes nothing"
+        notes.insert(0, f"{needs}{checks if can_check else ''}.")
     if not shown:
         return (
             "## To run\n\nNo file was written: "

@@ -59,9 +59,16 @@ class Piece:
         return self.audited.values()
 
     @cached_property
+    def cell(self) -> tuple[Array, Array]:
+        """The ends of the interval that rounds to each audited element: float64 [n]
+        each.
+        """
+        return self.audited.midpoints()
+
+    @cached_property
     def interval_width(self) -> Array:
         """How wide the interval is that rounds to each audited element: float64 [n]."""
-        low, high = self.audited.midpoints()
+        low, high = self.cell
         with np.errstate(invalid="ignore"):
             return high - low
 
@@ -157,4 +164,6 @@ def _first_rounding(recipe: Recipe, piece: Piece) -> Round:
     """
     if not recipe.setting("cast"):
         return rounder(recipe.dtype)
-    return rounder(ARITHMETIC_OF_FORMAT.get(piece.audited.dtype, "float32"))
+    audited = piece.audited
+    stored = audited.through or audited.dtype if audited.is_packed else audited.dtype
+    return rounder(ARITHMETIC_OF_FORMAT.get(stored, "float32"))

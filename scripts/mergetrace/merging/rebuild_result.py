@@ -157,12 +157,16 @@ def why_not(
     verdict: str,
     best: Mapping[str, Any] | None,
     remote: Sequence[str] = (),
+    packed: Sequence[str] = (),
 ) -> str | None:
     """The reason not to rebuild, otherwise None.
 
     when: `rebuild.enabled` of the configuration. best: the best recipe found, if any.
-    remote: the models whose weights are not here.
+    remote: the models whose weights are not here. packed: the packed formats of the
+    suspect.
     """
+    if packed:
+        return wording.PACKED
     if remote:
         return wording.not_here(remote)
     if best is None:

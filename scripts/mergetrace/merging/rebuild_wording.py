@@ -6,6 +6,11 @@ from mergetrace.merging.methods import Needs
 
 NO_COUNTERPART = "no counterpart in the parents"
 PUT_BACK = "compared as the layout was put back, not as the file holds it"
+PACKED = (
+    "The suspect is stored in few bits: what a recipe gives are the numbers before they"
+    " were quantised, which are in no file. They can be computed by the recipe, and lie"
+    " in the cells of what is stored."
+)
 NO_RECIPE = "No recipe was found that could be applied."
 ONLY_A_SAMPLE = (
     "Only a sample was read (mode: sample); with rebuild.enabled: always the whole"

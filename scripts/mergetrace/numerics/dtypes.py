@@ -1,5 +1,5 @@
-"""The floating-point formats of weight files: how stored numbers decode, and how numbers
-are rounded to be stored.
+"""The formats of weight files: how stored numbers decode, and how numbers are rounded to
+be stored.
 
 Every finite number of the decoded formats is exact in float64.
 """
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mergetrace.numerics.arrays import AnyArray, Array, Mask, Singles
+from mergetrace.numerics.levels import LEVELS
 
 Raw = bytes | bytearray | memoryview | AnyArray
 """Any contiguous buffer of a tensor's bytes."""
@@ -30,7 +31,8 @@ BITS |= dict.fromkeys(("U64", "I64", "F64", "C64"), 64)
 
 @dataclass(frozen=True)
 class Format:
-    """A floating-point format with p fraction bits.
+    """A floating-point format with p fraction bits, or a packed one, of whose codes each
+    takes a byte in memory.
 
     The code after the largest is infinity, except in F8_E4M3 (e4m3fn), which has none:
     there it is NaN.
@@ -44,6 +46,8 @@ class Format:
     """e_min: the smallest normal number is 2^e_min."""
     largest: int
     """The code of the largest finite number."""
+    levels: tuple[int, ...] = ()
+    """Of a packed format, the numbers behind its codes."""
 
     @property
     def codes(self) -> np.dtype[np.unsignedinteger[Any]]:
@@ -62,6 +66,11 @@ FORMATS = {
     "F8_E5M2": Format(1, 2, -14, 0x7B),
 }
 """The dtypes that are decoded, by their safetensors name."""
+FLOATS = tuple(FORMATS)
+"""The dtypes of floating-point numbers: all of them but the packed formats."""
+FORMATS |= {
+    name: Format(1, 0, 0, len(levels) - 1, levels) for name, levels in LEVELS.items()
+}
 
 LIMIT = 2.0**128
 """Numbers of this size or larger, which float32 cannot hold, are no weights: sums of
@@ -92,13 +101,16 @@ def decode(raw: Raw, dtype: str, out: AnyArray | None = None) -> AnyArray:
     return out
 
 
-def usable(raw: Raw, dtype: str, scales: Array | None = None) -> Mask:
-    """Which stored numbers, multiplied by `scales` where there are any, are neither NaN
-    nor LIMIT or more in size: bool [n].
+def usable(
+    raw: Raw, dtype: str, scales: Array | None = None, shifts: Array | None = None
+) -> Mask:
+    """Which stored numbers, multiplied by `scales` and with `shifts` added where there
+    are any, are neither NaN nor LIMIT or more in size: bool [n].
     """
     if scales is not None:
         with np.errstate(invalid="ignore", over="ignore"):
-            sizes = np.abs(decode(raw, dtype) * scales)
+            values = decode(raw, dtype) * scales
+            sizes = np.abs(values if shifts is None else values + shifts)
         return np.asarray(sizes < LIMIT)
     all_but_sign = (1 << (8 * FORMATS[dtype].width - 1)) - 1
     codes = codes_of(raw, dtype)
@@ -116,7 +128,11 @@ def _code_of_limit(dtype: str) -> int:
 
 
 def largest_number(dtype: str) -> float:
-    """The largest finite number of a format."""
+    """The largest finite number of a format. A packed one has none: its last levels
+    stand for everything beyond.
+    """
+    if FORMATS[dtype].levels:
+        return float("inf")
     code = np.array([FORMATS[dtype].largest], FORMATS[dtype].codes)
     return float(decode(code, dtype)[0])
 
@@ -127,7 +143,8 @@ def encode(values: ArrayLike, dtype: str) -> Codes:
 
     Subnormals are kept. What rounds beyond the largest number becomes infinity, in
     F8_E4M3 NaN, as in ml_dtypes (torch saturates there: past 464 it stores 448, which a
-    quantiser that scales by the block's maximum never asks for).
+    quantiser that scales by the block's maximum never asks for). In a packed format the
+    nearest level, of two the higher, NaN as the highest.
     """
     values = np.asarray(values)
     if values.dtype not in (np.float32, np.float64):
@@ -144,6 +161,8 @@ def codes_of(raw: Raw, dtype: str) -> Codes:
 
 def values_of(codes: Codes, dtype: str) -> AnyArray:
     """The numbers behind codes, exactly, in the narrowest numpy type that holds them."""
+    if FORMATS[dtype].levels:
+        return look_up(np.array(FORMATS[dtype].levels, np.float32), codes)
     if dtype == "BF16":
         return (codes.astype(np.uint32) << 16).view(np.float32)
     if FORMATS[dtype].width == 1:
@@ -196,6 +215,10 @@ def _fp8_values(dtype: str) -> Singles:
 def _rounded(values: AnyArray, dtype: str) -> Codes:
     """The codes of `values`, rounded once."""
     form = FORMATS[dtype]
+    if form.levels:
+        levels, first = np.unique(form.levels, return_index=True)
+        nearest = np.searchsorted((levels[1:] + levels[:-1]) / 2, values, "right")
+        return first[nearest].astype(form.codes)
     if dtype in ("F16", "F32", "F64"):  # numpy's own casts round once
         return values.astype(f"<f{form.width}").view(form.codes)
     wide = FORMATS["F32" if form.width == 2 else "F16"]

@@ -30,7 +30,8 @@ EXPONENT_BITS = 0x7FF0_0000_0000_0000  # of a float64
 
 def ulp(raw: Raw, dtype: str) -> Array:
     """The spacing of the format at each stored number (at a power of two: the spacing
-    above it), float64 [n]; NaN for NaN and infinity.
+    above it), float64 [n]; NaN for NaN and infinity. Of a packed format the width of the
+    level's cell, of the last ones twice their inner half.
 
     A sum of ulp^2 / 12 is the energy that rounding to the format adds.
     """
@@ -45,7 +46,8 @@ def neighbour_midpoints(raw: Raw, dtype: str) -> tuple[Array, Array]:
     asymmetric at powers of two, around both zeros alike. Beyond the largest number lies
     where rounding overflows, half a spacing further: 464 for F8_E4M3, whose largest is
     448 (a converter that saturates instead would have no upper end). NaN for NaN and
-    infinity. ValueError for F64: float64 cannot hold its midpoints.
+    infinity. Beyond the last levels of a packed format there is no end. ValueError for
+    F64: float64 cannot hold its midpoints.
     """
     if dtype == "F64":
         raise ValueError(
@@ -60,10 +62,12 @@ def interval_through(low: Array, high: Array, dtype: str) -> tuple[Array, Array]
     ends, float64 [n] each.
 
     Where no number of the format lies in [low, high], no number does: both ends are the
-    middle of [low, high] then.
+    middle of [low, high] then. An end that is infinite stays so.
     """
-    low_codes = encode(low, dtype)
-    high_codes = encode(high, dtype)
+    open_low = low == -np.inf
+    open_high = high == np.inf
+    low_codes = encode(np.where(open_low, 0.0, low), dtype)
+    high_codes = encode(np.where(open_high, 0.0, high), dtype)
     first = decode(low_codes, dtype)
     last = decode(high_codes, dtype)
     below_first, above_first = neighbour_midpoints(low_codes, dtype)
@@ -75,9 +79,11 @@ def interval_through(low: Array, high: Array, dtype: str) -> tuple[Array, Array]
     last = np.where(last_outside, 2 * below_last - last, last)
     start = np.where(first_outside, above_first, below_first)
     end = np.where(last_outside, below_last, above_last)
-    empty = first > last
-    middle = (low + high) / 2
-    return np.where(empty, middle, start), np.where(empty, middle, end)
+    empty = (first > last) & ~open_low & ~open_high
+    with np.errstate(invalid="ignore"):  # the middle of nothing to everything
+        middle = (low + high) / 2
+    start = np.where(open_low, low, np.where(empty, middle, start))
+    return start, np.where(open_high, high, np.where(empty, middle, end))
 
 
 Formula = Callable[[Array, Format], Array]
@@ -119,6 +125,10 @@ def _binade(x: Array, form: Format) -> Array:
 
 
 def _ulp(x: Array, form: Format) -> Array:
+    if form.levels:
+        below, above = x - _low(x, form), _high(x, form) - x
+        halves = np.stack([below, above])
+        return np.asarray(np.where(np.isinf(halves), halves[::-1], halves).sum(0))
     spacing = _binade(x, form) * 2.0**-form.fraction_bits
     return np.where(np.isfinite(x), spacing, np.nan)
 
@@ -127,10 +137,18 @@ def _high(x: Array, form: Format) -> Array:
     """Halfway to the next number above x: for x < 0 that is towards zero, where the
     spacing halves below a power of two.
     """
+    if form.levels:
+        levels = np.unique(form.levels)
+        ends = np.append((levels[1:] + levels[:-1]) / 2, np.inf)
+        return np.asarray(ends[np.searchsorted(levels, x)], np.float64)
     spacing = _ulp(x, form)
     halves = (x == -_binade(x, form)) & (x < -(2.0**form.min_exponent))
     return x + np.where(halves, spacing / 4, spacing / 2)
 
 
 def _low(x: Array, form: Format) -> Array:
+    if form.levels:
+        levels = np.unique(form.levels)
+        ends = np.append(-np.inf, (levels[1:] + levels[:-1]) / 2)
+        return np.asarray(ends[np.searchsorted(levels, x)], np.float64)
     return -_high(-x, form)

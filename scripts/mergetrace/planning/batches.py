@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from mergetrace.numerics.dtypes import FORMATS
+from mergetrace.formats.block_layouts import bytes_each, kept_each
 
 MAX_BATCH = {"read": 2_000_000_000, "kept": 64_000_000, "slices": 128}
 """What a batch of several layers holds at most.
@@ -50,8 +50,9 @@ def _layer_sizes(
     plan: pd.DataFrame, mode: str, block_elements: int
 ) -> dict[str, dict[str, float]]:
     """By layer how much of what MAX_BATCH limits it takes."""
-    width = plan["dtype"].map(lambda dtype: FORMATS[dtype].width)
-    kept = width * np.minimum(plan["elements"], plan["blocks"] * block_elements)
+    width = plan["dtype"].map(bytes_each)
+    sampled = np.minimum(plan["elements"], plan["blocks"] * block_elements)
+    kept = plan["dtype"].map(kept_each) * sampled
     read = width * plan["elements"] if mode == "full" else kept
     sizes = pd.DataFrame({"layer": plan["layer"], "read": read, "kept": kept})
     by_layer = sizes.groupby("layer").sum()

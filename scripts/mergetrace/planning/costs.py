@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mergetrace.formats.block_layouts import bytes_each, kept_each
 from mergetrace.formats.model_config import config_from_json
-from mergetrace.numerics.dtypes import FORMATS
 from mergetrace.planning import unread
 from mergetrace.planning.sampling import ranges_of
 from mergetrace.readable import count, duration, listing, size
@@ -78,9 +78,10 @@ def costs(
     files_on_disk: the bytes that whole files of models on the Hub take at most (see
     streaming).
     """
-    width = plan["dtype"].map(lambda dtype: FORMATS[dtype].width)
+    width = plan["dtype"].map(bytes_each)
+    kept = plan["dtype"].map(kept_each)
     sampled = np.minimum(plan["elements"], plan["blocks"] * settings.block_elements)
-    evidence = sampled * (width + SCALE_BYTES * (plan["scale_shard"] != ""))
+    evidence = sampled * (kept + SCALE_BYTES * (plan["scale_shard"] != ""))
     evidence_bytes = int(evidence.sum())
     of_largest_job = int(evidence.groupby(plan["batch"]).sum().max())
     views = {

@@ -35,6 +35,7 @@ BUFFER = re.compile(
     r"(?:rotary_(?:pos_)?emb\w*|rope)\.(?:original_)?"
     r"(?:inv_freq|cos_cached|sin_cached|freqs_cis)$"
     r"|(?:^|\.)(?:inv_freq|freqs_cis|position_ids|masked_bias)$"
+    r"|^rope_(?:freqs|factors_long|factors_short)\.weight$"
 )
 MEASURED_SCALE = re.compile(
     r"[._](?:input|output|act|activation|kv|kv_cache|k|v|q|prob|attn_output)"

@@ -17,6 +17,7 @@ from pyarrow.json import ParseOptions, ReadOptions, read_json
 from mergetrace.errors import ModelFileError
 from mergetrace.files.declared_merges import declared_merges
 from mergetrace.files.further_templates import copy_templates
+from mergetrace.files.gguf_file import GgufModel, is_gguf, read_gguf
 from mergetrace.files.safetensors_file import Model, read_model
 from mergetrace.files.stranger_yaml import stranger_yaml
 from mergetrace.files.tool_traces import (
@@ -26,7 +27,19 @@ from mergetrace.files.tool_traces import (
     tool_traces,
 )
 from mergetrace.files.weight_files import INDEX_NAME
-from mergetrace.formats.model_config import fact, parse_config, read_config
+from mergetrace.formats.gguf_facts import (
+    chat_template,
+    declared_license,
+    declared_parents,
+    gguf_config,
+    quantisation_notes,
+)
+from mergetrace.formats.model_config import (
+    ModelConfig,
+    fact,
+    parse_config,
+    read_config,
+)
 from mergetrace.outputs import whole_folder
 from mergetrace.records.json_records import as_json
 from mergetrace.records.manifest import Claims, ConfigFacts, Manifest, ModelFile, Source
@@ -60,6 +73,7 @@ SMALL_FILES = (
     "hf_quant_config.json",
     *CONFIGURATIONS,
 )
+TEMPLATE = "chat_template.jinja"
 MAX_SMALL_FILE = 64 * 2**20  # bytes
 MAX_CARD_HEADER = 64 * 2**10  # characters
 MAX_BASE_MODELS = 100  # claims of one card
@@ -93,11 +107,33 @@ def copy_small_files(folder: Path, target: Path) -> None:
         copy_templates(folder, partial)
 
 
+def read_local(place: Path) -> Model:
+    """The weight files of a local model: safetensors in a folder, or a GGUF file, be it
+    alone in its folder or the place itself.
+    """
+    return read_gguf(place) if is_gguf(place) else read_model(place)
+
+
+def small_files_of(place: Path, model: Model, target: Path) -> None:
+    """Copy a model's small files to `target` (created). What lies beside a GGUF file that
+    was given by its name may be another model's, and stays there; its own chat template
+    is written down as one.
+    """
+    if place.is_dir():
+        copy_small_files(place, target)
+    else:
+        with whole_folder(target):
+            pass
+    template = chat_template(model.facts) if isinstance(model, GgufModel) else None
+    if template is not None and not (target / TEMPLATE).exists():
+        (target / TEMPLATE).write_text(template, encoding="utf-8", newline="")
+
+
 def tensor_table(folder: Path) -> "pd.DataFrame":
     """The table of a folder's tensors (see table_of). Raises ModelFileError for everything
     the strict header parser refuses.
     """
-    table: pd.DataFrame = table_of(read_model(folder), folder).to_pandas()
+    table: pd.DataFrame = table_of(read_local(folder), folder).to_pandas()
     return table
 
 
@@ -115,8 +151,7 @@ def table_of(model: Model, place: str | Path) -> pa.Table:
             rows.append({**row, "shape": list(tensor.shape), **place_in_file})
     if not rows:
         raise ModelFileError(
-            f"{place}: the safetensors files hold no tensor at all; give a model with"
-            " weights"
+            f"{place}: its weight files hold no tensor at all; give a model with weights"
         )
     # Arrow loads pandas to look at Python's lists, half a second of every model's job;
     # of JSON it makes columns without.
@@ -140,13 +175,18 @@ def describe(name: str, folder: Path, model: Model) -> Manifest:
 
     Shards carry no sha256 here: the weights are read once, by the deltas.
     """
+    beside = folder if folder.is_dir() else folder.parent
     shards: list[ModelFile] = [
-        {"name": file, "size": (folder / file).stat().st_size, "sha256": None}
+        {"name": file, "size": (beside / file).stat().st_size, "sha256": None}
         for file in shards_of(model)
     ]
     source: Source = {"path": str(folder), "repo": None, "commit": None}
-    notes = _own_notes(name, model, folder)
-    notes += loading_notes(name, os.listdir(folder), folder)
+    if isinstance(model, GgufModel):
+        clauses = [*model.notes, *quantisation_notes(model.facts)]
+        notes = [f"{name}: {clause}." for clause in clauses]
+    else:
+        notes = _own_notes(name, model, folder)
+        notes += loading_notes(name, os.listdir(folder), folder)
     return _manifest(name, source, shards, model, folder, notes)
 
 
@@ -192,15 +232,27 @@ def _manifest(
         "files": [*map(_small_file, small), *shards],
         "tensors": len(tensors),
         "tensor_bytes": sum(tensor.end - tensor.start for tensor in tensors),
-        "config": cast(ConfigFacts, read_config(folder / "config.json").as_json()),
+        "config": cast(ConfigFacts, _config(model, folder).as_json()),
         "declared": _claims(model, folder),
         "notes": notes,
     }
 
 
+def _config(model: Model, folder: Path) -> ModelConfig:
+    """What the model's configuration says; a GGUF file has its own."""
+    if not isinstance(model, GgufModel):
+        return read_config(folder / "config.json")
+    names = [name for _, header in model for name in header.tensors]
+    return gguf_config(model.facts, names)
+
+
 def _claims(model: Model, folder: Path) -> Claims:
     """What the card claims, and what a merging tool wrote of its work."""
     claims = read_card(folder / "README.md")
+    if isinstance(model, GgufModel):
+        claims["base_model"] = declared_parents(model.facts) or claims["base_model"]
+        claims["license"] = claims["license"] or declared_license(model.facts)
+        return claims
     stated = [stated_version(header.metadata) for _, header in model]
     versions = [index_version(folder / INDEX_NAME), *stated]
     claims["merge_tool"] = next((fact(name) for name in versions if name), None)

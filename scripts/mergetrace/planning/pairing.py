@@ -34,6 +34,8 @@ VIEW_COLUMNS = (
     "scale_skip",
     "borrowed",
     "row_map",
+    "through",
+    "shift",
 )
 """The columns of the plan that are a view's own (see View)."""
 Members = Mapping[str, View]
@@ -158,11 +160,14 @@ def _fits(view: View, base: View) -> bool:
 
 
 def _with_row_maps(plan: pd.DataFrame) -> pd.DataFrame:
-    """The plan with its row maps as lists, and without the column where no view has
-    one.
+    """The plan with its row maps as lists, and without the columns that say how views
+    are read where no view needs them.
     """
     if plan.empty:
         return plan
+    for name in ("through", "shift"):
+        if not plan[name].astype(bool).any():
+            plan = plan.drop(columns=name)
     maps = [None if rows is None else rows.tolist() for rows in plan["row_map"]]
     if all(rows is None for rows in maps):
         return plan.drop(columns="row_map")

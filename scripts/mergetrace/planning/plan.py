@@ -1,12 +1,15 @@
 """What an audit will compare and what that will cost, from the manifests alone."""
 
+from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from mergetrace.errors import ModelFileError
 from mergetrace.formats.model_config import config_from_json
+from mergetrace.numerics.levels import LEVELS
 from mergetrace.planning.pairing import pair
 from mergetrace.planning.sampling import allot
 from mergetrace.planning.unmet import with_true_reasons
@@ -14,9 +17,11 @@ from mergetrace.records.manifest import Manifest, Manifests
 from mergetrace.tensors.fused import with_common_rows
 from mergetrace.tensors.naming import canonical_names, component_of, is_adapter
 from mergetrace.tensors.prefixes import SEVERAL, with_prefixes
+from mergetrace.tensors.view import Key
 from mergetrace.tensors.views import Cut, not_read
 from mergetrace.tensors.views import cut as cut_tensors
 
+NARROW = ("BF16", "F16")  # that a model is stored in before it is quantised
 COLUMNS = ["model", "tensor", "reason", "source"]
 """Of the table of what is not compared: `tensor` is the name for people, with the
 expert; `source` the name in the model's file.
@@ -67,7 +72,24 @@ def cut_models(
         for model, table in tables.items()
     }
     with_common_rows(cuts, configs)
+    _round_before_packing(cuts)
     return cuts
+
+
+def _round_before_packing(cuts: Mapping[str, Cut]) -> None:
+    """Change the cuts so that packed numbers are taken as rounded before, to the format
+    that the other models have there, in place: a model is stored in 16 bits before it
+    is quantised.
+    """
+    formats: dict[Key, set[str]] = defaultdict(set)
+    for cut in cuts.values():
+        for key, view in cut.views.items():
+            if view.dtype in NARROW:
+                formats[key].add(view.dtype)
+    for cut in cuts.values():
+        for key, view in cut.views.items():
+            if view.dtype in LEVELS and len(formats[key]) == 1:
+                cut.views[key] = replace(view, through=min(formats[key]))
 
 
 def common_names(

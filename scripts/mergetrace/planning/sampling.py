@@ -16,9 +16,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mergetrace.files.sampled import Range
+from mergetrace.formats.block_layouts import blocks_of, stored_size
 from mergetrace.formats.scales import bytes_of_scales, rows_of_scales
 from mergetrace.numerics.arrays import Integers
-from mergetrace.numerics.dtypes import FORMATS
 from mergetrace.planning.slices import PlannedSlice, slice_of
 from mergetrace.tensors.view import View, view_of
 
@@ -136,9 +136,10 @@ def ranges_of(views: pd.DataFrame, block_elements: int, seed: int) -> list[Range
     for row in views[views["blocks"] > 0].to_dict("records"):
         view = view_of(row)
         blocks = evidence_of(slice_of([row]), block_elements, seed)
-        width = FORMATS[view.dtype].width
         for first, count in _stored(view, blocks):
-            wanted.append((view.shard, view.start + first * width, count * width))
+            start, length = blocks_of(view.dtype, first, count)
+            offset = view.start + stored_size(view.dtype, start)
+            wanted.append((view.shard, offset, stored_size(view.dtype, length)))
         if view.scale_shard:
             rows = {rows_of_scales(view, *block) for block in blocks.tolist()}
             for first, count in rows:

@@ -171,6 +171,8 @@ class RecipeSearch:
     """Whether the model's numbers follow from its parents' alone."""
     blend: LinearBlend | None = None
     """The weighted sum that is nearest to the model."""
+    packed: tuple[str, ...] = ()
+    """The packed formats in which the audited model is stored, by name, in order."""
 
     @property
     def signatures(self) -> tuple[Signature, ...]:

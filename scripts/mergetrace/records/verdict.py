@@ -127,6 +127,10 @@ class AfterMerge:
     """Why there is no rank."""
     smallest_seen: SmallestChange | None = None
     """How little would have been seen."""
+    cells: bool = False
+    """Whether the model is packed, so that a change is seen where a number leaves its
+    cell.
+    """
 
 
 @dataclass(frozen=True)
@@ -155,6 +159,10 @@ class Judgement:
     """By offered donor what was found of it."""
     base: BaseShare
     """The base."""
+    evidence: str | None = field(default=None, kw_only=True)
+    """What an accusation rests on: `exact` numbers, numbers that are `exact through
+    quantisation`, or `strong` traces.
+    """
     order: Mapping[str, OrderFacts] = field(default_factory=dict, kw_only=True)
     """By parent, which of it and the audited model came first."""
     recipe: RecipeFinding | None = field(default=None, kw_only=True)

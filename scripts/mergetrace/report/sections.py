@@ -96,6 +96,8 @@ class Recipe:
     """The best recipe, whether or not it was established."""
     informative: int
     """The number of informative elements under it."""
+    packed: tuple[str, ...]
+    """The packed formats in which the suspect is stored."""
 
 
 @dataclass(frozen=True)
@@ -225,10 +227,11 @@ def recipe(inputs: Inputs) -> Recipe:
     """The recipe and the others that were tried."""
     search = inputs.suspect_numbers.recipe
     found = inputs.verdict.recipe
+    best = (search.best, search.informative_elements, search.packed)
     if found is None:
-        return Recipe(None, [], [], search.best, search.informative_elements)
+        return Recipe(None, [], [], *best)
     row, equal, lesser = recipes.recipe_rows(found)
-    return Recipe(row, equal, lesser, search.best, search.informative_elements)
+    return Recipe(row, equal, lesser, *best)
 
 
 def after_merge(inputs: Inputs) -> list[str]:

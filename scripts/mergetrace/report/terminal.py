@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mergetrace.finding import wording
+from mergetrace.finding.cells import THROUGH_CELLS
 from mergetrace.finding.wording_headline import headline, task_vectors
 from mergetrace.outputs import read_json
 from mergetrace.planning import costs
@@ -33,7 +34,7 @@ def lines(verdict: Verdict, report: Path) -> list[tuple[str, str]]:
     text = [
         (verdict.audit, words.sentence),
         ("", words.explanation),
-        ("verdict", f"{verdict.verdict}; {read}"),
+        ("verdict", f"{verdict.verdict}; {_evidence(verdict)}{read}"),
     ]
     compared = wording.compared(verdict)
     if compared:
@@ -43,7 +44,7 @@ def lines(verdict: Verdict, report: Path) -> list[tuple[str, str]]:
     if order:
         text.append(("order", order))
     text += [
-        ("recipe", _recipe(verdict.recipe)),
+        ("recipe", _recipe(verdict.recipe, verdict.evidence == THROUGH_CELLS)),
         ("controls", wording.controls(verdict)),
         *_probe(verdict),
         ("report", _report(report)),
@@ -110,17 +111,22 @@ def _parents(verdict: Verdict) -> str:
     return "; ".join([*donors, _base(verdict.base)])
 
 
+def _evidence(verdict: Verdict) -> str:
+    return f"{verdict.evidence}; " if verdict.evidence == THROUGH_CELLS else ""
+
+
 def _base(base: BaseShare) -> str:
     return f"base {base.name} {percent(base.share, 'no one share')}"
 
 
-def _recipe(recipe: RecipeFinding | None) -> str:
+def _recipe(recipe: RecipeFinding | None, cells: bool) -> str:
     if recipe is None:
         return "none found"
     return (
         f"{recipe.method}, {recipe.dtype} arithmetic:"
         f" {rate(recipe.bit_exact_rate, 'nothing to compare')} of"
-        f" {count(recipe.informative_elements)} informative elements bit for bit"
+        f" {count(recipe.informative_elements)} informative elements"
+        f" {'as far as their cells tell' if cells else 'bit for bit'}"
     )
 
 

@@ -7,9 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mergetrace.merging.applying import Piece, apply_and_store, undecided_elements
+from mergetrace.merging.applying import (
+    Piece,
+    apply_and_store,
+    apply_recipe,
+    undecided_elements,
+)
 from mergetrace.merging.recipes import Recipe
 from mergetrace.numerics.arrays import Array, Mask
+from mergetrace.sums.as_stored import round_as_stored
 
 
 @dataclass(frozen=True)
@@ -75,7 +81,10 @@ def count_exact_by_part(
     those are left out that neither the audited model nor the recipe moved from the base
     (a sparse finetune leaves most of them), and those at a threshold. Of whole tensors
     the others confine nothing: one that is a donor's may be a small part of a model.
+    Of a packed model see _count_cells.
     """
+    if piece.audited.is_packed:
+        return _count_cells(recipe, piece, base, width, parts)
     merged = apply_and_store(recipe, piece)
     audited = piece.audited_values
     confined = confining_elements(piece, recipe.parents, width)
@@ -93,6 +102,40 @@ def count_exact_by_part(
     squares = np.where(np.isfinite(merged), audited - merged, 0.0) ** 2
     return [
         _count_part(slice(start, end), confined, informative, exact, squares)
+        for start, end in parts
+    ]
+
+
+def _count_cells(
+    recipe: Recipe,
+    piece: Piece,
+    base: str,
+    width: float,
+    parts: Sequence[tuple[int, int]],
+) -> list[Count]:
+    """The same of a packed model, whose numbers lie in wide cells.
+
+    An element is informative where the recipe's number lies outside its cell, or so
+    near to an end that a weight half of `width` away could have moved it across; it is
+    given back where the number lies in the cell. Where a method that chooses elements
+    left the base's number and that lies in the cell too, nothing is refuted.
+    """
+    merged = apply_recipe(recipe, piece)
+    low, high = piece.cell
+    spread = _spread(piece, recipe.parents)
+    with np.errstate(invalid="ignore"):
+        inside = (low <= merged) & (merged <= high)
+        room = np.minimum(merged - low, high - merged)
+        informative = (spread > 0) & (~inside | (room <= width / 2 * spread))
+    informative &= np.isfinite(merged)
+    if recipe.selects:
+        informative &= ~(inside & (merged == piece.values[base]))
+        informative &= ~undecided_elements(recipe, piece)
+    exact = inside & informative
+    stored = round_as_stored(merged, piece.audited)
+    squares = np.where(np.isfinite(stored), piece.audited_values - stored, 0.0) ** 2
+    return [
+        _count_part(slice(start, end), informative, informative, exact, squares)
         for start, end in parts
     ]
 
@@ -115,8 +158,13 @@ def confining_elements(piece: Piece, parents: Sequence[str], width: float) -> Ma
     There the parents lie further apart than the stored number's interval over `width`;
     elsewhere any weights would do.
     """
+    with np.errstate(invalid="ignore"):
+        confined: Mask = piece.interval_width < width * _spread(piece, parents)
+    return confined
+
+
+def _spread(piece: Piece, parents: Sequence[str]) -> Array:
+    """How far the parents lie apart: float64 [n]."""
     values = np.stack([piece.values[name] for name in dict.fromkeys(parents)])
     with np.errstate(invalid="ignore"):
-        spread = values.max(0) - values.min(0)
-        confined: Mask = piece.interval_width < width * spread
-    return confined
+        return np.asarray(values.max(0) - values.min(0))

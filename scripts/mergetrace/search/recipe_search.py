@@ -108,7 +108,9 @@ class Search:
     moved_energy: float = 0.0
     """Sum of squares of the change from the base over all evidence."""
     formats: dict[str, None] = field(default_factory=dict)
-    """The formats in which the audited model's numbers are stored."""
+    """The formats that the audited model's numbers were rounded to."""
+    packed: dict[str, None] = field(default_factory=dict)
+    """The packed formats in which they are stored."""
 
     def pilot(self) -> list[int]:
         """The slices recipes are tried on: voting ones, spread over components and
@@ -143,6 +145,8 @@ class Search:
         for reading in self.readings.values():
             if reading not in self.recipes:
                 self.recipes.append(reading)
+        if any(piece.audited.is_packed for piece in trial.pieces):
+            return  # what follows looks at last bits, which cells hide
         donors = self.clues.donors
         parents = self._read_blend(trial)
         one_blend = self.blend is not None and self.blend.ranges is None
@@ -228,7 +232,12 @@ class Search:
         """Apply the finalists to one piece and count each of its slices."""
         piece = joined.piece
         ends = [(start, end) for _, start, end in joined.parts]
-        self.formats[piece.audited.dtype] = None
+        audited = piece.audited
+        if audited.is_packed:
+            self.packed[audited.dtype] = None
+            self.formats[audited.through or "F32"] = None
+        else:
+            self.formats[audited.dtype] = None
         self.slice_ids += [slice_id for slice_id, _, _ in joined.parts]
         by_recipe = [
             count_exact_by_part(recipe, piece, self.frame.base, self.width, ends)
@@ -286,6 +295,7 @@ class Search:
             signature_of_two=self.signature_of_two,
             dependence=self.dependence,
             blend=self.blend,
+            packed=tuple(sorted(self.packed)),
         )
 
     def _declared(self, hypothesis: Hypothesis) -> DeclaredReplay:

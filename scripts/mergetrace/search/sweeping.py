@@ -7,6 +7,7 @@ import numpy as np
 
 from mergetrace.merging.applying import Piece
 from mergetrace.numerics.arrays import Array
+from mergetrace.numerics.cell_replay import cell_intervals, replay_cells
 from mergetrace.numerics.rounding import NOTHING, Replay, replay, replay_intervals
 
 INTERVAL_SLACK = 1e-9
@@ -36,10 +37,12 @@ def sweep(
     for _ in range(SWEEP_STEPS):
         here = predict(piece, center)
         slope = (predict(piece, center + SWEEP_STEP) - here) / SWEEP_STEP
-        start, end = replay_intervals(
-            low - here, high - here, np.zeros_like(here), slope
-        )
-        step = replay(start - INTERVAL_SLACK, end + INTERVAL_SLACK, width)
+        ends = (low - here, high - here, np.zeros_like(here), slope)
+        if piece.audited.is_packed:
+            step = replay_cells(*cell_intervals(*ends), width)
+        else:
+            start, end = replay_intervals(*ends)
+            step = replay(start - INTERVAL_SLACK, end + INTERVAL_SLACK, width)
         if not step.informative or abs(step.alpha) > SWEEP_LARGEST_WEIGHT:
             break
         swept = _shifted(step, center)

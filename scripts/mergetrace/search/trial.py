@@ -178,13 +178,7 @@ class Trial:
 
 def elements_of(piece: Piece, places: slice | Mask) -> Piece:
     """Some elements of a piece, for recipes that need no others of the tensor."""
-    raw = np.frombuffer(piece.audited.raw, np.uint8).reshape(piece.size, -1)
-    scales = piece.audited.scales
-    audited = replace(
-        piece.audited,
-        raw=raw[places].reshape(-1),
-        scales=None if scales is None else scales[places],
-    )
+    audited = piece.audited.chosen(places)
     values = {name: numbers[places] for name, numbers in piece.values.items()}
     return replace(piece, values=values, audited=audited)
 

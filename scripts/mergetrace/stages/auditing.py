@@ -209,7 +209,7 @@ class Audit:
         """Where a model's files lie; of one on the Hub the small ones."""
         if self._is_remote(model):
             return self.places.models / model / "files"
-        return Path(self.configuration.models[model].path or "")
+        return Path(self.configuration.models[model].folder)
 
     def _manifests(self) -> tuple[Path, ...]:
         return tuple(
@@ -237,7 +237,7 @@ class Audit:
             )
             inputs = manifest.Inputs(pinned=own / "pinned.json")
         else:
-            inputs = manifest.Inputs(folder=self._folder(model))
+            inputs = manifest.Inputs(folder=Path(source.path or ""))
         manifest.run(
             inputs,
             manifest.Params(model, self.configuration.compute.connections),

@@ -88,7 +88,7 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
                 for donor in frame.donors:
                     values = usable[donor].values()
                     curve = curves[frame.audited, donor]
-                    curve.add(*stored.midpoints(), parent, values)
+                    curve.add(stored, parent, values)
     _write(outputs.curves, curves, alphas)
     for (model, donor), curve in curves.items():
         explained = np.nanmax(curve.seen, initial=0)

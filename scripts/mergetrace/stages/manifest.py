@@ -8,14 +8,14 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mergetrace.files.safetensors_file import read_model
 from mergetrace.outputs import read_json, whole, write_json
 from mergetrace.planning.manifest import (
     MAX_SMALL_FILE,
     SMALL_FILES,
-    copy_small_files,
     describe,
     describe_pinned,
+    read_local,
+    small_files_of,
     table_of,
 )
 from mergetrace.records.manifest import Manifest
@@ -28,7 +28,7 @@ class Inputs:
     """Where the model is: one of the two."""
 
     folder: Path | None = None
-    """A local folder with config.json and *.safetensors."""
+    """A local folder with config.json and *.safetensors, or a GGUF file."""
     pinned: Path | None = None
     """What the stage `pin` found on the Hub."""
 
@@ -67,7 +67,9 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
         pq.write_table(tensors, partial)
     write_json(outputs.manifest, manifest)
     weights = [
-        file for file in manifest["files"] if file["name"].endswith(".safetensors")
+        file
+        for file in manifest["files"]
+        if file["name"].endswith((".safetensors", ".gguf"))
     ]
     gigabytes = manifest["tensor_bytes"] / 1e9
     say(
@@ -77,9 +79,9 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
 
 
 def _local(folder: Path, params: Params, outputs: Outputs) -> tuple[pa.Table, Manifest]:
-    model = read_model(folder)
+    model = read_local(folder)
     tensors = table_of(model, folder)
-    copy_small_files(folder, outputs.files)
+    small_files_of(folder, model, outputs.files)
     return tensors, describe(params.name, folder, model)
 
 

@@ -76,12 +76,20 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
     """Raises AuditError for weights that cannot be read."""
     verdict = read_json(inputs.verdict)
     base = verdict["base"]["name"]
-    best = next(
-        entry["best"]
+    found_recipe = next(
+        entry
         for entry in read_json(inputs.recipes)
         if (entry["model"], entry["base"]) == (params.suspect, base)
     )
-    reason = why_not(params.when, params.mode, verdict["verdict"], best, params.remote)
+    best = found_recipe["best"]
+    reason = why_not(
+        params.when,
+        params.mode,
+        verdict["verdict"],
+        best,
+        params.remote,
+        found_recipe.get("packed") or (),
+    )
     if reason is not None:
         _write_table(outputs.table, [])
         write_json(outputs.rebuild, not_rebuilt(reason))

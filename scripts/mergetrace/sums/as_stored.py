@@ -1,5 +1,7 @@
 """Numbers rounded as the file of an audited model would have stored them."""
 
+import numpy as np
+
 from mergetrace.numerics.arithmetic import to_float32
 from mergetrace.numerics.arrays import Array
 from mergetrace.numerics.dtypes import Codes, decode, encode
@@ -12,7 +14,7 @@ def round_as_stored(values: Array, like: Sample) -> Array:
     again: float64 [n].
     """
     codes = codes_as_stored(values, like, like.dtype)
-    return scaled(decode(codes, like.dtype), like.scales)
+    return scaled(decode(codes, like.dtype), like.scales, like.shifts)
 
 
 def codes_as_stored(values: Array, like: Sample, dtype: str) -> Codes:
@@ -20,10 +22,24 @@ def codes_as_stored(values: Array, like: Sample, dtype: str) -> Codes:
     to the format they go through, divided by their scale, rounded.
     """
     if like.through is None:
-        unscaled = values if like.scales is None else values / like.scales
-        return encode(unscaled, dtype)
+        return encode(_unscaled(values, like), dtype)
     coarse = decode(encode(values, like.through), like.through)
+    if like.is_packed:
+        return encode(_unscaled(coarse, like), dtype)
     if like.scales is None:
         return encode(coarse, dtype)
     # The tool multiplies in float32: that makes ties.
     return encode(to_float32(coarse / like.scales), dtype)
+
+
+def _unscaled(values: Array, like: Sample) -> Array:
+    """Values before they are scaled and shifted as a sample is; a scale of 0 of a packed
+    format makes any number the shift.
+    """
+    if like.shifts is not None:
+        values = values - like.shifts
+    if like.scales is None:
+        return values
+    if like.is_packed:
+        return values / np.where(like.scales == 0, 1.0, like.scales)
+    return values / like.scales

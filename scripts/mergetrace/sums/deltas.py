@@ -213,8 +213,8 @@ class Reader:
             self._buffers.by_model[model] = buffer
         raw = buffer[: sum(piece.length for piece in run) * width]
         stretches = ((piece.first, piece.length) for piece in run)
-        scales = self.weights.stretches(view, stretches, raw)
-        return Stored(raw, view.dtype, scales)
+        scales, shifts = self.weights.stretches(view, stretches, raw)
+        return Stored(raw, view.dtype, scales, shifts)
 
     def _collected(self, pending: _Pending) -> Read:
         """Pieces added up block by block, in the order of the elements."""

@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mergetrace.errors import ModelFileError
 from mergetrace.files.safetensors_file import read_header, read_into
 from mergetrace.files.safetensors_header import Header
+from mergetrace.files.strict_json import shown
 from mergetrace.numerics.arrays import AnyArray, Array, Bytes, Integers, Mask
 from mergetrace.numerics.dtypes import FORMATS, decode, encode, usable
 from mergetrace.numerics.lattice import interval_through, neighbour_midpoints
+from mergetrace.sums.cells import cell_ends
 from mergetrace.tensors.view import View
 from mergetrace.tensors.weights import Weights, scaled
 
@@ -30,8 +33,12 @@ WRITER_NAMES = {
     "F8_E4M3": "float8_e4m3fn",
     "F8_E5M2": "float8_e5m2",
     "I64": "int64",
+    "U8": "uint8",
 }
 """What safetensors calls dtypes when writing, by their name in the file."""
+CODES = "U8"
+PACKING = "packing"
+"""The key's last part under which the format of packed codes is written down."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +55,29 @@ class Sample:
     """The format they were rounded to before they were scaled and stored, where that is
     another one: BF16 of a bf16 merge quantised to FP8.
     """
+    shifts: Array | None = None
+    """What is added to each then, where the format has shifts: float64 [n]."""
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether the elements are codes of a packed format, of which each confines a
+        number to a wide cell.
+        """
+        return bool(FORMATS[self.dtype].levels)
+
+    def chosen(self, which: slice | Mask) -> "Sample":
+        """Some of the elements."""
+        raw = np.frombuffer(self.raw, np.uint8).reshape(-1, FORMATS[self.dtype].width)
+        return replace(
+            self,
+            raw=raw[which].reshape(-1),
+            scales=None if self.scales is None else self.scales[which],
+            shifts=None if self.shifts is None else self.shifts[which],
+        )
 
     def values(self) -> Array:
-        """Decoded and scaled elements, float64 [n]."""
-        return scaled(decode(self.raw, self.dtype), self.scales)
+        """Decoded, scaled and shifted elements, float64 [n]."""
+        return scaled(decode(self.raw, self.dtype), self.scales, self.shifts)
 
     def on_lattice(self) -> "Sample":
         """The same numbers in the format they were rounded to: a merge rounded to bf16
@@ -61,6 +87,8 @@ class Sample:
         the sample in that dtype; else the sample itself.
         """
         if self.dtype not in ("F32", "F64") or self.scales is not None:
+            return self
+        if self.shifts is not None:
             return self
         values = decode(self.raw, self.dtype)
         for dtype in ("BF16", "F16"):
@@ -73,14 +101,22 @@ class Sample:
         """The interval that rounds to each element: (low, high), float64 [n] each.
         ValueError for F64, which has no finer lattice.
         """
+        low, high = self._ends()
+        if self.through is None:
+            return low, high
+        return interval_through(low, high, self.through)
+
+    def _ends(self) -> tuple[Array, Array]:
+        if self.is_packed:
+            return cell_ends(self)
         low, high = neighbour_midpoints(self.raw, self.dtype)
         if self.scales is not None:
             ends = np.stack([low * self.scales, high * self.scales])
             low = ends.min(0)
             high = ends.max(0)
-        if self.through is None:
-            return low, high
-        return interval_through(low, high, self.through)
+        if self.shifts is not None:
+            return low + self.shifts, high + self.shifts
+        return low, high
 
 
 def sample_of(
@@ -91,8 +127,8 @@ def sample_of(
     """
     elements = sum(count for _, count in stretches)
     raw = np.empty(elements * FORMATS[view.dtype].width, np.uint8)
-    scales = weights.stretches(view, stretches, raw)
-    return Sample(raw, view.dtype, scales, view.through or None)
+    scales, shifts = weights.stretches(view, stretches, raw)
+    return Sample(raw, view.dtype, scales, view.through or None, shifts)
 
 
 def joined(samples: Sequence[Sample]) -> Sample:
@@ -100,12 +136,14 @@ def joined(samples: Sequence[Sample]) -> Sample:
     the first's.
     """
     raw = np.concatenate([sample.raw for sample in samples])
-    scales = None
-    if samples[0].scales is not None:
-        scales = np.concatenate(
-            [sample.scales for sample in samples if sample.scales is not None]
-        )
-    return replace(samples[0], raw=raw, scales=scales)
+    scales = _together([sample.scales for sample in samples])
+    shifts = _together([sample.shifts for sample in samples])
+    return replace(samples[0], raw=raw, scales=scales, shifts=shifts)
+
+
+def _together(parts: Sequence[Array | None]) -> Array | None:
+    held = [part for part in parts if part is not None]
+    return np.concatenate(held) if held else None
 
 
 def only_usable(
@@ -120,13 +158,20 @@ def only_usable(
     """
     chosen = {model: samples[model] for model in models}
     sound = np.logical_and.reduce(
-        [usable(sample.raw, sample.dtype, sample.scales) for sample in chosen.values()]
+        [
+            usable(sample.raw, sample.dtype, sample.scales, sample.shifts)
+            for sample in chosen.values()
+        ]
     )
     return {model: _blanked(sample, ~sound) for model, sample in chosen.items()}
 
 
 def _blanked(sample: Sample, lost: Mask) -> Sample:
-    """The sample with zeros at the lost places, and where its scale is 0."""
+    """The sample with zeros at the lost places, and where its scale is 0. Codes of a
+    packed format that say nothing have a scale of 0.
+    """
+    if sample.is_packed:
+        return _emptied(sample, lost)
     if sample.scales is not None:
         lost = lost | (sample.scales == 0)
     if not lost.any():
@@ -134,7 +179,17 @@ def _blanked(sample: Sample, lost: Mask) -> Sample:
     raw = sample.raw.reshape(lost.size, -1).copy()
     raw[lost] = 0
     scales = None if sample.scales is None else np.where(lost, 1.0, sample.scales)
-    return replace(sample, raw=raw.reshape(-1), scales=scales)
+    shifts = None if sample.shifts is None else np.where(lost, 0.0, sample.shifts)
+    return replace(sample, raw=raw.reshape(-1), scales=scales, shifts=shifts)
+
+
+def _emptied(sample: Sample, lost: Mask) -> Sample:
+    """A packed sample with zeros at the lost places, in cells without ends."""
+    if not lost.any():
+        return sample
+    scales = None if sample.scales is None else np.where(lost, 0.0, sample.scales)
+    shifts = None if sample.shifts is None else np.where(lost, 0.0, sample.shifts)
+    return replace(sample, scales=scales, shifts=shifts)
 
 
 def write_evidence(
@@ -172,13 +227,19 @@ def write_evidence(
 
 def _tensors_of(key: str, sample: Sample) -> dict[str, tuple[str, AnyArray]]:
     """What is written of a sample: (dtype, array) by key."""
-    tensors = {key: (sample.dtype, np.ascontiguousarray(sample.raw))}
+    dtype = CODES if sample.is_packed else sample.dtype
+    tensors = {key: (dtype, np.ascontiguousarray(sample.raw))}
+    if sample.is_packed:
+        name = np.frombuffer(sample.dtype.encode(), np.uint8)
+        tensors[f"{key}/{PACKING}"] = (CODES, name)
     if sample.through is not None:
         # One zero: its dtype is what there is to say.
         zero = np.zeros(FORMATS[sample.through].width, np.uint8)
         tensors[f"{key}/through"] = (sample.through, zero)
     if sample.scales is not None:
         tensors[f"{key}/scales"] = ("F64", np.ascontiguousarray(sample.scales, "<f8"))
+    if sample.shifts is not None:
+        tensors[f"{key}/shifts"] = ("F64", np.ascontiguousarray(sample.shifts, "<f8"))
     return tensors
 
 
@@ -188,7 +249,8 @@ def _spec(dtype: str, array: AnyArray) -> "TensorSpec":
 
     shape = list(array.shape)
     if array.dtype == np.uint8:
-        shape = [array.size // FORMATS[dtype].width]
+        width = 1 if dtype == CODES else FORMATS[dtype].width
+        shape = [array.size // width]
     return TensorSpec(
         dtype=WRITER_NAMES[dtype],
         shape=shape,
@@ -223,16 +285,32 @@ def _samples_of(tensors: Mapping[str, tuple[Bytes, str]]) -> dict[str, Sample]:
     of the key after the slice's.
     """
     samples = {}
-    for model, (raw, dtype) in tensors.items():
+    for model, (raw, stored_dtype) in tensors.items():
         if model == "blocks" or "/" in model:
             continue
-        scales = through = None
+        dtype = stored_dtype
+        scales = shifts = through = None
+        if f"{model}/{PACKING}" in tensors:
+            dtype = _packing(tensors[f"{model}/{PACKING}"][0])
         if f"{model}/scales" in tensors:
             scales = tensors[f"{model}/scales"][0].view("<f8")
+        if f"{model}/shifts" in tensors:
+            shifts = tensors[f"{model}/shifts"][0].view("<f8")
         if f"{model}/through" in tensors:
             through = tensors[f"{model}/through"][1]
-        samples[model] = Sample(raw, dtype, scales, through)
+        samples[model] = Sample(raw, dtype, scales, through, shifts)
     return samples
+
+
+def _packing(name: Bytes) -> str:
+    """The packed format that was written down. ModelFileError where there is none."""
+    text = name.tobytes().decode("ascii", "replace")
+    if text not in FORMATS or not FORMATS[text].levels:
+        raise ModelFileError(
+            f"the evidence names a packed format that nobody knows: {shown(text)}; run"
+            " the audit again with this version"
+        )
+    return text
 
 
 def read_blocks(path: Path) -> dict[int, Integers]:

@@ -26,7 +26,6 @@ from mergetrace.sums.gram_arrays import ArrayKernel
 from mergetrace.sums.kernels import ROUNDING, TRIO, FileParts, Kernel, Numbers
 from mergetrace.sums.recast import count_recast_misses
 from mergetrace.sums.stored import Stored
-from mergetrace.tensors.weights import scaled
 
 Trio = tuple[str, str, str]
 """Three models: (audited, donor, base), or (donor, other donor, base)."""
@@ -125,9 +124,10 @@ def memory_sums(
     """The kernel's sums of every piece of the elements in memory; pieces that float32
     cannot hold are as yet wrong (see settle). Arguments as of run_sums.
     """
+    plain = {model: held.plain() for model, held in stored.items()}
     numbers = {
         model: kernel.load(held.raw, held.dtype, held.scales)
-        for model, held in stored.items()
+        for model, held in plain.items()
     }
     return _sums(frames, stored, numbers, edges, kernel)
 
@@ -352,7 +352,9 @@ def _scaled_rounding_energy(audited: Stored, edges: Integers) -> list[float]:
     """The rounding energy of each piece where numbers are scaled: the spacing is that
     of the stored numbers, scaled.
     """
-    spacing = scaled(ulp(audited.raw, audited.dtype), audited.scales)
+    spacing = ulp(audited.raw, audited.dtype)
+    if audited.scales is not None:
+        spacing = spacing * audited.scales
     return [
         float(np.square(spacing[start:end]).sum() / 12)
         for start, end in pairwise(edges)

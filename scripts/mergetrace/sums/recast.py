@@ -9,6 +9,7 @@ import numpy as np
 from mergetrace.numerics.arrays import AnyArray, Array, Integers, Mask
 from mergetrace.numerics.dtypes import FORMATS, decode, encode, largest_number
 from mergetrace.numerics.lattice import neighbour_midpoints
+from mergetrace.sums.cells import cell_ends
 from mergetrace.sums.kernels import Numbers
 from mergetrace.sums.stored import Stored
 
@@ -74,6 +75,8 @@ def _holds_every_number(audited: Stored, parent: Stored) -> bool:
     """Whether the audited model's format holds every number of the parent's."""
     if audited.scales is not None or parent.scales is not None:
         return False
+    if audited.shifts is not None or parent.shifts is not None:
+        return False
     own = FORMATS[audited.dtype]
     other = FORMATS[parent.dtype]
     own_smallest = own.min_exponent - own.fraction_bits
@@ -87,6 +90,12 @@ def _holds_every_number(audited: Stored, parent: Stored) -> bool:
 
 def _is_rounded(audited: Stored, values: AnyArray, wanted: AnyArray) -> Mask:
     """Whether each audited value is what the parent's wanted value rounds to."""
+    if FORMATS[audited.dtype].levels:
+        low, high = cell_ends(audited)
+        return np.asarray((low <= wanted) & (wanted <= high))
+    if audited.shifts is not None:
+        wanted = wanted - audited.shifts
+        values = values - audited.shifts
     largest = largest_number(audited.dtype)
     if audited.scales is None:
         codes = encode(np.clip(wanted, -largest, largest), audited.dtype)

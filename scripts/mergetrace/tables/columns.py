@@ -194,6 +194,7 @@ DISGUISED = (
         nullable=True,
     ),
     Column("factor", "number", "what the whole slice was multiplied by"),
+    Column("shift", "number", "what is added to the slice's numbers"),
     Column("through", "text", "the dtype it was rounded to before; empty: to none"),
     Column(
         "stored_dtype", "text", "the dtype whose rounding is judged; empty: `dtype`"

@@ -13,6 +13,7 @@ import numpy as np
 from mergetrace.files.tensor_records import TensorRecord
 from mergetrace.formats.model_config import ModelConfig
 from mergetrace.numerics.arrays import Array
+from mergetrace.numerics.dtypes import FORMATS
 from mergetrace.tensors.naming import INNER_WRAPPERS
 from mergetrace.tensors.view import View
 from mergetrace.tensors.weights import Weights
@@ -130,7 +131,19 @@ def _are_equal(double: Double, weights: Weights, model: str) -> bool:
         scales = _scales(weights, used, first, count)
         if not np.array_equal(scales, _scales(weights, unused, first, count)):
             return False
+        if not _same_numbers(weights, used, unused, first, count):
+            return False
     return True
+
+
+def _same_numbers(
+    weights: Weights, used: View, unused: View, first: int, count: int
+) -> bool:
+    """Whether shifts, which packed formats have beside scales, are the same too."""
+    if not FORMATS[used.dtype].levels:
+        return True
+    values = weights.values(used, first, count)
+    return np.array_equal(values, weights.values(unused, first, count))
 
 
 def _scales(weights: Weights, view: View, first: int, count: int) -> Array:

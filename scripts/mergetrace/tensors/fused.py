@@ -16,10 +16,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mergetrace.errors import ModelFileError
+from mergetrace.formats.block_layouts import stored_size
 from mergetrace.formats.model_config import ModelConfig
 from mergetrace.numerics.arrays import Integers
-from mergetrace.numerics.dtypes import FORMATS
 from mergetrace.tensors.doubles import Double
+from mergetrace.tensors.gguf_names import GGUF_QK, INTERLEAVED
 from mergetrace.tensors.naming import GROUPED_QKV, PLAIN_QKV, unwrapped
 from mergetrace.tensors.view import Key, View
 from mergetrace.tensors.views import Cut
@@ -209,15 +210,15 @@ def _some_rows(view: View, rows: Integers) -> View:
     count = len(rows)
     is_contiguous = int(rows[-1]) - first + 1 == count
     if is_contiguous and view.row_map is None and view.scale_rows <= 1:
-        row_bytes = view.cols * FORMATS[view.dtype].width
+        row_bytes = stored_size(view.dtype, view.cols)
         return replace(view, start=view.start + first * row_bytes, rows=count)
     row_map = rows if view.row_map is None else view.row_map[rows]
     return replace(view, rows=count, row_map=row_map)
 
 
 def _put_native_rows_back(cuts: Mapping[str, Cut], configs: Configs) -> None:
-    """Give q and k of Mistral's own files the order of rows that they have in another
-    model, where there is such a model.
+    """Give q and k of Mistral's own files, and of GGUF files made like them, the order
+    of rows that they have in another model, where there is such a model.
 
     Where no length of a head is known, or several, the rows stay as they are: their
     order is looked for in the data (see disguises).
@@ -225,19 +226,27 @@ def _put_native_rows_back(cuts: Mapping[str, Cut], configs: Configs) -> None:
     head = _common_head(configs)
     if not head or head % 2:
         return
-    for cut in cuts.values():
+    for model, cut in cuts.items():
         for key, view in cut.views.items():
-            if not _is_native(view) or view.rows % head:
+            if not _is_native(view, configs[model]) or view.rows % head:
                 continue
-            held = [other.views[key] for other in cuts.values() if key in other.views]
-            if not all(_is_native(other) for other in held):
+            held = [
+                (other.views[key], configs[name])
+                for name, other in cuts.items()
+                if key in other.views
+            ]
+            if not all(_is_native(*other) for other in held):
                 halves = np.arange(view.rows).reshape(-1, head // 2, 2)
                 row_map = halves.transpose(0, 2, 1).reshape(-1)
                 cut.views[key] = replace(view, row_map=row_map)
 
 
-def _is_native(view: View) -> bool:
-    """Whether these are rows of q or k in a file of Mistral's own."""
+def _is_native(view: View, config: ModelConfig) -> bool:
+    """Whether these are rows of q or k in a file of Mistral's own, or in a GGUF file
+    that was made in the same way.
+    """
+    if GGUF_QK.match(view.source):
+        return config.model_type in INTERLEAVED
     return bool(NATIVE_QK.match(unwrapped(view.source)))
 
 

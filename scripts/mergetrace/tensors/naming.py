@@ -13,6 +13,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from functools import lru_cache
 
+from mergetrace.tensors.gguf_names import from_gguf, is_gguf
+
 # What trainers and compilers put around a model, in front of a name and within it.
 WRAPPERS = re.compile(
     r"^(?:_orig_mod\.|module\.|_fsdp_wrapped_module\.|base_model\.model\.)+"
@@ -210,6 +212,9 @@ def canonical_names(names: Iterable[str]) -> dict[str, str]:
     Where a table would give two tensors of a model one name, and neither bears it by
     itself, both keep their own.
     """
+    names = list(names)
+    if is_gguf(names):
+        return from_gguf(names)
     translated = {name: canonical_name(name) for name in names}
     bearers: dict[str, set[str]] = defaultdict(set)
     for name, canonical in translated.items():

@@ -38,6 +38,7 @@ class View(Matrix):
     row_scale: Array | None = field(default=None, compare=False, repr=False)
     col_scale: Array | None = field(default=None, compare=False, repr=False)
     factor: float = 1.0  # what the model's numbers were multiplied by; they are divided
+    shift: float = 0.0  # what is added to the numbers of a format that is not packed
     through: str = ""  # the format they were rounded to before (see evidence.Sample)
     # the file's dtype, where numbers are rounded to `dtype` as they are read
     stored_dtype: str = ""

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 from mergetrace.errors import ModelFileError
 from mergetrace.files.tensor_records import TensorRecord, records_of
+from mergetrace.formats.block_layouts import stored_size
 from mergetrace.formats.model_config import ModelConfig
 from mergetrace.formats.packed import Sorted, sort_out
 from mergetrace.formats.scales import with_scale
-from mergetrace.numerics.dtypes import FORMATS
 from mergetrace.tensors.doubles import Double, chosen_form, chosen_record, unseen
+from mergetrace.tensors.gguf_names import GGUF_NORM, PLUS_ONE
 from mergetrace.tensors.naming import canonical_names, is_adapter
 from mergetrace.tensors.tied import UNUSED_HEAD, why_tied
 from mergetrace.tensors.view import Key, View
@@ -200,7 +201,10 @@ def _views_of(
     config: ModelConfig,
 ) -> Iterator[View]:
     """The views of one tensor with their scales. ModelFileError where these do not fit."""
-    for view in _cut_experts(_whole_view(name, record), record, find_record):
+    whole = _whole_view(name, record)
+    if GGUF_NORM.match(record.name) and config.model_type in PLUS_ONE:
+        whole = replace(whole, shift=-1.0)
+    for view in _cut_experts(whole, record, find_record):
         yield view if scale is None else with_scale(view, record, scale, config)
 
 
@@ -264,7 +268,7 @@ def _cut_experts(
         if down is not None and down.shape == (experts, cols, rows // 2):
             parts = ["gate_proj", "up_proj"]
     rows //= len(parts)
-    matrix_bytes = rows * cols * FORMATS[whole.dtype].width
+    matrix_bytes = stored_size(whole.dtype, rows * cols)
     start = whole.start
     for expert in range(experts):
         for part in parts:

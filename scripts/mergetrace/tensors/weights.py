@@ -14,13 +14,15 @@ import numpy as np
 from mergetrace.errors import ModelFileError
 from mergetrace.files.safetensors_file import read_into
 from mergetrace.files.sampled import Sampled
+from mergetrace.formats.block_layouts import LAYOUTS, Unpacked, blocks_of, stored_size
 from mergetrace.formats.scales import bytes_of_scales, keeps_all_scales, rows_of_scales
-from mergetrace.numerics.arrays import Array, Bytes, Integers
+from mergetrace.numerics.arrays import AnyArray, Array, Bytes, Integers
 from mergetrace.numerics.block_scales import block_scales, decode_scales
 from mergetrace.numerics.dtypes import FORMATS, decode, encode
 from mergetrace.tensors.view import View
 
 MAX_KEPT_VIEWS = 64  # of which the scales are kept in memory
+PACKED_AT_ONCE = 1 << 20  # elements of a packed tensor that are unpacked together
 
 
 class Weights:
@@ -63,9 +65,12 @@ class Weights:
         self, view: View, first: int, count: int, out: Bytes | None = None
     ) -> Bytes:
         """The stored bytes of elements first..first+count of a view: uint8 [count *
-        width], in `out` if given. ModelFileError where the file ends before.
+        width], in `out` if given; of a packed format their codes. ModelFileError where
+        the file ends before.
         """
         width = FORMATS[view.dtype].width
+        if view.dtype in LAYOUTS:
+            return _into(out, self._unpacked(view, first, count).codes)
         if view.stored_dtype:
             return self._rounded(view, first, count, out)
         if view.is_rearranged:
@@ -76,12 +81,15 @@ class Weights:
 
     def stretches(
         self, view: View, stretches: Iterable[tuple[int, int]], out: Bytes
-    ) -> Array | None:
+    ) -> tuple[Array | None, Array | None]:
         """The stored bytes of several stretches (first, count) of a view, one after
         another, all of which fill `out`. Stretches that adjoin are one read.
 
-        Returns what each number is multiplied by (see scales).
+        Returns what each number is multiplied by and what is added to it (see scales,
+        shifts).
         """
+        if view.dtype in LAYOUTS:
+            return self._packed_stretches(view, stretches, out)
         width = FORMATS[view.dtype].width
         place = self.place(view, 0)
         name = self._name(view.model, view.shard)
@@ -101,7 +109,27 @@ class Weights:
                 scales.append(scale)
         if place is not None:
             self.count(done)
-        return np.concatenate(scales) if scales else None
+        shifts = np.full(done // width, view.shift) if view.shift else None
+        return np.concatenate(scales) if scales else None, shifts
+
+    def _packed_stretches(
+        self, view: View, stretches: Iterable[tuple[int, int]], out: Bytes
+    ) -> tuple[Array, Array | None]:
+        """The codes of stretches of a packed view, their scales and their shifts."""
+        scales = []
+        shifts = []
+        done = 0
+        for first, count in _merged(stretches):
+            for start in range(first, first + count, PACKED_AT_ONCE):
+                many = min(PACKED_AT_ONCE, first + count - start)
+                part = self._unpacked(view, start, many)
+                out[done : done + many] = part.codes
+                done += many
+                scales.append(part.scales)
+                if part.shifts is not None:
+                    shifts.append(part.shifts)
+        together = np.concatenate(scales) if scales else np.empty(0)
+        return together, np.concatenate(shifts) if shifts else None
 
     def place(self, view: View, first: int) -> tuple[int, int] | None:
         """The open file, and the offset in it, from which on the bytes are what `raw`
@@ -110,6 +138,8 @@ class Weights:
         None where numbers are scaled, or do not lie there one after another as they are.
         """
         if view.stored_dtype or view.is_rearranged or view.model in self._sampled:
+            return None
+        if view.dtype in LAYOUTS or view.shift:
             return None
         if self.scales(view, first, 1) is not None:
             return None
@@ -124,14 +154,16 @@ class Weights:
     def forget(self, view: View) -> None:
         """Say that a view will not be read again."""
         if self._forgets and view.model not in self._sampled:
-            size = view.rows * view.cols * FORMATS[view.dtype].width
+            size = stored_size(view.dtype, view.rows * view.cols)
             descriptor = self._descriptor(view.model, view.shard)
             _advise(descriptor, "POSIX_FADV_DONTNEED", view.start, size)
 
     def scales(self, view: View, first: int, count: int) -> Array | None:
         """What each stored number is multiplied by, float64 [count]: the scales of its
-        FP8 block, its row and its column, over the view's `factor`. None where that is 1.
+        block, its row and its column, over the view's `factor`. None where that is 1.
         """
+        if view.dtype in LAYOUTS:
+            return self._unpacked(view, first, count).scales
         of_block = self._block_scales(view, first, count)
         of_channel = _channel_scales(view, first, count)
         if of_block is None and of_channel is None and view.factor == 1:
@@ -144,8 +176,43 @@ class Weights:
 
     def values(self, view: View, first: int, count: int) -> Array:
         """The decoded elements first..first+count of a view, float64 [count], exact."""
-        numbers = decode(self.raw(view, first, count), view.dtype)
-        return scaled(numbers, self.scales(view, first, count))
+        codes = np.empty(count * FORMATS[view.dtype].width, np.uint8)
+        scales, shifts = self.stretches(view, [(first, count)], codes)
+        return scaled(decode(codes, view.dtype), scales, shifts)
+
+    def _unpacked(self, view: View, first: int, count: int) -> Unpacked:
+        """Elements first..first+count of a packed view, in its order of rows and
+        columns, scaled and shifted as it says.
+        """
+        if view.is_rearranged:
+            rows, cols = _places(view, first, count)
+            parts = [
+                self._blocks(view, int(row) * view.cols, view.cols) for row in rows
+            ]
+            skip = first % view.cols
+        else:
+            start, whole = blocks_of(view.dtype, first, count)
+            parts = [self._blocks(view, start, whole)]
+            cols = None
+            skip = first - start
+        codes = _picked([part.codes for part in parts], cols, skip, count)
+        scales = _picked([part.scales for part in parts], cols, skip, count)
+        shifts = None
+        if parts[0].shifts is not None:
+            shifts = _picked(
+                [part.shifts for part in parts if part.shifts is not None],
+                cols,
+                skip,
+                count,
+            )
+        return _adjusted(view, first, Unpacked(codes, scales, shifts))
+
+    def _blocks(self, view: View, first: int, count: int) -> Unpacked:
+        """Whole blocks of a packed tensor."""
+        offset = view.start + stored_size(view.dtype, first)
+        buffer = np.empty(stored_size(view.dtype, count), np.uint8)
+        self._read(view, offset, buffer)
+        return LAYOUTS[view.dtype].unpacked(buffer)
 
     def _block_scales(self, view: View, first: int, count: int) -> Array | None:
         """The scale of each element's FP8 block, None where the view has none."""
@@ -240,11 +307,35 @@ class Weights:
             return self._open[model, shard]
 
 
-def scaled(values: Array, scales: Array | None) -> Array:
-    """values * scales, or the values as they are; the product of an FP8 and a float32
-    number is exact in float64.
+def scaled(values: Array, scales: Array | None, shifts: Array | None = None) -> Array:
+    """values * scales + shifts, as far as there are any; the product of an FP8 and a
+    float32 number is exact in float64.
     """
-    return values if scales is None else values * scales
+    with np.errstate(invalid="ignore"):  # what is no number stays none
+        if scales is not None:
+            values = values * scales
+        return values if shifts is None else values + shifts
+
+
+def _picked(
+    parts: list[AnyArray], cols: Integers | None, skip: int, count: int
+) -> AnyArray:
+    """Elements of neighbouring rows, or of one run of blocks: `count` after the first
+    `skip`. cols: the stored place of every column, where the parts are rows.
+    """
+    if cols is not None:
+        parts = [part[cols] for part in parts]
+    return np.concatenate(parts)[skip : skip + count]
+
+
+def _adjusted(view: View, first: int, part: Unpacked) -> Unpacked:
+    """Elements of a packed view multiplied by what the view says."""
+    of_channel = _channel_scales(view, first, part.codes.size)
+    if of_channel is None and view.factor == 1:
+        return part
+    by = (1.0 if of_channel is None else of_channel) / view.factor
+    shifts = None if part.shifts is None else part.shifts * by
+    return Unpacked(part.codes, part.scales * by, shifts)
 
 
 def _advise(descriptor: int, advice: str, start: int, size: int) -> None:
@@ -311,7 +402,7 @@ def _are_large(folders: Iterable[Path]) -> bool:
     pages, page_size = map(os.sysconf, names)
     size = 0
     for folder in folders:
-        for path in folder.glob("*.safetensors"):
-            if path.exists():
-                size += path.stat().st_size
+        for ending in ("*.safetensors", "*.gguf"):
+            files = (path for path in folder.glob(ending) if path.exists())
+            size += sum(path.stat().st_size for path in files)
     return size > pages * page_size // 2

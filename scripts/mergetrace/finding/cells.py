@@ -1,0 +1,100 @@
+"""What may be said of a model that is stored in few bits.
+
+A merge and a copy are called where every number that a recipe gives, or a parent has,
+lies in the cell of the stored one; every other accusation rests on single numbers, which
+cells hide, and is not given. Nobody is acquitted where the energy of quantising drowns
+the changes.
+"""
+
+from dataclasses import replace
+from math import acos, cos, pi, sqrt
+
+from mergetrace.finding.case import ACCUSING, Case, Decision
+from mergetrace.finding.reasons_cells import (
+    NotThroughCells,
+    ParentsPacked,
+    QuantisationHides,
+    ThroughCells,
+)
+from mergetrace.numerics.levels import LEVELS
+
+THROUGH_CELLS = "exact through quantisation"
+"""What `evidence` says of merges and copies of packed models."""
+GIVEN = ("merge", "copy")
+"""The accusations that are given of packed models."""
+
+
+def packed_formats(case: Case, model: str) -> tuple[str, ...]:
+    """The packed formats of what was compared of a model."""
+    coverage = case.compared.get(model)
+    dtypes = () if coverage is None else tuple(coverage.dtypes)
+    return tuple(dtype for dtype in dtypes if dtype in LEVELS)
+
+
+def parents_packed(case: Case) -> Decision | None:
+    """A parent's own numbers are known by cells only, so that no recipe can be applied
+    to them.
+    """
+    formats = {
+        parent: packed_formats(case, parent)
+        for parent in (case.base, *case.summary.donors)
+    }
+    packed = {parent: of_parent for parent, of_parent in formats.items() if of_parent}
+    return Decision("inconclusive", (ParentsPacked(packed),)) if packed else None
+
+
+def through_cells(case: Case, decision: Decision) -> Decision:
+    """The decision on a packed model, as far as one is given; any other as it is."""
+    formats = case.recipe.packed
+    if not formats or decision.verdict == "inconclusive":
+        return decision
+    if decision.verdict in ACCUSING and decision.verdict not in GIVEN:
+        stop = NotThroughCells(decision.verdict, formats)
+        return Decision("inconclusive", (*decision.reasons, stop))
+    if decision.verdict == "finetune_of_base":
+        return decision
+    informative = 0
+    if decision.verdict == "merge":
+        informative = case.recipe.informative_elements
+    accuses = decision.verdict in ACCUSING
+    rests = ThroughCells(case.model, formats, informative, accuses)
+    return replace(decision, reasons=(*decision.reasons, rests))
+
+
+def evidence(case: Case, decision: Decision) -> str | None:
+    """What kind of evidence a verdict rests on: `exact` numbers of 16 bits and more,
+    `exact through quantisation`, or `strong` traces; None where nobody is accused.
+    """
+    if decision.verdict not in ACCUSING:
+        return None
+    if decision.verdict not in GIVEN:
+        return "strong"
+    return THROUGH_CELLS if case.recipe.packed else "exact"
+
+
+def hidden(case: Case) -> QuantisationHides | None:
+    """Why the directions of a packed model's changes say nothing; None where they do."""
+    if not case.recipe.packed:
+        return None
+    share = case.summary.rounding_share
+    limit = case.thresholds.max_quantised_share
+    share = 1.0 if share is None else share
+    return QuantisationHides(case.model, share, limit) if share > limit else None
+
+
+def undimmed(case: Case, cosine: float) -> float:
+    """A cosine of changes as it was before quantising added its energy."""
+    if not case.recipe.packed:
+        return cosine
+    share = min(case.summary.rounding_share or 0.0, case.thresholds.max_quantised_share)
+    return cosine / sqrt(1 - share)
+
+
+def undimmed_same_sign(case: Case, same: float) -> float:
+    """A share of changes in the same direction, likewise: of two normal numbers of
+    cosine c it is 1 - arccos(c) / pi.
+    """
+    if not case.recipe.packed:
+        return same
+    cosine = undimmed(case, -cos(pi * same))
+    return same if abs(cosine) >= 1 else 1 - acos(cosine) / pi

@@ -1,0 +1,52 @@
+"""What the rules answer of packed models, whose stored numbers are known by cells."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mergetrace.finding.case import Reason
+
+
+@dataclass(frozen=True)
+class ThroughCells(Reason):
+    """What a finding rests on whose model is stored in few bits."""
+
+    model: str
+    """The audited model."""
+    formats: tuple[str, ...]
+    """The packed formats in which it is stored."""
+    informative: int
+    """The elements that a slightly other number would have moved into another cell; 0
+    of a copy.
+    """
+    accuses: bool
+    """Whether a merge or a copy is called."""
+
+
+@dataclass(frozen=True)
+class ParentsPacked(Reason):
+    """Parents that are stored in few bits themselves."""
+
+    formats: Mapping[str, tuple[str, ...]]
+    """By such a parent its packed formats."""
+
+
+@dataclass(frozen=True)
+class NotThroughCells(Reason):
+    """A verdict that is not given of a packed model."""
+
+    verdict: str
+    """The verdict that the numbers would have given."""
+    formats: tuple[str, ...]
+    """The packed formats in which the model is stored."""
+
+
+@dataclass(frozen=True)
+class QuantisationHides(Reason):
+    """The energy that quantising adds drowns the changes that an acquittal looks at."""
+
+    model: str
+    """The audited model."""
+    share: float
+    """That energy over the energy of the change from the base."""
+    limit: float
+    """The most that an acquittal allows."""

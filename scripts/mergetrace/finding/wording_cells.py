@@ -1,0 +1,65 @@
+"""The reasons of packed models as sentences."""
+
+from collections.abc import Callable, Mapping
+
+from mergetrace.finding.case import Reason
+from mergetrace.finding.cells import THROUGH_CELLS
+from mergetrace.finding.reasons_cells import (
+    NotThroughCells,
+    ParentsPacked,
+    QuantisationHides,
+    ThroughCells,
+)
+from mergetrace.readable import listing, rate
+
+
+def through_cells(reason: ThroughCells) -> str:
+    formats = listing(reason.formats)
+    kind = f"Evidence: {THROUGH_CELLS}. " if reason.accuses else ""
+    text = (
+        f"{kind}{reason.model} is stored as {formats}: of every number it was made of only the"
+        " cell is known in which that lay, between two levels of the format, whatever"
+        " chose the scale."
+    )
+    if reason.informative:
+        text += (
+            f" {reason.informative:,} numbers of the recipe lie so near to an end of"
+            " their cell, or beyond it, that slightly other weights would be refuted by"
+            " them."
+        )
+    return f"{text} Changes that leave a number in its cell are not seen."
+
+
+def parents_packed(reason: ParentsPacked) -> str:
+    parents = [
+        f"{parent} ({listing(formats)})" for parent, formats in reason.formats.items()
+    ]
+    return (
+        f"The own numbers of {listing(parents)} are not known: quantised parents only"
+        " say between which levels they lay. Offer these parents in 16 bits."
+    )
+
+
+def not_through_cells(reason: NotThroughCells) -> str:
+    return (
+        f"Of a model in 16 bits this would be called `{reason.verdict}`. That rests on"
+        f" single numbers, which {listing(reason.formats)} hides, so nobody is accused"
+        " of it here; the model in 16 bits would settle it."
+    )
+
+
+def quantisation_hides(reason: QuantisationHides) -> str:
+    return (
+        f"Quantising alone makes up {rate(reason.share)} of the difference between"
+        f" {reason.model} and the base (at most {rate(reason.limit)} may be, for the"
+        " direction of changes to say anything): neither accused nor acquitted. The"
+        " model in 16 bits, or in more bits, would settle it."
+    )
+
+
+SENTENCES: Mapping[type[Reason], Callable[..., str]] = {
+    ThroughCells: through_cells,
+    ParentsPacked: parents_packed,
+    NotThroughCells: not_through_cells,
+    QuantisationHides: quantisation_hides,
+}

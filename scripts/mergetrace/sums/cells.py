@@ -1,0 +1,54 @@
+"""The cells of packed numbers: what each code, with its stored scale and shift, says of
+the number that it was made of.
+
+Whatever chose the scale (a search, a calibration, an importance matrix), the last step
+of the quantiser is to take the nearest level; so the cell holds the number, and any
+recipe's number can be asked whether it lies in it.
+"""
+
+from typing import Protocol
+
+import numpy as np
+
+from mergetrace.numerics.arrays import Array, Bytes
+from mergetrace.numerics.lattice import neighbour_midpoints
+from mergetrace.numerics.levels import SLACK
+
+
+class Coded(Protocol):
+    """Numbers as codes."""
+
+    @property
+    def raw(self) -> Bytes:
+        """Their codes."""
+
+    @property
+    def dtype(self) -> str:
+        """Their packed format."""
+
+    @property
+    def scales(self) -> Array | None:
+        """What each level is multiplied by."""
+
+    @property
+    def shifts(self) -> Array | None:
+        """What is added to it."""
+
+
+def cell_ends(coded: Coded) -> tuple[Array, Array]:
+    """The ends of each number's cell: (low, high), float64 [n] each. Infinite where
+    there is none; a scale of 0 leaves everything open.
+    """
+    low, high = neighbour_midpoints(coded.raw, coded.dtype)
+    scales = np.ones(low.size) if coded.scales is None else coded.scales
+    slack = SLACK[coded.dtype]
+    with np.errstate(invalid="ignore"):
+        ends = np.sort(np.stack([low * scales, high * scales]), axis=0)
+        room = np.where(np.isfinite(ends), slack * np.abs(ends), 0.0)
+        low, high = ends + room * np.array([[-1.0], [1.0]])
+    if coded.shifts is not None:
+        room = slack * np.abs(coded.shifts)
+        low = low + (coded.shifts - room)
+        high = high + (coded.shifts + room)
+    is_open = scales == 0
+    return np.where(is_open, -np.inf, low), np.where(is_open, np.inf, high)
