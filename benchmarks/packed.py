@@ -1,5 +1,5 @@
 """What is seen of a merge through few bits, and of innocents: coverage by format, and the
-verdicts of planted audits. Writes packed.md.
+verdicts of planted audits. Prints tables like those of packed.md.
 
 Models are planted (normal weights, independent changes), of other seeds for tuning than
 for reporting. Q8_0, Q4_0, Q4_1, Q5_0 and Q5_1 are quantised byte for byte as llama.cpp's
@@ -28,7 +28,6 @@ from mergetrace.testing.audits import audit
 from mergetrace.testing.gguf_models import QUANTISERS, llama, quantised, write_gguf
 from mergetrace.testing.planting import Tensors, blend, finetuned, write_model
 
-PAGE = Path(__file__).with_suffix(".md")
 SIZES = (0.008, 0.05)  # of changes, over that of weights
 ELEMENTS = 1 << 19
 TUNING = (0, 1)
@@ -200,16 +199,11 @@ def _verdict_table(seeds: tuple[int, ...]) -> list[str]:
 
 
 def main() -> None:
-    """Measure and write the page."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--audits", type=int, default=len(REPORTING))
     audited = REPORTING[: parser.parse_args().audits]
     lines = [
-        "# Through few bits",
-        "",
-        "Written by `python -m benchmarks.packed`; do not edit. Planted models: normal"
-        " weights, independent changes, stored as bf16 and then quantised.",
-        "",
         "## Coverage at the best weight",
         "",
         "Of merges the least over the seeds, of all others the greatest.",
@@ -225,7 +219,7 @@ def main() -> None:
         "",
         *_verdict_table(audited),
     ]
-    PAGE.write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -98,6 +98,7 @@ tensors: a model's tensors under common names, and their elements
                        into such
     fused              q, k, v, gate and up cut out of one tensor, and rows in Mistral's
                        own order
+    elements           where a view's elements lie
     weights            elements read by offset and decoded
     doubles            what a model holds twice
 

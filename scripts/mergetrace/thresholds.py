@@ -114,8 +114,8 @@ class Thresholds:
     max_control_cells: float = limit(0.5, ge=0, le=1)
     """The same where the audited model is stored in few bits (GGUF): of these an element
     is informative for one recipe and not for another, and chance reaches more.
-    Same-task siblings of cosine .96, quantised, reached .22 to .37, shuffled donors .20,
-    a checkpoint on the donor's way .90; merges 1.
+    Same-task siblings of cosine .96, quantised, reached .22 to .37, shuffled donors .11
+    to .21, checkpoints on the donor's way .43 to .97; merges 1 (benchmarks/packed.md).
     """
 
     max_quantised_share: float = limit(0.5, ge=0, le=0.9)

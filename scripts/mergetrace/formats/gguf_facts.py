@@ -9,7 +9,7 @@ from mergetrace.formats.model_config import ModelConfig, fact
 
 ARCHITECTURE = "general.architecture"
 HEAD = "output.weight"
-MAX_PARENTS = 100
+MAX_DECLARED_PARENTS = 100
 HUB = "https://huggingface.co/"
 _HEADS = {
     "attention.head_count": "num_attention_heads",
@@ -58,7 +58,7 @@ def gguf_config(facts: Mapping[str, Fact], tensors: Collection[str]) -> ModelCon
 def declared_parents(facts: Mapping[str, Fact]) -> list[str] | None:
     """The models that the file says it was made from; None where it says nothing."""
     count = facts.get("general.base_model.count", 0)
-    if type(count) is not int or not 0 < count <= MAX_PARENTS:
+    if type(count) is not int or not 0 < count <= MAX_DECLARED_PARENTS:
         return None
     parents = []
     for number in range(count):

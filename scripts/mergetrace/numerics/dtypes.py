@@ -162,7 +162,7 @@ def codes_of(raw: Raw, dtype: str) -> Codes:
 def values_of(codes: Codes, dtype: str) -> AnyArray:
     """The numbers behind codes, exactly, in the narrowest numpy type that holds them."""
     if FORMATS[dtype].levels:
-        return look_up(np.array(FORMATS[dtype].levels, np.float32), codes)
+        return look_up(np.array(FORMATS[dtype].levels, np.float64), codes)
     if dtype == "BF16":
         return (codes.astype(np.uint32) << 16).view(np.float32)
     if FORMATS[dtype].width == 1:

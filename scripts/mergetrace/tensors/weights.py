@@ -4,7 +4,7 @@ FP8 block scales applied.
 
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -16,9 +16,16 @@ from mergetrace.files.safetensors_file import read_into
 from mergetrace.files.sampled import Sampled
 from mergetrace.formats.block_layouts import LAYOUTS, Unpacked, blocks_of, stored_size
 from mergetrace.formats.scales import bytes_of_scales, keeps_all_scales, rows_of_scales
-from mergetrace.numerics.arrays import AnyArray, Array, Bytes, Integers
+from mergetrace.numerics.arrays import Array, Bytes
 from mergetrace.numerics.block_scales import block_scales, decode_scales
 from mergetrace.numerics.dtypes import FORMATS, decode, encode
+from mergetrace.tensors.elements import (
+    adjusted,
+    channel_scales,
+    merged,
+    picked,
+    places,
+)
 from mergetrace.tensors.view import View
 
 MAX_KEPT_VIEWS = 64  # of which the scales are kept in memory
@@ -95,7 +102,7 @@ class Weights:
         name = self._name(view.model, view.shard)
         scales = []
         done = 0
-        for first, count in _merged(stretches):
+        for first, count in merged(stretches):
             part = out[done : done + count * width]
             done += part.size
             if place is not None:
@@ -119,7 +126,7 @@ class Weights:
         scales = []
         shifts = []
         done = 0
-        for first, count in _merged(stretches):
+        for first, count in merged(stretches):
             for start in range(first, first + count, PACKED_AT_ONCE):
                 many = min(PACKED_AT_ONCE, first + count - start)
                 part = self._unpacked(view, start, many)
@@ -165,7 +172,7 @@ class Weights:
         if view.dtype in LAYOUTS:
             return self._unpacked(view, first, count).scales
         of_block = self._block_scales(view, first, count)
-        of_channel = _channel_scales(view, first, count)
+        of_channel = channel_scales(view, first, count)
         if of_block is None and of_channel is None and view.factor == 1:
             return None
         scales = np.ones(count)
@@ -185,7 +192,7 @@ class Weights:
         columns, scaled and shifted as it says.
         """
         if view.is_rearranged:
-            rows, cols = _places(view, first, count)
+            rows, cols = places(view, first, count)
             parts = [
                 self._blocks(view, int(row) * view.cols, view.cols) for row in rows
             ]
@@ -195,17 +202,17 @@ class Weights:
             parts = [self._blocks(view, start, whole)]
             cols = None
             skip = first - start
-        codes = _picked([part.codes for part in parts], cols, skip, count)
-        scales = _picked([part.scales for part in parts], cols, skip, count)
+        codes = picked([part.codes for part in parts], cols, skip, count)
+        scales = picked([part.scales for part in parts], cols, skip, count)
         shifts = None
         if parts[0].shifts is not None:
-            shifts = _picked(
+            shifts = picked(
                 [part.shifts for part in parts if part.shifts is not None],
                 cols,
                 skip,
                 count,
             )
-        return _adjusted(view, first, Unpacked(codes, scales, shifts))
+        return adjusted(view, first, Unpacked(codes, scales, shifts))
 
     def _blocks(self, view: View, first: int, count: int) -> Unpacked:
         """Whole blocks of a packed tensor."""
@@ -222,7 +229,7 @@ class Weights:
         scales = self._stored_scales(view, scale_row, scale_rows)
         block = view.block_rows, view.block_cols
         if view.is_rearranged:
-            rows, cols = _places(view, first, count)
+            rows, cols = places(view, first, count)
             block_row = (rows + view.scale_skip) // view.block_rows
             of_rows = scales[np.ix_(block_row, cols // view.block_cols)].reshape(-1)
             return of_rows[first % view.cols :][:count]
@@ -266,7 +273,7 @@ class Weights:
         """
         codes = FORMATS[view.dtype].codes
         row_bytes = view.cols * codes.itemsize
-        rows, cols = _places(view, first, count)
+        rows, cols = places(view, first, count)
         stored = np.empty((len(rows), view.cols), codes)
         starts = np.flatnonzero(np.diff(rows, prepend=-2) != 1)
         for start, end in pairwise([*starts.tolist(), len(rows)]):
@@ -317,27 +324,6 @@ def scaled(values: Array, scales: Array | None, shifts: Array | None = None) -> 
         return values if shifts is None else values + shifts
 
 
-def _picked(
-    parts: list[AnyArray], cols: Integers | None, skip: int, count: int
-) -> AnyArray:
-    """Elements of neighbouring rows, or of one run of blocks: `count` after the first
-    `skip`. cols: the stored place of every column, where the parts are rows.
-    """
-    if cols is not None:
-        parts = [part[cols] for part in parts]
-    return np.concatenate(parts)[skip : skip + count]
-
-
-def _adjusted(view: View, first: int, part: Unpacked) -> Unpacked:
-    """Elements of a packed view multiplied by what the view says."""
-    of_channel = _channel_scales(view, first, part.codes.size)
-    if of_channel is None and view.factor == 1:
-        return part
-    by = (1.0 if of_channel is None else of_channel) / view.factor
-    shifts = None if part.shifts is None else part.shifts * by
-    return Unpacked(part.codes, part.scales * by, shifts)
-
-
 def _advise(descriptor: int, advice: str, start: int, size: int) -> None:
     """Tell the system how a file is read, where it can be told: macOS cannot."""
     if hasattr(os, "posix_fadvise"):
@@ -350,46 +336,6 @@ def _into(out: Bytes | None, raw: Bytes) -> Bytes:
         return raw
     out[:] = raw
     return out
-
-
-def _merged(stretches: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Adjoining (first, count) as one: a slice kept whole costs one read, not one per
-    block.
-    """
-    first = 0
-    count = 0
-    for start, length in stretches:
-        if count and start == first + count:
-            count += length
-            continue
-        if count:
-            yield first, count
-        first = start
-        count = length
-    if count:
-        yield first, count
-
-
-def _places(view: View, first: int, count: int) -> tuple[Integers, Integers]:
-    """The stored rows that hold elements first..first+count, in order, and the stored
-    place of every column.
-    """
-    rows = np.arange(first // view.cols, -(-(first + count) // view.cols))
-    if view.row_map is not None:
-        rows = view.row_map[rows]
-    cols = np.arange(view.cols) if view.col_map is None else view.col_map
-    return rows, cols
-
-
-def _channel_scales(view: View, first: int, count: int) -> Array | None:
-    """What elements first..first+count are multiplied by for their row and their
-    column, None where they are not.
-    """
-    if view.row_scale is None and view.col_scale is None:
-        return None
-    rows, cols = np.divmod(np.arange(first, first + count), view.cols)
-    of_row = np.ones(count) if view.row_scale is None else view.row_scale[rows]
-    return of_row if view.col_scale is None else of_row * view.col_scale[cols]
 
 
 def _are_large(folders: Iterable[Path]) -> bool:

@@ -1,0 +1,72 @@
+"""Where the elements of a view lie in its file, and what they are multiplied by row by row
+and column by column.
+"""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from mergetrace.formats.block_layouts import Unpacked
+from mergetrace.numerics.arrays import AnyArray, Array, Integers
+from mergetrace.tensors.view import View
+
+
+def merged(stretches: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Adjoining (first, count) as one: a slice kept whole costs one read, not one per
+    block.
+    """
+    first = 0
+    count = 0
+    for start, length in stretches:
+        if count and start == first + count:
+            count += length
+            continue
+        if count:
+            yield first, count
+        first = start
+        count = length
+    if count:
+        yield first, count
+
+
+def places(view: View, first: int, count: int) -> tuple[Integers, Integers]:
+    """The stored rows that hold elements first..first+count, in order, and the stored
+    place of every column.
+    """
+    rows = np.arange(first // view.cols, -(-(first + count) // view.cols))
+    if view.row_map is not None:
+        rows = view.row_map[rows]
+    cols = np.arange(view.cols) if view.col_map is None else view.col_map
+    return rows, cols
+
+
+def channel_scales(view: View, first: int, count: int) -> Array | None:
+    """What elements first..first+count are multiplied by for their row and their
+    column, None where they are not.
+    """
+    if view.row_scale is None and view.col_scale is None:
+        return None
+    rows, cols = np.divmod(np.arange(first, first + count), view.cols)
+    of_row = np.ones(count) if view.row_scale is None else view.row_scale[rows]
+    return of_row if view.col_scale is None else of_row * view.col_scale[cols]
+
+
+def picked(
+    parts: list[AnyArray], cols: Integers | None, skip: int, count: int
+) -> AnyArray:
+    """Elements of neighbouring rows, or of one run of blocks: `count` after the first
+    `skip`. cols: the stored place of every column, where the parts are rows.
+    """
+    if cols is not None:
+        parts = [part[cols] for part in parts]
+    return np.concatenate(parts)[skip : skip + count]
+
+
+def adjusted(view: View, first: int, part: Unpacked) -> Unpacked:
+    """Elements of a packed view multiplied by what the view says."""
+    of_channel = channel_scales(view, first, part.codes.size)
+    if of_channel is None and view.factor == 1:
+        return part
+    by = (1.0 if of_channel is None else of_channel) / view.factor
+    shifts = None if part.shifts is None else part.shifts * by
+    return Unpacked(part.codes, part.scales * by, shifts)
