@@ -1,6 +1,6 @@
 # mergetrace: is an open-weights model a hidden blend of other people's models?
 #
-#   models -> manifest -> plan -> layout -> download -> deltas -> fit -> recipe -> remainder, reverse -> aggregate -> verdict -> report
+#   models -> manifest -> plan -> layout -> download -> deltas -> fit -> recipe -> remainder, reverse -> aggregate -> spectrum -> verdict -> report
 #                └------> template -> ask -> score ----------------------------------┘
 from snakemake.utils import min_version
 
@@ -26,6 +26,7 @@ include: "rules/recipe.smk"
 include: "rules/remainder.smk"
 include: "rules/reverse.smk"
 include: "rules/aggregate.smk"
+include: "rules/spectrum.smk"
 include: "rules/template.smk"
 include: "rules/probe.smk"
 include: "rules/score.smk"

@@ -239,6 +239,26 @@ def weights(wildcards):
     return {model: weights_at(wildcards.audit, model, RESULTS) for model in audit_models(wildcards)}
 
 
+def rows_at(audit, model, results="results"):
+    """Where the whole rows of a model are found that are decomposed: in its folder; of one on the Hub in the file of its ranges."""
+    return (
+        f"{results}/{audit}/samples/{model}.safetensors" if on_the_hub(model) else folder(model)
+    )
+
+
+def whole_rows(wildcards):
+    """What the decomposition of whole rows depends on: local models' files, the ranges of models on the Hub."""
+    files = []
+    for model in audit_models(wildcards):
+        files += [rows_at(wildcards.audit, model)] if on_the_hub(model) else model_files(model)
+    return files
+
+
+def rows_of_models(wildcards):
+    """A setting: where the whole rows of every model of the audit are found."""
+    return {model: rows_at(wildcards.audit, model, RESULTS) for model in audit_models(wildcards)}
+
+
 def fetched_records(wildcards):
     """What was fetched whole for an audit, and with which hash."""
     if not streamed(wildcards.audit):

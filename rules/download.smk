@@ -22,6 +22,7 @@ rule download:
         settings=call(
             model=lambda wildcards: wildcards.model,
             **settings("sampling", "block_elements", "seed"),
+            mode=configuration.mode,
             connections=configuration.compute.connections,
             fetched=lambda wildcards: RESULTS / f"models/{wildcards.model}/fetched",
         ),

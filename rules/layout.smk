@@ -26,7 +26,7 @@ checkpoint layout:
             roles,
             folders=folders_of(glimpsed),
             mode=configuration.mode,
-            **settings("sampling", "alpha_se", "block_elements", "seed"),
+            **settings("sampling", "alpha_se", "block_elements", "spectrum_mb", "seed"),
             **settings("verdict", "min_same_cos", "max_chance_in_place", "max_octaves_apart"),
         ),
     message:

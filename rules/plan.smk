@@ -24,7 +24,7 @@ rule plan:
             roles,
             audit=lambda wildcards: wildcards.audit,
             mode=configuration.mode,
-            **settings("sampling", "alpha_se", "block_elements", "seed"),
+            **settings("sampling", "alpha_se", "block_elements", "spectrum_mb", "seed"),
             **settings("compute", "bandwidth_mbit", "connections", "piece_mb", "layers_on_disk"),
         ),
     message:

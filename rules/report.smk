@@ -16,6 +16,7 @@ rule report:
         layers="results/{audit}/layers.csv",
         components="results/{audit}/components.csv",
         curves="results/{audit}/curves.csv",
+        spectrum="results/{audit}/spectrum.json",
         rebuild=rebuilt,
         manifests=of_audit("results/models/{model}/manifest.json"),
         mask="results/{audit}/probe/mask.json" if configuration.probe.enabled else [],

@@ -7,6 +7,7 @@ rule verdict:
         plan="results/{audit}/plan.json",
         layout="results/{audit}/layout.json",
         packed="results/{audit}/packed.json",
+        spectrum="results/{audit}/spectrum.json",
         manifests=of_audit("results/models/{model}/manifest.json"),
         fetched=fetched_records,
         scores="results/{audit}/probe/scores.csv" if configuration.probe.enabled else [],

@@ -29,6 +29,7 @@ records: what one stage hands to another as JSON, as typed records
     manifest           what a model holds, and what is compared, as later stages read it
     scan               what the stages of a scan hand to one another
     declared_merge     what a model's folder says of the merge that made it
+    spectrum           a donor's weight along its singular directions
     coverage, layout, packed  how much was compared; which disguises were looked for;
                        what was not decoded
 
@@ -124,6 +125,7 @@ planning: what is compared with what, and what that costs
     batches            small layers that share a job
     costs              what comparing will cost, and what differs already
     sampling           which elements are read and which are kept
+    submatrices        which whole rows are decomposed
     streaming          whole files in an order that needs little disk
 
 scan: from one suspect to candidates
@@ -201,6 +203,13 @@ fit: from sums to numbers
     summaries          tables by tensor, layer and component
     sampling_error     how far a sample's alpha may lie from that of all elements
 
+descent: a donor's weight under what was trained since
+    directions         the singular directions of a change, and another model's change
+                       along them, with what lies there by chance
+    lattice            what a pure merge would show along them, rounded
+    evenness           measurements pooled, and how far they lie apart
+    measuring, pooling one matrix of all models; many matrices together
+
 search: the recipe that gives most of a model back
     counting           how many elements a recipe gives back, and how many could refute
                        it
@@ -274,6 +283,7 @@ finding: numbers turned into words
     reasons_merge, reasons_following, reasons_origin, reasons_order, reasons_coverage,
     reasons_cells, reasons_stops
                        everything that a rule can answer
+    reasons_descent    what the rule of small directions can answer
     traces             what stands out of one audited model's numbers
     stops              what stops each rule that accuses
     coverage           nobody is accused or acquitted on what was not read
@@ -281,13 +291,15 @@ finding: numbers turned into words
     copying, accusing, following, origin, inconclusive    the rules
     leftover           whether what a blend leaves shows training
     cells              what may be said of a model in few bits
+    descent            the rule that is strong evidence and never exact
     verdict            the rules in their order, and which word
     base_choice        which base candidate was chosen, and what another would have
                        shown
     detection          how little would have been seen of what came after a merge
     reading            how much of each weight file was read
     wording_remainder, wording_owners, wording_dates, wording_merge, wording_following,
-    wording_origin, wording_order, wording_coverage, wording_cells, wording_stops
+    wording_origin, wording_order, wording_coverage, wording_cells, wording_stops,
+    wording_descent
                        the answers in sentences
     wording_shares     shares as parts of a whole, or as changes added to a base
     wording_reasons    the sentence of every answer
@@ -312,6 +324,7 @@ report: the page people read, and the other pages
     inputs             what a report is made of
     svg, drawing       a picture as part of a page; what pictures share
     cells, figures, maps, names_figure   the pictures
+    spectrum           the weight along singular directions: picture and rows
     tables, offered, coverage_tables, recipes, drilldown
                        what was measured, in words and digits
     names, masks, answer_samples, names_section    what the models call themselves
@@ -338,6 +351,7 @@ stages: the steps of an audit, as the rules, Python and the tests run them
     packed, shard, download   bytes that are not decoded; bytes from the Hub
     deltas, fit        weights read once; every slice fitted
     recipe, remainder, reverse   the recipe, what it leaves, the recipe turned round
+    spectrum           rows decomposed
     aggregate, curves  tables, summary and the picture of the evidence
     template, mask, ask, score   the model asked who it is
     verdict, gate      the finding, and whether it fails a run

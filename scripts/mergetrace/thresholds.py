@@ -346,6 +346,77 @@ class Thresholds:
     a wrong one.
     """
 
+    max_unevenness: float = limit(0.11, ge=0, le=1)
+    """A blend that was trained on is called by the weight of the donor's small singular
+    directions where that is one weight: what an ancestor of both would have to have left
+    differs between matrices, and between bins of directions, by at most this part of
+    itself (95 % limit). Of tuning families' innocents (siblings of the same task, the
+    donor's own run, hidden ancestors, wrong bases) the least had .18, once its donor was
+    not made from it and no control shared it; trained merges in matrices of 512 rows had
+    .04 to .10, in ones of 128 rows .04 after gentle training and .17 to .5 after hard
+    training, which is too little to tell. 0 calls nobody.
+    """
+
+    min_spectrum_matrices: int = limit(12, ge=3)
+    """In fewer matrices nothing is said of a donor's small directions: evenness is a
+    standard deviation between them.
+    """
+
+    min_spectrum_weight: float = limit(0.08, ge=0.01, le=0.5)
+    """A blend is called by small directions only where the donor's weight lies between
+    this and one less this. Beyond lie the last checkpoints of the donor's own run: .95 to
+    1 on the tuning families, averages of them included.
+    """
+
+    max_control_tail: float = limit(0.25, gt=0, le=1)
+    """Every control's weight of the donor's small directions must stay below this part
+    of the suspect's. On the tuning families siblings of other tasks had -.03 to .04, of a
+    wrong base .76 to .84 beside .83.
+    """
+
+    min_turned_over_even: float = limit(1.5, ge=1)
+    """Turned round, the weights of the suspect's small directions in the donor must
+    differ this many times as much as the donor's in the suspect. A donor that was made
+    from the suspect holds it evenly; after a merge the other way round they measured 2.5
+    to 150 times.
+    """
+
+    max_shared_tail: float = limit(0.1, ge=0, le=1)
+    """Two donors are not named together by their small directions where one holds more
+    than this of the other's. Independent siblings held at most .03.
+    """
+
+    max_innocent_tail: float = limit(0.1, ge=0, le=0.5)
+    """A finetune of the base is called innocent, whatever its cosine, where it can hold
+    at most this of every donor; and is not called so where more than this is shown that
+    the controls do not have. Siblings of other tasks measured at most .04.
+    """
+
+    max_unlearned: float = limit(0.5, ge=0, le=0.9)
+    """What later training may have taken away of a donor's small directions, where it is
+    said how much a model can hold at most. The most on the tuning families was .49 in one
+    component: the donor's own run, gone on with at a full learning rate; .32 in a merge
+    that was distilled from a model which had not learned the donor's task.
+    """
+
+    min_over_rounding: float = limit(2.0, ge=1)
+    """The energy of a model's own small directions over that of rounding alone, below
+    which nothing is said of how much of a donor it can hold: its change was cut to few
+    directions, as LoRA and low-rank approximations are, with whatever stood in the others.
+    """
+
+    max_faded: float = limit(0.06, ge=0, le=0.5)
+    """By what part of itself a weight may have been another before it was trained on,
+    which widens its interval on either side. Training on another task took 0 to 6 %;
+    gentle training on the donor's own task added 5 to 8 % before it showed in the bins.
+    """
+
+    spectrum_bin_room: float = limit(2.0, ge=0)
+    """How many times the fall of the weight along the bins beyond the first its interval
+    goes down further. Training on the donor's own task raised weights by up to 1.8 times
+    that fall before their unevenness showed.
+    """
+
     min_base_apart: float = limit(1.1, ge=1)
     """Where no recipe decides between base candidates, and the suspect moved less than
     this many times as far (in energy) from another as from the chosen one, the choice

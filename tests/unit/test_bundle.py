@@ -102,6 +102,7 @@ def lay_out(folder: Path, mode: str):
             *(own / f"{name}.json" for name in ("summary", "plan", "layout", "packed")),
             tuple(results / f"models/{name}/manifest.json" for name in names),
             tables.scores,
+            spectrum=own / "spectrum.json",
         ),
         verdict.Params("x", Audit(config, "x", Places(made, results)).limits()),
         verdict.Outputs(own / "verdict.json"),

@@ -10,7 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 LIBRARY = Path(__file__).parents[2] / "scripts/mergetrace"
-ROOMS = ("search", "fit", "finding", "disguises", "sums", "merging")
+ROOMS = ("search", "fit", "finding", "descent", "disguises", "sums", "merging")
 MODULES = sorted(path for room in ROOMS for path in (LIBRARY / room).rglob("*.py"))
 
 PROPOSERS = "search/proposals"
@@ -19,6 +19,9 @@ recipe gives back is counted elsewhere, for all of them alike.
 """
 
 EFFORT = """
+descent/directions BINS
+descent/evenness HALVINGS
+descent/lattice TRIED
 search/blend_lines GROWTH
 search/blends MAX_ELEMENTS_OF_PIECE ROUNDING_ALONE LEAST_BLENDED
 search/blends SHOWS_ERRORS SHOWS_WEIGHT
@@ -54,6 +57,9 @@ accused. MIN_RATE_TO_LOOK lies below all that a verdict may be loosened to
 """
 
 SLACK = """
+descent/directions SMALLEST
+descent/lattice NO_MATTER
+descent/pooling LINEAR
 disguises/column_factors END_TOLERANCE
 disguises/factors INTERVAL_TOLERANCE
 fit/estimators MAX_CONDITION
@@ -81,6 +87,7 @@ in the suspect, the controls and the shuffled donor alike.
 """
 
 TOO_FEW = """
+descent/directions FEWEST
 disguises/alignment MIN_COLUMNS_PER_HALF
 disguises/factors MIN_AGREEING_ELEMENTS
 fit/mixture MIN_GROUPS MIN_LAYERS
@@ -177,6 +184,7 @@ merging/owners MAX_FILTERS MAX_CHECKS
 """How much of what strangers wrote is read."""
 
 SAID = """
+descent/pooling SURE
 finding/declared MAX_ITEMS NUMBERS_APART
 finding/detection CONFIDENCE
 finding/judgement NORMAL_95

@@ -39,6 +39,7 @@ NUMBERS = {
         200: "how many declared items are listed",
         1e-9: "how far numbers that were written alike lie apart as text",
     },
+    "descent": {2: "the half of an interval", 12: "digits that are kept of a share"},
     "detection": {
         0.95: "the certainty of what would have been seen; no verdict rests on it",
         2.0: "the base of the exponents",

@@ -15,6 +15,7 @@ FINDINGS = (
     "plan.json",
     "layout.json",
     "packed.json",
+    "spectrum.json",
     "report.html",
 )
 TABLES = (
@@ -24,6 +25,7 @@ TABLES = (
     "components",
     "precision",
     "curves",
+    "spectrum",
     "unpaired",
 )
 OPTIONAL = ("rebuild.json", "rebuild.csv")

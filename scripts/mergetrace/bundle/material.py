@@ -15,6 +15,7 @@ from mergetrace.merging.recipes import Recipe, recipe_from_json
 from mergetrace.records.coverage import Coverage, read_coverages
 from mergetrace.records.json_records import as_json
 from mergetrace.records.layout import LayoutFacts, read_layouts
+from mergetrace.records.spectrum import Spectrum
 from mergetrace.records.summary import Summary
 from mergetrace.records.verdict import Verdict
 from mergetrace.sums.block_sums import BlockSums
@@ -65,6 +66,7 @@ class Material:
         self.configuration: Mapping[str, Any] = _read_json(root / "configuration.json")
         layout = _read_json(root / "layout.json")
         self.layouts: dict[str, LayoutFacts] = read_layouts(layout["models"])
+        self.spectrum = _spectrum(root / "spectrum.json")
         self.compared: dict[str, Coverage] = read_coverages(layout["compared"])
         self.thresholds = Thresholds.of(self.configuration["verdict"])
         self.seed: int = self.configuration["sampling"]["seed"]
@@ -150,6 +152,11 @@ class Material:
         path = self.root / f"probe/{model}/{condition}.jsonl"
         records = [json.loads(line) for line in path.read_bytes().splitlines()]
         return [record["answer"] for record in records if "answer" in record]
+
+
+def _spectrum(path: Path) -> Spectrum | None:
+    """What was measured along the directions; None of a bundle that is older."""
+    return Spectrum.of(_read_json(path)) if path.exists() else None
 
 
 def _read_json(path: Path) -> Any:

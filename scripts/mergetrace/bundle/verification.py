@@ -138,6 +138,7 @@ class Verification:
             layout=material.layouts.get(model),
             ages=ages(model, parents, verdict.published),
             compared=material.compared,
+            spectrum=material.spectrum,
         )
         is_suspect = model == summary.suspect
         published = verdict if is_suspect else verdict.controls[model]

@@ -206,6 +206,12 @@ class Sampling(Section):
     block_elements: int = Field(default=2048, ge=64, le=1_048_576)
     """Elements per block. A tensor of at most 32 blocks is kept whole."""
 
+    spectrum_mb: float = Field(default=100.0, ge=0, le=300)
+    """How many MB of whole rows are decomposed of every model, to see a donor's weight
+    under what was trained since (docs/method.md). Of models on the Hub they
+    are fetched on top of the sample. 0 leaves this out.
+    """
+
 
 @dataclass(frozen=True)
 class Verdict(Thresholds):

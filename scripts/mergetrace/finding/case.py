@@ -9,6 +9,7 @@ from mergetrace.finding.dates import Age
 from mergetrace.records.coverage import Coverage
 from mergetrace.records.layout import LayoutFacts
 from mergetrace.records.recipe_search import RecipeSearch
+from mergetrace.records.spectrum import Spectrum
 from mergetrace.records.summary import ModelSummary
 from mergetrace.records.verdict import OrderFacts
 from mergetrace.thresholds import Accusation, Thresholds
@@ -37,6 +38,8 @@ class Case:
     """By parent, whether it is the older by dates, where these say so."""
     compared: Mapping[str, Coverage] = field(default_factory=dict)
     """By model how much of it was compared, where that is known."""
+    spectrum: Spectrum | None = None
+    """The weights along every direction, of all models; None where nobody measured."""
 
     @property
     def recipe(self) -> RecipeSearch:
@@ -75,7 +78,8 @@ class Decision:
     """The method, or its kind."""
     rests_on: str | None = None
     """What an accusation rests on: `recipe`, a `blend` of one donor, a `drop` of some of
-    its changes, elements taken `whole`, or equal `values`.
+    its changes, elements taken `whole`, or equal `values`, all of which are exact; or
+    the `spectrum`, which is strong evidence.
     """
     order: Mapping[str, OrderFacts] = field(default_factory=dict)
     """By parent, which of it and the audited model came first."""

@@ -4,6 +4,7 @@ it.
 
 from mergetrace.finding.case import Case, Decision, Reason
 from mergetrace.finding.cells import hidden
+from mergetrace.finding.descent import observed
 from mergetrace.finding.following import against_following, is_pure
 from mergetrace.finding.reasons_origin import (
     ControlsMoveToo,
@@ -50,6 +51,7 @@ def inconclusive(case: Case) -> Decision:
     noise = hidden(case)
     if noise is not None:
         reasons.append(noise)
+    reasons += observed(case)
     exactness = _exactness(case)
     if exactness is not None:
         reasons.append(exactness)

@@ -6,6 +6,8 @@ from math import isfinite
 
 from mergetrace.finding.case import Case, Decision
 from mergetrace.finding.cells import evidence
+from mergetrace.finding.descent import RESTS_ON, at_most
+from mergetrace.finding.descent import interval as of_spectrum
 from mergetrace.finding.detection import smallest_seen
 from mergetrace.finding.traces import best_recipe
 from mergetrace.finding.wording_reasons import sentences
@@ -38,7 +40,7 @@ def judgement(
     """
     return Judgement(
         verdict=decision.verdict,
-        evidence=evidence(case, decision),
+        evidence=_evidence(case, decision),
         family=decision.family,
         reasons=(*sentences(decision.reasons), *further_reasons),
         parents={
@@ -51,6 +53,13 @@ def judgement(
         layout=_disguises(case.layout),
         compared=coverage_of([case.model], case.compared, case.summary),
     )
+
+
+def _evidence(case: Case, decision: Decision) -> str | None:
+    """What kind of evidence the verdict rests on."""
+    if decision.rests_on == RESTS_ON:
+        return "strong"
+    return evidence(case, decision)
 
 
 def coverage_of(
@@ -84,6 +93,7 @@ def _parent(case: Case, decision: Decision, donor: str) -> ParentFinding:
         share=shared.share,
         share_ci95=shared.ci95,
         inflation=shared.inflation,
+        at_most=at_most(case, donor),
     )
 
 
@@ -102,6 +112,8 @@ def _interval(
     if donor in decision.named:
         if decision.verdict == "copy":
             return (alpha, alpha)
+        if decision.rests_on == RESTS_ON:
+            return of_spectrum(case, donor)
         if decision.verdict in ("merge", "merge_then_trained"):
             return _replay_interval(case, donor, alpha, len(decision.named) == 1)
     numbers = case.summary.donors[donor]

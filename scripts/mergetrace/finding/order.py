@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from mergetrace.finding.case import Case, Decision, Reason
+from mergetrace.finding.descent import RESTS_ON
 from mergetrace.finding.reasons_order import (
     BaseByWeights,
     BaseTakenForOlder,
@@ -38,6 +39,10 @@ SILENT = "silent"
 
 BY_WEIGHTS = "reverse replay"
 """What says who came first, where no date does."""
+BY_SPECTRUM = "reverse regression"
+"""What says it of a blend that was seen by the donor's small directions: the donor's
+change holds no one weight of the model's.
+"""
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,7 @@ class Order:
     before: bool | None
     """Whether the parent did; None where that is not known."""
     by: str | None
-    """What says so: `hub`, `stated` or `reverse replay`."""
+    """What says so: `hub`, `stated`, `reverse replay` or `reverse regression`."""
     returned: Return
     """How much of the parent comes back from the turned recipe."""
     weights: str
@@ -80,7 +85,7 @@ def in_order(case: Case, decision: Decision) -> Decision:
         return decision
     order_of = orders(case, decision)
     parents = [*decision.named]
-    if _rests_on_base(decision):
+    if _rests_on_base(decision) and decision.rests_on != RESTS_ON:
         parents.append(case.base)
     stops = []
     for parent in parents:
@@ -124,6 +129,8 @@ def _order(case: Case, decision: Decision, parent: str) -> Order:
         contradicted = age.before and weights == YOUNGER
         before = None if contradicted else age.before
         return Order(before, None if contradicted else age.by, returned, weights)
+    if decision.rests_on == RESTS_ON and parent in decision.named:
+        return Order(True, BY_SPECTRUM, returned, weights)
     if weights == YOUNGER:
         return Order(False, BY_WEIGHTS, returned, weights)
     # Of models that nothing relates what comes back says nothing.
@@ -141,7 +148,7 @@ def _turned(
     A drop is turned twice, with and without room for narrow arithmetic. Several donors
     may share its survivors.
     """
-    if decision.rests_on in ("whole", "values"):
+    if decision.rests_on in ("whole", "values", RESTS_ON):
         return []
     turns = case.summary.turns or {}
     owner = parent
@@ -260,7 +267,9 @@ def _standing(
 ) -> list[Reason]:
     """What the order of an accusation rests on."""
     reasons = [
-        _stands(case, decision, donor, order_of[donor]) for donor in decision.named
+        _stands(case, decision, donor, order_of[donor])
+        for donor in decision.named
+        if order_of[donor].by != BY_SPECTRUM
     ]
     base = order_of[case.base]
     if decision.verdict == "copy":

@@ -2,8 +2,9 @@
 innocence.
 """
 
-from mergetrace.finding.case import Case, Decision
+from mergetrace.finding.case import Case, Decision, Reason
 from mergetrace.finding.cells import hidden, undimmed, undimmed_same_sign
+from mergetrace.finding.descent import RESTS_ON, acquitted, bounds, contradicted
 from mergetrace.finding.reasons_origin import (
     DisguiseHides,
     DisguisesNotLookedFor,
@@ -11,6 +12,7 @@ from mergetrace.finding.reasons_origin import (
     FollowsNoDonor,
     LookedFor,
     MatricesOfOther,
+    MovesLikeDonors,
     NoCommonOrigin,
     NoRecipeFits,
     NothingVotes,
@@ -68,7 +70,9 @@ def disguised(case: Case) -> Decision | None:
 
 
 def finetune_of_base(case: Case) -> Decision | None:
-    """Close to the base, and nothing in the donors' direction."""
+    """Close to the base, and nothing in the donors' direction; or nothing of their small
+    directions, which independent training on the same task does not share.
+    """
     summary = case.summary
     limits = case.thresholds
     donors = summary.donors.values()
@@ -80,19 +84,29 @@ def finetune_of_base(case: Case) -> Decision | None:
         return None
     follows = abs(undimmed(case, summary.cos_fit)) >= limits.max_innocent_cos
     same = undimmed_same_sign(case, max(signs))
-    if follows or same >= limits.max_innocent_same_sign or hidden(case):
+    follows = follows or same >= limits.max_innocent_same_sign
+    if hidden(case) or contradicted(case) or (follows and not acquitted(case)):
         return None
     exact = case.exact_rate
     if exact is not None and exact > most_beside(case):
         return None
+    apart: Reason = FollowsNoDonor(
+        summary.cos_fit,
+        limits.max_innocent_cos,
+        max(signs),
+        limits.max_innocent_same_sign,
+    )
+    if follows:
+        apart = MovesLikeDonors(case.model, summary.cos_fit)
     reasons = (
         StartsAtBase(case.model, case.base, summary.base_cos),
-        FollowsNoDonor(
-            summary.cos_fit,
-            limits.max_innocent_cos,
-            max(signs),
-            limits.max_innocent_same_sign,
-        ),
+        apart,
+        *bounds(case),
         NoRecipeFits(exact),
     )
-    return Decision("finetune_of_base", reasons, base_share=1.0)
+    return Decision(
+        "finetune_of_base",
+        reasons,
+        base_share=1.0,
+        rests_on=RESTS_ON if follows else None,
+    )

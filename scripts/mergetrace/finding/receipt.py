@@ -27,6 +27,7 @@ from mergetrace.records.json_records import from_json
 from mergetrace.records.layout import LayoutFacts
 from mergetrace.records.manifest import FetchedFile, Manifests, Plan
 from mergetrace.records.packed import PackedComparison
+from mergetrace.records.spectrum import Spectrum
 from mergetrace.records.summary import Summary
 from mergetrace.records.verdict import (
     BytesRead,
@@ -83,6 +84,8 @@ class Evidence:
     """By model how much of it was compared."""
     packed: Sequence[PackedComparison] = ()
     """What is known of bytes that were not decoded."""
+    spectrum: Spectrum | None = None
+    """The weights along every direction; None where nobody measured."""
 
 
 def finding(evidence: Evidence) -> Verdict:
@@ -123,6 +126,7 @@ def finding(evidence: Evidence) -> Verdict:
         parents=suspect.parents,
         base=suspect.base,
         order=suspect.order,
+        evidence=suspect.evidence,
         recipe=suspect.recipe,
         after_merge=suspect.after_merge,
         layout=suspect.layout,
@@ -166,6 +170,7 @@ def _judge(evidence: Evidence, model: str, published: Mapping[str, Dates]) -> Ju
         layout=(evidence.layouts or {}).get(model),
         ages=ages(model, [*summary.donors, summary.base], published),
         compared=evidence.compared or {},
+        spectrum=evidence.spectrum,
     )
     return judgement(case, decide(case), packed_sentences(evidence.packed, model))
 

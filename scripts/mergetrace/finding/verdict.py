@@ -2,8 +2,9 @@
 
 A rule looks at one audited model and answers yes with reasons, or stays silent; the
 first yes is the verdict, and where every rule is silent it is `inconclusive`. Accusing
-rules need exactness: a high cosine alone never convicts, because an independent
-finetune on the donor's own task reaches one too. The same rules judge the controls.
+rules need exactness, or one weight along all of a donor's small directions: a high
+cosine alone never convicts, because an independent finetune on the donor's own task
+reaches one too. The same rules judge the controls.
 """
 
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from mergetrace.finding.case import ACCUSING, Case, Decision, Reason
 from mergetrace.finding.cells import parents_packed, through_cells
 from mergetrace.finding.copying import copy
 from mergetrace.finding.coverage import enough_read
+from mergetrace.finding.descent import RESTS_ON, trained_blend
 from mergetrace.finding.following import follows_from_parents
 from mergetrace.finding.inconclusive import inconclusive
 from mergetrace.finding.order import from_an_older_base, in_order, orders
@@ -51,6 +53,7 @@ RULES: tuple[Callable[[Case], Decision | None], ...] = (
     merge_then_trained,
     merge_of_several_then_trained,
     disguised,
+    trained_blend,
     finetune_of_base,
 )
 """The rules in the order in which they are asked."""
@@ -94,7 +97,9 @@ def _checked(case: Case, answer: Decision) -> Decision:
     """An accusation where its donors are told from their like, came first, and the
     configuration gives such a verdict; else `inconclusive`.
     """
-    apart, notes = _beside_lookalikes(case, answer)
+    # Elements do not tell donors apart where none is exact; that rule did it itself.
+    by_spectrum = answer.rests_on == RESTS_ON
+    apart, notes = (True, ()) if by_spectrum else _beside_lookalikes(case, answer)
     if not apart:
         return Decision("inconclusive", (*answer.reasons, *notes))
     decision = in_order(case, replace(answer, reasons=(*answer.reasons, *notes)))

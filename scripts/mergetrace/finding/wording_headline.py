@@ -152,6 +152,18 @@ def _other_merge(verdict: Verdict) -> tuple[str, str]:
 
 
 def _merge_then_trained(verdict: Verdict) -> tuple[str, str]:
+    if verdict.evidence == "strong":
+        shares = [
+            f"{percent(verdict.parents[donor].alpha)} {donor}"
+            for donor in verdict.named
+        ]
+        return (
+            f"{verdict.suspect} very probably began as a blend of"
+            f" {verdict.base.name} with {listing(shares)} and was trained further.",
+            "That is strong evidence, not exact: no number is equal any more, but the"
+            " fine grain of the donor's change is there with one weight everywhere. What"
+            " innocent explanation is left stands below.",
+        )
     left = verdict.after_merge.residual_share
     explanation = (
         "The traces of the blend are still there, with changes on top that rounding"
@@ -179,11 +191,26 @@ def _finetune_of_donor(verdict: Verdict) -> tuple[str, str]:
 
 def _finetune_of_base(verdict: Verdict) -> tuple[str, str]:
     donors = listing(verdict.parents, word="or")
+    limits = [
+        f"{percent(entry.at_most)} of {donor}"
+        for donor, entry in verdict.parents.items()
+        if entry.at_most is not None
+    ]
+    explanation = (
+        "Its changes do not follow those of any other model that was offered for"
+        " comparison."
+    )
+    if verdict.evidence == "strong":
+        explanation = (
+            "Its changes point the way a donor's do, as training on the same task makes"
+            " them, but the donor's fine grain is not in them."
+        )
+    if limits and len(limits) == len(verdict.parents):
+        explanation += f" It holds at most {listing(limits)} (95 %)."
     return (
         f"{verdict.suspect} was made from {verdict.base.name}, and nothing in its"
         f" weights points to {donors}.",
-        "Its changes do not follow those of any other model that was offered for"
-        " comparison.",
+        explanation,
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from mergetrace.finding import (
     wording_cells,
     wording_coverage,
+    wording_descent,
     wording_following,
     wording_merge,
     wording_order,
@@ -39,6 +40,7 @@ def traces_of_part(reason: TracesOfPart) -> str:
 SENTENCES: Mapping[type[Reason], Callable[..., str | list[str]]] = {
     **wording_merge.SENTENCES,
     **wording_following.SENTENCES,
+    **wording_descent.SENTENCES,
     **wording_origin.SENTENCES,
     **wording_stops.SENTENCES,
     **wording_order.SENTENCES,

@@ -4,6 +4,7 @@ against it.
 
 from collections.abc import Callable, Mapping
 
+from mergetrace.finding import wording_descent
 from mergetrace.finding.case import Reason
 from mergetrace.finding.reasons_origin import FewInformative
 from mergetrace.finding.reasons_stops import (
@@ -227,6 +228,7 @@ SENTENCES: Mapping[type[Reason], Callable[..., str]] = {
 }
 
 CLAUSES: Mapping[type[Reason], Callable[..., str]] = {
+    **wording_descent.CLAUSES,
     FewInformative: few_informative,
     RateTooLow: rate_too_low,
     TensorsMissing: tensors_missing,

@@ -3,7 +3,7 @@ headers alone.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,9 +11,11 @@ import numpy as np
 import pandas as pd
 
 from mergetrace.formats.block_layouts import bytes_each, kept_each
+from mergetrace.files.sampled import Range
 from mergetrace.formats.model_config import config_from_json
 from mergetrace.planning import unread
-from mergetrace.planning.sampling import ranges_of
+from mergetrace.planning.sampling import ranges_of, ranges_of_rows
+from mergetrace.planning.submatrices import ROWS
 from mergetrace.readable import count, duration, listing, size
 from mergetrace.records.coverage import read_coverages
 from mergetrace.records.manifest import Manifest, Manifests
@@ -49,6 +51,14 @@ class Transfer:
     bytes: int
     requests: int  # those of the resolver among them
     resolver_calls: int  # requests that ask where a file is, which the Hub limits
+
+    def beside(self, other: "Transfer") -> "Transfer":
+        """Both of them."""
+        return Transfer(
+            self.bytes + other.bytes,
+            self.requests + other.requests,
+            self.resolver_calls + other.resolver_calls,
+        )
 
 
 @dataclass(frozen=True)
@@ -95,6 +105,10 @@ def costs(
         for model, rows in views.items()
     }
     ranges_on_disk = 2 * sum(transfer.bytes for transfer in ranges.values())
+    rows = {model: _transfer(ranges_of_rows(own)) for model, own in views.items()}
+    rows_on_disk = 2 * sum(transfer.bytes for transfer in rows.values())
+    decomposed = (plan.get(ROWS, 0) * plan["cols"] * width).sum()
+    files = {model: files[model].beside(rows[model]) for model in files}
 
     def cost(
         models: dict[str, Transfer], read_bytes: int, fetched: int, connections: int
@@ -118,11 +132,11 @@ def costs(
             )
         )
 
-    sampled_bytes = int((sampled * width).sum())
-    all_bytes = int((plan["elements"] * width).sum())
+    sampled_bytes = int((sampled * width).sum() + decomposed)
+    all_bytes = int((plan["elements"] * width).sum() + decomposed)
     return {
         "sample": cost(ranges, sampled_bytes, ranges_on_disk, settings.connections),
-        "full": cost(files, all_bytes, files_on_disk, connections=1),
+        "full": cost(files, all_bytes, files_on_disk + rows_on_disk, connections=1),
     }
 
 
@@ -184,7 +198,11 @@ def lines(
 
 def _of_ranges(views: pd.DataFrame, settings: Settings) -> Transfer:
     """What a model's sampled ranges cost. views: its rows of the plan."""
-    ranges = ranges_of(views, settings.block_elements, settings.seed)
+    return _transfer(ranges_of(views, settings.block_elements, settings.seed))
+
+
+def _transfer(ranges: Sequence[Range]) -> Transfer:
+    """What ranges cost to fetch."""
     shards = {shard for shard, _, _ in ranges}
     size = sum(length for _, _, length in ranges)
     return Transfer(size, len(ranges) + len(shards), len(shards))

@@ -20,6 +20,7 @@ from mergetrace.formats.block_layouts import blocks_of, stored_size
 from mergetrace.formats.scales import bytes_of_scales, rows_of_scales
 from mergetrace.numerics.arrays import Integers
 from mergetrace.planning.slices import PlannedSlice, slice_of
+from mergetrace.planning.submatrices import FIRST, ROWS
 from mergetrace.tensors.view import View, view_of
 
 # the delete-one-block standard error needs at least this many where the slice allows
@@ -130,21 +131,44 @@ def ranges_of(views: pd.DataFrame, block_elements: int, seed: int) -> list[Range
     most MAX_RANGE_BYTES long.
 
     views: the model's rows of the plan. The evidence blocks of every slice are read,
-    and the scales of those that have them.
+    the rows that are decomposed, and the scales of those that have them.
     """
     wanted: list[Range] = []
     for row in views[views["blocks"] > 0].to_dict("records"):
-        view = view_of(row)
         blocks = evidence_of(slice_of([row]), block_elements, seed)
-        for first, count in _stored(view, blocks):
-            start, length = blocks_of(view.dtype, first, count)
-            offset = view.start + stored_size(view.dtype, start)
-            wanted.append((view.shard, offset, stored_size(view.dtype, length)))
-        if view.scale_shard:
-            rows = {rows_of_scales(view, *block) for block in blocks.tolist()}
-            for first, count in rows:
-                place = bytes_of_scales(view, first, count)
-                wanted.append((view.scale_shard, *place))
+        wanted += _ranges_of(view_of(row), blocks)
+    return _cut([*wanted, *_of_rows(views)])
+
+
+def ranges_of_rows(views: pd.DataFrame) -> list[Range]:
+    """The ranges of the rows alone that are decomposed, in the same way."""
+    return _cut(_of_rows(views))
+
+
+def _of_rows(views: pd.DataFrame) -> list[Range]:
+    wanted: list[Range] = []
+    if ROWS in views:
+        for row in views[views[ROWS] > 0].to_dict("records"):
+            view = view_of(row)
+            block = [[row[FIRST] * view.cols, row[ROWS] * view.cols]]
+            wanted += _ranges_of(view, np.array(block, np.int64))
+    return wanted
+
+
+def _ranges_of(view: View, blocks: Integers) -> Iterator[Range]:
+    """Where some blocks of a view lie, and their scales."""
+    for first, count in _stored(view, blocks):
+        start, length = blocks_of(view.dtype, first, count)
+        offset = view.start + stored_size(view.dtype, start)
+        yield view.shard, offset, stored_size(view.dtype, length)
+    if view.scale_shard:
+        rows = {rows_of_scales(view, *block) for block in blocks.tolist()}
+        for first, count in rows:
+            yield view.scale_shard, *bytes_of_scales(view, first, count)
+
+
+def _cut(wanted: Iterable[Range]) -> list[Range]:
+    """Ranges joined where they touch, none longer than MAX_RANGE_BYTES."""
     ranges = []
     for shard, start, end in _joined(wanted):
         for first in range(start, end, MAX_RANGE_BYTES):

@@ -49,6 +49,10 @@ class ParentFinding:
     """The 95 % interval of `share`, (low, high)."""
     inflation: float | None = None
     """By how much the other donors widen the variance of `share`; 1 means not."""
+    at_most: float | None = None
+    """The greatest share of it that the model can hold (95 %), by its small singular
+    directions; None where these were not measured.
+    """
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ class OrderFacts:
     before: bool | None
     """Whether the parent came first; None where that is not known."""
     by: str | None
-    """What says so: `hub`, `stated` or `reverse replay`."""
+    """What says so: `hub`, `stated`, `reverse replay` or `reverse regression`."""
     reverse: float | None = None
     """The share of the parent that comes back from the turned recipe."""
     expected: float | None = None
@@ -161,7 +165,8 @@ class Judgement:
     """The base."""
     evidence: str | None = field(default=None, kw_only=True)
     """What an accusation rests on: `exact` numbers, numbers that are `exact through
-    quantisation`, or `strong` traces.
+    quantisation`, or `strong` traces, which leave an innocent explanation open; `strong`
+    where somebody is acquitted by a donor's small directions, too.
     """
     order: Mapping[str, OrderFacts] = field(default_factory=dict, kw_only=True)
     """By parent, which of it and the audited model came first."""

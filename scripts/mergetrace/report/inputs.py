@@ -10,6 +10,7 @@ import pandas as pd
 from mergetrace.finding.lineage import KnownLicence
 from mergetrace.probe.records import Record
 from mergetrace.records.manifest import Manifests, Plan
+from mergetrace.records.spectrum import Spectrum
 from mergetrace.records.summary import ModelSummary, Summary
 from mergetrace.records.verdict import NameCount, Verdict
 
@@ -69,6 +70,8 @@ class Inputs:
     """By verdict how often it was wrong; None where that was not measured."""
     rebuild: Mapping[str, Any] | None = None
     """rebuild.json; None where the suspect was not rebuilt."""
+    spectrum: Spectrum | None = None
+    """The weights along singular directions; None where nobody measured them."""
 
     @property
     def suspect(self) -> str:

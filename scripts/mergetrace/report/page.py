@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from mergetrace.finding.wording import CONDITION_WORDS
-from mergetrace.report import cells, figures, maps, names_figure, sections
+from mergetrace.report import (
+    cells,
+    figures,
+    maps,
+    names_figure,
+    sections,
+    spectrum,
+)
 from mergetrace.report.inputs import Inputs
 from mergetrace.report.names_section import names_section
 from mergetrace.report.rendering import TEMPLATES, render
@@ -15,7 +22,7 @@ from mergetrace.report.svg import Picture
 
 def draw(inputs: Inputs) -> dict[str, Picture]:
     """The pictures that there are numbers for: some of layers, expected, map, experts,
-    coverage, names.
+    coverage, spectrum, names.
     """
     pictures: dict[str, Picture] = {}
     if inputs.layers["alpha"].notna().any():
@@ -27,6 +34,10 @@ def draw(inputs: Inputs) -> dict[str, Picture]:
             inputs.suspect,
             inputs.summary.base,
         )
+    if inputs.spectrum is not None:
+        directions = spectrum.weights_along(inputs.spectrum, inputs.suspect)
+        if directions is not None:
+            pictures["spectrum"] = directions
     if _asked(inputs):
         pictures["names"] = names_figure.names_given(
             inputs.counts_by_role(), inputs.roles, CONDITION_WORDS
@@ -48,6 +59,7 @@ def _contents(inputs: Inputs) -> dict[str, Any]:
         "roles": inputs.roles,
         "head": sections.head(inputs),
         "because": sections.because(inputs),
+        "spectrum": spectrum.section(inputs.spectrum, inputs.verdict),
         "shares": sections.shares(inputs),
         "recipe": sections.recipe(inputs),
         "after_merge": sections.after_merge(inputs),

@@ -31,6 +31,7 @@ from mergetrace.stages import (
     remainder,
     report,
     reverse,
+    spectrum,
     verdict,
 )
 from mergetrace.sums.frames import Roles
@@ -127,6 +128,7 @@ class Audit:
                 curves=own / "curves.csv",
                 manifests=self._manifests(),
                 rebuild=rebuilt if rebuilt.is_file() else None,
+                spectrum=own / "spectrum.json",
             ),
             report.Params(
                 self.limits(),
@@ -251,7 +253,12 @@ class Audit:
         sampling = self.configuration.sampling
         compute = self.configuration.compute
         limits = self.configuration.verdict
-        drawn = (sampling.alpha_se, sampling.block_elements, sampling.seed)
+        drawn = (
+            sampling.alpha_se,
+            sampling.block_elements,
+            sampling.spectrum_mb,
+            sampling.seed,
+        )
         plan.run(
             plan.Inputs(self._manifests(), self._tables()),
             plan.Params(
@@ -295,6 +302,15 @@ class Audit:
     def _sample(self, model: str) -> Path:
         return self.places.audit / f"samples/{model}.safetensors"
 
+    def _weights(self) -> dict[str, Path]:
+        """Where the weights of every model are read."""
+        return {
+            model: self._sample(model)
+            if self._is_remote(model)
+            else self._folder(model)
+            for model in self.models
+        }
+
     def _download(self, model: str) -> None:
         sampling = self.configuration.sampling
         download.run(
@@ -319,14 +335,8 @@ class Audit:
         limits = self.configuration.verdict
         sums = self.places.batch("deltas", batch, "parquet")
         evidence = self.places.batch("evidence", batch, "safetensors")
-        weights = {
-            model: self._sample(model)
-            if self._is_remote(model)
-            else self._folder(model)
-            for model in self.models
-        }
         deltas.run(
-            deltas.Inputs(own / "plan.parquet", weights),
+            deltas.Inputs(own / "plan.parquet", self._weights()),
             deltas.Params(
                 self.roles,
                 batch,
@@ -400,6 +410,13 @@ class Audit:
                 summary=own / "summary.json",
             ),
         )
+        spectrum.run(
+            spectrum.Inputs(
+                own / "plan.parquet", own / "summary.json", self._weights()
+            ),
+            spectrum.Params(self.roles),
+            spectrum.Outputs(own / "spectrum.json", own / "spectrum.csv"),
+        )
         local = {
             model: self._folder(model)
             for model in self.models
@@ -420,6 +437,7 @@ class Audit:
                 own / "layout.json",
                 own / "packed.json",
                 self._manifests(),
+                spectrum=own / "spectrum.json",
             ),
             verdict.Params(
                 self.name,

@@ -4,6 +4,7 @@ only what is missing is asked for.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 
@@ -13,7 +14,7 @@ from mergetrace.hub.meter import Meter
 from mergetrace.hub.pinned import open_reader
 from mergetrace.hub.ranges import Patience
 from mergetrace.outputs import read_json, whole
-from mergetrace.planning.sampling import ranges_of
+from mergetrace.planning.sampling import ranges_of, ranges_of_rows
 from mergetrace.running.log import say
 
 
@@ -39,6 +40,8 @@ class Params:
     """Of the choice of blocks."""
     connections: int
     """Requests at a time."""
+    mode: Literal["full", "sample"] = "sample"
+    """Where whole files are read, only the rows that are decomposed are fetched here."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,10 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
     source = manifest["source"]
     sizes = {file["name"]: file["size"] for file in manifest["files"]}
     plan = pd.read_parquet(inputs.plan, filters=[("model", "==", params.model)])
-    wanted = ranges_of(plan, params.block_elements, params.seed)
+    if params.mode == "full":
+        wanted = ranges_of_rows(plan)
+    else:
+        wanted = ranges_of(plan, params.block_elements, params.seed)
     with Fetched(outputs.fetched, source["commit"]) as fetched:
         missing = [
             part for byte_range in wanted for part in fetched.missing(byte_range)

@@ -25,6 +25,7 @@ from mergetrace.planning.batches import batch_order, with_batches
 from mergetrace.planning.coverage import coverages
 from mergetrace.planning.pairing import pair
 from mergetrace.planning.plan import COLUMNS, common_names, cut_models, with_blocks
+from mergetrace.planning.submatrices import with_submatrices
 from mergetrace.planning.unmet import with_true_reasons
 from mergetrace.records.json_records import as_json
 from mergetrace.records.manifest import Manifest
@@ -61,6 +62,8 @@ class Params:
     """The standard error of alpha per layer and component that a sample aims at."""
     block_elements: int
     """Elements in a block."""
+    spectrum_mb: float
+    """Megabytes of whole rows that are decomposed of every model."""
     seed: int
     """Of the choice of what is looked at, and of blocks."""
     min_same_cos: float
@@ -138,6 +141,7 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
         drawn = with_blocks(
             pairs, params.mode, params.alpha_se, params.block_elements, params.seed
         )
+        drawn = with_submatrices(drawn, params.spectrum_mb, params.seed)
         plan = with_batches(drawn, params.mode, params.block_elements, apart=False)
         PLAN.check(plan)
         write_parquet(outputs.plan, plan)

@@ -16,6 +16,7 @@ from mergetrace.planning.costs import Settings, costs, differences, lines
 from mergetrace.planning.coverage import coverages
 from mergetrace.planning.plan import pair_models, with_blocks
 from mergetrace.planning.streaming import schedule
+from mergetrace.planning.submatrices import with_submatrices
 from mergetrace.readable import size
 from mergetrace.records.json_records import as_json
 from mergetrace.records.manifest import Manifest
@@ -50,6 +51,8 @@ class Params:
     """The standard error of alpha per layer and component that a sample aims at."""
     block_elements: int
     """Elements in a block."""
+    spectrum_mb: float
+    """Megabytes of whole rows that are decomposed of every model."""
     seed: int
     """Of the choice of blocks."""
     bandwidth_mbit: float
@@ -93,6 +96,7 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
     drawn = with_blocks(
         pairs, params.mode, params.alpha_se, params.block_elements, params.seed
     )
+    drawn = with_submatrices(drawn, params.spectrum_mb, params.seed)
     plan = with_batches(drawn, params.mode, params.block_elements, apart=streamed)
     slices = plan.drop_duplicates("slice_id")
     stream = schedule(plan, remote, params.layers_on_disk)

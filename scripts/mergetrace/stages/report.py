@@ -11,6 +11,7 @@ from mergetrace.outputs import read_json, read_yaml, write_text
 from mergetrace.probe.answers import read_answers
 from mergetrace.probe.records import Record
 from mergetrace.records.csv_tables import read_csv_table
+from mergetrace.records.spectrum import Spectrum
 from mergetrace.records.summary import Summary
 from mergetrace.records.verdict import Verdict
 from mergetrace.report.inputs import Inputs as Contents
@@ -57,6 +58,8 @@ class Inputs:
     """The answers, each in a folder with the name of its model."""
     rebuild: Path | None = None
     """rebuild.json, where the suspect was rebuilt."""
+    spectrum: Path | None = None
+    """spectrum.json, where singular directions were measured."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,7 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
         licences=read_yaml(LICENCES),
         error_rates=read_json(ERROR_RATES) if ERROR_RATES.is_file() else None,
         rebuild=read_json(inputs.rebuild) if inputs.rebuild else None,
+        spectrum=Spectrum.of(read_json(inputs.spectrum)) if inputs.spectrum else None,
         tensors=read_csv_table(inputs.tensors),
         controls=read_csv_table(inputs.controls),
         layers=read_csv_table(inputs.layers),

@@ -12,6 +12,7 @@ from mergetrace.outputs import read_json, write_json
 from mergetrace.records.coverage import read_coverages
 from mergetrace.records.layout import read_layouts
 from mergetrace.records.packed import packed_comparisons
+from mergetrace.records.spectrum import Spectrum
 from mergetrace.records.summary import Summary
 from mergetrace.running.log import say
 from mergetrace.thresholds import Thresholds
@@ -35,6 +36,8 @@ class Inputs:
     """Whom the answers name; where nobody was asked, none."""
     fetched: tuple[Path, ...] = ()
     """The records of weight files that were fetched whole."""
+    spectrum: Path | None = None
+    """The weights along every direction; None of an audit before they were measured."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,9 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
         import pandas as pd
 
         scores = pd.read_csv(inputs.scores)
+    spectrum = None
+    if inputs.spectrum is not None:
+        spectrum = Spectrum.of(read_json(inputs.spectrum))
     verdict = finding(
         Evidence(
             audit=params.audit,
@@ -80,6 +86,7 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
             stated=params.published,
             compared=read_coverages(layout["compared"]),
             packed=packed_comparisons(read_json(inputs.packed)),
+            spectrum=spectrum,
         )
     )
     write_json(outputs.verdict, verdict.as_json())

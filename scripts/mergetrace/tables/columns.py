@@ -179,6 +179,13 @@ BY_DONOR = (
     ),
 )
 
+DECOMPOSED = (
+    Column(
+        "spectrum_first", "integer", "the first of the rows that are decomposed", "rows"
+    ),
+    Column("spectrum_rows", "integer", "how many are; 0: none", "rows"),
+)
+
 DISGUISED = (
     Column(
         "row_map", "list of integers", "the parent's row of each row", nullable=True

@@ -13,6 +13,7 @@ from mergetrace.tables.columns import (
     BY_DONOR,
     COMPONENT,
     COS_FIT,
+    DECOMPOSED,
     DISGUISED,
     ELEMENTS,
     INTERVAL,
@@ -76,9 +77,10 @@ PLAN = Table(
         BLOCKS,
         WEIGHT,
         Column("batch", "text", "the batch of layers that reads it"),
+        *DECOMPOSED,
         *DISGUISED,
     ),
-    optional=frozenset(column.name for column in DISGUISED),
+    optional=frozenset(column.name for column in (*DECOMPOSED, *DISGUISED)),
 )
 DELTAS = Table(
     "{audit}/deltas/{batch}.parquet",
@@ -191,6 +193,27 @@ CURVES = Table(
         Column("shuffled", "number", "the same of a shuffled donor"),
     ),
 )
+SPECTRUM = Table(
+    "{audit}/spectrum.csv",
+    "one model's change along the singular directions of another's, by matrix and bin",
+    (
+        MODEL,
+        Column("along", "text", "the model whose change has these directions"),
+        TENSOR,
+        SLICE,
+        LAYER,
+        COMPONENT,
+        Column("bin", "integer", "the bin: 0 holds the largest directions"),
+        Column("alpha", "number", "the weight, by least squares within the bin"),
+        Column("error", "number", "its standard error: what lies there by chance"),
+        Column(
+            "expected",
+            "number",
+            "alpha of a pure merge at the weight that was found, rounded as the model is",
+            nullable=True,
+        ),
+    ),
+)
 UNPAIRED = Table(
     "{audit}/unpaired.csv",
     "what is not compared (by_name_unpaired.csv: by name alone)",
@@ -219,6 +242,7 @@ TABLES = (
     POOLED,
     PRECISION,
     CURVES,
+    SPECTRUM,
     UNPAIRED,
     PLAN,
     DELTAS,

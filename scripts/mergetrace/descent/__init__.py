@@ -1,0 +1,1 @@
+"""Who descends from whom when nothing is exact any more: singular directions."""

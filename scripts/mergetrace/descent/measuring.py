@@ -1,0 +1,93 @@
+"""One matrix of all models of an audit, measured: every audited model along every
+donor's directions, donors along audited models' and each other's.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mergetrace.descent.directions import Directions, Look
+from mergetrace.descent.lattice import Rows, expected
+from mergetrace.numerics.arrays import Array
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one model's change is along another's directions, in one matrix."""
+
+    model: str
+    """The model whose change it is."""
+    along: str
+    """The model whose directions they are."""
+    look: Look
+    """The change along them."""
+    replayed: Array | None = None
+    """Of an audited model along a donor's directions: what pure merges would show (see
+    lattice.expected).
+    """
+    over_rounding: float | None = None
+    """Of a donor along an audited model's directions: the energy of the latter's small
+    directions over that of rounding alone.
+    """
+
+
+def measure(
+    rows: Mapping[str, Rows], base: str, donors: Sequence[str], audited: Sequence[str]
+) -> list[Measured]:
+    """Everything that is measured in one matrix.
+
+    rows: by model, `base` among them. Left out are models that have a number here that
+    is not finite, and as directions those of changes with too few of them: a frozen
+    matrix, or one of low rank.
+    """
+    start = rows[base].values
+    if not np.isfinite(start).all():
+        return []
+    changes = {
+        model: rows[model].values - start
+        for model in (*donors, *audited)
+        if model in rows and np.isfinite(rows[model].values).all()
+    }
+    found = []
+    for along, change in changes.items():
+        if not change.any():
+            continue
+        directions = Directions(change)
+        if not directions.usable:
+            continue
+        is_donor = along in donors
+        over = None
+        if not is_donor:
+            over = _over_rounding(directions, rows[along], change)
+        merges = _Merges(directions, start, change)
+        for model, other in changes.items():
+            if model == along or not (is_donor or model in donors):
+                continue
+            replayed = None
+            if is_donor and model in audited:
+                replayed = merges.stored_as(rows[model])
+            look = directions.look(other)
+            found.append(Measured(model, along, look, replayed, over))
+    return found
+
+
+def _over_rounding(directions: Directions, rows: Rows, change: Array) -> float | None:
+    noise = rows.rounding(change)
+    return directions.small_over_noise(noise) if noise else None
+
+
+class _Merges:
+    """Pure merges of one donor, replayed once for all models that are stored alike."""
+
+    def __init__(self, directions: Directions, base: Array, change: Array) -> None:
+        self._of = directions, base, change
+        self._known: dict[str, Array] = {}
+
+    def stored_as(self, rows: Rows) -> Array:
+        """What they show, stored as these rows are."""
+        if rows.scales is not None:
+            return expected(*self._of, rows)
+        if rows.dtype not in self._known:
+            self._known[rows.dtype] = expected(*self._of, rows)
+        return self._known[rows.dtype]

@@ -1,0 +1,151 @@
+"""Looks into many matrices pooled: the weight, how even it is, and how large it can be
+at most.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from mergetrace.descent.directions import BINS, Look
+from mergetrace.descent.evenness import Pooled, pool
+from mergetrace.descent.lattice import GRID
+from mergetrace.numerics.arrays import Array
+from mergetrace.records.spectrum import Along, BinWeight, Evenness
+
+LINEAR = 1e-9
+"""Arithmetic's own errors in interpolating between weights."""
+SURE = 3.0
+"""Standard errors above the smallest of some twenty weights, which is small by chance
+too: its upper 95 % limit.
+"""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one matrix shows of one audited model along one donor's directions."""
+
+    component: str
+    """What the matrix is for."""
+    look: Look
+    """The audited model's change along the donor's directions."""
+    replayed: Array
+    """float64 [len(GRID), BINS]: what pure merges would show."""
+
+
+def along(
+    seen: Sequence[Seen],
+    reverse: Sequence[Look],
+    over_rounding: float | None = None,
+) -> Along:
+    """Everything that is said of one audited model and one donor.
+
+    reverse: the donor's change along the audited model's directions, by matrix.
+    over_rounding: see records.Along.
+    """
+    alphas = np.array([each.look.alpha for each in seen]).reshape(-1, BINS)
+    errors = np.array([each.look.error for each in seen]).reshape(-1, BINS)
+    errors = np.maximum(errors, LINEAR)  # of a copy there is no chance at all
+    bins = tuple(_bin(alphas[:, place], errors[:, place]) for place in range(BINS))
+    measured = tails(alphas, errors)
+    tail = pool(*measured)
+    if tail is None:
+        return Along(
+            bins, None, None, None, None, None, _of_looks(reverse), None, False
+        )
+    replayed = np.array([each.replayed for each in seen])
+    weight = _solved(tail.value, replayed, errors)
+    pure = np.array([pure_alphas(weight, each) for each in replayed])
+    rounded = bool(np.abs(pure - weight).max() > LINEAR)
+    # About the measured tail, so that what rounding adds in some matrices is taken off.
+    even = alphas - pure + (tail.value if rounded else weight)
+    ends = (
+        _solved(tail.low, replayed, errors),
+        _solved(tail.high, replayed, errors),
+    )
+    return Along(
+        bins=bins,
+        tail=_evenness(tail),
+        weight=weight,
+        weight_ci95=ends,
+        matrices=_evenness(pool(*tails(even, errors))),
+        cells=_evenness(pool(even[:, 1:].ravel(), errors[:, 1:].ravel())),
+        reverse=_of_looks(reverse),
+        least=_least(alphas, errors, [each.component for each in seen]),
+        rounded=rounded,
+        over_rounding=over_rounding,
+    )
+
+
+def tails(alphas: Array, errors: Array) -> tuple[Array, Array]:
+    """All bins beyond the first of every matrix pooled, and the standard errors.
+
+    alphas, errors: float64 [matrices, BINS].
+    """
+    weights = 1 / errors[:, 1:] ** 2
+    total = weights.sum(axis=1)
+    return (weights * alphas[:, 1:]).sum(axis=1) / total, total**-0.5
+
+
+def pure_alphas(weight: float, replayed: Array) -> Array:
+    """What a pure merge at a weight would show in one matrix, float64 [BINS].
+
+    replayed: float64 [len(GRID), BINS].
+    """
+    if not GRID[0] <= weight <= GRID[-1]:
+        return np.full(BINS, weight)
+    place = min(int(np.searchsorted(GRID, weight, "right")), len(GRID) - 1)
+    part = (weight - GRID[place - 1]) / (GRID[place] - GRID[place - 1])
+    found: Array = (1 - part) * replayed[place - 1] + part * replayed[place]
+    return found
+
+
+def tail_of(looks: Sequence[Look]) -> Pooled | None:
+    """The tails of several matrices pooled."""
+    alphas = np.array([look.alpha for look in looks]).reshape(-1, BINS)
+    errors = np.array([look.error for look in looks]).reshape(-1, BINS)
+    errors = np.maximum(errors, LINEAR)
+    return pool(*tails(alphas, errors))
+
+
+def _of_looks(looks: Sequence[Look]) -> Evenness | None:
+    return _evenness(tail_of(looks))
+
+
+def _evenness(pooled: Pooled | None) -> Evenness | None:
+    return None if pooled is None else Evenness(**asdict(pooled))
+
+
+def _bin(values: Array, errors: Array) -> BinWeight:
+    pooled = pool(values, errors)
+    if pooled is None:
+        return BinWeight(None, None)
+    return BinWeight(pooled.value, (pooled.high - pooled.low) / 4)
+
+
+def _solved(tail: float, replayed: Array, errors: Array) -> float:
+    """The weight at which pure merges show this tail; beyond the ends of GRID as it is
+    measured.
+    """
+    weights = 1 / errors[:, 1:] ** 2
+    shown = (replayed[:, :, 1:] * weights[:, None]).sum(axis=(0, 2)) / weights.sum()
+    shown = np.maximum.accumulate(shown)
+    if not shown[0] < tail < shown[-1]:
+        return tail
+    return float(np.interp(tail, shown, GRID))
+
+
+def _least(alphas: Array, errors: Array, components: Sequence[str]) -> float | None:
+    """The upper limit of the smallest weight, by component and bin beyond the first: a
+    blend holds its weight in each.
+    """
+    limits = []
+    of = np.array(components)
+    for component in sorted(set(components)):
+        own = of == component
+        for place in range(1, BINS):
+            pooled = pool(alphas[own, place], errors[own, place])
+            if pooled is not None:
+                error = max((pooled.high - pooled.low) / 4, 0.0)
+                limits.append(pooled.value + SURE * error)
+    return float(min(limits)) if limits else None

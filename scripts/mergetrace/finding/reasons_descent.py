@@ -1,0 +1,183 @@
+"""Reasons of the rule that sees a blend under what was trained since: strong evidence,
+never exact.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mergetrace.finding.case import Reason
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What was measured of one donor along its small singular directions."""
+
+    model: str
+    """The audited model."""
+    donor: str
+    """The donor."""
+    weight: float
+    """The weight."""
+    low: float
+    """The lower end of what it may be."""
+    high: float
+    """The upper end of what it may be."""
+    unevenness: float | None
+    """How far the ratio of a shared ancestor's part to the donor's own would have to
+    differ between matrices or bins, at most; None where that says nothing.
+    """
+    matrices: int
+    """The number of matrices."""
+    first: float | None
+    """The weight in the first bin."""
+    last: float | None
+    """The weight in the last bin."""
+    controls: Mapping[str, float]
+    """By control its own weight."""
+
+
+@dataclass(frozen=True)
+class OneWeightEverywhere(Reason):
+    """One weight in every matrix and every bin of small directions."""
+
+    shown: Shown
+    """What was measured."""
+    limit: float
+    """The greatest unevenness of a blend."""
+
+
+@dataclass(frozen=True)
+class DonorIsNoChild(Reason):
+    """Turned round, the donor's change holds no one weight of the model's."""
+
+    shown: Shown
+    """What was measured."""
+    apart: float
+    """The least spread of the weights turned round, over their mean."""
+
+
+@dataclass(frozen=True)
+class StaysOpen(Reason):
+    """What innocent explanation strong evidence leaves."""
+
+    model: str
+    """The audited model."""
+    donors: tuple[str, ...]
+    """The donors that are named."""
+
+
+@dataclass(frozen=True)
+class WeightObserved(Reason):
+    """A donor's weight along its small directions, from which no accusation follows."""
+
+    shown: Shown
+    """What was measured."""
+    against: Reason | None
+    """What stands against an accusation; None where that is not this measurement."""
+
+
+@dataclass(frozen=True)
+class AtMostOf(Reason):
+    """The greatest share of a donor that the model can hold."""
+
+    model: str
+    """The audited model."""
+    donor: str
+    """The donor."""
+    weight: float
+    """The weight that was measured."""
+    at_most: float
+    """The upper limit."""
+
+
+@dataclass(frozen=True)
+class NotOneWeight(Reason):
+    """The weight differs so much that no blend explains it; and what it is at most."""
+
+    shown: Shown
+    """What was measured."""
+    at_most: float | None
+    """The upper limit; None where it is not known."""
+
+
+@dataclass(frozen=True)
+class AncestorNotOffered(Reason):
+    """The controls hold the donor's small directions too."""
+
+    base: str
+    """The base."""
+    donor: str
+    """The donor."""
+    controls: Mapping[str, float]
+    """By control how far it lies along the donor's small directions."""
+
+
+@dataclass(frozen=True)
+class NoControlBeside(Reason):
+    """No control was measured."""
+
+
+@dataclass(frozen=True)
+class FewMatrices(Reason):
+    """Too few matrices to say whether a weight is even."""
+
+    matrices: int
+    """Their number."""
+    needed: int
+    """The number that is needed."""
+
+
+@dataclass(frozen=True)
+class WeightUneven(Reason):
+    """The weight is not shown to be one."""
+
+    unevenness: float
+    """As in Shown."""
+    limit: float
+    """The greatest unevenness of a blend."""
+
+
+@dataclass(frozen=True)
+class ControlHolds(Reason):
+    """A control holds the donor's small directions too."""
+
+    name: str
+    """The control."""
+    weight: float
+    """Its weight."""
+    limit: float
+    """The greatest weight of a control."""
+
+
+@dataclass(frozen=True)
+class MayBeChild(Reason):
+    """The donor may have been made from the model: turned round it is even as well."""
+
+    donor: str
+    """The donor."""
+    apart: float
+    """The least spread of the weights turned round, over their mean."""
+    needed: float
+    """The spread that is needed."""
+
+
+@dataclass(frozen=True)
+class WeightAtOne(Reason):
+    """A weight of nearly nothing or nearly all: an earlier checkpoint, or a finetune of
+    the donor.
+    """
+
+    least: float
+    """The least weight; the greatest is 1 less this."""
+
+
+@dataclass(frozen=True)
+class DonorsShareTail(Reason):
+    """Two donors that would both be named hold each other's small directions."""
+
+    first: str
+    """A donor."""
+    second: str
+    """The other."""
+    weight: float
+    """How much of the first the second holds."""

@@ -1,0 +1,207 @@
+"""What is said of a donor's small singular directions."""
+
+from collections.abc import Callable, Mapping
+
+from mergetrace.finding.case import Reason
+from mergetrace.finding.reasons_descent import (
+    AncestorNotOffered,
+    AtMostOf,
+    ControlHolds,
+    DonorIsNoChild,
+    DonorsShareTail,
+    FewMatrices,
+    MayBeChild,
+    NoControlBeside,
+    NotOneWeight,
+    OneWeightEverywhere,
+    Shown,
+    StaysOpen,
+    WeightAtOne,
+    WeightObserved,
+    WeightUneven,
+)
+from mergetrace.readable import interval, listing, percent
+from mergetrace.records.verdict import Verdict
+
+UNLESS = (
+    ", unless it was trained to unlearn it, or fine changes were taken out of it to hide"
+    " it"
+)
+"""What no upper limit can exclude."""
+
+
+def one_weight_everywhere(reason: OneWeightEverywhere) -> str:
+    shown = reason.shown
+    return (
+        f"Strong evidence, not exact: {_weight(shown)}, and it is one weight: between"
+        f" {shown.matrices} matrices, and between all bins of directions but the first,"
+        " a shared ancestor's part would have to differ by no more than"
+        f" {percent(shown.unevenness)} of itself (limit {percent(reason.limit)});"
+        " independent training never left it that even."
+        f" {_beside(shown)}"
+    )
+
+
+def donor_is_no_child(reason: DonorIsNoChild) -> str:
+    shown = reason.shown
+    return (
+        f"Turned round, {shown.donor} holds no one weight of {shown.model}: it differs by"
+        f" at least {percent(reason.apart)} of itself, which it would not if"
+        f" {shown.donor} had been made from {shown.model}. The dates of first publication"
+        " would establish which came first."
+    )
+
+
+def stays_open(reason: StaysOpen) -> str:
+    donors = listing(reason.donors)
+    return (
+        "What stays open: this rests on how evenly a change is spread, not on elements"
+        f" that are equal. An ancestor of {reason.model} and {donors} that was not"
+        " offered explains it too, if its part were the same everywhere, which no"
+        " innocent model that was measured has shown; and so does a model that somebody"
+        f" computed from {reason.model} in order to accuse it. Training on the donor's own"
+        " task afterwards raises the weight, other training takes a few per cent of it."
+    )
+
+
+def weight_observed(reason: WeightObserved) -> str:
+    shown = reason.shown
+    text = f"An observation, not a finding: {_weight(shown)}. {_beside(shown)}"
+    if reason.against is None:
+        return text
+    return f"{text} No accusation follows: {CLAUSES[type(reason.against)](reason.against)}."
+
+
+def not_one_weight(reason: NotOneWeight) -> str:
+    shown = reason.shown
+    course = ""
+    if shown.first is not None and shown.last is not None:
+        course = (
+            f" It goes from {percent(shown.first)} along the largest directions to"
+            f" {percent(shown.last)} along the smallest."
+        )
+    return (
+        f"Along the singular directions of {shown.donor}'s change {shown.model} does not"
+        f" hold one weight, as a blend would that was trained on another task.{course}"
+        " Independent training on the same task, a common ancestor that was not offered"
+        " and training on the donor's own task after a merge all look like that."
+        f"{_limit(shown, reason.at_most)}"
+    )
+
+
+def at_most_of(reason: AtMostOf) -> str:
+    return (
+        f"{reason.model} holds at most {percent(reason.at_most)} of {reason.donor} (95 %),"
+        f" by the small singular directions of {reason.donor}'s change, which training"
+        f" on the same task does not share ({percent(reason.weight)} were measured)"
+        f"{UNLESS}."
+    )
+
+
+def ancestor_not_offered(reason: AncestorNotOffered) -> str:
+    far = [f"{percent(weight)} for {name}" for name, weight in reason.controls.items()]
+    return (
+        f"The controls hold {reason.donor}'s small directions too ({', '.join(far)}):"
+        f" they and {reason.donor} descend from a model that was not offered, about so"
+        f" far along the way from {reason.base} to {reason.donor}. Offer that model, or a"
+        f" later checkpoint of {reason.base}, as a base candidate."
+    )
+
+
+def in_one_sentence(verdict: Verdict) -> str:
+    """What the small directions mean, for somebody who reads one sentence."""
+    suspect = verdict.suspect
+    strong = verdict.evidence == "strong"
+    if strong and verdict.named:
+        donors = listing(
+            f"{percent(verdict.parents[donor].alpha)} of {donor}"
+            for donor in verdict.named
+        )
+        return (
+            f"Under what {suspect} learned since, the fine grain of a blend with {donors}"
+            " is left, evenly and in every layer that was looked at, as independent"
+            " training does not leave it."
+        )
+    limits = {
+        donor: entry.at_most
+        for donor, entry in verdict.parents.items()
+        if entry.at_most is not None
+    }
+    if verdict.verdict == "finetune_of_base" and limits:
+        most = listing(f"{percent(share)} of {name}" for name, share in limits.items())
+        return (
+            f"By the fine grain of its weights {suspect} holds at most {most}, with 95 %"
+            " certainty."
+        )
+    return (
+        f"The fine grain of the donor's change is measured in {suspect} below; by itself"
+        " it decides nothing here."
+    )
+
+
+def _limit(shown: Shown, at_most: float | None) -> str:
+    if at_most is None or at_most >= 1:
+        return ""
+    return f" It holds at most {percent(at_most)} of {shown.donor} (95 %){UNLESS}."
+
+
+def _weight(shown: Shown) -> str:
+    ends = interval((shown.low, shown.high))
+    return (
+        f"along the small singular directions of {shown.donor}'s change {shown.model}"
+        f" moved by {percent(shown.weight)} of it ({ends})"
+    )
+
+
+def _beside(shown: Shown) -> str:
+    if not shown.controls:
+        return "No control was measured beside it."
+    beside = ", ".join(
+        f"{name} {percent(weight)}" for name, weight in shown.controls.items()
+    )
+    return f"Controls: {beside}."
+
+
+def _uneven(reason: WeightUneven) -> str:
+    return (
+        "a shared ancestor's part that differs between matrices is not excluded (up to"
+        f" {percent(reason.unevenness)} of itself, limit {percent(reason.limit)})"
+    )
+
+
+CLAUSES: Mapping[type[Reason], Callable[..., str]] = {
+    NoControlBeside: lambda _: "no control was measured; offer one",
+    FewMatrices: lambda reason: (
+        f"{reason.matrices} matrices were decomposed, {reason.needed} are needed"
+    ),
+    WeightUneven: _uneven,
+    ControlHolds: lambda reason: (
+        f"control {reason.name} holds {percent(reason.weight)} of it (limit"
+        f" {percent(reason.limit)})"
+    ),
+    MayBeChild: lambda reason: (
+        f"{reason.donor} may have been made from it, since turned round the weights are"
+        f" as even (they differ by {percent(reason.apart)} of themselves,"
+        f" {percent(reason.needed)} are needed)"
+    ),
+    WeightAtOne: lambda reason: (
+        f"a weight below {percent(reason.least)} or above {percent(1 - reason.least)} is"
+        " that of a checkpoint of the donor's own run as well"
+    ),
+    DonorsShareTail: lambda reason: (
+        f"{reason.second} holds {percent(reason.weight)} of {reason.first}'s small"
+        " directions, so the two are not told apart"
+    ),
+}
+"""By what stands against an accusation the function that says it, as a clause."""
+
+SENTENCES: Mapping[type[Reason], Callable[..., str | list[str]]] = {
+    OneWeightEverywhere: one_weight_everywhere,
+    DonorIsNoChild: donor_is_no_child,
+    StaysOpen: stays_open,
+    WeightObserved: weight_observed,
+    NotOneWeight: not_one_weight,
+    AtMostOf: at_most_of,
+    AncestorNotOffered: ancestor_not_offered,
+}
+"""By what was found the function that says it."""

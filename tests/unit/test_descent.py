@@ -1,0 +1,408 @@
+"""A donor's weight along its small singular directions: intervals that hold the truth,
+a blend that is seen under what was trained since, and innocents who are not accused.
+"""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from mergetrace.descent.directions import BINS, Directions
+from mergetrace.descent.evenness import pool
+from mergetrace.descent.lattice import GRID, Rows, expected
+from mergetrace.descent.pooling import Seen, along, tails
+from mergetrace.numerics.dtypes import decode, encode
+from mergetrace.planning.submatrices import (
+    DECOMPOSED_ELEMENTS,
+    FIRST,
+    ROWS,
+    with_submatrices,
+)
+from mergetrace.records.spectrum import Spectrum
+from mergetrace.testing.audits import audit, prepared
+from mergetrace.testing.planting import blend, write_model
+
+WEIGHT = 0.6
+LAYERS = 6
+MATRICES = {"self_attn.q_proj": (192, 128), "mlp.up_proj": (256, 128)}
+SIZE = 0.002
+"""Standard deviation of a change, of weights of .02."""
+
+
+def random(rng, rows, cols):
+    return rng.standard_normal((rows, cols))
+
+
+def low_rank(rng, rows, cols):
+    small = 0.1 * random(rng, rows, cols)
+    return small + random(rng, rows, 4) @ random(rng, 4, cols)
+
+
+def falling(rng, rows, cols):
+    left, _, right = np.linalg.svd(random(rng, rows, cols), full_matrices=False)
+    return left * np.arange(1.0, len(right) + 1) ** -1 @ right
+
+
+def unequal(rng, rows, cols):
+    scales = np.exp(random(rng, rows, 1)) * np.exp(random(rng, 1, cols))
+    return random(rng, rows, cols) * scales
+
+
+SPECTRA = {"flat": random, "power law": falling, "low rank": low_rank, "rows": unequal}
+
+
+@pytest.mark.parametrize("donor", SPECTRA)
+@pytest.mark.parametrize("trained", SPECTRA)
+def test_an_interval_holds_the_truth_as_often_as_it_says(donor, trained):
+    rng = np.random.default_rng([len(donor), len(trained)])
+    held = []
+    for _ in range(60):
+        change = SPECTRA[donor](rng, 96, 120)
+        after = SPECTRA[trained](rng, 96, 120)
+        after *= np.linalg.norm(change) / np.linalg.norm(after)
+        look = Directions(change).look(WEIGHT * change + after)
+        off = np.abs(look.alpha - WEIGHT) / look.error
+        held += (off < 1.96).tolist()
+    # 360 intervals: 92.5 to 97.5 % of them is within two standard errors of 95 %
+    assert 0.925 <= np.mean(held) <= 0.985
+
+
+def test_a_pooled_interval_holds_the_truth():
+    rng = np.random.default_rng(7)
+    held = []
+    for _ in range(400):
+        values, errors = [], []
+        for _ in range(6):
+            error = rng.uniform(0.01, 0.05)
+            values.append(
+                WEIGHT + 0.03 * rng.standard_normal() + error * rng.standard_normal()
+            )
+            errors.append(error)
+        pooled = pool(np.array(values), np.array(errors))
+        held.append(pooled.low <= WEIGHT <= pooled.high)
+    assert 0.93 <= np.mean(held) <= 0.985
+
+
+def test_a_spread_is_found_and_its_interval_holds_it():
+    rng = np.random.default_rng(3)
+    errors = np.full(60, 0.02)
+    even = pool(0.5 + errors * rng.standard_normal(60), errors)
+    uneven = pool(0.5 + np.hypot(0.02, 0.1) * rng.standard_normal(60), errors)
+    assert even.spread_low == 0
+    assert even.spread_high < 0.02
+    assert uneven.spread_low < 0.1 < uneven.spread_high
+    assert pool(np.array([0.5]), np.array([0.1])) is None
+
+
+def test_directions_of_a_tall_matrix_are_those_of_the_wide_one():
+    rng = np.random.default_rng(5)
+    change, other = random(rng, 60, 90), random(rng, 60, 90)
+    wide = Directions(change).look(other)
+    tall = Directions(np.ascontiguousarray(change.T)).look(other.T)
+    assert np.allclose(wide.alpha, tall.alpha)
+    assert np.allclose(wide.error, tall.error)
+
+
+def test_the_chance_of_large_and_of_small_directions_is_told_apart():
+    """A change that lies along the donor's large directions says nothing of the small."""
+    rng = np.random.default_rng(11)
+    change = falling(rng, 96, 96)
+    directions = Directions(change)
+    left, sizes, right = np.linalg.svd(change)
+    after = left[:, :16] @ random(rng, 16, 16) @ right[:16] * sizes[0]
+    look = directions.look(WEIGHT * change + after)
+    assert np.allclose(look.alpha[1:], WEIGHT, atol=1e-6)
+    assert look.error[0] > 100 * look.error[1]
+
+
+def stored(values, dtype="BF16"):
+    codes = encode(values.reshape(-1), dtype)
+    return decode(codes.view(np.uint8), dtype).reshape(values.shape)
+
+
+def test_a_merge_of_steps_of_the_lattice_is_held_against_what_rounding_shows():
+    """Changes of about one step: .571 of a step rounds to a whole one."""
+    rng = np.random.default_rng(2)
+    seen, reverse = [], []
+    for _ in range(14):
+        base = stored(0.02 * random(rng, 128, 128))
+        donor = stored(base + 0.00012 * random(rng, 128, 128))
+        suspect = stored(base + 0.571 * (donor - base))
+        directions = Directions(donor - base)
+        rows = Rows(suspect, "BF16", None)
+        replayed = expected(directions, base, donor - base, rows)
+        assert replayed.shape == (len(GRID), BINS)
+        seen.append(Seen("mlp", directions.look(suspect - base), replayed))
+        reverse.append(Directions(suspect - base).look(donor - base))
+    found = along(seen, reverse)
+    assert found.rounded
+    assert found.tail.value > 0.62
+    assert found.weight == pytest.approx(0.571, abs=0.03)
+    assert found.matrices.spread < 0.01
+
+
+def test_tails_leave_out_the_large_directions():
+    alphas = np.full((3, BINS), 0.5)
+    alphas[:, 0] = 9.0
+    values, errors = tails(alphas, np.full((3, BINS), 0.1))
+    assert np.allclose(values, 0.5)
+    assert np.allclose(errors, 0.1 / np.sqrt(BINS - 1))
+
+
+def plan_of(rows, cols, models=("a", "b"), layers=3, dtype="BF16"):
+    records = []
+    for number in range(layers):
+        tensor = f"model.layers.{number}.mlp.up_proj.weight"
+        records += [
+            {
+                "slice_id": number,
+                "tensor": tensor,
+                "slice": "",
+                "layer": str(number),
+                "component": "mlp",
+                "elements": rows * cols,
+                "model": model,
+                "dtype": dtype,
+                "rows": rows,
+                "cols": cols,
+                "dimensions": 2,
+            }
+            for model in models
+        ]
+    return pd.DataFrame(records)
+
+
+def test_rows_are_the_same_in_every_model_and_bounded():
+    plan = with_submatrices(plan_of(5000, 4096), 300, seed=1)
+    assert (plan[ROWS] * plan["cols"] <= DECOMPOSED_ELEMENTS).all()
+    assert (plan[FIRST] + plan[ROWS] <= plan["rows"]).all()
+    assert plan.groupby("slice_id")[[FIRST, ROWS]].nunique().eq(1).all(axis=None)
+    other = with_submatrices(plan_of(5000, 4096), 300, seed=2)
+    assert list(plan[FIRST]) != list(other[FIRST])
+
+
+def test_no_more_rows_than_the_megabytes_hold():
+    plan = with_submatrices(plan_of(5000, 4096, layers=20), 10, seed=1)
+    one = plan[plan["model"] == "a"]
+    assert 0 < (one[ROWS] * one["cols"] * 2).sum() <= 10e6
+    assert (with_submatrices(plan_of(5000, 4096), 0, seed=1)[ROWS] == 0).all()
+    assert (with_submatrices(plan_of(8, 4096), 100, seed=1)[ROWS] == 0).all()
+
+
+def test_a_slice_that_one_model_lacks_is_left_out():
+    plan = plan_of(256, 256)
+    lacking = plan[(plan["model"] == "a") | (plan["slice_id"] > 0)]
+    found = with_submatrices(lacking.reset_index(drop=True), 100, seed=1)
+    assert (found.loc[found["slice_id"] == 0, ROWS] == 0).all()
+    assert (found.loc[found["slice_id"] > 0, ROWS] > 0).all()
+
+
+class Family:
+    """Models of a few layers, changed by numbers that are drawn."""
+
+    def __init__(self, seed):
+        self.rng = np.random.default_rng(seed)
+        self.base = {
+            f"model.layers.{layer}.{name}.weight": torch.tensor(
+                0.02 * random(self.rng, *shape), dtype=torch.bfloat16
+            )
+            for layer in range(LAYERS)
+            for name, shape in MATRICES.items()
+        }
+        self.base["model.layers.0.input_layernorm.weight"] = torch.ones(
+            128, dtype=torch.bfloat16
+        )
+
+    def change(self, size=SIZE, shared=None, uneven=0.0):
+        """Changes of every matrix; with `shared` large directions of others' beside. By
+        `uneven` they differ in size between matrices.
+        """
+        found = {}
+        for name, tensor in self.base.items():
+            own = size * np.exp(uneven * self.rng.standard_normal())
+            noise = own * self.rng.standard_normal(tuple(tensor.shape))
+            found[name] = noise + (shared[name] if shared else 0)
+        return found
+
+    def task(self):
+        """Large directions that everybody learns who learns a task."""
+        return {
+            name: 0.01
+            * (
+                self.rng.standard_normal((tensor.shape[0], 3))
+                @ self.rng.standard_normal((3, tensor.shape[1]))
+                if tensor.dim() == 2
+                else np.zeros(tensor.shape)
+            )
+            for name, tensor in self.base.items()
+        }
+
+    def model(self, change, start=None):
+        start = self.base if start is None else start
+        return {
+            name: (tensor.double() + torch.tensor(change[name])).to(torch.bfloat16)
+            for name, tensor in start.items()
+        }
+
+
+@pytest.fixture(scope="module")
+def family():
+    made = Family(1)
+    task = made.task()
+    donor = made.model(made.change(shared=task))
+    merged = blend(made.base, donor, WEIGHT)
+    ancestor = made.model(made.change(uneven=0.3))
+    models = {
+        "base": made.base,
+        "donor": donor,
+        "control": made.model(made.change()),
+        "trained": made.model(made.change(0.0005, uneven=0.5), merged),
+        "sibling": made.model(made.change(shared=task)),
+        "heir": made.model(made.change(uneven=0.3), ancestor),
+        "heir-donor": made.model(made.change(uneven=0.3), ancestor),
+        "heir-control": made.model(made.change(), ancestor),
+    }
+    models["child"] = made.model(made.change(0.0005, uneven=0.5), models["control"])
+    thrice = {
+        name: 0.8 * (tensor.double() - made.base[name].double()).numpy()
+        for name, tensor in models["control"].items()
+    }
+    noise = made.change(0.0005)
+    models["forged"] = made.model({name: thrice[name] + noise[name] for name in thrice})
+    return models
+
+
+@pytest.fixture(scope="module")
+def folders(family, tmp_path_factory):
+    root = tmp_path_factory.mktemp("descent")
+    for name, tensors in family.items():
+        write_model(root / name, tensors)
+    return {name: root / name for name in family}
+
+
+def judged(
+    folders, tmp_path, suspect, donors=("donor",), controls=("control",), **more
+):
+    spec = {
+        "suspect": suspect,
+        "base": "base",
+        "donors": list(donors),
+        "controls": list(controls),
+    }
+    names = [suspect, "base", *donors, *controls]
+    return audit(tmp_path, {name: folders[name] for name in names}, spec, **more)
+
+
+@pytest.mark.parametrize("mode", ["full", "sample"])
+def test_a_blend_is_seen_under_what_was_trained_since(folders, tmp_path, mode):
+    found = judged(folders, tmp_path, "trained", mode=mode)
+    assert found["verdict"] == "merge_then_trained"
+    assert found["evidence"] == "strong"
+    entry = found["parents"]["donor"]
+    assert entry["named"]
+    assert entry["alpha"] == pytest.approx(WEIGHT, abs=0.02)
+    assert entry["alpha_ci95"][0] < WEIGHT < entry["alpha_ci95"][1]
+    assert found["order"]["donor"]["by"] == "reverse regression"
+    reasons = " ".join(found["reasons"])
+    assert "Strong evidence, not exact" in reasons
+    assert "What stays open" in reasons
+    assert found["controls"]["control"]["verdict"] == "finetune_of_base"
+    spectrum = Spectrum.of(json.loads((tmp_path / "spectrum.json").read_text()))
+    assert spectrum.matrices == LAYERS * len(MATRICES)
+    table = pd.read_csv(tmp_path / "spectrum.csv")
+    assert set(table["bin"]) == set(range(BINS))
+    assert table["expected"].notna().any()
+
+
+def test_nobody_is_accused_without_a_control(folders, tmp_path):
+    found = judged(folders, tmp_path, "trained", controls=())
+    assert found["verdict"] == "inconclusive"
+    assert "no control was measured" in " ".join(found["reasons"])
+
+
+def test_nobody_is_accused_whose_donor_is_the_younger(folders, tmp_path):
+    dates = {"trained": "2026-01-01", "donor": "2026-06-01"}
+    found = judged(folders, tmp_path, "trained", published=dates)
+    assert found["verdict"] == "inconclusive"
+    assert not found["parents"]["donor"]["named"]
+
+
+def test_a_limit_of_nothing_calls_nobody(folders, tmp_path):
+    found = judged(folders, tmp_path, "trained", verdict={"max_unevenness": 0})
+    assert found["verdict"] == "inconclusive"
+    assert "An observation, not a finding" in " ".join(found["reasons"])
+
+
+def test_a_sibling_on_the_same_task_is_acquitted_with_a_number(folders, tmp_path):
+    found = judged(folders, tmp_path, "sibling")
+    assert found["parents"]["donor"]["cos_fit"] > 0.3
+    assert found["verdict"] == "finetune_of_base"
+    assert found["evidence"] == "strong"
+    assert found["parents"]["donor"]["at_most"] < 0.1
+    assert "holds at most" in " ".join(found["reasons"])
+
+
+@pytest.mark.parametrize(
+    ("suspect", "donor", "controls"),
+    [
+        ("heir", "heir-donor", ("control",)),
+        ("heir", "heir-donor", ("heir-control",)),
+        ("control", "child", ("sibling",)),
+        ("control", "forged", ("sibling",)),
+    ],
+)
+def test_innocents_who_share_small_directions_are_not_accused(
+    folders, tmp_path, suspect, donor, controls
+):
+    found = judged(folders, tmp_path, suspect, donors=(donor,), controls=controls)
+    assert found["verdict"] in ("inconclusive", "finetune_of_base")
+    assert not found["parents"][donor]["named"]
+
+
+def test_controls_that_share_them_name_an_ancestor(folders, tmp_path):
+    found = judged(
+        folders, tmp_path, "heir", donors=("heir-donor",), controls=("heir-control",)
+    )
+    assert "descend from a model that was not offered" in " ".join(found["reasons"])
+
+
+def test_the_page_shows_the_directions(folders, tmp_path):
+    spec = {
+        "suspect": "trained",
+        "base": "base",
+        "donors": ["donor"],
+        "controls": ["control"],
+        "identities": {},
+    }
+    names = ["trained", "base", "donor", "control"]
+    made = prepared(tmp_path, {name: folders[name] for name in names}, spec)
+    made.weigh()
+    page = made.write_report().read_text()
+    assert "How much of donor is in each bin of its directions" in page
+    assert "very probably began as a blend" in page
+
+
+def test_a_measurement_for_another_base_decides_nothing(folders, tmp_path):
+    from mergetrace.finding.case import Case
+    from mergetrace.finding.descent import trained_blend
+    from mergetrace.records.summary import Summary
+    from mergetrace.thresholds import Thresholds
+
+    judged(folders, tmp_path, "trained")
+    summary = Summary.of(json.loads((tmp_path / "summary.json").read_text()))
+    spectrum = Spectrum.of(json.loads((tmp_path / "spectrum.json").read_text()))
+    controls = {"control": summary.models["control"]}
+    case = Case(
+        "trained",
+        "base",
+        summary.models["trained"],
+        controls,
+        Thresholds(),
+        spectrum=spectrum,
+    )
+    assert trained_blend(case) is not None
+    other = replace(case, spectrum=replace(spectrum, base="another"))
+    assert trained_blend(other) is None
