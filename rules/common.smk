@@ -241,9 +241,7 @@ def weights(wildcards):
 
 def rows_at(audit, model, results="results"):
     """Where the whole rows of a model are found that are decomposed: in its folder; of one on the Hub in the file of its ranges."""
-    return (
-        f"{results}/{audit}/samples/{model}.safetensors" if on_the_hub(model) else folder(model)
-    )
+    return f"{results}/{audit}/samples/{model}.safetensors" if on_the_hub(model) else folder(model)
 
 
 def whole_rows(wildcards):

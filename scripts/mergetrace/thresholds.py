@@ -388,8 +388,14 @@ class Thresholds:
 
     max_innocent_tail: float = limit(0.1, ge=0, le=0.5)
     """A finetune of the base is called innocent, whatever its cosine, where it can hold
-    at most this of every donor; and is not called so where more than this is shown that
-    the controls do not have. Siblings of other tasks measured at most .04.
+    at most this of every donor.
+    """
+
+    min_shown_tail: float = limit(0.06, ge=0, le=1)
+    """A finetune of the base is not called innocent, whatever its cosine, where at least
+    this of a donor's small directions is shown (lower 95 % limit) and no control has a
+    part of it (`max_control_tail`). Siblings of other tasks measured at most .04; a merge
+    with .1 of the donor, trained to a cosine of .12, .08.
     """
 
     max_unlearned: float = limit(0.5, ge=0, le=0.9)

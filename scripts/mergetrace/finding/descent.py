@@ -159,9 +159,7 @@ def contradicted(case: Case) -> bool:
         if found is None or not controls:
             continue
         beside = max(map(abs, controls.values()))
-        if found.ends[0] > max(
-            limits.max_innocent_tail, beside / limits.max_control_tail
-        ):
+        if found.ends[0] > max(limits.min_shown_tail, beside / limits.max_control_tail):
             return True
     return False
 

@@ -94,7 +94,7 @@ class Audit:
             self._fit(batch)
         self._search(batches)
         self._pool(batches)
-        return self._judge()
+        return self.judge()
 
     def write_report(self) -> Path:
         """Write the page of a judged audit; returns its path."""
@@ -428,7 +428,8 @@ class Audit:
             packed.Outputs(own / "packed.json"),
         )
 
-    def _judge(self) -> dict[str, Any]:
+    def judge(self) -> dict[str, Any]:
+        """Judge what was measured; returns verdict.json."""
         own = self.places.audit
         verdict.run(
             verdict.Inputs(
