@@ -37,7 +37,7 @@ def one_weight_everywhere(reason: OneWeightEverywhere) -> str:
         f" {shown.matrices} matrices, and between all bins of directions but the first,"
         " a shared ancestor's part would have to differ by no more than"
         f" {percent(shown.unevenness)} of itself (limit {percent(reason.limit)});"
-        " independent training never left it that even."
+        " no independent training that was measured left it that even."
         f" {_beside(shown)}"
     )
 

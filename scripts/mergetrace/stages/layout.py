@@ -138,10 +138,13 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
         _, unpaired = pair(views, parents)
     else:
         pairs, unpaired = rearranged_plan(views, every, roles.suspect, parents)
-        drawn = with_blocks(
-            pairs, params.mode, params.alpha_se, params.block_elements, params.seed
+        drawn = with_submatrices(
+            with_blocks(
+                pairs, params.mode, params.alpha_se, params.block_elements, params.seed
+            ),
+            params.spectrum_mb,
+            params.seed,
         )
-        drawn = with_submatrices(drawn, params.spectrum_mb, params.seed)
         plan = with_batches(drawn, params.mode, params.block_elements, apart=False)
         PLAN.check(plan)
         write_parquet(outputs.plan, plan)
