@@ -19,7 +19,7 @@ from mergetrace.report.drawing import (
 )
 from mergetrace.report.svg import COLOURS, SETTINGS, Picture, embed
 
-ROOM = 0.08
+MARGIN_OF_WEIGHTS = 0.08
 """Above and below the greatest and the least weight."""
 
 
@@ -94,7 +94,7 @@ def weights_along(spectrum: Spectrum, suspect: str) -> Picture | None:
         low, high = min([0.0, *every]), max([1.0, *every])
         bins = len(spectrum.models[suspect][donor].bins)
         axes.set(
-            ylim=(low - ROOM, high + ROOM),
+            ylim=(low - MARGIN_OF_WEIGHTS, high + MARGIN_OF_WEIGHTS),
             xlim=(-0.5, bins - 0.5),
             ylabel=f"weight of {donor}",
         )
