@@ -120,7 +120,6 @@ def finding(evidence: Evidence) -> Verdict:
         audit=evidence.audit,
         suspect=summary.suspect,
         verdict=suspect.verdict,
-        evidence=suspect.evidence,
         family=suspect.family,
         reasons=(*suspect.reasons, *notes),
         parents=suspect.parents,

@@ -102,9 +102,11 @@ def ancestor_not_offered(reason: AncestorNotOffered) -> str:
     far = [f"{percent(weight)} for {name}" for name, weight in reason.controls.items()]
     return (
         f"The controls hold {reason.donor}'s small directions too ({', '.join(far)}):"
-        f" they and {reason.donor} descend from a model that was not offered, about so"
-        f" far along the way from {reason.base} to {reason.donor}. Offer that model, or a"
-        f" later checkpoint of {reason.base}, as a base candidate."
+        f" either they and {reason.donor} descend from a model that was not offered,"
+        f" about so far along the way from {reason.base} to {reason.donor}, or whatever"
+        f" is trained from {reason.base} goes the same way at first. A later checkpoint"
+        f" of {reason.base}, or the model that they were made from, offered as a base"
+        " candidate, would settle it."
     )
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mergetrace.formats.block_layouts import bytes_each, kept_each
 from mergetrace.files.sampled import Range
+from mergetrace.formats.block_layouts import bytes_each, kept_each
 from mergetrace.formats.model_config import config_from_json
 from mergetrace.planning import unread
 from mergetrace.planning.sampling import ranges_of, ranges_of_rows
