@@ -11,8 +11,8 @@ TORCH_CPU = $$(sed -n 's/^\(torch==[^ ]*\).*/\1/p' envs/torch-cpu.lock)
 # A file of tests stays in one worker: its fixtures train models.
 SIDE_BY_SIDE := --numprocesses logical --maxprocesses 8 --dist loadfile
 
-.PHONY: audit recipe scan resume verify watch test test-real slurm-test vllm bench-zoo bench-openworld setup \
-  lint format lock config-docs tables-docs clean help
+.PHONY: audit recipe scan resume verify watch test test-real slurm-test vllm bench-zoo bench-openworld bench-descent \
+  setup lint format lock config-docs tables-docs clean help
 
 audit: setup ## Audit the demo, or another: make audit CONFIG=mine.yaml (on a cluster PROFILE=config/mine)
 	$(BIN)/snakemake $(if $(DIRECTORY),--directory $(DIRECTORY)) $(if $(PROFILE),--workflow-profile $(PROFILE),--cores $(CORES)) $(if $(CONFIG),--configfile $(CONFIG))
@@ -59,6 +59,9 @@ bench-zoo: setup ## Hundreds of planted audits; writes benchmarks/zoo/README.md;
 
 bench-openworld: setup ## Folders as people publish them, audited; writes benchmarks/openworld/README.md
 	$(BIN)/python -m benchmarks.openworld.run
+
+bench-descent: setup ## Merges that were trained on, and their look-alikes; writes benchmarks/descent/README.md
+	$(BIN)/python -m benchmarks.descent.run
 
 setup: $(VENV)/installed ## Install everything into .venv, with every hash compared
 
