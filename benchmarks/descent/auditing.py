@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -12,14 +13,21 @@ from typing import Any
 
 from benchmarks.descent.case import Case
 from benchmarks.descent.making import Household
-from mergetrace.finding.case import ACCUSING
 from mergetrace.outputs import read_json, write_json
 from mergetrace.stages.auditing import Audit
 from mergetrace.testing.audits import prepared
 
 BULKY = ("evidence", "deltas", "fits", "samples")
 """Folders of an audit that its verdict is not made of."""
-ALL_GIVEN = {"accuse_with": list(ACCUSING)}
+LONGEST = 63  # characters of a model's name in an audit
+
+
+def name_of(member: str) -> str:
+    """What a member is called in an audit, where names are short and plain."""
+    plain = re.sub(r"[^a-z0-9]+", "-", member.lower())
+    if len(plain) <= LONGEST:
+        return plain
+    return f"{plain[:40]}-{hashlib.sha256(member.encode()).hexdigest()[:8]}"
 
 
 def folder_of(results: Path, case: Case) -> Path:
@@ -51,7 +59,7 @@ def measure(results: Path, models: Path, case: Case, state: str) -> None:
         work = Path(name)
         try:
             folders = Household(models, family).members(case.models())
-            with _silence():
+            with silence():
                 audit_of(work, folders, case).weigh()
             for bulky in BULKY:
                 shutil.rmtree(work / bulky, ignore_errors=True)
@@ -68,42 +76,54 @@ def measure(results: Path, models: Path, case: Case, state: str) -> None:
 def audit_of(work: Path, folders: dict[str, Path], case: Case, **limits: Any) -> Audit:
     """The audit of a case in the folder `work`."""
     roles = {
-        "suspect": case.suspect,
-        "base": case.base,
-        "donors": list(case.donors),
-        "controls": list(case.controls),
+        "suspect": name_of(case.suspect),
+        "base": name_of(case.base),
+        "donors": [name_of(donor) for donor in case.donors],
+        "controls": [name_of(control) for control in case.controls],
     }
+    named = {name_of(member): folder for member, folder in folders.items()}
     settings = {"published": _dates(case), "verdict": limits}
-    return prepared(work, folders, roles, **settings)
+    return prepared(work, named, roles, **settings)
 
 
 def judged(results: Path, models: Path, case: Case, **limits: Any) -> dict[str, Any]:
     """What is known of a measured case: verdict.json by today's rules, the suspect's
-    numbers, the case itself.
+    numbers, the case itself, whose donors are called as in the audit.
     """
     kept = folder_of(results, case)
     record = read_json(kept / "measured.json")
-    row: dict[str, Any] = {"case": case.as_json(), "cpu_s": record["cpu_s"]}
+    about = case.as_json() | {
+        "donors": [name_of(donor) for donor in case.donors],
+        "truth": {name_of(donor): weight for donor, weight in case.truth.items()},
+    }
+    row: dict[str, Any] = {"case": about, "cpu_s": record["cpu_s"]}
     if "error" in record:
         return row | {"error": record["error"]}
+    if record.get("alone"):
+        from benchmarks.descent.alone import judged_alone
+
+        return row | judged_alone(results, case, record)
     folders = {name: models / case.family / name for name in case.models()}
     try:
-        with _silence():
+        with silence():
             row["verdict"] = audit_of(kept, folders, case, **limits).judge()
     except Exception:
         return row | {"error": traceback.format_exc()}
-    numbers = read_json(kept / "summary.json")["models"][case.suspect]
+    numbers = read_json(kept / "summary.json")["models"][name_of(case.suspect)]
     return row | {"cos_fit": numbers["cos_fit"]}
 
 
 def _dates(case: Case) -> dict[str, str]:
     """Dates are stated by role; those of framings call the donor `child`."""
     names = {"suspect": case.suspect, "child": case.donors[-1]}
-    return {names.get(role, role): date for role, date in case.published.items()}
+    return {
+        name_of(names.get(role, role)): date for role, date in case.published.items()
+    }
 
 
 @contextlib.contextmanager
-def _silence() -> Any:
+def silence() -> Any:
+    """Nothing on the standard error."""
     with (
         open(os.devnull, "w", encoding="utf-8") as nowhere,
         contextlib.redirect_stderr(nowhere),

@@ -13,13 +13,16 @@ GRADES = (
     "named",
     "wrong weight",
     "acquitted",
+    "bounded",
     "wrongly acquitted",
     "inconclusive",
     "accused",
     "failed",
 )
 """`accused`: of an innocent, or a donor or control that is one. `acquitted`: by verdict,
-or by a bound on every donor's weight.
+or by a small bound on every donor's weight. `bounded`: every donor's weight has a bound
+below what least squares gives. `wrongly acquitted`: a bound that is less than the truth,
+or an acquittal without one.
 """
 ACQUITTING = ("finetune_of_base", "unrelated")
 SMALL_BOUND = 0.1
@@ -88,23 +91,35 @@ def bound_of(found: dict[str, Any], donor: str) -> float | None:
 
 def _grade(row: Row, error: float | None) -> str:
     case, found = row["case"], row["verdict"]
+    bounds = {donor: bound_of(found, donor) for donor in case["donors"]}
+    if _too_low(case["truth"], bounds):
+        return "wrongly acquitted"
     if named(found):
         return "named" if error is None or error <= WEIGHT_ERROR else "wrong weight"
-    bounds = {donor: bound_of(found, donor) for donor in case["donors"]}
     low = all(bound is not None and bound <= SMALL_BOUND for bound in bounds.values())
-    if found["verdict"] not in ACQUITTING and not low:
-        return "inconclusive"
-    if not case["truth"] or _holds(case["truth"], bounds):
-        return "acquitted"
-    return "wrongly acquitted"
+    if found["verdict"] in ACQUITTING or low:
+        without = case["truth"] and None in bounds.values()
+        return "wrongly acquitted" if without else "acquitted"
+    return "bounded" if _below_least_squares(found, bounds) else "inconclusive"
 
 
-def _holds(truth: dict[str, float | None], bounds: dict[str, float | None]) -> bool:
-    """Whether the stated bounds are true of a guilty suspect."""
-    stated = [(weight, bounds[donor]) for donor, weight in truth.items()]
+def _too_low(truth: dict[str, float | None], bounds: dict[str, float | None]) -> bool:
+    """Whether a stated bound is less than a planted weight."""
+    return any(
+        weight is not None and (bound := bounds[donor]) is not None and bound < weight
+        for donor, weight in truth.items()
+    )
+
+
+def _below_least_squares(
+    found: dict[str, Any], bounds: dict[str, float | None]
+) -> bool:
+    parents = found["parents"]
     return all(
-        weight is not None and bound is not None and weight <= bound
-        for weight, bound in stated
+        bound is not None
+        and (fitted := parents[donor].get("alpha_ols")) is not None
+        and bound < min(1.0, fitted)
+        for donor, bound in bounds.items()
     )
 
 

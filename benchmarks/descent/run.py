@@ -51,18 +51,17 @@ def main() -> None:
         ]
         say(f"{len(cases) - len(todo)} of {len(cases)} cases are there")
         _measure(todo, given.results, models, state, given)
-    rows = [
-        grade(judged(given.results, models, case))
-        for case in cases
-        if _there(given.results, case, state, given.keep or given.table)
-    ]
+    keep = given.keep or given.table
+    there = [case for case in cases if _there(given.results, case, state, keep)]
+    rows = [grade(judged(given.results, models, case)) for case in there]
     lines = "".join(json.dumps(row) + "\n" for row in rows)
     write_text(given.results / "rows.jsonl", lines)
     for row in rows:
         if row["grade"] in ("accused", "failed", "wrong weight"):
             say(f"{row['grade'].upper()}: {row['case']['id']}")
     if not given.only:
-        write_page(HERE, rows, len(cases))
+        old = sum(not _there(given.results, case, state, False) for case in there)
+        write_page(HERE, rows, len(cases), old)
 
 
 def _there(results: Path, case: Case, state: str, keep: bool) -> bool:

@@ -87,8 +87,8 @@ TUNING = (
 )
 REPORTING = (
     Family("dense", 5, 5e-4),
-    Family("dense", 6, 3e-5),
-    Family("wide", 7, 1e-4, length=0.5, few=True),
+    Family("dense", 6, 3e-5, length=0.5),
+    Family("wide", 7, 1e-4, length=0.3, few=True),
     Family("moe", 8, 3e-4, few=True),
     Family("deep", 9, 1.5e-4, few=True),
 )

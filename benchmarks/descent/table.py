@@ -28,15 +28,16 @@ SAME_TASK = (
 )
 
 
-def write_page(here: Path, rows: Sequence[Row], planned: int) -> None:
-    """Write README.md, detection.csv and detection.svg into `here`."""
+def write_page(here: Path, rows: Sequence[Row], planned: int, old: int) -> None:
+    """Write README.md, detection.csv and detection.svg into `here`. planned: how many
+    cases there should be; old: how many were measured by an earlier state of the code.
+    """
     curve = curve_table(rows)
     write_text(here / "detection.csv", curve.to_csv(index=False, lineterminator="\n"))
     draw(here / "detection.svg", curve)
     parts = {"Reporting": _of(rows, REPORTING), "Tuning": _of(rows, TUNING)}
-    seconds = sum(row["cpu_s"] for row in rows)
     text = [
-        *_head(rows, planned, seconds),
+        *_head(rows, planned, old),
         *_targets(parts["Reporting"]),
         *_detection(parts["Reporting"]),
     ]
@@ -46,7 +47,9 @@ def write_page(here: Path, rows: Sequence[Row], planned: int) -> None:
     write_text(here / "README.md", "\n".join(text))
 
 
-def _head(rows: Sequence[Row], planned: int, seconds: float) -> list[str]:
+def _head(rows: Sequence[Row], planned: int, old: int) -> list[str]:
+    seconds = sum(row["cpu_s"] for row in rows)
+    counts = Counter(row["case"]["family"] for row in rows)
     names = [", ".join(map(_described, group)) for group in (TUNING, REPORTING)]
     return [
         "# The descent zoo",
@@ -60,7 +63,11 @@ def _head(rows: Sequence[Row], planned: int, seconds: float) -> list[str]:
         f"Rules were set on the tuning families ({names[0]}); the reporting families"
         f" ({names[1]}) are other births and other tasks.",
         f"{len(rows)} of {planned} cases, {seconds / max(1, len(rows)):.1f} processor"
-        " seconds each; trainings are not counted.",
+        " seconds each; trainings are not counted."
+        + (f" {old} were measured by an earlier state of the code." if old else ""),
+        "By family: "
+        + ", ".join(f"`{name}` {count}" for name, count in counts.items())
+        + ".",
         "",
     ]
 
@@ -235,11 +242,11 @@ def _misses(rows: Sequence[Row]) -> list[str]:
     return lines
 
 
-def _rate(rows: Sequence[Row], grade: str, strong: bool = False) -> str:
+def _rate(rows: Sequence[Row], *grades: str, strong: bool = False) -> str:
     if not rows:
         return "no case"
     hits = sum(
-        row["grade"] == grade and (not strong or row["evidence"] == "strong")
+        row["grade"] in grades and (not strong or row["evidence"] == "strong")
         for row in rows
     )
     low, high = wilson95(hits, len(rows))

@@ -74,11 +74,20 @@ def test_evasions_change_little_and_only_what_they_say():
         ({"donor": 0.5}, "finetune_of_base", {}, None, "wrongly acquitted"),
         ({"donor": 0.5}, "inconclusive", {}, 0.05, "wrongly acquitted"),
         ({"donor": 0.05}, "finetune_of_base", {}, 0.06, "acquitted"),
+        ({}, "inconclusive", {}, 0.5, "bounded"),
+        ({}, "inconclusive", {}, 0.7, "inconclusive"),
+        (
+            {"donor": 0.6},
+            "merge_then_trained",
+            {"donor": 0.6},
+            0.5,
+            "wrongly acquitted",
+        ),
     ],
 )
 def test_grades(truth, word, named, at_most, expected):
     case = Case("x", "tiny-90", "kind", "suspect", truth=truth)
-    parent = {"named": "donor" in named, "alpha": named.get("donor")}
+    parent = {"named": "donor" in named, "alpha": named.get("donor"), "alpha_ols": 0.6}
     verdict = {
         "verdict": word,
         "parents": {"donor": parent | {"at_most": at_most}},
