@@ -54,7 +54,6 @@ def measure_alone(results: Path, models: Path, case: Case, state: str) -> None:
 
 
 def _spectrum(audit: Audit, base: str) -> None:
-    audit.places.audit.mkdir(parents=True, exist_ok=True)
     audit.plan()
     write_json(audit.places.audit / "summary.json", {"base": base})
     audit.measure_spectrum()

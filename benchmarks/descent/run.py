@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks.descent.alone import measure_alone
 from benchmarks.descent.auditing import judged, measure, measured
 from benchmarks.descent.case import Case
 from benchmarks.descent.cases import all_cases
@@ -34,6 +35,9 @@ def main() -> None:
     parser.add_argument("--models", type=Path, help="RESULTS/models without")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--only", default="", help="cases whose id holds this text")
+    parser.add_argument(
+        "--alone", action="store_true", help="small directions only, no whole audits"
+    )
     parser.add_argument("--seconds", type=float, help="begin no case after these")
     parser.add_argument("--keep", action="store_true", help="measured by earlier code")
     which = parser.add_mutually_exclusive_group()
@@ -72,7 +76,7 @@ def _measure(
     todo: list[Case], results: Path, models: Path, state: str, given: Any
 ) -> None:
     started = time.monotonic()
-    jobs = [(results, models, case, state) for case in todo]
+    jobs = [(results, models, case, state, given.alone) for case in todo]
     with multiprocessing.get_context("spawn").Pool(given.workers) as pool:
         for count, _ in enumerate(pool.imap_unordered(_measure_one, jobs), 1):
             spent = time.monotonic() - started
@@ -84,8 +88,9 @@ def _measure(
                 break
 
 
-def _measure_one(job: tuple[Path, Path, Case, str]) -> None:
-    measure(*job)
+def _measure_one(job: tuple[Path, Path, Case, str, bool]) -> None:
+    *which, alone = job
+    (measure_alone if alone else measure)(*which)
 
 
 def code_state() -> str:

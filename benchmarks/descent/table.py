@@ -50,6 +50,7 @@ def write_page(here: Path, rows: Sequence[Row], planned: int, old: int) -> None:
 def _head(rows: Sequence[Row], planned: int, old: int) -> list[str]:
     seconds = sum(row["cpu_s"] for row in rows)
     counts = Counter(row["case"]["family"] for row in rows)
+    alone = sum(row.get("alone", False) for row in rows)
     names = [", ".join(map(_described, group)) for group in (TUNING, REPORTING)]
     return [
         "# The descent zoo",
@@ -65,6 +66,11 @@ def _head(rows: Sequence[Row], planned: int, old: int) -> list[str]:
         f"{len(rows)} of {planned} cases, {seconds / max(1, len(rows)):.1f} processor"
         " seconds each; trainings are not counted."
         + (f" {old} were measured by an earlier state of the code." if old else ""),
+        f"{alone} of them by the measurement of small directions alone: what its rule"
+        " says of the suspect and of every control if no rule before it is asked"
+        " (`--alone`); the others are whole audits."
+        if alone
+        else "All of them are whole audits.",
         "By family: "
         + ", ".join(f"`{name}` {count}" for name, count in counts.items())
         + ".",

@@ -83,10 +83,7 @@ class Audit:
         Every stage's outputs are replaced. Raises AuditError for models that cannot be
         read and for settings that do not fit.
         """
-        self.places.audit.mkdir(parents=True, exist_ok=True)
-        for model in self.models:
-            self._describe(model)
-        self._plan()
+        self.plan()
         for model in filter(self._is_remote, self.models):
             self._download(model)
         batches: list[str] = read_json(self.places.audit / "layout.json")["batches"]
@@ -94,7 +91,26 @@ class Audit:
             self._fit(batch)
         self._search(batches)
         self._pool(batches)
+        self.measure_spectrum()
         return self.judge()
+
+    def plan(self) -> None:
+        """Describe every model, and pair their tensors."""
+        self.places.audit.mkdir(parents=True, exist_ok=True)
+        for model in self.models:
+            self._describe(model)
+        self._plan()
+
+    def measure_spectrum(self) -> None:
+        """Decompose rows of what was planned; summary.json says which base was chosen."""
+        own = self.places.audit
+        spectrum.run(
+            spectrum.Inputs(
+                own / "plan.parquet", own / "summary.json", self._weights()
+            ),
+            spectrum.Params(self.roles),
+            spectrum.Outputs(own / "spectrum.json", own / "spectrum.csv"),
+        )
 
     def write_report(self) -> Path:
         """Write the page of a judged audit; returns its path."""
@@ -409,13 +425,6 @@ class Audit:
                 precision=own / "precision.csv",
                 summary=own / "summary.json",
             ),
-        )
-        spectrum.run(
-            spectrum.Inputs(
-                own / "plan.parquet", own / "summary.json", self._weights()
-            ),
-            spectrum.Params(self.roles),
-            spectrum.Outputs(own / "spectrum.json", own / "spectrum.csv"),
         )
         local = {
             model: self._folder(model)
