@@ -44,7 +44,7 @@ include: "rules/scan.smk"
 rule all:
     default_target: True
     input:
-        SCANS if not AUDITS else "results/index.html",
+        [*SCANS, *WATCHES] if not AUDITS else "results/index.html",
         expand(
             "results/{audit}/{product}",
             audit=AUDITS,
@@ -66,6 +66,12 @@ rule preflight:
 rule scan:
     input:
         SCANS,
+    localrule: True
+
+
+rule watch:
+    input:
+        WATCHES,
     localrule: True
 
 

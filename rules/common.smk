@@ -65,6 +65,7 @@ except AuditError as error:
     raise WorkflowError(str(error)) from None
 
 AUDITS = list(configuration.audits)
+WATCHES = expand("results/watch/{model}/watch.html", model=configuration.scan.watch)
 SCANS = expand("results/scan/{model}/scan.html", model=configuration.scan.suspects)
 THRESHOLDS = dataclasses.asdict(configuration.verdict)
 THRESHOLDS.pop("fail_on")  # says what to do, not what to find
@@ -77,6 +78,7 @@ PROMPTS = (
 
 wildcard_constraints:
     audit="|".join(AUDITS) or "none",
+    way="scan|watch",
     model="|".join(configuration.models),
     comparison="|".join(configuration.comparisons) or "none",
     batch="[a-z0-9-]+",
@@ -417,10 +419,12 @@ def pinned_suspect(wildcards):
 
 def print_batches(wildcards):
     """Every batch of prints of a suspect's scan; the suspect is in the first."""
-    with checkpoints.candidates.get(model=wildcards.model).output.candidates.open() as handle:
+    chosen = checkpoints.candidates.get(way=wildcards.way, model=wildcards.model)
+    with chosen.output.candidates.open() as handle:
         count = 1 + len(json.load(handle)["candidates"])
     return expand(
-        "results/scan/{model}/batches/{number:05}.json",
+        "results/{way}/{model}/batches/{number:05}.json",
+        way=wildcards.way,
         model=wildcards.model,
         number=range(-(-count // PRINTS_AT_A_TIME)),
     )

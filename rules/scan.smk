@@ -7,9 +7,9 @@ checkpoint candidates:
         tensors="results/models/{model}/tensors.parquet",
         files="results/models/{model}/files",
     output:
-        candidates="results/scan/{model}/candidates.json",
+        candidates="results/{way}/{model}/candidates.json",
     log:
-        "results/logs/candidates/{model}.log",
+        "results/logs/candidates/{way}.{model}.log",
     conda:
         "../envs/weights.yaml"
     threads: 1
@@ -24,6 +24,8 @@ checkpoint candidates:
             before=configuration.scan.candidates.hub.before,
             most=configuration.scan.candidates.hub.most,
             megabytes=configuration.scan.budget.megabytes,
+            watches=lambda wildcards: wildcards.way == "watch",
+            published=lambda wildcards: configuration.models[wildcards.model].published,
             patterns=configuration.scan.candidates.paths,
         ),
     message:
@@ -36,11 +38,11 @@ rule prints:
     input:
         script=script("prints"),
         library=library("prints"),
-        candidates="results/scan/{model}/candidates.json",
+        candidates="results/{way}/{model}/candidates.json",
     output:
-        prints="results/scan/{model}/batches/{number}.json",
+        prints="results/{way}/{model}/batches/{number}.json",
     log:
-        "results/logs/prints/{model}.{number}.log",
+        "results/logs/prints/{way}.{model}.{number}.log",
     conda:
         "../envs/weights.yaml"
     threads: 1
@@ -65,12 +67,12 @@ rule print_index:
     input:
         script=script("print_index"),
         library=library("print_index"),
-        candidates="results/scan/{model}/candidates.json",
+        candidates="results/{way}/{model}/candidates.json",
         batches=print_batches,
     output:
-        indexed="results/scan/{model}/indexed.json",
+        indexed="results/{way}/{model}/indexed.json",
     log:
-        "results/logs/print_index/{model}.log",
+        "results/logs/print_index/{way}.{model}.log",
     conda:
         "../envs/weights.yaml"
     threads: 1
@@ -138,5 +140,35 @@ rule propose:
         settings=call(),
     message:
         "Proposing an audit of {wildcards.model}"
+    shell:
+        "python {input.script} {params.paths} {params.settings} 2> {log}"
+
+
+rule carriers:
+    input:
+        script=script("carriers"),
+        library=library("carriers"),
+        watched=TEMPLATES,
+        candidates="results/watch/{model}/candidates.json",
+        indexed="results/watch/{model}/indexed.json",
+    output:
+        watch="results/watch/{model}/watch.json",
+        page="results/watch/{model}/watch.html",
+    log:
+        "results/logs/carriers/{model}.log",
+    conda:
+        "../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(1000),
+    params:
+        paths=paths,
+        settings=call(
+            name=lambda wildcards: wildcards.model,
+            index=RESULTS / "prints",
+            seen=lambda wildcards: RESULTS / f"watch/{wildcards.model}/seen.json",
+        ),
+    message:
+        "Looking for models that carry {wildcards.model}"
     shell:
         "python {input.script} {params.paths} {params.settings} 2> {log}"

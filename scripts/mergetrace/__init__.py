@@ -136,8 +136,10 @@ scan: from one suspect to candidates
     names, old_cards   models that small files name, or once named
     gathering          whom a suspect is compared with, and who is left out
     likeness           equal numbers, and how many chance gives
+    changes            how numbers differ from a suspect's and from a base's
     explaining         a base that many share, and donors that explain the rest
     screening          the models in order, traces left behind, the proposed audit
+    watching           who carries a model: the prints asked the other way
     proposing, wording the audit as a configuration; a scan in words
 
 sums: weights read once
@@ -359,6 +361,7 @@ stages: the steps of an audit, as the rules, Python and the tests run them
     report, overview, compare   the pages
     bundle             the evidence packed
     candidates, prints, print_index, screen, propose   the steps of a scan
+    carriers           the last step of a watch
     train_standin, merge_standin   the demo's models
     auditing           the stages one after the other, without Snakemake
     audit_file         the same of a configuration file
@@ -376,6 +379,7 @@ testing: planted models and audits of them, for tests and benchmarks
     workplace          a copy of the workflow, and Snakemake run in it
     hubserver          a server that speaks the Hub's protocol, and can be told to fail
       content, faults, server    what it holds, what goes wrong, the server
+      lineages         models computed in lines of descent
       listing, quotas  lists of repositories by filters; how many questions it answers
       numbers, computed, describe  models whose bytes are computed when they are asked
                        for

@@ -14,11 +14,18 @@ from mergetrace.errors import NetworkError
 from mergetrace.hub.listing import about, listing
 from mergetrace.outputs import write_json
 from mergetrace.records.scan import Scan
-from mergetrace.stages import candidates, manifest, pin
 from mergetrace.stages.candidates import Params
 from mergetrace.testing.hubserver import Fault, Hub, InMemory, Repo
 from mergetrace.testing.hubserver.quotas import Quotas
-from mergetrace.testing.scans import Scanned, family, mixed, scan_of, stranger
+from mergetrace.testing.planting import finetuned
+from mergetrace.testing.scans import (
+    Scanned,
+    family,
+    mixed,
+    scan_hub,
+    stranger,
+    watch_hub,
+)
 
 ALL = ("card", "tree", "names", "history", "listing")
 SUSPECT = "city/homegrown"
@@ -79,26 +86,9 @@ def hub(monkeypatch, repos):
 class Place:
     folder: Path
 
-    def scan(self, sources=ALL, index=None, **settings) -> Scanned:
-        folder = self.folder
-        folder.mkdir(exist_ok=True)
-        pinned = folder / "pinned.json"
-        pin.run(pin.Inputs(), pin.Params(SUSPECT, "main"), pin.Outputs(pinned))
-        described = manifest.Outputs(
-            folder / "manifest.json", folder / "tensors.parquet", folder / "files"
-        )
-        if not described.files.exists():
-            manifest.run(
-                manifest.Inputs(pinned=pinned), manifest.Params("mine"), described
-            )
-        candidates.run(
-            candidates.Inputs(
-                described.manifest, described.tensors, described.files, pinned
-            ),
-            Params(sources=sources, **{"filters": ("safetensors",), **settings}),
-            candidates.Outputs(folder / "candidates.json"),
-        )
-        return scan_of(folder, index or self.folder / "prints")
+    def scan(self, sources=ALL, **settings) -> Scanned:
+        how = Params(sources=sources, **{"filters": ("safetensors",), **settings})
+        return scan_hub(self.folder, SUSPECT, how)
 
 
 @pytest.fixture
@@ -249,7 +239,7 @@ def test_a_renamed_repository_counts_once_under_its_new_name(hub, place):
     card = InMemory(b"---\nbase_model: lab/former\n---\n")
     suspect.push({**suspect.files, "README.md": card})
     scanned = place.scan()
-    assert reasons(scanned, "lab/tune-2") == {"card", "listing"}
+    assert reasons(scanned, "lab/tune-2") >= {"card", "listing"}
     assert scanned.part("donor") == ["tune-2"]
 
 
@@ -346,3 +336,35 @@ def test_hostile_answers_stay_text(hub, place, models):
         place.folder / "x.json",
         json.loads((scanned.folder / "screen.json").read_text()),
     )
+
+
+def test_a_watch_finds_the_child_and_nobody_else(hub, place, models):
+    """Of mine, lab/tune-2: a younger merge that does not say so, and one that does."""
+    mine = "lab/tune-2"
+    young = {"created": NEW}
+    hub.repos |= {
+        f"new/tune-{number}": repo(
+            finetuned(models["base"], 80 + number, 0.0004), **young
+        )
+        for number in range(8)
+    }
+    hub.repos["new/stranger"] = repo(stranger(98), **young)
+    how = Params(sources=ALL, filters=("safetensors",))
+    found = watch_hub(place.folder, mine, how)
+    assert [each.place for each in found.carriers] == [SUSPECT]
+    assert found.new == (SUSPECT,)
+    assert found.base == "lab/base"
+    (carrier,) = found.carriers
+    assert not carrier.declares
+    assert carrier.own > 2 * carrier.usual_own
+    page = (place.folder / "watch.html").read_text()
+    assert "It accuses nobody" in page
+
+    # the same again is the same; a week later there is one more, and it is new
+    assert watch_hub(place.folder, mine, how).new == (SUSPECT,)
+    shares = {"tune-2": 0.3, "tune-4": 0.7}
+    hub.repos["new/heir"] = repo(mixed(models, shares), child(mine, "merge"), **young)
+    found = watch_hub(place.folder, mine, how)
+    assert {each.place for each in found.carriers} == {SUSPECT, "new/heir"}
+    assert found.new == ("new/heir",)
+    assert [each.declares for each in found.carriers if "heir" in each.place] == [True]

@@ -62,7 +62,7 @@ def test_a_print_holds_the_stored_numbers(plain, model):
     )
     held = plain.codes[block].tobytes()
     assert held in codes.tobytes()
-    assert not plain.recast
+    assert not plain.coarse
 
 
 @pytest.mark.parametrize("shards", [2, 3])
@@ -120,10 +120,9 @@ def test_experts_apart_and_fused_give_the_same_numbers(tmp_path, model):
     assert any("experts" in text for text in one.signatures)
 
 
-def test_a_recast_model_has_the_same_codes_and_says_so(tmp_path, plain, model):
+def test_a_recast_model_has_the_same_codes(tmp_path, plain, model):
     wide = {name: tensor.float() for name, tensor in model.items()}
     other = print_of(tmp_path, wide)
-    assert other.recast
     assert np.array_equal(other.codes, plain.codes)
 
 
@@ -140,6 +139,7 @@ def test_block_scales_of_fp8_are_applied(tmp_path, plain, model):
     quantization = {"quant_method": "fp8", "weight_block_size": [128, 128]}
     other = print_of(tmp_path, packed, config={"quantization_config": quantization})
     assert other.signatures == plain.signatures
+    assert other.coarse
     near = [number for number, text in enumerate(plain.signatures) if "proj" in text]
     ours = plain.codes[near].astype(np.uint32) << 16
     theirs = other.codes[near].astype(np.uint32) << 16
@@ -263,12 +263,12 @@ def test_a_thousand_prints_are_looked_up_in_a_moment_and_grow_by_one(tmp_path):
     prints = [synthetic(number, codes[number % 4]) for number in range(1000)]
     with Index(tmp_path) as index:
         index.add((each, 0) for each in prints)
-        began = time.perf_counter()
+        began = time.process_time()
         index.add([(synthetic(1000, codes[0]), 0)])
-        assert time.perf_counter() - began < 1
-        began = time.perf_counter()
+        assert time.process_time() - began < 1
+        began = time.process_time()
         found = likenesses(prints[0], index.groups())
-        assert time.perf_counter() - began < 1
+        assert time.process_time() - began < 1
     equal = {each.key: each for each in found}
     assert equal[prints[4].facts.key].share == 1
     other = equal[prints[1].facts.key]

@@ -42,7 +42,7 @@ CONFIG = {
     },
     "comparisons": {"both": {"before": "hub", "after": "local"}},
     "verdict": {"fail_on": ["accusation"]},
-    "scan": {"suspects": ["suspect"]},
+    "scan": {"suspects": ["suspect"], "watch": ["suspect"]},
 }
 WEIGHTS = {
     "number": 1,
@@ -104,7 +104,7 @@ class Workplace:
                 self.rules = {rule.name: rule for rule in workflow.rules}
                 run.dag(
                     DAGSettings(
-                        targets={"all", "recipes", "scan"},
+                        targets={"all", "recipes", "scan", "watch"},
                         allowed_rules=frozenset(only),
                     )
                 ).execute_workflow(executor="dryrun")
@@ -189,7 +189,7 @@ def streamed(tmp_path_factory):
 
 def test_every_rule_names_the_closure_of_its_script_and_nothing_else(sampled):
     called = {rule.name: rule for rule in sampled.rules.values() if rule.shellcmd}
-    assert len(called) == 33
+    assert len(called) == 34
     for name, rule in called.items():
         assert script(rule), name
         listed = getattr(rule.input, "library", [])

@@ -334,15 +334,16 @@ class Configuration(Section):
         return self
 
     def _check_scan(self) -> None:
-        if not self.audits and not self.scan.suspects:
+        scanned = {"suspects": self.scan.suspects, "watch": self.scan.watch}
+        if not self.audits and not any(scanned.values()):
             raise ValueError(
                 "audits: there is nothing to do; give an audit, or a model under"
                 " scan.suspects"
             )
-        for name in self.scan.suspects:
+        for key, name in [(each, name) for each in scanned for name in scanned[each]]:
             if name not in self.models:
                 raise ValueError(
-                    f"scan.suspects names the model `{name}`, which is not under"
+                    f"scan.{key} names the model `{name}`, which is not under"
                     f" models; {nearest(name, self.models)}"
                 )
 

@@ -49,8 +49,9 @@ def check_sources(configuration: Configuration, made: str | None = None) -> None
 
     Raises ConfigurationError naming the first that does not, before any job starts.
     """
+    scan = configuration.scan
     audited = [audit.models for audit in configuration.audits.values()]
-    for model in dict.fromkeys(chain(*audited, configuration.scan.suspects)):
+    for model in dict.fromkeys(chain(*audited, scan.suspects, scan.watch)):
         path = configuration.models[model].path
         if path is None or Path(path).is_dir():
             continue

@@ -21,7 +21,8 @@ class HubCandidates(Section):
     )
     """`card`: the bases that the suspect's card lists; `names`: models that its small
     files name; `history`: models that older commits of them named; `tree`: the bases of
-    all these, and what names one of them as its base; `listing`: models of the
+    all these, those that most of the listed models name, and what names one of them as
+    its base; `listing`: models of the
     suspect's kind and size. `[]` asks the Hub nothing.
     """
 
@@ -78,6 +79,11 @@ class ScanSettings(Section):
 
     suspects: Names = ()
     """The models that are scanned, by their names under `models`."""
+
+    watch: Names = ()
+    """Models of yours: `snakemake watch` lists the younger models that may carry them,
+    and which of those are new since the last run.
+    """
 
     candidates: ScanCandidates = ScanCandidates()
     """What they are compared with."""

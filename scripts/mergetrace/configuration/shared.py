@@ -24,6 +24,7 @@ RESERVED_NAMES = frozenset(
         "benchmarks",
         "comparisons",
         "scan",
+        "watch",
         "prints",
     ]
 )

@@ -110,6 +110,11 @@ class Ranked:
     """Equal numbers that chance gives."""
     surprise: float
     """Standard deviations above chance."""
+    signs: int
+    """Numbers of the same sign."""
+    related: bool
+    """Whether it has more of the suspect's numbers, or of their signs, than chance
+    gives."""
     cosine: float | None = None
     """Between its change from the base and the suspect's."""
     weight: float | None = None
@@ -175,3 +180,45 @@ class Scan:
     proposed: tuple[Proposed, ...]
     left_out: tuple[LeftOut, ...]
     asked: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Carrier:
+    """A younger model that may carry the watched one. A candidate, and no finding."""
+
+    place: str
+    revision: str
+    created: str | None
+    cosine: float
+    """Between its change from the base and the watched model's."""
+    errors: float
+    """By how many standard deviations that exceeds what relatives show."""
+    own: float
+    """Of the watched model's own numbers, the share that it has."""
+    usual_own: float
+    """The share that a relative in the middle has."""
+    declares: bool
+    """Whether it names the watched model as a parent."""
+
+
+@dataclass(frozen=True)
+class Watched:
+    """Which younger models may carry a model (watch.json)."""
+
+    model: str
+    """Its name in the configuration."""
+    place: str
+    published: str | None
+    """When its weights were last changed; None where that is not known."""
+    compared: int
+    relatives: int
+    younger: int
+    """Relatives that are younger."""
+    base: str
+    """The model that the others were made from; "" where none was found."""
+    carriers: tuple[Carrier, ...]
+    """The most striking first."""
+    new: tuple[str, ...]
+    """Those that the last run, of other prints, did not name."""
+    digest: str
+    """The sha256 over the prints."""

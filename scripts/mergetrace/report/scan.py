@@ -1,10 +1,9 @@
 """The page of a scan."""
 
 from mergetrace import readable
-from mergetrace.records.scan import Ranked, Scan
+from mergetrace.records.scan import Ranked, Scan, Watched
 from mergetrace.report.rendering import render
 from mergetrace.scan import wording
-from mergetrace.scan.explaining import MIN_SURPRISE
 
 ROWS_SHOWN = 40  # models of the table
 PARTS = {
@@ -36,7 +35,7 @@ def _row(each: Ranked) -> dict[str, str]:
         part = f"same print as {each.same_as}"
     elif each.younger:
         part = "younger"
-    elif not each.part and each.surprise < MIN_SURPRISE:
+    elif not each.related:
         part = "no relative"
     return {
         "place": each.place,
@@ -47,9 +46,22 @@ def _row(each: Ranked) -> dict[str, str]:
         "chance": readable.percent(
             each.chance / each.compared if each.compared else None, digits=2
         ),
+        "signs": readable.percent(
+            each.signs / each.compared if each.compared else None
+        ),
         "cosine": ""
         if each.cosine is None
         else readable.decimal(each.cosine, digits=2),
         "created": (each.created or "")[:10],
         "why": wording.reasons(each),
     }
+
+
+def watch_page(found: Watched) -> str:
+    """The page of a watch, self-contained."""
+    return render(
+        "watch.html.j2",
+        found=found,
+        headline=wording.watched(found),
+        rows=[(each, wording.carrier(each)) for each in found.carriers],
+    )

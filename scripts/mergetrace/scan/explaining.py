@@ -15,17 +15,13 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import nnls
 
-from mergetrace.numerics.arrays import Array, Mask, Singles
+from mergetrace.numerics.arrays import Array
 from mergetrace.numerics.dtypes import Codes
+from mergetrace.scan.changes import along, distances, evened, members_of
 from mergetrace.scan.index import Group
 from mergetrace.scan.likeness import Likeness, equal_share, shared
 from mergetrace.scan.prints import Print, numbers_of
 
-MIN_SURPRISE = 8.0
-"""Standard deviations above chance from which a model counts as a relative. Of 10,000
-unrelated models the most surprising lies near 4; the farthest relative tried has 30
-times what chance gives, 100 standard deviations.
-"""
 SAME_SHARE = 0.995  # of equal numbers, from which two models count as one and the same
 MAX_NEAREST = 48  # relatives among which a base is sought
 MAX_POOL = 96  # relatives of which donors are chosen
@@ -44,10 +40,12 @@ MIN_LEFT = (
     0.02  # of the suspect's change: less is explained, and nothing more is sought
 )
 ROOM = 0.1  # of a change: of bases that leave no more than so much over, the simplest
-DEPENDENCE_STEP = (
-    0.1  # of dependence: what differs by less is told apart by other signs
-)
-MAX_FACTOR = 8.0  # times the usual size: a change is cut there, so that few do not rule
+DEPENDENCE_STEP = 0.04
+"""Of dependence: what differs by less is told apart by other signs. Its own error is
+.02 at 14,000 numbers.
+"""
+FEW_BRANCHES = 0.75  # of the most: a light finetune of a base sees some of its branches
+MIN_GAIN = 0.01  # of the suspect's change, that a further donor must explain
 
 
 @dataclass(frozen=True)
@@ -108,14 +106,6 @@ class Explanation:
     """Models whose prints are the same as another's, by that one."""
 
 
-def relatives_of(likenesses: Sequence[Likeness]) -> list[Likeness]:
-    """The models that have more of the suspect's numbers than chance gives, the nearest
-    first.
-    """
-    found = [each for each in likenesses if each.surprise >= MIN_SURPRISE]
-    return sorted(found, key=lambda each: (-each.share, each.key))
-
-
 def explain(
     suspect: Print,
     groups: Sequence[Group],
@@ -128,18 +118,16 @@ def explain(
     """
     if not relatives:
         return Explanation((), (), 0.0, (), {})
-    share = {each.key: each.share for each in relatives}
-    nearest = {each.key for each in relatives[: 2 * MAX_NEAREST]}
-    held = _Held(suspect, groups, nearest)
-    same = _same(held, share, rank)
-    chosen = [key for key in held.keys if key in same]
-    chosen.sort(key=lambda key: (-share[key], rank.get(key, len(rank)), key))
+    far = distances(suspect, groups, {each.key for each in relatives})
+    order = sorted(far, key=lambda key: (far[key], key))
+    held = _Held(suspect, groups, set(order[: 2 * MAX_NEAREST]))
+    same = _same(held, far, rank)
+    chosen = [key for key in order if key in same]
     held.keep(chosen[:MAX_NEAREST])
-    bases = _bases(held, share, rank, most)
+    bases = _bases(held, far, rank, most)
     if not bases:
         return Explanation((), (), 0.0, (), same)
-    base = held.codes[bases[0].key]
-    pool = _along(suspect, base, groups, set(share) - _members(same))
+    pool = along(suspect, bases[0].key, groups, set(far) - _members(same))
     wanted = {bases[0].key, *held.keys, *(key for key, _ in pool[:MAX_POOL])}
     pooled = _Held(suspect, groups, wanted)
     donors, explained = _donors(pooled, bases[0].key, most)
@@ -159,7 +147,7 @@ class _Held:
         masks = {}
         for group in groups:
             mask = shared(suspect, group.signatures)
-            some = _of(group, keys)
+            some = members_of(group, keys)
             for found, codes in some.pieces():
                 for key, own in zip(found, codes.copy(), strict=True):
                     self.codes[key] = own
@@ -184,7 +172,7 @@ class _Held:
         own = numbers_of(self.suspect.codes)
         changes = [numbers_of(self.codes[key]) - own for key in self.keys]
         stacked = np.array(changes, np.float32).reshape(len(self.keys), *own.shape)
-        flat = _evened(stacked, self.mask)
+        flat = evened(stacked, self.mask)
         self.products: Array = (flat @ flat.T).astype(np.float64)
 
     def from_base(self, base: str) -> tuple[Array, Array, float]:
@@ -199,7 +187,7 @@ class _Held:
 
 
 def _bases(
-    held: _Held, share: Mapping[str, float], rank: Mapping[str, int], most: int
+    held: _Held, far: Mapping[str, float], rank: Mapping[str, int], most: int
 ) -> tuple[BaseCandidate, ...]:
     """The models that may be the base, the most fitting first.
 
@@ -207,29 +195,27 @@ def _bases(
     that needs the fewest others beside it. Where there is none, each model may be.
     """
     offered = [_candidate(held, key, most) for key in held.keys]
+
+    def place(each: BaseCandidate) -> tuple[float | str, ...]:
+        return rank.get(each.key, len(rank)), far[each.key], each.key
+
     ancestors = [each for each in offered if each.branches >= MIN_BRANCHES]
-    offered = ancestors or offered
-    squares = [held.from_base(each.key)[2] for each in offered]
-    left = {
-        each.key: (1 - each.explained) * square
-        for each, square in zip(offered, squares, strict=True)
-    }
-    enough = min(left.values(), default=0.0) + ROOM * min(squares, default=0.0)
+    if not ancestors:
+        offered.sort(key=lambda each: (-each.branches, *place(each)))
+        return tuple(offered[:MAX_BASES])
+    squares = {each.key: held.from_base(each.key)[2] for each in ancestors}
+    left = {each.key: (1 - each.explained) * squares[each.key] for each in ancestors}
+    enough = min(left.values()) + ROOM * min(squares.values())
+    usual = [each for each in ancestors if left[each.key] <= enough]
+    least = min(each.dependence for each in usual) + DEPENDENCE_STEP
+    apart = [each for each in usual if each.dependence <= least]
+    many = FEW_BRANCHES * max(each.branches for each in apart)
 
     def order(each: BaseCandidate) -> tuple[float | str, ...]:
-        place = rank.get(each.key, len(rank)), -share[each.key], each.key
-        if not ancestors:
-            return -each.branches, *place
-        leaves_more = left[each.key] > enough
-        return (
-            leaves_more,
-            each.dependence // DEPENDENCE_STEP,
-            each.donors,
-            -each.branches,
-            *place,
-        )
+        is_aside = left[each.key] > enough or each.dependence > least
+        return is_aside, each.branches < many, each.donors, *place(each)
 
-    return tuple(sorted(offered, key=order)[:MAX_BASES])
+    return tuple(sorted(ancestors, key=order)[:MAX_BASES])
 
 
 def _candidate(held: _Held, base: str, most: int) -> BaseCandidate:
@@ -278,13 +264,13 @@ def _donors(held: _Held, base: str, most: int) -> tuple[list[Donor], float]:
         if cosine[best] * np.sqrt(held.elements) < DONOR_ERRORS:
             break
         tried = _weights(among, along, [*found, best])
-        if tried[-1] < MIN_WEIGHT:
+        places = [*found, best]
+        fitted = float(tried @ among[np.ix_(places, places)] @ tried)
+        after = square - 2 * float(tried @ along[places]) + fitted
+        if tried[-1] < MIN_WEIGHT or left - after < MIN_GAIN * square:
             break
-        found.append(best)
+        found, weights, left = places, tried, after
         cosines.append(float(cosine[best]))
-        weights = tried
-        fitted = weights @ among[np.ix_(found, found)] @ weights
-        left = square - 2 * float(weights @ along[found]) + float(fitted)
     donors = [
         Donor(held.keys[place], float(weight), cosine, _own(held, base, place))
         for place, weight, cosine in zip(found, weights, cosines, strict=True)
@@ -327,41 +313,8 @@ def _others(
         )
 
 
-def _along(
-    suspect: Print, base: Codes, groups: Sequence[Group], keys: set[str]
-) -> list[tuple[str, float]]:
-    """The cosine between each relative's change from the base and the suspect's, the
-    greatest first.
-    """
-    found = []
-    start = numbers_of(base)
-    own = numbers_of(suspect.codes) - start
-    for group in groups:
-        mask = shared(suspect, group.signatures)
-        wanted = _evened(own[None], mask)[0]
-        for some, codes in _of(group, keys).pieces():
-            changes = _evened(numbers_of(codes) - start, mask)
-            sizes = np.sqrt((changes**2).sum(axis=1) * (wanted**2).sum())
-            cosines = changes @ wanted / np.where(sizes > 0, sizes, 1)
-            found += [
-                (key, float(cosine)) for key, cosine in zip(some, cosines, strict=True)
-            ]
-    return sorted(found, key=lambda each: (-each[1], each[0]))
-
-
-def _evened(changes: Singles, mask: Mask) -> Singles:
-    """Changes of several models, every block's in units of its usual size, cut at
-    MAX_FACTOR: float32 [models, elements under the mask].
-    """
-    sizes = np.abs(changes).mean(axis=(0, 2))
-    sizes = np.where(sizes > 0, sizes, 1).astype(np.float32)
-    even = np.clip(changes / sizes[None, :, None], -MAX_FACTOR, MAX_FACTOR)
-    flat: Singles = even[:, mask]
-    return flat
-
-
 def _same(
-    held: _Held, share: Mapping[str, float], rank: Mapping[str, int]
+    held: _Held, far: Mapping[str, float], rank: Mapping[str, int]
 ) -> dict[str, tuple[str, ...]]:
     """Each model that stands for others, with those whose print is the same."""
     order = sorted(held.keys, key=lambda key: (rank.get(key, len(rank)), key))
@@ -370,7 +323,7 @@ def _same(
         alike = (
             other
             for other in stands
-            if abs(share[key] - share[other]) < 1 - SAME_SHARE
+            if np.isclose(far[key], far[other], rtol=1 - SAME_SHARE, atol=1e-9)
             and equal_share(held.codes[key], held.codes[other], held.mask) >= SAME_SHARE
         )
         first = next(alike, None)
@@ -384,16 +337,3 @@ def _same(
 def _members(same: Mapping[str, tuple[str, ...]]) -> set[str]:
     """The models that another one stands for."""
     return {key for others in same.values() for key in others}
-
-
-def _of(group: Group, keys: set[str]) -> Group:
-    """The models of a group that are among the keys."""
-    held = [
-        pair for pair in zip(group.keys, group.rows, strict=True) if pair[0] in keys
-    ]
-    return Group(
-        group.signatures,
-        group.path,
-        [key for key, _ in held],
-        [row for _, row in held],
-    )

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mergetrace.hub.listing import Listed
 
 ANCESTORS = 4  # generations that are followed upwards
+COMMON_BASES = 5  # of listed models whose children are asked for
 MEGABYTES_OF_A_PRINT = 0.35
 """That a print takes to read at most, as a rule; by this the budget is divided."""
 ORDER = ("card", "names", "history", "ancestor", "path", "child", "listing")
@@ -40,6 +41,8 @@ class Settings:
     """Models that are compared."""
     megabytes: float
     """That may be read for all of them."""
+    watches: bool = False
+    """Whether it is asked who carries the model: then its declared children count."""
 
 
 @dataclass
@@ -114,7 +117,8 @@ class Gathering:
 
     def _why_not(self, listed: "Listed", reason: Reason) -> str | None:
         """Why a repository is not compared; None where it is."""
-        if self.suspect.on_hub and self.suspect.place in listed.parents:
+        is_child = self.suspect.on_hub and self.suspect.place in listed.parents
+        if is_child and not self.settings.watches:
             return "child"
         if listed.relation == "adapter":
             return "adapter"
@@ -125,7 +129,7 @@ class Gathering:
 
     def _limit(self) -> str | None:
         """The day after which no repository may have been made."""
-        before = self.settings.before
+        before = "any" if self.settings.watches else self.settings.before
         return {"suspect": self.published, "any": None}.get(before, before)
 
 
@@ -142,14 +146,20 @@ def gather(gathering: Gathering, named: Iterable[Named], kind: str | None) -> No
             _follow(gathering, each.repo, Reason(each.source, each.file), relatives)
     if "tree" in sources:
         _ancestors(gathering, relatives)
-        for repo in sorted(relatives):
+        own = [gathering.suspect.place] if gathering.settings.watches else []
+        for repo in [*own, *sorted(relatives)]:
             _list(gathering, Reason("child", repo), [f"base_model:{repo}"])
     if "listing" in sources and gathering.parameters:
         size = gathering.parameters
         share = gathering.settings.parameters
         within = f"min:{int(size * (1 - share))},max:{int(size * (1 + share)) + 1}"
         tags = [kind] if kind else []
-        _list(gathering, Reason("listing", within), tags, within)
+        found = _list(gathering, Reason("listing", within), tags, within)
+        if "tree" in sources:
+            for repo in _common_bases(found, relatives):
+                named_by = Reason("ancestor", "models of its size")
+                if _follow(gathering, repo, named_by, relatives) is not None:
+                    _list(gathering, Reason("child", repo), [f"base_model:{repo}"])
 
 
 def is_younger(created: str | None, limit: str | None) -> bool:
@@ -164,12 +174,23 @@ def _list(
     reason: Reason,
     tags: Sequence[str],
     parameters: str | None = None,
-) -> None:
+) -> "list[Listed]":
     from mergetrace.hub.listing import listing
 
     filters = (*gathering.settings.filters, *tags)
-    for listed in listing(filters, gathering.settings.most, parameters):
+    found = listing(filters, gathering.settings.most, parameters)
+    for listed in found:
         gathering.take(listed, reason)
+    return found
+
+
+def _common_bases(found: Iterable["Listed"], known: Mapping[str, object]) -> list[str]:
+    """The bases that most of the listed models name, those that are known left out: of a
+    suspect that names nobody, they lead to relatives of other sizes.
+    """
+    counts = Counter(parent for listed in found for parent in listed.parents)
+    order = sorted(counts, key=lambda repo: (-counts[repo], repo))
+    return [repo for repo in order if repo not in known][:COMMON_BASES]
 
 
 def _follow(

@@ -44,7 +44,7 @@ FOUND = "print"
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS models (
   key TEXT PRIMARY KEY, protocol INTEGER, state TEXT, facts TEXT, shape TEXT,
-  row INTEGER, digest TEXT, quantiles BLOB, recast INTEGER, bytes INTEGER);
+  row INTEGER, digest TEXT, quantiles BLOB, coarse INTEGER, bytes INTEGER);
 CREATE TABLE IF NOT EXISTS shapes (shape TEXT PRIMARY KEY, signatures TEXT);
 CREATE UNIQUE INDEX IF NOT EXISTS rows ON models (shape, row);
 """
@@ -59,7 +59,7 @@ class Entry:
     facts: Facts
     digest: str
     """Of its print; "" where it has none."""
-    recast: bool
+    coarse: bool
     bytes: int
     """That were read for it."""
 
@@ -112,7 +112,7 @@ class Index:
 
     def entries(self, keys: Iterable[str] | None = None) -> dict[str, Entry]:
         """The models of these keys that are there, by key; of None all."""
-        columns = "key, state, facts, digest, recast, bytes"
+        columns = "key, state, facts, digest, coarse, bytes"
         return {
             row[0]: Entry(
                 row[0],
@@ -160,7 +160,7 @@ class Index:
                     continue
                 shape, row = self._write(taken)
                 blob = taken.quantiles.astype("<f4").tobytes()
-                values = (shape, row, taken.digest, blob, int(taken.recast), read)
+                values = (shape, row, taken.digest, blob, int(taken.coarse), read)
                 self._insert(taken.facts, FOUND, values)
                 written.add(shape)
             for shape in sorted(written):

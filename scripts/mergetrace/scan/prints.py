@@ -13,7 +13,7 @@ import pandas as pd
 from mergetrace.errors import ModelFileError
 from mergetrace.formats.model_config import ModelConfig
 from mergetrace.numerics.arrays import Array, Singles
-from mergetrace.numerics.dtypes import Codes, encode, values_of
+from mergetrace.numerics.dtypes import FORMATS, Codes, encode, values_of
 from mergetrace.records.json_records import as_json
 from mergetrace.scan.positions import (
     BLOCKS,
@@ -81,7 +81,7 @@ class Print:
     signatures: tuple[str, ...]  # of every block; ABSENT for one that there is not
     codes: Codes  # uint16 [BLOCKS, ELEMENTS]: bf16, zero where there is none
     quantiles: Singles = field(repr=False)  # float32 [NORMS, QUANTILES]; NaN
-    recast: bool = False  # whether numbers were rounded to bf16 for the print
+    coarse: bool = False  # whether it stores its matrices in eight bits
 
     @property
     def digest(self) -> str:
@@ -99,7 +99,7 @@ class Print:
             "signatures": list(self.signatures),
             "codes": _text(self.codes.astype("<u2")),
             "quantiles": _text(self.quantiles.astype("<f4")),
-            "recast": self.recast,
+            "coarse": self.coarse,
         }
 
 
@@ -108,7 +108,9 @@ def views_of_print(table: pd.DataFrame, config: ModelConfig) -> dict[Key, View]:
     of them.
     """
     wanted = table[table["name"].map(is_wanted)]
-    return dict(cut(wanted, config).views) if len(wanted) else {}
+    views = cut(wanted, config).views if len(wanted) else {}
+    # packed numbers have no print: where they lie is another matter
+    return {key: view for key, view in views.items() if view.dtype in FORMATS}
 
 
 def take_print(facts: Facts, views: Mapping[Key, View], weights: Weights) -> Print:
@@ -122,19 +124,19 @@ def take_print(facts: Facts, views: Mapping[Key, View], weights: Weights) -> Pri
             f"{facts.place}: none of its tensors bears a name that a print knows"
         )
     codes = np.zeros((BLOCKS, ELEMENTS), np.uint16)
-    recast = False
+    coarse = False
     for number, slot in enumerate(chosen):
         if slot is not None:
             view = views[slot.key]
             values = weights.values(view, slot.first, slot.count)
             codes[number, : slot.count] = encode(values, "BF16")
-            recast |= view.dtype != "BF16"
+            coarse |= FORMATS[view.dtype].width == 1
     quantiles = np.full((NORMS, QUANTILES), np.nan, np.float32)
     for number, norm in enumerate(norms(views)):
         if norm is not None:
             numbers = weights.values(norm, 0, norm.rows * norm.cols)
             quantiles[number] = _quantiles(numbers)
-    return Print(facts, signatures_of(chosen), codes, quantiles, recast)
+    return Print(facts, signatures_of(chosen), codes, quantiles, coarse)
 
 
 def signatures_of(chosen: Sequence[Slot | None]) -> tuple[str, ...]:

@@ -56,7 +56,7 @@ def publish(index: Index, folder: Path) -> tuple[int, int]:
             for key, own in zip(keys, codes, strict=True):
                 entry = entries[key]
                 taken = Print(
-                    entry.facts, group.signatures, own, quantiles[key], entry.recast
+                    entry.facts, group.signatures, own, quantiles[key], entry.coarse
                 )
                 text = json.dumps(taken.as_json(), sort_keys=True)
                 lines[entry.facts.place, entry.facts.commit] = text.encode() + b"\n"
@@ -116,7 +116,7 @@ def _parsed(line: bytes, where: str) -> Print:
         if len(signatures) != BLOCKS:
             raise ValueError
         facts = _facts(stated["facts"])
-        return Print(facts, signatures, codes, quantiles, bool(stated["recast"]))
+        return Print(facts, signatures, codes, quantiles, bool(stated["coarse"]))
     except (ValueError, KeyError, TypeError, binascii.Error):
         raise ModelFileError(
             f"{where}: not a print of protocol {PROTOCOL}; fetch the index again"

@@ -25,11 +25,16 @@ from mergetrace.scan.explaining import (
     Explanation,
     Relative,
     explain,
-    relatives_of,
 )
 from mergetrace.scan.gathering import is_younger
 from mergetrace.scan.index import Entry, Index
-from mergetrace.scan.likeness import Likeness, likenesses
+from mergetrace.scan.likeness import (
+    Likeness,
+    is_relative,
+    likenesses,
+    nearness,
+    relatives_of,
+)
 from mergetrace.scan.positions import PROTOCOL
 from mergetrace.scan.prints import Facts, Print
 
@@ -60,6 +65,10 @@ class Found:
         """Whether its repository was made after the suspect's weights."""
         return is_younger(self.facts(key).created, self.published)
 
+    def may_be_younger(self, key: str) -> bool:
+        """The same, where it is not known when the suspect's weights were there."""
+        return self.published is None or self.is_younger(key)
+
     def is_child(self, key: str) -> bool:
         """Whether it names the suspect as its base."""
         return self.suspect.facts.place in self.facts(key).parents
@@ -89,13 +98,9 @@ def screen(
     """Compare a suspect with what is indexed. name: the suspect's in the configuration.
     most: donors, and controls, that are proposed.
     """
-    found = _found(index, candidates, indexed)
+    found = found_of(index, candidates, indexed)
     groups = index.groups(found.entries)
-    may_be = [
-        each
-        for each in relatives_of(found.likeness)
-        if not found.is_younger(each.key) and not found.is_child(each.key)
-    ]
+    may_be = may_be_parents(found)
     explained = explain(found.suspect, groups, may_be, found.rank(), most[0])
     donors = list(_donors(found, explained, may_be))
     bases = list(_bases(found, explained, {each.place for each in donors}))
@@ -124,7 +129,22 @@ def screen(
     )
 
 
-def _found(index: Index, candidates: Candidates, indexed: Indexed) -> Found:
+def may_be_parents(found: Found) -> list[Likeness]:
+    """The relatives that may be parents: none that is younger or names the suspect as
+    its base. Those in eight bits count only where there are few others: what rounding
+    did to them looks like a change of their own, and another such model shares it.
+    """
+    relatives = [
+        each
+        for each in relatives_of(found.likeness)
+        if not found.is_younger(each.key) and not found.is_child(each.key)
+    ]
+    fine = [each for each in relatives if not found.entries[each.key].coarse]
+    return fine if len(fine) >= MIN_BRANCHES else relatives
+
+
+def found_of(index: Index, candidates: Candidates, indexed: Indexed) -> Found:
+    """All that is known of the models that a suspect is compared with."""
     keys = [*indexed.keys.values(), *indexed.foreign.values()]
     entries = index.entries(keys)
     own = index.entries([indexed.suspect])[indexed.suspect]
@@ -145,7 +165,7 @@ def taken_print(index: Index, entry: Entry) -> Print:
     (_, codes) = next(group.pieces())
     quantiles = index.quantiles([entry.key])[entry.key]
     return Print(
-        entry.facts, group.signatures, codes[0].copy(), quantiles, entry.recast
+        entry.facts, group.signatures, codes[0].copy(), quantiles, entry.coarse
     )
 
 
@@ -239,6 +259,7 @@ def _ranked(found: Found, explained: Explanation) -> list[Ranked]:
     suspect's change, then the others by equal numbers.
     """
     plain = {each.key: _plain(found, each) for each in found.likeness}
+    near = {each.key: nearness(each) for each in found.likeness}
     rows: dict[str, Ranked] = {}
     for number, base in enumerate(explained.bases):
         row = replace(plain[base.key], branches=base.branches or None)
@@ -269,7 +290,7 @@ def _ranked(found: Found, explained: Explanation) -> list[Ranked]:
             rows[key] = replace(
                 plain[key], part="same", same_as=found.facts(first).place
             )
-    nearest = sorted(plain, key=lambda key: (-plain[key].surprise, plain[key].place))
+    nearest = sorted(plain, key=lambda key: (-near[key], plain[key].place))
     everything = dict.fromkeys([*order, *nearest])
     return [rows.get(key, plain[key]) for key in everything][:MAX_RANKED]
 
@@ -286,6 +307,8 @@ def _plain(found: Found, each: Likeness) -> Ranked:
         compared=each.compared,
         chance=each.chance,
         surprise=each.surprise,
+        signs=each.signs,
+        related=is_relative(each),
         norms=_norms(found.suspect.quantiles, found.quantiles[each.key]),
         younger=found.is_younger(each.key),
         created=facts.created,

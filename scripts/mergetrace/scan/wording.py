@@ -3,7 +3,16 @@
 from collections.abc import Sequence
 
 from mergetrace import readable
-from mergetrace.records.scan import LeftOut, Proposed, Ranked, Reason, Scan, Trace
+from mergetrace.records.scan import (
+    Carrier,
+    LeftOut,
+    Proposed,
+    Ranked,
+    Reason,
+    Scan,
+    Trace,
+    Watched,
+)
 
 LEFT_OUT = {
     "adapter": "an adapter, which holds no weights of its own",
@@ -122,3 +131,34 @@ def proposed(each: Proposed) -> str:
         "weight": readable.percent(numbers.get("weight")),
     }
     return PROPOSED[each.code].format(**words)
+
+
+def watched(found: Watched) -> str:
+    """What a watch found, in a sentence or two."""
+    if not found.base:
+        return (
+            f"No base of {found.place} is known among"
+            f" {readable.plural(found.compared, 'model')}, so nothing can be said of"
+            " who carries it."
+        )
+    looked = readable.plural(found.younger, "younger relative")
+    if not found.carriers:
+        return f"None of {looked} stands out as carrying {found.place}."
+    names = readable.plural(len(found.carriers), "candidate")
+    return (
+        f"{names} among {looked} may carry {found.place},"
+        f" {len(found.new) or 'none'} of them new since the last run. Whether one is"
+        " made of it only an audit can say."
+    )
+
+
+def carrier(each: Carrier) -> str:
+    """Why a younger model is listed."""
+    declared = "names it as a parent" if each.declares else "does not name it"
+    return (
+        f"{declared}; its change from the base points along by a cosine of"
+        f" {readable.decimal(each.cosine, digits=2)},"
+        f" {readable.decimal(each.errors, digits=0)} standard deviations above what"
+        f" relatives show; it has {readable.percent(each.own)} of its own numbers, where"
+        f" a usual relative has {readable.percent(each.usual_own)}"
+    )

@@ -48,6 +48,11 @@ class Params:
     """Models that are compared."""
     megabytes: float = 1000.0
     """That may be read for all of them."""
+    watches: bool = False
+    """Whether it is asked who carries the model: younger models and its declared
+    children count then."""
+    published: str | None = None
+    """When its weights were published, where the configuration states it."""
     patterns: tuple[str, ...] = ()
     """Local folders, or patterns of them."""
 
@@ -78,8 +83,9 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
         params.before,
         params.most,
         params.megabytes,
+        params.watches,
     )
-    last = published.get("last")
+    last = published.get("last") or params.published
     size = _parameters(inputs.tensors)
     gathering = Gathering(suspect, settings, str(last) if last else None, size)
     for pattern in params.patterns:

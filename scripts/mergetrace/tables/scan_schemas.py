@@ -21,6 +21,12 @@ RANKED = Table(
         Column("compared", "integer", "numbers compared", "numbers"),
         Column("chance", "number", "equal numbers that chance gives", "numbers"),
         Column("surprise", "number", "by how many standard deviations more are equal"),
+        Column("signs", "integer", "numbers that have the suspect's sign", "numbers"),
+        Column(
+            "related",
+            "yes or no",
+            "whether more numbers, or signs, are equal than chance gives",
+        ),
         Column(
             "cosine",
             "number",

@@ -4,19 +4,28 @@ task, merges, and strangers of the same shape. The scan runs in this process.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from mergetrace.outputs import read_json
 from mergetrace.records.json_records import from_json
-from mergetrace.records.scan import Candidates, Scan
-from mergetrace.stages import candidates, manifest, print_index, prints, propose, screen
+from mergetrace.records.scan import Candidates, Scan, Watched
+from mergetrace.stages import (
+    candidates,
+    carriers,
+    manifest,
+    pin,
+    print_index,
+    prints,
+    propose,
+    screen,
+)
 from mergetrace.testing.planting import Tensors, finetuned, write_model
 
 HIDDEN = 128
-BATCH = 8
+BATCH = 50
 
 
 def shapes(layers: int = 4, vocabulary: int = 512) -> dict[str, tuple[int, ...]]:
@@ -113,8 +122,68 @@ def scan(
     return scan_of(folder, index or folder / "prints")
 
 
+def scan_hub(
+    folder: Path, repo: str, settings: candidates.Params, index: Path | None = None
+) -> Scanned:
+    """The same of a suspect on the Hub."""
+    _candidates_on_hub(folder, repo, settings)
+    return scan_of(folder, index or folder / "prints")
+
+
+def watch_hub(folder: Path, repo: str, settings: candidates.Params) -> Watched:
+    """Who carries a model on the Hub."""
+    _candidates_on_hub(folder, repo, replace(settings, watches=True))
+    index = folder / "prints"
+    indexed = _indexed(folder, index, ())
+    carriers.run(
+        carriers.Inputs(folder / "candidates.json", indexed, index),
+        carriers.Params("mine"),
+        carriers.Outputs(
+            folder / "seen.json", folder / "watch.json", folder / "watch.html"
+        ),
+    )
+    return from_json(Watched, read_json(folder / "watch.json"), "watch.json")
+
+
+def _candidates_on_hub(folder: Path, repo: str, settings: candidates.Params) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    pinned = folder / "pinned.json"
+    pin.run(pin.Inputs(), pin.Params(repo, "main"), pin.Outputs(pinned))
+    described = manifest.Outputs(
+        folder / "manifest.json", folder / "tensors.parquet", folder / "files"
+    )
+    if not described.files.exists():
+        manifest.run(manifest.Inputs(pinned=pinned), manifest.Params("mine"), described)
+    candidates.run(
+        candidates.Inputs(
+            described.manifest, described.tensors, described.files, pinned
+        ),
+        settings,
+        candidates.Outputs(folder / "candidates.json"),
+    )
+
+
 def scan_of(folder: Path, index: Path, published: tuple[Path, ...] = ()) -> Scanned:
     """The rest of a scan whose candidates are known."""
+    chosen = folder / "candidates.json"
+    indexed = _indexed(folder, index, published)
+    screened = folder / "screen.json"
+    screen.run(
+        screen.Inputs(chosen, indexed, index),
+        screen.Params("mine"),
+        screen.Outputs(screened, folder / "ranked.csv"),
+    )
+    propose.run(
+        propose.Inputs(screened),
+        propose.Params(),
+        propose.Outputs(folder / "audit.yaml", folder / "scan.html"),
+    )
+    scanned = from_json(Scan, json.loads(screened.read_text()), "screen.json")
+    return Scanned(folder, scanned)
+
+
+def _indexed(folder: Path, index: Path, published: tuple[Path, ...]) -> Path:
+    """The prints of all candidates, taken and gathered."""
     chosen = folder / "candidates.json"
     found = from_json(Candidates, read_json(chosen), "candidates.json")
     batches = []
@@ -132,16 +201,4 @@ def scan_of(folder: Path, index: Path, published: tuple[Path, ...] = ()) -> Scan
         print_index.Params(),
         print_index.Outputs(index, indexed),
     )
-    screened = folder / "screen.json"
-    screen.run(
-        screen.Inputs(chosen, indexed, index),
-        screen.Params("mine"),
-        screen.Outputs(screened, folder / "ranked.csv"),
-    )
-    propose.run(
-        propose.Inputs(screened),
-        propose.Params(),
-        propose.Outputs(folder / "audit.yaml", folder / "scan.html"),
-    )
-    scanned = from_json(Scan, json.loads(screened.read_text()), "screen.json")
-    return Scanned(folder, scanned)
+    return indexed

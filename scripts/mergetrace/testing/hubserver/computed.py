@@ -113,11 +113,7 @@ class Shard:
         for tensor in tensors:
             offsets.append(offsets[-1] + tensor.size)
         entries = {
-            t.name: {
-                "dtype": "BF16",
-                "shape": t.shape,
-                "data_offsets": [offsets[i], offsets[i + 1]],
-            }
+            t.name: {**self.entry(t), "data_offsets": [offsets[i], offsets[i + 1]]}
             for i, t in enumerate(tensors)
         }
         text = json.dumps({"__metadata__": {"format": "pt"}, **entries}).encode()
@@ -125,6 +121,10 @@ class Shard:
         self.header = len(text).to_bytes(8, "little") + text
         self.starts = [len(self.header) + offset for offset in offsets]
         self.size = self.starts.pop()
+
+    def entry(self, tensor: Tensor) -> dict[str, object]:
+        """What the header says of a tensor, but its place."""
+        return {"dtype": "BF16", "shape": tensor.shape}
 
     def read(self, start: int, length: int) -> bytes:
         """Bytes start..start+length, fewer at the end of the file."""

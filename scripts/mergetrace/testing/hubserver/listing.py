@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 import yaml
@@ -15,6 +16,7 @@ from mergetrace.testing.hubserver.content import Content, Repo
 UNITS = {"": 1, "K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
 ALWAYS = ("_id", "id", "modelId")
 MAX_PAGE = 1000
+CARDS = 4096  # parsed ones that are remembered
 
 
 def about(name: str, repo: Repo) -> dict[str, Any]:
@@ -42,7 +44,12 @@ def about(name: str, repo: Repo) -> dict[str, Any]:
 def card(files: Mapping[str, Content]) -> dict[str, Any]:
     """The head of the model card."""
     content = files.get("README.md")
-    text = content.read(0, content.size).decode() if content else ""
+    return dict(_head(content.read(0, content.size).decode())) if content else {}
+
+
+@lru_cache(CARDS)
+def _head(text: str) -> dict[str, Any]:
+    """The YAML at the beginning of a card."""
     if not text.startswith("---"):
         return {}
     try:

@@ -1,0 +1,1 @@
+"""Scans measured: planted ones, many prints, many candidates, interruptions."""
