@@ -70,7 +70,7 @@ class Sample:
         raw = np.frombuffer(self.raw, np.uint8).reshape(-1, FORMATS[self.dtype].width)
         return replace(
             self,
-            raw=raw[which].reshape(-1),
+            raw=np.ascontiguousarray(raw[which]).reshape(-1),
             scales=None if self.scales is None else self.scales[which],
             shifts=None if self.shifts is None else self.shifts[which],
         )
