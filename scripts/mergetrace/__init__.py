@@ -226,6 +226,7 @@ search: the recipe that gives most of a model back
     variations         mixtures whose weights vary: how a tensor is measured, what recipes
                        its numbers make
     completing         weights that vary, of every tensor
+    silent             weights of what does not vote, such as norms
     sweeping           the value of one parameter that explains most of a tensor
     blends             the nearest weighted sum, whatever arithmetic made it
     dependence         whether a model's numbers follow from its parents' alone

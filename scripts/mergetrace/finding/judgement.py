@@ -143,8 +143,9 @@ def _recipe(case: Case) -> RecipeFinding:
     search = case.recipe
     layers = case.layout.layers if case.layout else {}
     findings = case.layout.findings if case.layout else ()
+    whole = search.completed if best == search.best and search.completed else best
     config = mergekit_config(
-        recipe_from_json(as_json(best)),
+        recipe_from_json(as_json(whole)),
         widest_dtype(search.stored_dtypes),
         layers={int(layer): number for layer, number in layers.items()},
         experts_of_dense=any(

@@ -173,6 +173,10 @@ class RecipeSearch:
     """The weighted sum that is nearest to the model."""
     packed: tuple[str, ...] = ()
     """The packed formats in which the audited model is stored, by name, in order."""
+    completed: RecipeNumbers | None = None
+    """The best recipe with the weights that tensors which do not vote have, where those
+    are others; its rates are the best recipe's.
+    """
 
     @property
     def signatures(self) -> tuple[Signature, ...]:

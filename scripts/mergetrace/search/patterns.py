@@ -78,7 +78,7 @@ def _filters(allowed: Sequence[Allowed]) -> Iterator[tuple[str, ...]]:
     own for one or all of the tensors that are in no layer.
     """
     outer = dict.fromkeys(
-        _kind(entry.tensor) for entry in allowed if not _in_layer(entry.tensor)
+        kind_of(entry.tensor) for entry in allowed if not _in_layer(entry.tensor)
     )
     apart: list[tuple[str, ...]] = [()]
     for count in dict.fromkeys((1, len(outer))):
@@ -125,7 +125,7 @@ def _by_kind(allowed: Sequence[Allowed]) -> Setting | None:
     """
     kinds: dict[str, list[Allowed]] = {}
     for entry in allowed:
-        kinds.setdefault(_kind(entry.tensor), []).append(entry)
+        kinds.setdefault(kind_of(entry.tensor), []).append(entry)
     if not 1 < len(kinds) <= MAX_KINDS:
         return None
     groups: list[tuple[list[str], list[Allowed], Values]] = []
@@ -161,7 +161,7 @@ def _short_names(names: Sequence[str], kinds: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(filters))
 
 
-def _kind(tensor: str) -> str:
+def kind_of(tensor: str) -> str:
     """What a tensor is, wherever it lies: `self_attn.q_proj` of any layer."""
     inside = IN_LAYER.search(tensor)
     if inside is None:

@@ -84,7 +84,7 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
     if search.best is not None and (
         search.best.bit_exact_rate >= params.min_bit_exact or _all_of(rebuilt)
     ):
-        recipe = recipe_from_json(entry["best"])
+        recipe = recipe_from_json(entry.get("completed") or entry["best"])
     texts: dict[str, str] = {}
     hindrances: dict[str, tuple[Hindrance, ...]] = {}
     if recipe is not None:

@@ -81,7 +81,7 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
         for entry in read_json(inputs.recipes)
         if (entry["model"], entry["base"]) == (params.suspect, base)
     )
-    best = found_recipe["best"]
+    best = found_recipe.get("completed") or found_recipe["best"]
     reason = why_not(
         params.when,
         params.mode,

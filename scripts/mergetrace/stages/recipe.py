@@ -19,6 +19,7 @@ from mergetrace.search.completing import slices_to_measure
 from mergetrace.search.declared import Hypothesis, read_hypotheses
 from mergetrace.search.joining import Joiner
 from mergetrace.search.recipe_search import Search, start_search
+from mergetrace.search.silent import SilentTensors, silent_slices, with_silent
 from mergetrace.sums.evidence import Sample, read_evidence
 from mergetrace.sums.frames import Frame, Roles
 from mergetrace.tables.schemas import RECIPE_SLICES
@@ -70,19 +71,26 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
     fits = pd.concat(map(pd.read_parquet, inputs.fits), ignore_index=True)
     declared = _Declared.read(inputs, params.roles)
     searches = []
+    kept = []
     for frame in params.roles.frames():
         own = fits[(fits["model"] == frame.audited) & (fits["base"] == frame.base)]
         hypotheses = declared.hypotheses(frame, own["tensor"])
-        search = _searched(frame, own, hypotheses, inputs, params)
+        search, silent = _searched(frame, own, hypotheses, inputs, params)
         if search.was_misled():
             say(f"{frame.audited} on {frame.base}: what it declares does not hold")
-            search = _searched(frame, own, hypotheses, inputs, params, trusting=False)
+            search, silent = _searched(
+                frame, own, hypotheses, inputs, params, trusting=False
+            )
         searches.append(search)
+        kept.append(silent)
     given_back = [search.slices() for search in searches]
     table = pd.concat(given_back, ignore_index=True)
     RECIPE_SLICES.check(table)
     write_parquet(outputs.recipe_slices, table)
-    results = [search.result() for search in searches]
+    results = [
+        with_silent(search.result(), silent)
+        for search, silent in zip(searches, kept, strict=True)
+    ]
     write_json(outputs.recipes, [as_json(result) for result in results])
     for result in results:
         best = result.best
@@ -103,8 +111,8 @@ def _searched(
     inputs: Inputs,
     params: Params,
     trusting: bool = True,
-) -> Search:
-    """The search under one frame, all evidence looked at."""
+) -> tuple[Search, SilentTensors]:
+    """The search under one frame, all evidence looked at, and what does not vote."""
     search = start_search(
         frame,
         fits,
@@ -126,9 +134,14 @@ def _searched(
     if search.completion is not None:
         wanted = slices_to_measure(sorted(voting))
         search.complete(joiner.pieces(slices(inputs.evidence), wanted))
-    for joined in joiner.pieces(slices(inputs.evidence), voting):
-        search.add(joined)
-    return search
+    silent = SilentTensors(tuple(fits.loc[fits["votes"], "tensor"].unique()))
+    apart = silent_slices(fits)
+    for joined in joiner.pieces(slices(inputs.evidence), voting | apart):
+        if joined.parts[0][0] in apart:
+            silent.add(joined)
+        else:
+            search.add(joined)
+    return search, silent
 
 
 @dataclass(frozen=True)
