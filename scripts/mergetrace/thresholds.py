@@ -42,9 +42,17 @@ class Thresholds:
     )
     """The accusing verdicts that are given. Any other ends in `inconclusive` with its
     traces stated and no parent named. Left out by default is what accused an innocent
-    on the zoo: `finetune_of_donor`, where the suspect is an earlier checkpoint of the
+    on the zoo of version 0.1: `finetune_of_donor`, where the suspect is an earlier checkpoint of the
     donor's own run, since weights do not say which of two models came first
     (benchmarks/zoo/README.md has the rates).
+    """
+
+    accuse_by_small_directions: bool = False
+    """Whether `merge_then_trained` is given where it rests on the weight of the donor's
+    small singular directions alone, which is strong evidence and never exact. Otherwise
+    it ends in `inconclusive` with the weight stated. Left out by default: none of 184
+    hard innocents drew it, but nearly all of them were of models too small for the rule
+    to name anybody, guilty or not (benchmarks/descent/README.md).
     """
 
     min_compared: float = limit(0.9, ge=0, le=1)

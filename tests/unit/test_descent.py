@@ -24,6 +24,7 @@ from mergetrace.planning.submatrices import (
 from mergetrace.records.spectrum import Spectrum
 from mergetrace.testing.audits import audit, prepared
 from mergetrace.testing.planting import blend, write_model
+from mergetrace.thresholds import Thresholds
 
 WEIGHT = 0.6
 LAYERS = 6
@@ -336,6 +337,15 @@ def test_a_limit_of_nothing_calls_nobody(folders, tmp_path):
     assert "An observation, not a finding" in " ".join(found["reasons"])
 
 
+def test_by_default_strong_evidence_names_nobody(folders, tmp_path):
+    assert not Thresholds().accuse_by_small_directions
+    by_default = {"accuse_by_small_directions": False}
+    found = judged(folders, tmp_path, "trained", verdict=by_default)
+    assert found["verdict"] == "inconclusive"
+    assert not found["parents"]["donor"]["named"]
+    assert "verdict.accuse_by_small_directions" in " ".join(found["reasons"])
+
+
 def test_a_sibling_on_the_same_task_is_acquitted_with_a_number(folders, tmp_path):
     found = judged(folders, tmp_path, "sibling")
     assert found["parents"]["donor"]["cos_fit"] > 0.3
@@ -389,7 +399,6 @@ def test_a_measurement_for_another_base_decides_nothing(folders, tmp_path):
     from mergetrace.finding.case import Case
     from mergetrace.finding.descent import trained_blend
     from mergetrace.records.summary import Summary
-    from mergetrace.thresholds import Thresholds
 
     judged(folders, tmp_path, "trained")
     summary = Summary.of(json.loads((tmp_path / "summary.json").read_text()))

@@ -223,6 +223,8 @@ class VerdictNotGiven(Reason):
 
     verdict: str
     """The verdict's word."""
+    setting: str
+    """The key of `verdict` that leaves it out."""
 
 
 @dataclass(frozen=True)

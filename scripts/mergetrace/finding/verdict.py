@@ -103,10 +103,19 @@ def _checked(case: Case, answer: Decision) -> Decision:
     if not apart:
         return Decision("inconclusive", (*answer.reasons, *notes))
     decision = in_order(case, replace(answer, reasons=(*answer.reasons, *notes)))
-    given = case.thresholds.accuse_with
-    if decision.verdict not in ACCUSING or decision.verdict in given:
+    limits = case.thresholds
+    if decision.verdict not in ACCUSING:
         return decision
-    not_given = VerdictNotGiven(decision.verdict)
+    if by_spectrum and not limits.accuse_by_small_directions:
+        return _not_given(decision, "accuse_by_small_directions")
+    if decision.verdict in limits.accuse_with:
+        return decision
+    return _not_given(decision, "accuse_with")
+
+
+def _not_given(decision: Decision, setting: str) -> Decision:
+    """What the configuration does not give: traces stated, and nobody named."""
+    not_given = VerdictNotGiven(decision.verdict, setting)
     return Decision("inconclusive", (*decision.reasons, not_given))
 
 

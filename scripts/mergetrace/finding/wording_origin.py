@@ -189,7 +189,7 @@ def donors_alike(reason: DonorsAlike) -> str:
 def verdict_not_given(reason: VerdictNotGiven) -> str:
     return (
         f"These are the traces of `{reason.verdict}`, a verdict that this configuration"
-        " does not give (verdict.accuse_with)."
+        f" does not give (verdict.{reason.setting})."
     )
 
 
