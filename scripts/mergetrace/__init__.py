@@ -14,6 +14,7 @@ folder imports from those above it only:
 
 configuration: what a user asks for, checked and completed
     shared             a section, and the kinds of value that sections share
+    short_names        names for models that have none yet
     structure          the keys of a section, and which section lies where
     messages           what is wrong with a configuration, in words
     probe, scan, model its sections as objects, with every default

@@ -42,9 +42,9 @@ class Thresholds:
     )
     """The accusing verdicts that are given. Any other ends in `inconclusive` with its
     traces stated and no parent named. Left out by default is what accused an innocent
-    on the zoo of version 0.1: `finetune_of_donor`, where the suspect is an earlier checkpoint of the
-    donor's own run, since weights do not say which of two models came first
-    (benchmarks/zoo/README.md has the rates).
+    on the zoo of version 0.1: `finetune_of_donor`, where the suspect is an earlier
+    checkpoint of the donor's own run, since weights do not say which of two models came
+    first (benchmarks/zoo/README.md has the rates).
     """
 
     accuse_by_small_directions: bool = False

@@ -8,9 +8,10 @@ import sys
 import pytest
 
 from mergetrace.configuration.reading import complete
+from mergetrace.configuration.short_names import short_names
 from mergetrace.errors import ConfigurationError
 from mergetrace.running import find_recipe
-from mergetrace.running.find_recipe import audit_of, short_names, source
+from mergetrace.running.find_recipe import audit_of, source
 
 
 @pytest.fixture

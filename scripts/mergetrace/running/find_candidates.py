@@ -11,9 +11,10 @@ from typing import Any
 import yaml
 
 from mergetrace.configuration.reading import complete
+from mergetrace.configuration.short_names import short_names
 from mergetrace.errors import ConfigurationError
 from mergetrace.outputs import write_text
-from mergetrace.running.find_recipe import run_target, short_names, source, words
+from mergetrace.running.find_recipe import run_target, source, words
 from mergetrace.running.log import say
 
 USAGE = 'make scan MODEL=path/or/owner/name [PATHS="/data/models/* ..."] [HUB=no]'

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ import yaml
 
 from mergetrace.configuration.model import REPOSITORY
 from mergetrace.configuration.reading import complete
-from mergetrace.configuration.shared import MAX_NAME_LENGTH, RESERVED_NAMES
+from mergetrace.configuration.shared import MAX_NAME_LENGTH
+from mergetrace.configuration.short_names import short_names
 from mergetrace.errors import ConfigurationError
 from mergetrace.outputs import write_text
 from mergetrace.readable import visible
@@ -112,21 +113,6 @@ def source(text: str, directory: Path) -> dict[str, str]:
         f"there is no folder {visible(looked)}, and {visible(text)} is no repository on"
         " the Hub; give a folder that holds config.json and *.safetensors, or owner/name"
     )
-
-
-def short_names(model: str, parents: Iterable[str]) -> list[str]:
-    """A name for each model, made of the last part of where it lies."""
-    names: list[str] = []
-    for text in (model, *parents):
-        last = text.rstrip("/").rpartition("/")[2].partition("@")[0].lower()
-        stem = re.sub(r"[^a-z0-9]+", "-", last).strip("-")[: MAX_NAME_LENGTH - 10]
-        stem = stem.strip("-") or "model"
-        name, number = stem, 1
-        while name in names or name in RESERVED_NAMES:
-            number += 1
-            name = f"{stem}-{number}"
-        names.append(name)
-    return names
 
 
 def _arguments() -> argparse.Namespace:

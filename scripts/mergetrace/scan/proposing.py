@@ -2,8 +2,8 @@
 
 import json
 
+from mergetrace.configuration.short_names import short_names
 from mergetrace.records.scan import Proposed, Scan
-from mergetrace.running.find_recipe import short_names
 from mergetrace.scan import wording
 
 PARTS = ("base", "donor", "control")
