@@ -82,7 +82,8 @@ def audit_of(work: Path, folders: dict[str, Path], case: Case, **limits: Any) ->
         "controls": [name_of(control) for control in case.controls],
     }
     named = {name_of(member): folder for member, folder in folders.items()}
-    settings = {"published": _dates(case), "verdict": limits}
+    given = {"accuse_by_small_directions": True, **limits}
+    settings = {"published": _dates(case), "verdict": given}
     return prepared(work, named, roles, **settings)
 
 

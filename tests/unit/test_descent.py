@@ -294,6 +294,7 @@ def judged(
         "controls": list(controls),
     }
     names = [suspect, "base", *donors, *controls]
+    more["verdict"] = {"accuse_by_small_directions": True, **more.get("verdict", {})}
     return audit(tmp_path, {name: folders[name] for name in names}, spec, **more)
 
 
@@ -388,7 +389,12 @@ def test_the_page_shows_the_directions(folders, tmp_path):
         "identities": {},
     }
     names = ["trained", "base", "donor", "control"]
-    made = prepared(tmp_path, {name: folders[name] for name in names}, spec)
+    made = prepared(
+        tmp_path,
+        {name: folders[name] for name in names},
+        spec,
+        verdict={"accuse_by_small_directions": True},
+    )
     made.weigh()
     page = made.write_report().read_text()
     assert "How much of donor is in each bin of its directions" in page

@@ -26,7 +26,7 @@ def test_a_folder_without_weights_is_a_bad_model(tmp_path):
 
 def test_a_missing_key_is_a_bad_configuration(tmp_path):
     (tmp_path / "audit.yaml").write_text("models: {}")
-    with pytest.raises(ConfigurationError, match="`audits` is missing"):
+    with pytest.raises(ConfigurationError, match="models must list at least 1"):
         load(tmp_path / "audit.yaml")
 
 

@@ -38,7 +38,7 @@ def test_an_undeclared_parent_fails_a_run_that_asks_for_it():
     assert failures(Verdict.of(finding("merge")), card(), []) == []
     (reason,) = failures(Verdict.of(finding("merge")), card(), ["undeclared_parent"])
     assert reason.startswith("undeclared_parent: rio is a blend")
-    assert "does not list nex;" in reason
+    assert "nor a merge's configuration beside it lists nex;" in reason
     declared = finding("merge")
     declared["declared"]["base_model"] = ["qwen", "x/nex"]
     declared = Verdict.of(declared)

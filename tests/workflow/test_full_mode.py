@@ -23,6 +23,7 @@ CONFIG = {
     "models": {name: {"repo": f"o/{name}"} for name in NAMES},
     "audits": {"x": {"suspect": "suspect", "base": "base", "donors": ["donor"]}},
     "mode": "full",
+    "sampling": {"spectrum_mb": 0},  # whole rows come by ranges, which no hash covers
     "probe": {"enabled": False},
     "compute": {"layers_on_disk": 1},
 }

@@ -183,7 +183,8 @@ def test_the_public_case_fails_only_for_want_of_a_network(hub, workplace, variab
 def test_a_sample_from_the_hub_ends_as_one_from_local_folders_and_costs_what_was_planned(
     hub, workplace, tmp_path
 ):
-    config = {**CONFIG, "sampling": {"alpha_se": 0.02, "block_elements": 64}}
+    sampling = {"alpha_se": 0.02, "block_elements": 64, "spectrum_mb": 0}
+    config = {**CONFIG, "sampling": sampling}
     env = online(hub, workplace)
     done = run_snakemake(workplace, "results/x/verdict.json", config=config, env=env)
     verdict = json.loads((workplace / "results/x/verdict.json").read_text())

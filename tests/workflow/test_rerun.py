@@ -78,7 +78,7 @@ def test_touching_a_script_does_nothing(finished):
     assert would_run(finished) == set()
 
 
-def test_editing_fit_redoes_fit_and_what_follows_and_reads_no_weights(finished):
+def test_editing_fit_redoes_fit_and_what_follows_and_no_sums(finished):
     script = finished / "scripts/fit.py"
     text = script.read_text()
     script.write_text(text + "\n# edited\n")
@@ -89,6 +89,7 @@ def test_editing_fit_redoes_fit_and_what_follows_and_reads_no_weights(finished):
             "remainder",
             "reverse",
             "aggregate",
+            "spectrum",
             "curves",
             "verdict",
             "report",

@@ -76,8 +76,8 @@ def _orders(
         match = matched(comparison, key, target)
         if match is not None:
             orders[parent.name] = match.order
-        elif _is_other(comparison, key):
-            unclear.append(parent)
+        elif parent.runs(key).any() and _is_other(comparison, key):
+            unclear.append(parent)  # rows of NaN are no tokens, and read as zeros here
     return orders, unclear
 
 

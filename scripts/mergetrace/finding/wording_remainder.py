@@ -54,9 +54,9 @@ def after_merge_sentences(after: AfterMerge) -> list[str]:
                 after.rank_reason,
             )
     else:
-        sentences = [_untouched(elements, changed_share, after.cells)]
+        sentences = [_untouched(elements, changed_share, bool(after.cells))]
     if after.smallest_seen:
-        sentences += _smallest_seen(after.smallest_seen, after.cells)
+        sentences += _smallest_seen(after.smallest_seen, bool(after.cells))
     return sentences
 
 

@@ -131,7 +131,7 @@ class AfterMerge:
     """Why there is no rank."""
     smallest_seen: SmallestChange | None = None
     """How little would have been seen."""
-    cells: bool = False
+    cells: bool | None = None
     """Whether the model is packed, so that a change is seen where a number leaves its
     cell.
     """

@@ -32,11 +32,7 @@ def prepared(
     folder: Path, models: Mapping[str, Path], spec: Mapping[str, Any], **settings: Any
 ) -> Audit:
     """The audit of `audit` before it begins, or after it, to go on with."""
-    limits = {
-        "accuse_with": list(get_args(Accusation)),
-        "accuse_by_small_directions": True,
-        **settings.pop("verdict", {}),
-    }
+    limits = {"accuse_with": list(get_args(Accusation)), **settings.pop("verdict", {})}
     dates = settings.pop("published", {})
     sources: dict[str, dict[str, str]] = {}
     for name, path in models.items():

@@ -86,14 +86,17 @@ class ScriptSearch:
 
     def _try_all(self, dtype: str, shares: Sequence[Shares]) -> None:
         """Every script in one dtype; once one gives everything back, the others with its
-        shares alone.
+        shares alone, unless those are the blend's own: lines that round their weights
+        may do the same with the short ones that somebody wrote.
         """
+        own = shares[-1]
         for lines in _all_lines(dtype, self.blend):
             for values in shares:
                 if _fits(lines, self.blend, values):
                     self._rate(lines, values)
             if self.trial.solved():
-                shares = self._solving_shares() or shares
+                written = [each for each in self._solving_shares() if each != own]
+                shares = written or shares
 
     def _solving_shares(self) -> list[Shares]:
         solving = [
