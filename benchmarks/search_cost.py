@@ -32,7 +32,7 @@ DONORS = ("donor", "second", "third")
 INTRODUCTION = """\
 # What the search for a recipe costs
 
-Made by `python -m benchmarks.search_cost`: {runs} runs each, medians, {machine}. Small
+Made by `python -m benchmarks.search_cost --runs {runs}`: medians of so many runs, {machine}. Small
 models of {elements:,} numbers drawn by seed; base, three donors and the suspect. The
 search works on a sample of bounded size, so that larger models cost hardly more.
 `verdict.max_recipes` ends any search.
