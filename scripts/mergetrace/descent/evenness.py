@@ -1,41 +1,17 @@
 """Measurements of one weight pooled, and how far they lie apart beyond chance."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
 from mergetrace.numerics.arrays import Array
+from mergetrace.records.spectrum import Evenness
 
 HALVINGS = 60
 """Of the interval in which a spread is sought: to the last bits of a float."""
 
 
-@dataclass(frozen=True)
-class Pooled:
-    """What several measurements of one number give together."""
-
-    value: float
-    """Their mean, each by how precise it is and how far they lie apart."""
-    low: float
-    """The lower end of its 95 % interval."""
-    high: float
-    """The upper end of its 95 % interval."""
-    spread: float
-    """The standard deviation between them beyond chance."""
-    spread_low: float
-    """The lower end of its 95 % interval."""
-    spread_high: float
-    """The upper end of its 95 % interval."""
-    chi2: float
-    """The squares of their distances from the mean over their errors', per degree of
-    freedom: 1 where nothing but chance lies between them.
-    """
-    count: int
-    """How many there are."""
-
-
-def pool(values: Array, errors: Array) -> Pooled | None:
+def pool(values: Array, errors: Array) -> Evenness | None:
     """Measurements pooled under random effects: the spread by Paule and Mandel's
     equation, its interval by Viechtbauer's Q profile (Statistics in Medicine 26, 2007),
     the mean's by Hartung and Knapp's variance, and never narrower than chance alone.
@@ -60,7 +36,7 @@ def pool(values: Array, errors: Array) -> Pooled | None:
     mean = float(weights @ values / weights.sum())
     apart = max(float(weights @ (values - mean) ** 2) / free, 1.0)
     half = float(stdtrit(free, 0.975)) * (apart / float(weights.sum())) ** 0.5
-    return Pooled(
+    return Evenness(
         value=mean,
         low=mean - half,
         high=mean + half,

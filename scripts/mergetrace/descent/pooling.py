@@ -3,12 +3,12 @@ at most.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
 from mergetrace.descent.directions import BINS, Look
-from mergetrace.descent.evenness import Pooled, pool
+from mergetrace.descent.evenness import pool
 from mergetrace.descent.lattice import GRID
 from mergetrace.numerics.arrays import Array
 from mergetrace.records.spectrum import Along, BinWeight, Evenness
@@ -50,9 +50,7 @@ def along(
     measured = tails(alphas, errors)
     tail = pool(*measured)
     if tail is None:
-        return Along(
-            bins, None, None, None, None, None, _of_looks(reverse), None, False
-        )
+        return Along(bins, None, None, None, None, None, tail_of(reverse), None, False)
     replayed = np.array([each.replayed for each in seen])
     weight = _solved(tail.value, replayed, errors)
     pure = np.array([pure_alphas(weight, each) for each in replayed])
@@ -65,12 +63,12 @@ def along(
     )
     return Along(
         bins=bins,
-        tail=_evenness(tail),
+        tail=tail,
         weight=weight,
         weight_ci95=ends,
-        matrices=_evenness(pool(*tails(even, errors))),
-        cells=_evenness(pool(even[:, 1:].ravel(), errors[:, 1:].ravel())),
-        reverse=_of_looks(reverse),
+        matrices=pool(*tails(even, errors)),
+        cells=pool(even[:, 1:].ravel(), errors[:, 1:].ravel()),
+        reverse=tail_of(reverse),
         least=_least(alphas, errors, [each.component for each in seen]),
         rounded=rounded,
         over_rounding=over_rounding,
@@ -100,20 +98,12 @@ def pure_alphas(weight: float, replayed: Array) -> Array:
     return found
 
 
-def tail_of(looks: Sequence[Look]) -> Pooled | None:
+def tail_of(looks: Sequence[Look]) -> Evenness | None:
     """The tails of several matrices pooled."""
     alphas = np.array([look.alpha for look in looks]).reshape(-1, BINS)
     errors = np.array([look.error for look in looks]).reshape(-1, BINS)
     errors = np.maximum(errors, LINEAR)
     return pool(*tails(alphas, errors))
-
-
-def _of_looks(looks: Sequence[Look]) -> Evenness | None:
-    return _evenness(tail_of(looks))
-
-
-def _evenness(pooled: Pooled | None) -> Evenness | None:
-    return None if pooled is None else Evenness(**asdict(pooled))
 
 
 def _bin(values: Array, errors: Array) -> BinWeight:
