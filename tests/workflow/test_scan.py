@@ -39,7 +39,7 @@ def test_a_suspect_becomes_an_audit(workplace):
     shutil.rmtree(own)
     run_snakemake(workplace, "scan", config=config)
     assert before == {name: (own / name).read_bytes() for name in NAMES}
-    log = (workplace / "results/logs/prints/mine.00000.log").read_text()
+    log = (workplace / "results/logs/prints/scan.mine.00000.log").read_text()
     assert "0 of them new" in log
 
     run_snakemake(
