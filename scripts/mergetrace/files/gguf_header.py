@@ -296,7 +296,8 @@ def _check_end(
             f"has {size} bytes where its tensors take {end}: truncated; {AGAIN}"
         )
     if size > _padded(end, alignment):
-        cursor.refuse(f"holds {size - end} bytes after its last tensor")
+        last = "last tensor" if placed else "header, and no tensor"
+        cursor.refuse(f"holds {size - end} bytes after its {last}")
 
 
 def _padded(place: int, alignment: int) -> int:
