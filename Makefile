@@ -11,7 +11,7 @@ TORCH_CPU = $$(sed -n 's/^\(torch==[^ ]*\).*/\1/p' envs/torch-cpu.lock)
 # A file of tests stays in one worker: its fixtures train models.
 SIDE_BY_SIDE := --numprocesses logical --maxprocesses 8 --dist loadfile
 
-.PHONY: audit recipe scan resume verify watch test test-real slurm-test vllm bench-zoo bench-openworld bench-descent \
+.PHONY: audit recipe scan resume verify watch test test-thorough test-real slurm-test vllm bench-zoo bench-openworld bench-descent \
   setup lint format lock config-docs tables-docs clean help
 
 audit: setup ## Audit the demo, or another: make audit CONFIG=mine.yaml (on a cluster PROFILE=config/mine)
@@ -41,9 +41,12 @@ watch: ## In another terminal: how far the run is, how fast, how long it will st
 	@$(BIN)/python scripts/progress.py $(if $(DIRECTORY),$(DIRECTORY)/)results --every 10
 
 test: setup ## Everything that needs no root and no system package
-	$(BIN)/pytest $(SIDE_BY_SIDE) -m "not real"
+	$(BIN)/pytest $(SIDE_BY_SIDE) -m "not real and not thorough"
 
-test-real: setup ## What needs Chromium, SLURM (from Debian's packages, as root) and vLLM (3.5 GB)
+test-thorough: setup ## What repeats a kind at length: no root and no system package, but more time
+	$(BIN)/pytest $(SIDE_BY_SIDE) -m thorough
+
+test-real: test-thorough ## That, and what needs Chromium, SLURM (from Debian's packages, as root) and vLLM (3.5 GB)
 	.ci/install-real
 	.ci/install-vllm
 	$(BIN)/pytest -m real

@@ -36,7 +36,7 @@ from mergetrace.testing.realmerge import (
     write_qwen,
 )
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.thorough]
 
 BASE = qwen(0)
 DONOR = finetuned(BASE, 1)

@@ -7,7 +7,7 @@ import pytest
 from benchmarks.mergekit_matrix import MERGES, examine, models
 from mergetrace.testing.realmerge import write_qwen
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.thorough]
 
 SHOWN = {
     "ties, rescaled": ("ties", {"rescale": 1.0, "normalize": 1.0}),

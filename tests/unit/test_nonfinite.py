@@ -175,6 +175,7 @@ def scaled(models, who, value):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("who", ["suspect", "base", "donor"])
 @pytest.mark.parametrize("value", [INF, NAN, 0.0, -1.0, 1e38])
 def test_a_scale_that_is_none_ends_no_audit(tmp_path, who, value):

@@ -10,7 +10,7 @@ import pytest
 from benchmarks.openworld import run
 from benchmarks.openworld.world import World
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.thorough]
 
 
 @pytest.fixture

@@ -39,6 +39,7 @@ def test_snakefmt_is_clean():
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_the_library_is_typed():
     run("mypy")
 
