@@ -86,6 +86,7 @@ formats: how numbers are stored, and what a configuration says of them
     model_config       all that is read of a configuration
     gguf_facts         what a GGUF file says in place of one
     block_layouts      how the blocks of packed formats lie in a file
+    opening            packed codes of safetensors that are read
     matrices           a matrix in a file, with its scales
     scales             the scales of FP8 weights, and which numbers each belongs to
     packed             weights that are packed codes and no numbers: left out, and how

@@ -215,6 +215,11 @@ def _nvfp4(raw: Blocks) -> Parts:
     return _fields(raw[:, 4:], 8, 4), np.asarray(scales, np.float64), None
 
 
+def _codes_alone(raw: Blocks, codes: Bytes) -> Parts:
+    """Codes whose scales lie in a tensor of their own."""
+    return codes, np.ones((len(raw), 1)), None
+
+
 LAYOUTS = {
     "Q8_0": Layout(32, 34, _q8_0),
     "Q4_0": Layout(32, 18, _q4_0),
@@ -230,5 +235,9 @@ LAYOUTS = {
     "IQ4_XS": Layout(K_ELEMENTS, 136, _iq4_xs),
     "MXFP4": Layout(32, 17, _mxfp4),
     "NVFP4": Layout(64, 36, _nvfp4),
+    "INT4": Layout(2, 1, lambda raw: _codes_alone(raw, _fields(raw, 1, 4))),
+    **dict.fromkeys(
+        ("INT8", "I8", "I8_127"), Layout(1, 1, lambda raw: _codes_alone(raw, raw))
+    ),
 }
 """By packed format how its blocks lie in a file."""

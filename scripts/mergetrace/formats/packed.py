@@ -10,10 +10,11 @@ import math
 import re
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mergetrace.files.tensor_records import TensorRecord
 from mergetrace.formats.model_config import ModelConfig
+from mergetrace.formats.opening import Opening, opening
 from mergetrace.formats.quantization import Quantization
 from mergetrace.formats.scales import SCALED, scale_names, scale_tensors
 from mergetrace.numerics.block_scales import EXPONENTS
@@ -161,6 +162,8 @@ class Sorted:
     aside: dict[str, str]  # why a tensor is not a weight that can be compared
     # how it is packed, of every tensor that is packed codes or goes with them
     packed: dict[str, str]
+    # the packed weights that are decoded, by the name of their codes
+    opened: dict[str, Opening] = field(default_factory=dict)
 
 
 Records = Mapping[str, TensorRecord]
@@ -171,13 +174,13 @@ def sort_out(records: Records, config: ModelConfig) -> Sorted:
     """Tell apart which tensors are weights that can be compared as they are stored,
     which are their scales, and which are neither.
     """
-    aside, packed = _packed(records, config.quantization)
+    aside, packed, opened = _packed(records, config.quantization)
     scales = {
         name: candidates
         for name, candidates in scale_tensors(records).items()
         if name not in aside
     }
-    scale_of = {}
+    scale_of = {name: each.scale.name for name, each in opened.items()}
     for name, candidates in scales.items():
         if len(candidates) == 1:
             scale_of[name] = candidates[0]
@@ -196,7 +199,7 @@ def sort_out(records: Records, config: ModelConfig) -> Sorted:
         why_not = _why_no_weight(record, records, names, is_quantised)
         if why_not is not None:
             aside[name] = why_not
-    return Sorted(scale_of, aside, packed)
+    return Sorted(scale_of, aside, packed, opened)
 
 
 def weight_of(name: str) -> str:
@@ -255,17 +258,26 @@ def _why_no_weight(
 
 def _packed(
     records: Records, facts: Quantization | None
-) -> tuple[dict[str, str], dict[str, str]]:
-    """Why packed codes and what goes with them are left out, and how they are packed,
-    both by name.
+) -> tuple[dict[str, str], dict[str, str], dict[str, Opening]]:
+    """Why packed codes and what goes with them are left out, how they are packed, and
+    which are decoded, all by name.
     """
-    aside = {}
-    packed = {}
+    aside: dict[str, str] = {}
+    packed: dict[str, str] = {}
+    opened: dict[str, Opening] = {}
     modules = _by_module(records)
     for module, ending, name in _codes(records):
         leaves = modules.get(module, {})
         packing = _packing(records[name], ending, leaves, records, facts)
         if packing is None:
+            continue
+        beside = {leaf: records[it] for leaf, it in leaves.items() if it != name}
+        read = opening(ending, records[name], beside, facts.bits if facts else None)
+        if read is not None:
+            opened[name] = read
+            for leaf, other in beside.items():
+                if other is not read.scale and leaf != "bias":
+                    aside[other.name] = f"goes with weights packed {packing.how}"
             continue
         packed[name] = packing.how
         aside[name] = f"packed {packing.how}, {packing.bits:g} bits; not decoded"
@@ -276,7 +288,7 @@ def _packed(
                 aside[companion] = (
                     f"goes with weights packed {packing.how}; not compared"
                 )
-    return aside, packed
+    return aside, packed, opened
 
 
 def _codes(records: Records) -> Iterator[tuple[str, str, str]]:

@@ -14,6 +14,7 @@ from itertools import chain, combinations
 from typing import TYPE_CHECKING, TypeVar
 
 from mergetrace.errors import ModelFileError
+from mergetrace.formats.block_layouts import stored_size
 from mergetrace.formats.matrices import Matrix
 from mergetrace.numerics.block_scales import EXPONENTS, scale_grid
 from mergetrace.numerics.dtypes import BITS, FORMATS
@@ -138,7 +139,7 @@ def with_scale(
         else:
             grid = Grid(stack.matrices, 1, (1, matrix.cols))
         stack = Stack(1, stack.matrices, matrix.cols)
-    row_bytes = stack.cols * FORMATS[matrix.dtype].width
+    row_bytes = stored_size(matrix.dtype, stack.cols)
     expert, row = divmod((matrix.start - record.start) // row_bytes, stack.rows)
     block_rows, block_cols = grid.block
     above, skip = divmod(row, block_rows)

@@ -46,7 +46,7 @@ class Format:
     """e_min: the smallest normal number is 2^e_min."""
     largest: int
     """The code of the largest finite number."""
-    levels: tuple[int, ...] = ()
+    levels: tuple[float, ...] = ()
     """Of a packed format, the numbers behind its codes."""
 
     @property

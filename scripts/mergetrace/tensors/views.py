@@ -15,7 +15,7 @@ from mergetrace.errors import ModelFileError
 from mergetrace.files.tensor_records import TensorRecord, records_of
 from mergetrace.formats.block_layouts import stored_size
 from mergetrace.formats.model_config import ModelConfig
-from mergetrace.formats.packed import Sorted, sort_out
+from mergetrace.formats.packed import Sorted, sort_out, weight_of
 from mergetrace.formats.scales import with_scale
 from mergetrace.tensors.doubles import Double, chosen_form, chosen_record, unseen
 from mergetrace.tensors.gguf_names import GGUF_NORM, PLUS_ONE
@@ -97,6 +97,9 @@ def cut(
             left_out.append(_left_out(record.name, ADAPTER))
         elif record.name in reasons:
             left_out.append(_left_out(record.name, reasons[record.name]))
+        elif record.name in kinds.opened:
+            opened = kinds.opened[record.name].record
+            weights[weight_of(names[record.name])].append(opened)
         else:
             weights[names[record.name]].append(record)
     forms, repeated = _all_views(

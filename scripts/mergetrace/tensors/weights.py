@@ -205,6 +205,9 @@ class Weights:
         codes = picked([part.codes for part in parts], cols, skip, count)
         scales = picked([part.scales for part in parts], cols, skip, count)
         shifts = None
+        of_block = self._block_scales(view, first, count)
+        if of_block is not None:
+            scales = scales * of_block
         if parts[0].shifts is not None:
             shifts = picked(
                 [part.shifts for part in parts if part.shifts is not None],
