@@ -179,3 +179,20 @@ def test_samples_are_joined_and_cut_with_their_shifts():
     one = sample(MERGE[:512], "Q4_K")
     both = joined([one.chosen(slice(256)), one.chosen(slice(256, 512))])
     assert np.array_equal(both.values(), one.values())
+
+
+def in_words(codes, bits):
+    """Codes as compressed-tensors 0.20 packs them: offset, along a row, low bits first."""
+    offset = (codes + (1 << (bits - 1))).astype(np.uint32)
+    groups = offset.reshape(len(codes), -1, 32 // bits)
+    shifts = np.arange(0, 32, bits, dtype=np.uint32)
+    return np.bitwise_or.reduce(groups << shifts, axis=2).view(np.int32)
+
+
+@pytest.mark.parametrize(("kind", "bits"), [("INT4", 4), ("INT8", 8)])
+def test_words_hold_codes_along_a_row(kind, bits):
+    half = 1 << (bits - 1)
+    codes = np.random.default_rng(0).integers(-half, half, (4, 64))
+    raw = in_words(codes, bits).reshape(-1).view(np.uint8)
+    found = decode(np.ascontiguousarray(LAYOUTS[kind].unpacked(raw).codes), kind)
+    assert np.array_equal(found, codes.reshape(-1))

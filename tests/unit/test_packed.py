@@ -102,47 +102,6 @@ FORMATS = {
         None,
         "packed by bitsandbytes, 4 bits; not decoded",
     ),
-    "LLM.int8": (
-        {
-            "weight": codes(ROWS, COLS, dtype=torch.int8),
-            "SCB": torch.rand(ROWS),
-            "weight_format": codes(1, dtype=torch.uint8)[0],
-        },
-        {"quant_method": "bitsandbytes", "load_in_8bit": True},
-        "packed by bitsandbytes, 8 bits; not decoded",
-    ),
-    "compressed-tensors": (
-        {
-            "weight_packed": codes(ROWS, COLS // 8),
-            "weight_scale": torch.rand(ROWS, 2).bfloat16(),
-            "weight_shape": torch.tensor([ROWS, COLS]),
-        },
-        {
-            "quant_method": "compressed-tensors",
-            "format": "pack-quantized",
-            "config_groups": {"group_0": {"weights": {"num_bits": 4}}},
-        },
-        "packed by compressed-tensors, 4 bits; not decoded",
-    ),
-    "int8 with scales": (
-        {
-            "weight": codes(ROWS, COLS, dtype=torch.int8),
-            "weight_scale": torch.rand(ROWS, 1),
-        },
-        {
-            "quant_method": "compressed-tensors",
-            "config_groups": {"group_0": {"weights": {"num_bits": 8}}},
-        },
-        "packed by compressed-tensors, 8 bits; not decoded",
-    ),
-    "int8 with scales, unsaid": (
-        {
-            "weight": codes(ROWS, COLS, dtype=torch.int8),
-            "weight_scale": torch.rand(ROWS, 1),
-        },
-        None,
-        "packed as int8, 8 bits; not decoded",
-    ),
     "NVFP4": (
         {
             "weight": codes(ROWS, COLS // 2, dtype=torch.uint8),

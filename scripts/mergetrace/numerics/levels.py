@@ -52,7 +52,6 @@ SLACK: Mapping[str, float] = {
         ("Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q2_K", "IQ4_NL", "IQ4_XS"),
         HALF_STEP_OF_F16,
     ),
-    "I8_127": 2 * HALF_STEP_OF_F16,  # divided and multiplied in f16 on a processor
     # Tensors in bf16 are divided in bf16.
     **dict.fromkeys(("INT4", "INT8", "I8"), STEP_OF_BF16),
 }

@@ -1,0 +1,172 @@
+"""Packed codes of safetensors: read where what lies beside them says how, and left out
+where anything else might change what they mean.
+"""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from mergetrace.files.tensor_records import TensorRecord
+from mergetrace.formats.model_config import read_config
+from mergetrace.formats.opening import opening
+from mergetrace.planning.manifest import tensor_table
+from mergetrace.planning.packed_bytes import undecoded
+from mergetrace.tensors.views import cut
+from mergetrace.tensors.weights import Weights
+from mergetrace.testing.audits import audit
+from mergetrace.testing.gguf_models import llama
+from mergetrace.testing.planting import blend, finetuned, write_model
+
+GROUP = 32
+INT4 = {
+    "quant_method": "compressed-tensors",
+    "format": "pack-quantized",
+    "config_groups": {"group_0": {"weights": {"num_bits": 4, "symmetric": True}}},
+}
+INT8 = {
+    "quant_method": "compressed-tensors",
+    "format": "int-quantized",
+    "config_groups": {"group_0": {"weights": {"num_bits": 8, "symmetric": True}}},
+}
+BYTES = {"quant_method": "bitsandbytes", "load_in_8bit": True}
+
+
+def record(name, dtype, *shape):
+    return TensorRecord(name, "m", dtype, shape, 0, 1)
+
+
+def rounded(weight, group, most):
+    """Codes and scales as compressed-tensors rounds to nearest, dividing in bf16."""
+    rows, cols = weight.shape
+    groups = weight.reshape(rows, -1, group)
+    scale = (groups.abs().amax(-1).float() / (most + 0.5)).to(weight.dtype)
+    codes = torch.round(groups / scale[:, :, None]).clamp(-most - 1, most)
+    return codes.reshape(rows, cols).to(torch.int64), scale
+
+
+def words(codes):
+    grouped = (codes + 8).reshape(len(codes), -1, 8)
+    shifted = (grouped << torch.arange(0, 32, 4)).sum(-1)
+    return torch.where(shifted >= 2**31, shifted - 2**32, shifted).to(torch.int32)
+
+
+def quantised(tensors, kind):
+    """A model whose projections are packed, and what the codes stand for."""
+    found = {}
+    meaning = {}
+    for name, tensor in tensors.items():
+        if not name.endswith("_proj.weight"):
+            found[name] = tensor
+            continue
+        module = name.removesuffix(".weight")
+        if kind == "INT4":
+            codes, scale = rounded(tensor, GROUP, 7)
+            found[module + ".weight_packed"] = words(codes)
+            found[module + ".weight_scale"] = scale
+            found[module + ".weight_shape"] = torch.tensor(tensor.shape)
+            spread = scale.double().repeat_interleave(GROUP, 1)
+        elif kind == "INT8":
+            codes, scale = rounded(tensor, tensor.shape[1], 127)
+            found[name] = codes.to(torch.int8)
+            found[module + ".weight_scale"] = scale
+            spread = scale.double()
+        else:
+            half = tensor.half()
+            greatest = half.abs().amax(1).float()
+            codes = torch.round(half * (127.0 / greatest[:, None])).to(torch.int64)
+            found[name] = codes.to(torch.int8)
+            found[module + ".SCB"] = greatest
+            found[module + ".weight_format"] = torch.tensor(0, dtype=torch.uint8)
+            spread = greatest.double()[:, None] / 127
+        meaning[name] = codes.double() * spread
+    return found, meaning
+
+
+def write(folder, tensors, said):
+    folder.mkdir(parents=True)
+    save_file(
+        {name: each.contiguous() for name, each in tensors.items()},
+        folder / "model.safetensors",
+    )
+    config = {"tie_word_embeddings": True, "quantization_config": said}
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+KINDS = {"INT4": INT4, "INT8": INT8, "bytes": BYTES}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_codes_are_read_with_their_scales(kind, tmp_path):
+    tensors, meaning = quantised(llama(0, layers=1), kind)
+    folder = write(tmp_path / "m", tensors, KINDS[kind])
+    table = tensor_table(folder)
+    config = read_config(folder / "config.json")
+    found = cut(table, config)
+    assert all("not decoded" not in entry["reason"] for entry in found.left_out)
+    own = {name: name for name in table["name"]}
+    records = [
+        TensorRecord(row.name, row.shard, row.dtype, tuple(row.shape), 0, 1)
+        for row in table.itertuples(index=False)
+    ]
+    assert not undecoded(records, config, own)
+    with Weights({"m": folder}) as weights:
+        for name, wanted in meaning.items():
+            view = replace(found.views[name, ""], model="m")
+            values = weights.values(view, 0, view.rows * view.cols)
+            assert np.allclose(values, wanted.reshape(-1).numpy(), rtol=1e-12)
+            assert np.array_equal(weights.values(view, 77, 500), values[77:577])
+
+
+LEAVES = {
+    "weight_scale": record("m.weight_scale", "BF16", 8, 2),
+    "weight_shape": record("m.weight_shape", "I64", 2),
+}
+CODES = record("m.weight_packed", "I32", 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("beside", "bits"),
+    [
+        ({"weight_zero_point": record("z", "I32", 1, 2)}, 4),
+        ({"weight_g_idx": record("g", "I32", 64)}, 4),
+        ({"weight_scale": record("s", "F8_E4M3", 8, 2)}, 4),
+        ({"weight_scale": record("s", "BF16", 8, 16)}, 4),
+        ({}, None),
+        ({}, 3),
+    ],
+)
+def test_what_may_mean_something_else_stays_closed(beside, bits):
+    assert opening(".weight_packed", CODES, LEAVES, 4.0) is not None
+    assert opening(".weight_packed", CODES, {**LEAVES, **beside}, bits) is None
+
+
+def test_codes_without_their_scale_stay_closed():
+    assert opening(".weight_packed", CODES, {}, 4.0) is None
+    assert opening(".weight", record("m.weight", "I8", 8, 8), {}, 8.0) is None
+    assert opening(".weight", record("m.weight", "U8", 8, 8), LEAVES, 4.0) is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_merge_and_a_sibling_through_packed_codes(kind, tmp_path):
+    base = llama(0)
+    donor = finetuned(base, 1, 0.003)
+    near = finetuned(blend(base, donor, 0.96), 3, 0.0009)
+    models = {
+        "base": write_model(tmp_path / "base", base),
+        "donor": write_model(tmp_path / "donor", donor),
+    }
+    spec = {"suspect": "mine", "base": "base", "donors": ["donor"]}
+    dates = {"mine": "2026-05-01", "donor": "2026-01-01", "base": "2025-01-01"}
+    verdicts = []
+    for name, tensors in (("merge", blend(base, donor, 0.571)), ("near", near)):
+        mine = write(tmp_path / name, quantised(tensors, kind)[0], KINDS[kind])
+        places = {**models, "mine": mine}
+        found = audit(tmp_path / f"{name} out", places, spec, published=dates)
+        verdicts.append((found["verdict"], found["parents"]["donor"]["named"]))
+    assert verdicts == [("merge", True), ("inconclusive", False)]
