@@ -186,16 +186,19 @@ def int8_rows(tensors: Tensors, scale: str = "SCB") -> Tensors:
 
 
 def compressed(tensors: Tensors) -> Tensors:
-    """compressed-tensors' pack-quantized: weight_packed (I32), weight_scale,
+    """compressed-tensors' pack-quantized, symmetric: weight_packed (I32), weight_scale,
     weight_shape (I64).
     """
 
     def pack(stem: str, weight: torch.Tensor) -> Tensors:
-        codes, scale, _ = four_bits(weight)
+        groups = weight.reshape(len(weight), -1, GROUP)
+        scale = (groups.abs().amax(dim=2) / 7.5).clamp(min=1e-8).bfloat16()
+        rounded = (groups / scale.float()[:, :, None]).round().clamp(-8, 7)
+        codes = (rounded + 8).reshape(weight.shape).to(torch.uint8)
         shape = torch.tensor(weight.shape, dtype=torch.int64)
         return {
             f"{stem}.weight_packed": nibbles(codes),
-            f"{stem}.weight_scale": scale.bfloat16(),
+            f"{stem}.weight_scale": scale,
             f"{stem}.weight_shape": shape,
         }
 

@@ -57,6 +57,17 @@ def unread(
     return Case(name, "packed weights", source, build, **{**usual, **rest})
 
 
+def few_bits(name: str, source: str, build: Callable[[World], Models], **rest) -> Case:
+    """A suspect whose codes are decoded: whole, and neither accused nor misread."""
+    usual = {
+        "right": ("finetune_of_base", "inconclusive"),
+        "never": NO_MORE,
+        "read": 1.0,
+        "worlds": BOTH,
+    }
+    return Case(name, "few bits", source, build, **{**usual, **rest})
+
+
 def packed(pack: Pack, model: str = "other") -> Callable[[World], Models]:
     return lambda world: {"suspect": pack(world[model])}
 
@@ -121,12 +132,12 @@ def _packed_suspects() -> list[Case]:
             MERGEKIT_482,
             packed(partial(packing.nf4, nested=True)),
         ),
-        unread(
+        few_bits(
             "LLM.int8() of an innocent finetune",
             "https://huggingface.co/docs/transformers/quantization/bitsandbytes",
             packed(packing.int8_rows),
         ),
-        unread(
+        few_bits(
             "W8A8 of an innocent finetune",
             "https://github.com/vllm-project/compressed-tensors",
             packed(_w8a8),
@@ -136,7 +147,7 @@ def _packed_suspects() -> list[Case]:
             "https://github.com/huggingface/optimum-quanto",
             packed(_quanto),
         ),
-        unread(
+        few_bits(
             "compressed-tensors of an innocent finetune",
             "https://github.com/vllm-project/compressed-tensors",
             packed(packing.compressed),

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from mergetrace.files.tensor_records import TensorRecord
 from mergetrace.formats.model_config import read_config
 from mergetrace.formats.opening import opening
+from mergetrace.formats.quantization import Quantization
 from mergetrace.planning.manifest import tensor_table
 from mergetrace.planning.packed_bytes import undecoded
 from mergetrace.tensors.views import cut
@@ -141,14 +142,16 @@ CODES = record("m.weight_packed", "I32", 8, 8)
     ],
 )
 def test_what_may_mean_something_else_stays_closed(beside, bits):
-    assert opening(".weight_packed", CODES, LEAVES, 4.0) is not None
-    assert opening(".weight_packed", CODES, {**LEAVES, **beside}, bits) is None
+    four, said = Quantization(bits=4.0), Quantization(bits=bits)
+    assert opening(".weight_packed", CODES, LEAVES, four) is not None
+    assert opening(".weight_packed", CODES, {**LEAVES, **beside}, said) is None
 
 
 def test_codes_without_their_scale_stay_closed():
-    assert opening(".weight_packed", CODES, {}, 4.0) is None
-    assert opening(".weight", record("m.weight", "I8", 8, 8), {}, 8.0) is None
-    assert opening(".weight", record("m.weight", "U8", 8, 8), LEAVES, 4.0) is None
+    four = Quantization(bits=4.0)
+    assert opening(".weight_packed", CODES, {}, four) is None
+    assert opening(".weight", record("m.weight", "I8", 8, 8), {}, four) is None
+    assert opening(".weight", record("m.weight", "U8", 8, 8), LEAVES, four) is None
 
 
 @pytest.mark.slow

@@ -165,6 +165,14 @@ class Sorted:
     # the packed weights that are decoded, by the name of their codes
     opened: dict[str, Opening] = field(default_factory=dict)
 
+    @property
+    def left_out(self) -> set[str]:
+        """The names of what is left out for itself, and not because it goes with packed
+        weights that are decoded.
+        """
+        beside = {name for each in self.opened.values() for name in each.beside}
+        return set(self.aside) - beside
+
 
 Records = Mapping[str, TensorRecord]
 """A model's tensors by their own names."""
@@ -272,12 +280,11 @@ def _packed(
         if packing is None:
             continue
         beside = {leaf: records[it] for leaf, it in leaves.items() if it != name}
-        read = opening(ending, records[name], beside, facts.bits if facts else None)
+        read = opening(ending, records[name], beside, facts)
         if read is not None:
             opened[name] = read
-            for leaf, other in beside.items():
-                if other is not read.scale and leaf != "bias":
-                    aside[other.name] = f"goes with weights packed {packing.how}"
+            reason = f"goes with weights packed {packing.how}"
+            aside |= dict.fromkeys(read.beside, reason)
             continue
         packed[name] = packing.how
         aside[name] = f"packed {packing.how}, {packing.bits:g} bits; not decoded"

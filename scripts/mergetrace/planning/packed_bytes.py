@@ -47,7 +47,7 @@ def undecoded(
     by_name = {record.name: record for record in records}
     kinds = sort_out(by_name, config)
     tensors = {}
-    for name in kinds.aside:
+    for name in sorted(kinds.left_out):
         record = by_name[name]
         if name in kinds.packed or record.dtype in (*CODED, *SCALED):
             how = kinds.packed.get(name, f"as {record.dtype}")
