@@ -98,6 +98,7 @@ def write(folder, tensors, said):
     return folder
 
 
+LONG = pytest.mark.thorough
 KINDS = {"INT4": INT4, "INT8": INT8, "bytes": BYTES}
 
 
@@ -155,7 +156,9 @@ def test_codes_without_their_scale_stay_closed():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", ["INT4", *(pytest.param(kind, marks=LONG) for kind in ("INT8", "bytes"))]
+)
 def test_a_merge_and_a_sibling_through_packed_codes(kind, tmp_path):
     base = llama(0)
     donor = finetuned(base, 1, 0.003)
