@@ -11,6 +11,8 @@ from collections.abc import Callable
 
 import torch
 
+from mergetrace.numerics.levels import NORMAL_4
+from mergetrace.testing.packing import halves, nearest
 from mergetrace.testing.planting import Tensors
 
 MATRIX = re.compile(r"layers\.\d+\..*_proj\.weight$")
@@ -100,17 +102,12 @@ def nf4(tensors: Tensors, nested: bool = False) -> Tensors:
     """bitsandbytes' NF4: two codes in a byte, `[n / 2, 1]`, a largest number for 64 of
     them, and the state as JSON in bytes.
     """
-    levels = normal_levels()
+    levels = torch.tensor(NORMAL_4)
 
     def pack(stem: str, weight: torch.Tensor) -> Tensors:
         blocks = weight.reshape(-1, 64)
         largest = blocks.abs().amax(dim=1)
-        codes = (
-            ((blocks / largest[:, None]).reshape(-1, 1) - levels)
-            .abs()
-            .argmin(dim=1)
-            .to(torch.uint8)
-        )
+        codes = nearest(blocks / largest[:, None], NORMAL_4).reshape(-1)
         state = {
             "quant_type": "nf4",
             "blocksize": 64,
@@ -118,21 +115,26 @@ def nf4(tensors: Tensors, nested: bool = False) -> Tensors:
             "shape": list(weight.shape),
         }
         name = f"{stem}.weight"
-        found = {
-            name: (codes[::2] << 4 | codes[1::2]).reshape(-1, 1),
-            f"{name}.quant_map": levels,
-        }
+        found = {name: halves(codes, True)[:, None], f"{name}.quant_map": levels}
+        if nested:
+            mean = largest.mean()
+            table = torch.linspace(-1, 1, 256)
+            parts = (largest - mean).split(256)
+            top = torch.stack([part.abs().max() for part in parts])
+            spread = top.repeat_interleave(256)[: len(largest)]
+            near = nearest((largest - mean) / spread, tuple(table.tolist()))
+            found[f"{name}.absmax"] = near.to(torch.uint8)
+            found[f"{name}.nested_absmax"] = top
+            found[f"{name}.nested_quant_map"] = table
+            state["nested_blocksize"] = 256
+            state["nested_dtype"] = "float32"
+            state["nested_offset"] = float(mean)
+        else:
+            found[f"{name}.absmax"] = largest
         found[f"{name}.quant_state.bitsandbytes__nf4"] = torch.tensor(
             list(json.dumps(state).encode()), dtype=torch.uint8
         )
-        if not nested:
-            return found | {f"{name}.absmax": largest}
-        top = largest.max()
-        found |= {
-            f"{name}.absmax": (largest / top * 255).round().to(torch.uint8),
-            f"{name}.nested_absmax": top.reshape(1),
-        }
-        return found | {f"{name}.nested_quant_map": torch.linspace(-1, 1, 256)}
+        return found
 
     return every(tensors, pack)
 
@@ -141,7 +143,7 @@ def nf4_and_back(tensors: Tensors) -> Tensors:
     """The numbers that NF4 leaves, stored as bf16 again, as QLoRA's users merge
     into.
     """
-    levels = normal_levels()
+    levels = torch.tensor(NORMAL_4)
 
     def back(stem: str, weight: torch.Tensor) -> Tensors:
         blocks = weight.reshape(-1, 64)
@@ -373,16 +375,6 @@ def fp4(numbers: torch.Tensor) -> torch.Tensor:
     """The nearest of the sixteen E2M1 numbers, as codes."""
     near = (numbers.abs()[..., None] - FP4).abs().argmin(dim=-1)
     return (near + 8 * (numbers < 0)).to(torch.uint8)
-
-
-def normal_levels() -> torch.Tensor:
-    """Sixteen levels at quantiles of the normal distribution between -1 and 1, zero
-    among them, in the manner of NF4.
-    """
-    negative = torch.special.ndtri(torch.linspace(0.0323, 0.5, 8))
-    positive = torch.special.ndtri(torch.linspace(0.5, 0.9677, 9))[1:]
-    levels = torch.cat([negative, positive])
-    return levels / levels.abs().max()
 
 
 def largest_of_blocks(weight: torch.Tensor, height: int, width: int) -> torch.Tensor:

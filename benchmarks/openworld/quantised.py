@@ -89,7 +89,6 @@ def _frozen(
 
 
 def _packed_suspects() -> list[Case]:
-    whole = r"_proj\.weight$|embed_tokens|lm_head"
     return [
         unread(
             "GPTQ around random numbers, all else the base's",
@@ -122,12 +121,12 @@ def _packed_suspects() -> list[Case]:
             lambda world: {"suspect": packing.awq(world.blend())},
             guilty=True,
         ),
-        unread(
+        few_bits(
             "NF4 of an innocent finetune, embeddings the base's",
             MERGEKIT_482,
             _frozen(packing.nf4),
         ),
-        unread(
+        few_bits(
             "NF4 with nested scales of an innocent finetune",
             MERGEKIT_482,
             packed(partial(packing.nf4, nested=True)),
@@ -152,17 +151,15 @@ def _packed_suspects() -> list[Case]:
             "https://github.com/vllm-project/compressed-tensors",
             packed(packing.compressed),
         ),
-        unread(
+        few_bits(
             "NVFP4 of an innocent finetune",
             "https://github.com/NVIDIA/TensorRT-Model-Optimizer",
             packed(packing.nvfp4),
         ),
-        unread(
+        few_bits(
             "MLX of an innocent finetune, embeddings packed too",
             "https://github.com/ml-explore/mlx-lm",
             packed(packing.mlx),
-            read=whole,
-            error=(r"pack|U32|decode",),
         ),
     ]
 

@@ -86,6 +86,7 @@ formats: how numbers are stored, and what a configuration says of them
     model_config       all that is read of a configuration
     gguf_facts         what a GGUF file says in place of one
     block_layouts      how the blocks of packed formats lie in a file
+    companions         what packed numbers depend on besides codes and scales
     opening            packed codes of safetensors that are read
     matrices           a matrix in a file, with its scales
     scales             the scales of FP8 weights, and which numbers each belongs to
@@ -101,7 +102,9 @@ tensors: a model's tensors under common names, and their elements
                        into such
     fused              q, k, v, gate and up cut out of one tensor, and rows in Mistral's
                        own order
+    flat               weights that are stored without their shape
     elements           where a view's elements lie
+    beside             what lies beside packed codes, decoded
     weights            elements read by offset and decoded
     doubles            what a model holds twice
 
@@ -376,6 +379,7 @@ testing: planted models and audits of them, for tests and benchmarks
     realmerge, disguises, quantising, spellings
                        merged, disguised, quantised and renamed
     gguf_models        models as GGUF files
+    packing            models as packed codes of safetensors
     giving_back        what was given back, run
     audits, programs, reporting, looking    audits of them, and what they found
     scans              families of small models, scanned

@@ -20,6 +20,7 @@ from mergetrace.tensors.views import cut
 from mergetrace.tensors.weights import Weights
 from mergetrace.testing.audits import audit
 from mergetrace.testing.gguf_models import llama
+from mergetrace.testing.packing import PACKERS, packed_model
 from mergetrace.testing.planting import blend, finetuned, write_model
 
 GROUP = 32
@@ -99,6 +100,7 @@ def write(folder, tensors, said):
 
 
 LONG = pytest.mark.thorough
+OTHERS = sorted({*PACKERS} - {"int4", "nf4"})
 KINDS = {"INT4": INT4, "INT8": INT8, "bytes": BYTES}
 
 
@@ -134,7 +136,7 @@ CODES = record("m.weight_packed", "I32", 8, 8)
 @pytest.mark.parametrize(
     ("beside", "bits"),
     [
-        ({"weight_zero_point": record("z", "I32", 1, 2)}, 4),
+        ({"weight_zero_point": record("z", "I32", 2, 2)}, 4),
         ({"weight_g_idx": record("g", "I32", 64)}, 4),
         ({"weight_scale": record("s", "F8_E4M3", 8, 2)}, 4),
         ({"weight_scale": record("s", "BF16", 8, 16)}, 4),
@@ -157,7 +159,8 @@ def test_codes_without_their_scale_stay_closed():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "kind", ["INT4", *(pytest.param(kind, marks=LONG) for kind in ("INT8", "bytes"))]
+    "kind",
+    ["int4", "nf4", *(pytest.param(kind, marks=LONG) for kind in OTHERS)],
 )
 def test_a_merge_and_a_sibling_through_packed_codes(kind, tmp_path):
     base = llama(0)
@@ -169,10 +172,12 @@ def test_a_merge_and_a_sibling_through_packed_codes(kind, tmp_path):
     }
     spec = {"suspect": "mine", "base": "base", "donors": ["donor"]}
     dates = {"mine": "2026-05-01", "donor": "2026-01-01", "base": "2025-01-01"}
-    verdicts = []
+    found = []
     for name, tensors in (("merge", blend(base, donor, 0.571)), ("near", near)):
-        mine = write(tmp_path / name, quantised(tensors, kind)[0], KINDS[kind])
+        mine = packed_model(tmp_path / name, tensors, kind)
         places = {**models, "mine": mine}
-        found = audit(tmp_path / f"{name} out", places, spec, published=dates)
-        verdicts.append((found["verdict"], found["parents"]["donor"]["named"]))
-    assert verdicts == [("merge", True), ("inconclusive", False)]
+        found.append(audit(tmp_path / f"{name} out", places, spec, published=dates))
+    assert [each["verdict"] for each in found] == ["merge", "inconclusive"]
+    assert found[0]["evidence"] == "exact through quantisation"
+    assert found[0]["parents"]["donor"]["alpha"] == 0.571
+    assert not found[1]["parents"]["donor"]["named"]

@@ -20,7 +20,7 @@ from mergetrace.records.packed import packed_comparisons
 from mergetrace.tensors.views import views
 from mergetrace.testing.audits import audit
 from mergetrace.testing.planting import blend, finetuned, random_model, write_model
-from mergetrace.testing.quantising import E4M3, E8M0
+from mergetrace.testing.quantising import E4M3
 
 MODULE = "model.layers.0.self_attn.q_proj"
 ROWS = 128
@@ -53,19 +53,12 @@ def awq():
     }
 
 
-def bnb4():
-    state = {
-        "weight.absmax": codes(ROWS * COLS // 64, dtype=torch.uint8),
-        "weight.quant_map": torch.rand(16),
-    }
-    state |= {
-        "weight.nested_absmax": torch.rand(1),
-        "weight.nested_quant_map": torch.rand(256),
-    }
+def hqq():
     return {
-        "weight": codes(ROWS * COLS // 2, 1, dtype=torch.uint8),
-        **state,
-        "weight.quant_state.bitsandbytes__nf4": codes(80, dtype=torch.uint8),
+        "W_q": codes(ROWS // 2, COLS, dtype=torch.uint8),
+        "scale": torch.rand(ROWS, 1),
+        "zero": torch.rand(ROWS, 1),
+        "nbits": torch.tensor(4),
     }
 
 
@@ -92,43 +85,6 @@ FORMATS = {
         "packed by AWQ, 4 bits; not decoded",
     ),
     "AWQ, unsaid": (awq(), None, "packed by GPTQ or AWQ, 4 bits; not decoded"),
-    "bitsandbytes": (
-        bnb4(),
-        {"quant_method": "bitsandbytes", "load_in_4bit": True},
-        "packed by bitsandbytes, 4 bits; not decoded",
-    ),
-    "bitsandbytes, unsaid": (
-        bnb4(),
-        None,
-        "packed by bitsandbytes, 4 bits; not decoded",
-    ),
-    "NVFP4": (
-        {
-            "weight": codes(ROWS, COLS // 2, dtype=torch.uint8),
-            "weight_scale": torch.rand(ROWS, COLS // 16).to(E4M3),
-            "weight_scale_2": torch.tensor(0.1),
-            "input_scale": torch.tensor(0.2),
-        },
-        {"quant_algo": "NVFP4"},
-        "packed as NVFP4, 4 bits; not decoded",
-    ),
-    "DeepSeek-V4's experts": (
-        {
-            "weight": codes(ROWS, COLS // 2, dtype=torch.int8),
-            "scale": torch.ones(ROWS, COLS // 32).to(E8M0),
-        },
-        {"quant_method": "fp8", "scale_fmt": "ue8m0"},
-        "packed as MXFP4, 4 bits; not decoded",
-    ),
-    "MLX": (
-        {
-            "weight": codes(ROWS, COLS // 8).view(torch.uint32),
-            "scales": torch.rand(ROWS, 1).bfloat16(),
-            "biases": torch.rand(ROWS, 1).bfloat16(),
-        },
-        {"group_size": 64, "bits": 4},
-        "packed by MLX, 4 bits; not decoded",
-    ),
     "ExLlamaV3": (
         {
             "trellis": codes(4, 8, 64, dtype=torch.int16),
@@ -139,12 +95,7 @@ FORMATS = {
         "packed by ExLlamaV3, 4 bits; not decoded",
     ),
     "HQQ": (
-        {
-            "W_q": codes(ROWS // 2, COLS, dtype=torch.uint8),
-            "scale": torch.rand(ROWS, 1),
-            "zero": torch.rand(ROWS, 1),
-            "nbits": torch.tensor(4),
-        },
+        hqq(),
         {"quant_method": "hqq", "quant_config": {"weight_quant_params": {"nbits": 4}}},
         "packed by HQQ, 4 bits; not decoded",
     ),
@@ -199,13 +150,7 @@ def test_every_packed_format_is_left_out_by_its_name_with_all_that_goes_with_it(
     )
     expected = ROWS * COLS + COLS + (ROWS if "bias" in tensors else 0)
     if (
-        case
-        in (
-            "DeepSeek-V4's experts",
-            "ExLlamaV3",
-        )
-        # an attention's I8 is taken as a byte a weight; the trellis of this test has its
-        # own size
+        case == "ExLlamaV3"  # the trellis of this test has its own size
     ):
         return
     assert total == expected
@@ -353,7 +298,7 @@ def test_an_audit_with_nothing_packed_says_nothing_of_it(tmp_path):
     assert found["verdict"] == "merge"
 
 
-@pytest.mark.parametrize("form", [gptq, bnb4])
+@pytest.mark.parametrize("form", [gptq, hqq])
 @pytest.mark.parametrize("who", ["suspect", "donor"])
 def test_what_a_model_holds_packed_is_not_said_to_be_missing(tmp_path, form, who):
     plain = {
@@ -373,7 +318,7 @@ def test_what_a_model_holds_packed_is_not_said_to_be_missing(tmp_path, form, who
         for name, folder in folders.items()
     }
     _, found = pair_models(tables, manifests, ["base", "donor"], "suspect")
-    how = "by GPTQ" if form is gptq else "by bitsandbytes"
+    how = "by GPTQ" if form is gptq else "by HQQ"
     of = {model: set(entries["reason"]) for model, entries in found.groupby("model")}
     assert of.pop(who) == {
         f"packed {how}, 4 bits; not decoded",

@@ -235,9 +235,17 @@ LAYOUTS = {
     "IQ4_XS": Layout(K_ELEMENTS, 136, _iq4_xs),
     "MXFP4": Layout(32, 17, _mxfp4),
     "NVFP4": Layout(64, 36, _nvfp4),
-    "INT4": Layout(2, 1, lambda raw: _codes_alone(raw, _fields(raw, 1, 4))),
     **dict.fromkeys(
-        ("INT8", "I8", "I8_127"), Layout(1, 1, lambda raw: _codes_alone(raw, raw))
+        ("INT4", "UINT4", "FP4_E2M1"),
+        Layout(2, 1, lambda raw: _codes_alone(raw, _fields(raw, 1, 4))),
+    ),
+    **dict.fromkeys(
+        ("NF4", "NF4_NESTED", "FP4", "FP4_NESTED"),
+        Layout(2, 1, lambda raw: _codes_alone(raw, _fields(raw, 1, 4)[:, ::-1])),
+    ),
+    **dict.fromkeys(
+        ("INT8", "UINT8", "I8", "I8_127"),
+        Layout(1, 1, lambda raw: _codes_alone(raw, raw)),
     ),
 }
 """By packed format how its blocks lie in a file."""

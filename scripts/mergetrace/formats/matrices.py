@@ -27,5 +27,7 @@ class Matrix:
     block_rows: int = 0  # rows and columns of the elements that share a scale
     block_cols: int = 0
     scale_skip: int = 0  # rows of the first blocks that lie above the matrix
+    # what else its numbers depend on (see companions); "": nothing
+    beside: str = ""
     # int64 [rows]: row r is the row row_map[r] of the file, counted from `start`
     row_map: Integers | None = field(default=None, compare=False, repr=False)

@@ -283,7 +283,7 @@ def _packed(
         read = opening(ending, records[name], beside, facts)
         if read is not None:
             opened[name] = read
-            reason = f"goes with weights packed {packing.how}"
+            reason = f"read with weights packed {packing.how}, and none of its own"
             aside |= dict.fromkeys(read.beside, reason)
             continue
         packed[name] = packing.how

@@ -140,6 +140,8 @@ def _bits(statement: Json, groups: list[Json]) -> float | None:
 def _block(statement: Json, groups: list[Json]) -> tuple[int, int] | None:
     """The block that shares a scale: as the statement says, or as all groups do."""
     of_all = block_size(statement.get("weight_block_size"))
+    if of_all is None and _method(statement) == "mlx":
+        of_all = block_size([1, statement.get("group_size")])
     if of_all is not None:
         return of_all
     blocks = {_block_of_group(group) for group in groups}

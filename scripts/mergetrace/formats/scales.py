@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 from mergetrace.errors import ModelFileError
 from mergetrace.formats.block_layouts import stored_size
 from mergetrace.formats.matrices import Matrix
-from mergetrace.numerics.block_scales import EXPONENTS, scale_grid
+from mergetrace.numerics.block_scales import EXPONENTS, NESTED, scale_grid
 from mergetrace.numerics.dtypes import BITS, FORMATS
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def with_scale(
         matrix,
         scale_shard=scale.shard,
         scale_dtype=dtype,
-        scale_start=scale.start + index * BITS[dtype] // 8,
+        scale_start=scale.start + index * _scale_bytes(dtype),
         scale_rows=scale_rows,
         scale_cols=grid.cols,
         block_rows=block_rows,
@@ -183,8 +183,13 @@ def rows_of_scales(matrix: Matrix, first: int, count: int) -> tuple[int, int]:
 
 def bytes_of_scales(matrix: Matrix, start: int, rows: int) -> tuple[int, int]:
     """Where some rows of a matrix's scales lie in their file: (first byte, bytes)."""
-    row_bytes = matrix.scale_cols * BITS[matrix.scale_dtype] // 8
+    row_bytes = matrix.scale_cols * _scale_bytes(matrix.scale_dtype)
     return matrix.scale_start + start * row_bytes, rows * row_bytes
+
+
+def _scale_bytes(dtype: str) -> int:
+    """The bytes of one scale."""
+    return 1 if dtype == NESTED else BITS[dtype] // 8
 
 
 def _times(shape: Sequence[int]) -> str:
@@ -279,7 +284,7 @@ def _scale_dtype(dtype: str, grid: Grid, cols: int, config: "ModelConfig") -> st
     is_mx = grid.block == (1, MX_GROUP) and cols > MX_GROUP
     if dtype == "U8" and (is_mx or "e8m0" in (scale_format or "")):
         return EXPONENTS
-    if dtype == EXPONENTS or dtype in FORMATS:
+    if dtype in (EXPONENTS, NESTED) or dtype in FORMATS:
         return dtype
     raise ModelFileError(
         f"its scale is of dtype {dtype}, and nothing says how that is read"

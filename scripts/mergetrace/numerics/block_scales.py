@@ -14,15 +14,17 @@ EXPONENTS = "F8_E8M0"
 """The dtype of scales that are powers of two: no sign, no fraction, no zero; weights
 are never stored so.
 """
+NESTED = "NESTED"
+"""The dtype of scales that are codes of a byte with scales of their own."""
 DEFAULT_BLOCK = (128, 128)  # rows, columns
 
 
-def decode_scales(raw: Raw, dtype: str) -> Array:
+def decode_scales(raw: Raw, dtype: str, signed: bool = False) -> Array:
     """Decode n stored scales exactly: float64 [n], with NaN for what is no scale (NaN,
     infinity, zero, below zero), so that the numbers it belongs to are left out.
 
     F8_E8M0 is 2^(code - 127), and 255 is NaN (OCP Microscaling formats v1.0, section
-    5.4.1).
+    5.4.1). signed: whether zero and what lies below it are scales too.
     """
     if dtype == EXPONENTS:
         codes = np.frombuffer(raw, np.uint8)
@@ -30,7 +32,8 @@ def decode_scales(raw: Raw, dtype: str) -> Array:
         return np.where(codes == 255, np.nan, powers)
     values = decode(raw, dtype)
     with np.errstate(invalid="ignore"):
-        return np.where((values > 0) & (values < np.inf), values, np.nan)
+        is_scale = (np.abs(values) < np.inf) & (signed | (values > 0))
+        return np.where(is_scale, values, np.nan)
 
 
 def scale_grid(

@@ -7,7 +7,8 @@ the next higher one, and without an end beyond the last. Formats of GGUF:
 https://github.com/ggml-org/llama.cpp/blob/master/ggml/src/ggml-common.h; MXFP4 and
 NVFP4 hold E2M1 numbers (OCP Microscaling formats v1.0, section 5.3.3), here doubled, as
 GGUF's scales are halved. INT4, INT8 and I8 are compressed-tensors' integers with and
-without an offset, I8_127 bitsandbytes', of which 127 stands for the greatest number.
+without an offset, I8_127 bitsandbytes', of which 127 stands for the greatest number;
+FP4_E2M1 are the codes of MXFP4 and NVFP4 in safetensors, UINT4 and UINT8 those of MLX.
 """
 
 from collections.abc import Mapping
@@ -16,6 +17,22 @@ E2M1_DOUBLED = (0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12)
 NON_LINEAR_4 = (
     *(-127, -104, -83, -65, -49, -35, -22, -10),
     *(1, 13, 25, 38, 53, 69, 89, 113),
+)
+E2M1 = tuple(level / 2 for level in E2M1_DOUBLED)
+# of bitsandbytes, as float32 holds them: quantiles of the normal distribution, and a
+# float of two exponent bits and one fraction bit over its largest number
+NORMAL_4 = (
+    *(-1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453),
+    *(-0.28444138169288635, -0.18477343022823334, -0.09105003625154495, 0.0),
+    *(0.07958029955625534, 0.16093020141124725, 0.24611230194568634),
+    *(0.33791524171829224, 0.44070982933044434, 0.5626170039176941),
+    *(0.7229568362236023, 1.0),
+)
+FLOAT_4 = (
+    *(0.0, 0.0052083334885537624, 0.6666666865348816, 1.0),
+    *(0.3333333432674408, 0.5, 0.1666666716337204, 0.25),
+    *(0.0, -0.0052083334885537624, -0.6666666865348816, -1.0),
+    *(-0.3333333432674408, -0.5, -0.1666666716337204, -0.25),
 )
 SIGNED_BYTES = (*range(128), *range(-128, 0))
 
@@ -38,11 +55,19 @@ LEVELS: Mapping[str, tuple[float, ...]] = {
     "INT8": tuple(range(-128, 128)),
     "I8": SIGNED_BYTES,
     "I8_127": tuple(level / 127 for level in SIGNED_BYTES),
+    "FP4_E2M1": E2M1,
+    "NF4": NORMAL_4,
+    "NF4_NESTED": NORMAL_4,
+    "FP4": FLOAT_4,
+    "FP4_NESTED": FLOAT_4,
+    "UINT4": tuple(range(16)),
+    "UINT8": tuple(range(256)),
 }
 """The levels of every packed format, by code."""
 
 HALF_STEP_OF_F16 = 2.0**-11
-STEP_OF_BF16 = 2.0**-8
+HALF_STEP_OF_BF16 = 2.0**-8
+STEP_OF_NESTED = 2.0**-6
 FLOAT32_DIVISION = 2.0**-20
 
 SLACK: Mapping[str, float] = {
@@ -52,8 +77,12 @@ SLACK: Mapping[str, float] = {
         ("Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q2_K", "IQ4_NL", "IQ4_XS"),
         HALF_STEP_OF_F16,
     ),
+    # What they were divided by is stored in eight bits.
+    **dict.fromkeys(("NF4_NESTED", "FP4_NESTED"), STEP_OF_NESTED),
+    # Scale and shift are rounded to 16 bits after the division.
+    **dict.fromkeys(("UINT4", "UINT8"), HALF_STEP_OF_BF16),
     # Tensors in bf16 are divided in bf16.
-    **dict.fromkeys(("INT4", "INT8", "I8"), STEP_OF_BF16),
+    **dict.fromkeys(("INT4", "INT8", "I8"), HALF_STEP_OF_BF16),
 }
 """How far a cell's ends may lie from where the stored scale and shift put them, as a
 share of the scaled level and of the shift.

@@ -12,6 +12,7 @@ import pandas as pd
 
 from mergetrace.files.sampled import Range
 from mergetrace.formats.block_layouts import bytes_each, kept_each
+from mergetrace.formats.companions import ranges_beside
 from mergetrace.formats.model_config import config_from_json
 from mergetrace.planning import unread
 from mergetrace.planning.sampling import ranges_of, ranges_of_rows
@@ -211,6 +212,8 @@ def _transfer(ranges: Sequence[Range]) -> Transfer:
 def _of_files(manifest: Manifest, views: pd.DataFrame, piece: int) -> Transfer:
     """What a model's whole files cost. views: its rows of the plan."""
     used = {*views["shard"], *views["scale_shard"]}
+    for text in views.get("beside", ()):
+        used.update(name for name, _, _ in ranges_beside(text))
     sizes = [file["size"] for file in manifest["files"] if file["name"] in used]
     pieces = sum(math.ceil(size / piece) for size in sizes)
     return Transfer(sum(sizes), pieces + len(sizes), len(sizes))

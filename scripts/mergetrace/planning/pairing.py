@@ -32,6 +32,7 @@ VIEW_COLUMNS = (
     "block_rows",
     "block_cols",
     "scale_skip",
+    "beside",
     "borrowed",
     "row_map",
     "through",
@@ -165,7 +166,7 @@ def _with_row_maps(plan: pd.DataFrame) -> pd.DataFrame:
     """
     if plan.empty:
         return plan
-    for name in ("through", "shift"):
+    for name in ("through", "shift", "beside"):
         if not plan[name].astype(bool).any():
             plan = plan.drop(columns=name)
     maps = [None if rows is None else rows.tolist() for rows in plan["row_map"]]

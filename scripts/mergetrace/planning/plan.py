@@ -14,6 +14,7 @@ from mergetrace.planning.pairing import pair
 from mergetrace.planning.sampling import allot
 from mergetrace.planning.unmet import with_true_reasons
 from mergetrace.records.manifest import Manifest, Manifests
+from mergetrace.tensors.flat import with_shapes
 from mergetrace.tensors.fused import with_common_rows
 from mergetrace.tensors.naming import canonical_names, component_of, is_adapter
 from mergetrace.tensors.prefixes import SEVERAL, with_prefixes
@@ -71,6 +72,7 @@ def cut_models(
         model: cut_tensors(table, configs[model], known[model], unclear.get(model))
         for model, table in tables.items()
     }
+    with_shapes(cuts)
     with_common_rows(cuts, configs)
     _round_before_packing(cuts)
     return cuts

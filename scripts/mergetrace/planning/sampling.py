@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from mergetrace.files.sampled import Range
 from mergetrace.formats.block_layouts import blocks_of, stored_size
+from mergetrace.formats.companions import ranges_beside
 from mergetrace.formats.scales import bytes_of_scales, rows_of_scales
 from mergetrace.numerics.arrays import Integers
 from mergetrace.planning.slices import PlannedSlice, slice_of
@@ -165,6 +166,7 @@ def _ranges_of(view: View, blocks: Integers) -> Iterator[Range]:
         rows = {rows_of_scales(view, *block) for block in blocks.tolist()}
         for first, count in rows:
             yield view.scale_shard, *bytes_of_scales(view, first, count)
+    yield from ranges_beside(view.beside)
 
 
 def _cut(wanted: Iterable[Range]) -> list[Range]:

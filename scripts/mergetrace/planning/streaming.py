@@ -14,6 +14,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from mergetrace.errors import ConfigurationError
+from mergetrace.formats.companions import moved, ranges_beside
 from mergetrace.records.manifest import Manifest, Manifests
 
 if TYPE_CHECKING:
@@ -127,6 +128,14 @@ def as_fetched(plan: "pd.DataFrame", stream: Stream) -> "pd.DataFrame":
     for column in ("shard", "scale_shard"):
         places = zip(plan["model"], plan[column], strict=True)
         columns[column] = [fetched.get(place, place[1]) for place in places]
+    if "beside" in plan:
+        names: dict[str, dict[str, str]] = defaultdict(dict)
+        for (model, old), new in fetched.items():
+            names[model][old] = new
+        columns["beside"] = [
+            moved(text, names[model])
+            for model, text in zip(plan["model"], plan["beside"], strict=True)
+        ]
     return plan.assign(**columns)
 
 
@@ -135,6 +144,9 @@ def _files(plan: "pd.DataFrame", manifest: Manifest) -> list[StreamedFile]:
     layers: dict[str, set[str]] = defaultdict(set)
     for column in ("shard", "scale_shard"):
         for layer, name in zip(plan["layer"], plan[column], strict=True):
+            layers[name].add(layer)
+    for layer, text in zip(plan["layer"], plan.get("beside", ()), strict=False):
+        for name, _, _ in ranges_beside(text):
             layers[name].add(layer)
     weights = [
         file for file in manifest["files"] if file["name"].endswith(".safetensors")

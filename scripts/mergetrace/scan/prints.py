@@ -13,7 +13,7 @@ import pandas as pd
 from mergetrace.errors import ModelFileError
 from mergetrace.formats.model_config import ModelConfig
 from mergetrace.numerics.arrays import Array, Singles
-from mergetrace.numerics.dtypes import FORMATS, Codes, encode, values_of
+from mergetrace.numerics.dtypes import FLOATS, FORMATS, Codes, encode, values_of
 from mergetrace.records.json_records import as_json
 from mergetrace.scan.positions import (
     BLOCKS,
@@ -110,7 +110,7 @@ def views_of_print(table: pd.DataFrame, config: ModelConfig) -> dict[Key, View]:
     wanted = table[table["name"].map(is_wanted)]
     views = cut(wanted, config).views if len(wanted) else {}
     # packed numbers have no print: where they lie is another matter
-    return {key: view for key, view in views.items() if view.dtype in FORMATS}
+    return {key: view for key, view in views.items() if view.dtype in FLOATS}
 
 
 def take_print(facts: Facts, views: Mapping[Key, View], weights: Weights) -> Print:

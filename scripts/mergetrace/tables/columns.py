@@ -200,6 +200,7 @@ DISGUISED = (
         "what each column was multiplied by",
         nullable=True,
     ),
+    Column("beside", "text", "what else packed numbers depend on; empty: nothing"),
     Column("factor", "number", "what the whole slice was multiplied by"),
     Column("shift", "number", "what is added to the slice's numbers"),
     Column("through", "text", "the dtype it was rounded to before; empty: to none"),

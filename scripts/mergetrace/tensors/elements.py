@@ -8,6 +8,7 @@ import numpy as np
 
 from mergetrace.formats.block_layouts import Unpacked
 from mergetrace.numerics.arrays import AnyArray, Array, Integers
+from mergetrace.numerics.block_scales import block_scales
 from mergetrace.tensors.view import View
 
 
@@ -38,6 +39,24 @@ def places(view: View, first: int, count: int) -> tuple[Integers, Integers]:
         rows = view.row_map[rows]
     cols = np.arange(view.cols) if view.col_map is None else view.col_map
     return rows, cols
+
+
+def spread(view: View, grid: Array, row: int, first: int, count: int) -> Array:
+    """What elements first..first+count share with their block: float64 [count].
+
+    grid: rows of what lies as the view's scales do, from row number `row` on.
+    """
+    block = view.block_rows, view.block_cols
+    if view.is_rearranged:
+        rows, cols = places(view, first, count)
+        block_row = (rows + view.scale_skip) // view.block_rows
+        of_rows = grid[np.ix_(block_row - row, cols // view.block_cols)].reshape(-1)
+        return np.asarray(of_rows[first % view.cols :][:count])
+    # rows of the view, or before it, above the first of these scales
+    above = row * view.block_rows - view.scale_skip
+    rows_here = min(view.rows - above, len(grid) * view.block_rows)
+    start = first - above * view.cols
+    return block_scales(grid, rows_here, view.cols, start, count, block)
 
 
 def channel_scales(view: View, first: int, count: int) -> Array | None:

@@ -209,7 +209,8 @@ def _some_rows(view: View, rows: Integers) -> View:
     first = int(rows[0])
     count = len(rows)
     is_contiguous = int(rows[-1]) - first + 1 == count
-    if is_contiguous and view.row_map is None and view.scale_rows <= 1:
+    is_plain = view.row_map is None and view.scale_rows <= 1 and not view.beside
+    if is_contiguous and is_plain:
         row_bytes = stored_size(view.dtype, view.cols)
         return replace(view, start=view.start + first * row_bytes, rows=count)
     row_map = rows if view.row_map is None else view.row_map[rows]

@@ -105,6 +105,8 @@ def cut(
     forms, repeated = _all_views(
         weights, _scale_finder(by_own_name, kinds), config, left_out
     )
+    for key, held in forms.items():
+        forms[key] = [_with_companions(view, kinds) for view in held]
     chosen = {key: chosen_form(held, config) for key, held in forms.items()}
     for key, held in forms.items():
         repeated += [view for view in held if view is not chosen[key]]
@@ -188,12 +190,20 @@ def _scale_finder(stored: Records, kinds: Sorted) -> FindScale:
     """
 
     def find(record: TensorRecord) -> TensorRecord | None:
+        if record.name in kinds.opened:
+            return kinds.opened[record.name].scale
         if record.name not in kinds.scale_of:
             return None
         scales = stored[kinds.scale_of[record.name]]
         return max(scales, key=lambda scale: scale.shard == record.shard, default=None)
 
     return find
+
+
+def _with_companions(view: View, kinds: Sorted) -> View:
+    """The view with what else its numbers depend on, where it is packed."""
+    opened = kinds.opened.get(view.source)
+    return view if opened is None else replace(view, beside=opened.companions)
 
 
 def _views_of(

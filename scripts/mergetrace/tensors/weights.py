@@ -15,20 +15,24 @@ from mergetrace.errors import ModelFileError
 from mergetrace.files.safetensors_file import read_into
 from mergetrace.files.sampled import Sampled
 from mergetrace.formats.block_layouts import LAYOUTS, Unpacked, blocks_of, stored_size
+from mergetrace.formats.companions import Companion
 from mergetrace.formats.scales import bytes_of_scales, keeps_all_scales, rows_of_scales
 from mergetrace.numerics.arrays import Array, Bytes
-from mergetrace.numerics.block_scales import block_scales, decode_scales
+from mergetrace.numerics.block_scales import NESTED, decode_scales
 from mergetrace.numerics.dtypes import FORMATS, decode, encode
+from mergetrace.tensors.beside import Beside, read_beside
 from mergetrace.tensors.elements import (
     adjusted,
     channel_scales,
     merged,
     picked,
     places,
+    spread,
 )
 from mergetrace.tensors.view import View
 
 MAX_KEPT_VIEWS = 64  # of which the scales are kept in memory
+SIGNED_SCALES = ("UINT4", "UINT8")  # of which a code stands for more than nothing
 PACKED_AT_ONCE = 1 << 20  # elements of a packed tensor that are unpacked together
 
 
@@ -57,6 +61,7 @@ class Weights:
         self._lock = threading.Lock()
         self._open: dict[tuple[str, str], int] = {}
         self._scales: dict[tuple[str, str, int], Array] = {}
+        self._beside_of: dict[tuple[str, str], Beside] = {}
 
     def __enter__(self) -> "Weights":
         return self
@@ -205,9 +210,6 @@ class Weights:
         codes = picked([part.codes for part in parts], cols, skip, count)
         scales = picked([part.scales for part in parts], cols, skip, count)
         shifts = None
-        of_block = self._block_scales(view, first, count)
-        if of_block is not None:
-            scales = scales * of_block
         if parts[0].shifts is not None:
             shifts = picked(
                 [part.shifts for part in parts if part.shifts is not None],
@@ -215,7 +217,45 @@ class Weights:
                 skip,
                 count,
             )
-        return adjusted(view, first, Unpacked(codes, scales, shifts))
+        part = self._with_beside(view, first, Unpacked(codes, scales, shifts))
+        return adjusted(view, first, part)
+
+    def _with_beside(self, view: View, first: int, part: Unpacked) -> Unpacked:
+        """Elements whose scales, shifts and zero points lie in tensors of their own."""
+        count = part.codes.size
+        of_block = self._block_scales(view, first, count)
+        if of_block is None:
+            return part
+        beside = self._beside(view)
+        scales = part.scales * of_block * beside.factor
+        row, rows = rows_of_scales(view, first, count)
+        shifts = part.shifts
+        if beside.shifts is not None:
+            grid = beside.shifts[row : row + rows]
+            shifts = spread(view, grid, row, first, count)
+        if beside.zeros is not None:
+            grid = beside.zeros[row : row + rows]
+            shifts = -spread(view, grid, row, first, count) * scales
+        return Unpacked(part.codes, scales, shifts)
+
+    def _beside(self, view: View) -> Beside:
+        """What lies beside a view's codes and scales, kept in memory."""
+        key = view.model, view.beside
+        found = self._beside_of.get(key)
+        if found is None:
+
+            def read(companion: Companion) -> Bytes:
+                raw = np.empty(companion.bytes, np.uint8)
+                held = replace(view, shard=companion.shard)
+                self._read(held, companion.start, raw)
+                return raw
+
+            found = read_beside(view, read)
+            with self._lock:
+                if len(self._beside_of) >= MAX_KEPT_VIEWS:
+                    self._beside_of.pop(next(iter(self._beside_of)))
+                self._beside_of[key] = found
+        return found
 
     def _blocks(self, view: View, first: int, count: int) -> Unpacked:
         """Whole blocks of a packed tensor."""
@@ -230,22 +270,7 @@ class Weights:
             return None
         scale_row, scale_rows = rows_of_scales(view, first, count)
         scales = self._stored_scales(view, scale_row, scale_rows)
-        block = view.block_rows, view.block_cols
-        if view.is_rearranged:
-            rows, cols = places(view, first, count)
-            block_row = (rows + view.scale_skip) // view.block_rows
-            of_rows = scales[np.ix_(block_row, cols // view.block_cols)].reshape(-1)
-            return of_rows[first % view.cols :][:count]
-        # rows of the view, or before it, above the first of these scales
-        above = scale_row * view.block_rows - view.scale_skip
-        return block_scales(
-            scales,
-            min(view.rows - above, scale_rows * view.block_rows),
-            view.cols,
-            first - above * view.cols,
-            count,
-            block,
-        )
+        return spread(view, scales, scale_row, first, count)
 
     def _stored_scales(self, view: View, row: int, rows: int) -> Array:
         """Some rows of a view's scales, decoded; kept in memory where all are read."""
@@ -256,7 +281,13 @@ class Weights:
             return scales
         raw = np.empty(size, np.uint8)
         self._read(replace(view, shard=view.scale_shard), start, raw)
-        scales = decode_scales(raw, view.scale_dtype).reshape(-1, view.scale_cols)
+        nested = self._beside(view).nested
+        if view.scale_dtype == NESTED and nested is not None:
+            scales = nested.decoded(raw, start - view.scale_start)
+        else:
+            signed = view.dtype in SIGNED_SCALES
+            scales = decode_scales(raw, view.scale_dtype, signed)
+        scales = scales.reshape(-1, view.scale_cols)
         if keeps_all_scales(view):
             with self._lock:
                 if len(self._scales) >= MAX_KEPT_VIEWS:

@@ -1,0 +1,195 @@
+"""Models whose matrices are packed codes of safetensors, as the packages pack them: rounded
+to the nearest level of a scale that the greatest number of a group chooses.
+
+Take `packed` for a model and `SAID` for its configuration; `packed_model` writes both.
+tests/data/packed.safetensors holds what the packages themselves write.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from mergetrace.numerics.levels import E2M1, NORMAL_4
+from mergetrace.testing.planting import Tensors
+
+GROUP = 32
+Parts = dict[str, torch.Tensor]
+"""What lies in a module, by the last part of the names."""
+
+
+def nearest(values: torch.Tensor, levels: tuple[float, ...]) -> torch.Tensor:
+    """The codes of the nearest levels, which no two share."""
+    table, order = torch.tensor(levels).sort()
+    ends = (table[1:] + table[:-1]) / 2
+    return order[torch.bucketize(values.float(), ends)]
+
+
+def grouped(weight: torch.Tensor, size: int) -> torch.Tensor:
+    """The numbers of a matrix in groups of one row: [rows, groups, size]."""
+    return weight.reshape(len(weight), -1, size)
+
+
+def words(codes: torch.Tensor, bits: int = 4) -> torch.Tensor:
+    """Codes of a row in words of 32 bits, low bits first."""
+    lanes = codes.long().reshape(len(codes), -1, 32 // bits)
+    whole = (lanes << torch.arange(0, 32, bits)).sum(-1)
+    return torch.where(whole >= 2**31, whole - 2**32, whole).to(torch.int32)
+
+
+def halves(codes: torch.Tensor, high_first: bool = False) -> torch.Tensor:
+    """Two codes in a byte."""
+    first, second = codes[..., ::2], codes[..., 1::2]
+    low, high = (second, first) if high_first else (first, second)
+    return (low | high << 4).to(torch.uint8)
+
+
+def int4(weight: torch.Tensor) -> Parts:
+    """compressed-tensors' four bits, symmetric, divided in bf16."""
+    groups = grouped(weight, GROUP)
+    scale = (groups.abs().amax(-1).float() / 7.5).to(weight.dtype)
+    codes = torch.round(groups / scale[:, :, None]).clamp(-8, 7) + 8
+    shape = torch.tensor(weight.shape)
+    packed = words(codes.reshape(weight.shape))
+    return {"weight_packed": packed, "weight_scale": scale, "weight_shape": shape}
+
+
+def int4_zero(weight: torch.Tensor) -> Parts:
+    """compressed-tensors' four bits with zero points."""
+    groups = grouped(weight, GROUP)
+    low = groups.amin(-1).clamp(max=0).float()
+    high = groups.amax(-1).clamp(min=0).float()
+    scale = ((high - low) / 15).to(weight.dtype)
+    zero = torch.round(-low / scale.float()).clamp(0, 15)
+    codes = torch.round(groups / scale[:, :, None] + zero[:, :, None].to(weight.dtype))
+    return {
+        "weight_packed": words(codes.clamp(0, 15).reshape(weight.shape)),
+        "weight_scale": scale,
+        "weight_shape": torch.tensor(weight.shape),
+        "weight_zero_point": words(zero.T.contiguous()).T.contiguous(),
+    }
+
+
+def int8(weight: torch.Tensor) -> Parts:
+    """compressed-tensors' eight bits, a scale for each row."""
+    scale = (weight.abs().amax(1, keepdim=True).float() / 127.5).to(weight.dtype)
+    codes = torch.round(weight / scale).clamp(-128, 127)
+    return {"weight": codes.to(torch.int8), "weight_scale": scale}
+
+
+def scb(weight: torch.Tensor) -> Parts:
+    """bitsandbytes' eight bits."""
+    half = weight.half()
+    greatest = half.abs().amax(1).float()
+    codes = torch.round(half * (127.0 / greatest[:, None]))
+    kind = torch.tensor(0, dtype=torch.uint8)
+    return {"weight": codes.to(torch.int8), "SCB": greatest, "weight_format": kind}
+
+
+def nf4(weight: torch.Tensor) -> Parts:
+    """bitsandbytes' NF4 without packed scales."""
+    blocks = weight.float().reshape(-1, 64)
+    greatest = blocks.abs().amax(1)
+    codes = nearest(blocks / greatest[:, None], NORMAL_4).reshape(-1)
+    state = {"quant_type": "nf4", "blocksize": 64, "dtype": "bfloat16"}
+    text = json.dumps({**state, "shape": list(weight.shape)}).encode()
+    said = torch.tensor(list(text), dtype=torch.uint8)
+    return {
+        "weight": halves(codes, high_first=True)[:, None],
+        "weight.absmax": greatest,
+        "weight.quant_map": torch.tensor(NORMAL_4),
+        "weight.quant_state.bitsandbytes__nf4": said,
+    }
+
+
+def _e2m1(scaled: torch.Tensor) -> torch.Tensor:
+    """The codes of E2M1 numbers."""
+    codes = nearest(scaled.abs(), E2M1[:8])
+    return codes + 8 * (scaled < 0)
+
+
+def nvfp4(weight: torch.Tensor) -> Parts:
+    """ModelOpt's NVFP4."""
+    groups = grouped(weight.float(), 16)
+    whole = weight.float().abs().max() / (6 * 448)
+    scale = (groups.abs().amax(-1) / 6 / whole).to(torch.float8_e4m3fn)
+    codes = _e2m1(groups / (scale.float() * whole)[:, :, None])
+    packed = halves(codes.reshape(weight.shape))
+    return {"weight": packed, "weight_scale": scale, "weight_scale_2": whole}
+
+
+def mxfp4(weight: torch.Tensor) -> Parts:
+    """compressed-tensors' MXFP4."""
+    groups = grouped(weight.float(), 32)
+    exponent = torch.floor(torch.log2(groups.abs().amax(-1))) - 2
+    codes = _e2m1(groups / torch.exp2(exponent)[:, :, None])
+    packed = halves(codes.reshape(weight.shape))
+    return {"weight_packed": packed, "weight_scale": (exponent + 127).to(torch.uint8)}
+
+
+def mlx(weight: torch.Tensor) -> Parts:
+    """MLX's four bits."""
+    groups = grouped(weight.float(), 64)
+    low, high = groups.amin(-1), groups.amax(-1)
+    scale = (high - low) / 15
+    codes = torch.round((groups - low[:, :, None]) / scale[:, :, None]).clamp(0, 15)
+    return {
+        "weight": words(codes.reshape(weight.shape)).view(torch.uint32),
+        "scales": scale.bfloat16(),
+        "biases": low.bfloat16(),
+    }
+
+
+def _compressed(kind: str, bits: int) -> dict[str, Any]:
+    groups = {"group_0": {"weights": {"num_bits": bits}}}
+    method = {"quant_method": "compressed-tensors", "format": kind}
+    return {**method, "config_groups": groups}
+
+
+SAID: Mapping[str, dict[str, Any]] = {
+    "int4": _compressed("pack-quantized", 4),
+    "int4_zero": _compressed("pack-quantized", 4),
+    "int8": _compressed("int-quantized", 8),
+    "scb": {"quant_method": "bitsandbytes", "load_in_8bit": True},
+    "nf4": {"quant_method": "bitsandbytes", "load_in_4bit": True},
+    "nvfp4": {"quant_algo": "NVFP4"},
+    "mxfp4": _compressed("mxfp4-pack-quantized", 4),
+    "mlx": {"group_size": 64, "bits": 4},
+}
+"""What configurations say of every kind."""
+PACKERS: Mapping[str, Callable[[torch.Tensor], Parts]] = {
+    "int4": int4,
+    "int4_zero": int4_zero,
+    "int8": int8,
+    "scb": scb,
+    "nf4": nf4,
+    "nvfp4": nvfp4,
+    "mxfp4": mxfp4,
+    "mlx": mlx,
+}
+"""What packs a matrix, by kind."""
+
+
+def packed(tensors: Tensors, kind: str) -> Tensors:
+    """A model whose projections are packed."""
+    found: Tensors = {}
+    for name, tensor in tensors.items():
+        if not name.endswith("_proj.weight"):
+            found[name] = tensor
+            continue
+        module = name.removesuffix(".weight")
+        for leaf, part in PACKERS[kind](tensor).items():
+            found[f"{module}.{leaf}"] = part.contiguous()
+    return found
+
+
+def packed_model(folder: Path, tensors: Tensors, kind: str) -> Path:
+    """Write a packed model with its configuration."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(packed(tensors, kind), folder / "model.safetensors")
+    config = {"tie_word_embeddings": True, "quantization_config": SAID[kind]}
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
