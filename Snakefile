@@ -117,7 +117,7 @@ rule bundles:
 
 # What `make resume` takes up again. How jobs are batched is known here and not before.
 onstart:
-    check_batches(workflow.group_settings, filter(streamed, AUDITS))
+    check_batches(workflow.group_settings, filter(may_stream, AUDITS))
     write_json(
         RESULTS / "logs/started.json",
         started(sys.argv[1:], workflow.executor_plugin.name),

@@ -3,6 +3,7 @@ rule aggregate:
     input:
         script=script("aggregate"),
         library=library("aggregate"),
+        chosen=chosen_siblings,
         fits=of_batches("results/{audit}/fits/{batch}.parquet"),
         deltas=(
             of_batches("results/{audit}/deltas/{batch}.parquet")

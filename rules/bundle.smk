@@ -3,6 +3,7 @@ rule bundle:
     input:
         script=script("bundle"),
         library=library("bundle"),
+        chosen=chosen_siblings,
         watched=evidence_of_finding,
         lock=code("requirements.lock"),
         prompts=PROMPTS if configuration.probe.enabled else [],
@@ -24,7 +25,7 @@ rule bundle:
             results=RESULTS,
             audit=lambda wildcards: wildcards.audit,
             models=audit_models,
-            configuration=lambda wildcards: configuration.published(
+            configuration=lambda wildcards: whole(wildcards.audit).published(
                 wildcards.audit, audit_models(wildcards)
             ),
         ),

@@ -15,6 +15,7 @@ except ImportError:
     raise WorkflowError(
         "mergetrace is not installed beside Snakemake: `pip install -e` the folder of this workflow (`make setup` does)"
     ) from None
+from mergetrace.configuration.audit import SIBLING
 from mergetrace.configuration.reading import check_sources, check_vllm, complete
 from mergetrace.errors import AuditError
 from mergetrace.outputs import write_json
@@ -65,6 +66,7 @@ except AuditError as error:
     raise WorkflowError(str(error)) from None
 
 AUDITS = list(configuration.audits)
+SCANNED = [audit for audit in AUDITS if configuration.audits[audit].scanned]  # for controls
 WATCHES = expand("results/watch/{model}/watch.html", model=configuration.scan.watch)
 SCANS = expand("results/scan/{model}/scan.html", model=configuration.scan.suspects)
 THRESHOLDS = dataclasses.asdict(configuration.verdict)
@@ -79,7 +81,7 @@ PROMPTS = (
 wildcard_constraints:
     audit="|".join(AUDITS) or "none",
     way="scan|watch",
-    model="|".join(configuration.models),
+    model="|".join([*configuration.models, *(rf"{audit}{SIBLING}\d+" for audit in SCANNED)]),
     comparison="|".join(configuration.comparisons) or "none",
     batch="[a-z0-9-]+",
     number=r"\d{5}",
@@ -96,12 +98,13 @@ def library(stage, but=()):
     return [code(f"scripts/{module}") for module in PROGRAMS.behind(stage, but)]
 
 
+ONLY_DEPENDED_ON = ("script", "library", "chosen", "watched")
+
+
 def paths(wildcards, input, output):
-    """The options of a stage that name its files: the named inputs and outputs of its rule. What a job only depends on is called script, library
-    or watched and is no option."""
-    given = {
-        name: value for name, value in input.items() if name not in ("script", "library", "watched")
-    }
+    """The options of a stage that name its files: the named inputs and outputs of its rule. What a job only depends on is called script, library,
+    chosen or watched and is no option."""
+    given = {name: value for name, value in input.items() if name not in ONLY_DEPENDED_ON}
     return options(given | dict(output.items()))
 
 
@@ -126,9 +129,24 @@ def call(*parts, **settings):
     return command_line
 
 
+def whole(audit):
+    """The configuration with the controls of an audit, also where a scan chooses them."""
+    if audit not in SCANNED:
+        return configuration
+    with checkpoints.siblings.get(audit=audit).output.siblings.open() as handle:
+        return configuration.with_siblings(audit, json.load(handle)["siblings"])
+
+
+def source(model):
+    """Where a model comes from, also one that a scan chose."""
+    if model in configuration.models:
+        return configuration.models[model]
+    return whole(model.rpartition(SIBLING)[0]).models[model]
+
+
 def on_the_hub(model):
     """Whether a model is a repository on the Hub; else it is a local folder."""
-    return configuration.models[model].on_hub
+    return source(model).on_hub
 
 
 def growing(megabytes):
@@ -140,12 +158,12 @@ def folder(model):
     """Where a model's files lie; of one on the Hub the small files."""
     if on_the_hub(model):
         return str(RESULTS / f"models/{model}/files")
-    return placed(configuration.models[model].folder)
+    return placed(source(model).folder)
 
 
 def place(model):
     """Where a local model is, as the configuration says it: its folder, or its GGUF file."""
-    return placed(configuration.models[model].path)
+    return placed(source(model).path)
 
 
 def placed(path):
@@ -161,8 +179,8 @@ def model_files(model):
     """What a job that reads a local model depends on: the folder where a job makes it, or every file of a folder that is simply there."""
     if on_the_hub(model):
         return []
-    if configuration.models[model].path.startswith(STANDINS):
-        return [configuration.models[model].path]
+    if source(model).path.startswith(STANDINS):
+        return [source(model).path]
     path = Path(folder(model))
     try:
         held = [*path.iterdir(), *path.glob("additional_chat_templates/*.jinja")]
@@ -190,14 +208,19 @@ def folders_of(choose):
 
 def audit_models(wildcards):
     """Every model of an audit."""
-    return configuration.audits[wildcards.audit].models
+    return whole(wildcards.audit).audits[wildcards.audit].models
+
+
+def may_stream(audit):
+    """Whether weight files of an audit are fetched whole, or may be once a scan has chosen its controls."""
+    return configuration.mode == "full" and (audit in SCANNED or bool(streamed(audit)))
 
 
 def streamed(audit):
     """The models of an audit whose weight files are fetched whole, and thrown away once they are read."""
     return [
         model
-        for model in configuration.audits[audit].models
+        for model in whole(audit).audits[audit].models
         if on_the_hub(model) and configuration.mode == "full"
     ]
 
@@ -295,7 +318,7 @@ def gpus_to_ask():
 
 def roles(wildcards):
     """Settings: which model plays which part."""
-    audit = configuration.audits[wildcards.audit]
+    audit = whole(wildcards.audit).audits[wildcards.audit]
     return {
         "suspect": audit.suspect,
         "bases": audit.bases,
@@ -333,7 +356,11 @@ def glimpsed(wildcards):
 
 def identities_beside(wildcards):
     """The identities, with every spelling, that the audits of a model look for."""
-    audits = [audit for audit in configuration.audits.values() if wildcards.model in audit.models]
+    audits = [
+        audit
+        for name, audit in configuration.audits.items()
+        if wildcards.model in audit.models or wildcards.model.startswith(f"{name}{SIBLING}")
+    ]
     together = {}
     for name, spellings in [item for audit in audits for item in audit.identities.items()]:
         together[name] = list(dict.fromkeys([*together.get(name, []), *spellings]))
@@ -428,3 +455,41 @@ def print_batches(wildcards):
         model=wildcards.model,
         number=range(-(-count // PRINTS_AT_A_TIME)),
     )
+
+
+def chosen_siblings(wildcards):
+    """What says how a scan chose the controls of an audit; nothing where they are named."""
+    return [f"results/{wildcards.audit}/siblings.json"] if wildcards.audit in SCANNED else []
+
+
+def offered(on_hub):
+    """A setting: where the models are that audits offer which take their controls from a scan of this suspect."""
+
+    def places(wildcards):
+        audits = [configuration.audits[audit] for audit in SCANNED]
+        models = [
+            model
+            for audit in audits
+            if wildcards.way == "scan" and audit.suspect == wildcards.model
+            for model in audit.parents
+        ]
+        return [
+            configuration.models[model].repo if on_hub else folder(model)
+            for model in dict.fromkeys(models)
+            if on_the_hub(model) == on_hub
+        ]
+
+    return places
+
+
+def places_of(part):
+    """A setting: where the bases or the donors of an audit are, as a scan calls it."""
+
+    def places(wildcards):
+        models = getattr(configuration.audits[wildcards.audit], part)
+        return [
+            configuration.models[model].repo if on_the_hub(model) else folder(model)
+            for model in models
+        ]
+
+    return places

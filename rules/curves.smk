@@ -3,6 +3,7 @@ rule curves:
     input:
         script=script("curves"),
         library=library("curves"),
+        chosen=chosen_siblings,
         fits=of_batches("results/{audit}/fits/{batch}.parquet"),
         evidence=of_batches("results/{audit}/evidence/{batch}.safetensors"),
         summary="results/{audit}/summary.json",

@@ -3,6 +3,7 @@ rule deltas:
     input:
         script=script("deltas"),
         library=library("deltas"),
+        chosen=chosen_siblings,
         plan="results/{audit}/plan.parquet",
         watched=weight_files,
     output:

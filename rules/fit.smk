@@ -3,6 +3,7 @@ rule fit:
     input:
         script=script("fit"),
         library=library("fit"),
+        chosen=chosen_siblings,
         plan="results/{audit}/plan.parquet",
         deltas="results/{audit}/deltas/{batch}.parquet",
         evidence="results/{audit}/evidence/{batch}.safetensors",

@@ -3,6 +3,7 @@ checkpoint layout:
     input:
         script=script("layout"),
         library=library("layout"),
+        chosen=chosen_siblings,
         watched=lambda wildcards: ["results/{audit}/plan.json", *files_of(glimpsed)(wildcards)],
         manifests=of_audit("results/models/{model}/manifest.json"),
         tensors=of_audit("results/models/{model}/tensors.parquet"),

@@ -14,8 +14,8 @@ rule pin:
     params:
         paths=paths,
         settings=call(
-            repo=lambda wildcards: configuration.models[wildcards.model].repo,
-            revision=lambda wildcards: configuration.models[wildcards.model].revision,
+            repo=lambda wildcards: source(wildcards.model).repo,
+            revision=lambda wildcards: source(wildcards.model).revision,
         ),
     message:
         "Pinning {wildcards.model} to a commit"

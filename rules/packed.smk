@@ -3,6 +3,7 @@ rule packed:
     input:
         script=script("packed"),
         library=library("packed"),
+        chosen=chosen_siblings,
         watched=files_of(audit_models),
         manifests=of_audit("results/models/{model}/manifest.json"),
         tensors=of_audit("results/models/{model}/tensors.parquet"),

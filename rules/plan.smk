@@ -3,6 +3,7 @@ rule plan:
     input:
         script=script("plan"),
         library=library("plan"),
+        chosen=chosen_siblings,
         manifests=of_audit("results/models/{model}/manifest.json"),
         tensors=of_audit("results/models/{model}/tensors.parquet"),
     output:

@@ -3,6 +3,7 @@ rule recipe:
     input:
         script=script("recipe"),
         library=library("recipe"),
+        chosen=chosen_siblings,
         fits=of_batches("results/{audit}/fits/{batch}.parquet"),
         evidence=of_batches("results/{audit}/evidence/{batch}.safetensors"),
         manifests=of_audit("results/models/{model}/manifest.json"),

@@ -3,6 +3,7 @@ rule remainder:
     input:
         script=script("remainder"),
         library=library("remainder"),
+        chosen=chosen_siblings,
         plan="results/{audit}/plan.parquet",
         fits=of_batches("results/{audit}/fits/{batch}.parquet"),
         evidence=of_batches("results/{audit}/evidence/{batch}.safetensors"),

@@ -18,6 +18,7 @@ rule report:
         curves="results/{audit}/curves.csv",
         spectrum="results/{audit}/spectrum.json",
         rebuild=rebuilt,
+        siblings=chosen_siblings,
         manifests=of_audit("results/models/{model}/manifest.json"),
         mask="results/{audit}/probe/mask.json" if configuration.probe.enabled else [],
         probe=(

@@ -3,6 +3,7 @@ rule reverse:
     input:
         script=script("reverse"),
         library=library("reverse"),
+        chosen=chosen_siblings,
         fits=of_batches("results/{audit}/fits/{batch}.parquet"),
         evidence=of_batches("results/{audit}/evidence/{batch}.safetensors"),
         recipes="results/{audit}/recipes.json",

@@ -27,6 +27,8 @@ checkpoint candidates:
             watches=lambda wildcards: wildcards.way == "watch",
             published=lambda wildcards: configuration.models[wildcards.model].published,
             patterns=configuration.scan.candidates.paths,
+            folders=offered(on_hub=False),
+            repositories=offered(on_hub=True),
         ),
     message:
         "Looking for candidates for {wildcards.model}"
@@ -170,5 +172,36 @@ rule carriers:
         ),
     message:
         "Looking for models that carry {wildcards.model}"
+    shell:
+        "python {input.script} {params.paths} {params.settings} 2> {log}"
+
+
+# Which controls an audit takes from a scan of its suspect. From then on they are models like all others, called after the audit.
+checkpoint siblings:
+    input:
+        script=script("siblings"),
+        library=library("siblings"),
+        candidates=lambda wildcards: f"results/scan/{suspect(wildcards)}/candidates.json",
+        indexed=lambda wildcards: f"results/scan/{suspect(wildcards)}/indexed.json",
+    output:
+        siblings="results/{audit}/siblings.json",
+    log:
+        "results/logs/siblings/{audit}.log",
+    conda:
+        "../envs/weights.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(1000),
+    params:
+        paths=paths,
+        settings=call(
+            name=lambda wildcards: wildcards.audit,
+            index=RESULTS / "prints",
+            bases=places_of("bases"),
+            donors=places_of("donors"),
+            most=lambda wildcards: configuration.audits[wildcards.audit].scanned.most,
+        ),
+    message:
+        "Choosing controls for audit {wildcards.audit}"
     shell:
         "python {input.script} {params.paths} {params.settings} 2> {log}"

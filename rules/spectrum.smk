@@ -3,6 +3,7 @@ rule spectrum:
     input:
         script=script("spectrum"),
         library=library("spectrum"),
+        chosen=chosen_siblings,
         plan="results/{audit}/plan.parquet",
         summary="results/{audit}/summary.json",
         watched=whole_rows,

@@ -3,6 +3,7 @@ rule verdict:
     input:
         script=script("verdict"),
         library=library("verdict"),
+        chosen=chosen_siblings,
         summary="results/{audit}/summary.json",
         plan="results/{audit}/plan.json",
         layout="results/{audit}/layout.json",
@@ -25,7 +26,9 @@ rule verdict:
         settings=call(
             audit=lambda wildcards: wildcards.audit,
             thresholds=THRESHOLDS,
-            published=lambda wildcards: configuration.stated_dates(audit_models(wildcards)),
+            published=lambda wildcards: whole(wildcards.audit).stated_dates(
+                audit_models(wildcards)
+            ),
         ),
     message:
         "Judging audit {wildcards.audit}"

@@ -17,7 +17,7 @@ configuration: what a user asks for, checked and completed
     short_names        names for models that have none yet
     structure          the keys of a section, and which section lies where
     messages           what is wrong with a configuration, in words
-    probe, scan, model its sections as objects, with every default
+    probe, scan, audit, model   its sections as objects, with every default
     reading            read and completed, or refused
     documentation      what those classes say of themselves: README and schema
 
@@ -143,7 +143,9 @@ scan: from one suspect to candidates
     likeness           equal numbers, and how many chance gives
     changes            how numbers differ from a suspect's and from a base's
     explaining         a base that many share, and donors that explain the rest
+    compared           what the last steps of a scan and of a watch read
     screening          the models in order, traces left behind, the proposed audit
+    siblings           the relatives that an audit takes as its controls
     watching           who carries a model: the prints asked the other way
     proposing, wording the audit as a configuration; a scan in words
 
@@ -367,7 +369,7 @@ stages: the steps of an audit, as the rules, Python and the tests run them
     report, overview, compare   the pages
     bundle             the evidence packed
     candidates, prints, print_index, screen, propose   the steps of a scan
-    carriers           the last step of a watch
+    carriers, siblings the last step of a watch; an audit's controls from a scan
     train_standin, merge_standin   the demo's models
     auditing           the stages one after the other, without Snakemake
     audit_file         the same of a configuration file

@@ -8,10 +8,12 @@ import yaml
 from mergetrace import audit
 from mergetrace.configuration.reading import complete, load
 from mergetrace.errors import AuditError, ConfigurationError
+from mergetrace.outputs import read_json
 from mergetrace.records.scan import Proposed, Scan
 from mergetrace.scan.index import Index
 from mergetrace.scan.proposing import audit_yaml
 from mergetrace.scan.published import publish
+from mergetrace.stages import siblings
 from mergetrace.stages.candidates import Params
 from mergetrace.testing.planting import write_model
 from mergetrace.testing.scans import (
@@ -149,6 +151,62 @@ def test_a_suspect_without_a_print_is_an_error_in_words(tmp_path, place):
     )
     with pytest.raises(AuditError, match="no print of the suspect"):
         scan(tmp_path / "out", suspect, Params(patterns=(str(place / "*"),)))
+
+
+@pytest.fixture
+def chosen(scanned, tmp_path):
+    """chosen(shares, bases, donors) -> the siblings that an audit takes as controls."""
+
+    def make(shares, bases, donors, **settings):
+        found = scanned(shares, **settings)
+        out = tmp_path / "siblings.json"
+        siblings.run(
+            siblings.Inputs(
+                found.folder / "candidates.json",
+                found.folder / "indexed.json",
+                found.folder / "prints",
+            ),
+            siblings.Params("mine", tuple(bases), tuple(donors), 2),
+            siblings.Outputs(out),
+        )
+        return read_json(out)
+
+    return make
+
+
+def test_an_audit_takes_the_hardest_siblings_as_its_controls(chosen, place):
+    """Of tune-1, which the scan does not know as a donor, its child is none; nor are
+    those of the same task as the donor that the scan knows.
+    """
+    shares = {"tune-0": 0.571, "base": 0.429}
+    offered = [str(place / "tune-0"), str(place / "tune-1")]
+    found = chosen(shares, [str(place / "base")], offered)
+    assert found["base"] == str(place / "base")
+    assert found["offered"]
+    names = [each["place"].rpartition("/")[2] for each in found["siblings"]]
+    assert len(names) == 2
+    assert set(names) <= {f"tune-{number}" for number in range(2, 6)}
+    cosines = [each["cosine"] for each in found["siblings"]]
+    assert cosines == sorted(cosines, reverse=True)
+
+
+def test_an_audit_of_a_base_without_a_print_takes_siblings_of_the_scans(chosen, place):
+    shares = {"tune-0": 0.571, "base": 0.429}
+    found = chosen(shares, ["nobody/base"], [str(place / "tune-0")])
+    assert found["base"] == str(place / "base")
+    assert not found["offered"]
+
+
+def test_models_that_an_audit_offers_are_candidates_of_its_scan(chosen, place):
+    """Nothing else is: no folder is named, and the Hub is not asked."""
+    shares = {"tune-0": 0.571, "base": 0.429}
+    folders = tuple(place / name for name in ("base", "tune-0", "tune-3"))
+    offered = [str(place / "tune-0")]
+    found = chosen(
+        shares, [str(folders[0])], offered, patterns=(), folders=(*folders, place)
+    )
+    names = [each["place"].rpartition("/")[2] for each in found["siblings"]]
+    assert names == ["tune-3"]
 
 
 def test_strange_names_stay_text(tmp_path):

@@ -32,7 +32,12 @@ CONFIG = {
         **{name: {"path": f"results/stand-ins/{name}"} for name in STANDINS},
     },
     "audits": {
-        "hub": {"suspect": "suspect", "base": "base", "donors": ["donor"]},
+        "hub": {
+            "suspect": "suspect",
+            "base": "base",
+            "donors": ["donor"],
+            "controls": {"from": "scan", "most": 2},
+        },
         "local": {
             "suspect": "rio",
             "base": "qwen",
@@ -55,6 +60,7 @@ READ = {
     "pinned.json": {"commit": "0" * 40},
     "layout.json": {"batches": ["0"]},
     "candidates.json": {"candidates": []},
+    "siblings.json": {"siblings": []},
     "plan.json": {
         "stream": {
             "order": ["0"],
@@ -80,7 +86,9 @@ class Workplace:
     def __init__(self, folder, mode):
         self.folder = copy_workflow(folder)
         (self.folder / "mine.yaml").write_text(yaml.safe_dump({**CONFIG, "mode": mode}))
-        for _ in range(3):  # layout is done, then what follows, then nothing is left
+        for _ in range(
+            6
+        ):  # a checkpoint is done, then what follows, then nothing is left
             self.plan(record=True)
         assert self.planned == set()
 

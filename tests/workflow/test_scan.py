@@ -1,5 +1,6 @@
 """`snakemake scan`, from one suspect to an audit that runs as it is."""
 
+import json
 import shutil
 
 import pytest
@@ -46,3 +47,42 @@ def test_a_suspect_becomes_an_audit(workplace):
         workplace, "preflight", "--configfile", "results/scan/mine/audit.yaml"
     )
     assert (workplace / "results/suspect-scan/plan.json").is_file()
+
+
+@pytest.mark.slow
+def test_an_audit_takes_its_controls_from_a_scan(workplace):
+    write_family(workplace / "data", family())
+    shares = {"tune-2": 0.571, "base": 0.429}
+    write_model(workplace / "suspect", mixed(family(), shares))
+    config = {
+        "models": {
+            "mine": {"path": "suspect"},
+            "base": {"path": "data/base"},
+            "donor": {"path": "data/tune-2"},
+        },
+        "audits": {
+            "case": {
+                "suspect": "mine",
+                "base": "base",
+                "donors": ["donor"],
+                "controls": {"from": "scan", "most": 2},
+            }
+        },
+        "scan": {"candidates": {"paths": ["data/*"], "hub": {"from": []}}},
+        "probe": {"enabled": False},
+        "mode": "full",
+    }
+    done = run_snakemake(workplace, config=config)
+    said = "None of 2 controls, judged by the same rules, is accused"
+    assert said in " ".join(done.stdout.split())
+    own = workplace / "results/case"
+    verdict = json.loads((own / "verdict.json").read_text())
+    assert verdict["verdict"] == "merge"
+    assert set(verdict["controls"]) == {"case-sibling-1", "case-sibling-2"}
+    page = (own / "report.html").read_text()
+    assert "A scan chose the controls" in page
+    assert "2 of them are siblings, finetunes of base by what was measured." in page
+    kept = json.loads((own / "bundle/configuration.json").read_text())
+    assert kept["audits"]["case"]["controls"] == ["case-sibling-1", "case-sibling-2"]
+    done = run_snakemake(workplace, config=config)
+    assert "Nothing to be done" in done.stdout + done.stderr

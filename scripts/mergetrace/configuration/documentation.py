@@ -29,7 +29,7 @@ edit. Unknown keys are refused with the nearest valid name.
 [config.schema.json](config.schema.json) is the same for editors that check YAML while you type.
 
 `config.yaml` is the demo. `snakemake --configfile mine.yaml` replaces it whole;
-`audits/rio.yaml` is the public case.
+`audits/rio.yaml` is the public case, `published/` holds recipes that their makers published.
 The smallest configuration of your own:
 
 ```yaml

@@ -93,7 +93,7 @@ def _sentence(mistake: "ErrorDetails", root: type[Any]) -> str:
 
 
 def _unknown_key(place: Place, root: type[Any]) -> str:
-    section = section_at(root, place[:-1])
+    section = section_at(root, _keys(place[:-1]))
     known = keys_of(section) if section else ()
     return (
         f"unknown key `{place[-1]}` at {_dotted(place[:-1])};"
@@ -101,10 +101,16 @@ def _unknown_key(place: Place, root: type[Any]) -> str:
     )
 
 
+def _keys(place: Place) -> Place:
+    """A place without marks in brackets: pydantic's for a mistake in a name, and those
+    that tell the kinds of a value apart.
+    """
+    return tuple(key for key in place if not str(key).startswith("["))
+
+
 def _dotted(place: Place) -> str:
-    """`audits.demo.donors`, without pydantic's mark for a mistake in a name."""
-    keys = [str(key) for key in place if key != "[key]"]
-    return ".".join(keys) or "the top level"
+    """`audits.demo.donors`."""
+    return ".".join(map(str, _keys(place))) or "the top level"
 
 
 def _shown(value: Any) -> str:

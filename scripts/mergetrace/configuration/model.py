@@ -6,31 +6,18 @@ are frozen and hold no contradiction: whoever has a Configuration needs no furth
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    Field,
-    field_serializer,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, field_validator, model_validator
 
 from mergetrace import timestamps
+from mergetrace.configuration.audit import SIBLING, Audit, Comparison
 from mergetrace.configuration.messages import nearest
 from mergetrace.configuration.probe import Probe
 from mergetrace.configuration.scan import ScanSettings
-from mergetrace.configuration.shared import (
-    Bases,
-    Donors,
-    Name,
-    Names,
-    Phrases,
-    Section,
-    Spellings,
-    Unique,
-)
+from mergetrace.configuration.shared import MAX_NAME_LENGTH, Name, Section, Unique
 from mergetrace.readable import shown_path
 from mergetrace.thresholds import Thresholds
 
@@ -93,102 +80,6 @@ class ModelSource(Section):
     def on_hub(self) -> bool:
         """Whether the model is a repository on the Hub and no local folder."""
         return self.repo is not None
-
-
-class Audit(Section):
-    """One question: is this model made of those?"""
-
-    suspect: Name
-    """The model under audit."""
-
-    bases: Bases = Field(alias="base")
-    """The presumed common ancestor, or a list of candidates; of a list the one that fits
-    is chosen, and the choice is reported. A donor may be a candidate too: where nobody
-    knows the ancestor, or a merge did without it, list all models in both places.
-    """
-
-    donors: Donors
-    """The presumed further parents, one or more. Where one of them is tried as the base,
-    the others are its donors.
-    """
-
-    controls: Names = ()
-    """Siblings (independent finetunes of the base) audited as if each were the suspect.
-    They are the empirical null.
-    """
-
-    identities: Spellings = Field(default={})
-    """What the probe looks for, as a list of spellings per identity. Any spelling found
-    in an answer counts for that identity.
-    """
-
-    watermarks: Phrases = Field(default={})
-    """Sentences of a backstory that give an identity away whatever name is used, as a
-    list per identity. They are counted in a table of their own (case, accents and white
-    space do not matter).
-    """
-
-    @field_serializer("bases")
-    def _one_or_several(self, bases: tuple[str, ...]) -> str | list[str]:
-        return bases[0] if len(bases) == 1 else list(bases)
-
-    @property
-    def audited(self) -> tuple[str, ...]:
-        """The models that are fitted: the suspect first, then the controls."""
-        return (self.suspect, *self.controls)
-
-    @property
-    def parents(self) -> tuple[str, ...]:
-        """The models offered as parents, each once: base candidates, then donors."""
-        return tuple(dict.fromkeys((*self.bases, *self.donors)))
-
-    @property
-    def models(self) -> tuple[str, ...]:
-        """Every model once: suspect, controls, bases, donors."""
-        return tuple(dict.fromkeys([*self.audited, *self.parents]))
-
-    def check(self, name: str, models: Iterable[str]) -> None:
-        """Check that every role is played by one of `models`, that no parent is audited,
-        and that every base candidate has a donor beside it.
-
-        Raises ValueError with the audit's `name` in the message.
-        """
-        roles = {
-            "suspect": (self.suspect,),
-            "base": self.bases,
-            "donors": self.donors,
-            "controls": self.controls,
-        }
-        for role, players in roles.items():
-            for model in players:
-                if model not in models:
-                    raise ValueError(
-                        f"audits.{name}.{role} names the model `{model}`, which is not"
-                        f" under models; {nearest(model, models)}"
-                    )
-        for model in self.audited:
-            if model in self.parents:
-                raise ValueError(
-                    f"audits.{name}: `{model}` is audited and offered as a parent; give"
-                    " it one role\n(a second entry under models compares a folder with"
-                    " itself)"
-                )
-        for base in self.bases:
-            if set(self.donors) <= {base}:
-                raise ValueError(
-                    f"audits.{name}: with `{base}` as the base no donor is left; offer a"
-                    f" further donor, or take `{base}` out of one of the two"
-                )
-
-
-class Comparison(Section):
-    """Two revisions of one suspect."""
-
-    before: Name
-    """The audit of the earlier revision."""
-
-    after: Name
-    """The audit of the later one."""
 
 
 class Sampling(Section):
@@ -324,6 +215,7 @@ class Configuration(Section):
         for name, audit in self.audits.items():
             audit.check(name, self.models)
             self._check_endpoints(name, audit)
+            self._check_siblings(name, audit)
         for name, comparison in self.comparisons.items():
             for side, audit_name in comparison:
                 if audit_name not in self.audits:
@@ -356,6 +248,49 @@ class Configuration(Section):
                     f"probe.endpoints says nothing of `{model}`, which audits.{name}"
                     " asks; give its url and model, or another backend"
                 )
+
+    def _check_siblings(self, name: str, audit: Audit) -> None:
+        """Check that the models that a scan will choose can be called after the audit."""
+        if audit.scanned is None:
+            return
+        if len(name) > MAX_NAME_LENGTH - len(SIBLING) - 2:
+            raise ValueError(
+                f"audits.{name}: controls from a scan are called {name}{SIBLING}1 and"
+                " so on, which is too long for a name; give the audit a shorter one"
+            )
+        taken = [each for each in self.models if each.startswith(f"{name}{SIBLING}")]
+        if taken:
+            raise ValueError(
+                f"models.{taken[0]}: controls from a scan are called so; give the model"
+                " another name"
+            )
+        if self.probe.enabled and self.probe.backend == "endpoint":
+            raise ValueError(
+                f"audits.{name}.controls: a scan chooses them, so that no endpoint can"
+                " be given for them; name them, or disable the probe"
+            )
+
+    def with_siblings(
+        self, name: str, chosen: Sequence[Mapping[str, Any]]
+    ) -> "Configuration":
+        """The same with the controls of an audit as a scan chose them: models of their
+        own, called after the audit. chosen: the siblings of siblings.json.
+        """
+        siblings = {
+            f"{name}{SIBLING}{number}": ModelSource(
+                repo=each["place"], revision=each["revision"]
+            )
+            if each["on_hub"]
+            else ModelSource(path=each["place"])
+            for number, each in enumerate(chosen, 1)
+        }
+        audit = self.audits[name].model_copy(update={"controls": tuple(siblings)})
+        return self.model_copy(
+            update={
+                "models": {**self.models, **siblings},
+                "audits": {**self.audits, name: audit},
+            }
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """The completed configuration as JSON and YAML hold it, without the keys of

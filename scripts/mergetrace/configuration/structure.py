@@ -1,7 +1,8 @@
 """The keys of a section of the configuration, and which section lies where."""
 
 import dataclasses
-from typing import Any, get_args, get_type_hints
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel
 
@@ -58,6 +59,10 @@ def section_within(annotation: Any) -> tuple[str, type[Any] | None]:
     """
     if is_section(annotation):
         return "", annotation
+    if get_origin(annotation) in (Union, UnionType):
+        # a section, or something shorter in its place
+        kinds = [next(iter(get_args(kind)), kind) for kind in get_args(annotation)]
+        return "", next(filter(is_section, kinds), None)
     for argument in get_args(annotation):
         if is_section(argument):
             return NAMED, argument

@@ -50,7 +50,19 @@ def controls(verdict: Verdict) -> str:
     who = "The control, judged by the same rules, is not accused"
     if len(judged) > 1:
         who = f"None of {len(judged)} controls, judged by the same rules, is accused"
-    return f"{who}: {listing(outcomes)}."
+    return f"{who}: {listing(outcomes)}.{_siblings(verdict)}"
+
+
+def _siblings(verdict: Verdict) -> str:
+    """How many controls are siblings by what was measured, and no stranger's."""
+    kinds = [entry.verdict for entry in verdict.controls.values()]
+    found = kinds.count("finetune_of_base")
+    if found < 2:
+        return ""
+    return (
+        f" {found} of them are siblings, finetunes of {verdict.base.name} by what was"
+        " measured."
+    )
 
 
 def order(verdict: Verdict) -> str:

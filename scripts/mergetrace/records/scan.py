@@ -11,7 +11,7 @@ class Reason:
     """Why a model is looked at."""
 
     source: str
-    """`card`, `ancestor`, `child`, `names`, `history`, `listing`, `path` or `index`."""
+    """`audit`, `card`, `ancestor`, `child`, `names`, `history`, `listing`, `path` or `index`."""
     detail: str = ""
     """The file, the model or the commit that names it."""
 
@@ -180,6 +180,33 @@ class Scan:
     proposed: tuple[Proposed, ...]
     left_out: tuple[LeftOut, ...]
     asked: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Sibling:
+    """A relative that an audit takes as a control."""
+
+    place: str
+    revision: str
+    on_hub: bool
+    cosine: float
+    """Between its change from the base and the suspect's."""
+    of_base: float
+    """The share of its numbers that are the base's."""
+
+
+@dataclass(frozen=True)
+class Siblings:
+    """The controls that a scan chose for an audit (siblings.json)."""
+
+    base: str
+    """The place of the base that they are siblings of; "" where none is known."""
+    offered: bool
+    """Whether that is one of the bases that the audit offers."""
+    relatives: int
+    """Relatives that they were chosen from."""
+    siblings: tuple[Sibling, ...]
+    """The hardest first: those whose change points most along the suspect's."""
 
 
 @dataclass(frozen=True)

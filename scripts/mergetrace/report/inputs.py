@@ -10,6 +10,7 @@ import pandas as pd
 from mergetrace.finding.lineage import KnownLicence
 from mergetrace.probe.records import Record
 from mergetrace.records.manifest import Manifests, Plan
+from mergetrace.records.scan import Siblings
 from mergetrace.records.spectrum import Spectrum
 from mergetrace.records.summary import ModelSummary, Summary
 from mergetrace.records.verdict import NameCount, Verdict
@@ -66,6 +67,8 @@ class Inputs:
     """coverage.csv: how much every blend weight explains."""
     licences: Mapping[str, KnownLicence]
     """What is known of licences."""
+    siblings: Siblings | None = None
+    """The controls that a scan chose; None where they were named."""
     error_rates: Mapping[str, ErrorRate] | None = None
     """By verdict how often it was wrong; None where that was not measured."""
     rebuild: Mapping[str, Any] | None = None

@@ -19,6 +19,7 @@ from mergetrace.report import cells, coverage_tables, offered, recipes, tables
 from mergetrace.report.declared import DeclaredTable, declared_tables
 from mergetrace.report.drilldown import encode
 from mergetrace.report.inputs import Inputs
+from mergetrace.scan import wording as scan_wording
 from mergetrace.timestamps import describe_dates
 
 
@@ -48,6 +49,8 @@ class Because:
     """The blend weight that explains most, by model and donor."""
     beside: list[tables.BesideRow]
     """What every audited model reaches."""
+    chosen: str
+    """How a scan chose the controls; empty where they were named."""
 
 
 @dataclass(frozen=True)
@@ -191,7 +194,8 @@ def because(inputs: Inputs) -> Because:
     verdicts = {inputs.suspect: verdict.verdict}
     verdicts |= {name: entry.verdict for name, entry in verdict.controls.items()}
     beside = tables.beside(inputs.summary, inputs.tensors, inputs.controls, verdicts)
-    return Because(tables.curve_rows(inputs.curves), beside)
+    chosen = scan_wording.chosen(inputs.siblings) if inputs.siblings else ""
+    return Because(tables.curve_rows(inputs.curves), beside, chosen)
 
 
 def shares(inputs: Inputs) -> Shares:

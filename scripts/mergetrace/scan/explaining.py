@@ -9,7 +9,7 @@ the base points most along what is not explained yet, and non-negative least squ
 over all found so far.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +24,7 @@ from mergetrace.scan.prints import Print, numbers_of
 
 SAME_SHARE = 0.995  # of equal numbers, from which two models count as one and the same
 MAX_NEAREST = 48  # relatives among which a base is sought
+MAX_AHEAD = 24  # further ones that lie far off in the suspect's direction: its donors
 MAX_POOL = 96  # relatives of which donors are chosen
 MAX_BASES = 3  # base candidates that are named
 RIGHT_ANGLE = 0.12
@@ -45,6 +46,10 @@ DEPENDENCE_STEP = 0.04
 .02 at 14,000 numbers.
 """
 FEW_BRANCHES = 0.75  # of the most: a light finetune of a base sees some of its branches
+MOSTLY_BACK = 0.5
+"""Of a base's donor: where an ancestor of more branches has more than that of the way,
+the base lies on a branch of that ancestor.
+"""
 MIN_GAIN = 0.01  # of the suspect's change, that a further donor must explain
 
 
@@ -68,8 +73,9 @@ class BaseCandidate:
     key: str
     branches: int
     """Independent branches of relatives that start at it."""
-    donors: int
-    """Models that it takes beside it to explain the suspect as far as they do."""
+    donors: Mapping[str, float]
+    """Models that it takes beside it to explain the suspect as far as they do, with
+    their weights."""
     explained: float
     """The share of the suspect's change from it that they explain, in squares."""
     dependence: float
@@ -120,10 +126,15 @@ def explain(
         return Explanation((), (), 0.0, (), {})
     far = distances(suspect, groups, {each.key for each in relatives})
     order = sorted(far, key=lambda key: (far[key], key))
-    held = _Held(suspect, groups, set(order[: 2 * MAX_NEAREST]))
+    nearest = order[: 2 * MAX_NEAREST]
+    start = _Held(suspect, groups, set(nearest)).richest()
+    ahead = [key for key, _ in along(suspect, start, groups, set(far))[:MAX_AHEAD]]
+    held = _Held(suspect, groups, {*nearest, *ahead})
     same = _same(held, far, rank)
     chosen = [key for key in order if key in same]
-    held.keep(chosen[:MAX_NEAREST])
+    held.keep(
+        dict.fromkeys([*chosen[:MAX_NEAREST], *(key for key in ahead if key in same)])
+    )
     bases = _bases(held, far, rank, most)
     if not bases:
         return Explanation((), (), 0.0, (), same)
@@ -132,8 +143,25 @@ def explain(
     pooled = _Held(suspect, groups, wanted)
     donors, explained = _donors(pooled, bases[0].key, most)
     cosine = dict(pool)
-    others = _others(pooled, bases[0].key, donors, cosine)
+    beside = [donor.key for donor in donors]
+    others = _others(pooled, bases[0].key, beside, cosine)
     return Explanation(bases, tuple(donors), explained, tuple(others), same)
+
+
+def relatives_beside(
+    suspect: Print,
+    groups: Sequence[Group],
+    relatives: Sequence[Likeness],
+    base: str,
+    donors: Sequence[str],
+) -> list[Relative]:
+    """The relatives as they look from a base, beside donors, those most along first.
+    base, donors: keys.
+    """
+    pool = along(suspect, base, groups, {each.key for each in relatives})
+    nearest = [key for key, _ in pool[:MAX_POOL]]
+    held = _Held(suspect, groups, {base, *donors, *nearest})
+    return list(_others(held, base, donors, dict(pool)))
 
 
 class _Held:
@@ -161,10 +189,20 @@ class _Held:
             self.mask = self.mask & masks[key]
         self._products()
 
-    def keep(self, keys: Sequence[str]) -> None:
+    def keep(self, keys: Iterable[str]) -> None:
         """Leave the other models aside."""
         self.keys = list(keys)
         self._products()
+
+    def richest(self) -> str:
+        """The model at which the most independent branches start, of several the
+        nearest.
+        """
+        counts = {}
+        for key in self.keys:
+            among, _, square = self.from_base(key)
+            counts[key] = len(_branches(*_angles(among))), -square, key
+        return max(counts, key=counts.__getitem__)
 
     def _products(self) -> None:
         self.place = {key: place for place, key in enumerate(self.keys)}
@@ -207,13 +245,23 @@ def _bases(
     left = {each.key: (1 - each.explained) * squares[each.key] for each in ancestors}
     enough = min(left.values()) + ROOM * min(squares.values())
     usual = [each for each in ancestors if left[each.key] <= enough]
+    rich = {each.key: each.branches for each in usual}
+    back = {
+        each.key
+        for each in usual
+        for donor, weight in each.donors.items()
+        if weight > MOSTLY_BACK
+        and rich.get(donor, 0) > each.branches
+        and left[donor] <= left[each.key]
+    }
+    usual = [each for each in usual if each.key not in back]
     least = min(each.dependence for each in usual) + DEPENDENCE_STEP
     apart = [each for each in usual if each.dependence <= least]
     many = FEW_BRANCHES * max(each.branches for each in apart)
 
     def order(each: BaseCandidate) -> tuple[float | str, ...]:
-        is_aside = left[each.key] > enough or each.dependence > least
-        return is_aside, each.branches < many, each.donors, *place(each)
+        is_aside = each not in usual or each.dependence > least
+        return is_aside, each.branches < many, len(each.donors), *place(each)
 
     return tuple(sorted(ancestors, key=order)[:MAX_BASES])
 
@@ -222,15 +270,22 @@ def _candidate(held: _Held, base: str, most: int) -> BaseCandidate:
     """A model as a base."""
     donors, explained = _donors(held, base, most)
     among, _, _ = held.from_base(base)
-    sizes = np.sqrt(np.clip(np.diag(among), 1e-30, None))
-    cosines = np.abs(among / np.outer(sizes, sizes))
+    cosines, sizes = _angles(among)
     branches = _branches(cosines, sizes)
     places = [held.place[donor.key] for donor in donors]
     beside = cosines[np.ix_(places, places)][~np.eye(len(places), dtype=bool)]
     apart = [place for place in branches if place not in places]
     beyond = cosines[np.ix_(places, apart)]
-    dependence = beside.max(initial=0) + (beyond.mean() if beyond.size else 0)
-    return BaseCandidate(base, len(branches), len(donors), explained, float(dependence))
+    # the median: a donor's own line is one of the branches too
+    dependence = beside.max(initial=0) + (np.median(beyond) if beyond.size else 0)
+    weights = {donor.key: donor.weight for donor in donors}
+    return BaseCandidate(base, len(branches), weights, explained, float(dependence))
+
+
+def _angles(among: Array) -> tuple[Array, Array]:
+    """The cosines between changes, without their signs, and the changes' sizes."""
+    sizes = np.sqrt(np.clip(np.diag(among), 1e-30, None))
+    return np.abs(among / np.outer(sizes, sizes)), sizes
 
 
 def _branches(cosines: Array, sizes: Array) -> list[int]:
@@ -295,15 +350,15 @@ def _own(held: _Held, base: str, place: int) -> float:
 
 
 def _others(
-    held: _Held, base: str, donors: Sequence[Donor], cosine: Mapping[str, float]
+    held: _Held, base: str, donors: Sequence[str], cosine: Mapping[str, float]
 ) -> Iterator[Relative]:
     """The relatives that are neither base nor donor, those most along first."""
-    chosen = {base, *(donor.key for donor in donors)}
+    chosen = {base, *donors}
     others = [key for key in held.keys if key not in chosen]
     for key in sorted(others, key=lambda key: (-cosine.get(key, 0.0), key)):
         codes = held.codes[key]
         of_donor = [
-            equal_share(codes, held.codes[donor.key], held.mask) for donor in donors
+            equal_share(codes, held.codes[donor], held.mask) for donor in donors
         ]
         yield Relative(
             key,

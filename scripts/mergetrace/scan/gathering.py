@@ -20,7 +20,7 @@ ANCESTORS = 4  # generations that are followed upwards
 COMMON_BASES = 5  # of listed models whose children are asked for
 MEGABYTES_OF_A_PRINT = 0.35
 """That a print takes to read at most, as a rule; by this the budget is divided."""
-ORDER = ("card", "names", "history", "ancestor", "path", "child", "listing")
+ORDER = ("audit", "card", "names", "history", "ancestor", "path", "child", "listing")
 """Which reasons count first where not all models can be read."""
 
 
@@ -75,15 +75,15 @@ class Gathering:
             listed.repo, True, (reason,), listed.commit, listed.created
         )
 
-    def take_folder(self, folder: Path) -> None:
+    def take_folder(self, folder: Path, source: str = "path") -> None:
         """Take a local folder, unless it is the suspect's own."""
-        self.asked["path"] += 1
+        self.asked[source] += 1
         is_own = not self.suspect.on_hub and (
             folder.resolve() == Path(self.suspect.place).resolve()
         )
         if not is_own:
             place = str(folder)
-            reason = Reason("path")
+            reason = Reason(source)
             self.found.setdefault(place, Candidate(place, False, (reason,)))
 
     def leave_out(self, place: str, code: str, detail: str = "") -> None:
@@ -122,7 +122,7 @@ class Gathering:
             return "child"
         if listed.relation == "adapter":
             return "adapter"
-        is_named = reason.source in ("card", "names", "history", "ancestor")
+        is_named = reason.source not in ("child", "listing")
         if not is_named and is_younger(listed.created, self._limit()):
             return "younger"
         return None
@@ -142,7 +142,7 @@ def gather(gathering: Gathering, named: Iterable[Named], kind: str | None) -> No
     sources = gathering.settings.sources
     relatives: dict[str, Listed] = {}
     for each in named:
-        if each.source in sources:
+        if each.source in (*sources, "audit"):
             _follow(gathering, each.repo, Reason(each.source, each.file), relatives)
     if "tree" in sources:
         _ancestors(gathering, relatives)

@@ -224,13 +224,13 @@ def _controls(found: Found, explained: Explanation, aside: set[str]) -> list[Pro
     chosen = []
     for each in explained.relatives:
         is_aside = found.facts(each.key).place in aside
-        if not is_aside and _is_sibling(found, each, lines):
+        if not is_aside and is_sibling(found, each, lines):
             numbers = {"cosine": each.cosine, "of_base": each.of_base}
             chosen.append(_proposed(found, each.key, "control", "sibling", numbers))
     return chosen
 
 
-def _is_sibling(found: Found, each: Relative, lines: set[str]) -> bool:
+def is_sibling(found: Found, each: Relative, lines: set[str]) -> bool:
     """Whether a relative looks like an independent finetune of the base. lines: the
     donors' places.
     """

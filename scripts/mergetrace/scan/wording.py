@@ -10,6 +10,7 @@ from mergetrace.records.scan import (
     Ranked,
     Reason,
     Scan,
+    Siblings,
     Trace,
     Watched,
 )
@@ -31,6 +32,7 @@ LEFT_OUT = {
 
 SOURCES = {
     "ancestor": "base of {}",
+    "audit": "offered in an audit of the suspect",
     "card": "listed as a base in {}",
     "child": "names {} as its base",
     "history": "named in {}",
@@ -131,6 +133,25 @@ def proposed(each: Proposed) -> str:
         "weight": readable.percent(numbers.get("weight")),
     }
     return PROPOSED[each.code].format(**words)
+
+
+def chosen(found: Siblings) -> str:
+    """Which siblings an audit takes as its controls, and how they were chosen."""
+    if not found.siblings:
+        return (
+            f"A scan found no sibling of {found.base or 'the suspect'} that nothing ties"
+            " to a donor, so that no control is taken from it."
+        )
+    rest = (
+        ""
+        if found.offered
+        else " The base that the audit names has no print of its own."
+    )
+    return (
+        f"A scan chose the controls: of {readable.plural(found.relatives, 'relative')}"
+        f" the {len(found.siblings)} whose change from {found.base} points most along"
+        f" the suspect's, of those that nothing ties to a donor.{rest}"
+    )
 
 
 def watched(found: Watched) -> str:

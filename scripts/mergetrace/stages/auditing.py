@@ -63,13 +63,18 @@ class Audit:
         self.places = places
         self.configuration = configuration
         self.spec = configuration.audits[name]
+        if self.spec.scanned:
+            raise AuditError(
+                f"audits.{name}: controls from a scan are found by the workflow only"
+                " (make audit); or name them"
+            )
         self.models = self.spec.models
         self.mode = configuration.mode
         self.roles = Roles(
             self.spec.suspect,
             self.spec.bases,
             self.spec.donors,
-            self.spec.controls,
+            self.spec.named_controls,
         )
         if self.mode == "full" and any(map(self._is_remote, self.models)):
             raise AuditError(

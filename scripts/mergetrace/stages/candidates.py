@@ -55,6 +55,10 @@ class Params:
     """When its weights were published, where the configuration states it."""
     patterns: tuple[str, ...] = ()
     """Local folders, or patterns of them."""
+    folders: tuple[Path, ...] = ()
+    """Those of the models that an audit of the suspect offers."""
+    repositories: tuple[str, ...] = ()
+    """The same on the Hub."""
 
 
 @dataclass(frozen=True)
@@ -88,12 +92,16 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
     last = published.get("last") or params.published
     size = _parameters(inputs.tensors)
     gathering = Gathering(suspect, settings, str(last) if last else None, size)
+    for folder in params.folders:
+        if (folder / "config.json").is_file():
+            gathering.take_folder(folder, "audit")
     for pattern in params.patterns:
-        for folder in sorted(glob.glob(pattern)):
-            if (Path(folder) / "config.json").is_file():
-                gathering.take_folder(Path(folder))
-    if params.sources:
-        named = [*named_models(inputs.files), *_once_named(inputs, params)]
+        for place in sorted(glob.glob(pattern)):
+            if (Path(place) / "config.json").is_file():
+                gathering.take_folder(Path(place))
+    if params.sources or params.repositories:
+        offered = [Named(repo, "audit", "") for repo in params.repositories]
+        named = [*offered, *named_models(inputs.files), *_once_named(inputs, params)]
         gather(gathering, named, manifest["config"]["model_type"])
     found = gathering.result()
     write_json(outputs.candidates, as_json(found))

@@ -4,26 +4,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mergetrace.outputs import read_json, write_json, write_text
-from mergetrace.records.json_records import as_json, from_json
-from mergetrace.records.scan import Candidates, Indexed, Watched
+from mergetrace.records.json_records import as_json
+from mergetrace.records.scan import Watched
 from mergetrace.report.scan import watch_page
 from mergetrace.running.log import say
+from mergetrace.scan.compared import Compared
 from mergetrace.scan.index import Index
 from mergetrace.scan.screening import found_of
 from mergetrace.scan.watching import watch
 from mergetrace.scan.wording import watched
 
-
-@dataclass(frozen=True)
-class Inputs:
-    """What is read."""
-
-    candidates: Path
-    """Which models are compared, and why."""
-    indexed: Path
-    """Which prints they have."""
-    index: Path
-    """The folder of all prints."""
+Inputs = Compared
 
 
 @dataclass(frozen=True)
@@ -48,8 +39,7 @@ class Outputs:
 
 def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
     """Nothing is read but prints."""
-    candidates = from_json(Candidates, read_json(inputs.candidates), "candidates.json")
-    indexed = from_json(Indexed, read_json(inputs.indexed), "indexed.json")
+    candidates, indexed = inputs.read()
     with Index(inputs.index) as index:
         known = found_of(index, candidates, indexed)
         found = watch(index, known, params.name, indexed.digest)

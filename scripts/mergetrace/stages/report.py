@@ -11,6 +11,8 @@ from mergetrace.outputs import read_json, read_yaml, write_text
 from mergetrace.probe.answers import read_answers
 from mergetrace.probe.records import Record
 from mergetrace.records.csv_tables import read_csv_table
+from mergetrace.records.json_records import from_json
+from mergetrace.records.scan import Siblings
 from mergetrace.records.spectrum import Spectrum
 from mergetrace.records.summary import Summary
 from mergetrace.records.verdict import Verdict
@@ -60,6 +62,8 @@ class Inputs:
     """rebuild.json, where the suspect was rebuilt."""
     spectrum: Path | None = None
     """spectrum.json, where singular directions were measured."""
+    siblings: Path | None = None
+    """siblings.json, where a scan chose the controls."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,7 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
         error_rates=read_json(ERROR_RATES) if ERROR_RATES.is_file() else None,
         rebuild=read_json(inputs.rebuild) if inputs.rebuild else None,
         spectrum=Spectrum.of(read_json(inputs.spectrum)) if inputs.spectrum else None,
+        siblings=_siblings(inputs.siblings),
         tensors=read_csv_table(inputs.tensors),
         controls=read_csv_table(inputs.controls),
         layers=read_csv_table(inputs.layers),
@@ -113,3 +118,8 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
     html = page(contents, draw(contents))
     write_text(outputs.report, html)
     say(f"{outputs.report}: {len(html.encode()) / 1e3:,.0f} kB")
+
+
+def _siblings(path: Path | None) -> Siblings | None:
+    """The controls that a scan chose."""
+    return from_json(Siblings, read_json(path), path.name) if path else None

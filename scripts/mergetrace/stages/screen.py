@@ -4,26 +4,17 @@ import csv
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from mergetrace.outputs import read_json, whole, write_json
-from mergetrace.records.json_records import as_json, from_json
-from mergetrace.records.scan import Candidates, Indexed, Ranked, Scan
+from mergetrace.outputs import whole, write_json
+from mergetrace.records.json_records import as_json
+from mergetrace.records.scan import Ranked, Scan
 from mergetrace.running.log import say
+from mergetrace.scan.compared import Compared
 from mergetrace.scan.index import Index
 from mergetrace.scan.screening import screen
 from mergetrace.scan.wording import headline, reasons
 from mergetrace.tables.scan_schemas import RANKED
 
-
-@dataclass(frozen=True)
-class Inputs:
-    """What is read."""
-
-    candidates: Path
-    """Which models are compared, and why."""
-    indexed: Path
-    """Which prints they have."""
-    index: Path
-    """The folder of all prints."""
+Inputs = Compared
 
 
 @dataclass(frozen=True)
@@ -50,8 +41,7 @@ class Outputs:
 
 def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
     """Nothing is read but prints."""
-    candidates = from_json(Candidates, read_json(inputs.candidates), "candidates.json")
-    indexed = from_json(Indexed, read_json(inputs.indexed), "indexed.json")
+    candidates, indexed = inputs.read()
     with Index(inputs.index) as index:
         most = params.keep, params.controls
         found = screen(index, candidates, indexed, params.name, most)
