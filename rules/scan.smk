@@ -176,13 +176,15 @@ rule carriers:
         "python {input.script} {params.paths} {params.settings} 2> {log}"
 
 
-# Which controls an audit takes from a scan of its suspect. From then on they are models like all others, called after the audit.
+# Which controls an audit takes from a scan of its suspect: chosen once, so that an audit goes on with what it began with; `--forcerun siblings`
+# chooses again. They are models like all others, called after the audit.
 checkpoint siblings:
     input:
-        script=script("siblings"),
-        library=library("siblings"),
-        candidates=lambda wildcards: f"results/scan/{suspect(wildcards)}/candidates.json",
-        indexed=lambda wildcards: f"results/scan/{suspect(wildcards)}/indexed.json",
+        script=ancient(script("siblings")),
+        candidates=lambda wildcards: ancient(
+            f"results/scan/{suspect(wildcards)}/candidates.json"
+        ),
+        indexed=lambda wildcards: ancient(f"results/scan/{suspect(wildcards)}/indexed.json"),
     output:
         siblings="results/{audit}/siblings.json",
     log:

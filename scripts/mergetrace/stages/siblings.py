@@ -9,7 +9,6 @@ from mergetrace.running.log import say
 from mergetrace.scan import siblings
 from mergetrace.scan.compared import Compared
 from mergetrace.scan.index import Index
-from mergetrace.scan.wording import chosen
 
 Inputs = Compared
 
@@ -44,4 +43,7 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
             index, candidates, indexed, params.bases, params.donors, params.most
         )
     write_json(outputs.siblings, as_json(found))
-    say(f"{params.name}: {chosen(found)}")
+    say(
+        f"{params.name}: {len(found.siblings)} controls among {found.relatives}"
+        f" relatives, siblings on {found.base or 'no base that is known'}"
+    )
