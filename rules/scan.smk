@@ -181,9 +181,7 @@ rule carriers:
 checkpoint siblings:
     input:
         script=ancient(script("siblings")),
-        candidates=lambda wildcards: ancient(
-            f"results/scan/{suspect(wildcards)}/candidates.json"
-        ),
+        candidates=lambda wildcards: ancient(f"results/scan/{suspect(wildcards)}/candidates.json"),
         indexed=lambda wildcards: ancient(f"results/scan/{suspect(wildcards)}/indexed.json"),
     output:
         siblings="results/{audit}/siblings.json",
