@@ -1,31 +1,30 @@
 """A case of the descent zoo by the measurement of small directions alone: what its rule
-says if no rule before it is asked. A whole audit takes five times as long.
+says if no rule before it is asked, and if the numbers do not follow from the parents'
+(which a whole audit measures). A whole audit takes many times as long.
 
 An acquittal needs what it needs in an audit: a low cosine or low bounds, and nothing of
 a donor that the controls do not have.
 """
 
 import shutil
-import tempfile
 import time
 import traceback
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
-import torch
-
-from benchmarks.descent.auditing import audit_of, folder_of, name_of, silence
+from benchmarks.descent.auditing import folder_of, name_of
 from benchmarks.descent.case import Case
 from benchmarks.descent.making import Household, one_thread
+from benchmarks.descent.pairs import measured_pair
 from benchmarks.descent.shapes import REPORTING, TUNING
-from benchmarks.zoo.making import loaded
 from mergetrace.finding import descent
 from mergetrace.finding.case import Case as Asked
 from mergetrace.outputs import read_json, write_json
-from mergetrace.records.spectrum import Spectrum
+from mergetrace.records.json_records import from_json
+from mergetrace.records.recipe_search import Dependence
+from mergetrace.records.spectrum import Along, Spectrum
 from mergetrace.records.summary import ModelSummary
-from mergetrace.stages.auditing import Audit
 from mergetrace.thresholds import Thresholds
 
 
@@ -36,48 +35,47 @@ def measure_alone(results: Path, models: Path, case: Case, state: str) -> None:
     started = time.process_time()
     record: dict[str, Any] = {"state": state, "models": case.models(), "alone": True}
     kept = folder_of(results, case)
-    with tempfile.TemporaryDirectory(prefix="descent-") as name:
-        work = Path(name)
-        try:
-            folders = Household(models, family).members(case.models())
-            with silence():
-                _spectrum(audit_of(work, folders, case), name_of(case.base))
-            record["fits"] = _fits(folders, case)
-        except Exception:
-            # A case that fails is a miss, with its reason, and the others go on.
-            record["error"] = traceback.format_exc()
-        record["cpu_s"] = time.process_time() - started
-        write_json(work / "measured.json", record)
-        shutil.rmtree(kept, ignore_errors=True)
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copytree(work, kept)
+    shutil.rmtree(kept, ignore_errors=True)
+    try:
+        folders = Household(models, family).members(case.models())
+        spectrum, record["fits"] = _spectrum(
+            results, folders[case.base].parent, case, state
+        )
+        write_json(kept / "spectrum.json", spectrum.as_json())
+    except Exception:
+        # A case that fails is a miss, with its reason, and the others go on.
+        record["error"] = traceback.format_exc()
+    record["cpu_s"] = time.process_time() - started
+    write_json(kept / "measured.json", record)
 
 
-def _spectrum(audit: Audit, base: str) -> None:
-    audit.plan()
-    write_json(audit.places.audit / "summary.json", {"base": base})
-    audit.measure_spectrum()
+def _spectrum(
+    results: Path, family: Path, case: Case, state: str
+) -> tuple[Spectrum, dict[str, dict[str, float]]]:
+    """As the stage writes it; and by donor least squares of the suspect."""
 
+    def pair(model: str, donor: str) -> dict[str, Any]:
+        return measured_pair(results, family, case.base, donor, model, state)
 
-def _fits(folders: dict[str, Path], case: Case) -> dict[str, dict[str, float]]:
-    """By donor the cosine and the weight by least squares, over all matrices."""
-    base, suspect = loaded(folders[case.base]), loaded(folders[case.suspect])
-    found = {}
-    for donor in case.donors:
-        other = loaded(folders[donor])
-        sums = torch.zeros(3, dtype=torch.float64)
-        for name, start in base.items():
-            if start.dim() < 2:
-                continue
-            own = (suspect[name].double() - start.double()).flatten()
-            along = (other[name].double() - start.double()).flatten()
-            sums += torch.stack([own @ along, own @ own, along @ along])
-        both, mine, theirs = sums.tolist()
-        found[name_of(donor)] = {
-            "cos_fit": both / max((mine * theirs) ** 0.5, 1e-300),
-            "alpha": both / max(theirs, 1e-300),
+    of_models = {
+        name_of(model): {
+            name_of(donor): from_json(Along, pair(model, donor)["along"], "along")
+            for donor in case.donors
+            if donor != model
         }
-    return found
+        for model in (case.suspect, *case.controls)
+    }
+    alike = {
+        name_of(donor): {
+            name_of(other): pair(other, donor)["tail"]
+            for other in case.donors
+            if other != donor
+        }
+        for donor in case.donors
+    }
+    fits = {name_of(donor): pair(case.suspect, donor)["fit"] for donor in case.donors}
+    matrices = pair(case.suspect, case.donors[0])["matrices"]
+    return Spectrum(name_of(case.base), matrices, 0, of_models, alike), fits
 
 
 def judged_alone(results: Path, case: Case, record: dict[str, Any]) -> dict[str, Any]:
@@ -129,9 +127,12 @@ def judged_alone(results: Path, case: Case, record: dict[str, Any]) -> dict[str,
 def _asked(
     name: str, base: str, donors: list[str], case: Case, spectrum: Spectrum
 ) -> Asked:
-    """What the rule is asked; of a summary it takes the donors' names alone."""
+    """What the rule is asked: as if the model's numbers did not follow from its parents'."""
     own = [donor for donor in donors if donor != name]
-    summary = SimpleNamespace(donors=dict.fromkeys(own))
+    trained = Dependence((base, *own), repeated=1, dissent=1.0, without={})
+    summary = SimpleNamespace(
+        donors=dict.fromkeys(own), recipe=SimpleNamespace(dependence=trained)
+    )
     others = [each for each in map(name_of, case.controls) if each != name]
     return Asked(
         model=name,

@@ -67,8 +67,9 @@ def _head(rows: Sequence[Row], planned: int, old: int) -> list[str]:
         " seconds each; trainings are not counted."
         + (f" {old} were measured by an earlier state of the code." if old else ""),
         f"{alone} of them by the measurement of small directions alone: what its rule"
-        " says of the suspect and of every control if no rule before it is asked"
-        " (`--alone`); the others are whole audits."
+        " says of the suspect and of every control if no rule before it is asked, and"
+        " as if their numbers did not follow from their parents' alone (`--alone`); the"
+        " others are whole audits."
         if alone
         else "All of them are whole audits.",
         "By family: "

@@ -215,6 +215,7 @@ fit: from sums to numbers
 descent: a donor's weight under what was trained since
     directions         the singular directions of a change, and another model's change
                        along them, with what lies there by chance
+    whitening          the same, weighed by what else the models hold
     lattice            what a pure merge would show along them, rounded
     evenness           measurements pooled, and how far they lie apart
     measuring, pooling one matrix of all models; many matrices together

@@ -14,6 +14,7 @@ from mergetrace.descent.directions import BINS, Directions
 from mergetrace.descent.evenness import pool
 from mergetrace.descent.lattice import GRID, Rows, expected
 from mergetrace.descent.pooling import Seen, along, tails
+from mergetrace.descent.whitening import Whitened
 from mergetrace.numerics.dtypes import decode, encode
 from mergetrace.planning.submatrices import (
     DECOMPOSED_ELEMENTS,
@@ -69,6 +70,41 @@ def test_an_interval_holds_the_truth_as_often_as_it_says(donor, trained):
         held += (off < 1.96).tolist()
     # 360 intervals: 92.5 to 97.5 % of them is within two standard errors of 95 %
     assert 0.925 <= np.mean(held) <= 0.985
+
+
+@pytest.mark.parametrize("trained", ["low rank", "rows"])
+def test_what_else_was_trained_is_weighed_out(trained):
+    """Errors fall, and still hold the truth as often as they say."""
+    rng = np.random.default_rng(17)
+    held, plain, weighed = [], [], []
+    for _ in range(40):
+        change = random(rng, 96, 120)
+        after = SPECTRA[trained](rng, 96, 120)
+        after *= np.linalg.norm(change) / np.linalg.norm(after)
+        look = Directions(change).look(WEIGHT * change + after)
+        found = Whitened.of(change, WEIGHT * change + after, look).look
+        held += (np.abs(found.alpha - WEIGHT) / found.error < 1.96).tolist()
+        plain += look.error.tolist()
+        weighed += found.error.tolist()
+    assert 0.9 <= np.mean(held) <= 0.985
+    assert np.median(weighed) < 0.7 * np.median(plain)
+
+
+def test_a_merge_is_replayed_through_the_same_weighing():
+    rng = np.random.default_rng(19)
+    for shape in ((96, 120), (120, 80)):
+        change = random(rng, *shape)
+        other = WEIGHT * change + low_rank(rng, *shape)
+        whitened = Whitened.of(change, other, Directions(change).look(other))
+        assert np.allclose(whitened.weights(other), whitened.look.alpha, atol=1e-4)
+        assert np.allclose(whitened.weights(0.3 * change), 0.3, atol=1e-4)
+
+
+def test_nothing_is_weighed_where_nothing_is_left():
+    rng = np.random.default_rng(23)
+    change = random(rng, 96, 96)
+    look = Directions(change).look(WEIGHT * change)
+    assert Whitened.of(change, WEIGHT * change, look) is None
 
 
 def test_a_pooled_interval_holds_the_truth():
@@ -136,7 +172,8 @@ def test_a_merge_of_steps_of_the_lattice_is_held_against_what_rounding_shows():
         rows = Rows(suspect, "BF16", None)
         replayed = expected(directions, base, donor - base, rows)
         assert replayed.shape == (len(GRID), BINS)
-        seen.append(Seen("mlp", directions.look(suspect - base), replayed))
+        look = directions.look(suspect - base)
+        seen.append(Seen("mlp", look, replayed, look, replayed))
         reverse.append(Directions(suspect - base).look(donor - base))
     found = along(seen, reverse)
     assert found.rounded
@@ -403,7 +440,8 @@ def test_the_page_shows_the_directions(folders, tmp_path):
 
 def test_a_measurement_for_another_base_decides_nothing(folders, tmp_path):
     from mergetrace.finding.case import Case
-    from mergetrace.finding.descent import trained_blend
+    from mergetrace.finding.descent import against_even, trained_blend
+    from mergetrace.finding.reasons_descent import MayBePure
     from mergetrace.records.summary import Summary
 
     judged(folders, tmp_path, "trained")
@@ -421,3 +459,17 @@ def test_a_measurement_for_another_base_decides_nothing(folders, tmp_path):
     assert trained_blend(case) is not None
     other = replace(case, spectrum=replace(spectrum, base="another"))
     assert trained_blend(other) is None
+    # What arithmetic may have made alone is not called trained.
+    recipe = case.summary.recipe
+    assert recipe.dependence.dissent > Thresholds().min_dissent_trained
+    for dependence in (None, replace(recipe.dependence, dissent=0.0)):
+        pure = replace(recipe, dependence=dependence)
+        other = replace(case, summary=replace(case.summary, recipe=pure))
+        assert trained_blend(other) is None
+        assert isinstance(against_even(other, "donor"), MayBePure)
+    # Records of before are read, and judged by what they hold.
+    old = spectrum.as_json()
+    for by_donor in old["models"].values():
+        for along_donor in by_donor.values():
+            del along_donor["whitened"]
+    assert trained_blend(replace(case, spectrum=Spectrum.of(old))) is not None

@@ -7,6 +7,8 @@ with one weight a has c_i = a sigma_i plus chance, whatever it learned besides. 
 chance is, the neighbours say: p_i^T u q_j of different directions.
 """
 
+from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from functools import cache
 
@@ -89,6 +91,17 @@ class Directions:
             product[number] = sigma @ along[own]
             variance[number] = sigma**2 @ _by_chance(found[own, own])
         return Look(energy, product, variance)
+
+    def behind(
+        self, rows: Callable[[Array], Array], cols: Callable[[Array], Array]
+    ) -> "Directions":
+        """For `weights` of changes that did not yet go through symmetric linear maps of
+        their columns (`rows`) and of their rows (`cols`) as what is decomposed here did.
+        """
+        found = copy(self)
+        found._left = rows(self._left.T).T
+        found._right = cols(self._right.T).T
+        return found
 
     def small_over_noise(self, noise: float) -> float:
         """The energy of the smaller half of the directions, over what noise of the

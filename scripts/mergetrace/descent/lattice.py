@@ -4,16 +4,19 @@ rounds to a whole one.
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
-from mergetrace.descent.directions import BINS, Directions
+from mergetrace.descent.directions import BINS
 from mergetrace.numerics.arrays import Array
 from mergetrace.numerics.dtypes import decode, encode
 from mergetrace.numerics.lattice import ulp
 
 GRID: Array = np.linspace(0.0, 1.0, 11)
 """The weights at which a merge is replayed; between them the line is straight."""
+UNROUNDED: Array = np.tile(GRID[:, None], (1, BINS))
+"""What merges show where rounding does not matter."""
 TRIED = 0.571
 """The weight at which it is seen whether rounding matters."""
 NO_MATTER = 0.004
@@ -48,7 +51,15 @@ class Rows:
         return float((steps[change != 0] ** 2).sum() / 12)
 
 
-def expected(directions: Directions, base: Array, change: Array, rows: Rows) -> Array:
+class Weighing(Protocol):
+    """What weighs a change along a donor's directions."""
+
+    def weights(self, change: Array) -> Array:
+        """alpha by bin, float64 [BINS]."""
+        ...
+
+
+def expected(directions: Weighing, base: Array, change: Array, rows: Rows) -> Array:
     """alpha by bin of pure merges at the weights of GRID: float64 [len(GRID), BINS].
 
     change: the donor's change, of which `directions` are the directions. rows: the
@@ -60,5 +71,5 @@ def expected(directions: Directions, base: Array, change: Array, rows: Rows) -> 
         return directions.weights(merged - base)
 
     if np.abs(replayed(TRIED) - TRIED).max() <= NO_MATTER:
-        return np.tile(GRID[:, None], (1, BINS))
+        return UNROUNDED
     return np.array([replayed(float(weight)) for weight in GRID])

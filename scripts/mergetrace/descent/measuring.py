@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from mergetrace.descent.directions import Directions, Look
-from mergetrace.descent.lattice import Rows, expected
+from mergetrace.descent.lattice import UNROUNDED, Rows, expected
+from mergetrace.descent.whitening import Whitened
 from mergetrace.numerics.arrays import Array
 
 
@@ -26,6 +27,12 @@ class Measured:
     """Of an audited model along a donor's directions: what pure merges would show (see
     lattice.expected).
     """
+    whitened: Look | None = None
+    """The same, weighed by what else the changes hold (see whitening); None of two
+    donors.
+    """
+    whitened_replayed: Array | None = None
+    """What pure merges would show, weighed alike."""
     over_rounding: float | None = None
     """Of a donor along an audited model's directions: the energy of the latter's small
     directions over that of rounding alone.
@@ -64,12 +71,35 @@ def measure(
         for model, other in changes.items():
             if model == along or not (is_donor or model in donors):
                 continue
-            replayed = None
-            if is_donor and model in audited:
-                replayed = merges.stored_as(rows[model])
             look = directions.look(other)
-            found.append(Measured(model, along, look, replayed, over))
+            if not is_donor:
+                weighed = _weighed(change, other, look)[0]
+                found.append(
+                    Measured(model, along, look, whitened=weighed, over_rounding=over)
+                )
+            elif model in audited:
+                found.append(_held(model, along, merges, rows[model], look))
+            else:
+                found.append(Measured(model, along, look))
     return found
+
+
+def _weighed(change: Array, other: Array, look: Look) -> tuple[Look, Whitened | None]:
+    """The look, weighed by what else the changes hold, where anything else is there."""
+    whitened = Whitened.of(change, other, look)
+    return (whitened.look if whitened else look), whitened
+
+
+def _held(
+    model: str, along: str, merges: "_Merges", rows: Rows, look: Look
+) -> Measured:
+    """What an audited model holds of a donor's directions."""
+    replayed = merges.stored_as(rows)
+    weighed, whitened = _weighed(merges.change, rows.values - merges.base, look)
+    again = replayed
+    if whitened and replayed is not UNROUNDED:
+        again = expected(whitened, merges.base, merges.change, rows)
+    return Measured(model, along, look, replayed, weighed, again)
 
 
 def _over_rounding(directions: Directions, rows: Rows, change: Array) -> float | None:
@@ -82,6 +112,8 @@ class _Merges:
 
     def __init__(self, directions: Directions, base: Array, change: Array) -> None:
         self._of = directions, base, change
+        self.base = base
+        self.change = change
         self._known: dict[str, Array] = {}
 
     def stored_as(self, rows: Rows) -> Array:

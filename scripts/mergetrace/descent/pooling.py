@@ -11,7 +11,7 @@ from mergetrace.descent.directions import BINS, Look
 from mergetrace.descent.evenness import pool
 from mergetrace.descent.lattice import GRID
 from mergetrace.numerics.arrays import Array
-from mergetrace.records.spectrum import Along, BinWeight, Evenness
+from mergetrace.records.spectrum import Along, BinWeight, Evenness, Whitened
 
 LINEAR = 1e-9
 """Arithmetic's own errors in interpolating between weights."""
@@ -31,27 +31,86 @@ class Seen:
     """The audited model's change along the donor's directions."""
     replayed: Array
     """float64 [len(GRID), BINS]: what pure merges would show."""
+    whitened: Look
+    """The same, weighed by what else the changes hold."""
+    whitened_replayed: Array
+    """What pure merges would show, weighed alike."""
+
+
+@dataclass(frozen=True)
+class _Pooled:
+    """Looks into all matrices, pooled."""
+
+    bins: tuple[BinWeight, ...]
+    tail: Evenness
+    weight: float
+    ends: tuple[float, float]
+    matrices: Evenness | None
+    cells: Evenness | None
+    rounded: bool
 
 
 def along(
     seen: Sequence[Seen],
     reverse: Sequence[Look],
     over_rounding: float | None = None,
+    reverse_whitened: Sequence[Look] = (),
 ) -> Along:
     """Everything that is said of one audited model and one donor.
 
     reverse: the donor's change along the audited model's directions, by matrix.
     over_rounding: see records.Along.
     """
-    alphas = np.array([each.look.alpha for each in seen]).reshape(-1, BINS)
-    errors = np.array([each.look.error for each in seen]).reshape(-1, BINS)
-    errors = np.maximum(errors, LINEAR)  # of a copy there is no chance at all
-    bins = tuple(_bin(alphas[:, place], errors[:, place]) for place in range(BINS))
-    measured = tails(alphas, errors)
-    tail = pool(*measured)
+    alphas, errors = _numbers([each.look for each in seen])
+    pooled = _pooled(alphas, errors, [each.replayed for each in seen])
+    turned = tail_of(reverse)
+    if pooled is None:
+        bins = _bins(alphas, errors)
+        return Along(bins, None, None, None, None, None, turned, None, False)
+    return Along(
+        bins=pooled.bins,
+        tail=pooled.tail,
+        weight=pooled.weight,
+        weight_ci95=pooled.ends,
+        matrices=pooled.matrices,
+        cells=pooled.cells,
+        reverse=turned,
+        least=_least(alphas, errors, [each.component for each in seen]),
+        rounded=pooled.rounded,
+        over_rounding=over_rounding,
+        whitened=_whitened(seen, reverse_whitened),
+    )
+
+
+def _whitened(seen: Sequence[Seen], reverse: Sequence[Look]) -> Whitened | None:
+    alphas, errors = _numbers([each.whitened for each in seen])
+    pooled = _pooled(alphas, errors, [each.whitened_replayed for each in seen])
+    if pooled is None or pooled.matrices is None or pooled.cells is None:
+        return None
+    return Whitened(
+        bins=pooled.bins,
+        tail=pooled.tail,
+        weight=pooled.weight,
+        weight_ci95=pooled.ends,
+        matrices=pooled.matrices,
+        cells=pooled.cells,
+        reverse=tail_of(reverse),
+    )
+
+
+def _numbers(looks: Sequence[Look]) -> tuple[Array, Array]:
+    """alpha and its error, float64 [matrices, BINS]."""
+    alphas = np.array([look.alpha for look in looks]).reshape(-1, BINS)
+    errors = np.array([look.error for look in looks]).reshape(-1, BINS)
+    return alphas, np.maximum(errors, LINEAR)  # of a copy there is no chance at all
+
+
+def _pooled(alphas: Array, errors: Array, merges: Sequence[Array]) -> _Pooled | None:
+    """merges: what pure ones would show, by matrix."""
+    tail = pool(*tails(alphas, errors))
     if tail is None:
-        return Along(bins, None, None, None, None, None, tail_of(reverse), None, False)
-    replayed = np.array([each.replayed for each in seen])
+        return None
+    replayed = np.array(merges)
     weight = _solved(tail.value, replayed, errors)
     pure = np.array([pure_alphas(weight, each) for each in replayed])
     rounded = bool(np.abs(pure - weight).max() > LINEAR)
@@ -61,17 +120,14 @@ def along(
         _solved(tail.low, replayed, errors),
         _solved(tail.high, replayed, errors),
     )
-    return Along(
-        bins=bins,
+    return _Pooled(
+        bins=_bins(alphas, errors),
         tail=tail,
         weight=weight,
-        weight_ci95=ends,
+        ends=ends,
         matrices=pool(*tails(even, errors)),
         cells=pool(even[:, 1:].ravel(), errors[:, 1:].ravel()),
-        reverse=tail_of(reverse),
-        least=_least(alphas, errors, [each.component for each in seen]),
         rounded=rounded,
-        over_rounding=over_rounding,
     )
 
 
@@ -100,10 +156,11 @@ def pure_alphas(weight: float, replayed: Array) -> Array:
 
 def tail_of(looks: Sequence[Look]) -> Evenness | None:
     """The tails of several matrices pooled."""
-    alphas = np.array([look.alpha for look in looks]).reshape(-1, BINS)
-    errors = np.array([look.error for look in looks]).reshape(-1, BINS)
-    errors = np.maximum(errors, LINEAR)
-    return pool(*tails(alphas, errors))
+    return pool(*tails(*_numbers(looks)))
+
+
+def _bins(alphas: Array, errors: Array) -> tuple[BinWeight, ...]:
+    return tuple(_bin(alphas[:, place], errors[:, place]) for place in range(BINS))
 
 
 def _bin(values: Array, errors: Array) -> BinWeight:

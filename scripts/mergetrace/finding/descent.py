@@ -21,16 +21,19 @@ from mergetrace.finding.reasons_descent import (
     DonorsShareTail,
     FewMatrices,
     MayBeChild,
+    MayBePure,
     NoControlBeside,
+    NotOfNumbersAlone,
     NotOneWeight,
     OneWeightEverywhere,
+    OnItsTask,
     Shown,
     StaysOpen,
     WeightAtOne,
     WeightObserved,
     WeightUneven,
 )
-from mergetrace.records.spectrum import Along, Evenness
+from mergetrace.records.spectrum import Along, Evenness, Whitened
 
 RESTS_ON = "spectrum"
 """What a decision of this rule rests on."""
@@ -38,7 +41,9 @@ RESTS_ON = "spectrum"
 
 @dataclass(frozen=True)
 class Measured:
-    """One donor's numbers, all of them there."""
+    """One donor's numbers, all of them there: weighed by what else the models hold,
+    where the measurement knows it, or plain.
+    """
 
     weight: float
     """The weight."""
@@ -50,36 +55,46 @@ class Measured:
     """The same without what rounding does."""
     cells: Evenness
     """In every bin of every matrix."""
+    turned: Evenness | None
+    """The donor's change along the directions of the model's."""
     along: Along
     """Everything else."""
 
 
 def trained_blend(case: Case) -> Decision | None:
     """One weight of some donors in every matrix and bin, which no control shows, and
-    which is none of the model's in them.
+    which is none of the model's in them; and numbers that no arithmetic makes of theirs.
     """
     named = {
         donor: found
         for donor in case.summary.donors
-        if (found := _measured(case, donor)) and against_even(case, donor) is None
+        if (found := _weighed(case, donor)) and against_even(case, donor) is None
     }
     if not named or shared_tail(case, tuple(named)) is not None:
         return None
-    weights = {donor: found.weight for donor, found in named.items()}
-    left = 1 - sum(weights.values())
+    left = 1 - sum(found.weight for found in named.values())
     if left < 0:
         return None
     reasons: list[Reason] = []
+    weights: dict[str, float | None] = {}
     for donor, found in named.items():
         shown = _shown(case, donor, found)
         limit = case.thresholds.max_unevenness
         reasons.append(OneWeightEverywhere(shown, limit))
+        over = _first_over(case, found)
+        weights[donor] = found.weight if over is None else None
+        if over is not None:
+            reasons.append(OnItsTask(shown, over))
         reasons.append(DonorIsNoChild(shown, _apart_turned(found)))
+    dependence = case.recipe.dependence
+    if dependence is not None:
+        reasons.append(NotOfNumbersAlone(tuple(named), dependence.dissent))
+    known = None not in weights.values()
     return Decision(
         "merge_then_trained",
         (*reasons, StaysOpen(case.model, tuple(named))),
         named=weights,
-        base_share=round(left, 12),
+        base_share=round(left, 12) if known else None,
         family="blend",
         rests_on=RESTS_ON,
     )
@@ -89,7 +104,7 @@ def against_even(case: Case, donor: str) -> Reason | None:
     """What stands against one weight of a donor that was measured; None where nothing
     does.
     """
-    found = _measured(case, donor)
+    found = _weighed(case, donor)
     limits = case.thresholds
     if found is None or found.matrices.count < limits.min_spectrum_matrices:
         matrices = found.matrices.count if found else 0
@@ -100,16 +115,41 @@ def against_even(case: Case, donor: str) -> Reason | None:
     least = limits.min_spectrum_weight
     if not least <= found.weight <= 1 - least:
         return WeightAtOne(least)
-    return _against_controls(case, found, controls) or _against_spread(
-        case, donor, found
+    return (
+        _against_controls(case, found, controls)
+        or _against_spread(case, donor, found)
+        or _against_training(case, donor)
     )
+
+
+def _against_training(case: Case, donor: str) -> Reason | None:
+    """That arithmetic may have made the model of its parents' numbers alone: nothing
+    shows that anything came after, or that somebody else is in it.
+    """
+    dependence = case.recipe.dependence
+    needed = case.thresholds.min_dissent_trained
+    if dependence is None or donor not in dependence.parents:
+        return MayBePure(None, needed)
+    if dependence.dissent < needed:
+        return MayBePure(dependence.dissent, needed)
+    return None
+
+
+def _first_over(case: Case, found: Measured) -> float | None:
+    """How much more there is of the donor's large directions than of its small ones,
+    where that is as much as training on its own task brings; else None.
+    """
+    first = found.along.bins[0].value
+    if first is None or first <= found.weight * (1 + case.thresholds.max_first_over):
+        return None
+    return first / found.weight - 1
 
 
 def _against_controls(
     case: Case, found: Measured, controls: Mapping[str, float]
 ) -> Reason | None:
     name, greatest = max(controls.items(), key=lambda pair: abs(pair[1]))
-    limit = case.thresholds.max_control_tail * found.weight
+    limit = case.thresholds.max_control_weight * found.weight
     return ControlHolds(name, greatest, limit) if abs(greatest) > limit else None
 
 
@@ -216,24 +256,35 @@ def observed(case: Case) -> list[Reason]:
 def interval(case: Case, donor: str) -> tuple[float, float] | None:
     """What a donor's weight may be: its 95 % interval, with room for what training
     moves. Training on the donor's own task raises it, most in the larger directions, so
-    that the weight falls along the bins; other training takes a few per cent.
+    that the weight falls along the bins; other training takes a few per cent; and what
+    the controls hold everybody may.
     """
-    found = _measured(case, donor)
+    found = _weighed(case, donor)
     if found is None:
         return None
     low, high = found.ends
-    bins = [entry.value for entry in found.along.bins[1:] if entry.value is not None]
-    fallen = max(0.0, bins[0] - bins[-1]) if bins else 0.0
     moved = case.thresholds.max_faded * abs(found.weight)
-    room = case.thresholds.spectrum_bin_room * fallen
+    beside = max([0.0, *_controls(case, donor).values()])
+    if beside > case.thresholds.max_innocent_tail:
+        # All that is trained from this base may have so much of it.
+        low = min(low, (low - beside) / (1 - beside)) if beside < 1 else 0.0
+    room = case.thresholds.spectrum_bin_room * _fallen(found)
     return max(0.0, low - moved - room), min(1.0, high + moved)
+
+
+def _fallen(found: Measured) -> float:
+    """How far the weight falls along the bins beyond the first."""
+    bins = found.along.whitened.bins if found.along.whitened else found.along.bins
+    values = [entry.value for entry in bins[1:-1] if entry.value is not None]
+    return max(0.0, values[0] - values[-1]) if values else 0.0
 
 
 def _observed(case: Case, donor: str, found: Measured) -> Reason:
     limit = at_most(case, donor)
     if limit is not None and limit <= case.thresholds.max_innocent_tail:
         return AtMostOf(case.model, donor, found.weight, limit)
-    shown = _shown(case, donor, found)
+    weighed = _weighed(case, donor) or found
+    shown = _shown(case, donor, weighed)
     certain = max(found.matrices.spread_low, found.cells.spread_low)
     if certain > case.thresholds.max_unevenness * _scale(found):
         return NotOneWeight(shown, limit)
@@ -253,15 +304,30 @@ def _ancestor(case: Case, donor: str, found: Measured) -> Reason | None:
 
 
 def _measured(case: Case, donor: str) -> Measured | None:
-    """One donor's numbers of the audited model; None where one is missing."""
+    """One donor's plain numbers of the audited model; None where one is missing."""
     along = _along(case, case.model, donor)
-    if along is None or along.tail is None or along.weight is None:
+    return _whole(along, along) if along is not None else None
+
+
+def _weighed(case: Case, donor: str) -> Measured | None:
+    """The same, weighed by what else the models hold; plain in old records."""
+    along = _along(case, case.model, donor)
+    if along is None:
         return None
-    if along.weight_ci95 is None or along.matrices is None or along.cells is None:
+    return _whole(along.whitened or along, along)
+
+
+def _whole(numbers: Along | Whitened, along: Along) -> Measured | None:
+    if numbers.tail is None or numbers.weight is None:
         return None
-    low, high = along.weight_ci95
-    ends = min(low, along.weight), max(high, along.weight)
-    return Measured(along.weight, ends, along.tail, along.matrices, along.cells, along)
+    ends, matrices, cells = numbers.weight_ci95, numbers.matrices, numbers.cells
+    if ends is None or matrices is None or cells is None:
+        return None
+    within = min(ends[0], numbers.weight), max(ends[1], numbers.weight)
+    turned = numbers.reverse
+    return Measured(
+        numbers.weight, within, numbers.tail, matrices, cells, turned, along
+    )
 
 
 def _along(case: Case, model: str, donor: str) -> Along | None:
@@ -303,7 +369,7 @@ def _apart_turned(found: Measured) -> float:
     """The least spread of the weights turned round, over their mean; 0 where these were
     not measured.
     """
-    turned = found.along.reverse
+    turned = found.turned
     if turned is None or not turned.value:
         return 0.0
     return turned.spread_low / abs(turned.value)

@@ -57,6 +57,28 @@ class DonorIsNoChild(Reason):
 
 
 @dataclass(frozen=True)
+class OnItsTask(Reason):
+    """More of the donor's large directions than of its small ones: trained on what is
+    like its task, which raises the weight.
+    """
+
+    shown: Shown
+    """What was measured."""
+    over: float
+    """How much more, of the weight."""
+
+
+@dataclass(frozen=True)
+class NotOfNumbersAlone(Reason):
+    """The numbers do not follow from those of base and donors."""
+
+    donors: tuple[str, ...]
+    """The donors that are named."""
+    dissent: float
+    """At which share of places where all of them are alike the model is not."""
+
+
+@dataclass(frozen=True)
 class StaysOpen(Reason):
     """What innocent explanation strong evidence leaves."""
 
@@ -159,6 +181,18 @@ class MayBeChild(Reason):
     """The least spread of the weights turned round, over their mean."""
     needed: float
     """The spread that is needed."""
+
+
+@dataclass(frozen=True)
+class MayBePure(Reason):
+    """Nothing shows that the model is more than arithmetic on its parents' numbers."""
+
+    dissent: float | None
+    """The share of places where the parents are alike and the model is not; None where
+    that was not measured.
+    """
+    needed: float
+    """The share that is needed."""
 
 
 @dataclass(frozen=True)

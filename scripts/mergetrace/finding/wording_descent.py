@@ -11,9 +11,12 @@ from mergetrace.finding.reasons_descent import (
     DonorsShareTail,
     FewMatrices,
     MayBeChild,
+    MayBePure,
     NoControlBeside,
+    NotOfNumbersAlone,
     NotOneWeight,
     OneWeightEverywhere,
+    OnItsTask,
     Shown,
     StaysOpen,
     WeightAtOne,
@@ -52,6 +55,25 @@ def donor_is_no_child(reason: DonorIsNoChild) -> str:
     )
 
 
+def on_its_task(reason: OnItsTask) -> str:
+    shown = reason.shown
+    return (
+        f"Of {shown.donor}'s largest directions it holds {percent(reason.over)} more than"
+        " of the small ones, as after training on a task like"
+        f" {shown.donor}'s own, which raises the weight: it is an upper limit, and no"
+        " share is stated."
+    )
+
+
+def not_of_numbers_alone(reason: NotOfNumbersAlone) -> str:
+    donors = listing(reason.donors)
+    return (
+        f"The rest is no rounding, and no other arithmetic on base and {donors} element"
+        f" by element: at {percent(reason.dissent)} of the places where these are alike"
+        " the model's numbers differ."
+    )
+
+
 def stays_open(reason: StaysOpen) -> str:
     donors = listing(reason.donors)
     return (
@@ -59,8 +81,12 @@ def stays_open(reason: StaysOpen) -> str:
         f" that are equal. An ancestor of {reason.model} and {donors} that was not"
         " offered explains it too, if its part were the same everywhere, which no"
         " innocent model that was measured has shown; and so does a model that somebody"
-        f" computed from {reason.model} in order to accuse it. Training on the donor's own"
-        " task afterwards raises the weight, other training takes a few per cent of it."
+        f" computed from {reason.model} in order to accuse it. Of a run nearly equal to a"
+        " donor's own (the same data, order and seed) it does not tell the donor. What else is in the model"
+        " was trained into it, or blended in from a model that was not offered, or drawn"
+        " at random: this does not tell which. Training on the donor's own task afterwards"
+        " raises the weight, other training takes a few per cent of it, and taking small"
+        " changes back lowers it."
     )
 
 
@@ -115,9 +141,10 @@ def in_one_sentence(verdict: Verdict) -> str:
     suspect = verdict.suspect
     strong = verdict.evidence == "strong"
     if strong and verdict.named:
+        shares = {donor: verdict.parents[donor].alpha for donor in verdict.named}
         donors = listing(
-            f"{percent(verdict.parents[donor].alpha)} of {donor}"
-            for donor in verdict.named
+            donor if share is None else f"{percent(share)} of {donor}"
+            for donor, share in shares.items()
         )
         return (
             f"Under what {suspect} learned since, the fine grain of a blend with {donors}"
@@ -186,6 +213,16 @@ CLAUSES: Mapping[type[Reason], Callable[..., str]] = {
         f" as even (they differ by {percent(reason.apart)} of themselves,"
         f" {percent(reason.needed)} are needed)"
     ),
+    MayBePure: lambda reason: (
+        "arithmetic on the parents' numbers alone may have made it, with nothing trained"
+        " since: "
+        + (
+            "whether its numbers follow from theirs was not measured"
+            if reason.dissent is None
+            else "where theirs are alike its own differ at"
+            f" {percent(reason.dissent)} of places ({percent(reason.needed)} are needed)"
+        )
+    ),
     WeightAtOne: lambda reason: (
         f"a weight below {percent(reason.least)} or above {percent(1 - reason.least)} is"
         " that of a checkpoint of the donor's own run as well"
@@ -200,6 +237,8 @@ CLAUSES: Mapping[type[Reason], Callable[..., str]] = {
 SENTENCES: Mapping[type[Reason], Callable[..., str | list[str]]] = {
     OneWeightEverywhere: one_weight_everywhere,
     DonorIsNoChild: donor_is_no_child,
+    OnItsTask: on_its_task,
+    NotOfNumbersAlone: not_of_numbers_alone,
     StaysOpen: stays_open,
     WeightObserved: weight_observed,
     NotOneWeight: not_one_weight,

@@ -44,6 +44,22 @@ class BinWeight:
 
 
 @dataclass(frozen=True)
+class Whitened:
+    """The same numbers by least squares that knows the noise: every change is weighed by
+    what else the two models hold (see descent.whitening).
+    """
+
+    bins: tuple[BinWeight, ...]
+    """As in `Along`, and so on."""
+    tail: Evenness
+    weight: float
+    weight_ci95: tuple[float, ...]
+    matrices: Evenness
+    cells: Evenness
+    reverse: Evenness | None
+
+
+@dataclass(frozen=True)
 class Along:
     """One model's change along the directions of a donor's."""
 
@@ -72,6 +88,10 @@ class Along:
     over_rounding: float | None = None
     """The energy of the model's own small directions over that of rounding alone, in the
     median matrix: about 1 where nothing else is in them.
+    """
+    whitened: Whitened | None = None
+    """The same, weighed by what else the two models hold; None in records of earlier
+    versions and where nothing was measured.
     """
 
 

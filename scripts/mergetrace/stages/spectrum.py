@@ -135,23 +135,32 @@ def _pooled(
 ) -> Spectrum:
     seen = defaultdict(list)
     looks = defaultdict(list)
+    weighed = defaultdict(list)
     over = defaultdict(list)
     for matrix in matrices:
         for each in matrix.found:
             pair = each.model, each.along
             if each.replayed is None:
                 looks[pair].append(each.look)
+                weighed[pair].append(each.whitened or each.look)
                 if each.over_rounding is not None:
                     over[each.along].append(each.over_rounding)
             else:
                 component = matrix.planned.component
-                seen[pair].append(Seen(component, each.look, each.replayed))
+                whitened = each.whitened or each.look
+                again = each.whitened_replayed
+                if again is None:
+                    again = each.replayed
+                seen[pair].append(
+                    Seen(component, each.look, each.replayed, whitened, again)
+                )
     models: dict[str, dict[str, Along]] = {
         model: {
             donor: along(
                 seen[model, donor],
                 looks[donor, model],
                 median(over[model]) if over[model] else None,
+                weighed[donor, model],
             )
             for donor in donors
             if donor != model
