@@ -408,9 +408,10 @@ class Thresholds:
 
     max_first_over: float = limit(0.08, ge=0, le=1)
     """Where the donor's largest directions hold more than the small ones, by this part
-    of the weight, the model was trained on what is like the donor's task, and the weight
-    is an upper limit that is not stated as a share. On the tuning family dense-1 training
-    on the donor's task brought .10 to .28, on another -.13 to .01.
+    of the weight, the model may have been trained on what is like the donor's task, which
+    raises the weight: no share is stated. On the tuning family dense-1 training on the
+    donor's task brought .10 to .28, on another -.13 to .01; on wide-3 hard training on
+    another .07.
     """
 
     max_shared_tail: float = limit(0.1, ge=0, le=1)

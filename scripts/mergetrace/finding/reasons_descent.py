@@ -58,8 +58,8 @@ class DonorIsNoChild(Reason):
 
 @dataclass(frozen=True)
 class OnItsTask(Reason):
-    """More of the donor's large directions than of its small ones: trained on what is
-    like its task, which raises the weight.
+    """More of the donor's large directions than of its small ones, as after training on
+    what is like its task, which raises the weight.
     """
 
     shown: Shown

@@ -59,9 +59,8 @@ def on_its_task(reason: OnItsTask) -> str:
     shown = reason.shown
     return (
         f"Of {shown.donor}'s largest directions it holds {percent(reason.over)} more than"
-        " of the small ones, as after training on a task like"
-        f" {shown.donor}'s own, which raises the weight: it is an upper limit, and no"
-        " share is stated."
+        " of the small ones. Hard training on any task does that, and training on a task"
+        f" like {shown.donor}'s own, which raises the weight: no share is stated."
     )
 
 
@@ -82,11 +81,11 @@ def stays_open(reason: StaysOpen) -> str:
         " offered explains it too, if its part were the same everywhere, which no"
         " innocent model that was measured has shown; and so does a model that somebody"
         f" computed from {reason.model} in order to accuse it. Of a run nearly equal to a"
-        " donor's own (the same data, order and seed) it does not tell the donor. What else is in the model"
-        " was trained into it, or blended in from a model that was not offered, or drawn"
-        " at random: this does not tell which. Training on the donor's own task afterwards"
-        " raises the weight, other training takes a few per cent of it, and taking small"
-        " changes back lowers it."
+        " donor's own (the same data, order and seed) it does not tell the donor. What else"
+        " is in the model was trained into it, or blended in from a model that was not"
+        " offered, or drawn at random: this does not tell which. Training on the donor's"
+        " own task afterwards raises the weight, other training takes a few per cent of"
+        " it, and taking small changes back lowers it."
     )
 
 
