@@ -106,8 +106,15 @@ def _targets(rows: Sequence[Row]) -> list[str]:
         ),
         (
             "merges trained on another task, cos_fit .4 or more, named with the"
-            f" weight within {WEIGHT_ERROR}: 80 %",
+            f" weight within {WEIGHT_ERROR} or without a weight: 80 %",
             _rate(seen, "named"),
+        ),
+        *(
+            (
+                f"the same in `{name}`",
+                _rate([row for row in seen if row["case"]["family"] == name], "named"),
+            )
+            for name in dict.fromkeys(row["case"]["family"] for row in seen)
         ),
         ("the same at any cos_fit", _rate(trained, "named")),
         (

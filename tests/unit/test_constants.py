@@ -22,6 +22,7 @@ EFFORT = """
 descent/directions BINS
 descent/evenness HALVINGS
 descent/lattice TRIED
+descent/whitening RIDGE
 search/blend_lines GROWTH
 search/blends MAX_ELEMENTS_OF_PIECE ROUNDING_ALONE LEAST_BLENDED
 search/blends SHOWS_ERRORS SHOWS_WEIGHT
@@ -62,6 +63,7 @@ SLACK = """
 descent/directions SMALLEST
 descent/lattice NO_MATTER
 descent/pooling LINEAR
+descent/whitening NOTHING
 disguises/column_factors END_TOLERANCE
 disguises/factors INTERVAL_TOLERANCE
 fit/estimators MAX_CONDITION

@@ -17,6 +17,7 @@ from typing import Self
 import numpy as np
 
 from mergetrace.descent.directions import Directions, Look
+from mergetrace.descent.pooling import LINEAR
 from mergetrace.numerics.arrays import Array
 
 RIDGE = 0.1
@@ -26,8 +27,6 @@ matrix is not known better. On the tuning family dense-1 .1 left the smallest er
 """
 NOTHING = 1e-24
 """A rest below this part of the change is arithmetic's."""
-LINEAR = 1e-9
-"""Errors are no smaller than this: of a copy there is no chance at all."""
 HALVES = (slice(0, None, 2), slice(1, None, 2))
 """Every second row or column, and the others."""
 
