@@ -331,7 +331,6 @@ def judged(
         "controls": list(controls),
     }
     names = [suspect, "base", *donors, *controls]
-    more["verdict"] = {"accuse_by_small_directions": True, **more.get("verdict", {})}
     return audit(tmp_path, {name: folders[name] for name in names}, spec, **more)
 
 
@@ -375,10 +374,10 @@ def test_a_limit_of_nothing_calls_nobody(folders, tmp_path):
     assert "An observation, not a finding" in " ".join(found["reasons"])
 
 
-def test_by_default_strong_evidence_names_nobody(folders, tmp_path):
-    assert not Thresholds().accuse_by_small_directions
-    by_default = {"accuse_by_small_directions": False}
-    found = judged(folders, tmp_path, "trained", verdict=by_default)
+def test_strong_evidence_can_be_switched_off(folders, tmp_path):
+    assert Thresholds().accuse_by_small_directions
+    off = {"accuse_by_small_directions": False}
+    found = judged(folders, tmp_path, "trained", verdict=off)
     assert found["verdict"] == "inconclusive"
     assert not found["parents"]["donor"]["named"]
     assert "verdict.accuse_by_small_directions" in " ".join(found["reasons"])
@@ -430,7 +429,6 @@ def test_the_page_shows_the_directions(folders, tmp_path):
         tmp_path,
         {name: folders[name] for name in names},
         spec,
-        verdict={"accuse_by_small_directions": True},
     )
     made.weigh()
     page = made.write_report().read_text()
