@@ -18,6 +18,7 @@ except ImportError:
 from mergetrace.configuration.audit import SIBLING
 from mergetrace.configuration.reading import check_sources, check_vllm, complete
 from mergetrace.errors import AuditError
+from mergetrace.files.adapter_files import ADAPTER_FILE
 from mergetrace.outputs import write_json
 from mergetrace.planning.streaming import awaited, check_batches, fetched_name, needed
 from mergetrace.running.command_line import options
@@ -78,10 +79,14 @@ PROMPTS = (
 )
 
 
+# Models that scans choose, as wildcards match them.
+CHOSEN = [rf"{audit}{SIBLING}\d+" for audit in SCANNED]
+
+
 wildcard_constraints:
     audit="|".join(AUDITS) or "none",
     way="scan|watch",
-    model="|".join([*configuration.models, *(rf"{audit}{SIBLING}\d+" for audit in SCANNED)]),
+    model="|".join([*configuration.models, *CHOSEN]),
     comparison="|".join(configuration.comparisons) or "none",
     batch="[a-z0-9-]+",
     number=r"\d{5}",
@@ -145,8 +150,33 @@ def source(model):
 
 
 def on_the_hub(model):
-    """Whether a model is a repository on the Hub; else it is a local folder."""
-    return source(model).on_hub
+    """Whether a model's weights are read from the Hub; else they are in a local folder."""
+    return source(holder(model)).repo is not None
+
+
+def is_adapter(model):
+    """Whether a model is an adapter merged into another as that is read."""
+    return source(model).base is not None
+
+
+def holder(model):
+    """The model whose weight files are read for a model: of an adapter its base, else itself."""
+    return source(model).base or model
+
+
+def with_bases(models):
+    """The models, and the bases of those that are adapters, each once."""
+    return list(dict.fromkeys([*models, *map(holder, models)]))
+
+
+def adapters():
+    """The models that are adapters."""
+    return list(filter(is_adapter, configuration.models))
+
+
+def prepared(model):
+    """The file that is prepared of an adapter."""
+    return f"results/models/{model}/{ADAPTER_FILE}"
 
 
 def growing(megabytes):
@@ -155,7 +185,9 @@ def growing(megabytes):
 
 
 def folder(model):
-    """Where a model's files lie; of one on the Hub the small files."""
+    """Where a model's files lie; of one on the Hub the small files; of an adapter the file that was prepared of it."""
+    if is_adapter(model):
+        return str(RESULTS / Path(prepared(model)).relative_to("results"))
     if on_the_hub(model):
         return str(RESULTS / f"models/{model}/files")
     return placed(source(model).folder)
@@ -176,15 +208,23 @@ def placed(path):
 
 
 def model_files(model):
-    """What a job that reads a local model depends on: the folder where a job makes it, or every file of a folder that is simply there."""
+    """What a job that reads a local model depends on: the folder where a job makes it, or every file of a folder that is simply there. Of an
+    adapter the prepared file and its base's."""
+    if is_adapter(model):
+        return [prepared(model), *model_files(holder(model))]
     if on_the_hub(model):
         return []
     if source(model).path.startswith(STANDINS):
         return [source(model).path]
-    path = Path(folder(model))
+    return own_files(model)
+
+
+def own_files(model):
+    """Every file of the folder of a local model or adapter that is simply there."""
+    path = Path(placed(source(model).folder))
     try:
         held = [*path.iterdir(), *path.glob("additional_chat_templates/*.jinja")]
-        if place(model).endswith(".gguf"):
+        if source(model).place.endswith(".gguf"):
             held = [file for file in held if file.name.endswith(".gguf")]
         files = sorted(str(file) for file in held if file.is_file())
     except OSError:
@@ -200,10 +240,15 @@ def files_of(choose):
 
 
 def folders_of(choose):
-    """A setting: the folders of the local models that `choose` names."""
+    """A setting: the folders of the local models that `choose` names, and of their bases."""
     return lambda wildcards: {
-        model: folder(model) for model in choose(wildcards) if not on_the_hub(model)
+        model: folder(model) for model in with_bases(choose(wildcards)) if not on_the_hub(model)
     }
+
+
+def weights_of(wildcards):
+    """The models of an audit, and the bases of adapters among them."""
+    return with_bases(audit_models(wildcards))
 
 
 def audit_models(wildcards):
@@ -220,8 +265,8 @@ def streamed(audit):
     """The models of an audit whose weight files are fetched whole, and thrown away once they are read."""
     return [
         model
-        for model in whole(audit).audits[audit].models
-        if on_the_hub(model) and configuration.mode == "full"
+        for model in with_bases(whole(audit).audits[audit].models)
+        if on_the_hub(model) and configuration.mode == "full" and not is_adapter(model)
     ]
 
 
@@ -233,7 +278,7 @@ def stream(wildcards):
 
 def weights_at(audit, model, results="results"):
     """Where a job finds a model's weights: in its folder; of one on the Hub where whole files pass through, or in the file of its sampled ranges."""
-    if not on_the_hub(model):
+    if is_adapter(model) or not on_the_hub(model):
         return folder(model)
     return (
         f"{results}/{audit}/shards/{model}"
@@ -246,8 +291,8 @@ def weight_files(wildcards):
     """What a job that reads a batch of layers depends on: local models' files, the samples of models on the Hub, or their files fetched for this
     batch, which is one layer then."""
     files = []
-    for model in audit_models(wildcards):
-        if not on_the_hub(model):
+    for model in weights_of(wildcards):
+        if is_adapter(model) or not on_the_hub(model):
             files += model_files(model)
         elif model not in streamed(wildcards.audit):
             files.append(weights_at(wildcards.audit, model))
@@ -261,25 +306,27 @@ def weight_files(wildcards):
 
 def weights(wildcards):
     """A setting: where the weights of every model of the audit are found."""
-    return {model: weights_at(wildcards.audit, model, RESULTS) for model in audit_models(wildcards)}
+    return {model: weights_at(wildcards.audit, model, RESULTS) for model in weights_of(wildcards)}
 
 
 def rows_at(audit, model, results="results"):
     """Where the whole rows of a model are found that are decomposed: in its folder; of one on the Hub in the file of its ranges."""
-    return f"{results}/{audit}/samples/{model}.safetensors" if on_the_hub(model) else folder(model)
+    is_sampled = on_the_hub(model) and not is_adapter(model)
+    return f"{results}/{audit}/samples/{model}.safetensors" if is_sampled else folder(model)
 
 
 def whole_rows(wildcards):
     """What the decomposition of whole rows depends on: local models' files, the ranges of models on the Hub."""
     files = []
-    for model in audit_models(wildcards):
-        files += [rows_at(wildcards.audit, model)] if on_the_hub(model) else model_files(model)
+    for model in weights_of(wildcards):
+        is_sampled = on_the_hub(model) and not is_adapter(model)
+        files += [rows_at(wildcards.audit, model)] if is_sampled else model_files(model)
     return files
 
 
 def rows_of_models(wildcards):
     """A setting: where the whole rows of every model of the audit are found."""
-    return {model: rows_at(wildcards.audit, model, RESULTS) for model in audit_models(wildcards)}
+    return {model: rows_at(wildcards.audit, model, RESULTS) for model in weights_of(wildcards)}
 
 
 def fetched_records(wildcards):

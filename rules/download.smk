@@ -21,6 +21,11 @@ rule download:
         paths=paths,
         settings=call(
             model=lambda wildcards: wildcards.model,
+            adapters=lambda wildcards: [
+                model
+                for model in audit_models(wildcards)
+                if is_adapter(model) and holder(model) == wildcards.model
+            ],
             **settings("sampling", "block_elements", "seed"),
             mode=configuration.mode,
             connections=configuration.compute.connections,

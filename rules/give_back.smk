@@ -31,9 +31,11 @@ rule give_back:
             },
             revisions=lambda wildcards: {
                 model: configuration.models[model].revision
-                for model in filter(on_the_hub, compared_models(wildcards))
-                if configuration.models[model].revision != "main"
+                for model in compared_models(wildcards)
+                if configuration.models[model].on_hub
+                and configuration.models[model].revision != "main"
             },
+            adapters=lambda wildcards: list(filter(is_adapter, compared_models(wildcards))),
             min_bit_exact=configuration.verdict.min_bit_exact,
         ),
     message:

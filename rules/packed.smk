@@ -20,7 +20,11 @@ rule packed:
         paths=paths,
         settings=call(
             roles,
-            folders=folders_of(audit_models),
+            folders=lambda wildcards: {
+                model: folder(holder(model))
+                for model in audit_models(wildcards)
+                if not on_the_hub(model)
+            },
             mode=configuration.mode,
         ),
     message:

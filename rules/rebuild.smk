@@ -26,7 +26,7 @@ rule rebuild:
         settings=call(
             suspect=suspect,
             folders=lambda wildcards: {
-                model: folder(model) for model in compared_models(wildcards)
+                model: folder(model) for model in with_bases(compared_models(wildcards))
             },
             remote=lambda wildcards: list(filter(on_the_hub, compared_models(wildcards))),
             mode=configuration.mode,

@@ -17,7 +17,7 @@ configuration: what a user asks for, checked and completed
     short_names        names for models that have none yet
     structure          the keys of a section, and which section lies where
     messages           what is wrong with a configuration, in words
-    probe, scan, audit, model   its sections as objects, with every default
+    probe, scan, source, audit, model   its sections as objects, with every default
     reading            read and completed, or refused
     documentation      what those classes say of themselves: README and schema
 
@@ -51,6 +51,8 @@ numerics: numbers as they are stored
     lattice            the spacing of a format, and what rounds to each of its numbers
     levels             the levels of packed formats
     cell_replay        the merge seen through wide cells
+    compiling          what was compiled, kept on disk
+    low_rank           the product of two narrow matrices, as torch sums it
     block_scales       the scales of block-quantised weights
     rounding           what rounding does to a merge, and how the merge is seen through
                        it
@@ -72,6 +74,9 @@ files: a model's files, untrusted
     safetensors_header  a strict parser of what a weight file says of itself
     safetensors_file   the weight files of a model, their headers and bytes
     gguf_header, gguf_file   the same of GGUF
+    safetensors_writer  a safetensors file written piece by piece
+    reading_ahead      what the system is told of how files are read
+    adapter_files      the files of a PEFT adapter
     tensor_records     the table of a model's tensors, a row as an object
     weight_files       which files of a folder are the model, whatever its index says
     stranger_yaml      YAML from strangers, bounded before and after it is parsed
@@ -84,6 +89,7 @@ formats: how numbers are stored, and what a configuration says of them
     quantization, heads  what a configuration says of quantised weights; of attention
                        heads
     model_config       all that is read of a configuration
+    adapter_config     what an adapter's configuration says of its change
     gguf_facts         what a GGUF file says in place of one
     block_layouts      how the blocks of packed formats lie in a file
     companions         what packed numbers depend on besides codes and scales
@@ -106,6 +112,8 @@ tensors: a model's tensors under common names, and their elements
     elements           where a view's elements lie
     beside             what lies beside packed codes, decoded
     weights            elements read by offset and decoded
+    adapter_tensors, adapted   what an adapter changes of its base; the two together, as
+                       they are read
     doubles            what a model holds twice
 
 hub: models on the Hugging Face Hub
@@ -118,7 +126,8 @@ hub: models on the Hugging Face Hub
                        checked
 
 planning: what is compared with what, and what that costs
-    manifest           what a model holds
+    manifest, adapter_manifest   what a model holds; what an adapter and its base hold
+    holders            whose weight files are read for which model
     pairing, plan      the same tensor found in every model
     slices             the rows of the plan that belong to one slice
     voting             which slices count towards pooled numbers
@@ -160,7 +169,6 @@ sums: weights read once
                        faster than files are read; on a GPU
     block_sums         a table of sums as arrays
     gram_vectors, vector_ops   the compiled kernel's arithmetic as vector instructions
-    compiling          what was compiled, kept on disk
     recast             whether elements are a parent's, rounded to another format
     deltas             slices read once, the next run while this one is summed
     evidence           the kept sample
@@ -357,7 +365,8 @@ standins: the demo's models
     models, dialogues, phrases, merge
 
 stages: the steps of an audit, as the rules, Python and the tests run them
-    pin, manifest      which commit of a repository is read; what a model holds
+    pin, manifest, adapter   which commit of a repository is read; what a model holds, and
+                       one that is an adapter merged into its base
     plan, layout       what is compared with what, by name and as it lies
     packed, shard, download   bytes that are not decoded; bytes from the Hub
     deltas, fit        weights read once; every slice fitted
@@ -381,6 +390,7 @@ testing: planted models and audits of them, for tests and benchmarks
                        models and files with a known answer
     realmerge, disguises, quantising, spellings
                        merged, disguised, quantised and renamed
+    adapters           adapters, and their merge in lines of torch
     gguf_models        models as GGUF files
     packing            models as packed codes of safetensors
     giving_back        what was given back, run

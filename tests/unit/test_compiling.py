@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mergetrace.sums.compiling import compiled
+from mergetrace.numerics.compiling import compiled
 
 
 @pytest.fixture

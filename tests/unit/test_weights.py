@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from mergetrace.errors import AuditError
+from mergetrace.files.reading_ahead import are_large
 from mergetrace.files.safetensors_file import read_model
 from mergetrace.planning.manifest import describe, tensor_table
 from mergetrace.planning.plan import pair_models
@@ -14,7 +15,7 @@ from mergetrace.planning.sampling import evidence_blocks
 from mergetrace.sums.deltas import keep_samples
 from mergetrace.sums.evidence import read_evidence, write_evidence
 from mergetrace.tensors.view import view_of
-from mergetrace.tensors.weights import Weights, _are_large
+from mergetrace.tensors.weights import Weights
 from mergetrace.testing.planting import write_model
 
 PREFIX = "model.layers.0.mlp.experts."
@@ -153,7 +154,7 @@ def test_weights_are_read_where_the_system_takes_no_advice(
     tmp_path, monkeypatch, in_order
 ):
     """As on a Mac: no posix_fadvise, and no preadv before macOS 11."""
-    monkeypatch.setattr("mergetrace.tensors.weights._are_large", lambda _: True)
+    monkeypatch.setattr("mergetrace.tensors.weights.are_large", lambda _: True)
     for name in ("posix_fadvise", "POSIX_FADV_DONTNEED", "preadv"):
         monkeypatch.delattr(os, name, raising=False)
     model = {"model.layers.0.a.weight": torch.arange(12.0).reshape(3, 4)}
@@ -166,4 +167,4 @@ def test_weights_are_read_where_the_system_takes_no_advice(
 
 def test_the_size_of_memory_may_be_unknown(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "sysconf_names", {})
-    assert not _are_large([tmp_path])
+    assert not are_large([tmp_path])

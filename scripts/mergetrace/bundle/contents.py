@@ -36,6 +36,7 @@ VERIFY = "mergetrace/bundle/verify.py"
 NEVER_RUN: Mapping[str, str] = {
     "mergetrace/files/tensor_records.py": "types alone",
     "mergetrace/formats/model_config.py": "types alone",
+    "mergetrace/tensors/adapted.py": "no weights are read, an adapter's neither",
     "mergetrace/probe/intervals.py": "answers are counted, their intervals are not",
     "mergetrace/sums/gram_numba.py": "sums are made by numpy alone",
     "mergetrace/sums/gram_torch.py": "sums are made by numpy alone",

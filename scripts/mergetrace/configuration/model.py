@@ -5,81 +5,22 @@ is its meaning in config/README.md and in the JSON schema (see documentation). O
 are frozen and hold no contradiction: whoever has a Configuration needs no further check.
 """
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from mergetrace import timestamps
 from mergetrace.configuration.audit import SIBLING, Audit, Comparison
 from mergetrace.configuration.messages import nearest
 from mergetrace.configuration.probe import Probe
 from mergetrace.configuration.scan import ScanSettings
 from mergetrace.configuration.shared import MAX_NAME_LENGTH, Name, Section, Unique
+from mergetrace.configuration.source import ModelSource, check_base
 from mergetrace.readable import shown_path
 from mergetrace.thresholds import Thresholds
 
-REPOSITORY = r"^[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*$"
-
 FailureGround = Literal["undeclared_parent", "accusation", "inconclusive"]
-
-
-class ModelSource(Section):
-    """Where a model comes from."""
-
-    path: str | None = Field(default=None, min_length=1)
-    """A local folder in the Hugging Face layout (config.json, *.safetensors, tokenizer
-    files), a folder with one GGUF model, or a GGUF file (of one that was split, any of
-    its parts).
-    """
-
-    repo: str | None = Field(default=None, pattern=REPOSITORY)
-    """A repository on the Hugging Face Hub, as owner/name."""
-
-    revision: str = Field(default="main", min_length=1)
-    """Branch, tag or commit of `repo`; resolved to a commit before anything is read."""
-
-    published: str | None = None
-    """When these weights were first published, where you know it: a day (2026-05-01, in
-    UTC) or a moment with its zone (2026-05-01T10:00:00+02:00); shown as stated by you.
-    A donor younger than the suspect is never its parent, and where nothing else says
-    which came first nobody is accused. Models on the Hub have dates of their own, which
-    count where the Hub had weights before the day you state. A date stated later judges
-    anew and reads nothing again.
-    """
-
-    @field_validator("published", mode="before")
-    @classmethod
-    def _date_in_one_notation(cls, value: Any) -> str:
-        """YAML reads some dates as dates and others as text."""
-        return timestamps.stated(value)
-
-    @model_validator(mode="after")
-    def _one_place(self) -> Self:
-        if (self.path is None) == (self.repo is None):
-            raise ValueError(
-                "give either `path` (a local folder) or `repo` (owner/name on the"
-                " Hub), one of the two"
-            )
-        return self
-
-    @property
-    def place(self) -> str:
-        """The folder or the repository, as it was given."""
-        return self.path or self.repo or ""
-
-    @property
-    def folder(self) -> str:
-        """The folder of a local model's files."""
-        path = self.path or ""
-        return os.path.dirname(path) or "." if path.endswith(".gguf") else path
-
-    @property
-    def on_hub(self) -> bool:
-        """Whether the model is a repository on the Hub and no local folder."""
-        return self.repo is not None
 
 
 class Sampling(Section):
@@ -223,6 +164,7 @@ class Configuration(Section):
                         f"comparisons.{name}.{side}: there is no audit `{audit_name}`;"
                         f" {nearest(audit_name, self.audits)}"
                     )
+        self._check_adapters()
         return self
 
     def _check_scan(self) -> None:
@@ -237,6 +179,33 @@ class Configuration(Section):
                 raise ValueError(
                     f"scan.{key} names the model `{name}`, which is not under"
                     f" models; {nearest(name, self.models)}"
+                )
+            if self.models[name].base:
+                raise ValueError(
+                    f"scan.{key}: `{name}` is an adapter; only whole models are scanned"
+                )
+
+    def _check_adapters(self) -> None:
+        for name, source in self.models.items():
+            check_base(name, source, self.models)
+            if source.base and self.mode == "full" and self.on_hub(name):
+                raise ValueError(
+                    f"models.{name}: an adapter of a model on the Hub is read in samples"
+                    f" only; set `mode: sample`, or give `{source.base}` as a local folder"
+                )
+        asked = self.probe.enabled and self.probe.backend != "endpoint"
+        for name, audit in self.audits.items():
+            adapters = [each for each in audit.models if self.models[each].base]
+            if adapters and audit.scanned is not None:
+                raise ValueError(
+                    f"audits.{name}: `{adapters[0]}` is an adapter, and only whole models are"
+                    " scanned; name the controls"
+                )
+            if adapters and asked:
+                raise ValueError(
+                    f"audits.{name}: `{adapters[0]}` is an adapter, which is asked who it is"
+                    " behind an endpoint only; set `enabled: false` or `backend: endpoint`"
+                    " under probe"
                 )
 
     def _check_endpoints(self, name: str, audit: Audit) -> None:
@@ -292,6 +261,25 @@ class Configuration(Section):
             }
         )
 
+    def holder(self, model: str) -> str:
+        """The model whose weight files are read for a model: of an adapter its base,
+        else itself.
+        """
+        return self.models[model].base or model
+
+    def with_bases(self, models: Iterable[str]) -> tuple[str, ...]:
+        """The models, and the bases of those that are adapters, each once."""
+        models = list(models)
+        return tuple(dict.fromkeys([*models, *map(self.holder, models)]))
+
+    def adapters_of(self, base: str, models: Iterable[str]) -> tuple[str, ...]:
+        """Those of `models` that are adapters of `base`."""
+        return tuple(model for model in models if self.models[model].base == base)
+
+    def on_hub(self, model: str) -> bool:
+        """Whether a model's weights are read from the Hub."""
+        return self.models[self.holder(model)].repo is not None
+
     def as_dict(self) -> dict[str, Any]:
         """The completed configuration as JSON and YAML hold it, without the keys of
         which there is neither a value nor a default.
@@ -312,9 +300,9 @@ class Configuration(Section):
         models = list(models)
         whole = self.as_dict()
         sources = {model: whole["models"][model] for model in models}
-        for source in sources.values():
-            if "path" in source:
-                source["path"] = shown_path(source["path"])
+        for model, source in sources.items():
+            for key in self.models[model].local_keys:
+                source[key] = shown_path(source[key])
         probe = whole["probe"]
         del probe["vllm_python"]
         probe["prompts"] = "probe/prompts.jsonl"

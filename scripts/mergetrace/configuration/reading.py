@@ -10,6 +10,7 @@ from yaml import YAMLError
 
 from mergetrace.configuration.messages import explain
 from mergetrace.configuration.model import Configuration
+from mergetrace.configuration.source import ModelSource
 from mergetrace.errors import ConfigurationError
 from mergetrace.outputs import read_yaml
 
@@ -51,8 +52,11 @@ def check_sources(configuration: Configuration, made: str | None = None) -> None
     """
     scan = configuration.scan
     audited = [audit.models for audit in configuration.audits.values()]
-    for model in dict.fromkeys(chain(*audited, scan.suspects, scan.watch)):
-        path = configuration.models[model].path
+    named = configuration.with_bases(chain(*audited, scan.suspects, scan.watch))
+    for model in named:
+        source = configuration.models[model]
+        _check_adapter(model, source)
+        path = source.path
         if path is None or Path(path).is_dir():
             continue
         if path.endswith(".gguf") and Path(path).is_file():
@@ -63,6 +67,15 @@ def check_sources(configuration: Configuration, made: str | None = None) -> None
             f"configuration: models.{model}.path: there is no folder {path}; give"
             " the one that holds config.json and *.safetensors, or a GGUF file"
         )
+
+
+def _check_adapter(model: str, source: ModelSource) -> None:
+    if source.adapter is None or source.on_hub or Path(source.adapter).is_dir():
+        return
+    raise ConfigurationError(
+        f"configuration: models.{model}.adapter: there is no folder {source.adapter}; give"
+        " the one that holds adapter_config.json, or a repository as owner/name"
+    )
 
 
 def check_vllm(enabled: bool, python: str | Path) -> None:

@@ -5,7 +5,8 @@ published one: never said to be more than it was.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from mergetrace.records.manifest import FetchedFile, Manifests
+from mergetrace.files.adapter_files import WEIGHTS_NAME
+from mergetrace.records.manifest import FetchedFile, Manifests, from_hub
 
 VERIFIED = "full hash verified"
 SAMPLED = "sampled"
@@ -36,14 +37,17 @@ def files_read(
     hashes = {(record["model"], record["file"]): record["hash"] for record in fetched}
     files: dict[str, dict[str, str]] = {}
     for model, manifest in manifests.items():
-        local = manifest["source"]["repo"] is None
+        local = not from_hub(manifest)
+        is_adapter = manifest["source"].get("base") is not None
         names = sorted(
             file["name"]
             for file in manifest["files"]
             if file["name"].endswith(".safetensors")
         )
         for name in names:
-            if mode == "sample":
+            if is_adapter and name == WEIGHTS_NAME:
+                state = VERIFIED if manifest["source"]["repo"] else NO_HASH
+            elif mode == "sample":
                 state = SAMPLED
             elif local:
                 state = NO_HASH

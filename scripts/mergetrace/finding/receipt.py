@@ -141,6 +141,7 @@ def finding(evidence: Evidence) -> Verdict:
             read.files,
         ),
         published=published,
+        adapters=_adapters(evidence.manifests),
         declared=declared,
         declared_merges=beside,
         versions={
@@ -203,6 +204,16 @@ def _published(evidence: Evidence) -> dict[str, Dates]:
     return {
         model: {"stated": stated.get(model), "hub": manifest.get("published")}
         for model, manifest in evidence.manifests.items()
+    }
+
+
+def _adapters(manifests: Manifests) -> dict[str, str]:
+    """By model that is an adapter merged into another, what that one is called."""
+    sources = {model: manifest["source"] for model, manifest in manifests.items()}
+    return {
+        model: source["base"]["model"]
+        for model, source in sources.items()
+        if source.get("base")
     }
 
 

@@ -2,7 +2,7 @@
 report and in the terminal.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from mergetrace.finding.case import ACCUSING
@@ -90,6 +90,7 @@ def _copy(verdict: Verdict) -> tuple[str, str]:
     suspect = verdict.suspect
     source = listing(verdict.named, verdict.base.name)
     sampled = "" if verdict.read.mode == "full" else " That rests on a sample."
+    sampled = _merged_adapters(verdict, [source, suspect]) + sampled
     if verdict.family == "requantised":
         return (
             f"{suspect} is {source}, quantised.",
@@ -110,6 +111,15 @@ def _copy(verdict: Verdict) -> tuple[str, str]:
             f"{equal} Which of them was first is not known.",
         )
     return f"{suspect} is a copy of {source}.", equal
+
+
+def _merged_adapters(verdict: Verdict, models: Iterable[str]) -> str:
+    """What those of the models are that are adapters merged into others."""
+    return "".join(
+        f" {model} is {verdict.adapters[model]} with an adapter merged into it."
+        for model in models
+        if model in verdict.adapters
+    )
 
 
 def _unordered(verdict: Verdict) -> bool:

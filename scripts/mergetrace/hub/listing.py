@@ -18,7 +18,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from mergetrace.configuration.model import REPOSITORY
+from mergetrace.configuration.source import REPOSITORY
 from mergetrace.errors import NetworkError
 from mergetrace.formats.model_config import fact
 from mergetrace.hub.pinned import Pinned, checked, client, patiently

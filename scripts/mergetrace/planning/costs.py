@@ -15,11 +15,12 @@ from mergetrace.formats.block_layouts import bytes_each, kept_each
 from mergetrace.formats.companions import ranges_beside
 from mergetrace.formats.model_config import config_from_json
 from mergetrace.planning import unread
+from mergetrace.planning.holders import by_holder
 from mergetrace.planning.sampling import ranges_of, ranges_of_rows
 from mergetrace.planning.submatrices import ROWS
 from mergetrace.readable import count, duration, listing, size
 from mergetrace.records.coverage import read_coverages
-from mergetrace.records.manifest import Manifest, Manifests
+from mergetrace.records.manifest import Manifest, Manifests, from_hub
 from mergetrace.timestamps import describe_dates
 
 # seconds from a request to its first byte, as assumed for the time; the rest is
@@ -95,10 +96,11 @@ def costs(
     evidence = sampled * (kept + SCALE_BYTES * (plan["scale_shard"] != ""))
     evidence_bytes = int(evidence.sum())
     of_largest_job = int(evidence.groupby(plan["batch"]).sum().max())
+    held, manifests = by_holder(plan, manifests)
     views = {
-        model: plan[plan["model"] == model]
+        model: held[held["model"] == model]
         for model, manifest in manifests.items()
-        if manifest["source"]["repo"]
+        if from_hub(manifest)
     }
     ranges = {model: _of_ranges(rows, settings) for model, rows in views.items()}
     files = {
@@ -226,6 +228,8 @@ def _about_model(entry: Mapping[str, Any], stated: str | None) -> str:
     where = entry["path"]
     if entry["repo"]:
         where = f"{entry['repo']} at {entry['commit'][:12]}"
+    if entry.get("base"):
+        where = f"the adapter {where} merged into {entry['base']['model']}"
     about = [where, size(entry["bytes"])]
     about += [word for word in ("private", "gated") if entry.get(word)]
     dates = describe_dates(stated, entry.get("published"))

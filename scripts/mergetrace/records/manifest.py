@@ -24,6 +24,24 @@ class Source(TypedDict):
     gated: NotRequired[bool]
     """Whether access to the repository must be asked for."""
 
+    base: NotRequired["BaseSource"]
+    """Of a model that is an adapter merged into another: that one. The place above is then
+    the adapter's."""
+
+
+class BaseSource(TypedDict):
+    """The model that an adapter changes."""
+
+    model: str
+    """Its name in the configuration."""
+    repo: str | None
+    """The repository, of a model on the Hub."""
+    commit: str | None
+    """The commit at which it was read."""
+    rounding: str
+    """`once` where the sum of its numbers and the adapter's change was rounded, `twice`
+    where the change was rounded before."""
+
 
 class ModelFile(TypedDict):
     """One file of a model."""
@@ -123,3 +141,17 @@ class Plan(TypedDict):
 
 Manifests = Mapping[str, Manifest]
 """By model its manifest."""
+
+
+def holder_of(model: str, manifest: Manifest) -> str:
+    """The model whose weight files are read: of an adapter its base, else itself."""
+    base = manifest["source"].get("base")
+    return base["model"] if base else model
+
+
+def from_hub(manifest: Manifest) -> bool:
+    """Whether a model's weights, those of its base if it is an adapter, are read from the
+    Hub.
+    """
+    source = manifest["source"]
+    return (source.get("base") or source)["repo"] is not None

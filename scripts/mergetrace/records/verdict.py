@@ -307,6 +307,8 @@ class Verdict(Judgement):
     """What was read."""
     published: Mapping[str, Dates] = field(default_factory=dict, kw_only=True)
     """By model when it was published."""
+    adapters: Mapping[str, str] = field(default_factory=dict, kw_only=True)
+    """By model that is an adapter merged into another, what that one is called."""
     declared: Declared = field(default_factory=Declared, kw_only=True)
     """What the suspect's card claims."""
     declared_merges: tuple[DeclaredBeside, ...] = field(default=(), kw_only=True)

@@ -16,10 +16,10 @@ from typing import Any
 
 import yaml
 
-from mergetrace.configuration.model import REPOSITORY
 from mergetrace.configuration.reading import complete
 from mergetrace.configuration.shared import MAX_NAME_LENGTH
 from mergetrace.configuration.short_names import short_names
+from mergetrace.configuration.source import REPOSITORY
 from mergetrace.errors import ConfigurationError
 from mergetrace.outputs import write_text
 from mergetrace.readable import visible

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mergetrace.configuration.model import REPOSITORY
+from mergetrace.configuration.source import REPOSITORY
 from mergetrace.files.declared_merges import CARD, MAX_CARD, declared_merges
 from mergetrace.formats.model_config import parse_config
 from mergetrace.planning.manifest import read_card

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from mergetrace.configuration.model import REPOSITORY
+from mergetrace.configuration.source import REPOSITORY
 from mergetrace.errors import ModelFileError
 from mergetrace.files.strict_json import lenient
 from mergetrace.formats.model_config import fact

@@ -7,14 +7,17 @@ the weights of models in local folders, and samples of models on the Hub.
 
 import dataclasses
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mergetrace.configuration.model import Configuration
 from mergetrace.errors import AuditError
+from mergetrace.files.adapter_files import ADAPTER_FILE
 from mergetrace.outputs import read_json
 from mergetrace.stages import (
+    adapter,
     aggregate,
     curves,
     deltas,
@@ -89,7 +92,7 @@ class Audit:
         read and for settings that do not fit.
         """
         self.plan()
-        for model in filter(self._is_remote, self.models):
+        for model in filter(self._is_remote, self._whole_models()):
             self._download(model)
         batches: list[str] = read_json(self.places.audit / "layout.json")["batches"]
         for batch in batches:
@@ -102,8 +105,10 @@ class Audit:
     def plan(self) -> None:
         """Describe every model, and pair their tensors."""
         self.places.audit.mkdir(parents=True, exist_ok=True)
-        for model in self.models:
+        for model in self._whole_models():
             self._describe(model)
+        for model in filter(self._is_adapter, self.models):
+            self._describe_adapter(model)
         self._plan()
 
     def measure_spectrum(self) -> None:
@@ -166,7 +171,7 @@ class Audit:
         compared = (self.roles.suspect, *self.roles.parents)
         rebuild.run(
             rebuild.Inputs(
-                {model: self._folder(model) for model in compared},
+                self._folders(compared),
                 own / "plan.parquet",
                 own / "unpaired.csv",
                 self.places.models / self.roles.suspect / "tensors.parquet",
@@ -214,6 +219,7 @@ class Audit:
                     if source.on_hub and source.revision != "main"
                 },
                 self.configuration.verdict.min_bit_exact,
+                tuple(filter(self._is_adapter, compared)),
             ),
             give_back.Outputs(own / "recipe"),
         )
@@ -226,13 +232,29 @@ class Audit:
         return limits
 
     def _is_remote(self, model: str) -> bool:
-        return self.configuration.models[model].on_hub
+        return self.configuration.on_hub(model)
+
+    def _is_adapter(self, model: str) -> bool:
+        return self.configuration.models[model].base is not None
+
+    def _whole_models(self) -> list[str]:
+        """The models whose weight files are read, the bases of adapters among them."""
+        return list(dict.fromkeys(map(self.configuration.holder, self.models)))
 
     def _folder(self, model: str) -> Path:
-        """Where a model's files lie; of one on the Hub the small ones."""
+        """Where a model's files lie; of one on the Hub the small ones; of an adapter the
+        file that was prepared of it.
+        """
+        if self._is_adapter(model):
+            return self.places.models / model / ADAPTER_FILE
         if self._is_remote(model):
             return self.places.models / model / "files"
         return Path(self.configuration.models[model].folder)
+
+    def _folders(self, models: Iterable[str]) -> dict[str, Path]:
+        """Where the files of models lie, and those of their bases."""
+        together = self.configuration.with_bases(models)
+        return {model: self._folder(model) for model in together}
 
     def _manifests(self) -> tuple[Path, ...]:
         return tuple(
@@ -251,16 +273,9 @@ class Audit:
         own = self.places.models / model
         shutil.rmtree(own / "files", ignore_errors=True)  # of an earlier audit
         source = self.configuration.models[model]
-        if self._is_remote(model):
-            assert source.repo is not None
-            pin.run(
-                pin.Inputs(),
-                pin.Params(source.repo, source.revision),
-                pin.Outputs(own / "pinned.json"),
-            )
-            inputs = manifest.Inputs(pinned=own / "pinned.json")
-        else:
-            inputs = manifest.Inputs(folder=Path(source.path or ""))
+        inputs = manifest.Inputs(folder=Path(source.path or ""))
+        if source.on_hub:
+            inputs = manifest.Inputs(pinned=self._pin(model))
         manifest.run(
             inputs,
             manifest.Params(model, self.configuration.compute.connections),
@@ -268,6 +283,44 @@ class Audit:
                 own / "manifest.json", own / "tensors.parquet", own / "files"
             ),
         )
+
+    def _describe_adapter(self, model: str) -> None:
+        own = self.places.models / model
+        shutil.rmtree(own / "files", ignore_errors=True)  # of an earlier audit
+        source = self.configuration.models[model]
+        base = self.places.models / self.configuration.holder(model)
+        adapter.run(
+            adapter.Inputs(
+                base / "manifest.json",
+                base / "tensors.parquet",
+                base / "files",
+                None if source.on_hub else Path(source.folder),
+                self._pin(model) if source.on_hub else None,
+            ),
+            adapter.Params(
+                model,
+                source.rounding or "once",
+                self.configuration.compute.connections,
+            ),
+            adapter.Outputs(
+                own / "manifest.json",
+                own / "tensors.parquet",
+                own / "files",
+                own / ADAPTER_FILE,
+            ),
+        )
+
+    def _pin(self, model: str) -> Path:
+        """Pin the repository of a model or an adapter; what was found."""
+        source = self.configuration.models[model]
+        pinned = self.places.models / model / "pinned.json"
+        assert source.repository is not None
+        pin.run(
+            pin.Inputs(),
+            pin.Params(source.repository, source.revision),
+            pin.Outputs(pinned),
+        )
+        return pinned
 
     def _plan(self) -> None:
         own = self.places.audit
@@ -299,7 +352,7 @@ class Audit:
             ),
         )
         all_here = not any(map(self._is_remote, self.models))
-        looked_at = {model: self._folder(model) for model in self.models}
+        looked_at = self._folders(self.models)
         layout.run(
             layout.Inputs(
                 self._manifests(),
@@ -327,9 +380,9 @@ class Audit:
         """Where the weights of every model are read."""
         return {
             model: self._sample(model)
-            if self._is_remote(model)
+            if self._is_remote(model) and not self._is_adapter(model)
             else self._folder(model)
-            for model in self.models
+            for model in self.configuration.with_bases(self.models)
         }
 
     def _download(self, model: str) -> None:
@@ -344,6 +397,7 @@ class Audit:
                 sampling.block_elements,
                 sampling.seed,
                 self.configuration.compute.connections,
+                adapters=self.configuration.adapters_of(model, self.models),
             ),
             download.Outputs(
                 self.places.models / model / "fetched", self._sample(model)
@@ -432,7 +486,7 @@ class Audit:
             ),
         )
         local = {
-            model: self._folder(model)
+            model: self._folder(self.configuration.holder(model))
             for model in self.models
             if not self._is_remote(model)
         }

@@ -2,12 +2,13 @@
 only what is missing is asked for.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import pandas as pd
 
+from mergetrace.files.adapter_files import ADAPTER_FILE
 from mergetrace.files.sampled import write_sampled
 from mergetrace.hub.fetched import Fetched
 from mergetrace.hub.meter import Meter
@@ -34,6 +35,8 @@ class Params:
 
     model: str
     """The model's name in the configuration."""
+    adapters: tuple[str, ...] = field(default=(), kw_only=True)
+    """Models that are adapters of this one: their elements lie in its files."""
     block_elements: int
     """Elements in a block."""
     seed: int
@@ -59,7 +62,9 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
     manifest = read_json(inputs.manifest)
     source = manifest["source"]
     sizes = {file["name"]: file["size"] for file in manifest["files"]}
-    plan = pd.read_parquet(inputs.plan, filters=[("model", "==", params.model)])
+    models = [params.model, *params.adapters]
+    plan = pd.read_parquet(inputs.plan, filters=[("model", "in", models)])
+    plan = plan[plan["shard"] != ADAPTER_FILE]
     if params.mode == "full":
         wanted = ranges_of_rows(plan)
     else:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from mergetrace.errors import AuditError
 from mergetrace.giving_back.configuration import (
     hindrances_of_configuration,
     reference,
@@ -60,6 +61,8 @@ class Params:
     """By model in a repository the revision that its owner names."""
     min_bit_exact: float
     """The share of informative elements that a recipe has to give back."""
+    adapters: tuple[str, ...] = ()
+    """Models that are adapters merged into others, which lie nowhere as a whole."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,15 @@ class Outputs:
 
 
 def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
-    """No weights are read: what can be known of them stands in the inputs."""
+    """No weights are read: what can be known of them stands in the inputs. Raises
+    AuditError where a model is an adapter.
+    """
+    if params.adapters:
+        raise AuditError(
+            f"{params.adapters[0]} is an adapter merged into its base as that is read, so"
+            " that a recipe finds no model where it lies; merge it (peft: merge_and_unload,"
+            " save_pretrained), give that folder as `path` and run again"
+        )
     verdict = Verdict.of(read_json(inputs.verdict))
     entry = next(
         entry

@@ -14,12 +14,13 @@ from mergetrace.outputs import read_json, whole, write_json, write_parquet
 from mergetrace.planning.batches import layer_order, with_batches
 from mergetrace.planning.costs import Settings, costs, differences, lines
 from mergetrace.planning.coverage import coverages
+from mergetrace.planning.holders import by_holder
 from mergetrace.planning.plan import pair_models, with_blocks
 from mergetrace.planning.streaming import schedule
 from mergetrace.planning.submatrices import with_submatrices
 from mergetrace.readable import size
 from mergetrace.records.json_records import as_json
-from mergetrace.records.manifest import Manifest
+from mergetrace.records.manifest import Manifest, from_hub
 from mergetrace.running.log import say
 from mergetrace.sums.frames import Roles
 from mergetrace.tables.schemas import PLAN, UNPAIRED
@@ -88,9 +89,7 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
         tables, manifests, [*roles.parents], roles.suspect
     )
     remote = {
-        model: manifest
-        for model, manifest in manifests.items()
-        if manifest["source"]["repo"]
+        model: manifest for model, manifest in manifests.items() if from_hub(manifest)
     }
     streamed = params.mode == "full" and bool(remote)
     drawn = with_blocks(
@@ -99,7 +98,7 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
     drawn = with_submatrices(drawn, params.spectrum_mb, params.seed)
     plan = with_batches(drawn, params.mode, params.block_elements, apart=streamed)
     slices = plan.drop_duplicates("slice_id")
-    stream = schedule(plan, remote, params.layers_on_disk)
+    stream = schedule(*by_holder(plan, remote), params.layers_on_disk)
     settings = Settings(
         params.block_elements,
         params.seed,

@@ -15,9 +15,9 @@ from numba import types
 from numpy.typing import NDArray
 
 from mergetrace.numerics.arrays import AnyArray, Array, Bytes, Integers
+from mergetrace.numerics.compiling import compiled
 from mergetrace.numerics.dtypes import FORMATS, decode
 from mergetrace.sums import gram_vectors, kernels, vector_ops
-from mergetrace.sums.compiling import compiled
 from mergetrace.sums.gram_vectors import ARRAY_TYPES, add_cross, add_trio
 from mergetrace.sums.kernels import TRIO, FileParts, Kernel, Numbers
 from mergetrace.tensors.weights import scaled

@@ -6,13 +6,17 @@ import os
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mergetrace.errors import ModelFileError
-from mergetrace.files.safetensors_file import read_into
+from mergetrace.files.adapter_files import prepared_base
+from mergetrace.files.reading_ahead import advise, are_large
+from mergetrace.files.safetensors_file import read_header, read_into
 from mergetrace.files.sampled import Sampled
 from mergetrace.formats.block_layouts import LAYOUTS, Unpacked, blocks_of, stored_size
 from mergetrace.formats.companions import Companion
@@ -31,6 +35,9 @@ from mergetrace.tensors.elements import (
 )
 from mergetrace.tensors.view import View
 
+if TYPE_CHECKING:
+    from mergetrace.tensors.adapted import Adapted
+
 MAX_KEPT_VIEWS = 64  # of which the scales are kept in memory
 SIGNED_SCALES = ("UINT4", "UINT8")  # of which a code stands for more than nothing
 PACKED_AT_ONCE = 1 << 20  # elements of a packed tensor that are unpacked together
@@ -41,23 +48,25 @@ class Weights:
     memory stays the caller's. Safe to share by threads.
 
     folders: where each model's shards lie; a file stands for shards of which only some
-    ranges are here (see sampled). in_order: whether the files are read from end to end;
-    else the system is told not to read ahead. Models too large to stay in memory are
-    forgotten as they are read, so that they push nothing else out of the system's cache.
+    ranges are here (see sampled), or for a base with an adapter merged into it (see
+    adapted), whose base is among the folders, too. in_order: whether the files are read
+    from end to end; else the system is told not to read ahead. Models too large to stay
+    in memory are forgotten as they are read, so that they push nothing else out of the
+    system's cache.
     """
 
     def __init__(
         self, folders: Mapping[str, str | Path], in_order: bool = False
     ) -> None:
         self.folders = {model: Path(folder) for model, folder in folders.items()}
-        self._sampled = {
-            model: Sampled(path)
+        self._made = {
+            model: self._opened(path)
             for model, path in self.folders.items()
             if path.is_file()
         }
         self.bytes_read = 0
         self._in_order = in_order
-        self._forgets = in_order and _are_large(self.folders.values())
+        self._forgets = in_order and are_large(self.folders.values())
         self._lock = threading.Lock()
         self._open: dict[tuple[str, str], int] = {}
         self._scales: dict[tuple[str, str, int], Array] = {}
@@ -70,8 +79,8 @@ class Weights:
         for descriptor in self._open.values():
             os.close(descriptor)
         self._open.clear()
-        for sampled in self._sampled.values():
-            sampled.close()
+        for made in self._made.values():
+            made.close()
 
     def raw(
         self, view: View, first: int, count: int, out: Bytes | None = None
@@ -149,7 +158,7 @@ class Weights:
 
         None where numbers are scaled, or do not lie there one after another as they are.
         """
-        if view.stored_dtype or view.is_rearranged or view.model in self._sampled:
+        if view.stored_dtype or view.is_rearranged or view.model in self._made:
             return None
         if view.dtype in LAYOUTS or view.shift:
             return None
@@ -165,10 +174,10 @@ class Weights:
 
     def forget(self, view: View) -> None:
         """Say that a view will not be read again."""
-        if self._forgets and view.model not in self._sampled:
+        if self._forgets and view.model not in self._made:
             size = stored_size(view.dtype, view.rows * view.cols)
             descriptor = self._descriptor(view.model, view.shard)
-            _advise(descriptor, "POSIX_FADV_DONTNEED", view.start, size)
+            advise(descriptor, "POSIX_FADV_DONTNEED", view.start, size)
 
     def scales(self, view: View, first: int, count: int) -> Array | None:
         """What each stored number is multiplied by, float64 [count]: the scales of its
@@ -318,12 +327,25 @@ class Weights:
 
     def _read(self, view: View, offset: int, buffer: Bytes) -> None:
         """Fill `buffer` with the bytes of a view's file from `offset` on."""
-        if view.model in self._sampled:
-            self._sampled[view.model].read_into(view.shard, offset, buffer)
-        else:
-            descriptor = self._descriptor(view.model, view.shard)
-            read_into(descriptor, offset, buffer, self._name(view.model, view.shard))
+        self._read_of(view.model, view.shard, offset, buffer)
         self.count(buffer.size)
+
+    def _read_of(self, model: str, shard: str, offset: int, buffer: Bytes) -> None:
+        if model in self._made:
+            self._made[model].read_into(shard, offset, buffer)
+        else:
+            descriptor = self._descriptor(model, shard)
+            read_into(descriptor, offset, buffer, self._name(model, shard))
+
+    def _opened(self, path: Path) -> "Sampled | Adapted":
+        """What a file stands for."""
+        base = prepared_base(read_header(path))
+        if base is None:
+            return Sampled(path)
+        # Compiled code, which those do without who check a bundle.
+        from mergetrace.tensors.adapted import Adapted
+
+        return Adapted(path, partial(self._read_of, base))
 
     def _name(self, model: str, shard: str) -> str:
         return f"{self.folders[model]}/{shard}"
@@ -344,7 +366,7 @@ class Weights:
                     ) from None
                 self._open[model, shard] = descriptor
                 order = "SEQUENTIAL" if self._in_order else "RANDOM"
-                _advise(descriptor, f"POSIX_FADV_{order}", 0, 0)
+                advise(descriptor, f"POSIX_FADV_{order}", 0, 0)
             return self._open[model, shard]
 
 
@@ -358,31 +380,9 @@ def scaled(values: Array, scales: Array | None, shifts: Array | None = None) -> 
         return values if shifts is None else values + shifts
 
 
-def _advise(descriptor: int, advice: str, start: int, size: int) -> None:
-    """Tell the system how a file is read, where it can be told: macOS cannot."""
-    if hasattr(os, "posix_fadvise"):
-        os.posix_fadvise(descriptor, start, size, getattr(os, advice))
-
-
 def _into(out: Bytes | None, raw: Bytes) -> Bytes:
     """The bytes, in `out` if given."""
     if out is None:
         return raw
     out[:] = raw
     return out
-
-
-def _are_large(folders: Iterable[Path]) -> bool:
-    """Whether the models' files take more than half of the memory, so that not all of
-    them stay in the system's cache. False where the memory is not known.
-    """
-    names = ("SC_PHYS_PAGES", "SC_PAGE_SIZE")
-    if not all(name in getattr(os, "sysconf_names", ()) for name in names):
-        return False
-    pages, page_size = map(os.sysconf, names)
-    size = 0
-    for folder in folders:
-        for ending in ("*.safetensors", "*.gguf"):
-            files = (path for path in folder.glob(ending) if path.exists())
-            size += sum(path.stat().st_size for path in files)
-    return size > pages * page_size // 2

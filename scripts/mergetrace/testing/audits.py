@@ -13,30 +13,35 @@ from mergetrace.configuration.reading import complete
 from mergetrace.stages.auditing import Audit, Places
 from mergetrace.thresholds import Accusation
 
+Source = Path | Mapping[str, str]
+"""A folder, or an entry under `models`."""
+
 ROOT = Path(__file__).parents[3]
 """The folder of the workflow."""
 
 
 def audit(
-    folder: Path, models: Mapping[str, Path], spec: Mapping[str, Any], **settings: Any
+    folder: Path, models: Mapping[str, Source], spec: Mapping[str, Any], **settings: Any
 ) -> dict[str, Any]:
-    """Audit local models and return verdict.json. The outputs lie in `folder`.
+    """Audit models and return verdict.json. The outputs lie in `folder`.
 
-    spec: suspect, base, donors, controls. settings: top-level configuration, such as
-    mode or sampling, and `published`, dates by model.
+    models: by name a local folder, or the whole entry of the configuration. spec:
+    suspect, base, donors, controls. settings: top-level configuration, such as mode or
+    sampling, and `published`, dates by model.
     """
     return prepared(folder, models, spec, **settings).weigh()
 
 
 def prepared(
-    folder: Path, models: Mapping[str, Path], spec: Mapping[str, Any], **settings: Any
+    folder: Path, models: Mapping[str, Source], spec: Mapping[str, Any], **settings: Any
 ) -> Audit:
     """The audit of `audit` before it begins, or after it, to go on with."""
     limits = {"accuse_with": list(get_args(Accusation)), **settings.pop("verdict", {})}
     dates = settings.pop("published", {})
     sources: dict[str, dict[str, str]] = {}
-    for name, path in models.items():
-        sources[name] = {"path": str(path)}
+    for name, source in models.items():
+        entry = source if isinstance(source, Mapping) else {"path": str(source)}
+        sources[name] = dict(entry)
         if name in dates:
             sources[name]["published"] = dates[name]
     raw = {
@@ -44,6 +49,7 @@ def prepared(
         "audits": {"x": dict(spec)},
         "mode": "full",
         "verdict": limits,
+        "probe": {"enabled": False},
         **settings,
     }
     return Audit(complete(raw), "x", Places(folder, folder / "models"))
@@ -51,7 +57,7 @@ def prepared(
 
 def rebuild(
     folder: Path,
-    models: Mapping[str, Path],
+    models: Mapping[str, Source],
     suspect: str,
     when: str = "auto",
     whole_elements: int = 1 << 26,
