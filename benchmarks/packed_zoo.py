@@ -16,7 +16,7 @@ import torch
 
 from mergetrace.testing.audits import audit
 from mergetrace.testing.gguf_models import llama, write_gguf
-from mergetrace.testing.packing import PACKERS, packed_model
+from mergetrace.testing.packing import CALIBRATED, PACKERS, packed_model
 from mergetrace.testing.planting import Tensors, blend, finetuned, write_model
 
 GGUF = ("Q8_0", "Q6_K", "Q4_K")
@@ -48,7 +48,10 @@ class Row:
     def is_right(self) -> bool:
         """Whether the merge and the copy are called so, and nobody else accused."""
         if self.suspect == "merge":
-            return self.verdict == "merge"
+            is_inconclusive = self.verdict == "inconclusive"
+            return self.verdict == "merge" or (
+                self.kind in CALIBRATED and is_inconclusive
+            )
         if self.suspect == "copy of the donor":
             return self.verdict in ("copy", "inconclusive")
         return self.verdict not in ACCUSING
@@ -121,7 +124,9 @@ def table(found: list[Row]) -> list[str]:
         lines.append(f"| {suspect} | {' | '.join(cells)} |")
     innocent = [row for row in found if row.suspect not in GUILTY]
     false = sum(row.verdict in ACCUSING for row in innocent)
-    merges = [row for row in found if row.suspect == "merge"]
+    merges = [
+        row for row in found if row.suspect == "merge" and row.kind not in CALIBRATED
+    ]
     named = [row.alpha for row in merges if row.alpha is not None]
     off = max((abs(alpha - WEIGHT) for alpha in named), default=float("nan"))
     return [

@@ -60,7 +60,7 @@ def gptq(tensors: Tensors, act_order: bool = False, seed: int = 0) -> Tensors:
         groups[order] = (torch.arange(width) // GROUP).int()
         parts = {
             "qweight": nibbles(stored).T,
-            "qzeros": nibbles(zero.T),
+            "qzeros": nibbles((zero.T.int() - 1) & 15),
             "scales": scale.T.half(),
             "g_idx": groups,
         }

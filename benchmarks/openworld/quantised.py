@@ -68,6 +68,16 @@ def few_bits(name: str, source: str, build: Callable[[World], Models], **rest) -
     return Case(name, "few bits", source, build, **{**usual, **rest})
 
 
+def moved_before(
+    name: str, source: str, build: Callable[[World], Models], **rest
+) -> Case:
+    """A suspect that a calibration may have changed before it was rounded: neither
+    accused nor acquitted, unless every cell holds.
+    """
+    usual = {"right": ("inconclusive", "unrelated"), "says": (IS_PACKED,)}
+    return few_bits(name, source, build, **{**usual, **rest})
+
+
 def packed(pack: Pack, model: str = "other") -> Callable[[World], Models]:
     return lambda world: {"suspect": pack(world[model])}
 
@@ -90,35 +100,44 @@ def _frozen(
 
 def _packed_suspects() -> list[Case]:
     return [
-        unread(
+        moved_before(
             "GPTQ around random numbers, all else the base's",
             MERGEKIT_482,
             packed(packing.gptq_of_nothing, "base"),
         ),
-        unread(
+        moved_before(
             "GPTQ of an innocent finetune, embeddings the base's",
             MERGEKIT_482,
             _frozen(packing.gptq),
         ),
-        unread(
+        moved_before(
             "GPTQ of an innocent finetune, embeddings the donor's",
             "",
             _frozen(packing.gptq, rest="donor"),
         ),
-        unread(
+        moved_before(
             "GPTQ with act-order of an innocent finetune",
             "https://github.com/AutoGPTQ/AutoGPTQ",
             packed(partial(packing.gptq, act_order=True)),
         ),
-        unread(
-            "GPTQ of the donor", BEYONDER, packed(packing.gptq, "donor"), guilty=False
+        moved_before(
+            "GPTQ of the donor, each code the nearest",
+            BEYONDER,
+            packed(packing.gptq, "donor"),
+            right=("copy", "inconclusive"),
+            guilty=True,
+            named=("donor",),
         ),
-        unread("GPTQ of a stranger whose norms are the base's", "", _strange_gptq),
-        unread("AWQ of an innocent finetune", BEYONDER, packed(packing.awq)),
-        unread(
+        moved_before(
+            "GPTQ of a stranger whose norms are the base's", "", _strange_gptq
+        ),
+        moved_before("AWQ of an innocent finetune", BEYONDER, packed(packing.awq)),
+        moved_before(
             "AWQ of a merge",
             BEYONDER,
             lambda world: {"suspect": packing.awq(world.blend())},
+            right=("merge", "inconclusive"),
+            named=("donor",),
             guilty=True,
         ),
         few_bits(
@@ -211,7 +230,7 @@ def _packed_others() -> list[Case]:
             "packed parent",
             MERGEKIT_482,
             _all_gptq,
-            **_BYTES,
+            **{**_BYTES, "says": (UNREAD,)},
         )
     )
     cases += [

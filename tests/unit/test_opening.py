@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from mergetrace.errors import ModelFileError
 from mergetrace.files.tensor_records import TensorRecord
 from mergetrace.formats.model_config import read_config
 from mergetrace.formats.opening import opening
@@ -20,7 +21,7 @@ from mergetrace.tensors.views import cut
 from mergetrace.tensors.weights import Weights
 from mergetrace.testing.audits import audit
 from mergetrace.testing.gguf_models import llama
-from mergetrace.testing.packing import PACKERS, packed_model
+from mergetrace.testing.packing import CALIBRATED, PACKERS, SAID, gptq, packed_model
 from mergetrace.testing.planting import blend, finetuned, write_model
 
 GROUP = 32
@@ -100,7 +101,7 @@ def write(folder, tensors, said):
 
 
 LONG = pytest.mark.thorough
-OTHERS = sorted({*PACKERS} - {"int4", "nf4"})
+OTHERS = sorted({*PACKERS} - {"int4", "nf4", *CALIBRATED})
 KINDS = {"INT4": INT4, "INT8": INT8, "bytes": BYTES}
 
 
@@ -181,3 +182,81 @@ def test_a_merge_and_a_sibling_through_packed_codes(kind, tmp_path):
     assert found[0]["evidence"] == "exact through quantisation"
     assert found[0]["parents"]["donor"]["alpha"] == 0.571
     assert not found[1]["parents"]["donor"]["named"]
+
+
+@pytest.mark.parametrize("kind", ["gptq", "awq"])
+def test_matrices_with_columns_as_rows_are_turned(kind, tmp_path):
+    """Against the formulas of AutoGPTQ and AutoAWQ, code by code in plain loops."""
+    weight = llama(3, layers=1)["model.layers.0.mlp.down_proj.weight"][:16, :64]
+    name = "model.layers.0.mlp.down_proj"
+    parts = {leaf: part.contiguous() for leaf, part in PACKERS[kind](weight).items()}
+    if kind == "gptq":
+        parts["g_idx"] = parts["g_idx"].flip(0).contiguous()
+    folder = write(
+        tmp_path / "m",
+        {f"{name}.{leaf}": part for leaf, part in parts.items()},
+        SAID[kind],
+    )
+    found = cut(tensor_table(folder), read_config(folder / "config.json"))
+    view = replace(found.views[name + ".weight", ""], model="m")
+    assert (view.rows, view.cols) == (16, 64)
+    expected = np.empty((16, 64))
+    for row in range(16):
+        for col in range(64):
+            group = int(parts["g_idx"][col]) if kind == "gptq" else col // 32
+            scale = float(parts["scales"][group, row])
+            place = row % 8 if kind == "gptq" else AWQ_PLACE[row % 8]
+            zero = int(parts["qzeros"][group, row // 8]) >> (4 * place) & 15
+            if kind == "gptq":
+                code = int(parts["qweight"][col // 8, row]) >> (4 * (col % 8)) & 15
+                zero += 1
+            else:
+                code = int(parts["qweight"][col, row // 8]) >> (4 * place) & 15
+            expected[row, col] = (code - zero) * scale
+    with Weights({"m": folder}) as weights:
+        values = weights.values(view, 0, view.rows * view.cols)
+        assert np.allclose(values, expected.reshape(-1), rtol=1e-12)
+        assert np.array_equal(weights.values(view, 77, 500), values[77:577])
+        turned = replace(view, row_map=np.arange(16)[::-1].copy())
+        assert np.array_equal(
+            weights.values(turned, 100, 300),
+            expected[::-1].reshape(-1)[100:400],
+        )
+
+
+AWQ_PLACE = {0: 0, 2: 1, 4: 2, 6: 3, 1: 4, 3: 5, 5: 6, 7: 7}
+TURNED = {
+    "zero points of another shape": {"qzeros": lambda it: it[:1]},
+    "no scales": {"scales": None},
+    "groups that do not divide": {"scales": lambda it: it[:1].repeat(3, 1)},
+    "an order of another length": {"g_idx": lambda it: it[:5]},
+    "something unknown": {"perm": lambda it: torch.arange(4)},
+}
+
+
+@pytest.mark.parametrize("what", TURNED)
+def test_what_does_not_fit_gptq_stays_closed(what, tmp_path):
+    parts = gptq(llama(3, layers=1)["model.layers.0.mlp.down_proj.weight"][:16, :64])
+    for leaf, change in TURNED[what].items():
+        part = parts.pop(leaf, None)
+        if change is not None:
+            parts[leaf] = change(part)
+    tensors = {f"model.layers.0.mlp.down_proj.{leaf}": it for leaf, it in parts.items()}
+    folder = write(tmp_path / "m", tensors, SAID["gptq"])
+    found = cut(tensor_table(folder), read_config(folder / "config.json"))
+    assert not found.views
+    assert any("not decoded" in entry["reason"] for entry in found.left_out)
+
+
+def test_a_column_of_no_group_is_said(tmp_path):
+    parts = gptq(llama(3, layers=1)["model.layers.0.mlp.down_proj.weight"][:16, :64])
+    parts["g_idx"][7] = 99
+    tensors = {f"model.layers.0.mlp.down_proj.{leaf}": it for leaf, it in parts.items()}
+    folder = write(tmp_path / "m", tensors, SAID["gptq"])
+    found = cut(tensor_table(folder), read_config(folder / "config.json"))
+    (view,) = found.views.values()
+    with (
+        Weights({"m": folder}) as weights,
+        pytest.raises(ModelFileError, match="g_idx"),
+    ):
+        weights.values(replace(view, model="m"), 0, 64)

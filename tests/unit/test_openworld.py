@@ -155,7 +155,7 @@ def test_rates_of_both_zoos_stand_in_one_file():
 
 
 QUICK = (
-    "packed weights: GPTQ around random numbers, all else the base's",
+    "few bits: GPTQ around random numbers, all else the base's",
     "native names: consolidated.safetensors of an innocent finetune",
     "fused rows: llamafied: only the split parts trained, parents fused",
     "infinite and NaN: one infinity in an innocent finetune",

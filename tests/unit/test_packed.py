@@ -35,21 +35,13 @@ def codes(*shape, dtype=torch.int32):
     ).to(dtype)
 
 
-def gptq(bits=4, group=32):
+def three_bits(group=32):
     return {
-        "qweight": codes(COLS * bits // 32, ROWS),
-        "qzeros": codes(COLS // group, ROWS * bits // 32),
+        "qweight": codes(COLS * 3 // 32, ROWS),
+        "qzeros": codes(COLS // group, ROWS * 3 // 32),
         "scales": torch.rand(COLS // group, ROWS).half(),
         "g_idx": torch.arange(COLS, dtype=torch.int32) // group,
         "bias": torch.rand(ROWS).half(),
-    }
-
-
-def awq():
-    return {
-        "qweight": codes(COLS, ROWS // 8),
-        "qzeros": codes(2, ROWS // 8),
-        "scales": torch.rand(2, ROWS).half(),
     }
 
 
@@ -63,28 +55,11 @@ def hqq():
 
 
 FORMATS = {
-    "GPTQ": (
-        gptq(),
-        {"quant_method": "gptq", "bits": 4},
-        "packed by GPTQ, 4 bits; not decoded",
-    ),
-    "GPTQ of 8 bits": (
-        gptq(8),
-        {"quant_method": "gptq", "bits": 8},
-        "packed by GPTQ, 8 bits; not decoded",
-    ),
     "GPTQ of 3 bits": (
-        gptq(3) | {"qweight": codes(6, ROWS)},
+        three_bits(),
         {"quant_method": "gptq", "bits": 3},
         "packed by GPTQ, 3 bits; not decoded",
     ),
-    "GPTQ, unsaid": (gptq(), None, "packed by GPTQ, 4 bits; not decoded"),
-    "AWQ": (
-        awq(),
-        {"quant_method": "awq", "bits": 4},
-        "packed by AWQ, 4 bits; not decoded",
-    ),
-    "AWQ, unsaid": (awq(), None, "packed by GPTQ or AWQ, 4 bits; not decoded"),
     "ExLlamaV3": (
         {
             "trellis": codes(4, 8, 64, dtype=torch.int16),
@@ -298,7 +273,7 @@ def test_an_audit_with_nothing_packed_says_nothing_of_it(tmp_path):
     assert found["verdict"] == "merge"
 
 
-@pytest.mark.parametrize("form", [gptq, hqq])
+@pytest.mark.parametrize("form", [three_bits, hqq])
 @pytest.mark.parametrize("who", ["suspect", "donor"])
 def test_what_a_model_holds_packed_is_not_said_to_be_missing(tmp_path, form, who):
     plain = {
@@ -318,7 +293,7 @@ def test_what_a_model_holds_packed_is_not_said_to_be_missing(tmp_path, form, who
         for name, folder in folders.items()
     }
     _, found = pair_models(tables, manifests, ["base", "donor"], "suspect")
-    how = "by GPTQ" if form is gptq else "by HQQ"
+    how = "by GPTQ" if form is three_bits else "by HQQ"
     of = {model: set(entries["reason"]) for model, entries in found.groupby("model")}
     assert of.pop(who) == {
         f"packed {how}, 4 bits; not decoded",

@@ -32,7 +32,7 @@ def right(tmp_path):
 
 def test_quantised_suspects_are_not_judged_by_their_embeddings(right):
     right(
-        "packed weights",
+        "few bits",
         "GPTQ around random numbers, all else the base's",
         "NF4 of an innocent finetune, embeddings the base's",
     )

@@ -11,12 +11,13 @@ from math import acos, cos, pi, sqrt
 
 from mergetrace.finding.case import ACCUSING, Case, Decision
 from mergetrace.finding.reasons_cells import (
+    MovedBefore,
     NotThroughCells,
     ParentsPacked,
     QuantisationHides,
     ThroughCells,
 )
-from mergetrace.numerics.levels import LEVELS
+from mergetrace.numerics.levels import LEVELS, MOVED_BEFORE
 
 THROUGH_CELLS = "exact through quantisation"
 """What `evidence` says of merges and copies of packed models."""
@@ -57,6 +58,8 @@ def through_cells(case: Case, decision: Decision) -> Decision:
     if decision.verdict == "merge":
         informative = case.recipe.informative_elements
     accuses = decision.verdict in ACCUSING
+    if not accuses and set(formats) & set(MOVED_BEFORE):
+        return decision  # its cells say nothing of what was rounded
     rests = ThroughCells(case.model, formats, informative, accuses)
     return replace(decision, reasons=(*decision.reasons, rests))
 
@@ -72,10 +75,13 @@ def evidence(case: Case, decision: Decision) -> str | None:
     return THROUGH_CELLS if case.recipe.packed else "exact"
 
 
-def hidden(case: Case) -> QuantisationHides | None:
+def hidden(case: Case) -> MovedBefore | QuantisationHides | None:
     """Why the directions of a packed model's changes say nothing; None where they do."""
     if not case.recipe.packed:
         return None
+    moved = tuple(name for name in case.recipe.packed if name in MOVED_BEFORE)
+    if moved:
+        return MovedBefore(case.model, moved)
     share = case.summary.rounding_share
     limit = case.thresholds.max_quantised_share
     share = 1.0 if share is None else share

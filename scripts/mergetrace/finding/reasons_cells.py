@@ -41,6 +41,16 @@ class NotThroughCells(Reason):
 
 
 @dataclass(frozen=True)
+class MovedBefore(Reason):
+    """Formats whose numbers a calibration changes before it rounds them."""
+
+    model: str
+    """The audited model."""
+    formats: tuple[str, ...]
+    """These formats."""
+
+
+@dataclass(frozen=True)
 class QuantisationHides(Reason):
     """The energy that quantising adds drowns the changes that an acquittal looks at."""
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from mergetrace.finding.case import Reason
 from mergetrace.finding.cells import THROUGH_CELLS
 from mergetrace.finding.reasons_cells import (
+    MovedBefore,
     NotThroughCells,
     ParentsPacked,
     QuantisationHides,
@@ -57,9 +58,20 @@ def quantisation_hides(reason: QuantisationHides) -> str:
     )
 
 
+def moved_before(reason: MovedBefore) -> str:
+    return (
+        f"{reason.model} is stored as {listing(reason.formats)}: GPTQ moves the error of"
+        " each rounded column into the next ones, and AWQ multiplies columns, so that"
+        " the cells of a true merge need not hold its numbers, and the direction of"
+        " changes says little. The model in 16 bits, or in another format, would settle"
+        " it."
+    )
+
+
 SENTENCES: Mapping[type[Reason], Callable[..., str]] = {
     ThroughCells: through_cells,
     ParentsPacked: parents_packed,
     NotThroughCells: not_through_cells,
+    MovedBefore: moved_before,
     QuantisationHides: quantisation_hides,
 }

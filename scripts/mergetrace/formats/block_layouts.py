@@ -236,7 +236,7 @@ LAYOUTS = {
     "MXFP4": Layout(32, 17, _mxfp4),
     "NVFP4": Layout(64, 36, _nvfp4),
     **dict.fromkeys(
-        ("INT4", "UINT4", "FP4_E2M1"),
+        ("INT4", "UINT4", "FP4_E2M1", "GPTQ4", "AWQ4"),
         Layout(2, 1, lambda raw: _codes_alone(raw, _fields(raw, 1, 4))),
     ),
     **dict.fromkeys(
@@ -244,7 +244,7 @@ LAYOUTS = {
         Layout(2, 1, lambda raw: _codes_alone(raw, _fields(raw, 1, 4)[:, ::-1])),
     ),
     **dict.fromkeys(
-        ("INT8", "UINT8", "I8", "I8_127"),
+        ("INT8", "UINT8", "I8", "I8_127", "GPTQ8"),
         Layout(1, 1, lambda raw: _codes_alone(raw, raw)),
     ),
 }

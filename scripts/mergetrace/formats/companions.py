@@ -17,6 +17,12 @@ SHIFTS = "shifts"
 """Numbers that lie as the scales do and are added."""
 ZEROS = "zeros"
 """Packed codes that stand for the number zero."""
+ZEROS_LESS_ONE = "zeros less one"
+"""The same as GPTQ's first format stores them."""
+CODES, SCALES, GROUPS = "codes", "scales", "groups"
+"""Of matrices that are stored with columns as rows: all that they are made of, and the
+group of each column.
+"""
 LEVELS_OF, STATE = "levels", "state"
 """bitsandbytes' table of levels, and what it says of itself as JSON."""
 SCALES_OF_SCALES, LEVELS_OF_SCALES = "scales of scales", "levels of scales"

@@ -12,18 +12,23 @@ from dataclasses import dataclass, replace
 
 from mergetrace.files.tensor_records import TensorRecord
 from mergetrace.formats.companions import (
+    CODES,
+    GROUPS,
     LEVELS_OF,
     LEVELS_OF_SCALES,
     OVER,
+    SCALES,
     SCALES_OF_SCALES,
     SHIFTS,
     STATE,
     TIMES,
     ZEROS,
+    ZEROS_LESS_ONE,
     written,
 )
 from mergetrace.formats.quantization import Quantization
 from mergetrace.numerics.block_scales import EXPONENTS, NESTED
+from mergetrace.numerics.levels import LEVELS
 
 WORD_BITS = 32
 MIN_GROUP = 8  # weights that share a scale: for fewer it is no scale of theirs
@@ -49,8 +54,8 @@ class Opening:
 
     record: TensorRecord
     """The codes, with the shape of the weights and their packed format as dtype."""
-    scale: TensorRecord
-    """Their scales."""
+    scale: TensorRecord | None
+    """Their scales; None where they are among the companions."""
     beside: tuple[str, ...]
     """The names of what else goes with them."""
     companions: str = ""
@@ -209,12 +214,52 @@ def _mlx(codes: TensorRecord, leaves: Leaves, facts: Quantization) -> Opening | 
     return _opened(codes, packed_as, (rows, cols), leaves, "scales", (), further)
 
 
+def _turned(codes: TensorRecord, leaves: Leaves, facts: Quantization) -> Opening | None:
+    """GPTQ's and AWQ's codes, columns as rows: GPTQ packs along a column, AWQ along a
+    row; both pack zero points along a row.
+    """
+    scales, zeros = leaves.get("scales"), leaves.get("qzeros")
+    known = {"scales", "qzeros", "g_idx", *HARMLESS}
+    if scales is None or zeros is None or set(leaves) - known:
+        return None
+    if len(codes.shape) != 2 or len(scales.shape) != 2 or not scales.elements:
+        return None
+    groups, rows = scales.shape
+    is_awq = codes.shape[1] != rows
+    bits = zeros.elements * WORD_BITS // scales.elements
+    packed_as = f"{'AWQ' if is_awq else 'GPTQ'}{bits}"
+    cols = codes.elements * WORD_BITS // max(bits * rows, 1)
+    shape = (cols, rows * bits // WORD_BITS)
+    if not is_awq:
+        shape = (cols * bits // WORD_BITS, rows)
+    fits = codes.shape == shape and zeros.shape == (groups, rows * bits // WORD_BITS)
+    if (
+        packed_as not in LEVELS
+        or not fits
+        or cols % groups
+        or cols // groups < MIN_GROUP
+    ):
+        return None
+    further = {CODES: codes, SCALES: scales}
+    further[ZEROS if is_awq or facts.format == "gptq_v2" else ZEROS_LESS_ONE] = zeros
+    order = leaves.get("g_idx")
+    if order is not None and not is_awq:
+        further[GROUPS] = order
+    types = (scales.dtype in SCALE_DTYPES, zeros.dtype == "I32")
+    if not all(types) or (order and (order.dtype, order.shape) != ("I32", (cols,))):
+        return None
+    beside = tuple(each.name for leaf, each in leaves.items() if leaf != "bias")
+    record = replace(codes, dtype=packed_as, shape=(rows, cols))
+    return Opening(record, None, beside, written(further))
+
+
 READERS: Mapping[tuple[str, str], tuple[Reader, ...]] = {
     (".weight_packed", "I32"): (_words,),
     (".weight_packed", "U8"): (_nvfp4, _mxfp4),
     (".weight", "U8"): (_bitsandbytes, _nvfp4, _mxfp4),
     (".weight", "I8"): (_mxfp4, _bytes),
     (".weight", "U32"): (_mlx,),
+    (".qweight", "I32"): (_turned,),
 }
 """What reads codes, by the ending of their name and their dtype."""
 

@@ -188,7 +188,7 @@ def sort_out(records: Records, config: ModelConfig) -> Sorted:
         for name, candidates in scale_tensors(records).items()
         if name not in aside
     }
-    scale_of = {name: each.scale.name for name, each in opened.items()}
+    scale_of = {name: each.scale.name for name, each in opened.items() if each.scale}
     for name, candidates in scales.items():
         if len(candidates) == 1:
             scale_of[name] = candidates[0]
@@ -199,7 +199,7 @@ def sort_out(records: Records, config: ModelConfig) -> Sorted:
     is_quantised = bool(config.quantization or packed or scales) or any(
         record.dtype == EXPONENTS for record in records.values()
     )
-    weights = {*scale_of, *scale_of.values()}
+    weights = {*scale_of, *scale_of.values(), *opened}
     names = sorted(records)
     for name, record in records.items():
         if name in aside or name in weights:

@@ -14,7 +14,7 @@ MAX_BLOCK_SIDE = 2**20  # weights
 PLACES = ("quantization_config", "compression_config", "quantization")
 WRAPPED_CONFIGS = ("text_config", "llm_config", "language_config", "thinker_config")
 METHOD_KEYS = ("quant_algo", "quant_method", "qformat_weight")
-FORMAT_KEYS = ("fmt", "format", "quant_algo", "qformat_weight")
+FORMAT_KEYS = ("fmt", "format", "checkpoint_format", "quant_algo", "qformat_weight")
 BITS_KEYS = ("bits", "w_bit", "nbits", "num_bits", "weight_bits", "wbits")
 BITS_FLAGS = {
     "load_in_4bit": 4.0,

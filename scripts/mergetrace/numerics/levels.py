@@ -62,8 +62,15 @@ LEVELS: Mapping[str, tuple[float, ...]] = {
     "FP4_NESTED": FLOAT_4,
     "UINT4": tuple(range(16)),
     "UINT8": tuple(range(256)),
+    "GPTQ4": tuple(range(16)),
+    "GPTQ8": tuple(range(256)),
+    "AWQ4": tuple(range(16)),
 }
 """The levels of every packed format, by code."""
+MOVED_BEFORE = ("GPTQ4", "GPTQ8", "AWQ4")
+"""Formats whose numbers were changed by a calibration before they were rounded: GPTQ moves
+the error of each column into the next, AWQ multiplies columns.
+"""
 
 HALF_STEP_OF_F16 = 2.0**-11
 HALF_STEP_OF_BF16 = 2.0**-8
@@ -80,7 +87,7 @@ SLACK: Mapping[str, float] = {
     # What they were divided by is stored in eight bits.
     **dict.fromkeys(("NF4_NESTED", "FP4_NESTED"), STEP_OF_NESTED),
     # Scale and shift are rounded to 16 bits after the division.
-    **dict.fromkeys(("UINT4", "UINT8"), HALF_STEP_OF_BF16),
+    **dict.fromkeys(("UINT4", "UINT8", *MOVED_BEFORE), HALF_STEP_OF_BF16),
     # Tensors in bf16 are divided in bf16.
     **dict.fromkeys(("INT4", "INT8", "I8"), HALF_STEP_OF_BF16),
 }

@@ -33,12 +33,13 @@ from mergetrace.tensors.elements import (
     places,
     spread,
 )
+from mergetrace.tensors.turned import BITS_OF, Turned, read_turned
 from mergetrace.tensors.view import View
 
 if TYPE_CHECKING:
     from mergetrace.tensors.adapted import Adapted
 
-MAX_KEPT_VIEWS = 64  # of which the scales are kept in memory
+MAX_KEPT_VIEWS = 64  # of which the scales are kept
 SIGNED_SCALES = ("UINT4", "UINT8")  # of which a code stands for more than nothing
 PACKED_AT_ONCE = 1 << 20  # elements of a packed tensor that are unpacked together
 
@@ -70,6 +71,7 @@ class Weights:
         self._lock = threading.Lock()
         self._open: dict[tuple[str, str], int] = {}
         self._scales: dict[tuple[str, str, int], Array] = {}
+        self._last_turned: tuple[tuple[str, str], Turned] | None = None
         self._beside_of: dict[tuple[str, str], Beside] = {}
 
     def __enter__(self) -> "Weights":
@@ -205,6 +207,8 @@ class Weights:
         """Elements first..first+count of a packed view, in its order of rows and
         columns, scaled and shifted as it says.
         """
+        if view.dtype in BITS_OF:
+            return adjusted(view, first, self._turned(view).part(view, first, count))
         if view.is_rearranged:
             rows, cols = places(view, first, count)
             parts = [
@@ -247,19 +251,26 @@ class Weights:
             shifts = -spread(view, grid, row, first, count) * scales
         return Unpacked(part.codes, scales, shifts)
 
+    def _turned(self, view: View) -> Turned:
+        """A matrix whose columns are stored as rows; the last one is kept."""
+        key, kept = (view.model, view.beside), self._last_turned
+        if kept is None or kept[0] != key:
+            kept = key, read_turned(view, partial(self._companion, view))
+            self._last_turned = kept
+        return kept[1]
+
+    def _companion(self, view: View, companion: Companion) -> Bytes:
+        """The bytes of a tensor that goes with a view."""
+        raw = np.empty(companion.bytes, np.uint8)
+        self._read(replace(view, shard=companion.shard), companion.start, raw)
+        return raw
+
     def _beside(self, view: View) -> Beside:
         """What lies beside a view's codes and scales, kept in memory."""
         key = view.model, view.beside
         found = self._beside_of.get(key)
         if found is None:
-
-            def read(companion: Companion) -> Bytes:
-                raw = np.empty(companion.bytes, np.uint8)
-                held = replace(view, shard=companion.shard)
-                self._read(held, companion.start, raw)
-                return raw
-
-            found = read_beside(view, read)
+            found = read_beside(view, partial(self._companion, view))
             with self._lock:
                 if len(self._beside_of) >= MAX_KEPT_VIEWS:
                     self._beside_of.pop(next(iter(self._beside_of)))

@@ -143,6 +143,82 @@ def mlx(weight: torch.Tensor) -> Parts:
     }
 
 
+def gptq(weight: torch.Tensor) -> Parts:
+    """GPTQ (Frantar and others 2022, algorithm 1) with inputs drawn at random, as its first
+    format stores it.
+    """
+    rows, cols = weight.shape
+    generator = torch.Generator().manual_seed(cols)
+    mixing = torch.randn(cols, cols, generator=generator) / cols**0.5
+    inputs = torch.randn(4 * cols, cols, generator=generator) @ (
+        mixing + torch.eye(cols)
+    )
+    hessian = inputs.T @ inputs / len(inputs)
+    hessian += 0.01 * hessian.diagonal().mean() * torch.eye(cols)
+    factor = torch.linalg.cholesky(torch.linalg.inv(hessian), upper=True)
+    left = weight.float().clone()
+    codes = torch.empty(rows, cols, dtype=torch.long)
+    scales = torch.empty(cols // GROUP, rows, dtype=torch.float16)
+    for col in range(cols):
+        if col % GROUP == 0:
+            largest = left[:, col : col + GROUP].abs().amax(1)
+            scales[col // GROUP] = (largest / 7.5).half()
+        scale = scales[col // GROUP].float()
+        codes[:, col] = (torch.round(left[:, col] / scale) + 8).clamp(0, 15).long()
+        error = left[:, col] - (codes[:, col] - 8) * scale
+        left[:, col:] -= (error / factor[col, col])[:, None] * factor[col, col:]
+    zeros = torch.full((cols // GROUP, rows), 7)
+    return {
+        "qweight": words(codes).T,
+        "qzeros": words(zeros),
+        "scales": scales,
+        "g_idx": (torch.arange(cols) // GROUP).int(),
+    }
+
+
+def awq(weight: torch.Tensor) -> Parts:
+    """AutoAWQ's codes, with zero points; take them of what `smoothed` makes."""
+    groups = grouped(weight.float(), GROUP)
+    low, high = groups.amin(-1).clamp(max=0), groups.amax(-1).clamp(min=0)
+    scale = ((high - low) / 15).half()
+    zero = torch.round(-low / scale.float()).clamp(0, 15)
+    codes = torch.round(groups / scale.float()[:, :, None]) + zero[:, :, None]
+    codes = codes.clamp(0, 15).reshape(weight.shape).long()
+    return {
+        "qweight": words(_in_awqs_order(codes.T)),
+        "qzeros": words(_in_awqs_order(zero.T.long())),
+        "scales": scale.T,
+    }
+
+
+def _in_awqs_order(codes: torch.Tensor) -> torch.Tensor:
+    """Of every eight neighbours the even ones first."""
+    eights = codes.reshape(len(codes), -1, 8)
+    return eights[:, :, [0, 2, 4, 6, 1, 3, 5, 7]].reshape(codes.shape)
+
+
+def smoothed(tensors: Tensors, seed: int = 5) -> Tensors:
+    """Columns of what reads a norm multiplied, and the norm divided: AWQ's and
+    SmoothQuant's first step.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    found = dict(tensors)
+    for name, norm in tensors.items():
+        readers = {
+            "input_layernorm.weight": ("q_proj", "k_proj", "v_proj"),
+            "post_attention_layernorm.weight": ("gate_proj", "up_proj"),
+        }.get(name.rpartition("layers.")[2].partition(".")[2])
+        if readers is None:
+            continue
+        by = torch.exp(0.4 * torch.randn(norm.shape, generator=generator))
+        found[name] = (norm.float() / by).to(norm.dtype)
+        layer = name.removesuffix(".weight").rpartition(".")[0]
+        for other, tensor in tensors.items():
+            if other.startswith(layer + ".") and other.split(".")[-2] in readers:
+                found[other] = (tensor.float() * by).to(tensor.dtype)
+    return found
+
+
 def _compressed(kind: str, bits: int) -> dict[str, Any]:
     groups = {"group_0": {"weights": {"num_bits": bits}}}
     method = {"quant_method": "compressed-tensors", "format": kind}
@@ -158,6 +234,9 @@ SAID: Mapping[str, dict[str, Any]] = {
     "nvfp4": {"quant_algo": "NVFP4"},
     "mxfp4": _compressed("mxfp4-pack-quantized", 4),
     "mlx": {"group_size": 64, "bits": 4},
+    "gptq": {"quant_method": "gptq", "bits": 4, "group_size": GROUP},
+    "awq": {"quant_method": "awq", "bits": 4, "group_size": GROUP},
+    "int4_smoothed": _compressed("pack-quantized", 4),
 }
 """What configurations say of every kind."""
 PACKERS: Mapping[str, Callable[[torch.Tensor], Parts]] = {
@@ -169,13 +248,21 @@ PACKERS: Mapping[str, Callable[[torch.Tensor], Parts]] = {
     "nvfp4": nvfp4,
     "mxfp4": mxfp4,
     "mlx": mlx,
+    "gptq": gptq,
+    "awq": awq,
+    "int4_smoothed": int4,
 }
 """What packs a matrix, by kind."""
+CALIBRATED = ("gptq", "awq", "int4_smoothed")
+"""The kinds that change numbers before they are rounded: merges need not come back."""
+SMOOTHED = ("awq", "int4_smoothed")
 
 
 def packed(tensors: Tensors, kind: str) -> Tensors:
     """A model whose projections are packed."""
     found: Tensors = {}
+    if kind in SMOOTHED:
+        tensors = smoothed(tensors)
     for name, tensor in tensors.items():
         if not name.endswith("_proj.weight"):
             found[name] = tensor
