@@ -123,8 +123,9 @@ def _targets(rows: Sequence[Row]) -> list[str]:
         ),
         ("siblings of another task acquitted: 90 %", _rate(siblings[0], "acquitted")),
         (
-            "siblings of the donor's task acquitted: 60 %",
-            _rate(siblings[1], "acquitted"),
+            "siblings of the donor's task acquitted, or with a bound below least"
+            " squares: 60 %",
+            _rate(siblings[1], "acquitted", "bounded"),
         ),
         (
             "guilty wrongly acquitted: none",

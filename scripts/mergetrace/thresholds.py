@@ -50,8 +50,8 @@ class Thresholds:
     accuse_by_small_directions: bool = True
     """Whether `merge_then_trained` is given where it rests on the weight of the donor's
     small singular directions alone, which is strong evidence and never exact. Otherwise
-    it ends in `inconclusive` with the weight stated. Of 219 hard innocents of the
-    reporting families it accused none, and named 24 of 45 merges trained on another task
+    it ends in `inconclusive` with the weight stated. Of 226 hard innocents of the
+    reporting families it accused none, and named 26 of 47 merges trained on another task
     to a cosine of .4 or more: those of families whose finetunes go ways of their own
     (benchmarks/descent/README.md).
     """
@@ -437,6 +437,12 @@ class Thresholds:
     said how much a model can hold at most. The most on the tuning families was .49 in one
     component: the donor's own run, gone on with at a full learning rate; .32 in a merge
     that was distilled from a model which had not learned the donor's task.
+    """
+
+    max_unlearned_tail: float = limit(0.25, ge=0, le=0.9)
+    """The same of all small directions together, where less is lost than in one component
+    and bin. The most on the tuning families was .19, in a merge that was distilled from a
+    model which had not learned the donor's task; .06 after pruning, .04 elsewhere.
     """
 
     min_over_rounding: float = limit(2.0, ge=1)

@@ -217,10 +217,11 @@ def at_most(case: Case, donor: str) -> float | None:
     if over is None or over < limits.min_over_rounding:
         return None
     half = (found.ends[1] - found.ends[0]) / 2
-    highest = abs(found.weight) + half
+    highest = (abs(found.weight) + half) / (1 - limits.max_unlearned_tail)
     if found.along.least is not None:
-        highest = min(highest, max(found.along.least, half))
-    return min(1.0, highest / (1 - limits.max_unlearned))
+        smallest = max(found.along.least, half) / (1 - limits.max_unlearned)
+        highest = min(highest, smallest)
+    return min(1.0, highest)
 
 
 def bounds(case: Case) -> list[Reason]:
