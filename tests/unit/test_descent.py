@@ -433,7 +433,7 @@ def test_the_page_shows_the_directions(folders, tmp_path):
     made.weigh()
     page = made.write_report().read_text()
     assert "How much of donor is in each bin of its directions" in page
-    assert "very probably began as a blend" in page
+    assert "is very probably a blend of" in page
 
 
 def test_a_measurement_for_another_base_decides_nothing(folders, tmp_path):

@@ -146,7 +146,7 @@ def in_one_sentence(verdict: Verdict) -> str:
             for donor, share in shares.items()
         )
         return (
-            f"Under what {suspect} learned since, the fine grain of a blend with {donors}"
+            f"Under what else is in {suspect}, the fine grain of a blend with {donors}"
             " is left, evenly and in every layer that was looked at, as independent"
             " training does not leave it."
         )

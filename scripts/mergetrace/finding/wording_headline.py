@@ -43,6 +43,8 @@ def headline(verdict: Verdict) -> Headline:
     kind = verdict.verdict
     sentence, explanation = _WORDS.get(kind, _other)(verdict)
     label = LABELS.get(kind, kind.replace("_", " "))
+    if kind == "merge_then_trained" and verdict.evidence == "strong":
+        label = "a merge, and more than that"
     return Headline(label, sentence, explanation, _tone(kind))
 
 
@@ -163,15 +165,12 @@ def _other_merge(verdict: Verdict) -> tuple[str, str]:
 
 def _merge_then_trained(verdict: Verdict) -> tuple[str, str]:
     if verdict.evidence == "strong":
-        shares = [
-            f"{percent(verdict.parents[donor].alpha)} {donor}"
-            for donor in verdict.named
-        ]
         return (
-            f"{verdict.suspect} very probably began as a blend of"
-            f" {verdict.base.name} with {listing(shares)} and was trained further.",
-            "That is strong evidence, not exact: no number is equal any more, but the"
-            " fine grain of the donor's change is there with one weight everywhere. What"
+            f"{verdict.suspect} is very probably a blend of {verdict.base.name} with"
+            f" {_with_shares(verdict)}, and more than that.",
+            "It was trained since, or somebody is in it who was not offered. That is"
+            " strong evidence, not exact: no number is equal any more, but the fine"
+            " grain of the donor's change is there with one weight everywhere. What"
             " innocent explanation is left stands below.",
         )
     left = verdict.after_merge.residual_share
@@ -187,6 +186,15 @@ def _merge_then_trained(verdict: Verdict) -> tuple[str, str]:
         f"{verdict.suspect} began as a blend of {_parents(verdict)} and was trained"
         " further.",
         explanation,
+    )
+
+
+def _with_shares(verdict: Verdict) -> str:
+    """The donors, with their shares where these are stated."""
+    shares = {donor: verdict.parents[donor].alpha for donor in verdict.named}
+    return listing(
+        donor if share is None else f"{percent(share)} {donor}"
+        for donor, share in shares.items()
     )
 
 
