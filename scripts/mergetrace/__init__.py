@@ -198,6 +198,7 @@ merging: a recipe applied to the parents
     linear, spheres, means, trimming, sce, elementwise, agents, lines
                        the formulas, by family
     methods            every method's formula and parameters; how to add one
+    script_arcs        what numpy does with lines that interpolate directions
     script_formulas    what torch does with lines that people write, operation by operation
     scripts            merges that people write by hand: their lines, and the formulas of them
     recipes            a method with its weights and settings
@@ -256,6 +257,7 @@ search: the recipe that gives most of a model back
     proposals.any_weights  weights of any digits, of lines whose every step rounds
     proposals.alike        wide arithmetic that only a few elements of the pilot tell
                        apart
+    proposals.alike_varying, ways    the same where weights vary, with more digits
     stacked            which layer, tensor or expert was taken from which parent
     signatures         what random drops leave behind
     recipe_search, finalists    the best recipe; which go on to all of the evidence

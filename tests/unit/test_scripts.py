@@ -65,6 +65,8 @@ CASES = [
     if (script.scalars_rounded if rounded else script.scalars_kept)
     if script.method == "task_arithmetic" or count > 1
     if not (rounded and script.weighing == "equal")
+    if script.weighing != "on_arc"
+    or (count == 2 and dtype[-2:] != "16" and not rounded)
     if not (name == "one_rounding" and dtype.startswith("float") and dtype[-2:] != "16")
 ]
 
@@ -76,7 +78,7 @@ def test_torch_gives_the_same_bits(name, dtype, rounded, count):
     stored = "bfloat16" if dtype == "float64" else dtype
     models = parents(getattr(torch, stored))
     used = NAMES[1 : count + 1] if script.method == "task_arithmetic" else NAMES[:count]
-    weights = WEIGHTS[:count]
+    weights = WEIGHTS[:count] if script.weighing != "on_arc" else (0.7, 0.3)
     if name == "scaled_sum_of_deltas":
         weights = (0.3,) * count
     given = list(weights)

@@ -76,6 +76,10 @@ def scaled_additions(merge: Merge, arithmetic: Arithmetic) -> Array:
     return merged
 
 
+def scaled_additions_over_sum(merge: Merge, arithmetic: Arithmetic) -> Array:
+    return arithmetic.over(scaled_additions(merge, arithmetic), sum(merge.weights))
+
+
 def product_then_scaled_additions(merge: Merge, arithmetic: Arithmetic) -> Array:
     merged = arithmetic.times(merge.models[0], merge.weights[0])
     for model, weight in _rest(merge):

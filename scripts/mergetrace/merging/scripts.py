@@ -7,6 +7,8 @@ a Python number stays in float32 beside narrow tensors, a tensor of a weight has
 rounded to their dtype (`weights_rounded`). Every entry holds the lines themselves, which
 the tests run with torch, and the formula that gives the same bits.
 
+Lines of numpy run in float32 or float64 alone.
+
 What torch does on a processor, measured with torch 2.13 and held by the tests: a product
 with a Python number keeps that number in float32 and rounds once; `add(alpha=)` rounds
 alpha to the dtype and then once more at the end; `lerp` works in float32 with fused
@@ -20,16 +22,17 @@ from dataclasses import dataclass
 from math import prod
 from typing import Literal
 
+from mergetrace.merging import script_arcs as arcs
 from mergetrace.merging import script_formulas as formulas
 from mergetrace.merging.merge import Merge
 from mergetrace.merging.script_formulas import Arithmetic
 from mergetrace.numerics.arithmetic import to_float32
 from mergetrace.numerics.arrays import Array
 
-Weighing = Literal["free", "over_sum", "equal", "in_turn", "onto_first"]
+Weighing = Literal["free", "over_sum", "equal", "in_turn", "onto_first", "on_arc"]
 """What a script's weights are: shares as they stand, shares once they are divided by
-their sum, equal by nature, each what the model moves the merge so far towards itself, or
-each what of a change is added to the first model.
+their sum, equal by nature, each what the model moves the merge so far towards itself,
+each what of a change is added to the first model, or parts of an angle.
 """
 
 
@@ -60,6 +63,35 @@ class Script:
     """
     ordered: bool = False
     """Whether the order of two models matters; that of more always does."""
+
+
+UNITS = (
+    "cosine = np.sum(\n"
+    "    first / np.linalg.norm(first) * (second / np.linalg.norm(second))\n"
+    ")\n"
+)
+PRODUCTS = (
+    "cosine = np.sum(first * second)\n"
+    "cosine = cosine / (np.linalg.norm(first) * np.linalg.norm(second))\n"
+)
+
+
+def _arc(cosine: str, rest: str) -> str:
+    """The lines of an arc. rest: the angle that the first model has."""
+    return (
+        "import numpy as np\n"
+        "first, second, t = models[0].numpy(), models[1].numpy(), weights[1]\n"
+        + cosine
+        + "if np.abs(cosine) > 0.9995:  # nearly parallel\n"
+        "    blend = (1 - t) * first + t * second\n"
+        "else:\n"
+        "    angle = np.arccos(cosine)\n"
+        "    moved = angle * t\n"
+        f"    one = np.sin({rest}) / np.sin(angle)\n"
+        "    two = np.sin(moved) / np.sin(angle)\n"
+        "    blend = one * first + two * second\n"
+        "merged = torch.from_numpy(blend)"
+    )
 
 
 EACH = "for model, weight in zip(models, weights):\n"
@@ -167,6 +199,16 @@ SCRIPTS: Mapping[str, Script] = {
         scalars_rounded=False,
         ordered=True,
     ),
+    "scaled_additions_over_sum": Script(
+        "linear",
+        "merged = torch.zeros_like(models[0])\n"
+        + EACH
+        + "    merged.add_(model, alpha=weight)\nmerged /= sum(weights)",
+        formulas.scaled_additions_over_sum,
+        "over_sum",
+        scalars_rounded=False,
+        ordered=True,
+    ),
     "product_then_scaled_additions": Script(
         "linear",
         "merged = models[0] * weights[0]\n"
@@ -239,6 +281,18 @@ SCRIPTS: Mapping[str, Script] = {
         "in_turn",
         ordered=True,
     ),
+    "arc_of_units": Script(
+        "slerp", _arc(UNITS, "(1 - t) * angle"), arcs.arc_of_units, "on_arc"
+    ),
+    "arc_in_steps": Script(
+        "slerp", _arc(UNITS, "angle - moved"), arcs.arc_in_steps, "on_arc"
+    ),
+    "arc_of_products": Script(
+        "slerp",
+        _arc(PRODUCTS, "(1 - t) * angle"),
+        arcs.arc_of_products,
+        "on_arc",
+    ),
 }
 """Every script by its name."""
 
@@ -261,7 +315,7 @@ def shares_of_script(script: str, weights: Sequence[float]) -> tuple[float, ...]
         return (1 / len(weights),) * len(weights)
     if weighing == "over_sum":
         return tuple(weight / sum(weights) for weight in weights)
-    if weighing in ("free", "onto_first"):
+    if weighing in ("free", "onto_first", "on_arc"):
         return tuple(weights)
     left = [1 - weight for weight in (0.0, *weights[1:])]
     moved = (1.0, *weights[1:])

@@ -75,7 +75,7 @@ def layer_by_layer(members: Sequence[Allowed]) -> Values | None:
         if low > high:
             return None
         known[position] = well_inside(low, high)
-    layers = _layers(list(known))
+    layers = number_of_layers(list(known))
     if layers is None:
         return None
     places = np.linspace(0, 1, layers)
@@ -93,7 +93,7 @@ def well_inside(low: float, high: float) -> float:
     return simplest(low + margin, high - margin)
 
 
-def _layers(positions: Sequence[float]) -> int | None:
+def number_of_layers(positions: Sequence[float]) -> int | None:
     """The least number of layers that can have these places; None where that is none."""
     for layers in range(len(positions), MOST_LAYERS + 1):
         places = np.array(positions) * (layers - 1)

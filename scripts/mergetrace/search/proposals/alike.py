@@ -7,7 +7,7 @@ write the blend is tried on all of the pilot.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import permutations
 
 import numpy as np
@@ -18,9 +18,10 @@ from mergetrace.merging.scripts import SCRIPTS
 from mergetrace.numerics.arrays import Array, Mask
 from mergetrace.search.proposals.any_weights import Fitted, LinesFit
 from mergetrace.search.proposals.lines import WIDE, Lines, where_weights_live
+from mergetrace.search.proposals.short_shares import written_totals
 from mergetrace.search.trial import Trial, elements_of, in_one_piece
 
-NEARLY_SOLVED = 0.999
+NEARLY_SOLVED = 0.98
 """The rate from which a wide recipe has the right weights but for the last digits."""
 DECIDING_DISTANCE = 1e-5
 """Of the greatest parent's number: wide arithmetic, and weights of six digits, stray less
@@ -35,6 +36,7 @@ MAX_ALIKE_SCANNED = 8  # scripts whose weights are moved by last digits
 LAST_DIGITS = 1e-6
 """Of a weight: as far as it is known where all but a few elements come back."""
 MAX_PREFERRED = 4
+WRITTEN_REACH = 1e-5  # of a share that is known to some millionths
 METHODS_OF_SHARES = ("linear", "task_arithmetic", "lerp")
 SUMS_TO_ONE = 1e-9
 
@@ -94,6 +96,11 @@ class Deciding:
         found = fit.scanned(Fitted(start, len(start), (0.0,) * len(start)))
         return {fit.recipe(found.shares): found.missed}
 
+    def _totals(self) -> list[float]:
+        """What weights that are divided by their sum may sum to."""
+        shares = list(self.shares.values())
+        return written_totals(shares, [WRITTEN_REACH] * len(shares))
+
     def _is_odd(self, lines: Lines) -> bool:
         """Whether changes are taken from a donor although the base is in the blend."""
         is_delta = SCRIPTS[lines.script].method == "task_arithmetic"
@@ -120,19 +127,27 @@ class Deciding:
         """Scripts in wide arithmetic that can have these shares."""
         sums_to_one = abs(sum(self.shares.values()) - 1) < SUMS_TO_ONE
         equal = max(self.shares.values()) - min(self.shares.values()) < SUMS_TO_ONE
+        totals = self._totals() if sums_to_one else []
         for dtype in WIDE:
             for name, script in SCRIPTS.items():
-                if script.weighing == "onto_first":
+                if script.weighing in ("onto_first", "on_arc"):
                     continue
                 if script.weighing == "equal" and not equal:
                     continue
-                for rounded in where_weights_live(script, dtype):
-                    for order in _orders(tuple(self.shares)):
-                        lines = Lines(name, order, dtype, rounded)
-                        if self._is_odd(lines):
-                            continue
-                        if sums_to_one or lines.sums_freely:
-                            yield lines
+                for lines in self._in_orders(name, dtype):
+                    if sums_to_one or lines.sums_freely:
+                        yield lines
+                    if script.weighing == "over_sum":
+                        for total in totals:
+                            yield replace(lines, total=total)
+
+    def _in_orders(self, name: str, dtype: str) -> Iterator[Lines]:
+        """One script with the models in any order that makes sense."""
+        for rounded in where_weights_live(SCRIPTS[name], dtype):
+            for order in _orders(tuple(self.shares)):
+                lines = Lines(name, order, dtype, rounded)
+                if not self._is_odd(lines):
+                    yield lines
 
 
 def prefer_alike(trial: Trial) -> None:

@@ -1,11 +1,13 @@
 """A script with everything but its weights."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mergetrace.merging.recipes import Recipe, make_script
 from mergetrace.merging.scripts import SCRIPTS, Script, weights_of_shares
 
+WRITTEN_PARTS = 20
+"""Of one: weights that are divided by their sum are multiples of such a part."""
 WIDE = ("float32", "float64")
 
 
@@ -18,6 +20,10 @@ class Lines:
     """In the script's order; of task arithmetic the first is the base."""
     dtype: str
     weights_rounded: bool
+    total: float = 1.0
+    """What the weights sum to, of lines that divide by their sum; where that is not one
+    they are twentieths.
+    """
 
     def with_shares(self, shares: Sequence[float]) -> Recipe:
         """The recipe in which the models have these shares."""
@@ -27,6 +33,9 @@ class Lines:
         else:
             base = None
             weights = weights_of_shares(self.script, shares)
+            if self.total != 1:
+                whole = self.total * WRITTEN_PARTS
+                weights = tuple(round(one * whole) / WRITTEN_PARTS for one in weights)
             by_model = dict(zip(self.models, weights, strict=True))
         return make_script(
             self.script, by_model, base, self.dtype, self.weights_rounded
@@ -49,7 +58,7 @@ class Lines:
     def reordered(self, others: Sequence[str]) -> "Lines":
         """The lines with the models that have no fixed place in this order."""
         models = (*self.models[: self.fixed], *others)
-        return Lines(self.script, models, self.dtype, self.weights_rounded)
+        return replace(self, models=models)
 
 
 def where_weights_live(script: Script, dtype: str) -> list[bool]:

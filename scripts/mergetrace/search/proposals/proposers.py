@@ -13,6 +13,7 @@ from mergetrace.merging.by_tool import tool_siblings
 from mergetrace.merging.recipes import Recipe
 from mergetrace.search.clues import Clues
 from mergetrace.search.proposals.alike import prefer_alike
+from mergetrace.search.proposals.alike_varying import prefer_alike_varying
 from mergetrace.search.proposals.casting import try_cast_parents
 from mergetrace.search.proposals.linear import propose_linear
 from mergetrace.search.proposals.means import propose_means
@@ -67,10 +68,9 @@ def try_proposals(
         for recipe in tool_siblings(trial.best(list(trial.rates))):
             trial.rate(recipe)
     prefer_alike(trial)
-    if not trial.solved():
-        return
-    if trial.fails_beside_screen():
+    if trial.solved() and trial.fails_beside_screen():
         _rate_proposed(trial, clues, propose_varying)
+    prefer_alike_varying(trial)
 
 
 def _rate_proposed(trial: Trial, clues: Clues, propose: Proposer) -> None:

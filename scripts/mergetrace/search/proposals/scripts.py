@@ -6,7 +6,7 @@ leaves more than rounding, as of every innocent model, nothing is tried.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import permutations
 
 from mergetrace.merging.recipes import Recipe
@@ -16,9 +16,13 @@ from mergetrace.search.clues import Clues
 from mergetrace.search.proposals.any_weights import Fitted, LinesFit, thinned
 from mergetrace.search.proposals.lines import WIDE, Lines, where_weights_live
 from mergetrace.search.proposals.short_shares import (
+    EXCESS_OF_ROUNDING,
     NARROW,
     Shares,
+    reach_of,
     short_shares,
+    with_rest,
+    written_totals,
 )
 from mergetrace.search.trial import Trial
 
@@ -26,6 +30,7 @@ WIDE_FOUND = 0.98
 """The rate that a wide script has at least where another wide one is the right one."""
 MAX_REFINED = 4  # scripts whose weights are looked at more closely
 MAX_REORDERED = 16  # narrow scripts tried in other orders
+MAX_SHARE_SETS = 4  # of a narrow script, that are tried in other orders
 MAX_PERMUTED = 4  # models tried in any order: 24 orders
 FITTED_ELEMENTS = 16384  # of a piece
 SCANNED_ELEMENTS = 1024  # of a piece
@@ -53,6 +58,8 @@ class ScriptSearch:
         for dtype in self._dtypes():
             if not self.trial.solved() and self._is_open(dtype):
                 self._try_all(dtype, shares)
+            if not self.trial.solved() and dtype not in WIDE:
+                self._try_totals(dtype)
         for recipe in self._worth_reordering():
             if not self.trial.solved():
                 self._try_orders(*self.tried[recipe])
@@ -89,14 +96,25 @@ class ScriptSearch:
         shares alone, unless those are the blend's own: lines that round their weights
         may do the same with the short ones that somebody wrote.
         """
-        own = shares[-1]
+        own = shares[-2:]
         for lines in _all_lines(dtype, self.blend):
             for values in shares:
                 if _fits(lines, self.blend, values):
                     self._rate(lines, values)
             if self.trial.solved():
-                written = [each for each in self._solving_shares() if each != own]
+                written = [each for each in self._solving_shares() if each not in own]
                 shares = written or shares
+
+    def _try_totals(self, dtype: str) -> None:
+        """Scripts that divide by the weights' sum, with weights that do not sum to one."""
+        if abs(self.blend.excess) > EXCESS_OF_ROUNDING:
+            return
+        shares = with_rest(self.blend)
+        reaches = [reach_of(error) for error in self.blend.errors]
+        for total in written_totals(shares, reaches):
+            for lines in _all_lines(dtype, self.blend):
+                if SCRIPTS[lines.script].weighing == "over_sum":
+                    self._rate(replace(lines, total=total), shares)
 
     def _solving_shares(self) -> list[Shares]:
         solving = [
@@ -132,12 +150,31 @@ class ScriptSearch:
 
     def _worth_reordering(self) -> list[Recipe]:
         """The best recipes of scripts, of narrow ones apart: in another order these give
-        far more back, and those that round only once nearly as much in any.
+        far more back, and those that round only once nearly as much in any. Then narrow
+        ones with other shares: in a wrong order not the right ones are the best.
         """
         best = self._best_of_scripts()
         wide = [recipe for recipe in best if recipe.dtype in WIDE]
         narrow = [recipe for recipe in best if recipe.dtype not in WIDE]
-        return [*narrow[:MAX_REORDERED], *wide[:MAX_REFINED]]
+        others = self._of_other_shares(narrow[:MAX_REORDERED])
+        return [*narrow[:MAX_REORDERED], *wide[:MAX_REFINED], *others]
+
+    def _of_other_shares(self, best: Sequence[Recipe]) -> list[Recipe]:
+        """The next best recipes of the same scripts with other shares."""
+        shares_of = {self._key(recipe): {self.tried[recipe][1]} for recipe in best}
+        others = []
+        for recipe in self.trial.ranked(list(self.tried)):
+            seen = shares_of.get(self._key(recipe), set())
+            shares = self.tried[recipe][1]
+            is_worth = self.trial.rates[recipe] >= WORTH_DIGITS
+            if is_worth and seen and shares not in seen and len(seen) < MAX_SHARE_SETS:
+                seen.add(shares)
+                others.append(recipe)
+        return others[:MAX_REORDERED]
+
+    def _key(self, recipe: Recipe) -> tuple[str, str, bool]:
+        lines, _ = self.tried[recipe]
+        return lines.script, lines.dtype, lines.weights_rounded
 
     def _best_of_scripts(self) -> list[Recipe]:
         """The best recipe of every script, by falling rate; none that gives little
@@ -145,8 +182,7 @@ class ScriptSearch:
         """
         best: dict[tuple[str, str, bool], Recipe] = {}
         for recipe in self.trial.ranked(list(self.tried)):
-            lines, _ = self.tried[recipe]
-            best.setdefault((lines.script, lines.dtype, lines.weights_rounded), recipe)
+            best.setdefault(self._key(recipe), recipe)
         return [
             recipe
             for recipe in best.values()
@@ -208,6 +244,8 @@ def _all_lines(dtype: str, blend: Blend) -> Iterator[Lines]:
     by_size = tuple(sorted(blend.models, key=lambda name: -abs(sizes[name])))
     orders = list(dict.fromkeys([blend.models, blend.models[::-1], by_size]))
     for name, script in SCRIPTS.items():
+        if script.weighing == "on_arc":
+            continue
         for rounded in where_weights_live(script, dtype):
             for models in _orders_of(script, blend, orders):
                 yield Lines(name, models, dtype, rounded)

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from fractions import Fraction
+from math import frexp
 
 import numpy as np
 
 from mergetrace.numerics.simple import near
 from mergetrace.search.blends import Blend
+from mergetrace.search.proposals.lines import WRITTEN_PARTS
 
 REACH_ERRORS = 4  # standard errors of a weight in which short numbers are tried
 LEAST_REACH = 0.0025  # a bf16 weight lies as far from the number that was written
@@ -15,6 +17,9 @@ LARGEST_DIVISOR = 12  # of fractions that a person would write
 MAX_SHARES = 8  # sets of shares tried with every script
 EXCESS_OF_ROUNDING = 0.004  # of the weights' sum over one, where they were rounded
 FRACTION_SLACK = 1e-12
+MOST_WHOLE_TOTAL = 40  # of weights that are divided by their sum
+PARTS_OF_ONE = (1, 10, WRITTEN_PARTS)  # of which such weights are multiples
+HALF = 0.5  # the mantissa of a power of two, by which nothing is rounded
 NARROW = {"BF16": "bfloat16", "F16": "float16"}
 """The dtype of narrow tensors, by the format that a model is stored in."""
 
@@ -31,7 +36,8 @@ def reach_of(error: float, greatest: float = 0.0) -> float:
 
 def short_shares(blend: Blend) -> list[Shares]:
     """Sets of shares near a blend's, the shortest first: equal ones, such as sum to one,
-    or (where the weights do not) of each model its own; at the end the blend's own.
+    or (where the weights do not) of each model its own; at the end OWN_SHARES that are
+    the blend's own: such as sum to one, and as they are.
     """
     greatest = max(map(abs, blend.weights))
     options = [
@@ -43,12 +49,36 @@ def short_shares(blend: Blend) -> list[Shares]:
         own = blend.weights
     else:
         candidates = [*_equal(blend), *_summing_to_one(options, blend)]
-        own = _with_rest(blend)
+        own = with_rest(blend)
     short = list(dict.fromkeys(candidates))[:MAX_SHARES]
-    return list(dict.fromkeys([*short, own]))
+    own_last = [shares for shares in short if shares not in (own, blend.weights)]
+    return [*own_last, own, blend.weights]
 
 
-def _with_rest(blend: Blend) -> Shares:
+def written_totals(weights: Sequence[float], reaches: Sequence[float]) -> list[float]:
+    """What whole numbers, tenths and twentieths with about these shares sum to, other
+    than one, the smallest first. In binary numbers twice as much rounds alike, and is
+    left out.
+
+    weights: of all models; they sum to about one. reaches: how far off each may be.
+    """
+    found: dict[tuple[tuple[float, ...], float], float] = {}
+    for whole in range(2, MOST_WHOLE_TOTAL + 1):
+        numbers = [round(weight * whole) for weight in weights]
+        if sum(numbers) != whole or not all(numbers):
+            continue
+        shares = tuple(number / whole for number in numbers)
+        triples = zip(shares, weights, reaches, strict=True)
+        if any(abs(share - weight) > reach for share, weight, reach in triples):
+            continue
+        for part in PARTS_OF_ONE:
+            mantissa, _ = frexp(whole / part)
+            if mantissa != HALF:
+                found.setdefault((shares, round(mantissa, 12)), whole / part)
+    return list(found.values())
+
+
+def with_rest(blend: Blend) -> Shares:
     """The blend's weights, of which the largest is what the others leave to one."""
     shares = list(blend.weights)
     largest = int(np.argmax(np.abs(shares)))

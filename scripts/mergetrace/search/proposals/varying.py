@@ -212,7 +212,7 @@ def _can_vary(script: Script, models: Sequence[str], dtype: str) -> bool:
         return False
     if script.weighing == "in_turn":
         return len(models) == 2
-    return script.weighing not in ("equal", "onto_first")
+    return script.weighing not in ("equal", "onto_first", "on_arc")
 
 
 def _arithmetics(models: Sequence[str], dtype: str) -> Iterator[Counted]:

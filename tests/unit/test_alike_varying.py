@@ -1,0 +1,159 @@
+"""Weights along the layers that are no short decimals, arcs by numpy, and sums that are
+divided by an unknown total: made by torch and numpy, and given back whole.
+"""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from mergetrace.merging.applying import Piece, apply_and_store
+from mergetrace.merging.facts import HeldFacts
+from mergetrace.merging.recipes import make
+from mergetrace.search.clues import Clues
+from mergetrace.search.proposals.alike_varying import prefer_alike_varying
+from mergetrace.search.proposals.scripts import propose_scripts
+from mergetrace.search.proposals.short_shares import written_totals
+from mergetrace.search.trial import Trial
+from mergetrace.sums.evidence import Sample
+from mergetrace.sums.frames import Frame
+
+COUNT = 1 << 14
+LAYERS = 4
+DONORS = ("first", "second")
+SINES = [
+    0.7 * math.sin(math.pi * (layer + 1) / (LAYERS + 1)) for layer in range(LAYERS)
+]
+THIRDS = [1 / 3 + layer / 3 * (0.618 - 1 / 3) for layer in range(LAYERS)]
+
+
+def parents(tensor, spread):
+    generator = torch.Generator().manual_seed(tensor)
+    base = torch.randn(COUNT, generator=generator) * 0.02
+    models = {"base": base}
+    for name in DONORS:
+        models[name] = base + torch.randn(COUNT, generator=generator) * spread
+    return {name: values.bfloat16() for name, values in models.items()}
+
+
+def trial_of(merged_of, spread=0.002):
+    """The pilot of a model: merged_of(models, layer) makes each tensor."""
+    pieces = []
+    for tensor in range(2 * LAYERS):
+        layer = tensor // 2
+        models = parents(tensor, spread)
+        made = merged_of(models, layer).bfloat16().contiguous()
+        values = {name: model.double().numpy() for name, model in models.items()}
+        changes = [values[name] - values["base"] for name in DONORS]
+        rows = np.stack([values["base"], *changes])
+        facts = HeldFacts(
+            base="base",
+            donors=DONORS,
+            gram=rows @ rows.T,
+            values=values,
+            elements=COUNT,
+            columns=COUNT,
+        )
+        raw = made.view(torch.uint8).numpy().ravel()
+        name = f"model.layers.{layer}.mlp.{'up' if tensor % 2 else 'down'}_proj.weight"
+        place = layer / (LAYERS - 1)
+        pieces.append(Piece(name, place, values, Sample(raw, "BF16"), facts))
+    return Trial(Frame("made", "base", DONORS), pieces, 0.2, 0.2, 0.05, 100_000)
+
+
+def missed(trial, recipe):
+    return sum(
+        int((piece.audited_values != apply_and_store(recipe, piece)).sum())
+        for piece in trial.pieces
+    )
+
+
+def in_float32(models, weight):
+    return (1 - weight) * models["base"].float() + weight * models["first"].float()
+
+
+def in_float64(models, weight):
+    return (1 - weight) * models["base"].double() + weight * models["first"].double()
+
+
+def lerp(models, weight):
+    return torch.lerp(models["base"].float(), models["first"].float(), weight)
+
+
+@pytest.mark.parametrize("lines", [in_float32, in_float64, lerp])
+@pytest.mark.parametrize("along", [SINES, THIRDS])
+def test_weights_along_the_layers_come_back_to_the_last_element(lines, along):
+    trial = trial_of(lambda models, layer: lines(models, along[layer]))
+    short = tuple(round(weight, 6) for weight in along)
+    near = make("task_arithmetic", {"first": (("", short),)}, "base")
+    trial.rate(near)
+    prefer_alike_varying(trial)
+    assert missed(trial, near) > 0
+    assert missed(trial, trial.preferred[0]) == 0
+
+
+def test_of_three_models_each_has_its_weights():
+    def merged(models, layer):
+        first = 0.6 * SINES[layer]
+        parts = (("base", 0.8 - first), ("first", first), ("second", 0.2))
+        return sum(weight * models[name].float() for name, weight in parts)
+
+    trial = trial_of(merged)
+    short = tuple(round(0.6 * weight, 6) for weight in SINES)
+    near = make("task_arithmetic", {"first": (("", short),), "second": 0.2}, "base")
+    trial.rate(near)
+    prefer_alike_varying(trial)
+    assert missed(trial, near) > 0
+    assert missed(trial, trial.preferred[0]) == 0
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_an_arc_by_numpy_is_told_from_the_tools(dtype):
+    def merged(models, layer):
+        del layer
+        one, other = (
+            models[name].float().numpy().astype(dtype) for name in ("base", "first")
+        )
+        units = one / np.linalg.norm(one) * (other / np.linalg.norm(other))
+        angle = np.arccos(np.sum(units))
+        first = np.sin((1 - 0.3719) * angle) / np.sin(angle)
+        second = np.sin(0.3719 * angle) / np.sin(angle)
+        return torch.from_numpy(first * one + second * other)
+
+    near = make("slerp", {"base": 0.6281, "first": 0.3719})
+    trial = trial_of(merged, spread=0.02)
+    assert trial.rate(near) > 0.999
+    prefer_alike_varying(trial)
+    best = trial.preferred[0] if trial.preferred else near
+    assert missed(trial, best) == 0
+
+
+def test_a_sum_divided_by_what_its_weights_sum_to():
+    def merged(models, layer):
+        del layer
+        weights = (0.7, 0.5, 0.2)
+        total = sum(
+            w * model for w, model in zip(weights, models.values(), strict=True)
+        )
+        return total / sum(weights)
+
+    trial = trial_of(merged)
+    clues = Clues(DONORS, (0.357, 0.143), None, DONORS)
+    best = trial.best(propose_scripts(trial, clues))
+    assert missed(trial, best) == 0
+    assert best.script == "products_over_sum"
+
+
+def test_totals_that_somebody_would_write():
+    totals = written_totals((1 / 2, 1 / 3, 1 / 6), (0.001,) * 3)
+    assert totals[:2] == [6.0, 0.6]
+    assert 0.3 not in totals  # half of .6 rounds alike
+    assert written_totals((0.5, 0.5), (1e-5,) * 2)[0] == 0.2
+
+
+def test_nothing_is_preferred_where_no_recipe_is_near():
+    trial = trial_of(lambda models, layer: in_float32(models, SINES[layer]))
+    trial.rate(make("task_arithmetic", {"first": 0.5}, "base"))
+    prefer_alike_varying(trial)
+    assert not trial.preferred
