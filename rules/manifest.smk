@@ -54,6 +54,7 @@ rule manifest:
             folder=lambda wildcards: (
                 None if on_the_hub(wildcards.model) else place(wildcards.model)
             ),
+            file=lambda wildcards: source(wildcards.model).file,
             connections=lambda wildcards: (
                 configuration.compute.connections if on_the_hub(wildcards.model) else None
             ),

@@ -118,6 +118,7 @@ tensors: a model's tensors under common names, and their elements
     doubles            what a model holds twice
 
 hub: models on the Hugging Face Hub
+    gguf               the headers of GGUF files in a repository
     pinned, ranges     a repository at one commit, and its bytes by checked ranges
     meter              how far a transfer is
     waiting            how long a server asks to wait

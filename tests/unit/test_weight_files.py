@@ -428,8 +428,8 @@ def test_what_cannot_be_decided_is_refused_in_one_line(what, tmp_path):
         (
             ["model.gguf"],
             (
-                "found only 'model.gguf'; of a repository GGUF files are not read:"
-                " download the file and give it as `path`"
+                "found only 'model.gguf'; of a repository give the GGUF file to read as"
+                " `file` beside `repo`, on this disk as `path`"
             ),
         ),
         (["adapter_config.json", "adapter_model.bin"], "this is a LoRA adapter"),

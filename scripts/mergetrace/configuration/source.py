@@ -13,6 +13,7 @@ from mergetrace.configuration.messages import nearest
 from mergetrace.configuration.shared import Name, Section
 
 REPOSITORY = r"^[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*$"
+GGUF_FILE = r"^[A-Za-z0-9][A-Za-z0-9._-]*\.gguf$"
 
 
 class ModelSource(Section):
@@ -26,6 +27,9 @@ class ModelSource(Section):
 
     repo: str | None = Field(default=None, pattern=REPOSITORY)
     """A repository on the Hugging Face Hub, as owner/name."""
+
+    file: str | None = Field(default=None, pattern=GGUF_FILE)
+    """Of `repo`: the GGUF file to read, of a model that was split any of its parts."""
 
     revision: str = Field(default="main", min_length=1)
     """Branch, tag or commit on the Hub; resolved to a commit before anything is read."""
@@ -69,6 +73,10 @@ class ModelSource(Section):
             raise ValueError(
                 "give either `path` (a local folder), `repo` (owner/name on the Hub) or"
                 " `adapter` with its `base`, one of the three"
+            )
+        if self.file is not None and self.repo is None:
+            raise ValueError(
+                "`file` belongs to a `repo`; a file on this disk is given as `path`"
             )
         if self.adapter is not None and self.base is None:
             raise ValueError(

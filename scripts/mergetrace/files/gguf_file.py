@@ -4,6 +4,7 @@ say of the model.
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -59,10 +60,28 @@ def read_gguf(place: str | Path) -> GgufModel:
     else:
         folder = place.parent
         name = place.name
-    names = _parts(folder, name)
-    files = [(part, _read_header(folder / part)) for part in names]
+    return gguf_parts(
+        name,
+        lambda part: (folder / part).is_file(),
+        lambda part: _read_header(folder / part),
+        folder,
+    )
+
+
+def gguf_parts(
+    name: str,
+    is_there: Callable[[str], bool],
+    header: Callable[[str], GgufHeader],
+    place: str | Path,
+) -> GgufModel:
+    """The model that a file is or belongs to, wherever its parts lie.
+
+    is_there: whether there is a file of this name. header: reads the header of one.
+    place: the folder's or the repository's name for messages.
+    """
+    files = [(part, header(part)) for part in _parts(place, name, is_there)]
     facts = files[0][1].facts
-    _check_parts(folder / name, files, facts)
+    _check_parts(f"{place}/{name}", files, facts)
     return GgufModel(files, facts)
 
 
@@ -95,7 +114,7 @@ def _set_of(name: str) -> str:
     return f"{match['before']} of {match['total']}" if match else name
 
 
-def _parts(folder: Path, name: str) -> list[str]:
+def _parts(place: str | Path, name: str, is_there: Callable[[str], bool]) -> list[str]:
     """The names of all parts of the model that a file is or belongs to."""
     match = _PART.fullmatch(name)
     if match is None:
@@ -105,10 +124,10 @@ def _parts(folder: Path, name: str) -> list[str]:
         f"{match['before']}-{number:05}-of-{match['total']}.gguf"
         for number in range(1, total + 1)
     ]
-    missing = [part for part in names if not (folder / part).is_file()]
+    missing = [part for part in names if not is_there(part)]
     if missing or not names:
         _refuse(
-            folder,
+            place,
             f"{len(missing)} of {total} parts are missing, the first is"
             f" {shown(missing[0] if missing else name)}; download them",
         )
@@ -127,7 +146,7 @@ def _read_header(path: Path) -> GgufHeader:
 
 
 def _check_parts(
-    place: Path, files: list[tuple[str, GgufHeader]], facts: dict[str, Fact]
+    place: str | Path, files: list[tuple[str, GgufHeader]], facts: dict[str, Fact]
 ) -> None:
     """ModelFileError where the files are not all that their headers promise."""
     names = [tensor for _, header in files for tensor in header.tensors]

@@ -374,8 +374,8 @@ def _instead(foreign: list[str]) -> str:
     name = foreign[0]
     if name.endswith(".gguf"):
         return (
-            f"only {shown(name)}; of a repository GGUF files are not read: download the"
-            " file and give it as `path`, or give the weights it was made from"
+            f"only {shown(name)}; of a repository give the GGUF file to read as `file`"
+            " beside `repo`, on this disk as `path`"
         )
     return (
         f"only {shown(name)}, which is never read: pickles can run code; convert the"

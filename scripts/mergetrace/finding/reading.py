@@ -42,7 +42,7 @@ def files_read(
         names = sorted(
             file["name"]
             for file in manifest["files"]
-            if file["name"].endswith(".safetensors")
+            if file["name"].endswith((".safetensors", ".gguf"))
         )
         for name in names:
             if is_adapter and name == WEIGHTS_NAME:

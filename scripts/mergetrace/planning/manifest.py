@@ -73,6 +73,8 @@ SMALL_FILES = (
     "hf_quant_config.json",
     *CONFIGURATIONS,
 )
+OF_A_REPOSITORY = ("README.md", "LICENSE")
+"""Small files that speak of every model of a repository, whichever of its files is read."""
 TEMPLATE = "chat_template.jinja"
 MAX_SMALL_FILE = 64 * 2**20  # bytes
 MAX_CARD_HEADER = 64 * 2**10  # characters
@@ -124,6 +126,11 @@ def small_files_of(place: Path, model: Model, target: Path) -> None:
     else:
         with whole_folder(target):
             pass
+    keep_template(model, target)
+
+
+def keep_template(model: Model, target: Path) -> None:
+    """Write a GGUF file's own chat template to `target` as one."""
     template = chat_template(model.facts) if isinstance(model, GgufModel) else None
     if template is not None and not (target / TEMPLATE).exists():
         (target / TEMPLATE).write_text(template, encoding="utf-8", newline="")
@@ -182,8 +189,7 @@ def describe(name: str, folder: Path, model: Model) -> Manifest:
     ]
     source: Source = {"path": str(folder), "repo": None, "commit": None}
     if isinstance(model, GgufModel):
-        clauses = [*model.notes, *quantisation_notes(model.facts)]
-        notes = [f"{name}: {clause}." for clause in clauses]
+        notes = _gguf_notes(name, model)
     else:
         notes = _own_notes(name, model, folder)
         notes += loading_notes(name, os.listdir(folder), folder)
@@ -203,11 +209,12 @@ def describe_pinned(
     for file in shards_of(model):
         listed = pinned.files[file]
         shards.append({"name": file, "size": listed.size, "sha256": listed.sha256})
-    notes = [
-        *_own_notes(pinned.place, model, folder),
-        *loading_notes(pinned.place, list(pinned.files), folder),
-        *pinned.remarks,
-    ]
+    if isinstance(model, GgufModel):
+        notes = _gguf_notes(pinned.place, model)
+    else:
+        notes = _own_notes(pinned.place, model, folder)
+        notes += loading_notes(pinned.place, list(pinned.files), folder)
+    notes += pinned.remarks
     source = cast(Source, pinned.source)
     manifest = _manifest(name, source, shards, model, folder, notes)
     manifest["published"] = cast(HubDates | None, pinned.published)
@@ -262,6 +269,12 @@ def _claims(model: Model, folder: Path) -> Claims:
 
 def _small_file(path: Path) -> ModelFile:
     return {"name": path.name, "size": path.stat().st_size, "sha256": _sha256(path)}
+
+
+def _gguf_notes(place: str, model: GgufModel) -> list[str]:
+    """What is odd about GGUF files, and how they were quantised, a sentence each."""
+    clauses = [*model.notes, *quantisation_notes(model.facts)]
+    return [f"{place}: {clause}." for clause in clauses]
 
 
 def _own_notes(place: str, model: Model, folder: Path) -> list[str]:

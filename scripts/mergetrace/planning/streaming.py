@@ -149,7 +149,9 @@ def _files(plan: "pd.DataFrame", manifest: Manifest) -> list[StreamedFile]:
         for name, _, _ in ranges_beside(text):
             layers[name].add(layer)
     weights = [
-        file for file in manifest["files"] if file["name"].endswith(".safetensors")
+        file
+        for file in manifest["files"]
+        if file["name"].endswith((".safetensors", ".gguf"))
     ]
     weights.sort(key=lambda file: file["name"])
     needed_files: list[StreamedFile] = []

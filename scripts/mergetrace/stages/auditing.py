@@ -278,7 +278,7 @@ class Audit:
             inputs = manifest.Inputs(pinned=self._pin(model))
         manifest.run(
             inputs,
-            manifest.Params(model, self.configuration.compute.connections),
+            manifest.Params(model, self.configuration.compute.connections, source.file),
             manifest.Outputs(
                 own / "manifest.json", own / "tensors.parquet", own / "files"
             ),

@@ -8,12 +8,15 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mergetrace.files.safetensors_file import Model
 from mergetrace.outputs import read_json, whole, write_json
 from mergetrace.planning.manifest import (
     MAX_SMALL_FILE,
+    OF_A_REPOSITORY,
     SMALL_FILES,
     describe,
     describe_pinned,
+    keep_template,
     read_local,
     small_files_of,
     table_of,
@@ -41,6 +44,8 @@ class Params:
     """The model's name in the configuration."""
     connections: int = 8
     """Requests to the Hub at a time."""
+    file: str | None = None
+    """The GGUF file of a repository that is read."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,7 @@ def _on_the_hub(
     pinned_path: Path, params: Params, outputs: Outputs
 ) -> tuple[pa.Table, Manifest]:
     # The client of the Hub is slow to load.
+    from mergetrace.hub.gguf import read_remote_gguf
     from mergetrace.hub.pinned import (
         fetch_small_files,
         from_json,
@@ -100,8 +106,13 @@ def _on_the_hub(
     pinned = from_json(read_json(pinned_path))
     connections = params.connections
     with open_reader(pinned.source, pinned.sizes, connections, Patience()) as reader:
-        fetch_small_files(reader, pinned, SMALL_FILES, MAX_SMALL_FILE, outputs.files)
-        model = read_remote_model(reader, pinned, outputs.files)
+        wanted = OF_A_REPOSITORY if params.file else SMALL_FILES
+        fetch_small_files(reader, pinned, wanted, MAX_SMALL_FILE, outputs.files)
+        if params.file:
+            model: Model = read_remote_gguf(reader, pinned, params.file)
+            keep_template(model, outputs.files)
+        else:
+            model = read_remote_model(reader, pinned, outputs.files)
         tensors = table_of(model, pinned.place)
         megabytes = reader.bytes_read / 1e6
         say(f"{pinned.place}: {megabytes:.1f} MB in {reader.requests} requests")

@@ -139,7 +139,7 @@ class Repo:
 
 def is_lfs(name: str) -> bool:
     """Whether a file is kept in the storage that the endpoint redirects to."""
-    return name.endswith((".safetensors", ".bin", "tokenizer.json"))
+    return name.endswith((".safetensors", ".gguf", ".bin", "tokenizer.json"))
 
 
 def git_sha1(data: bytes) -> str:
