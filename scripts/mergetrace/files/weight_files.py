@@ -48,8 +48,8 @@ _BESIDE = re.compile(
     r"(?:pytorch_model|consolidated|tf_model|flax_model|model|adapter_model)\b.*|.*\.gguf"
 )
 _ONE_FORMAT = (
-    "an adapter is a change to a model and no model; merge it into its base first"
-    " (peft: merge_and_unload, save_pretrained)"
+    "an adapter is a change to a model and no model; give it as `adapter` beside its"
+    " `base` (docs/adapters.md), or merge it into its base first"
 )
 
 
