@@ -26,6 +26,8 @@ from mergetrace.tensors.view import View
 from mergetrace.tensors.views import views
 from mergetrace.tensors.weights import Weights
 from mergetrace.testing import audits
+from mergetrace.testing.gguf_models import llama
+from mergetrace.testing.packing import SAID, packed
 from mergetrace.testing.planting import random_model, write_model
 
 SOURCE = {"repo": "o/m", "commit": "0123456789abcdef0123456789abcdef01234567"}
@@ -90,6 +92,18 @@ def test_the_sample_gives_the_same_elements_as_the_files(tmp_path):
         "commit": SOURCE["commit"],
         "shards": json.dumps(sorted({shard for shard, _, _ in ranges})),
     }
+
+
+@pytest.mark.parametrize("kind", ["mlx", "int4_zero", "nvfp4", "nf4", "gptq", "awq"])
+def test_what_packed_numbers_depend_on_comes_with_them(kind, tmp_path):
+    plan, _ = planned(
+        tmp_path / "m",
+        packed(llama(0, layers=1), kind),
+        config={"quantization_config": SAID[kind]},
+    )
+    assert (plan["beside"] != "").sum() == 7
+    sampled(tmp_path / "m", plan, tmp_path / "m.safetensors")
+    assert_same_evidence(tmp_path / "m", plan, tmp_path / "m.safetensors")
 
 
 def test_scales_come_with_the_elements(tmp_path):
