@@ -7,9 +7,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from math import prod
+from typing import TYPE_CHECKING
 
-from mergetrace.files.tensor_records import TensorRecord
 from mergetrace.numerics.dtypes import BITS
+
+if TYPE_CHECKING:
+    from mergetrace.files.tensor_records import TensorRecord
 
 TIMES, OVER = "times", "over"
 """One number that every scale is multiplied by, or divided by."""
@@ -39,7 +42,7 @@ class Companion:
     shape: tuple[int, ...]
 
     @classmethod
-    def of(cls, record: TensorRecord) -> "Companion":
+    def of(cls, record: "TensorRecord") -> "Companion":
         """A stored tensor as one."""
         return cls(record.shard, record.dtype, record.start, record.shape)
 
@@ -54,7 +57,7 @@ class Companion:
         return self.elements * BITS[self.dtype] // 8
 
 
-def written(companions: Mapping[str, TensorRecord]) -> str:
+def written(companions: Mapping[str, "TensorRecord"]) -> str:
     """Companions by their role, as a text for the plan; "" where there are none."""
     found = {role: asdict(Companion.of(record)) for role, record in companions.items()}
     return json.dumps(found, default=int) if found else ""
