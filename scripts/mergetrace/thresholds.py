@@ -50,8 +50,8 @@ class Thresholds:
     accuse_by_small_directions: bool = True
     """Whether `merge_then_trained` is given where it rests on the weight of the donor's
     small singular directions alone, which is strong evidence and never exact. Otherwise
-    it ends in `inconclusive` with the weight stated. Of 226 hard innocents of the
-    reporting families it accused none, and named 26 of 47 merges trained on another task
+    it ends in `inconclusive` with the weight stated. Of 228 hard innocents of the
+    reporting families it accused none, and named 30 of 51 merges trained on another task
     to a cosine of .4 or more: those of families whose finetunes go ways of their own
     (benchmarks/descent/README.md).
     """
