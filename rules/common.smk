@@ -356,6 +356,32 @@ def endpoint(wildcards):
     }
 
 
+def whole_gb():
+    """GB up to which a model on the Hub is fetched whole, to be asked here; 0 where none is."""
+    probe = configuration.probe
+    return probe.whole_gb if probe.enabled and probe.backend != "endpoint" else 0
+
+
+def asked_whole(model):
+    """Whether a model on the Hub is fetched whole; one that is too large comes without its weights."""
+    return whole_gb() > 0 and on_the_hub(model)
+
+
+def whole_model(model):
+    """The folder of such a model; nothing for any other."""
+    return [f"results/models/{model}/whole"] if asked_whole(model) else []
+
+
+def megabytes_to_ask(model, input):
+    """What a model's weights take in memory."""
+    manifest = RESULTS / f"models/{model}/manifest.json"
+    known = asked_whole(model) and manifest.is_file()
+    if not known:
+        return input.size_mb
+    gigabytes = json.loads(manifest.read_text())["tensor_bytes"] / 1e9
+    return 1000 * gigabytes if gigabytes <= configuration.probe.whole_gb else 0
+
+
 def gpus_to_ask():
     """How many GPUs a job claims that asks a model."""
     if configuration.compute.device == "cpu" or configuration.probe.backend == "endpoint":

@@ -25,6 +25,7 @@ rule plan:
             roles,
             audit=lambda wildcards: wildcards.audit,
             mode=configuration.mode,
+            whole_gb=whole_gb(),
             **settings("sampling", "alpha_se", "block_elements", "spectrum_mb", "seed"),
             **settings("compute", "bandwidth_mbit", "connections", "piece_mb", "layers_on_disk"),
         ),

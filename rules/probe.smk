@@ -20,7 +20,7 @@ rule ask:
         library=library("ask", but=others_than(configuration.probe.backend)),
         template="results/models/{model}/template.json",
         prompts=PROMPTS,
-        watched=lambda wildcards: model_files(wildcards.model),
+        watched=lambda wildcards: [*model_files(wildcards.model), *whole_model(wildcards.model)],
     output:
         answers=expand(
             "results/probe/{{model}}/{condition}.jsonl", condition=configuration.probe.conditions
@@ -34,14 +34,21 @@ rule ask:
     threads: 1
     resources:
         mem_mb=lambda wildcards, input, attempt: attempt
-        * (MEMORY_TO_START[configuration.probe.backend] + int(1.2 * input.size_mb)),
+        * (
+            MEMORY_TO_START[configuration.probe.backend]
+            + int(1.2 * megabytes_to_ask(wildcards.model, input))
+        ),
         gpu=gpus_to_ask(),
     params:
         paths=paths,
         settings=call(
             endpoint,
             name=lambda wildcards: wildcards.model,
-            model=lambda wildcards: folder(wildcards.model),
+            model=lambda wildcards: (
+                RESULTS / f"models/{wildcards.model}/whole"
+                if asked_whole(wildcards.model)
+                else folder(wildcards.model)
+            ),
             device=configuration.compute.device,
             **settings("probe", *ASKED_WITH),
         ),

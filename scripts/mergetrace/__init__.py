@@ -133,6 +133,7 @@ planning: what is compared with what, and what that costs
     pairing, plan      the same tensor found in every model
     slices             the rows of the plan that belong to one slice
     voting             which slices count towards pooled numbers
+    asked              which models on the Hub are fetched whole, to be asked
     coverage, unread   how much of every model is compared, in numbers; in words, with
                        what would make the rest readable
     packed_bytes       whether what is not decoded is the same bytes in two models
@@ -372,7 +373,7 @@ stages: the steps of an audit, as the rules, Python and the tests run them
     pin, manifest, adapter   which commit of a repository is read; what a model holds, and
                        one that is an adapter merged into its base
     plan, layout       what is compared with what, by name and as it lies
-    packed, shard, download   bytes that are not decoded; bytes from the Hub
+    packed, shard, fetch_whole, download   bytes that are not decoded; bytes from the Hub
     deltas, fit        weights read once; every slice fitted
     recipe, remainder, reverse   the recipe, what it leaves, the recipe turned round
     spectrum           rows decomposed

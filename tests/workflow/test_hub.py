@@ -3,9 +3,12 @@ what is fetched, what no file may hold.
 """
 
 import json
+import shutil
 
 import pytest
+from safetensors.torch import load_file, save_file
 
+from mergetrace.testing import tiny_model
 from mergetrace.testing.hubserver import Hub, folder_repo
 from mergetrace.testing.planting import blend, finetuned, random_model, write_model
 from mergetrace.testing.workplace import run_snakemake
@@ -261,3 +264,54 @@ def random_bytes(folder):
         for name in NAMES
         for path in (folder / name).glob("*.safetensors")
     ]
+
+
+@pytest.mark.thorough
+def test_models_on_the_hub_are_asked_from_files_that_are_fetched_once(
+    tmp_path, workplace
+):
+    """Weights and probe, and nothing else to prepare. What is too large to be fetched is
+    not asked, and says so.
+    """
+    models = {"base": tiny_model.write(tmp_path / "base")}
+    for name, seed in (("donor", 1), ("other", 2)):
+        models[name] = shutil.copytree(models["base"], tmp_path / name)
+        tensors = finetuned(load_file(models["base"] / "model.safetensors"), seed)
+        save_file(tensors, models[name] / "model.safetensors", {"format": "pt"})
+    models["suspect"] = shutil.copytree(models["base"], tmp_path / "suspect")
+    parents = [load_file(models[name] / "model.safetensors") for name in NAMES[1:]]
+    merged = blend(*parents, 0.571)
+    save_file(merged, models["suspect"] / "model.safetensors", {"format": "pt"})
+    (models["suspect"] / "chat_template.jinja").write_text(tiny_model.MASKED)
+    (workplace / "prompts.jsonl").write_text(
+        json.dumps({"id": "a", "language": "en", "stratum": "name", "text": "Name?"})
+        + "\n"
+    )
+    probe = {
+        "enabled": True,
+        "prompts": "prompts.jsonl",
+        "max_new_tokens": 4,
+        "conditions": ["shipped"],
+    }
+    config = {**CONFIG, "mode": "full", "probe": probe}
+    with Hub({f"o/{name}": folder_repo(models[name]) for name in NAMES}) as hub:
+        env = online(hub, workplace)
+        run_snakemake(workplace, "probe", "weights", config=config, env=env)
+        plan = json.loads((workplace / "results/x/plan.json").read_text())
+        assert all(entry["whole"] for entry in plan["asked"].values())
+        sent = [seen for seen in hub.requests("storage") if seen.repo == "o/suspect"]
+        size = (models["suspect"] / "model.safetensors").stat().st_size
+        assert size <= sum(seen.sent for seen in sent) < 1.2 * size + 70_000
+        answers = (workplace / "results/probe/suspect/shipped.jsonl").read_text()
+        assert '"skipped"' not in answers
+        assert not list((workplace / "results/models").glob("*/whole*"))
+        log = (workplace / "results/logs/shard/x.suspect.00001.log").read_text()
+        assert "taken from the files that it is asked with" in log
+
+        probe["whole_gb"] = 0.00001
+        again = ("probe", "preflight", "--forcerun", "ask")
+        run_snakemake(workplace, *again, config=config, env=env)
+        log = (workplace / "results/logs/ask/suspect.log").read_text()
+        assert "probe.whole_gb" in log
+        log = (workplace / "results/logs/plan/x.log").read_text()
+        assert "too large to be asked here" in log

@@ -42,6 +42,12 @@ class Probe(Section):
     many (`--resources gpu=8` allows them on one machine).
     """
 
+    whole_gb: float = Field(default=20.0, ge=0, le=10_000)
+    """A model on the Hub of up to so many GB is fetched whole, so that transformers or
+    vLLM can ask it here; the files are thrown away when it was asked (`--notemp` keeps
+    them). A larger one is not asked, unless it is served. 0: none is fetched.
+    """
+
     endpoints: Mapping[Name, Endpoint] = {}
     """For the endpoint backend, where each model is served. OpenAI-compatible, for
     example vLLM, SGLang, llama.cpp's server or a hosted one.

@@ -17,6 +17,9 @@ from typing import NoReturn
 from mergetrace.errors import ModelFileError
 from mergetrace.files.strict_json import lenient, shown
 
+NOT_FETCHED = "not_fetched.json"
+"""In the folder of a model on the Hub: why its weights are not there."""
+
 INDEX_NAME = "model.safetensors.index.json"
 SINGLE_NAME = "model.safetensors"
 MAX_INDEX_BYTES = 100_000_000

@@ -15,6 +15,7 @@ from mergetrace.formats.block_layouts import bytes_each, kept_each
 from mergetrace.formats.companions import ranges_beside
 from mergetrace.formats.model_config import config_from_json
 from mergetrace.planning import unread
+from mergetrace.planning.asked import lines_of
 from mergetrace.planning.holders import by_holder
 from mergetrace.planning.sampling import ranges_of, ranges_of_rows
 from mergetrace.planning.submatrices import ROWS
@@ -196,7 +197,7 @@ def lines(
     for mode in ("sample", "full"):
         cost = _in_words(summary["cost"][mode], summary["bandwidth_mbit"])
         text.append((mode, f"chosen: {cost}" if mode == summary["mode"] else cost))
-    return text
+    return text + lines_of(summary.get("asked") or {})
 
 
 def _of_ranges(views: pd.DataFrame, settings: Settings) -> Transfer:

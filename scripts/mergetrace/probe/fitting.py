@@ -12,6 +12,7 @@ import torch
 import transformers
 
 from mergetrace.errors import AuditError, Unaskable
+from mergetrace.files.weight_files import NOT_FETCHED
 
 HEADROOM = 1.1
 """Memory that a model takes, as a multiple of its weights: activations and the cache
@@ -36,11 +37,18 @@ def weight_bytes(folder: Path) -> int:
     none (pickled weights are never loaded).
     """
     files = list(folder.glob("*.safetensors"))
+    if (folder / NOT_FETCHED).is_file():
+        why = json.loads((folder / NOT_FETCHED).read_text())
+        raise Unaskable(
+            f"its weights take {why['bytes'] / 1e9:,.1f} GB, and a model on the Hub is"
+            f" fetched to be asked up to {why['whole_gb']:g} GB (probe.whole_gb); raise"
+            " that, or serve it elsewhere (probe.backend: endpoint)"
+        )
     if not files:
         raise Unaskable(
-            "no safetensors file in the model folder: other formats are not loaded, and"
-            " of a model on the Hub only a sample is here; give a local copy, or serve"
-            " it elsewhere (probe.backend: endpoint)"
+            "no safetensors file in the model folder: other formats are not loaded;"
+            " give a copy in safetensors, or serve it elsewhere (probe.backend:"
+            " endpoint)"
         )
     return sum(file.stat().st_size for file in files)
 

@@ -65,6 +65,10 @@ ONCE: Mapping[str, str] = {
         "the Hub is asked once which models there are, so that a scan goes on with what"
         " it began with; `--forcerun candidates` asks again"
     ),
+    "fetch_whole": (
+        "a file's hash is checked when it comes; whatever fetched it, it has no other"
+        " bytes"
+    ),
     "siblings": (
         "controls are chosen once, so that an audit goes on with what it began with;"
         " `--forcerun siblings` chooses again"

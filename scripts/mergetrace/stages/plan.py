@@ -11,6 +11,7 @@ import pandas as pd
 
 from mergetrace.errors import AuditError
 from mergetrace.outputs import read_json, whole, write_json, write_parquet
+from mergetrace.planning.asked import asked_of, disk_of
 from mergetrace.planning.batches import layer_order, with_batches
 from mergetrace.planning.costs import Settings, costs, differences, lines
 from mergetrace.planning.coverage import coverages
@@ -64,6 +65,8 @@ class Params:
     """MiB of a whole weight file that one request asks for."""
     layers_on_disk: int
     """Layers whose fetched files may lie on the disk at a time."""
+    whole_gb: float = 0.0
+    """GB up to which a model on the Hub is fetched whole, to be asked; 0: none is."""
 
 
 @dataclass(frozen=True)
@@ -123,10 +126,11 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
         "bandwidth_mbit": params.bandwidth_mbit,
         "cost": costs(plan, manifests, stream["disk_bytes"], settings),
         "stream": stream if streamed else None,
+        "asked": asked_of(remote, params.whole_gb),
     }
     for label, text in lines(params.audit, summary):
         say(f"{label}: {text}" if label else text)
-    disk_bytes = summary["cost"][params.mode]["disk_bytes"]
+    disk_bytes = summary["cost"][params.mode]["disk_bytes"] + disk_of(summary["asked"])
     _check_room(outputs.by_name.parent, disk_bytes, params.audit)
     PLAN.check(plan)
     UNPAIRED.check(not_compared)

@@ -2,6 +2,8 @@
 download is taken up where it was cut off.
 """
 
+import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +23,8 @@ class Inputs:
     """What the stage `pin` found on the Hub."""
     plan: Path
     """plan.json, whose `stream` says which file has which number."""
+    fetched_whole: Path | None = None
+    """The folder of the whole model, where it was fetched to be asked."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,17 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
     files = read_json(inputs.plan)["stream"]["files"][params.model]
     name = next(file["name"] for file in files if file["number"] == params.number)
     file = pinned.files[name]
+    record = {
+        "model": params.model,
+        "file": name,
+        "size": file.size,
+        "hash": file.listed,
+    }
+    if inputs.fetched_whole and (inputs.fetched_whole / name).is_file():
+        _take_over(inputs.fetched_whole / name, outputs.shard)
+        say(f"{pinned.place}/{name}: taken from the files that it is asked with")
+        write_json(outputs.record, record)
+        return
     meter = Meter(file.size)
 
     def progress(count: int) -> None:
@@ -67,10 +82,13 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
             f"{pinned.place}/{name}: {reader.bytes_read / 1e6:.1f} of"
             f" {file.size / 1e6:.1f} MB fetched now, hash {file.listed or 'not listed'}"
         )
-    record = {
-        "model": params.model,
-        "file": name,
-        "size": file.size,
-        "hash": file.listed,
-    }
     write_json(outputs.record, record)
+
+
+def _take_over(source: Path, target: Path) -> None:
+    """Give a file, whose hash was checked when it came, a second name."""
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:  # a file system without hard links
+        shutil.copyfile(source, target)

@@ -26,6 +26,7 @@ from mergetrace.testing.planting import Tensors, finetuned, write_model
 
 HIDDEN = 128
 BATCH = 50
+CONNECTIONS = 16  # as in the configuration, unless it says otherwise
 
 
 def shapes(layers: int = 4, vocabulary: int = 512) -> dict[str, tuple[int, ...]]:
@@ -191,7 +192,7 @@ def _indexed(folder: Path, index: Path, published: tuple[Path, ...]) -> Path:
         path = folder / f"batches/{number:05}.json"
         prints.run(
             prints.Inputs(chosen),
-            prints.Params(number, BATCH, 8, 4_000_000),
+            prints.Params(number, BATCH, CONNECTIONS, 4_000_000),
             prints.Outputs(index, path),
         )
         batches.append(path)
