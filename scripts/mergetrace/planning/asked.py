@@ -10,7 +10,7 @@ from mergetrace.readable import size
 from mergetrace.records.manifest import Manifest
 
 GPU_BYTES = 80e9  # of the memory that one large GPU has
-ROOM = 1.1  # memory that a model takes, as a multiple of its weights
+WEIGHTS_IN_MEMORY = 1.1  # memory that a model takes, as a multiple of its weights
 
 
 class Asked(TypedDict):
@@ -33,7 +33,8 @@ def asked_of(manifests: Mapping[str, Manifest], whole_gb: float) -> dict[str, As
             for file in manifest["files"]
             if file["name"].endswith(".safetensors")
         )
-        found[model] = {"bytes": total, "whole": total <= whole_gb * 1e9}
+        if total:  # a model in another format is not loaded
+            found[model] = {"bytes": total, "whole": total <= whole_gb * 1e9}
     return found
 
 
@@ -53,7 +54,7 @@ def lines_of(asked: Mapping[str, Any]) -> list[tuple[str, str]]:
         )
     for model, entry in asked.items():
         if not entry["whole"]:
-            gpus = math.ceil(ROOM * entry["bytes"] / GPU_BYTES)
+            gpus = math.ceil(WEIGHTS_IN_MEMORY * entry["bytes"] / GPU_BYTES)
             text.append(
                 f"{model} is too large to be asked here ({size(entry['bytes'])}, more"
                 " than probe.whole_gb): have it served (probe.backend: endpoint), or"
