@@ -260,3 +260,18 @@ def test_a_column_of_no_group_is_said(tmp_path):
         pytest.raises(ModelFileError, match="g_idx"),
     ):
         weights.values(replace(view, model="m"), 0, 64)
+
+
+@pytest.mark.slow
+def test_a_packed_parent_is_no_parent_to_acquit_or_replay_with(tmp_path):
+    base = llama(0)
+    donor = finetuned(base, 1, 0.003)
+    places = {
+        "base": write_model(tmp_path / "base", base),
+        "donor": packed_model(tmp_path / "donor", donor, "awq"),
+        "mine": write_model(tmp_path / "mine", blend(base, donor, 0.571)),
+    }
+    spec = {"suspect": "mine", "base": "base", "donors": ["donor"]}
+    found = audit(tmp_path / "out", places, spec)
+    assert found["verdict"] == "inconclusive"
+    assert "The own numbers of donor (AWQ4) are not known" in found["reasons"][0]

@@ -21,6 +21,7 @@ from mergetrace.files.tensor_records import TensorRecord, records_of
 from mergetrace.formats.model_config import ModelConfig, config_from_json
 from mergetrace.formats.packed import stands_for
 from mergetrace.numerics.arrays import Integers
+from mergetrace.numerics.levels import LEVELS
 from mergetrace.planning.voting import votes
 from mergetrace.records.coverage import Beside, Coverage, NotCompared
 from mergetrace.records.manifest import Manifests
@@ -133,6 +134,7 @@ def coverage(
     """
     compared, silent = _compared(plan)
     scales = _scales(plan)
+    packed = _packed_as(plan)
     reasons = dict(zip(not_compared["source"], not_compared["reason"], strict=True))
     tally = _Tally()
     for record in records_of(tensors):
@@ -147,7 +149,8 @@ def coverage(
         if is_no_weight:
             tally.buffers += 1
         elif place in compared:
-            tally.weight(record, parameters, compared[place], silent[place], reason)
+            stored = replace(record, dtype=packed.get(place, record.dtype))
+            tally.weight(stored, parameters, compared[place], silent[place], reason)
         elif place in equal:
             continue
         elif UNUSED.search(reason) or HELD_TWICE.search(reason):
@@ -250,6 +253,13 @@ class _Tally:
             beside=tuple(beside),
             held_twice=self.held_twice,
         )
+
+
+def _packed_as(plan: "pd.DataFrame") -> dict[Place, str]:
+    """The packed format of what is stored as codes in integers, by name and file."""
+    rows = plan[plan["dtype"].isin(LEVELS)]
+    places = zip(rows["source"], rows["shard"], strict=True)
+    return dict(zip(places, rows["dtype"], strict=True))
 
 
 def _scales(plan: "pd.DataFrame") -> dict[str, Integers]:
