@@ -65,8 +65,8 @@ def in_float32(seed, start=None, size=0.002):
 
 
 def packed(model, seed=5):
-    """As a GPTQ file holds it: projections are random codes here, embeddings and norms
-    the model's own.
+    """As a GPTQ file holds it, in an order that nobody knows: projections are random
+    codes here, embeddings and norms the model's own.
     """
     generator = torch.Generator().manual_seed(seed)
     found = {}
@@ -84,7 +84,7 @@ def packed(model, seed=5):
         ).to(torch.int32)
         found |= {
             f"{module}.qzeros": torch.zeros((1, rows // 8), dtype=torch.int32),
-            f"{module}.g_idx": torch.zeros(cols, dtype=torch.int32),
+            f"{module}.perm": torch.zeros(cols, dtype=torch.int32),
         }
         found[f"{module}.scales"] = torch.rand((1, rows), generator=generator).half()
     return found
