@@ -257,6 +257,8 @@ class _Tally:
 
 def _packed_as(plan: "pd.DataFrame") -> dict[Place, str]:
     """The packed format of what is stored as codes in integers, by name and file."""
+    if "dtype" not in plan:
+        return {}
     rows = plan[plan["dtype"].isin(LEVELS)]
     places = zip(rows["source"], rows["shard"], strict=True)
     return dict(zip(places, rows["dtype"], strict=True))
