@@ -65,13 +65,11 @@ def through_cells(case: Case, decision: Decision) -> Decision:
 
 
 def evidence(case: Case, decision: Decision) -> str | None:
-    """What kind of evidence a verdict rests on: `exact` numbers of 16 bits and more,
-    `exact through quantisation`, or `strong` traces; None where nobody is accused.
+    """What kind of evidence a verdict rests on that asks for equal numbers: `exact`, of
+    16 bits and more, or `exact through quantisation`; None where nobody is accused.
     """
     if decision.verdict not in ACCUSING:
         return None
-    if decision.verdict not in GIVEN:
-        return "strong"
     return THROUGH_CELLS if case.recipe.packed else "exact"
 
 
