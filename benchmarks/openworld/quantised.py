@@ -104,6 +104,7 @@ def _packed_suspects() -> list[Case]:
             "GPTQ around random numbers, all else the base's",
             MERGEKIT_482,
             packed(packing.gptq_of_nothing, "base"),
+            says=(),
         ),
         moved_before(
             "GPTQ of an innocent finetune, embeddings the base's",
@@ -129,7 +130,10 @@ def _packed_suspects() -> list[Case]:
             named=("donor",),
         ),
         moved_before(
-            "GPTQ of a stranger whose norms are the base's", "", _strange_gptq
+            "GPTQ of a stranger whose norms are the base's",
+            "",
+            _strange_gptq,
+            says=(),
         ),
         moved_before("AWQ of an innocent finetune", BEYONDER, packed(packing.awq)),
         moved_before(
@@ -144,11 +148,13 @@ def _packed_suspects() -> list[Case]:
             "NF4 of an innocent finetune, embeddings the base's",
             MERGEKIT_482,
             _frozen(packing.nf4),
+            read=None,  # where scales lie across rows a matrix stays closed
         ),
         few_bits(
             "NF4 with nested scales of an innocent finetune",
             MERGEKIT_482,
             packed(partial(packing.nf4, nested=True)),
+            read=None,
         ),
         few_bits(
             "LLM.int8() of an innocent finetune",
@@ -165,8 +171,8 @@ def _packed_suspects() -> list[Case]:
             "https://github.com/huggingface/optimum-quanto",
             packed(_quanto),
         ),
-        few_bits(
-            "compressed-tensors of an innocent finetune",
+        unread(
+            "compressed-tensors of an innocent finetune, its configuration lost",
             "https://github.com/vllm-project/compressed-tensors",
             packed(packing.compressed),
         ),
@@ -175,10 +181,11 @@ def _packed_suspects() -> list[Case]:
             "https://github.com/NVIDIA/TensorRT-Model-Optimizer",
             packed(packing.nvfp4),
         ),
-        few_bits(
-            "MLX of an innocent finetune, embeddings packed too",
+        unread(
+            "MLX of an innocent finetune, embeddings packed too, its configuration lost",
             "https://github.com/ml-explore/mlx-lm",
             packed(packing.mlx),
+            read=PACKED + "|embed_tokens|lm_head",
         ),
     ]
 

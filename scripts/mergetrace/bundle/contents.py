@@ -34,6 +34,7 @@ VERIFY = "mergetrace/bundle/verify.py"
 """The program that checks a bundle."""
 
 NEVER_RUN: Mapping[str, str] = {
+    "mergetrace/files/tensor_records.py": "types alone",
     "mergetrace/formats/model_config.py": "types alone",
     "mergetrace/tensors/adapted.py": "no weights are read, an adapter's neither",
     "mergetrace/probe/intervals.py": "answers are counted, their intervals are not",

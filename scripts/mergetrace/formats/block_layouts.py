@@ -244,7 +244,7 @@ LAYOUTS = {
         Layout(2, 1, lambda raw: _codes_alone(raw, _fields(raw, 1, 4)[:, ::-1])),
     ),
     **dict.fromkeys(
-        ("INT8", "UINT8", "I8", "I8_127", "GPTQ8"),
+        ("INT8", "UINT8", "I8_SIGNED", "I8_127", "GPTQ8"),
         Layout(1, 1, lambda raw: _codes_alone(raw, raw)),
     ),
 }

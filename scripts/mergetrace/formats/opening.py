@@ -111,7 +111,7 @@ def _bytes(codes: TensorRecord, leaves: Leaves, _: Quantization) -> Opening | No
     if len(codes.shape) != 2:
         return None
     if "SCB" not in leaves:
-        return _opened(codes, "I8", codes.shape, leaves, "weight_scale")
+        return _opened(codes, "I8_SIGNED", codes.shape, leaves, "weight_scale")
     if leaves["SCB"].shape not in ((codes.shape[0],), (codes.shape[0], 1)):
         return None
     return _opened(codes, "I8_127", codes.shape, leaves, "SCB", ("weight_format",))

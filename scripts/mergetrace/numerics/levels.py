@@ -6,7 +6,7 @@ number that it was made of to a cell: from halfway to the next lower level to ha
 the next higher one, and without an end beyond the last. Formats of GGUF:
 https://github.com/ggml-org/llama.cpp/blob/master/ggml/src/ggml-common.h; MXFP4 and
 NVFP4 hold E2M1 numbers (OCP Microscaling formats v1.0, section 5.3.3), here doubled, as
-GGUF's scales are halved. INT4, INT8 and I8 are compressed-tensors' integers with and
+GGUF's scales are halved. INT4, INT8 and I8_SIGNED are compressed-tensors' integers with and
 without an offset, I8_127 bitsandbytes', of which 127 stands for the greatest number;
 FP4_E2M1 are the codes of MXFP4 and NVFP4 in safetensors, UINT4 and UINT8 those of MLX.
 """
@@ -53,7 +53,7 @@ LEVELS: Mapping[str, tuple[float, ...]] = {
     "NVFP4": E2M1_DOUBLED,
     "INT4": tuple(range(-8, 8)),
     "INT8": tuple(range(-128, 128)),
-    "I8": SIGNED_BYTES,
+    "I8_SIGNED": SIGNED_BYTES,
     "I8_127": tuple(level / 127 for level in SIGNED_BYTES),
     "FP4_E2M1": E2M1,
     "NF4": NORMAL_4,
@@ -89,7 +89,7 @@ SLACK: Mapping[str, float] = {
     # Scale and shift are rounded to 16 bits after the division.
     **dict.fromkeys(("UINT4", "UINT8", *MOVED_BEFORE), HALF_STEP_OF_BF16),
     # Tensors in bf16 are divided in bf16.
-    **dict.fromkeys(("INT4", "INT8", "I8"), HALF_STEP_OF_BF16),
+    **dict.fromkeys(("INT4", "INT8", "I8_SIGNED"), HALF_STEP_OF_BF16),
 }
 """How far a cell's ends may lie from where the stored scale and shift put them, as a
 share of the scaled level and of the shift.
