@@ -323,14 +323,16 @@ def test_a_finetune_stored_in_another_format_is_no_copy(judge):
     assert found["verdict"] not in ("copy", "merge"), found["reasons"]
 
 
+def _moved_unseen(tensor: torch.Tensor) -> torch.Tensor:
+    """A number in a hundred moved, as far as bf16 does not show it."""
+    moved = tensor.clone()
+    moved.view(-1)[::100] += 1e-9
+    return torch.where(moved.bfloat16() == tensor.bfloat16(), moved, tensor)
+
+
 def test_parents_that_round_to_the_same_numbers_are_not_told_apart(judge):
     """A base and a donor of it that differ by less than FP8 can hold."""
-    drawn = torch.Generator().manual_seed(0)
-    close = {
-        name: tensor
-        + torch.where(torch.rand(tensor.shape, generator=drawn) < 0.01, 1e-9, 0.0)
-        for name, tensor in BASE32.items()
-    }
+    close = {name: _moved_unseen(tensor) for name, tensor in BASE32.items()}
     found = judge(
         base=BASE32,
         donor=close,
