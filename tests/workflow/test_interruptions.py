@@ -21,7 +21,7 @@ from mergetrace.running.leftovers import UNFINISHED, started
 from mergetrace.testing.planting import blend, finetuned, random_model, write_model
 from mergetrace.testing.workplace import copy_workflow, run_snakemake
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.thorough]
 
 CONFIG = {
     "models": {
