@@ -12,18 +12,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
+from benchmarks.packed import DATES, WEIGHT, suspects_of
 from mergetrace.testing.audits import audit
 from mergetrace.testing.gguf_models import llama, write_gguf
 from mergetrace.testing.packing import CALIBRATED, PACKERS, packed_model
-from mergetrace.testing.planting import Tensors, blend, finetuned, write_model
+from mergetrace.testing.planting import Tensors, finetuned, write_model
 
 GGUF = ("Q8_0", "Q6_K", "Q4_K")
 KINDS = (*PACKERS, *GGUF)
 SIZE = 0.003  # of the changes; the weights' is .02
-WEIGHT = 0.571
-DATES = {"suspect": "2026-05-01", "donor": "2026-01-01", "base": "2025-01-01"}
 ACCUSING = ("merge", "copy", "other_merge", "merge_then_trained")
 SPEC = {
     "suspect": "suspect",
@@ -32,6 +29,12 @@ SPEC = {
     "controls": ["control"],
 }
 GUILTY = ("merge", "copy of the donor")
+RELATIVES = (
+    *GUILTY,
+    "sibling of cosine .96",
+    "finetune of the base",
+    "checkpoint of the donor's run, 10 % off",
+)
 
 
 @dataclass(frozen=True)
@@ -59,22 +62,9 @@ class Row:
 
 def suspects(base: Tensors, donor: Tensors, seed: int) -> dict[str, Tensors]:
     """The suspects by kind."""
-
-    def noisy(model: Tensors, share: float, number: int) -> Tensors:
-        generator = torch.Generator().manual_seed(1000 * seed + number)
-        found = {}
-        for name, tensor in model.items():
-            noise = torch.randn(tensor.shape, generator=generator) * SIZE * share
-            found[name] = (tensor.float() + noise).to(tensor.dtype)
-        return found
-
-    merge = blend(base, donor, WEIGHT)
+    every = suspects_of(base, donor, seed)
     return {
-        "merge": merge,
-        "copy of the donor": donor,
-        "sibling of cosine .96": noisy(blend(base, donor, 0.96), 0.28, 1),
-        "finetune of the base": noisy(base, 1, 2),
-        "checkpoint on the donor's way": noisy(merge, 0.06, 3),
+        **{kind: every[kind] for kind in RELATIVES},
         "stranger": llama(7777 + seed),
     }
 

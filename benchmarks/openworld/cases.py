@@ -5,6 +5,7 @@ from typing import NamedTuple
 from benchmarks.openworld.case import Case
 from benchmarks.openworld.configurations import configurations
 from benchmarks.openworld.folders import folders
+from benchmarks.openworld.fp8 import fp8
 from benchmarks.openworld.heads import heads
 from benchmarks.openworld.names import names
 from benchmarks.openworld.parts import parts
@@ -17,6 +18,7 @@ from benchmarks.openworld.wrapped import wrapped
 
 TOPICS = {
     "quantised": quantised,
+    "fp8": fp8,
     "names": names,
     "wrapped": wrapped,
     "strangers": strangers,

@@ -15,6 +15,7 @@ from mergetrace.descent.evenness import pool
 from mergetrace.descent.lattice import GRID, Rows, expected
 from mergetrace.descent.pooling import Seen, along, tails
 from mergetrace.descent.whitening import Whitened
+from mergetrace.finding.wording_headline import headline
 from mergetrace.numerics.dtypes import decode, encode
 from mergetrace.planning.submatrices import (
     DECOMPOSED_ELEMENTS,
@@ -23,6 +24,7 @@ from mergetrace.planning.submatrices import (
     with_submatrices,
 )
 from mergetrace.records.spectrum import Spectrum
+from mergetrace.records.verdict import Verdict
 from mergetrace.testing.audits import audit, prepared
 from mergetrace.testing.planting import blend, write_model
 from mergetrace.thresholds import Thresholds
@@ -353,6 +355,16 @@ def test_a_blend_is_seen_under_what_was_trained_since(folders, tmp_path, mode):
     table = pd.read_csv(tmp_path / "spectrum.csv")
     assert set(table["bin"]) == set(range(BINS))
     assert table["expected"].notna().any()
+
+
+def test_training_on_what_is_like_the_donors_task_leaves_no_share(folders, tmp_path):
+    limits = {"max_first_over": 0}
+    found = judged(folders, tmp_path, "trained", verdict=limits)
+    assert found["verdict"] == "merge_then_trained"
+    assert found["parents"]["donor"]["alpha"] is None
+    said = headline(Verdict.of(found))
+    assert said.label == "a merge, and more than that"
+    assert "a blend of base with donor, and more than that" in said.sentence
 
 
 def test_nobody_is_accused_without_a_control(folders, tmp_path):

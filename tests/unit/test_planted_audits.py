@@ -105,6 +105,7 @@ def test_a_merge_trained_a_little_is_found_with_its_weight_and_without_a_recipe(
     assert found["parents"]["donor"]["alpha"] == pytest.approx(0.571, abs=0.005)
     assert found["recipe"] is None
     assert found["after_merge"]["trained"] is True
+    assert found["evidence"] == "exact"  # its traces are equal numbers
 
 
 def test_a_donor_trained_a_little_is_a_finetune_of_the_donor_where_the_donor_is_the_older(
