@@ -16,6 +16,7 @@ from mergetrace.search.proposals.alike_varying import prefer_alike_varying
 from mergetrace.search.proposals.scripts import propose_scripts
 from mergetrace.search.proposals.short_shares import written_totals
 from mergetrace.search.trial import Trial
+from mergetrace.search.variations import OfSeveral, by_layer
 from mergetrace.sums.evidence import Sample
 from mergetrace.sums.frames import Frame
 
@@ -157,3 +158,19 @@ def test_nothing_is_preferred_where_no_recipe_is_near():
     trial.rate(make("task_arithmetic", {"first": 0.5}, "base"))
     prefer_alike_varying(trial)
     assert not trial.preferred
+
+
+def test_weights_of_three_models_are_taken_layer_by_layer():
+    drawn = [0.38491, 0.11737, 0.52003, 0.23319]
+
+    def merged(models, layer):
+        first, second = 0.5 * SINES[layer], 0.4 * drawn[layer]
+        parts = (("base", 1 - first - second), ("first", first), ("second", second))
+        return sum(weight * models[name].float() for name, weight in parts)
+
+    trial = trial_of(merged)
+    recipes = by_layer(OfSeveral(("base", *DONORS), 0.2), trial.pieces)
+    assert max(map(trial.rate, recipes)) > 0.999
+    prefer_alike_varying(trial)
+    best = trial.preferred[0] if trial.preferred else trial.best(recipes)
+    assert missed(trial, best) == 0

@@ -78,7 +78,7 @@ def _filters(allowed: Sequence[Allowed]) -> Iterator[tuple[str, ...]]:
     own for one or all of the tensors that are in no layer.
     """
     outer = dict.fromkeys(
-        kind_of(entry.tensor) for entry in allowed if not _in_layer(entry.tensor)
+        kind_of(entry.tensor) for entry in allowed if not in_layer(entry.tensor)
     )
     apart: list[tuple[str, ...]] = [()]
     for count in dict.fromkeys((1, len(outer))):
@@ -171,7 +171,8 @@ def kind_of(tensor: str) -> str:
     return kind
 
 
-def _in_layer(tensor: str) -> bool:
+def in_layer(tensor: str) -> bool:
+    """Whether a tensor lies in a numbered layer."""
     return IN_LAYER.search(tensor) is not None
 
 

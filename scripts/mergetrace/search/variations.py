@@ -16,12 +16,19 @@ from mergetrace.merging.settings import Setting, constant, value_at
 from mergetrace.numerics.arrays import Array
 from mergetrace.numerics.simple import Interval, simplest
 from mergetrace.search.clues import MIN_INTERVAL_ELEMENTS, SUM_SLACK
-from mergetrace.search.gradients import Allowed
+from mergetrace.search.gradients import Allowed, number_of_layers, well_inside
 from mergetrace.search.leftover_shares import left_over, remaining
-from mergetrace.search.patterns import explain, explain_layers, tensor_by_tensor
+from mergetrace.search.patterns import (
+    explain,
+    explain_layers,
+    in_layer,
+    kind_of,
+    tensor_by_tensor,
+)
 from mergetrace.search.shares import joint_intervals
 from mergetrace.search.sweeping import sweep
 from mergetrace.search.tensor_weights import TensorWeights, solve_tensor
+from mergetrace.search.trial import in_one_piece
 
 MIN_TENSOR_COVERAGE = 0.95
 """The coverage in a single tensor from which its weight is one number."""
@@ -318,6 +325,40 @@ def recipes_of(
         for known, allowed in zip(short, coordinates, strict=True)
     ]
     return Explained(variation.recipes(settings), False)
+
+
+def by_layer(variation: Variation, pieces: Sequence[Piece]) -> list[Recipe]:
+    """The recipes with weights for each layer and each kind of tensor outside them, all
+    tensors of a layer taken as one; none where one of them is no such mixture.
+    """
+    groups: dict[str | float, list[Piece]] = {}
+    for piece in pieces:
+        key = piece.position if in_layer(piece.tensor) else kind_of(piece.tensor)
+        groups.setdefault(key, []).append(piece)
+    measured: dict[str | float, Measured] = {}
+    for key, members in groups.items():
+        together = in_one_piece([replace(one, ends=(), names=()) for one in members])
+        found = variation.measure(together[0]) if len(together) == 1 else None
+        if found is None:
+            return []
+        measured[key] = found
+    places = sorted(key for key in measured if isinstance(key, float))
+    layers = number_of_layers(places) if places else None
+    if layers is None:
+        return []
+    settings = []
+    for coordinate in range(len(variation.models) - 1):
+        values = {
+            key: well_inside(found[coordinate].low, found[coordinate].high)
+            for key, found in measured.items()
+        }
+        known = [values[place] for place in places]
+        along = np.interp(np.linspace(0, 1, layers), places, known).tolist()
+        for place, value in zip(places, known, strict=True):
+            along[round(place * (layers - 1))] = value
+        outer = [(key, (values[key],)) for key in values if isinstance(key, str)]
+        settings.append((*outer, ("", tuple(along))))
+    return variation.recipes(settings)
 
 
 def in_orders(average: Recipe) -> list[Recipe]:

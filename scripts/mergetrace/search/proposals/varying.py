@@ -29,6 +29,7 @@ from mergetrace.search.variations import (
     OfSeveral,
     OfTwo,
     Variation,
+    by_layer,
     in_orders,
     measured_by,
     recipes_of,
@@ -86,6 +87,9 @@ def _proposed(trial: Trial, variation: Variation) -> list[Recipe]:
     if isinstance(variation, OfSeveral):
         recipes = _of_several(trial, variation)
         if recipes:
+            return recipes
+        recipes = by_layer(variation, trial.pieces)
+        if family_found(trial, recipes):
             return recipes
     measured = measured_by(variation, trial.pieces)
     if len(measured) < max(MIN_TENSORS, MIN_TENSOR_SHARE * len(trial.pieces)):
