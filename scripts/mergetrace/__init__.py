@@ -50,6 +50,8 @@ numerics: numbers as they are stored
                        stored
     lattice            the spacing of a format, and what rounds to each of its numbers
     levels             the levels of packed formats
+    gguf_blocks        the simple formats of GGUF as ggml writes them
+    quantisers         tools that round to the nearest level, as they do it
     cell_replay        the merge seen through wide cells
     compiling          what was compiled, kept on disk
     low_rank           the product of two narrow matrices, as torch sums it
@@ -210,6 +212,9 @@ merging: a recipe applied to the parents
     mergekit_reading, mergekit_methods, setting_reading, declared_arithmetic, by_tool
                        a declared configuration as recipes that can be replayed
     model_names        which offered model a stranger means
+    units              the tensors that are rebuilt
+    manners            what a tool may have done before it quantised, and how
+    grids, requantising  a merge quantised again: codes with scales of their own; blocks
     rebuild            the recipe applied to the whole parents, compared byte for byte
     rebuild_result, rebuild_wording  what that found: tensor by tensor, in all; in words
 

@@ -57,6 +57,7 @@ ENCODED = {
     "Q4_1": "5e3c0fefa6375643",
     "Q5_0": "44c609b3adc58136",
     "Q5_1": "318b0c91cf56822f",
+    "MXFP4": "876f470c696fed49",
 }
 
 
@@ -111,7 +112,7 @@ def test_the_quantisers_of_the_tests_are_the_reference_s(name):
 def test_what_is_quantised_comes_back_near(name):
     x = (np.random.default_rng(2).standard_normal((8, 256)) * 0.02).astype(np.float32)
     back = unpacked(quantised(x, name), name).reshape(x.shape)
-    assert np.abs(back - x).max() < 0.01
+    assert np.abs(back - x).max() < (0.02 if name == "MXFP4" else 0.01)
 
 
 def test_a_header_says_what_is_there(tmp_path):

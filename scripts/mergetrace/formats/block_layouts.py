@@ -97,6 +97,19 @@ def blocks_of(dtype: str, first: int, count: int) -> tuple[int, int]:
     return start, end - start
 
 
+def in_bytes(codes: Bytes, dtype: str) -> Bytes:
+    """Codes of a format whose scales lie elsewhere, as a file holds them: two of four
+    bits in a byte.
+    """
+    if LAYOUTS.get(dtype, ONE_BYTE).elements == 1:
+        return codes
+    pairs = codes.reshape(-1, 2)
+    low, high = pairs[:, 0], pairs[:, 1]
+    if dtype in HIGH_FIRST:
+        low, high = high, low
+    return np.asarray(low | high << 4, np.uint8)
+
+
 def _halves(raw: Blocks, first: int) -> Array:
     """The float16 number at a byte of every block: float64 [blocks, 1]."""
     return _f16(raw[:, first : first + 2])
@@ -220,6 +233,8 @@ def _codes_alone(raw: Blocks, codes: Bytes) -> Parts:
     return codes, np.ones((len(raw), 1)), None
 
 
+HIGH_FIRST = ("NF4", "NF4_NESTED", "FP4", "FP4_NESTED")
+ONE_BYTE = Layout(1, 1, lambda raw: _codes_alone(raw, raw))
 LAYOUTS = {
     "Q8_0": Layout(32, 34, _q8_0),
     "Q4_0": Layout(32, 18, _q4_0),
@@ -240,12 +255,12 @@ LAYOUTS = {
         Layout(2, 1, lambda raw: _codes_alone(raw, _fields(raw, 1, 4))),
     ),
     **dict.fromkeys(
-        ("NF4", "NF4_NESTED", "FP4", "FP4_NESTED"),
+        HIGH_FIRST,
         Layout(2, 1, lambda raw: _codes_alone(raw, _fields(raw, 1, 4)[:, ::-1])),
     ),
     **dict.fromkeys(
         ("INT8", "UINT8", "I8_SIGNED", "I8_127", "GPTQ8"),
-        Layout(1, 1, lambda raw: _codes_alone(raw, raw)),
+        ONE_BYTE,
     ),
 }
 """By packed format how its blocks lie in a file."""

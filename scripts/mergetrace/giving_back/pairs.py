@@ -11,7 +11,7 @@ from typing import Literal
 import pandas as pd
 
 from mergetrace.files.tensor_records import TensorRecord, records_of
-from mergetrace.merging.rebuild import Unit, pair_units
+from mergetrace.merging.units import Unit, pair_units
 from mergetrace.tensors.view import View
 
 TORCH_DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}

@@ -7,7 +7,6 @@ from typing import Any
 
 from mergetrace.finding.wording_headline import headline
 from mergetrace.giving_back.pairs import Hindrance
-from mergetrace.merging.rebuild_wording import PACKED
 from mergetrace.merging.recipes import Recipe
 from mergetrace.merging.settings import setting_to_json
 from mergetrace.readable import count, listing, plural, rate, visible
@@ -70,12 +69,12 @@ def page(found: GivenBack) -> str:
     return "\n\n".join([title, *parts]) + "\n"
 
 
-def proof_sentence(rebuilt: Mapping[str, Any], best_rate: float, elements: int) -> str:
+def proof_sentence(rebuilt: Mapping[str, Any], search: RecipeSearch) -> str:
     """How much comes back, in a sentence."""
     if not rebuilt["rebuilt"]:
-        back = "come back bit for bit"
-        if rebuilt["reason"] == PACKED:
-            back = "lie where they have to"
+        best_rate = search.best.bit_exact_rate if search.best else 0.0
+        elements = search.informative_elements
+        back = "lie where they have to" if search.packed else "come back bit for bit"
         return (
             f"Of the numbers that were compared, {rate(best_rate)} of the"
             f" {count(elements)} that can tell recipes apart {back}. The whole was not"
@@ -93,12 +92,13 @@ def proof_sentence(rebuilt: Mapping[str, Any], best_rate: float, elements: int) 
             f" byte{as_they_are}: proof.json has the sha256 of each, stored and made"
             " again."
         )
+    compared = rate(rebuilt["exact_rate"], "none")
     sentence = (
         f"{same:,} of its {plural(tensors, 'tensor')} come back byte for byte,"
-        f" {rate(rebuilt['exact_rate'])} of all compared numbers bit for bit;"
-        " proof.json says which."
+        f" {compared} of all compared numbers bit for bit; proof.json says which."
     )
-    return " ".join([sentence, rebuilt["remainder"] or ""]).strip()
+    quantised = (rebuilt.get("quantised") or {}).get("sentence")
+    return " ".join([sentence, quantised or "", rebuilt["remainder"] or ""]).strip()
 
 
 def _recipe(found: GivenBack) -> str:
@@ -122,11 +122,7 @@ def _recipe(found: GivenBack) -> str:
 
 
 def _proof(found: GivenBack) -> str:
-    best = found.search.best
-    assert best is not None
-    sentence = proof_sentence(
-        found.rebuilt, best.bit_exact_rate, found.search.informative_elements
-    )
+    sentence = proof_sentence(found.rebuilt, found.search)
     return f"## The proof\n\n{sentence}"
 
 

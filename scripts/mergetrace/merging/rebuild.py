@@ -4,12 +4,10 @@ audited model's own bytes.
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import numpy as np
-import pandas as pd
 
-from mergetrace.files.tensor_records import TensorRecord, records_of
 from mergetrace.merging.applying import Piece, apply_recipe, undecided_elements
 from mergetrace.merging.facts import (
     HeldFacts,
@@ -20,10 +18,11 @@ from mergetrace.merging.facts import (
 )
 from mergetrace.merging.methods import METHODS
 from mergetrace.merging.recipes import Recipe
+from mergetrace.merging.requantising import Requantiser
 from mergetrace.merging.settings import layer_position
+from mergetrace.merging.units import Merged, Outcome, Unit, within_parts
 from mergetrace.numerics.arrays import AnyArray, Array, Mask
 from mergetrace.numerics.dtypes import decode, encode
-from mergetrace.planning.slices import PlannedSlice, planned_slices
 from mergetrace.sums.as_stored import codes_as_stored
 from mergetrace.sums.evidence import Sample, joined, sample_of
 from mergetrace.tensors.naming import slice_name
@@ -33,52 +32,6 @@ REBUILT_AT_ONCE = 1 << 20
 """Computed at once where a method looks at each element alone."""
 MAX_DIFFERENCES_OF_TENSOR = 2
 """Shown; few of one tensor, so that several tensors are seen."""
-
-
-@dataclass(frozen=True)
-class Unit:
-    """One tensor of the audited model as its file holds it."""
-
-    name: str
-    layer: str
-    component: str
-    dtype: str
-    elements: int
-    """In the file."""
-    parts: tuple[PlannedSlice, ...]
-    """Its contiguous runs, in the file's order."""
-
-    def put_back(self, suspect: str) -> bool:
-        """Whether its elements are read in another order than the file's, or rounded:
-        then what is compared are not the file's bytes.
-        """
-        return any(
-            view.is_rearranged or bool(view.stored_dtype)
-            for view in (part.members[suspect] for part in self.parts)
-        )
-
-    @property
-    def compared(self) -> int:
-        """The elements of its parts: fewer than its own where no parent has the rest."""
-        return sum(part.elements for part in self.parts)
-
-
-@dataclass
-class Outcome:
-    """What one tensor's comparison found."""
-
-    exact: int = 0
-    """Elements that the recipe gives back bit for bit."""
-    undecided: int = 0
-    """Differing elements that lie exactly at a threshold of the method."""
-    differences: list[tuple[int, float, float]] = field(default_factory=list)
-    """Index in the tensor, the stored number, the rebuilt one: the first few."""
-    sha256: str | None = None
-    """Of the stored bytes, where every byte of the tensor was rebuilt."""
-    sha256_rebuilt: str | None = None
-    """Of the rebuilt bytes, likewise."""
-    copies: tuple[str, ...] = ()
-    """Parents whose numbers are those of the whole tensor."""
 
 
 @dataclass(frozen=True)
@@ -109,23 +62,51 @@ class Rebuilder:
     elements. Beyond, the facts are summed block by block, which leaves the last bit of
     float32 sums open.
     """
+    requantiser: Requantiser
+    """For tensors that were quantised after the merge."""
 
     def rebuild(self, unit: Unit) -> Outcome:
-        """Apply the recipe to one tensor."""
-        outcome = Outcome()
+        """Apply the recipe to one tensor, and quantise what it gives where the tensor
+        is.
+        """
+        if _is_quantised(unit, self.suspect) and self.requantiser.fits(unit):
+            return self.requantiser.compare(unit, lambda: self._merged(unit))
+        return self._compared(unit)
+
+    def _merged(self, unit: Unit) -> Iterator[Merged]:
+        """What the recipe gives, before it is quantised, part by part."""
+        for block, facts in self._runs(unit):
+            audited = block.audited
+            values = apply_recipe(self.recipe, self._piece(unit, block, facts))
+            given = codes_as_stored(values, audited, audited.dtype)
+            if audited.through is not None:
+                values = decode(encode(values, audited.through), audited.through)
+            for part, first, here in within_parts(unit.parts, block.start, values.size):
+                codes = audited.raw[here], given[here]
+                yield Merged(part, first, values[here], *codes)
+
+    def _piece(self, unit: Unit, block: Block, facts: TensorFacts) -> Piece:
+        return Piece(
+            tensor=block.tensor,
+            position=layer_position(unit.layer, self.last_layer),
+            values=block.values,
+            audited=block.audited,
+            facts=facts,
+        )
+
+    def _compared(self, unit: Unit) -> Outcome:
+        """A tensor's elements beside what the recipe gives; the scales of quantised ones
+        are the file's.
+        """
+        packed = unit.packed_as(self.suspect) is not None
+        outcome = Outcome(takes_scales=packed)
         lattice = self._lattice(unit)
         copies = {parent: True for parent in self._parents}
         stored_digest = hashlib.sha256()
         rebuilt_digest = hashlib.sha256()
         for block, facts in self._runs(unit):
             audited = block.audited
-            piece = Piece(
-                tensor=block.tensor,
-                position=layer_position(unit.layer, self.last_layer),
-                values=block.values,
-                audited=audited,
-                facts=facts,
-            )
+            piece = self._piece(unit, block, facts)
             codes = _stored_codes(apply_recipe(self.recipe, piece), audited, lattice)
             same = audited.raw.view(codes.dtype) == codes
             outcome.exact += int(same.sum())
@@ -139,6 +120,8 @@ class Rebuilder:
                 )
             stored_digest.update(audited.raw.data)
             rebuilt_digest.update(codes.data)
+        if packed:
+            return outcome
         if unit.compared == unit.elements and not unit.put_back(self.suspect):
             outcome.sha256 = stored_digest.hexdigest()
             outcome.sha256_rebuilt = rebuilt_digest.hexdigest()
@@ -199,45 +182,16 @@ class Rebuilder:
         as float32.
         """
         if unit.dtype not in ("F32", "F64"):
-            return unit.dtype
+            return unit.packed_as(self.suspect) or unit.dtype
         blocks = self._blocks(unit, parents=())
         formats = {block.audited.on_lattice().dtype for block in blocks}
         return formats.pop() if len(formats) == 1 else unit.dtype
 
 
-def pair_units(
-    plan: pd.DataFrame, tensors: pd.DataFrame, suspect: str, parents: Sequence[str]
-) -> tuple[list[Unit], list[TensorRecord]]:
-    """The audited model's tensors that the plan pairs with every parent, and the
-    others.
-
-    plan: plan.parquet; tensors: the model's own table.
-    """
-    by_source: dict[tuple[str, str], list[PlannedSlice]] = {}
-    for part in planned_slices(plan[plan["model"].isin([suspect, *parents])]):
-        view = part.members.get(suspect)
-        # A borrowed head is rebuilt as the embedding.
-        if view is not None and not view.borrowed:
-            by_source.setdefault((view.source, view.shard), []).append(part)
-    units = []
-    unpaired = []
-    for record in records_of(tensors):
-        parts = by_source.get((record.name, record.shard), [])
-        if not parts:
-            unpaired.append(record)
-            continue
-        parts = sorted(parts, key=lambda part: part.members[suspect].start)
-        units.append(
-            Unit(
-                name=record.name,
-                layer=parts[0].layer,
-                component=parts[0].component,
-                dtype=record.dtype,
-                elements=record.elements,
-                parts=tuple(parts),
-            )
-        )
-    return units, unpaired
+def _is_quantised(unit: Unit, suspect: str) -> bool:
+    """Whether a tensor's numbers have scales."""
+    is_scaled = any(view.scale_shard for view in unit.views(suspect))
+    return is_scaled or unit.packed_as(suspect) is not None
 
 
 def _joined(blocks: Iterator[Block]) -> Block:
@@ -257,7 +211,7 @@ def _note_differences(
     """Keep the first few elements that differ."""
     room = MAX_DIFFERENCES_OF_TENSOR - len(outcome.differences)
     audited = block.audited
-    rebuilt = Sample(codes.view(np.uint8), audited.dtype, audited.scales)
+    rebuilt = replace(audited, raw=codes.view(np.uint8))
     stored_values = audited.values()
     rebuilt_values = rebuilt.values()
     for index in np.flatnonzero(~same)[:room].tolist():

@@ -1,16 +1,36 @@
 """What rebuild.json and rebuild.csv say in words."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
+from mergetrace.merging.manners import BY_WAY_OF, PLAIN
 from mergetrace.merging.methods import Needs
+from mergetrace.numerics.levels import MOVED_BEFORE
+from mergetrace.readable import count, plural, rate
 
 NO_COUNTERPART = "no counterpart in the parents"
 PUT_BACK = "compared as the layout was put back, not as the file holds it"
-PACKED = (
-    "The suspect is stored in few bits: what a recipe gives are the numbers before they"
-    " were quantised, which are in no file. They can be computed by the recipe, and lie"
-    " in the cells of what is stored."
+WITH_ITS_SCALES = (
+    "the scales are the file's own: those of no known tool give as much back"
 )
+SEARCHED = ("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS")
+"""Formats whose tool tries several scales."""
+MANNERS = {
+    "quotient": "divided by the scale in float32",
+    "inverse": "multiplied by a factor of which one over it is stored",
+    "narrow": "divided by the scale in 16 bits",
+    "times": "multiplied by one over the scale",
+    "apart": "multiplied by a factor, and the scale computed by itself",
+    "narrow_inverse": "multiplied in bf16 by a factor of which one over it is stored",
+    "power": "divided by the next power of two above",
+    "nearest_power": "divided by the nearest power of two",
+    "power_below": "divided by the power of two below",
+    "power_above": "divided by the power of two above",
+    "greatest": "multiplied by one over the greatest number",
+    PLAIN: "",
+    BY_WAY_OF["bfloat16"]: "rounded to bfloat16 before",
+    BY_WAY_OF["float16"]: "rounded to float16 before",
+}
+"""How a tool computed, by the words of a manner."""
 NO_RECIPE = "No recipe was found that could be applied."
 ONLY_A_SAMPLE = (
     "Only a sample was read (mode: sample); with rebuild.enabled: always the whole"
@@ -34,6 +54,68 @@ OPEN_ELEMENTS: Mapping[Needs, str] = {
 """By what a method needs: why a few elements may differ although the recipe is right.
 Not shown to be the cause of any one of them.
 """
+
+
+def how_made(manner: str | None) -> str | None:
+    """How a tool computed what came back, None where there is nothing to say."""
+    words = [MANNERS.get(word, word) for word in (manner or "").split()]
+    return "; ".join(word for word in words if word) or None
+
+
+def scales_taken(dtype: str) -> str:
+    """Why the scales of a packed tensor were not computed."""
+    if dtype in SEARCHED:
+        return (
+            f"{dtype}: the tool searches for the scales in floating-point arithmetic whose"
+            " last bits differ between builds, so that its bytes were not tried; with the"
+            " file's scales the codes were"
+        )
+    if dtype in MOVED_BEFORE:
+        return (
+            f"{dtype}: a calibration moved the numbers before they were rounded, by data"
+            " that are in no file; compared are the codes, with the file's scales"
+        )
+    return (
+        f"{dtype}: how its tool computes the scales is not repeated here, or the tensor is"
+        " larger than rebuild.whole_elements or stored in another order; compared are the"
+        " codes, with the file's scales"
+    )
+
+
+def goes_with(tensor: str) -> str:
+    """A tensor that holds what the numbers of another depend on."""
+    return f"goes with {tensor}"
+
+
+def quantised(numbers: Mapping[str, int], notes: Collection[str]) -> str:
+    """What came back of tensors that were quantised again. notes: why scales were
+    taken.
+    """
+    sentences = []
+    if numbers["tensors"]:
+        blocks = (
+            f"{count(numbers['blocks_exact'])} of {count(numbers['blocks'])} blocks"
+        )
+        sentence = (
+            "Merged and quantised again,"
+            f" {plural(numbers['identical'], 'tensor')} of"
+            f" {count(numbers['tensors'])} came back byte for byte, and {blocks} with every"
+            " code and their scale."
+        )
+        if numbers["blocks_exact"] < numbers["blocks"]:
+            sentence += (
+                " A tool that computes in another order or precision gives other last bits"
+                " of a scale, and other codes next to the middle of two levels."
+            )
+        sentences.append(sentence)
+    if numbers["scales_taken"]:
+        share = rate(numbers["codes_exact"] / max(numbers["codes"], 1))
+        of_these = plural(numbers["scales_taken"], "tensor")
+        why = "; ".join(sorted(notes))
+        sentences.append(
+            f"Of {of_these} only codes were compared, of which {share} came back ({why})."
+        )
+    return " ".join(sentences)
 
 
 def not_here(models: Sequence[str]) -> str:

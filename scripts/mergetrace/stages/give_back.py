@@ -202,13 +202,7 @@ def _proof(found: GivenBack, table: Path) -> dict[str, Any]:
         "recipe_found": found.recipe is not None,
         "bit_exact_rate": best.bit_exact_rate if best else None,
         "informative_elements": found.search.informative_elements,
-        "proof": (
-            proof_sentence(
-                found.rebuilt, best.bit_exact_rate, found.search.informative_elements
-            )
-            if best
-            else None
-        ),
+        "proof": proof_sentence(found.rebuilt, found.search) if best else None,
         "files": {name: list(why) for name, why in found.files.items()},
         "rebuild": found.rebuilt,
         "tensors": rows[kept].to_dict("records") if len(rows) else [],

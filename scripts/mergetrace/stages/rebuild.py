@@ -10,19 +10,22 @@ from typing import Literal
 
 import pandas as pd
 
-from mergetrace.merging.rebuild import Rebuilder, Unit, pair_units
+from mergetrace.files.tensor_records import records_of
+from mergetrace.merging.rebuild import Rebuilder
 from mergetrace.merging.rebuild_result import (
     COLUMNS,
     Difference,
     TensorRow,
     not_rebuilt,
-    rebuilt_row,
+    rebuilt_rows,
     summarise,
     unpaired_row,
     why_not,
 )
 from mergetrace.merging.rebuild_wording import NO_COUNTERPART
 from mergetrace.merging.recipes import Recipe, recipe_from_json
+from mergetrace.merging.requantising import Requantiser
+from mergetrace.merging.units import StoredTensors, Unit, pair_units
 from mergetrace.outputs import read_json, whole, write_json
 from mergetrace.running.log import REPORT_EVERY, say
 from mergetrace.tensors.weights import Weights
@@ -88,7 +91,6 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
         verdict["verdict"],
         best,
         params.remote,
-        found_recipe.get("packed") or (),
     )
     if reason is not None:
         _write_table(outputs.table, [])
@@ -97,18 +99,28 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
         return
     recipe = recipe_from_json(best)
     plan = pd.read_parquet(inputs.plan)
-    found, left_out = _units(inputs, params, recipe, plan)
+    tensors = pd.read_parquet(inputs.tensors)
+    found, left_out = _units(inputs, params, recipe, plan, tensors)
     layers = max((int(layer) for layer in plan["layer"] if layer.isdigit()), default=0)
     rows: list[TensorRow] = []
     differences: list[Difference] = []
     began = reported = time.monotonic()
     with Weights(dict(inputs.folders)) as weights:
+        stored = StoredTensors.of(records_of(tensors))
+        requantiser = Requantiser(
+            weights, params.suspect, stored, params.whole_elements
+        )
         rebuilder = Rebuilder(
-            weights, recipe, params.suspect, layers, params.whole_elements
+            weights,
+            recipe,
+            params.suspect,
+            layers,
+            params.whole_elements,
+            requantiser,
         )
         for done, unit in enumerate(found, start=1):
             outcome = rebuilder.rebuild(unit)
-            rows.append(rebuilt_row(unit, outcome))
+            rows += rebuilt_rows(unit, outcome, unit.packed_as(params.suspect))
             differences += [
                 Difference(unit.name, *difference) for difference in outcome.differences
             ]
@@ -121,8 +133,10 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
                     f" {rate / 1e9:.2f} GB/s"
                 )
         bytes_read = weights.bytes_read
-    answer = summarise(best, [*rows, *left_out], differences)
-    _write_table(outputs.table, [*rows, *left_out])
+    done_too = {row.tensor for row in rows}
+    rows += [row for row in left_out if row.tensor not in done_too]
+    answer = summarise(best, rows, differences)
+    _write_table(outputs.table, rows)
     write_json(outputs.rebuild, answer)
     say(
         f"{answer['identical']} of {answer['tensors']} tensors identical,"
@@ -132,13 +146,16 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
 
 
 def _units(
-    inputs: Inputs, params: Params, recipe: Recipe, plan: pd.DataFrame
+    inputs: Inputs,
+    params: Params,
+    recipe: Recipe,
+    plan: pd.DataFrame,
+    tensors: pd.DataFrame,
 ) -> tuple[list[Unit], list[TensorRow]]:
     """What is rebuilt one after the other, and the rows of what cannot be."""
     unpaired = pd.read_csv(inputs.unpaired, keep_default_na=False)
     own = unpaired.loc[unpaired["model"] == params.suspect, ["tensor", "reason"]]
     reasons = dict(zip(own["tensor"], own["reason"], strict=True))
-    tensors = pd.read_parquet(inputs.tensors)
     units, unpaired_tensors = pair_units(plan, tensors, params.suspect, recipe.parents)
     rows = []
     for tensor in unpaired_tensors:

@@ -203,6 +203,14 @@ class Weights:
         scales, shifts = self.stretches(view, [(first, count)], codes)
         return scaled(decode(codes, view.dtype), scales, shifts)
 
+    def bytes_at(self, view: View, start: int, size: int, shard: str = "") -> Bytes:
+        """Bytes of a view's file, or of another file of its model, as they are stored:
+        uint8 [size].
+        """
+        raw = np.empty(size, np.uint8)
+        self._read(replace(view, shard=shard or view.shard), start, raw)
+        return raw
+
     def _unpacked(self, view: View, first: int, count: int) -> Unpacked:
         """Elements first..first+count of a packed view, in its order of rows and
         columns, scaled and shifted as it says.

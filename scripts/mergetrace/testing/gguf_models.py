@@ -16,6 +16,7 @@ import torch
 
 from mergetrace.files.gguf_header import TYPES
 from mergetrace.numerics.arrays import Array, Bytes
+from mergetrace.numerics.gguf_blocks import GGUF_QUANTISERS, in_halves, nibbles
 from mergetrace.tensors.gguf_names import from_gguf
 from mergetrace.testing.planting import Tensors
 
@@ -155,68 +156,6 @@ def _padded(data: bytes) -> bytes:
     return data + bytes(-len(data) % 32)
 
 
-def _f16(values: Array) -> Bytes:
-    """One float16 number a block."""
-    return values.astype(np.float16).reshape(-1, 1).view(np.uint8)
-
-
-def _inverse(scale: Array) -> Array:
-    with np.errstate(divide="ignore"):
-        return np.where(scale == 0, np.float32(0), np.float32(1) / scale)
-
-
-def _nibbles(codes: Bytes, run: int = 16) -> Bytes:
-    """Codes of four bits: the first run in the low bits, the second in the high ones."""
-    pairs = codes.reshape(len(codes), -1, 2, run)
-    return (pairs[:, :, 0] | pairs[:, :, 1] << 4).reshape(len(codes), -1)
-
-
-def _q8_0(x: Rows) -> Bytes:
-    scale = np.abs(x).max(1, keepdims=True) / np.float32(127)
-    scaled = x * _inverse(scale)
-    codes = np.trunc(scaled + np.copysign(np.float32(0.5), scaled)).astype(np.int8)
-    return np.concatenate([_f16(scale), codes.view(np.uint8)], axis=1)
-
-
-def _symmetric(x: Rows, half: int) -> tuple[Array, Bytes]:
-    place = np.abs(x).argmax(1)[:, None]
-    scale = np.take_along_axis(x, place, 1) / np.float32(-half)
-    codes = np.trunc(x * _inverse(scale) + np.float32(half + 0.5))
-    return scale, codes.astype(np.uint8).clip(0, 2 * half - 1)
-
-
-def _asymmetric(x: Rows, most: int) -> tuple[Array, Array, Bytes]:
-    least = x.min(1, keepdims=True)
-    scale = (x.max(1, keepdims=True) - least) / np.float32(most)
-    codes = np.trunc((x - least) * _inverse(scale) + np.float32(0.5))
-    return scale, least, codes.astype(np.uint8).clip(0, most)
-
-
-def _fifth(codes: Bytes) -> Bytes:
-    return np.packbits(codes >> 4, axis=1, bitorder="little")
-
-
-def _q4_0(x: Rows) -> Bytes:
-    scale, codes = _symmetric(x, 8)
-    return np.concatenate([_f16(scale), _nibbles(codes)], axis=1)
-
-
-def _q4_1(x: Rows) -> Bytes:
-    scale, least, codes = _asymmetric(x, 15)
-    return np.concatenate([_f16(scale), _f16(least), _nibbles(codes)], axis=1)
-
-
-def _q5_0(x: Rows) -> Bytes:
-    scale, codes = _symmetric(x, 16)
-    return np.concatenate([_f16(scale), _fifth(codes), _nibbles(codes & 15)], axis=1)
-
-
-def _q5_1(x: Rows) -> Bytes:
-    scale, least, codes = _asymmetric(x, 31)
-    parts = [_f16(scale), _f16(least), _fifth(codes), _nibbles(codes & 15)]
-    return np.concatenate(parts, axis=1)
-
-
 def _q4_k(x: Rows) -> Bytes:
     groups = x.reshape(len(x), 8, 32).astype(np.float64)
     least = np.maximum(-groups.min(2), 0)
@@ -236,8 +175,8 @@ def _q4_k(x: Rows) -> Bytes:
         axis=1,
     )
     high = (scales[:, 4:] & 15) | (minima[:, 4:] & 15) << 4
-    packed = _nibbles(codes.reshape(len(x), 256).astype(np.uint8), 32)
-    return np.concatenate([_f16(d), _f16(dmin), low, high, packed], axis=1)
+    packed = nibbles(codes.reshape(len(x), 256).astype(np.uint8), 32)
+    return np.concatenate([in_halves(d), in_halves(dmin), low, high, packed], axis=1)
 
 
 def _six(numbers: Array, unit: Array) -> Bytes:
@@ -255,18 +194,14 @@ def _q6_k(x: Rows) -> Bytes:
     scaled = groups / np.where(scales == 0, 1, step * scales)[:, :, None]
     codes = (np.rint(scaled).clip(-32, 31) + 32).astype(np.uint8).reshape(len(x), 256)
     halves = codes.reshape(len(x), 2, 4, 32)
-    low = _nibbles((codes & 15), 64)
+    low = nibbles((codes & 15), 64)
     high = halves >> 4 << np.array([0, 2, 4, 6], np.uint8)[:, None]
     top = np.bitwise_or.reduce(high, axis=2).reshape(len(x), 64)
-    return np.concatenate([low, top, scales.view(np.uint8), _f16(d)], axis=1)
+    return np.concatenate([low, top, scales.view(np.uint8), in_halves(d)], axis=1)
 
 
 QUANTISERS: dict[str, Callable[[Rows], Bytes]] = {
-    "Q8_0": _q8_0,
-    "Q4_0": _q4_0,
-    "Q4_1": _q4_1,
-    "Q5_0": _q5_0,
-    "Q5_1": _q5_1,
+    **GGUF_QUANTISERS,
     "Q4_K": _q4_k,
     "Q6_K": _q6_k,
 }

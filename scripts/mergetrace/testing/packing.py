@@ -58,18 +58,17 @@ def int4(weight: torch.Tensor) -> Parts:
 
 
 def int4_zero(weight: torch.Tensor) -> Parts:
-    """compressed-tensors' four bits with zero points."""
+    """compressed-tensors' four bits with zero points, divided in bf16."""
     groups = grouped(weight, GROUP)
-    low = groups.amin(-1).clamp(max=0).float()
-    high = groups.amax(-1).clamp(min=0).float()
-    scale = ((high - low) / 15).to(weight.dtype)
-    zero = torch.round(-low / scale.float()).clamp(0, 15)
-    codes = torch.round(groups / scale[:, :, None] + zero[:, :, None].to(weight.dtype))
+    low, high = groups.amin(-1).clamp(max=0), groups.amax(-1).clamp(min=0)
+    scale = (high - low) / 15
+    zero = torch.round((-8 - low / scale).clamp(-8, 7))
+    codes = torch.round(groups / scale[:, :, None] + zero[:, :, None]) + 8
     return {
         "weight_packed": words(codes.clamp(0, 15).reshape(weight.shape)),
         "weight_scale": scale,
         "weight_shape": torch.tensor(weight.shape),
-        "weight_zero_point": words(zero.T.contiguous()).T.contiguous(),
+        "weight_zero_point": words((zero + 8).T.contiguous()).T.contiguous(),
     }
 
 
@@ -122,10 +121,17 @@ def nvfp4(weight: torch.Tensor) -> Parts:
 
 
 def mxfp4(weight: torch.Tensor) -> Parts:
-    """compressed-tensors' MXFP4."""
+    """compressed-tensors' MXFP4: of the nearest power of two, of two levels as near the
+    even one.
+    """
     groups = grouped(weight.float(), 32)
-    exponent = torch.floor(torch.log2(groups.abs().amax(-1))) - 2
-    codes = _e2m1(groups / torch.exp2(exponent)[:, :, None])
+    share, exponent = groups.abs().amax(-1).frexp()
+    exponent = exponent - 3 + (share >= 0.875).int()
+    scaled = groups / torch.exp2(exponent)[:, :, None]
+    sizes = torch.tensor(E2M1[:8])
+    ends = (sizes[1:] + sizes[:-1]) / 2
+    ends[1::2] = ends[1::2].nextafter(torch.tensor(0.0))
+    codes = torch.bucketize(scaled.abs(), ends) + 8 * (scaled < 0)
     packed = halves(codes.reshape(weight.shape))
     return {"weight_packed": packed, "weight_scale": (exponent + 127).to(torch.uint8)}
 
