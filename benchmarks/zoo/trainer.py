@@ -86,6 +86,20 @@ RELATIVES = {
     ),  # the base's data, another birth
 }
 """Rates of what starts at another model are multiples of the family's."""
+WIDE = {
+    "vocab_size": 256,
+    "hidden_size": 256,
+    "intermediate_size": 512,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 64,
+    "max_position_embeddings": 128,
+    "tie_word_embeddings": True,
+    "bos_token_id": None,
+    "eos_token_id": 0,
+    "architectures": ["LlamaForCausalLM"],
+}
 FAMILY_RATES = (1e-3, 3e-4, 1e-4)
 """By seed: changes of a sixth, a twentieth and a fiftieth of the weights' size, the
 last being what large models' finetunes show.
@@ -196,10 +210,13 @@ def configuration(arch: str) -> dict[str, Any]:
 
 def build(arch: str) -> Any:
     """A model with random weights in float32, drawn from torch's generator: `dense`
-    (Qwen3) or `moe` (Qwen3.5: linear attention, fused experts).
+    (Qwen3), `moe` (Qwen3.5: linear attention, fused experts) or `wide` (Llama, whose rows
+    are whole blocks of every packed format).
     """
     import transformers
 
+    if arch == "wide":
+        return transformers.LlamaForCausalLM(transformers.LlamaConfig(**WIDE))
     common = {
         "vocab_size": 256,
         "hidden_size": 64,

@@ -259,7 +259,7 @@ search: the recipe that gives most of a model back
     proposals.proposers    which recipes are worth trying; how to add a proposer
     proposals.declared     what the folder declares
     proposals.linear, varying, spheres, means, narrow, selections, trimming, nearswap,
-    proposals.scripts, short_shares, scaled, layered, casting
+    proposals.scripts, short_shares, scaled, layered, casting, trimming_packed
                        by family
     proposals.any_weights  weights of any digits, of lines whose every step rounds
     proposals.alike        wide arithmetic that only a few elements of the pilot tell

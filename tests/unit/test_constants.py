@@ -69,6 +69,7 @@ disguises/factors INTERVAL_TOLERANCE
 fit/estimators MAX_CONDITION
 fit/mixture MIN_EIGENVALUE MAX_LOST
 merging/elementwise FENCE_STANDARD_ERRORS
+merging/facts SHARE_ERRORS
 merging/spheres COSINE_ERROR
 search/blends LAST_BITS
 search/blend_lines MAX_LINE_MISFIT WHOLE_GROWTH_ERROR OUTLIER_FACTOR

@@ -104,6 +104,22 @@ def test_without_dates_cells_do_not_say_who_came_first(parents, tmp_path):
     assert any("Two stories fit" in reason for reason in found["reasons"])
 
 
+def test_ties_comes_back_though_no_cell_says_what_was_kept(parents, tmp_path):
+    trimmed = {}
+    for name, base in BASE.items():
+        change = (DONOR[name] - base).flatten()
+        kept = change.abs().float().argsort(descending=True)[: change.numel() // 2]
+        sparse = torch.zeros_like(change)
+        sparse[kept] = change[kept]
+        weighted = sparse.reshape(base.shape) * torch.tensor(0.6, dtype=base.dtype)
+        trimmed[name] = base + weighted
+    found = audited(parents, tmp_path, trimmed, "Q4_K")
+    assert (found["verdict"], found["family"]) == ("merge", "ties")
+    said = found["recipe"]["parameters"]
+    assert abs(said["weights"]["donor"] - 0.6) < 0.005
+    assert abs(said["density.donor"] - 0.5) < 0.02
+
+
 def test_two_donors_come_back(parents, tmp_path):
     both = {
         name: (

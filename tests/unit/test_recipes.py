@@ -2,6 +2,8 @@
 written as a configuration that mergekit runs.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ import yaml
 from safetensors.torch import load_file
 
 from mergetrace.merging.applying import Piece, apply_and_store
-from mergetrace.merging.facts import HeldFacts
+from mergetrace.merging.facts import Delta, HeldFacts
 from mergetrace.merging.mergekit_yaml import FORMS, mergekit_config, widest_dtype
 from mergetrace.merging.methods import METHODS
 from mergetrace.merging.recipes import make, recipe_from_json, recipe_to_json
@@ -347,3 +349,22 @@ def test_what_a_recipe_does_not_set_is_the_methods_default():
 def test_a_file_of_several_dtypes_is_written_in_the_widest():
     assert widest_dtype(["bfloat16", "float32"]) == "float32"
     assert widest_dtype(["float8_e4m3fn"]) == "float8_e4m3fn"
+
+
+def test_a_threshold_that_a_sample_shows_is_as_uncertain_as_the_sample():
+    generator = np.random.default_rng(3)
+    whole = generator.standard_normal(1 << 16)
+    held = 1 << 14
+    sampled = HeldFacts(
+        base="base",
+        donors=("donor",),
+        elements=whole.size,
+        gram=np.zeros((2, 2)),
+        values={"base": np.zeros(held), "donor": whole[:held]},
+    )
+    delta = Delta("base", "donor", "float32")
+    error = sampled.share_error(0.3)
+    true = np.sort(np.abs(whole))[-int(0.3 * whole.size)]
+    least = sampled.smallest_kept(delta, 0.3 + error)
+    assert least < true < sampled.smallest_kept(delta, 0.3 - error)
+    assert replace(sampled, elements=held).share_error(0.3) == 0

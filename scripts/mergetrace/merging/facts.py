@@ -25,6 +25,8 @@ Combination = Mapping[str, float]
 
 HALF_CODES = 1 << 16
 """Values that the upper, or the lower, half of a float32's bits can take."""
+SHARE_ERRORS = 8.0
+"""Standard errors of a share that is read from a sample, of blocks whose elements are alike."""
 
 
 class Delta(NamedTuple):
@@ -52,6 +54,12 @@ class TensorFacts(ABC):
     def whole(self) -> bool:
         """Whether every element of the tensor is held."""
         return False
+
+    def share_error(self, share: float) -> float:
+        """How far a share of the tensor's elements may be off that is read from those
+        which are held.
+        """
+        return 0.0
 
     @abstractmethod
     def inner_products(self) -> Array:
@@ -117,6 +125,17 @@ class HeldFacts(TensorFacts):
     def whole(self) -> bool:
         """Whether `values` holds every element of the tensor."""
         return len(self.values[self.base]) == self.elements
+
+    def share_error(self, share: float) -> float:
+        """See TensorFacts.share_error: SHARE_ERRORS of a sample without
+        replacement.
+        """
+        held = len(self.values[self.base])
+        left = max(1 - held / max(self.elements, 1), 0.0)
+        inside = min(max(share, 0.0), 1.0)
+        return SHARE_ERRORS * float(
+            np.sqrt(inside * (1 - inside) * left / max(held, 1))
+        )
 
     def inner_products(self) -> Array:
         """See TensorFacts.inner_products."""

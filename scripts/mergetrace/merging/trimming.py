@@ -37,12 +37,14 @@ def breadcrumbs(merge: Merge) -> Array:
 
 def at_threshold(merge: Merge) -> Mask:
     """Elements exactly as large as a threshold, in any model: bool [n]. Which of them a
-    tool keeps depends on its sort.
+    tool keeps depends on its sort. Of a sample those too that lie as near to it as the
+    sample says where it is.
     """
     equal = np.zeros(merge.models[0].shape, bool)
     for name, delta in zip(merge.names, merge.deltas(), strict=True):
-        for threshold in _thresholds(merge, name):
-            equal |= np.abs(delta) == threshold
+        sizes = np.abs(delta)
+        for least, most in _threshold_ranges(merge, name):
+            equal |= (least <= sizes) & (sizes <= most)
     return equal
 
 
@@ -82,6 +84,20 @@ def _thresholds(merge: Merge, name: str) -> tuple[float, float]:
     delta = merge.delta(name)
     low = merge.facts.smallest_kept(delta, density + top)
     return low, merge.facts.smallest_kept(delta, top)
+
+
+def _threshold_ranges(merge: Merge, name: str) -> list[tuple[float, float]]:
+    """The least and the greatest size that each of the thresholds may have."""
+    density, top = _density_and_top(merge, name)
+    if density >= 1:
+        return [(0.0, 0.0)]
+    delta, facts = merge.delta(name), merge.facts
+    found = []
+    for share in (density + top, top):
+        error = facts.share_error(share)
+        least = facts.smallest_kept(delta, min(share + error, 1.0))
+        found.append((least, facts.smallest_kept(delta, max(share - error, 0.0))))
+    return found
 
 
 def _density_and_top(merge: Merge, name: str) -> tuple[float, float]:

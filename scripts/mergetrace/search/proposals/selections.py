@@ -4,6 +4,7 @@ from mergetrace.merging.recipes import Recipe, make
 from mergetrace.search.clues import Clues, widening_dtypes
 from mergetrace.search.proposals.layered import propose_layered
 from mergetrace.search.proposals.trimming import elected_recipes, trimmed_recipes
+from mergetrace.search.proposals.trimming_packed import trimmed_through_cells
 from mergetrace.search.survivors import stayed_share, survivor_weights
 from mergetrace.search.trial import Trial
 
@@ -16,6 +17,8 @@ def propose_selections(trial: Trial, clues: Clues) -> list[Recipe]:
     a fusion of two models, either the base.
     """
     recipes: list[Recipe] = []
+    if all(piece.audited.is_packed for piece in trial.screen):
+        return trimmed_through_cells(trial, clues.donors[0])
     if stayed_share(trial, clues.donors[:1]) >= trial.min_stayed:
         recipes += _fusions(trial, clues)
     for count in range(1, min(len(clues.donors), MAX_SELECTING_DONORS) + 1):
