@@ -32,7 +32,7 @@ rule aggregate:
         paths=paths,
         settings=call(
             roles,
-            min_bit_exact=configuration.verdict.min_bit_exact,
+            **settings("verdict", "min_bit_exact", "min_same_cos"),
         ),
     message:
         "Pooling the fits of audit {wildcards.audit}"

@@ -313,6 +313,8 @@ finding: numbers turned into words
     reasons_cells, reasons_stops
                        everything that a rule can answer
     reasons_descent    what the rule of small directions can answer
+    reasons_alone, alone, wording_alone
+                       the rules where no donor was offered, and their answers
     traces             what stands out of one audited model's numbers
     stops              what stops each rule that accuses
     coverage           nobody is accused or acquitted on what was not read

@@ -159,8 +159,8 @@ def test_shipped_configurations_are_valid(path):
             "audits.demo.donors: `nex` is listed more than once",
         ),
         (
-            lambda c: c["audits"]["demo"].update(donors=[]),
-            "audits.demo.donors must list at least 1, not []",
+            lambda c: c["audits"]["demo"].update(base=[]),
+            "audits.demo.base must list at least 1, not []",
         ),
         (
             lambda c: c["audits"]["demo"].update(identities={"Rio": [3]}),

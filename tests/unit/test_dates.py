@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from mergetrace.finding.dates import earlier
-from mergetrace.finding.wording_dates import oddities
+from mergetrace.finding.wording_dates import beside_suspect, oddities
 from mergetrace.stages import verdict
 from mergetrace.testing.audits import audit
 from mergetrace.testing.planting import blend, finetuned, random_model, write_model
@@ -285,3 +285,13 @@ def test_a_stated_date_stands_in_the_finding_as_stated(tmp_path):
     )
     assert again["published"]["donor"] == hub(1)
     assert again["verdict"] == "merge"
+
+
+def test_every_model_is_dated_beside_the_suspect():
+    assert beside_suspect(hub(5, 5), hub(1, 1)) == "older, by the Hub"
+    assert beside_suspect(hub(1, 1), hub(5, 5)) == "younger, by the Hub"
+    assert (
+        beside_suspect(hub(5, 5), {"stated": "2020-01-01"}) == "older, by a stated date"
+    )
+    assert beside_suspect(hub(1, 1), hub(1, 1)) == "not known: the dates overlap"
+    assert beside_suspect(hub(1, 1), {}) == "not known: a date is missing"

@@ -77,8 +77,10 @@ def test_preflight_pins_and_reads_headers_only(hub, workplace):
         "base_model": ["o/base"],
         "relation": None,
         "license": "mit",
+        "has_card": True,
         "merge_tool": None,
         "merges": [],
+        "config_names": None,
     }
     assert {file["name"]: file["sha256"] is not None for file in manifest["files"]}[
         "model-00001-of-00002.safetensors"

@@ -144,7 +144,7 @@ class Material:
         for key, members in groupby(keyed, key=lambda entry: entry[:2]):
             chosen = np.array([row for _, _, row in members])
             own = {name: values[chosen] for name, values in columns.items()}
-            blocks[key] = BlockSums.of(own, self.summary.donors)
+            blocks[key] = BlockSums.of(own, self.frames[0].donors)
         return LayerSums(blocks, frozenset(columns))
 
     def answers(self, model: str, condition: str) -> list[str]:

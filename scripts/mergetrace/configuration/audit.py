@@ -58,9 +58,10 @@ class Audit(Section):
     knows the ancestor, or a merge did without it, list all models in both places.
     """
 
-    donors: Donors
-    """The presumed further parents, one or more. Where one of them is tried as the base,
-    the others are its donors.
+    donors: Donors = ()
+    """The presumed further parents. Where one of them is tried as the base, the others
+    are its donors. Without any the question is whether the suspect is the base, or was
+    made from it (docs/one_base.md): no merge is looked for, and none is ruled out.
     """
 
     controls: Controls = ()
@@ -136,7 +137,7 @@ class Audit(Section):
                     " itself)"
                 )
         for base in self.bases:
-            if set(self.donors) <= {base}:
+            if set(self.donors) == {base}:
                 raise ValueError(
                     f"audits.{name}: with `{base}` as the base no donor is left; offer a"
                     f" further donor, or take `{base}` out of one of the two"

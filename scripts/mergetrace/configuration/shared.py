@@ -84,7 +84,7 @@ Names = Unique[Name]
 
 Donors = Annotated[
     tuple[Name, ...],
-    Field(strict=False, min_length=1, max_length=MAX_DONORS),
+    Field(strict=False, max_length=MAX_DONORS),
     AfterValidator(_without_repetition),
 ]
 

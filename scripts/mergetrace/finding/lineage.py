@@ -10,7 +10,7 @@ import yaml
 
 from mergetrace.merging.model_names import matched, offered_models
 from mergetrace.records.manifest import Manifests
-from mergetrace.records.verdict import Verdict
+from mergetrace.records.verdict import BaseDeclared, Verdict
 
 RELATIONS = {
     "merge": "merge",
@@ -94,10 +94,10 @@ def not_offered(
 def undeclared(verdict: Verdict, manifests: Manifests) -> list[str]:
     """The parents that an accusing verdict names and neither the suspect's card nor a
     merge's configuration in its folder does. The base of an innocent finetune is not
-    meant.
+    meant, but where it was all that was asked for (`base_declared`).
     """
     if not verdict.named:
-        return []
+        return [verdict.base.name] if verdict.base_declared == "not named" else []
     listed = on_card(verdict, manifests)
     in_folder = _in_declared_merges(verdict, manifests, listed)
     return [
@@ -105,6 +105,23 @@ def undeclared(verdict: Verdict, manifests: Manifests) -> list[str]:
         for model, is_listed in listed.items()
         if not is_listed and model not in in_folder
     ]
+
+
+def base_declared(verdict: Verdict, manifests: Manifests) -> BaseDeclared | None:
+    """Whether the suspect's card or configuration names the base, where no donor was
+    offered and the base is what was found; else None.
+    """
+    found = verdict.verdict in ("copy", "finetune_of_base")
+    if verdict.parents or not found:
+        return None
+    base = verdict.base.name
+    declared = verdict.declared
+    names = [*(declared.base_model or ()), *filter(None, [declared.config_names])]
+    parents = {base: None}
+    in_merges = _in_declared_merges(verdict, manifests, parents)
+    if in_merges or len(not_offered(names, manifests, parents)) < len(names):
+        return "named"
+    return "not named" if declared.has_card else "no card"
 
 
 def _in_declared_merges(

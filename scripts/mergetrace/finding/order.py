@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from mergetrace.finding.case import Case, Decision, Reason
 from mergetrace.finding.descent import RESTS_ON
+from mergetrace.finding.reasons_alone import BaseIsOlder
 from mergetrace.finding.reasons_order import (
     BaseByWeights,
     BaseTakenForOlder,
@@ -27,6 +28,7 @@ from mergetrace.finding.reasons_order import (
     TwoStories,
     TwoStoriesOfParts,
 )
+from mergetrace.finding.reasons_origin import StartsAtBase
 from mergetrace.records.recipe_search import TurnedParent
 from mergetrace.records.verdict import OrderFacts
 from mergetrace.thresholds import Thresholds
@@ -105,9 +107,14 @@ def from_an_older_base(case: Case, decision: Decision) -> Decision:
     age = case.ages.get(case.base)
     if decision.verdict != "finetune_of_base" or age is None or age.before:
         return decision
-    # the first reason says that the model starts at the base
+    # what says that the model starts at the base, or who came first, is not so
+    said = [
+        reason
+        for reason in decision.reasons
+        if not isinstance(reason, (StartsAtBase, BaseIsOlder))
+    ]
     reasons = (
-        *decision.reasons[1:],
+        *said,
         BaseYounger(Pair(case.base, case.model), age),
         OfferCommonBase(),
     )

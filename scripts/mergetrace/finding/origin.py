@@ -49,8 +49,9 @@ def no_common_origin(case: Case) -> Decision | None:
     if layout.kin >= limits.max_chance_in_place:
         elsewhere = MatricesOfOther(layout.kin, layout.reference)
         return Decision("inconclusive", (apart, elsewhere))
+    kin = layout.kin if case.summary.donors else None
     from_nobody = NoCommonOrigin(
-        case.model, case.base, cosine, limits.min_base_cos, in_place=layout.kin
+        case.model, case.base, cosine, limits.min_base_cos, in_place=kin
     )
     return Decision("unrelated", (from_nobody, LookedFor(layout.looked_for)))
 

@@ -3,7 +3,7 @@ lies beside it.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from math import isfinite
 from typing import TYPE_CHECKING
@@ -14,9 +14,10 @@ from mergetrace.finding.case import ACCUSING, Case
 from mergetrace.finding.dates import ages
 from mergetrace.finding.declared import beside_found
 from mergetrace.finding.judgement import coverage_of, judgement
-from mergetrace.finding.lineage import not_offered
+from mergetrace.finding.lineage import base_declared, not_offered
 from mergetrace.finding.reading import files_read
 from mergetrace.finding.verdict import decide
+from mergetrace.finding.wording_alone import base_declared_sentence
 from mergetrace.finding.wording_bases import base_choice_sentences, both_roles_sentences
 from mergetrace.finding.wording_dates import oddities
 from mergetrace.finding.wording_declared import declared_sentences, missing_sentence
@@ -108,7 +109,9 @@ def finding(evidence: Evidence) -> Verdict:
     notes = [
         *_declared_notes(evidence, suspect.verdict, declared, beside),
         *both_roles_sentences(summary.in_both_roles, len(summary.bases)),
-        *base_choice_sentences(bases, summary.suspect, evidence.thresholds),
+        *base_choice_sentences(
+            bases, summary.suspect, evidence.thresholds, alone=not summary.donors
+        ),
         *reach_sentences(summary, mode, evidence.scores, accused),
         *adapter_sentences(summary.suspect, compared),
         *(note for entry in evidence.manifests.values() for note in entry["notes"]),
@@ -116,7 +119,7 @@ def finding(evidence: Evidence) -> Verdict:
     ]
     offered = list(dict.fromkeys([summary.suspect, *summary.bases, *summary.donors]))
     read = files_read(mode, evidence.manifests, evidence.fetched)
-    return Verdict(
+    verdict = Verdict(
         audit=evidence.audit,
         suspect=summary.suspect,
         verdict=suspect.verdict,
@@ -149,6 +152,21 @@ def finding(evidence: Evidence) -> Verdict:
             **{package: version(package) for package in PACKAGES},
         },
     )
+    return _with_base_declared(verdict, evidence.manifests)
+
+
+def _with_base_declared(verdict: Verdict, manifests: Manifests) -> Verdict:
+    """Where the base was all that was asked for, whether the suspect's files name it."""
+    declared = base_declared(verdict, manifests)
+    if declared is None:
+        return verdict
+    names = verdict.declared.base_model or ()
+    base = verdict.base.name
+    facts = verdict.order.get(base)
+    older = facts is not None and bool(facts.before)
+    said = base_declared_sentence(verdict.suspect, base, declared, names, older)
+    reasons = (*verdict.reasons, said)
+    return replace(verdict, reasons=reasons, base_declared=declared)
 
 
 def _judge(evidence: Evidence, model: str, published: Mapping[str, Dates]) -> Judgement:

@@ -18,6 +18,7 @@ from mergetrace.finding.accusing import (
     merge_then_trained,
     other_merge,
 )
+from mergetrace.finding.alone import RULES as WITHOUT_DONORS
 from mergetrace.finding.case import ACCUSING, Case, Decision, Reason
 from mergetrace.finding.cells import parents_packed, through_cells
 from mergetrace.finding.copying import copy
@@ -86,7 +87,7 @@ def decide(case: Case) -> Decision:
 
 
 def _first_answer(case: Case) -> Decision:
-    for rule in RULES:
+    for rule in RULES if case.summary.donors else WITHOUT_DONORS:
         decision = rule(case)
         if decision is not None:
             return decision

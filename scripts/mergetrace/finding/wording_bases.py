@@ -8,18 +8,21 @@ from mergetrace.thresholds import Thresholds
 
 
 def base_choice_sentences(
-    bases: Mapping[str, BaseCandidate], suspect: str, limits: Thresholds
+    bases: Mapping[str, BaseCandidate],
+    suspect: str,
+    limits: Thresholds,
+    alone: bool = False,
 ) -> list[str]:
     """Why one base candidate was chosen, and what the others would have shown; empty
-    where there was no choice.
+    where there was no choice. alone: no donor was offered, so there are no recipes.
     """
     if len(bases) < 2:
         return []
     chosen = next(base for base, entry in bases.items() if entry.chosen)
     exact = _exact(bases[chosen], limits)
-    why = (
-        f"{suspect} moved least from it, though no recipe on any of them gives it back"
-    )
+    why = f"{suspect} moved least from it"
+    if not alone:
+        why += ", though no recipe on any of them gives it back"
     if exact:
         rate_on_it = rate(bases[chosen].bit_exact_rate)
         why = f"a recipe on it gives {rate_on_it} of the informative elements back"
@@ -27,7 +30,7 @@ def base_choice_sentences(
     for base, entry in bases.items():
         if base == chosen:
             continue
-        sentences.append(_seen_from(base, entry, suspect, chosen))
+        sentences.append(_seen_from(base, entry, suspect, chosen, alone))
         trap = _trap(base, entry, suspect, chosen, bases[chosen], limits)
         if trap:
             sentences.append(trap)
@@ -45,12 +48,14 @@ def _exact(entry: BaseCandidate, limits: Thresholds) -> bool:
     return exact is not None and exact >= limits.min_bit_exact
 
 
-def _seen_from(base: str, entry: BaseCandidate, suspect: str, chosen: str) -> str:
+def _seen_from(
+    base: str, entry: BaseCandidate, suspect: str, chosen: str, alone: bool
+) -> str:
     times = decimal(entry.times, f"{suspect} equals {chosen}", digits=1)
+    recipe = f", the best recipe gives back {rate(entry.bit_exact_rate, 'nothing')},"
     return (
-        f"Seen from {base}, {suspect} moved {times} times as far (in energy), the best"
-        f" recipe gives back {rate(entry.bit_exact_rate, 'nothing')}, and the verdict"
-        f" would have been `{entry.verdict}`."
+        f"Seen from {base}, {suspect} moved {times} times as far (in energy)"
+        f"{'' if alone else recipe} and the verdict would have been `{entry.verdict}`."
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from mergetrace import timestamps
-from mergetrace.finding.dates import NEVER, Age, contradicted, span
+from mergetrace.finding.dates import NEVER, Age, contradicted, earlier, span
 from mergetrace.records.verdict import Dates
 
 
@@ -21,6 +21,19 @@ def published(model: str, dates: Dates) -> str:
     if last != first and known.last != NEVER:
         text += f", last changed {last}"
     return f"{text} (stated: {stated})" if stated else text
+
+
+def beside_suspect(suspect: Dates, other: Dates) -> str:
+    """What the dates of another model of the audit say of which was first, in a few
+    words for a table.
+    """
+    age = earlier(other, suspect)
+    if age is not None:
+        who = "the Hub" if age.by == "hub" else "a stated date"
+        return f"{'older' if age.before else 'younger'}, by {who}"
+    if span(other, parent=True) is None or span(suspect) is None:
+        return "not known: a date is missing"
+    return "not known: the dates overlap"
 
 
 def both_published(parent: str, audited: str, age: Age) -> str:

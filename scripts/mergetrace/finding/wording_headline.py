@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from mergetrace.finding.case import ACCUSING
 from mergetrace.finding.cells import THROUGH_CELLS
+from mergetrace.finding.wording_alone import headline_words
 from mergetrace.finding.wording_shares import are_changes, are_parts, changes_added
 from mergetrace.readable import known, listing, percent, rate
 from mergetrace.records.verdict import Judgement, Verdict
@@ -43,6 +44,8 @@ def headline(verdict: Verdict) -> Headline:
     kind = verdict.verdict
     sentence, explanation = _WORDS.get(kind, _other)(verdict)
     label = LABELS.get(kind, kind.replace("_", " "))
+    if kind == "finetune_of_base" and not verdict.parents:
+        label = "the base's origin"
     if kind == "merge_then_trained" and verdict.evidence == "strong":
         label = "a merge, and more than that"
     return Headline(label, sentence, explanation, _tone(kind))
@@ -208,6 +211,8 @@ def _finetune_of_donor(verdict: Verdict) -> tuple[str, str]:
 
 
 def _finetune_of_base(verdict: Verdict) -> tuple[str, str]:
+    if not verdict.parents:
+        return headline_words(verdict)
     donors = listing(verdict.parents, word="or")
     limits = [
         f"{percent(entry.at_most)} of {donor}"
@@ -234,15 +239,19 @@ def _finetune_of_base(verdict: Verdict) -> tuple[str, str]:
 
 def _unrelated(verdict: Verdict) -> tuple[str, str]:
     offered = listing([verdict.base.name, *verdict.parents], word="or")
+    theirs = "theirs" if verdict.parents else "its weights"
     return (
         f"{verdict.suspect} does not descend from {offered}.",
-        "Its weights share no origin with theirs, and nothing suggests a disguise.",
+        f"Its weights share no origin with {theirs}, and nothing suggests a disguise.",
     )
 
 
 def _inconclusive(verdict: Verdict) -> tuple[str, str]:
     offered = listing(verdict.parents, word="or")
     question = f"We cannot tell whether {verdict.suspect} contains {offered}"
+    if not verdict.parents:
+        question = f"We cannot tell whether {verdict.suspect} comes from"
+        question += f" {verdict.base.name}"
     if verdict.family == "unread":
         return (
             f"{question}: too little of it was compared.",

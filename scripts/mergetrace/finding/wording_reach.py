@@ -35,7 +35,7 @@ def reach_sentences(
             "No control was given, so it is unknown how close an innocent sibling of"
             " these models would come to these limits."
         )
-    if suspect.recipe.best is None:
+    if suspect.recipe.best is None and summary.donors:
         sentences.append(
             "No recipe: no element confines a blend weight (the deltas are zero or"
             " below the number lattice)."

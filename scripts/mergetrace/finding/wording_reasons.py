@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 
 from mergetrace.finding import (
+    wording_alone,
     wording_cells,
     wording_coverage,
     wording_descent,
@@ -38,6 +39,7 @@ def traces_of_part(reason: TracesOfPart) -> str:
 
 
 SENTENCES: Mapping[type[Reason], Callable[..., str | list[str]]] = {
+    **wording_alone.SENTENCES,
     **wording_merge.SENTENCES,
     **wording_following.SENTENCES,
     **wording_descent.SENTENCES,

@@ -86,7 +86,7 @@ def solve(vv: Array, uv: Array) -> Array:
     NaN where a donor's delta is zero or the donors are collinear.
     """
     scale = np.sqrt(np.diag(vv))
-    if not (scale > 0).all():
+    if not (scale > 0).all() or not len(uv):
         return np.full(len(uv), np.nan)
     correlation = vv / np.outer(scale, scale)
     if np.linalg.cond(correlation) > MAX_CONDITION:
@@ -111,6 +111,9 @@ def donor_sums(table: Columns, donors: Sequence[str]) -> tuple[Array, Array]:
     """<u, v_j> and <v_i, v_j> of every row of a table of sums: float64 [rows, k] and
     [rows, k, k].
     """
+    if not donors:
+        rows = len(table["n"])
+        return np.empty((rows, 0)), np.empty((rows, 0, 0))
     of_donors = [np.asarray(table[of_donor("uv", donor)]) for donor in donors]
     uv = np.stack(of_donors, axis=1).astype(np.float64)
     vv = np.empty((*uv.shape, len(donors)))

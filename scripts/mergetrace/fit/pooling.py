@@ -30,7 +30,7 @@ def pool(
     uv, vv = (values.sum(0) for values in donor_sums(voting, donors))
     alpha = solve(vv, uv)
     cos_fit = float("nan")
-    if total["uu"] <= 0:  # what did not move has no direction
+    if total["uu"] <= 0 or not len(donors):  # nothing moved, or nowhere to look
         alpha = np.full(len(donors), np.nan)
     elif len(donors) == 1:
         cos_fit = cosine(uv[0], total["uu"], vv[0, 0])
@@ -64,6 +64,17 @@ def pool(
         bit_exact_rate=ratio(exact, informative),
         exact_share=number(float((rates >= min_bit_exact).mean())),
     )
+
+
+def slices_of_base(fits: pd.DataFrame, least: float) -> int:
+    """The number of slices that vote whose raw weights point the base's way, by a
+    cosine of `least`. fits: of one audited model and base.
+    """
+    voting = fits[fits["votes"]]
+    audited_base = voting["ub"] + voting["bb"]
+    audited = voting["uu"] + 2 * voting["ub"] + voting["bb"]
+    products = (audited * voting["bb"]).clip(lower=0)
+    return int((audited_base >= least * np.sqrt(products)).sum())
 
 
 def _pool_donor(

@@ -256,6 +256,7 @@ def _config(model: Model, folder: Path) -> ModelConfig:
 def _claims(model: Model, folder: Path) -> Claims:
     """What the card claims, and what a merging tool wrote of its work."""
     claims = read_card(folder / "README.md")
+    claims["has_card"] = (folder / "README.md").is_file()
     if isinstance(model, GgufModel):
         claims["base_model"] = declared_parents(model.facts) or claims["base_model"]
         claims["license"] = claims["license"] or declared_license(model.facts)
@@ -264,6 +265,8 @@ def _claims(model: Model, folder: Path) -> Claims:
     versions = [index_version(folder / INDEX_NAME), *stated]
     claims["merge_tool"] = next((fact(name) for name in versions if name), None)
     claims["merges"] = as_json(declared_merges(folder))
+    config, _ = parse_config(folder / "config.json")
+    claims["config_names"] = _claim(config.get("_name_or_path"))
     return claims
 
 

@@ -75,6 +75,10 @@ class Claims(TypedDict):
     """The licence."""
     merge_tool: NotRequired[str | None]
     """The version of mergekit that the weight files name."""
+    has_card: NotRequired[bool]
+    """Whether there is a card."""
+    config_names: NotRequired[str | None]
+    """The model or folder that config.json was read from (`_name_or_path`)."""
     merges: NotRequired[list[dict[str, Any]]]
     """The merges that the folder declares (see declared_merge.DeclaredMerge)."""
 

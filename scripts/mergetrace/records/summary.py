@@ -155,6 +155,10 @@ class ModelSummary(PooledNumbers):
     """What the recipe search found."""
     remainder: Remainder | None
     """What the best recipe leaves, where it gives back enough."""
+    slices_of_base: int | None = None
+    """The number of slices that vote whose raw weights point the base's way. None in
+    findings made before that was counted.
+    """
     turns: Mapping[str, Turn] | None = None
     """The recipes that were turned round, by `recipe`, `blend DONOR`, `drop DONOR` and
     `exact drop DONOR`. None in findings made before recipes were turned round.

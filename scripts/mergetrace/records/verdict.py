@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self, TypedDict
+from typing import Any, Literal, Self, TypedDict
 
 from mergetrace.records.coverage import Coverage
 from mergetrace.records.declared_merge import DeclaredMerge
@@ -12,6 +12,9 @@ from mergetrace.records.recipe_search import (
     RemainderPlaces,
     RemainderRank,
 )
+
+BaseDeclared = Literal["named", "not named", "no card"]
+"""Whether a model's card or configuration names its base."""
 
 
 class HubDates(TypedDict, total=False):
@@ -245,6 +248,10 @@ class Declared:
     """The licence."""
     merge_tool: str | None = None
     """The version of mergekit that the weight files name."""
+    has_card: bool | None = None
+    """Whether there is a card; None in findings made before that was recorded."""
+    config_names: str | None = None
+    """The model or folder that config.json was read from (`_name_or_path`)."""
     merges: tuple[DeclaredMerge, ...] = ()
     """The merges that its folder declares."""
 
@@ -313,6 +320,10 @@ class Verdict(Judgement):
     """What the suspect's card claims."""
     declared_merges: tuple[DeclaredBeside, ...] = field(default=(), kw_only=True)
     """The merges that the suspect's folder declares, beside what was found."""
+    base_declared: BaseDeclared | None = field(default=None, kw_only=True)
+    """Where no donor was offered and the origin is the base's, whether the suspect's
+    card or configuration names the base; else None.
+    """
     versions: Mapping[str, str] = field(default_factory=dict, kw_only=True)
     """By package its version."""
 

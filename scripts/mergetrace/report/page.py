@@ -25,7 +25,7 @@ def draw(inputs: Inputs) -> dict[str, Picture]:
     coverage, spectrum, names.
     """
     pictures: dict[str, Picture] = {}
-    if inputs.layers["alpha"].notna().any():
+    if inputs.summary.donors and inputs.layers["alpha"].notna().any():
         pictures |= _drawn_shares(inputs)
     if inputs.curves["coverage"].notna().any():
         pictures["coverage"] = figures.coverage_curve(

@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from mergetrace.finding import lineage, wording
 from mergetrace.finding.case import ACCUSING
+from mergetrace.finding.wording_dates import beside_suspect
 from mergetrace.finding.wording_headline import Headline, headline, parts
 from mergetrace.finding.wording_remainder import after_merge_sentences
 from mergetrace.readable import known, shown_path
@@ -133,6 +134,8 @@ class ModelRow:
     """Its repository, or the folder without the way to it."""
     published: str
     """When it was published; empty where nobody says."""
+    beside: str
+    """What that says of which was first, it or the suspect; empty of the suspect."""
     manifest: Manifest
     """Its manifest."""
 
@@ -305,5 +308,9 @@ def _models(inputs: Inputs) -> list[ModelRow]:
         dates = inputs.verdict.published.get(model, {})
         published = describe_dates(dates.get("stated"), dates.get("hub"))
         place = source["repo"] or shown_path(source["path"] or "")
-        rows.append(ModelRow(model, role, place, published, manifest))
+        beside = ""
+        if model != inputs.suspect:
+            own = inputs.verdict.published.get(inputs.suspect, {})
+            beside = beside_suspect(own, dates)
+        rows.append(ModelRow(model, role, place, published, beside, manifest))
     return rows

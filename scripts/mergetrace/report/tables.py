@@ -300,7 +300,9 @@ def beside(
     """
     rows = []
     for model, numbers in summary.models.items():
-        donor = numbers.donors[numbers.recipe.donor]
+        donor = numbers.donors.get(numbers.recipe.donor)
+        if donor is None:
+            return []  # no donor was offered
         slices = controls[controls["model"] == model]
         if model == summary.suspect:
             slices = tensors

@@ -44,7 +44,12 @@ def lines(verdict: Verdict, report: Path) -> list[tuple[str, str]]:
     if order:
         text.append(("order", order))
     text += [
-        ("recipe", _recipe(verdict.recipe, verdict.evidence == THROUGH_CELLS)),
+        (
+            "recipe",
+            _recipe(
+                verdict.recipe, verdict.evidence == THROUGH_CELLS, bool(verdict.parents)
+            ),
+        ),
         ("controls", wording.controls(verdict)),
         *_probe(verdict),
         ("report", _report(report)),
@@ -103,6 +108,8 @@ def decorated(text: Sequence[tuple[str, str]], colour: bool) -> list[str]:
 
 def _parents(verdict: Verdict) -> str:
     if not verdict.named:
+        if not verdict.parents:
+            return f"only a base was offered: {verdict.base.name}"
         return f"none named; {_base(verdict.base)}"
     vectors = task_vectors(verdict)
     if vectors:
@@ -119,9 +126,11 @@ def _base(base: BaseShare) -> str:
     return f"base {base.name} {percent(base.share, 'no one share')}"
 
 
-def _recipe(recipe: RecipeFinding | None, cells: bool) -> str:
+def _recipe(recipe: RecipeFinding | None, cells: bool, offered: bool) -> str:
     if recipe is None:
-        return "none found"
+        return (
+            "none found" if offered else "no donor was offered, so none was looked for"
+        )
     return (
         f"{recipe.method}, {recipe.dtype} arithmetic:"
         f" {rate(recipe.bit_exact_rate, 'nothing to compare')} of"

@@ -13,12 +13,15 @@ HEAD = """\
 #   make audit CONFIG={path}
 """
 NOTHING = """\
-# A scan of {suspect} found no candidates for a base and a donor among
-# {compared} models, so that there is nothing to audit. Offer more of them:
+# A scan of {suspect} found no candidate for a base among {compared}
+# models, so that there is nothing to audit. Offer more of them:
 # scan.candidates in the configuration, or PATHS of `make scan`.
 models: {{}}
 audits: {{}}
 """
+ORIGIN_ONLY = (
+    "    # no donor stood out: the origin alone is asked for (docs/one_base.md)"
+)
 REST = """\
 mode: sample        # or full: every element of every tensor
 probe:
@@ -31,7 +34,7 @@ def audit_yaml(scan: Scan, path: str) -> str:
     parts = {
         part: [each for each in scan.proposed if each.part == part] for part in PARTS
     }
-    if not parts["base"] or not parts["donor"] or not _is_enough(parts):
+    if not parts["base"]:
         return NOTHING.format(suspect=_comment(scan.suspect), compared=scan.compared)
     others = list(dict.fromkeys(each.place for each in scan.proposed))
     names = dict(
@@ -52,15 +55,18 @@ def audit_yaml(scan: Scan, path: str) -> str:
     lines += ["audits:", f"  {_audit_name(names[scan.place])}:"]
     lines.append(f"    suspect: {names[scan.place]}")
     lines.append(f"    base: {json.dumps(audit['base'])}")
-    lines.append(f"    donors: {json.dumps(audit['donor'])}")
+    if _is_enough(parts):
+        lines.append(f"    donors: {json.dumps(audit['donor'])}")
+    else:
+        lines.append(ORIGIN_ONLY)
     lines.append(f"    controls: {json.dumps(audit['control'])}")
     return "\n".join(lines) + "\n" + REST
 
 
 def _is_enough(parts: dict[str, list[Proposed]]) -> bool:
-    """Whether every base candidate has a donor beside it."""
+    """Whether there are donors, and every base candidate has one beside it."""
     donors = {each.place for each in parts["donor"]}
-    return all(donors - {base.place} for base in parts["base"])
+    return bool(donors) and all(donors - {base.place} for base in parts["base"])
 
 
 def _model(each: Proposed, name: str) -> str:

@@ -106,7 +106,7 @@ def screen(
     bases = list(_bases(found, explained, {each.place for each in donors}))
     aside = {each.place for each in (*donors, *bases)}
     controls = _controls(found, explained, aside)[: most[1]]
-    proposed = [*bases, *donors, *controls] if donors else []
+    proposed = [*bases, *donors, *controls] if bases else []
     ranked = _ranked(found, explained)
     facts = found.suspect.facts
     return Scan(

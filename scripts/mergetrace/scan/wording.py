@@ -79,7 +79,9 @@ def headline(scan: Scan) -> str:
         )
     bases = [each for each in scan.proposed if each.part == "base"]
     donors = [each for each in scan.proposed if each.code == "explains"]
-    base = f"{bases[0].place} is the first candidate for its base" if bases else ""
+    base = "None is proposed as its base"
+    if bases:
+        base = f"{bases[0].place} is the first candidate for its base"
     if not donors:
         return (
             f"{base}; no candidate for a donor stands out among"

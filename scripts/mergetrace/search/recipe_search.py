@@ -129,7 +129,7 @@ class Search:
             self.min_informative_share,
             self.max_recipes,
         )
-        if not trial.pieces:
+        if not trial.pieces or self.frame.alone:
             return
         stack = stacked_recipe(self.fits, self.frame)
         if stack is None:

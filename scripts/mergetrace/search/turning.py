@@ -26,7 +26,7 @@ def choose_turns(
     fits: of the frame. search: what the recipe search found.
     """
     turns: dict[str, Reversal] = {}
-    if search.packed:
+    if search.packed or frame.alone:
         return turns  # of numbers that are known by their cells nothing comes back
     if search.best and search.best.bit_exact_rate >= MIN_RATE_TO_LOOK:
         recipe = recipe_from_json(as_json(search.best))

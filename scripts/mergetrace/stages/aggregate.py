@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from mergetrace.fit.mixture import mixture
-from mergetrace.fit.pooling import number, pool
+from mergetrace.fit.pooling import number, pool, slices_of_base
 from mergetrace.fit.sampling_error import (
     errors,
     estimate,
@@ -52,6 +52,8 @@ class Params:
     roles: Roles
     min_bit_exact: float
     """From this share on a recipe counts as exact when the base is chosen."""
+    min_same_cos: float
+    """From this cosine of raw weights on a slice counts as the base's, changed."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
         kind.check(table)
         with whole(path) as partial:
             table.to_csv(partial, index=False)
-    sampling = reach(precision, roles.suspect)
+    sampling = reach(precision, roles.suspect) if donors else None
     summary = {
         "suspect": roles.suspect,
         "base": base,
@@ -144,9 +146,11 @@ def _pooled(fits: pd.DataFrame, inputs: Inputs, params: Params) -> Pooled:
     for (model, base), members in fits.groupby(["model", "base"], sort=False):
         key = (str(model), str(base))
         donors = params.roles.donors_beside(str(base))
+        of_base = slices_of_base(members, params.min_same_cos)
         pooled[key] = {
             **asdict(pool(members, donors, params.min_bit_exact)),
-            "mixture": mixture(members, donors).as_json(),
+            "slices_of_base": of_base,
+            "mixture": mixture(members, donors).as_json() if donors else None,
             "recipe": recipes[key],
             "remainder": remainders.get(key),
             "turns": turns[key],

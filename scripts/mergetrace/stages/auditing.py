@@ -475,7 +475,11 @@ class Audit:
                 own / "reverse.json",
                 self._of(batches, "deltas", "parquet") if sampled else (),
             ),
-            aggregate.Params(self.roles, self.configuration.verdict.min_bit_exact),
+            aggregate.Params(
+                self.roles,
+                self.configuration.verdict.min_bit_exact,
+                self.configuration.verdict.min_same_cos,
+            ),
             aggregate.Outputs(
                 tensors=own / "tensors.csv",
                 controls_table=own / "controls.csv",

@@ -69,7 +69,11 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
         if peak is not None and (coverage or 0.0) >= COVERAGE_TO_SHOW
     ]
     alphas = grid(peaks, to_show)
-    frames = [frame for frame in params.roles.frames() if frame.base == base]
+    frames = [
+        frame
+        for frame in params.roles.frames()
+        if frame.base == base and not frame.alone
+    ]
     curves = {
         (frame.audited, donor): Curve(alphas, params.replay_width, params.seed)
         for frame in frames

@@ -108,7 +108,9 @@ class _Sums:
         self._of_base: dict[str, BlockSums] = {}
         for base in roles.bases:
             own = deltas[deltas["base"] == base].reset_index(drop=True)
-            self._of_base[base] = BlockSums.of(own, roles.donors_beside(base))
+            self._of_base[base] = BlockSums.of(
+                own, Frame(roles.suspect, base, roles.donors_beside(base)).donors
+            )
             grouped: dict[Any, Any] = own.groupby(["slice_id", "model"]).indices
             self._rows_of[base] = grouped
 

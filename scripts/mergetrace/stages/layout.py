@@ -142,7 +142,7 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
             with_blocks(
                 pairs, params.mode, params.alpha_se, params.block_elements, params.seed
             ),
-            params.spectrum_mb,
+            params.spectrum_mb if params.roles.donors else 0.0,
             params.seed,
         )
         plan = with_batches(drawn, params.mode, params.block_elements, apart=False)

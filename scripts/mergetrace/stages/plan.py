@@ -98,7 +98,8 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
     drawn = with_blocks(
         pairs, params.mode, params.alpha_se, params.block_elements, params.seed
     )
-    drawn = with_submatrices(drawn, params.spectrum_mb, params.seed)
+    megabytes = params.spectrum_mb if params.roles.donors else 0.0
+    drawn = with_submatrices(drawn, megabytes, params.seed)
     plan = with_batches(drawn, params.mode, params.block_elements, apart=streamed)
     slices = plan.drop_duplicates("slice_id")
     stream = schedule(*by_holder(plan, remote), params.layers_on_disk)

@@ -73,7 +73,7 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
     base = read_json(inputs.summary)["base"]
     donors = list(roles.donors_beside(base))
     plan = pd.read_parquet(inputs.plan)
-    chosen = plan[plan[ROWS] > 0] if ROWS in plan else plan.iloc[:0]
+    chosen = plan[plan[ROWS] > 0] if ROWS in plan and donors else plan.iloc[:0]
     began = time.monotonic()
     matrices = []
     elements = 0

@@ -7,21 +7,33 @@ from dataclasses import dataclass
 class Frame:
     """One way to look at the same elements: an audited model against one base candidate
     and the donors.
+
+    Where no donor is offered the base stands in for one: the sums that need a donor are
+    then of changes that are zero.
     """
 
     audited: str
     base: str
     donors: tuple[str, ...]
 
+    def __post_init__(self) -> None:
+        if not self.donors:
+            object.__setattr__(self, "donors", (self.base,))
+
+    @property
+    def alone(self) -> bool:
+        """Whether the base stands in for the donors, of which none is offered."""
+        return self.donors == (self.base,)
+
     @property
     def parents(self) -> tuple[str, ...]:
-        """The base and the donors."""
-        return (self.base, *self.donors)
+        """The base and the donors, each once."""
+        return tuple(dict.fromkeys((self.base, *self.donors)))
 
     @property
     def models(self) -> tuple[str, ...]:
         """Every model whose elements the frame needs."""
-        return (self.audited, self.base, *self.donors)
+        return (self.audited, *self.parents)
 
 
 @dataclass(frozen=True)
@@ -32,8 +44,10 @@ class Roles:
     """The model that is doubted."""
     bases: tuple[str, ...]
     """The base candidates: models that the suspect may have been built upon."""
-    donors: tuple[str, ...]
-    """Further models that may have been blended in. A base candidate may be one of them."""
+    donors: tuple[str, ...] = ()
+    """Further models that may have been blended in, if any. A base candidate may be one
+    of them.
+    """
     controls: tuple[str, ...] = ()
     """Models that are known to be no blend, measured exactly as the suspect is."""
 
