@@ -177,6 +177,7 @@ sums: weights read once
     recast             whether elements are a parent's, rounded to another format
     deltas             slices read once, the next run while this one is summed
     evidence           the kept sample
+    dividing           in which precision numbers were divided by their scales
     as_stored          numbers rounded as a sample's file would have stored them
 
 disguises: tensors that lie elsewhere than their names say

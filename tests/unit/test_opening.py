@@ -101,7 +101,7 @@ def write(folder, tensors, said):
 
 
 LONG = pytest.mark.thorough
-OTHERS = sorted({*PACKERS} - {"int4", "nf4", *CALIBRATED})
+OTHERS = sorted({*PACKERS} - {"int4", "nf4", "fp8_rows", *CALIBRATED})
 KINDS = {"INT4": INT4, "INT8": INT8, "bytes": BYTES}
 
 

@@ -19,9 +19,16 @@ from safetensors.torch import load_file, save_file
 
 from mergetrace.formats.block_layouts import in_bytes
 from mergetrace.merging.recipes import make, recipe_to_json
-from mergetrace.numerics.block_scales import EXPONENTS
+from mergetrace.numerics.arithmetic import to_float32
+from mergetrace.numerics.block_scales import EXPONENTS, block_scales
+from mergetrace.numerics.dtypes import decode, encode
 from mergetrace.numerics.quantisers import Asked, manners
 from mergetrace.outputs import write_json
+from mergetrace.sums.as_stored import codes_as_stored
+from mergetrace.sums.dividing import divided, widened
+from mergetrace.sums.evidence import Sample
+from mergetrace.sums.recast import count_recast_misses
+from mergetrace.sums.stored import Stored
 from mergetrace.testing.audits import prepared
 from mergetrace.testing.gguf_models import llama, write_gguf
 from mergetrace.testing.packing import packed_model
@@ -87,6 +94,42 @@ def test_fp8_is_the_tool_s(case):
     assert hashlib.sha256(text).hexdigest()[:16] == FP8[case]
 
 
+@pytest.mark.parametrize(("block", "form"), [((1, 256), "BF16"), ((16, 128), "F16")])
+def test_cells_allow_a_division_in_16_bits(block, form):
+    """The tool's own codes: a division in float32 gives others at one in fifty."""
+    numbers = sample()
+    if form == "F16":
+        numbers = np.asarray(numbers, np.float16).astype(np.float64)
+    made = manners("F8_E4M3", form, False)["narrow"](Asked(numbers, block, form))
+    grid = decode(made.scales, form).reshape(48 // block[0], 256 // block[1])
+    scales = block_scales(grid, 48, 256, 0, numbers.size, block)
+    stored = Sample(made.codes, "F8_E4M3", scales, form)
+    low, high = stored.midpoints()
+    flat = numbers.reshape(-1)
+    inside = (low <= flat) & (flat <= high)
+    assert inside[np.isfinite(low)].all()
+    assert np.array_equal(codes_as_stored(flat, stored, "F8_E4M3"), made.codes)
+    in_float = to_float32(flat / np.where(scales == 0, 1, scales))
+    differs = encode(in_float, "F8_E4M3") != made.codes
+    assert differs.mean() > 0.002
+    parent = Stored(flat.view(np.uint8), "F64")
+    audited = Stored(made.codes, "F8_E4M3", scales)
+    edges = np.array([0, flat.size])
+    misses = count_recast_misses(audited, parent, audited.numbers(), flat, edges)
+    assert misses.sum() == 0
+
+
+def test_powers_of_two_and_scales_of_float32_are_as_they_were():
+    numbers = sample().reshape(-1)
+    low, high = np.full(3, 1.0), np.full(3, 2.0)
+    wide = widened(low, high, np.array([0.25, 1 / 3, np.nan]))
+    assert np.array_equal(wide[0], low)
+    assert np.array_equal(wide[1], high)
+    scale = np.full(numbers.size, 1 / 3000)
+    codes = divided(numbers, scale, "F8_E4M3", np.zeros(numbers.size, np.uint8))
+    assert np.array_equal(codes, encode(to_float32(numbers / scale), "F8_E4M3"))
+
+
 BASE = llama(0, layers=1)
 DONOR = finetuned(BASE, 1, 0.003)
 MERGE = {
@@ -131,7 +174,7 @@ def in_fp8(folder, tensors):
     return folder
 
 
-GRIDS = ["int4", "int4_zero", "int8", "scb", "nf4", "mxfp4", "fp8"]
+GRIDS = ["int4", "int4_zero", "int8", "scb", "nf4", "mxfp4", "fp8_rows", "fp8"]
 IN_TURN = cycle(["Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "MXFP4"])
 
 

@@ -16,6 +16,7 @@ from mergetrace.planning.plan import cut_models
 from mergetrace.tensors.views import views
 from mergetrace.tensors.weights import Weights
 from mergetrace.testing.audits import audit
+from mergetrace.testing.packing import packed_model
 from mergetrace.testing.planting import blend, finetuned, random_model, write_model
 from mergetrace.testing.quantising import (
     E4M3,
@@ -515,3 +516,21 @@ def test_rows_in_mistrals_own_order_keep_their_scales(tmp_path, layout):
         .reshape(128, 64)
     )
     assert (found[NAME] == turned.reshape(-1).numpy()).all()
+
+
+@pytest.mark.slow
+def test_a_merge_divided_in_bf16_comes_back_and_a_sibling_is_not_accused(tmp_path):
+    """compressed-tensors' FP8: scales in bf16, and a division in it."""
+    folders = {
+        "base": write_model(tmp_path / "base", BASE),
+        "donor": write_model(tmp_path / "donor", DONOR),
+    }
+    spec = {"suspect": "mine", "base": "base", "donors": ["donor"]}
+    found = []
+    for name, tensors in (("merge", blend(BASE, DONOR, 0.571)), ("other", SIBLING)):
+        mine = packed_model(tmp_path / name, tensors, "fp8_rows")
+        found.append(audit(tmp_path / f"{name} out", {**folders, "mine": mine}, spec))
+    assert (found[0]["verdict"], found[0]["evidence"]) == ("merge", "exact")
+    assert found[0]["parents"]["donor"]["alpha"] == 0.571
+    assert found[0]["recipe"]["bit_exact_rate"] == 1
+    assert not found[1]["parents"]["donor"]["named"]

@@ -9,6 +9,7 @@ import pandas as pd
 
 from mergetrace.errors import ModelFileError
 from mergetrace.formats.model_config import config_from_json
+from mergetrace.formats.scales import SCALED
 from mergetrace.numerics.levels import LEVELS
 from mergetrace.planning.pairing import pair
 from mergetrace.planning.sampling import allot
@@ -81,7 +82,8 @@ def cut_models(
 def _round_before_packing(cuts: Mapping[str, Cut]) -> None:
     """Change the cuts so that packed numbers are taken as rounded before, to the format
     that the other models have there, in place: a model is stored in 16 bits before it
-    is quantised.
+    is quantised. FP8 numbers are where their scales have that format, in which their
+    tool computes then.
     """
     formats: dict[Key, set[str]] = defaultdict(set)
     for cut in cuts.values():
@@ -90,7 +92,8 @@ def _round_before_packing(cuts: Mapping[str, Cut]) -> None:
                 formats[key].add(view.dtype)
     for cut in cuts.values():
         for key, view in cut.views.items():
-            if view.dtype in LEVELS and len(formats[key]) == 1:
+            was_narrow = view.dtype in SCALED and formats[key] == {view.scale_dtype}
+            if was_narrow or (view.dtype in LEVELS and len(formats[key]) == 1):
                 cut.views[key] = replace(view, through=min(formats[key]))
 
 

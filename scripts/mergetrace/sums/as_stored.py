@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from mergetrace.numerics.arithmetic import to_float32
 from mergetrace.numerics.arrays import Array
 from mergetrace.numerics.dtypes import Codes, decode, encode
+from mergetrace.sums.dividing import divided
 from mergetrace.sums.evidence import Sample
 from mergetrace.tensors.weights import scaled
 
@@ -28,8 +28,9 @@ def codes_as_stored(values: Array, like: Sample, dtype: str) -> Codes:
         return encode(_unscaled(coarse, like), dtype)
     if like.scales is None:
         return encode(coarse, dtype)
-    # The tool multiplies in float32: that makes ties.
-    return encode(to_float32(coarse / like.scales), dtype)
+    # The tool multiplies in float32 or bf16: that makes ties.
+    stored = like.raw if like.dtype == dtype and coarse.ndim == 1 else None
+    return divided(coarse, like.scales, dtype, stored)
 
 
 def _unscaled(values: Array, like: Sample) -> Array:

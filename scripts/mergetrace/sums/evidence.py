@@ -19,6 +19,7 @@ from mergetrace.numerics.arrays import AnyArray, Array, Bytes, Integers, Mask
 from mergetrace.numerics.dtypes import FORMATS, decode, encode, usable
 from mergetrace.numerics.lattice import interval_through, neighbour_midpoints
 from mergetrace.sums.cells import cell_ends
+from mergetrace.sums.dividing import widened
 from mergetrace.tensors.view import View
 from mergetrace.tensors.weights import Weights, scaled
 
@@ -111,6 +112,7 @@ class Sample:
             return cell_ends(self)
         low, high = neighbour_midpoints(self.raw, self.dtype)
         if self.scales is not None:
+            low, high = widened(low, high, self.scales)
             ends = np.stack([low * self.scales, high * self.scales])
             low = ends.min(0)
             high = ends.max(0)

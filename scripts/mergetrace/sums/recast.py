@@ -10,6 +10,7 @@ from mergetrace.numerics.arrays import AnyArray, Array, Integers, Mask
 from mergetrace.numerics.dtypes import FORMATS, decode, encode, largest_number
 from mergetrace.numerics.lattice import neighbour_midpoints
 from mergetrace.sums.cells import cell_ends
+from mergetrace.sums.dividing import widened
 from mergetrace.sums.kernels import Numbers
 from mergetrace.sums.stored import Stored
 
@@ -102,6 +103,7 @@ def _is_rounded(audited: Stored, values: AnyArray, wanted: AnyArray) -> Mask:
         rounded = decode(codes, audited.dtype, np.empty(codes.size, values.dtype))
         return np.asarray(rounded == values)
     low, high = neighbour_midpoints(audited.raw, audited.dtype)
+    low, high = widened(low, high, audited.scales)
     with np.errstate(divide="ignore", invalid="ignore"):  # a scale of 0
         unscaled = np.clip(wanted / audited.scales, -largest, largest)
     room = SCALE_SLACK * np.abs(unscaled)

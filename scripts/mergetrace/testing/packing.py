@@ -136,6 +136,13 @@ def mxfp4(weight: torch.Tensor) -> Parts:
     return {"weight_packed": packed, "weight_scale": (exponent + 127).to(torch.uint8)}
 
 
+def fp8_rows(weight: torch.Tensor) -> Parts:
+    """compressed-tensors' FP8, a scale for each row, divided in bf16."""
+    scale = (weight.abs().amax(1, keepdim=True).float() / 448).to(weight.dtype)
+    codes = (weight / scale).clamp(-448, 448).to(torch.float8_e4m3fn)
+    return {"weight": codes, "weight_scale": scale}
+
+
 def mlx(weight: torch.Tensor) -> Parts:
     """MLX's four bits."""
     groups = grouped(weight.float(), 64)
@@ -239,6 +246,7 @@ SAID: Mapping[str, dict[str, Any]] = {
     "nf4": {"quant_method": "bitsandbytes", "load_in_4bit": True},
     "nvfp4": {"quant_algo": "NVFP4"},
     "mxfp4": _compressed("mxfp4-pack-quantized", 4),
+    "fp8_rows": _compressed("float-quantized", 8),
     "mlx": {"group_size": 64, "bits": 4},
     "gptq": {"quant_method": "gptq", "bits": 4, "group_size": GROUP},
     "awq": {"quant_method": "awq", "bits": 4, "group_size": GROUP},
@@ -253,6 +261,7 @@ PACKERS: Mapping[str, Callable[[torch.Tensor], Parts]] = {
     "nf4": nf4,
     "nvfp4": nvfp4,
     "mxfp4": mxfp4,
+    "fp8_rows": fp8_rows,
     "mlx": mlx,
     "gptq": gptq,
     "awq": awq,
