@@ -25,9 +25,8 @@ from statistics import median
 import numpy as np
 
 from benchmarks.peak import peak_bytes
-from mergetrace.files.safetensors_file import read_model
 from mergetrace.numerics.dtypes import decode, encode
-from mergetrace.planning.manifest import describe, tensor_table
+from mergetrace.planning.manifest import describe, read_local, tensor_table
 from mergetrace.planning.plan import pair_models
 from mergetrace.planning.sampling import evidence_blocks, tiles
 from mergetrace.sums.deltas import Reader, Slice
@@ -93,7 +92,7 @@ def slices(folder: Path) -> list[Slice]:
     plan, _ = pair_models(
         tables,
         {
-            name: describe(name, folder / name, read_model(folder / name))
+            name: describe(name, folder / name, read_local(folder / name))
             for name in NAMES
         },
         ["base", "donor"],

@@ -78,7 +78,8 @@ def picked(
     """
     if cols is not None:
         parts = [part[cols] for part in parts]
-    return np.concatenate(parts)[skip : skip + count]
+    together = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    return together[skip : skip + count]
 
 
 def adjusted(view: View, first: int, part: Unpacked) -> Unpacked:

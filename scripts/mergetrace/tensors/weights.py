@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 MAX_KEPT_VIEWS = 64  # of which the scales are kept
 SIGNED_SCALES = ("UINT4", "UINT8")  # of which a code stands for more than nothing
-PACKED_AT_ONCE = 1 << 20  # elements of a packed tensor that are unpacked together
+PACKED_AT_ONCE = 1 << 21  # elements of a packed tensor that are unpacked together
 
 
 class Weights:
@@ -151,8 +151,9 @@ class Weights:
                 scales.append(part.scales)
                 if part.shifts is not None:
                     shifts.append(part.shifts)
-        together = np.concatenate(scales) if scales else np.empty(0)
-        return together, np.concatenate(shifts) if shifts else None
+        return _joined(scales) if scales else np.empty(0), (
+            _joined(shifts) if shifts else None
+        )
 
     def place(self, view: View, first: int) -> tuple[int, int] | None:
         """The open file, and the offset in it, from which on the bytes are what `raw`
@@ -397,6 +398,13 @@ def scaled(values: Array, scales: Array | None, shifts: Array | None = None) -> 
         if scales is not None:
             values = values * scales
         return values if shifts is None else values + shifts
+
+
+def _joined(parts: list[Array]) -> Array:
+    """Parts one after another; one alone as it is, since a copy costs as much as it took
+    to make.
+    """
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def _into(out: Bytes | None, raw: Bytes) -> Bytes:
