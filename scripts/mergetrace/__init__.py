@@ -248,6 +248,7 @@ search: the recipe that gives most of a model back
     declared           what a folder declares of its merge, as recipes to be tried first
     patterns, gradients    one number per tensor explained, by name and along the layers
     tensor_weights     the weights of every tensor on its own
+    splits             how the tensors divide into parts that have weights of their own
     leftover_shares    what varying shares leave to the others
     variations         mixtures whose weights vary: how a tensor is measured, what recipes
                        its numbers make
@@ -266,6 +267,7 @@ search: the recipe that gives most of a model back
     proposals.alike        wide arithmetic that only a few elements of the pilot tell
                        apart
     proposals.alike_varying, ways    the same where weights vary, with more digits
+    proposals.by_part  lines whose weights differ between parts of the model
     stacked            which layer, tensor or expert was taken from which parent
     signatures         what random drops leave behind
     recipe_search, finalists    the best recipe; which go on to all of the evidence

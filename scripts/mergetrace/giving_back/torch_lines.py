@@ -14,6 +14,8 @@ from mergetrace.merging.settings import single_value
 
 EACH = "for model, weight in zip(models, weights):\n"
 IN_DTYPE = "weights = torch.tensor(weights, dtype=models[0].dtype)\n"
+WEIGHED = "models = [model for model, weight in zip(models, weights) if weight]\n"
+"""A mean is of those models that have a weight in the tensor."""
 
 LERP = """\
 start, end = models[0].float(), models[1].float()
@@ -44,7 +46,9 @@ def torch_lines(recipe: Recipe) -> str | None:
     setting other than the weights differs between tensors.
     """
     if recipe.script:
-        return SCRIPTS[recipe.script].lines
+        script = SCRIPTS[recipe.script]
+        is_partial = script.weighing == "equal" and _leaves_out(recipe)
+        return WEIGHED * is_partial + script.lines
     values = [single_value(value) for _, value in recipe.settings]
     if None in values or recipe.method not in WRITERS:
         return None
@@ -53,6 +57,11 @@ def torch_lines(recipe: Recipe) -> str | None:
     if recipe.setting("cast") and recipe.dtype != "float32":
         return None
     return WRITERS[recipe.method](recipe)
+
+
+def _leaves_out(recipe: Recipe) -> bool:
+    """Whether a model has no weight in some tensors."""
+    return any(0 in numbers for setting in recipe.weights for _, numbers in setting)
 
 
 def _linear(recipe: Recipe) -> str:

@@ -137,6 +137,14 @@ def moving_products(merge: Merge, arithmetic: Arithmetic) -> Array:
     return merged
 
 
+def moving_scaled_additions(merge: Merge, arithmetic: Arithmetic) -> Array:
+    merged = merge.models[0]
+    for model, weight in _rest(merge):
+        kept = arithmetic.times(merged, 1 - weight)
+        merged = arithmetic.add_scaled(kept, model, weight)
+    return merged
+
+
 def moving_steps(merge: Merge, arithmetic: Arithmetic) -> Array:
     merged = merge.models[0]
     for model, weight in _rest(merge):

@@ -18,7 +18,7 @@ To add a script: a formula in `script_formulas`, and an entry of SCRIPTS with it
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Literal
 
@@ -263,6 +263,16 @@ SCRIPTS: Mapping[str, Script] = {
         scalars_rounded=False,
         ordered=True,
     ),
+    "moving_scaled_additions": Script(
+        "linear",
+        "merged = models[0].clone()\n"
+        + LATER
+        + "    merged.mul_(1 - weight).add_(model, alpha=weight)",
+        formulas.moving_scaled_additions,
+        "in_turn",
+        scalars_rounded=False,
+        ordered=True,
+    ),
     "moving_steps": Script(
         "linear",
         "merged = models[0]\n"
@@ -300,10 +310,26 @@ SCRIPTS: Mapping[str, Script] = {
 def run_script(script: str, merge: Merge) -> Array:
     """The merged elements of a script, before they are stored: float64 [n].
 
-    From float64 a cast to a narrow dtype goes by way of float32.
+    From float64 a cast to a narrow dtype goes by way of float32. A mean is of those
+    models that have a weight in the tensor.
     """
+    if SCRIPTS[script].weighing == "equal":
+        merge = _of_weighed(merge)
     merged = SCRIPTS[script].formula(merge, Arithmetic(merge))
     return to_float32(merged) if merge.dtype == "float64" else merged
+
+
+def _of_weighed(merge: Merge) -> Merge:
+    """The merge of those models whose weight is not zero."""
+    places = [place for place, weight in enumerate(merge.weights) if weight]
+    if len(places) in (0, len(merge.weights)):
+        return merge
+    return replace(
+        merge,
+        names=tuple(merge.names[place] for place in places),
+        models=tuple(merge.models[place] for place in places),
+        weights=tuple(merge.weights[place] for place in places),
+    )
 
 
 def shares_of_script(script: str, weights: Sequence[float]) -> tuple[float, ...]:
@@ -312,7 +338,8 @@ def shares_of_script(script: str, weights: Sequence[float]) -> tuple[float, ...]
     """
     weighing = SCRIPTS[script].weighing
     if weighing == "equal":
-        return (1 / len(weights),) * len(weights)
+        count = sum(map(bool, weights)) or 1
+        return tuple(bool(weight) / count for weight in weights)
     if weighing == "over_sum":
         return tuple(weight / sum(weights) for weight in weights)
     if weighing in ("free", "onto_first", "on_arc"):

@@ -99,9 +99,21 @@ class Trial:
         for recipe in recipes:
             self.rates[recipe] = self._measure(recipe, 0.0)
 
-    def _measure(self, recipe: Recipe, hopeless_rate: float) -> float:
+    def measure_on_pilot(self, recipes: Sequence[Recipe]) -> None:
+        """Rate recipes on the whole pilot: of parts with weights of their own the screen
+        may hold only such as are a parent's, which say nothing.
+        """
+        for recipe in recipes:
+            self.rates[recipe] = self._measure(recipe, HOPELESS_RATE, self.pieces)
+
+    def _measure(
+        self,
+        recipe: Recipe,
+        hopeless_rate: float,
+        pieces: Sequence[Piece] | None = None,
+    ) -> float:
         counts: list[Count] = []
-        for piece in self.screen:
+        for piece in self.screen if pieces is None else pieces:
             counts.append(count_exact(recipe, piece, self.frame.base, self.width))
             so_far = add_counts(counts)
             if so_far.exact < hopeless_rate * so_far.informative:

@@ -14,6 +14,7 @@ from mergetrace.merging.recipes import Recipe
 from mergetrace.search.clues import Clues
 from mergetrace.search.proposals.alike import prefer_alike
 from mergetrace.search.proposals.alike_varying import prefer_alike_varying
+from mergetrace.search.proposals.by_part import propose_by_part
 from mergetrace.search.proposals.casting import try_cast_parents
 from mergetrace.search.proposals.linear import propose_linear
 from mergetrace.search.proposals.means import propose_means
@@ -36,6 +37,7 @@ PROPOSERS: tuple[Proposer, ...] = (
     propose_selections,
     propose_nearswap,
     propose_varying,
+    propose_by_part,
 )
 """Where recipes come from, the simpler methods first: of equal rates the first wins."""
 IN_FLOAT32: tuple[Proposer, ...] = (
@@ -70,6 +72,7 @@ def try_proposals(
     prefer_alike(trial)
     if trial.solved() and trial.fails_beside_screen():
         _rate_proposed(trial, clues, propose_varying)
+        _rate_proposed(trial, clues, propose_by_part)
     prefer_alike_varying(trial)
 
 
