@@ -267,7 +267,8 @@ search: the recipe that gives most of a model back
     proposals.alike        wide arithmetic that only a few elements of the pilot tell
                        apart
     proposals.alike_varying, ways    the same where weights vary, with more digits
-    proposals.by_part  lines whose weights differ between parts of the model
+    proposals.by_part, arcs_by_part    lines, and SLERP, whose weights differ between
+                       parts of the model
     stacked            which layer, tensor or expert was taken from which parent
     signatures         what random drops leave behind
     recipe_search, finalists    the best recipe; which go on to all of the evidence

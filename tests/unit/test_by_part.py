@@ -133,6 +133,29 @@ def test_weights_of_many_digits_are_found_part_by_part():
     assert recipe.dtype == "bfloat16"
 
 
+def test_parts_of_angles_are_found_layer_by_layer():
+    turned = [0.4, 0.65, 0.25]
+
+    def merged(models, name):
+        first, second = (models[one].float().numpy() for one in DONORS)
+        t = turned[place_of(name) or 0]
+        cosine = np.sum(
+            first / np.linalg.norm(first) * (second / np.linalg.norm(second))
+        )
+        angle = np.arccos(cosine)
+        one = np.sin((1 - t) * angle) / np.sin(angle)
+        two = np.sin(t * angle) / np.sin(angle)
+        return torch.from_numpy(one * first + two * second)
+
+    recipe, missed, _ = found(merged)
+    assert missed == 0
+    assert recipe.method == "slerp"
+    assert dict(zip(recipe.models, recipe.weights, strict=True))["second"] == (
+        ("embed_tokens", (0.4,)),
+        ("", tuple(turned)),
+    )
+
+
 def test_nothing_is_proposed_for_one_set_of_weights_or_where_no_tensor_is_a_mixture():
     def plain(models, name):
         return models["first"] * 0.4 + models["second"] * 0.6
@@ -169,6 +192,19 @@ def test_the_coarsest_division_is_taken_under_which_the_tensors_agree():
     assert split(lambda name: 0.1 * (place_of(name) or 0)) == Split(
         ("embed_tokens", ""), True
     )
+
+
+def test_filters_that_say_nothing_new_are_left_out():
+    split = Split(("embed_tokens", "self_attn", "mlp", ""), False)
+    keys = [("embed_tokens", 0.0), ("self_attn", 0.0), ("mlp", 0.0)]
+    by_model = {
+        "first": dict(zip(keys, (0.0, 0.0, 0.3), strict=True)),
+        "second": dict(zip(keys, (1.0, 1.0, 0.7), strict=True)),
+    }
+    assert split.settings(by_model, LAYERS) == {
+        "first": (("mlp", (0.3,)), ("", (0.0,))),
+        "second": (("mlp", (0.7,)), ("", (1.0,))),
+    }
 
 
 def test_a_mean_leaves_out_the_models_without_a_weight():

@@ -5,6 +5,7 @@ Least squares says every tensor's weights and how sure they are. The coarsest di
 under which the tensors of each part agree is the one that somebody wrote down.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -45,20 +46,28 @@ class Split:
             parts.setdefault(self.key(piece), []).append(piece)
         return parts
 
-    def setting(self, values: Mapping[Key, float], layers: int) -> Setting:
-        """One number for each part as a setting; of layers that were not seen what lies
-        between their neighbours. Tensors under no filter go with the largest group.
+    def settings(
+        self, by_model: Mapping[str, Mapping[Key, float]], layers: int
+    ) -> dict[str, Setting]:
+        """Of every model one number for each part, as a setting; of layers that were not
+        seen what lies between their neighbours. What most filters have is what tensors
+        under no filter have, and needs no filter.
         """
-        setting = []
-        for pattern in self.patterns:
-            known = {
-                place: one for (own, place), one in values.items() if own == pattern
-            }
-            if known:
-                setting.append((pattern, _along(known, layers)))
-        if setting[-1][0]:
-            setting.append(("", max((numbers for _, numbers in setting), key=len)))
-        return tuple(setting)
+        rows = {
+            pattern: tuple(
+                _along(known, layers)
+                for known in (_under(pattern, own) for own in by_model.values())
+            )
+            for pattern in self.patterns
+            if any(_under(pattern, own) for own in by_model.values())
+        }
+        rest = rows.pop("", None) or Counter(rows.values()).most_common(1)[0][0]
+        own = [pattern for pattern, row in rows.items() if row != rest]
+        kept = [pattern for pattern in rows if _is_needed(pattern, own)]
+        return {
+            model: (*((one, rows[one][place]) for one in kept), ("", rest[place]))
+            for place, model in enumerate(by_model)
+        }
 
     def agrees(self, tensors: Sequence[TensorWeights]) -> bool:
         """Whether the tensors of every part may have the same weights."""
@@ -99,6 +108,18 @@ def _splits(pieces: Sequence[Piece]) -> Iterator[Split]:
         yield Split((*outer, *kinds, ""), False)
     yield Split((*outer, *blocks), True)
     yield Split((*dict.fromkeys(names), ""), False)
+
+
+def _under(pattern: str, values: Mapping[Key, float]) -> dict[float, float]:
+    """The numbers under a filter, by place along the layers."""
+    return {place: value for (own, place), value in values.items() if own == pattern}
+
+
+def _is_needed(pattern: str, own: Sequence[str]) -> bool:
+    """Whether a filter has numbers of its own, or shields its tensors from one that
+    has.
+    """
+    return pattern in own or any(other in pattern or pattern in other for other in own)
 
 
 def _along(known: Mapping[float, float], layers: int) -> tuple[float, ...]:

@@ -21,6 +21,7 @@ from mergetrace.search.blends import blend_of
 from mergetrace.search.clues import Clues
 from mergetrace.search.proposals.alike_varying import closer_recipes
 from mergetrace.search.proposals.any_weights import LinesFit, thinned
+from mergetrace.search.proposals.arcs_by_part import arcs_by_part, leave_the_line
 from mergetrace.search.proposals.lines import WIDE, Lines, where_weights_live
 from mergetrace.search.proposals.short_shares import NARROW, short_shares
 from mergetrace.search.proposals.varying import MOST_MIXED
@@ -174,13 +175,12 @@ class PartSearch:
         """
         weights = {key: _weights(lines, own) for key, own in shares.items()}
         base = lines.models[0] if _is_delta(lines) else None
-        settings = {
-            name: self.split.setting(
-                {key: own.get(name, 0.0) for key, own in weights.items()}, self.layers
-            )
+        by_model = {
+            name: {key: own.get(name, 0.0) for key, own in weights.items()}
             for name in lines.models
             if name != base
         }
+        settings = self.split.settings(by_model, self.layers)
         if lines.dtype in WIDE:
             return make("linear", settings, None, lines.dtype)
         return make_script(
@@ -195,6 +195,16 @@ def propose_by_part(trial: Trial, clues: Clues) -> list[Recipe]:
     if any(not _missed_of(recipe, trial.pieces) for recipe in _nearly(trial)):
         return []
     models = mixed_models(trial, (trial.frame.base, *clues.offered))
+    return _of_models(trial, models)
+
+
+def propose_several_by_part(trial: Trial, clues: Clues) -> list[Recipe]:
+    """The same of more than two models, whose weights one by one take longer."""
+    models = mixed_models(trial, (trial.frame.base, *clues.offered))
+    return _of_models(trial, models) if len(models) > 2 else []
+
+
+def _of_models(trial: Trial, models: tuple[str, ...]) -> list[Recipe]:
     layers = layers_of(trial.pieces)
     if not 2 <= len(models) <= MOST_MIXED or layers is None:
         return []
@@ -204,6 +214,9 @@ def propose_by_part(trial: Trial, clues: Clues) -> list[Recipe]:
     if split is None:
         return []
     recipes = PartSearch(trial, models, split, layers).run()
+    if len(models) == 2 and leave_the_line(sound):
+        recipes += arcs_by_part(trial, (models[0], models[1]), sound, layers)
+        recipes.sort(key=lambda recipe: _missed_of(recipe, trial.pieces))
     trial.measure_on_pilot(recipes)
     trial.preferred += recipes[:1]
     return recipes

@@ -14,7 +14,10 @@ from mergetrace.merging.recipes import Recipe
 from mergetrace.search.clues import Clues
 from mergetrace.search.proposals.alike import prefer_alike
 from mergetrace.search.proposals.alike_varying import prefer_alike_varying
-from mergetrace.search.proposals.by_part import propose_by_part
+from mergetrace.search.proposals.by_part import (
+    propose_by_part,
+    propose_several_by_part,
+)
 from mergetrace.search.proposals.casting import try_cast_parents
 from mergetrace.search.proposals.linear import propose_linear
 from mergetrace.search.proposals.means import propose_means
@@ -36,6 +39,7 @@ PROPOSERS: tuple[Proposer, ...] = (
     propose_narrow,
     propose_selections,
     propose_nearswap,
+    propose_several_by_part,
     propose_varying,
     propose_by_part,
 )
