@@ -126,7 +126,7 @@ thresholds as any other model; what is not seen leaves matrices out of place
 
 GLIMPSES = """
 disguises/alignment MAX_EXACTLY_ASSIGNED WRONG_ROWS
-disguises/blends MAX_MATRICES
+disguises/blends MAX_MATRICES MIN_OF_ONE
 disguises/channels LINES
 disguises/column_factors ROUNDS
 disguises/comparison FINGERPRINT_ROWS

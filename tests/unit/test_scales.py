@@ -417,6 +417,32 @@ def test_a_merge_is_found_behind_every_layout(
 
 
 @pytest.mark.slow
+def test_a_merge_of_three_was_rounded_before_it_was_put_into_fp8(tmp_path):
+    """No blend with one donor shows it: the nearest one of all parents does."""
+    three = {
+        name: (
+            0.23 * base.float()
+            + 0.47 * DONOR[name].float()
+            + 0.3 * SIBLING[name].float()
+        ).to(base.dtype)
+        for name, base in BASE.items()
+    }
+    models = {"suspect": model_in_fp8(three, "block"), "base": BASE}
+    models |= {"donor": DONOR, "second": SIBLING}
+    places = {
+        name: write_model(tmp_path / name, tensors) for name, tensors in models.items()
+    }
+    spec = {"suspect": "suspect", "base": "base", "donors": ["donor", "second"]}
+    dates = {"suspect": "2026-05-01", "base": "2025-01-01"}
+    dates |= dict.fromkeys(("donor", "second"), "2026-01-01")
+    found = audit(tmp_path / "run", places, spec, published=dates)
+    assert found["verdict"] == "merge", found["reasons"]
+    shares = {name: said["alpha"] for name, said in found["parents"].items()}
+    assert (shares["donor"], shares["second"]) == (0.47, 0.3)
+    assert found["recipe"]["bit_exact_rate"] == 1
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["suspect", "base", "donor", "sibling"])
 @pytest.mark.parametrize("value", [NAN, INF, 0.0, -1.0, 3e38])
 def test_a_scale_that_is_none_leaves_its_numbers_out_and_stops_nothing(

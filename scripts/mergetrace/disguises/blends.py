@@ -14,6 +14,8 @@ from mergetrace.tensors.view import Key
 
 MAX_MATRICES = 64  # that are sampled to see how all were stored
 ANY_WIDTH = 1.0  # of an interval of blend weights
+MIN_OF_ONE = 0.9
+"""The share from which on one donor's blend is enough, and several are not looked at."""
 MIN_BETTER = 0.01
 """The share of elements by which rounding once and rounding twice are told apart."""
 
@@ -33,13 +35,17 @@ def explained_shares(
     donors = [
         parent for parent in comparison.parents if parent is not comparison.parent
     ]
+    formats = (None, comparison.parent.dtype())
     once, twice = (
         max(
             (_explained(comparison, donor, samples, through) for donor in donors),
             default=0.0,
         )
-        for through in (None, comparison.parent.dtype())
+        for through in formats
     )
+    if len(donors) > 1 and max(once, twice) < MIN_OF_ONE:
+        several = [_of_several(comparison, donors, samples, each) for each in formats]
+        once, twice = max(once, several[0]), max(twice, several[1])
     return once, twice
 
 
@@ -57,19 +63,69 @@ def _explained(
     """The share of elements that the best blend with one donor explains, 0 where none
     is informative.
     """
-    starts: list[Array] = []
-    ends: list[Array] = []
+    triples = []
     for key, sample in samples.items():
         if donor not in comparison.holders(key):
             continue
         goal = comparison.goal(key)
+        base = comparison.parent.sample(goal).values()
+        triples.append((sample, base, donor.sample(goal).values()))
+    return _coverage(triples, through)
+
+
+def _of_several(
+    comparison: Comparison,
+    donors: Sequence[Glimpses],
+    samples: dict[Key, Sample],
+    through: str | None,
+) -> float:
+    """The same of the blend of all donors that lies nearest, by least squares over all
+    matrices that every one of them holds: a number counts by how finely it is stored.
+    """
+    held = [key for key in samples if set(donors) <= set(comparison.holders(key))]
+    if not held:
+        return 0.0
+    bases, changes = [], []
+    for key in held:
+        goal = comparison.goal(key)
+        base = comparison.parent.sample(goal).values()
+        bases.append(base)
+        of_donors = [donor.sample(goal).values() - base for donor in donors]
+        changes.append(np.stack(of_donors, axis=1))
+    stored = [samples[key] for key in held]
+    weights = _nearest_weights(stored, bases, changes)
+    triples = [
+        (sample, base, base + change @ weights)
+        for sample, base, change in zip(stored, bases, changes, strict=True)
+    ]
+    return _coverage(triples, through)
+
+
+def _nearest_weights(
+    stored: Sequence[Sample], bases: Sequence[Array], changes: Sequence[Array]
+) -> Array:
+    """The weights of the changes by least squares: float64 [donors]."""
+    ends = [sample.midpoints() for sample in stored]
+    width = np.concatenate([high - low for low, high in ends])
+    moved = np.concatenate([sample.values() for sample in stored])
+    moved = moved - np.concatenate(bases)
+    sound = np.isfinite(width) & (width > 0)
+    finely = np.concatenate(changes)[sound] / width[sound, None]
+    weights, *_ = np.linalg.lstsq(finely, moved[sound] / width[sound], rcond=None)
+    return np.asarray(weights)
+
+
+def _coverage(
+    triples: Sequence[tuple[Sample, Array, Array]], through: str | None
+) -> float:
+    """The share of elements on the best line from one parent to the other. triples: of
+    each matrix the stored numbers and both parents'.
+    """
+    starts: list[Array] = []
+    ends: list[Array] = []
+    for sample, base, donor in triples:
         low, high = replace(sample, through=through).midpoints()
-        start, end = replay_intervals(
-            low,
-            high,
-            comparison.parent.sample(goal).values(),
-            donor.sample(goal).values(),
-        )
+        start, end = replay_intervals(low, high, base, donor)
         starts.append(start)
         ends.append(end)
     if not starts:
