@@ -121,6 +121,60 @@ def test_every_byte_is_the_one_that_peft_writes(dtype, safe, tmp_path):
     same_bytes(*made, expected)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+@pytest.mark.parametrize("own", [False, True])
+def test_dora_is_merged_as_peft_does(dtype, own, tmp_path):
+    """With the adapter in float32 and, as `twice`, in the base's own format."""
+    peft = pytest.importorskip("peft")
+    torch.manual_seed(2)
+    start = {name: value.to(dtype) for name, value in Tiny().state_dict().items()}
+
+    def base():
+        model = Tiny().to(dtype)
+        model.load_state_dict(start)
+        return model
+
+    write_model(tmp_path / "base", start)
+    targets = ["q_proj", "down_proj"]
+    config = peft.LoraConfig(r=4, lora_alpha=9, use_dora=True, target_modules=targets)
+    how = {"autocast_adapter_dtype": not own}
+    model = peft.get_peft_model(base(), config, **how)
+    for name, parameter in model.named_parameters():
+        if "lora_" in name:
+            parameter.data += torch.randn_like(parameter) * 0.1
+    model.save_pretrained(tmp_path / "lora")
+    loaded = peft.PeftModel.from_pretrained(base(), tmp_path / "lora", **how)
+    expected = loaded.merge_and_unload(safe_merge=not own).state_dict()
+    assert (
+        expected["model.layers.0.q_proj.weight"]
+        != start["model.layers.0.q_proj.weight"]
+    ).float().mean() > 0.8
+    rounding = "twice" if own else "once"
+    made = describe(tmp_path, tmp_path / "base", tmp_path / "lora", rounding)
+    same_bytes(*made, expected)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "stated", "message"),
+    [
+        (None, True, "use_dora true, and .* has no lora_magnitude_vector"),
+        (torch.ones(256), False, "use_dora false, and .* has a lora_magnitude_vector"),
+        (torch.ones(7), True, "is 7, where its change has 256 rows"),
+        (torch.full((256,), torch.nan), True, "holds NaN"),
+    ],
+)
+def test_lengths_that_do_not_fit_are_refused(lengths, stated, message, tmp_path):
+    base = random_model(1)
+    write_model(tmp_path / "base", base)
+    tensors = lora(base, [UP])
+    if lengths is not None:
+        tensors[A.replace("lora_A.weight", "lora_magnitude_vector")] = lengths
+    folder = write_adapter(tmp_path / "lora", tensors, use_dora=stated)
+    with pytest.raises(AuditError, match=message) as caught:
+        describe(tmp_path, tmp_path / "base", folder)
+    assert "\n" not in str(caught.value)
+
+
 def test_matrices_that_layers_hold_the_other_way_round(tmp_path):
     base = random_model(1)
     turned = {**base, UP: base[UP].T.contiguous()}
@@ -175,7 +229,7 @@ BAD = {
     r"r is '1000000000'": stating(r=10**9),
     r"lora_alpha is 'nan'": stating(lora_alpha=float("nan")),
     r"peft_type is 'IA3'": stating(peft_type="IA3"),
-    r"sets use_dora": stating(use_dora=True),
+    r"use_dora true, and .* has no lora_magnitude": stating(use_dora=True),
     r"init_lora_weights is 'pissa'": stating(init_lora_weights="pissa"),
     r"rank_pattern holds the expression '\(a\+\)\+\$'": stating(
         rank_pattern={"(a+)+$": 3}
@@ -187,7 +241,7 @@ BAD = {
     r"up_proj' is 64 x 4": holding(A, torch.zeros(64, 4)),
     r"changes 'odd\.weight', which b lacks": holding("odd.weight", torch.zeros(3)),
     r"a part of an adapter that is not read": holding(
-        A + ".lora_magnitude_vector", torch.zeros(3)
+        A + ".vera_lambda_b", torch.zeros(3)
     ),
 }
 

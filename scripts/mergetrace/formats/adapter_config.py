@@ -18,7 +18,6 @@ _NAMES = re.compile(r"\^?[\w.-]+\$?")
 _STARTS = (True, False, None, "gaussian", "eva", "orthogonal")
 """Values of init_lora_weights under which the base's own weights stay as they are."""
 _UNREAD = (
-    "use_dora",
     "lora_bias",
     "layer_replication",
     "target_parameters",
@@ -47,6 +46,7 @@ class AdapterConfig:
     alphas: Mapping[str, Any]
     transposed: bool  # whether layers hold their matrix the other way round
     base: str | None  # the base that it names: untrusted
+    has_sizes: bool = False  # DoRA: every row is brought to a length that was learned
 
     def rank_of(self, module: str) -> int:
         """The rank that a module's change should have."""
@@ -93,6 +93,7 @@ def adapter_config(settings: Mapping[str, Any]) -> AdapterConfig:
         alphas=_patterns(settings, "alpha_pattern"),
         transposed=settings.get("fan_in_fan_out") is True,
         base=fact(named) if isinstance(named, str) and named else None,
+        has_sizes=settings.get("use_dora") is True,
     )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mergetrace.numerics.arrays import Array, Integers, Mask
+from mergetrace.numerics.arrays import Array, Integers, Mask, Singles
 
 if TYPE_CHECKING:
     import torch
@@ -51,6 +51,16 @@ def norms_of_lines(values: Array, dtype: str, axis: int) -> Array:
     """The Euclidean norms along one axis of a matrix of a dtype, rounded to it."""
     norms = _tensor(values, dtype).norm(dim=axis)
     return np.asarray(norms.double().numpy(), np.float64)
+
+
+def lengthened(rows: Singles, sizes: Singles, dtype: str) -> Singles:
+    """The wanted size of every row over the norm that it has, in a dtype: float32 [n]."""
+    import torch
+
+    held = torch.from_numpy(rows).to(getattr(torch, dtype))
+    wanted = torch.from_numpy(sizes).to(held.dtype)
+    factors = wanted / torch.linalg.norm(held, dim=1).to(held.dtype)
+    return np.asarray(factors.float().numpy(), np.float32)
 
 
 def largest(values: Array, count: int, dtype: str) -> Mask:

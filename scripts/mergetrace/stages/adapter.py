@@ -108,6 +108,11 @@ def _describe(
     records = records_of(pd.read_parquet(inputs.base_tensors))
     try:
         config = adapter_config(adapter.settings)
+        if config.has_sizes and base["source"].get("repo"):
+            raise ModelFileError(
+                "DoRA needs whole rows of its base, of which only samples are read on"
+                " the Hub; give a local copy of the base as `path`"
+            )
         low_rank, anew = changes_of(adapter.header, config, records, base["model"])
         with whole(outputs.adapter) as partial:
             places = prepare(

@@ -25,6 +25,8 @@ from mergetrace.files.strict_json import shown
 from mergetrace.numerics.arrays import AnyArray, Bytes, Singles
 from mergetrace.numerics.dtypes import FORMATS, decode, encode
 from mergetrace.numerics.low_rank import product
+from mergetrace.numerics.quantisers import TORCH_DTYPES
+from mergetrace.numerics.tool_sums import lengthened
 from mergetrace.tensors.adapter_tensors import Anew, LowRank
 
 CHECKED_AT_ONCE = 1 << 20  # elements
@@ -46,6 +48,7 @@ class Change:
     cols: int
     scale: float
     twice: bool  # whether the change is rounded to `dtype` before it is added
+    has_sizes: bool = False  # whether rows are brought to a length (DoRA)
 
     @property
     def end(self) -> int:
@@ -74,6 +77,8 @@ def prepare(
         changes.append(_change(each, numbers, twice))
         for side, tensor in (("left", each.left), ("right", each.right)):
             entries.append(_matrix(f"{number}.{side}", tensor, weights, each))
+        if each.sizes is not None:
+            entries.append(_lengths(f"{number}.sizes", each.sizes, weights))
     for number, held in enumerate(anew):
         entries.append(_whole(_held_name(number), held, weights))
     stated = {"base": base, "changes": [asdict(change) for change in changes]}
@@ -100,6 +105,7 @@ class Adapted:
             changes.sort(key=_start)
         self._lock = threading.Lock()
         self._kept: dict[str, Singles] = {}
+        self._factors: dict[str, Singles] = {}
 
     def close(self) -> None:
         os.close(self._descriptor)
@@ -108,15 +114,19 @@ class Adapted:
         """Fill `buffer` with the bytes of a shard from `offset` on, where whole numbers
         begin.
         """
-        if shard == ADAPTER_FILE:
-            read_into(self._descriptor, offset, buffer, self.path)
-        else:
-            self._read_base(shard, offset, buffer)
+        self._stored(shard, offset, buffer)
         for change, number in self._within(shard, offset, offset + buffer.size):
             first = max(offset, change.start)
             last = min(offset + buffer.size, change.end)
             part = buffer[first - offset : last - offset]
             self._add(change, number, first - change.start, part)
+
+    def _stored(self, shard: str, offset: int, buffer: Bytes) -> None:
+        """Bytes to which nothing was added yet."""
+        if shard == ADAPTER_FILE:
+            read_into(self._descriptor, offset, buffer, self.path)
+        else:
+            self._read_base(shard, offset, buffer)
 
     def _within(self, shard: str, start: int, end: int) -> Iterator[tuple[Change, str]]:
         """The changes of bytes start..end of a shard, with their numbers."""
@@ -139,7 +149,47 @@ class Adapted:
             stored = decode(part, change.dtype)
             if change.dtype != "F64":
                 stored = stored.astype(np.float32)
-            part[:] = encode(stored + added, change.dtype).view(np.uint8)
+            total = stored + added
+            if change.has_sizes:
+                rows = np.arange(first, first + count) // change.cols
+                factors = self._factors_of(change, number)
+                if change.twice:
+                    total = _singles(encode(total, change.dtype), change.dtype)
+                total = total * factors[rows]
+            part[:] = encode(total, change.dtype).view(np.uint8)
+
+    def _factors_of(self, change: Change, number: str) -> Singles:
+        """What DoRA multiplies each row by: its learned length over the length that it
+        has, both in the precision of the sum. Kept, as the whole tensor is read for it.
+        """
+        with self._lock:
+            if number in self._factors:
+                return self._factors[number]
+        step = max(CHECKED_AT_ONCE // change.cols, 1)
+        found = np.empty(change.rows, np.float32)
+        for first in range(0, change.rows, step):
+            rows = min(step, change.rows - first)
+            sizes = self._read(f"{number}.sizes", first, rows).reshape(-1)
+            total = self._sum_of_rows(change, number, first, rows)
+            dtype = TORCH_DTYPES[change.dtype] if change.twice else "float32"
+            with np.errstate(divide="ignore", invalid="ignore"):
+                found[first : first + rows] = lengthened(total, sizes, dtype)
+        with self._lock:
+            self._factors[number] = found
+        return found
+
+    def _sum_of_rows(
+        self, change: Change, number: str, first: int, rows: int
+    ) -> Singles:
+        """Whole rows of the base with the change, before they are lengthened."""
+        width = FORMATS[change.dtype].width * change.cols
+        raw = np.empty(rows * width, np.uint8)
+        self._stored(change.shard, change.start + first * width, raw)
+        added = self._added(change, number, first * change.cols, rows * change.cols)
+        if change.twice:
+            added = _singles(encode(added, change.dtype), change.dtype)
+        total = _singles(raw, change.dtype) + added
+        return total.reshape(rows, change.cols)
 
     def _added(self, change: Change, number: str, first: int, count: int) -> Singles:
         """The change of `count` elements from the tensor's element `first` on."""
@@ -206,6 +256,7 @@ def _change(each: LowRank, anew: Mapping[str, int], twice: bool) -> Change:
         cols=each.right.shape[0 if each.transposed else 1],
         scale=each.scale,
         twice=twice or each.embedding,
+        has_sizes=each.sizes is not None,
     )
 
 
@@ -226,6 +277,12 @@ def _matrix(name: str, tensor: TensorInfo, weights: Path, each: LowRank) -> Entr
         yield np.ascontiguousarray(codes.T).tobytes()
 
     return Entry(name, tensor.dtype, shape, pieces)
+
+
+def _lengths(name: str, tensor: TensorInfo, weights: Path) -> Entry:
+    """The lengths of rows, one in each row."""
+    shape = tensor.shape[0], 1
+    return Entry(name, tensor.dtype, shape, lambda: _checked(tensor, weights))
 
 
 def _whole(name: str, each: Anew, weights: Path) -> Entry:

@@ -22,6 +22,8 @@ _PART = re.compile(
     r"(?P<module>.+)\.lora_(?P<embedding>embedding_)?(?P<side>[AB])"
     r"(?:\.default)?(?P<weight>\.weight)?"
 )
+_SIZES = re.compile(r"(?P<module>.+)\.lora_magnitude_vector(?:\.default)?(?:\.weight)?")
+"""DoRA's lengths of rows."""
 _FOREIGN = re.compile(r"(?:^|\.)(?:lora_|vera_|ia3_|hada_|lokr_|oft_|trainable_tokens)")
 
 
@@ -35,6 +37,7 @@ class LowRank:
     transposed: bool  # the two are stored the other way round
     scale: float
     embedding: bool
+    sizes: TensorInfo | None = None  # DoRA: the length of every row
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class _Pair:
 
     embedding: bool = False
     sides: dict[str, TensorInfo] = field(default_factory=dict)
+    sizes: TensorInfo | None = None
 
 
 def changes_of(
@@ -123,6 +127,12 @@ def _sorted_out(header: Header) -> tuple[dict[str, _Pair], dict[str, TensorInfo]
                 " read"
             )
         plain = unwrapped(name)
+        lengths = _SIZES.fullmatch(plain)
+        if lengths is not None:
+            if pairs[lengths["module"]].sizes is not None:
+                _refuse(f"holds the lengths of {shown(lengths['module'])} twice")
+            pairs[lengths["module"]].sizes = tensor
+            continue
         match = _PART.fullmatch(plain)
         if match is None:
             if _FOREIGN.search(plain):
@@ -149,7 +159,8 @@ def _low_rank(
     """A module's change. shapes: of the tensors that the adapter holds anew."""
     sides = pair.sides
     if set(sides) != {"A", "B"}:
-        _refuse(f"holds only lora_{next(iter(sides))} of {shown(module)}")
+        held = f"lora_{next(iter(sides))}" if sides else "the lengths of rows"
+        _refuse(f"holds only {held} of {shown(module)}")
     down, up = sides["A"], sides["B"]
     target = find(f"{module}.weight")
     shape = shapes.get(target.name, target.shape)
@@ -171,6 +182,7 @@ def _low_rank(
             f"its change of {shown(module)} is {_by(product)}, where {find.name}'s"
             f" tensor is {_by(shape)}: it is an adapter of another model"
         )
+    _check_sizes(module, pair, config, target, (up.shape[0], transposed))
     return LowRank(
         target=target,
         left=down if transposed else up,
@@ -178,7 +190,39 @@ def _low_rank(
         transposed=transposed,
         scale=config.scale_of(module),
         embedding=pair.embedding,
+        sizes=pair.sizes,
     )
+
+
+def _check_sizes(
+    module: str,
+    pair: _Pair,
+    config: AdapterConfig,
+    target: TensorRecord,
+    product: tuple[int, bool],
+) -> None:
+    """Refuse lengths of rows that do not fit. product: its rows, and whether it is
+    transposed.
+    """
+    if config.has_sizes != (pair.sizes is not None):
+        _refuse(
+            f"adapter_config.json says use_dora {str(config.has_sizes).lower()}, and"
+            f" {shown(module)} has {'no' if pair.sizes is None else 'a'}"
+            " lora_magnitude_vector"
+        )
+    if pair.sizes is None:
+        return
+    rows, transposed = product
+    if pair.sizes.shape not in ((rows,), (rows, 1)):
+        _refuse(
+            f"lora_magnitude_vector of {shown(module)} is {_by(pair.sizes.shape)}, where"
+            f" its change has {rows} rows"
+        )
+    if pair.embedding or transposed or target.dtype == "F64":
+        _refuse(
+            f"DoRA of {shown(module)}, an embedding, a transposed or a 64-bit matrix, is"
+            " not read; merge the adapter into its base and give that model"
+        )
 
 
 def _anew(name: str, held: TensorInfo, find: _Finder) -> Anew:
