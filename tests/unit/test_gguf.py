@@ -289,6 +289,10 @@ def test_faults_of_folders_are_said(tmp_path):
     write_gguf(beside / "imatrix.gguf", llama(0), "F16")
     with pytest.raises(ModelFileError, match="give the model's own file"):
         read_gguf(beside)
+    stated = tmp_path / "weights.gguf"  # whatever the file is called
+    stated.write_bytes(gguf_bytes([tensor_bytes()], {"general.type": "imatrix"}))
+    with pytest.raises(ModelFileError, match="holds no tensor of a model"):
+        read_gguf(stated)
     (tmp_path / "none.gguf").write_bytes(gguf_bytes([], {}))
     with pytest.raises(ModelFileError, match="holds no tensor"):
         read_gguf(tmp_path / "none.gguf")

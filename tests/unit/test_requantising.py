@@ -8,6 +8,7 @@ Fp8Quantize 5.23, gguf 0.19).
 
 import hashlib
 import json
+import math
 from itertools import cycle
 from pathlib import Path
 
@@ -255,7 +256,28 @@ def test_scales_of_another_tool_are_told_from_the_codes(kind, parents, tmp_path)
     assert table.loc[scale, "elements"] - table.loc[scale, "exact"] == 1
     assert table.loc[scale, "note"].startswith("goes with model.layers.0.mlp.up_proj")
     assert found["quantised"]["blocks"] - found["quantised"]["blocks_exact"] == 1
-    assert "other last bits" in found["quantised"]["sentence"]
+    again = found["quantised"]
+    assert again["tensors"] - again["identical"] == 1
+    assert "the last bits of a scale" in again["sentence"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "leaf", "none"),
+    [("int4", "weight_scale", math.nan), ("mxfp4", "weight_scale", 255)],
+)
+def test_a_scale_that_is_none_is_told(kind, leaf, none, parents, tmp_path):
+    mine = packed_model(tmp_path / "mine", MERGE, kind)
+    path = mine / "model.safetensors"
+    tensors = load_file(path)
+    scales = tensors[f"model.layers.0.mlp.up_proj.{leaf}"]
+    scales.view(-1)[:3] = none
+    save_file(tensors, path)
+    found, table = rebuilt(parents, tmp_path, mine)
+    row = table.loc[f"model.layers.0.mlp.up_proj.{leaf}"]
+    assert (row["status"], row["elements"] - row["exact"]) == ("differs", 3)
+    again = found["quantised"]
+    assert again["blocks"] - again["blocks_exact"] == 3
+    assert again["tensors"] - again["identical"] == 1
 
 
 @pytest.mark.thorough

@@ -54,11 +54,11 @@ def rebuilt_rows(unit: Unit, outcome: Outcome, read_as: str | None) -> list[Tens
     """The lines of a tensor that was rebuilt and of what goes with it. read_as: its
     packed format, None where it has none.
     """
-    beside = [_beside_row(unit, each) for each in outcome.beside]
+    beside = [_beside_row(unit, each, outcome.manner) for each in outcome.beside]
     return [_rebuilt_row(unit, outcome, read_as), *beside]
 
 
-def _beside_row(unit: Unit, beside: Beside) -> TensorRow:
+def _beside_row(unit: Unit, beside: Beside, manner: str | None) -> TensorRow:
     same = beside.sha256 == beside.sha256_rebuilt
     return TensorRow(
         tensor=beside.record.name,
@@ -73,6 +73,7 @@ def _beside_row(unit: Unit, beside: Beside) -> TensorRow:
         sha256_rebuilt=beside.sha256_rebuilt,
         status="identical" if same else "differs",
         note=wording.goes_with(unit.name),
+        manner=manner,
     )
 
 
@@ -198,12 +199,16 @@ def summarise(
 
 def _quantised(rows: Sequence[TensorRow]) -> dict[str, Any] | None:
     """What came back of tensors that were quantised again, None where none was."""
-    again = [row for row in rows if row.blocks]
+    again = [row for row in rows if row.manner]
     codes = [row for row in rows if row.status == "codes"]
     if not again and not codes:
         return None
-    same = [row for row in again if row.status == "identical"]
-    manners = Counter(row.manner for row in same if row.manner)
+    same = [
+        row
+        for row in again
+        if row.status == "identical" and row.note != wording.WITH_ITS_SCALES
+    ]
+    manners = Counter(row.manner for row in same if row.manner and row.blocks)
     numbers = {
         "tensors": len(again),
         "identical": len(same),

@@ -104,8 +104,9 @@ def quantised(numbers: Mapping[str, int], notes: Collection[str]) -> str:
         )
         if numbers["blocks_exact"] < numbers["blocks"]:
             sentence += (
-                " A tool that computes in another order or precision gives other last bits"
-                " of a scale, and other codes next to the middle of two levels."
+                " Where a block did not, its tool may have computed in another order or"
+                " precision, which changes the last bits of a scale and the codes next to"
+                " the middle of two levels, or the file was changed since."
             )
         sentences.append(sentence)
     if numbers["scales_taken"]:
