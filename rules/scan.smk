@@ -26,6 +26,7 @@ checkpoint candidates:
             megabytes=configuration.scan.budget.megabytes,
             watches=lambda wildcards: wildcards.way == "watch",
             published=lambda wildcards: configuration.models[wildcards.model].published,
+            file=lambda wildcards: configuration.models[wildcards.model].file,
             patterns=configuration.scan.candidates.paths,
             folders=offered(on_hub=False),
             repositories=offered(on_hub=True),

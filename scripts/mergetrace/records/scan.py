@@ -28,6 +28,8 @@ class Candidate:
     """The commit, of a model on the Hub."""
     created: str | None = None
     """When the Hub made the repository."""
+    file: str = ""
+    """The GGUF file of a repository that is read; empty of any other model."""
 
 
 @dataclass(frozen=True)
@@ -180,6 +182,8 @@ class Scan:
     proposed: tuple[Proposed, ...]
     left_out: tuple[LeftOut, ...]
     asked: Mapping[str, int]
+    file: str = ""
+    """The suspect's GGUF file, where it is one of a repository."""
 
 
 @dataclass(frozen=True)

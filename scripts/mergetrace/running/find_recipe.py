@@ -105,13 +105,18 @@ def source(text: str, directory: Path) -> dict[str, str]:
         return {"path": path}
     if Path(path).is_dir():
         return {"path": str(Path(path).absolute())}
+    if path.endswith(".gguf") and (directory / path).is_file():
+        return {"path": path}
+    if path.endswith(".gguf") and Path(path).is_file():
+        return {"path": str(Path(path).absolute())}
     repo, _, revision = text.partition("@")
     if re.fullmatch(REPOSITORY, repo):
         return {"repo": repo, "revision": revision} if revision else {"repo": repo}
     looked = (directory / path).absolute()
     raise ConfigurationError(
         f"there is no folder {visible(looked)}, and {visible(text)} is no repository on"
-        " the Hub; give a folder that holds config.json and *.safetensors, or owner/name"
+        " the Hub; give a folder that holds config.json and *.safetensors, a GGUF"
+        " file, or owner/name"
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from mergetrace.errors import ModelFileError
+from mergetrace.formats.block_layouts import LAYOUTS
 from mergetrace.formats.model_config import ModelConfig
 from mergetrace.numerics.arrays import Array, Singles
 from mergetrace.numerics.dtypes import FLOATS, FORMATS, Codes, encode, values_of
@@ -24,6 +25,8 @@ from mergetrace.scan.positions import (
     norms,
     slots,
 )
+from mergetrace.tensors.gguf_names import is_gguf
+from mergetrace.tensors.naming import canonical_names
 from mergetrace.tensors.view import Key, View
 from mergetrace.tensors.views import cut
 from mergetrace.tensors.weights import Weights
@@ -65,11 +68,14 @@ class Facts:
     """sha256 of the whole weight files, sorted, where they are known."""
     architecture: str | None = None
     """The kind of model, as its configuration calls it."""
+    file: str = ""
+    """The GGUF file of a repository that was read; empty of any other model."""
 
     @property
     def key(self) -> str:
         """By which the index finds the print."""
-        text = json.dumps([PROTOCOL, self.place, self.commit])
+        file = [self.file] if self.file else []
+        text = json.dumps([PROTOCOL, self.place, self.commit, *file])
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
@@ -81,7 +87,7 @@ class Print:
     signatures: tuple[str, ...]  # of every block; ABSENT for one that there is not
     codes: Codes  # uint16 [BLOCKS, ELEMENTS]: bf16, zero where there is none
     quantiles: Singles = field(repr=False)  # float32 [NORMS, QUANTILES]; NaN
-    coarse: bool = False  # whether it stores its matrices in eight bits
+    coarse: bool = False  # whether it stores its matrices in eight bits or fewer
 
     @property
     def digest(self) -> str:
@@ -107,10 +113,16 @@ def views_of_print(table: pd.DataFrame, config: ModelConfig) -> dict[Key, View]:
     """The matrices of a model that a print may need. table: of its tensors, or of some
     of them.
     """
-    wanted = table[table["name"].map(is_wanted)]
+    names = canonical_names(table["name"])
+    if is_gguf(names):
+        wanted = table[table["name"].map(lambda name: is_wanted(names[name]))]
+        kept = {*FLOATS, *LAYOUTS}
+    else:
+        wanted = table[table["name"].map(is_wanted)]
+        # of packed numbers in safetensors what they are scaled by lies elsewhere
+        kept = set(FLOATS)
     views = cut(wanted, config).views if len(wanted) else {}
-    # packed numbers have no print: where they lie is another matter
-    return {key: view for key, view in views.items() if view.dtype in FLOATS}
+    return {key: view for key, view in views.items() if view.dtype in kept}
 
 
 def take_print(facts: Facts, views: Mapping[Key, View], weights: Weights) -> Print:

@@ -41,7 +41,7 @@ def audit_yaml(scan: Scan, path: str) -> str:
         zip([scan.place, *others], short_names(scan.place, others), strict=True)
     )
     lines = [HEAD.format(suspect=_comment(scan.place), path=path), "models:"]
-    source = _source(scan.place, scan.revision, scan.on_hub)
+    source = _source(scan.place, scan.revision, scan.on_hub, scan.file)
     lines.append(f"  {names[scan.place]}: {source}  # the suspect")
     seen = set()
     for each in scan.proposed:
@@ -74,11 +74,12 @@ def _model(each: Proposed, name: str) -> str:
     return f"  {name}: {source}\n    # {each.part}: {wording.proposed(each)}"
 
 
-def _source(place: str, revision: str, on_hub: bool) -> str:
+def _source(place: str, revision: str, on_hub: bool, file: str = "") -> str:
     """Where a model lies, in YAML's way that is also JSON's."""
     if not on_hub:
         return json.dumps({"path": place})
-    return json.dumps({"repo": place, "revision": revision})
+    of_file = {"file": file} if file else {}
+    return json.dumps({"repo": place, **of_file, "revision": revision})
 
 
 def _audit_name(suspect: str) -> str:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from mergetrace.errors import AuditError, ModelFileError, TooManyBytesError
 from mergetrace.files.declared_merges import declared_merges
-from mergetrace.files.safetensors_file import Model, read_model
+from mergetrace.files.gguf_file import GgufModel, read_gguf
+from mergetrace.files.safetensors_file import Model
 from mergetrace.files.safetensors_header import Header
 from mergetrace.files.sampled import Range, write_sampled
 from mergetrace.files.weight_files import (
@@ -21,10 +22,19 @@ from mergetrace.files.weight_files import (
     choose,
     parse_index,
 )
-from mergetrace.formats.model_config import MAX_CONFIG_BYTES, read_config
+from mergetrace.formats.block_layouts import blocks_of, stored_size
+from mergetrace.formats.gguf_facts import (
+    declared_license,
+    declared_parents,
+    gguf_config,
+)
+from mergetrace.formats.model_config import (
+    MAX_CONFIG_BYTES,
+    ModelConfig,
+    read_config,
+)
 from mergetrace.formats.scales import bytes_of_scales, rows_of_scales
-from mergetrace.numerics.dtypes import FORMATS
-from mergetrace.planning.manifest import read_card, table_of
+from mergetrace.planning.manifest import read_card, read_local, table_of
 from mergetrace.records.scan import LeftOut
 from mergetrace.scan.positions import is_wanted, norms, slots
 from mergetrace.scan.prints import (
@@ -62,22 +72,27 @@ class Taken:
 
 
 def of_folder(folder: Path) -> Taken:
-    """The print of a local model."""
+    """The print of a local model. folder: or its GGUF file."""
     facts = folder_facts(folder)
+    beside = folder if folder.is_dir() else folder.parent
     try:
-        model = read_model(folder)
+        model = read_local(folder)
         table = table_of(model, folder).to_pandas()
-        views = _called(views_of_print(table, read_config(folder / "config.json")))
-        with Weights({MODEL: folder}) as weights:
+        views = _called(views_of_print(table, _config(model, beside)))
+        with Weights({MODEL: beside}) as weights:
             taken = take_print(facts, views, weights)
             return Taken(facts, taken, None, weights.bytes_read)
     except AuditError as error:
-        code = _code(error, os.listdir(folder))
+        code = _code(error, os.listdir(beside))
         return Taken(facts, None, LeftOut(str(folder), code, str(error)), 0)
 
 
 def folder_facts(folder: Path) -> Facts:
-    """What is known of a folder without its weights."""
+    """What is known of a folder without its weights; of a GGUF file that was given by
+    its name what it says itself, since what lies beside it may be another model's.
+    """
+    if not folder.is_dir():
+        return _file_facts(folder)
     card = read_card(folder / "README.md")
     return Facts(
         place=str(folder),
@@ -92,21 +107,42 @@ def folder_facts(folder: Path) -> Facts:
     )
 
 
+def _file_facts(file: Path) -> Facts:
+    """What a GGUF file says of itself."""
+    facts = Facts(place=str(file), commit=_state_of([file]), on_hub=False)
+    try:
+        model = read_gguf(file)
+    except AuditError:
+        return facts  # why it cannot be read is said where its print is taken
+    names = declared_parents(model.facts) or ()
+    return replace(facts, parents=tuple(names), licence=declared_license(model.facts))
+
+
+def _config(model: Model, folder: Path) -> ModelConfig:
+    """What a model's configuration says; a GGUF file has its own."""
+    if not isinstance(model, GgufModel):
+        return read_config(folder / "config.json")
+    names = [name for _, header in model for name in header.tensors]
+    return gguf_config(model.facts, names)
+
+
 def of_repository(
-    listed: "Listed", pinned: "Pinned", connections: int, most: int
+    listed: "Listed", pinned: "Pinned", connections: int, most: int, file: str = ""
 ) -> Taken:
-    """The print of a model on the Hub. most: bytes that may be asked for."""
+    """The print of a model on the Hub. most: bytes that may be asked for. file: the
+    GGUF file that is read.
+    """
     from mergetrace.hub.pinned import open_reader
     from mergetrace.hub.ranges import Patience
 
-    facts = hub_facts(listed, pinned)
+    facts = replace(hub_facts(listed, pinned), file=file)
     with (
         tempfile.TemporaryDirectory() as name,
         open_reader(pinned.source, pinned.sizes, connections, Patience()) as reader,
     ):
         fetch = _Fetch(reader, pinned, Path(name), most)
         try:
-            taken = fetch.take(facts)
+            taken = fetch.take_gguf(facts) if file else fetch.take(facts)
         except AuditError as error:
             code = _code(error, pinned.files, pinned.gated)
             left_out = LeftOut(pinned.repo, code, str(error))
@@ -162,7 +198,20 @@ class _Fetch:
         if not set(table["dtype"]).issubset(PLAIN):
             self._small("config.json", MAX_CONFIG_BYTES)
         config = read_config(self.folder / "config.json")
-        views = _called(views_of_print(table, config))
+        return self._read(facts, views_of_print(table, config))
+
+    def take_gguf(self, facts: Facts) -> Print:
+        """The same of a GGUF file of the repository, whose header is read whole."""
+        from mergetrace.hub.gguf import read_remote_gguf
+
+        before = self.reader.bytes_read
+        model = read_remote_gguf(self.reader, self.pinned, facts.file)
+        self._count(self.reader.bytes_read - before)
+        table = table_of(model, self.pinned.place).to_pandas()
+        return self._read(facts, views_of_print(table, _config(model, self.folder)))
+
+    def _read(self, facts: Facts, own: Mapping[Key, View]) -> Print:
+        views = _called(own)
         wanted = ranges(views)
         self._count(sum(length for _, _, length in wanted))
         data = {part: piece for part, piece in self.reader.read_many(wanted)}
@@ -223,8 +272,9 @@ def ranges(views: Mapping[Key, View]) -> list[Range]:
     ]
     blocks += [(norm, 0, norm.rows * norm.cols) for norm in norms(views) if norm]
     for view, first, count in blocks:
-        width = FORMATS[view.dtype].width
-        wanted.add((view.shard, view.start + first * width, count * width))
+        start, many = blocks_of(view.dtype, first, count)
+        place = view.start + stored_size(view.dtype, start)
+        wanted.add((view.shard, place, stored_size(view.dtype, many)))
         if view.scale_shard:
             rows = rows_of_scales(view, first, count)
             wanted.add((view.scale_shard, *bytes_of_scales(view, *rows)))
@@ -242,15 +292,19 @@ def _code(error: AuditError, names: Iterable[str], gated: bool = False) -> str:
     if isinstance(error, UnknownLayoutError):
         return "unknown_layout"
     if isinstance(error, ModelFileError):
-        has_weights = any(name.endswith(".safetensors") for name in names)
+        has_weights = any(name.endswith((".safetensors", ".gguf")) for name in names)
         return "unreadable" if has_weights else "no_safetensors"
     return "gated" if gated else "unreachable"
 
 
 def _state(folder: Path) -> str:
     """A digest of a folder's files: names, sizes and dates."""
+    return _state_of(sorted(folder.iterdir()))
+
+
+def _state_of(paths: Iterable[Path]) -> str:
     lines = []
-    for path in sorted(folder.iterdir()):
+    for path in paths:
         if path.is_file():
             about = path.stat()
             lines.append(f"{path.name} {about.st_size} {about.st_mtime_ns}")

@@ -126,6 +126,7 @@ def screen(
         proposed=tuple(proposed),
         left_out=indexed.left_out,
         asked=candidates.asked,
+        file=facts.file,
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from mergetrace.files.gguf_file import is_gguf
 from mergetrace.outputs import read_json, write_json
 from mergetrace.records.json_records import as_json
 from mergetrace.records.manifest import Manifest
@@ -59,6 +60,8 @@ class Params:
     """Those of the models that an audit of the suspect offers."""
     repositories: tuple[str, ...] = ()
     """The same on the Hub."""
+    file: str | None = None
+    """The suspect's GGUF file, of a repository."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
         on_hub=source["repo"] is not None,
         reasons=(),
         revision=source["commit"] or "",
+        file=params.file or "",
     )
     settings = Settings(
         params.sources,
@@ -93,11 +97,11 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
     size = _parameters(inputs.tensors)
     gathering = Gathering(suspect, settings, str(last) if last else None, size)
     for folder in params.folders:
-        if (folder / "config.json").is_file():
+        if _holds_a_model(folder):
             gathering.take_folder(folder, "audit")
     for pattern in params.patterns:
         for place in sorted(glob.glob(pattern)):
-            if (Path(place) / "config.json").is_file():
+            if _holds_a_model(Path(place)):
                 gathering.take_folder(Path(place))
     if params.sources or params.repositories:
         offered = [Named(repo, "audit", "") for repo in params.repositories]
@@ -110,6 +114,11 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
         f"{suspect.place}: {len(found.candidates)} candidates ({asked or 'nobody'}),"
         f" {len(found.left_out)} left out"
     )
+
+
+def _holds_a_model(place: Path) -> bool:
+    """Whether a place looks like a model: a folder as Hugging Face's, or GGUF."""
+    return (place / "config.json").is_file() or is_gguf(place)
 
 
 def _once_named(inputs: Inputs, params: Params) -> list[Named]:

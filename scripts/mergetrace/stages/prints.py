@@ -99,9 +99,10 @@ def batches(candidates: int, size: int) -> int:
 def _known_key(candidate: Candidate) -> str | None:
     """The key of a candidate's print, where that is known before it is asked."""
     if candidate.on_hub:
-        return Facts(candidate.place, candidate.revision, True).key
+        file = candidate.file
+        return Facts(candidate.place, candidate.revision, True, file=file).key
     folder = Path(candidate.place)
-    return folder_facts(folder).key if folder.is_dir() else None
+    return folder_facts(folder).key if folder.exists() else None
 
 
 def _note(
@@ -139,11 +140,13 @@ def _taken(candidate: Candidate, params: Params) -> Taken:
     # The client of the Hub is slow to load.
     from mergetrace.hub.listing import GatedError, MissingError, details
 
-    facts = Facts(candidate.place, candidate.revision, True)
+    file = candidate.file
+    facts = Facts(candidate.place, candidate.revision, True, file=file)
     try:
         listed, pinned = details(candidate.place, candidate.revision)
     except MissingError:
         return Taken(facts, None, LeftOut(candidate.place, "missing"), 0)
     except GatedError:
         return Taken(facts, None, LeftOut(candidate.place, "gated"), 0)
-    return of_repository(listed, pinned, CONNECTIONS_OF_A_MODEL, params.most_bytes)
+    most = params.most_bytes
+    return of_repository(listed, pinned, CONNECTIONS_OF_A_MODEL, most, file)

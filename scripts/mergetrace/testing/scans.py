@@ -154,7 +154,8 @@ def _candidates_on_hub(folder: Path, repo: str, settings: candidates.Params) -> 
         folder / "manifest.json", folder / "tensors.parquet", folder / "files"
     )
     if not described.files.exists():
-        manifest.run(manifest.Inputs(pinned=pinned), manifest.Params("mine"), described)
+        how = manifest.Params("mine", CONNECTIONS, settings.file)
+        manifest.run(manifest.Inputs(pinned=pinned), how, described)
     candidates.run(
         candidates.Inputs(
             described.manifest, described.tensors, described.files, pinned
