@@ -401,7 +401,7 @@ stages: the steps of an audit, as the rules, Python and the tests run them
     audit_file         the same of a configuration file
 
 testing: planted models and audits of them, for tests and benchmarks
-    planting, tiny_model, moe_models, template_families, template_shapes,
+    planting, tiny_model, half_billion, moe_models, template_families, template_shapes,
       hostile_headers
                        models and files with a known answer
     realmerge, disguises, quantising, spellings

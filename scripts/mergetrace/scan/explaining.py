@@ -94,6 +94,8 @@ class Relative:
     """The share of its numbers that are the base's."""
     of_donor: float
     """The greatest share of its numbers that are one of the donors'."""
+    moved: float = 1.0
+    """How far it lies from the base, as a multiple of the suspect's distance."""
 
 
 @dataclass(frozen=True)
@@ -365,7 +367,16 @@ def _others(
             cosine.get(key, 0.0),
             equal_share(codes, held.codes[base], held.mask),
             max(of_donor, default=0.0),
+            _moved(held, base, codes),
         )
+
+
+def _moved(held: _Held, base: str, codes: Codes) -> float:
+    """How far numbers lie from the base's, as a multiple of the suspect's distance."""
+    start = numbers_of(held.codes[base])
+    both = np.stack([numbers_of(codes), numbers_of(held.suspect.codes)]) - start
+    squares = (evened(both, held.mask).astype(np.float64) ** 2).sum(axis=1)
+    return float(np.sqrt(squares[0] / squares[1])) if squares[1] else 1.0
 
 
 def _same(

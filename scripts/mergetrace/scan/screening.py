@@ -18,7 +18,6 @@ from mergetrace.records.scan import (
     Trace,
 )
 from mergetrace.scan.explaining import (
-    DEPENDENCE_STEP,
     MIN_BRANCHES,
     SAME_SHARE,
     BaseCandidate,
@@ -40,6 +39,16 @@ from mergetrace.scan.prints import Facts, Print
 
 MAX_RANKED = 200  # models of the table, beside those that are proposed
 MAX_TRACES = 200
+BASES_STEP = 0.1
+"""Of dependence, up to which another ancestor is proposed as a base beside the first:
+the audit tells them apart. Of suspects of the tuning families the true base lay up to
+.07 behind a checkpoint near it.
+"""
+MIN_MOVED = 1 / 3
+"""Of the suspect's distance from the base, that a control must have gone. One that
+hardly moved holds the base's numbers, which recipes with next to nothing of a donor give
+back: a checkpoint of a quarter of the distance was given back by .37 that way.
+"""
 UNKNOWN_DATE = "9999"  # comes after all that are known
 
 
@@ -184,7 +193,7 @@ def _bases(
     for each in explained.bases:
         place = found.facts(each.key).place
         is_ancestor = each.branches >= MIN_BRANCHES
-        fits = is_ancestor and each.dependence < first.dependence + DEPENDENCE_STEP
+        fits = is_ancestor and each.dependence < first.dependence + BASES_STEP
         is_open = first.branches < MIN_BRANCHES
         if each is first or (
             (is_open or fits or place in declared) and donors != {place}
@@ -238,7 +247,8 @@ def is_sibling(found: Found, each: Relative, lines: set[str]) -> bool:
     facts = found.facts(each.key)
     is_merge = facts.relation == "merge" or len(facts.parents) > 1 or facts.merged
     is_of_donor = each.of_donor > each.of_base or not lines.isdisjoint(facts.parents)
-    return not is_merge and not is_of_donor and each.of_base < SAME_SHARE
+    moved = each.of_base < SAME_SHARE and each.moved >= MIN_MOVED
+    return not is_merge and not is_of_donor and moved
 
 
 def _proposed(
