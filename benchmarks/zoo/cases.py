@@ -6,7 +6,13 @@ from benchmarks.zoo.by_hand import innocents_by_hand, merges_by_hand
 from benchmarks.zoo.case import Case
 from benchmarks.zoo.disguised import disguised_innocents, disguised_merges
 from benchmarks.zoo.framings import dated_merges, framings, undated_merges
-from benchmarks.zoo.innocents import copies, finetunes, siblings, wrong_questions
+from benchmarks.zoo.innocents import (
+    at_other_rates,
+    copies,
+    finetunes,
+    siblings,
+    wrong_questions,
+)
 from benchmarks.zoo.merges import linear_merges, other_merges, trained_merges
 
 TUNING = (("dense", 1), ("dense", 2), ("dense", 4), ("moe", 7))
@@ -91,6 +97,7 @@ def family_cases(arch: str, seed: int) -> list[Case]:
     ]
     innocents = [
         *siblings(),
+        *at_other_rates(),
         *finetunes(),
         *wrong_questions(rng),
         *copies(),

@@ -67,6 +67,29 @@ def siblings() -> list[Draft]:
     ]
 
 
+def at_other_rates() -> list[Draft]:
+    """The donor's own run once more, gentle enough that the change is nearly
+    proportional to the rate, and published after it.
+    """
+    return [
+        (
+            f"the donor's run at another rate: {suspect}",
+            innocent(suspect, donors=(donor,), published=_after(donor)),
+        )
+        for donor, suspect in (
+            ("gentle", "gentle-half"),
+            ("gentle", "gentle-part"),
+            ("gentle", "gentle-more"),
+            ("gentle-more", "gentle"),
+            ("long-gentle", "long-gentle-part"),
+        )
+    ]
+
+
+def _after(donor: str) -> dict[str, str]:
+    return {donor: "2026-01-01", "suspect": "2026-06-01"}
+
+
 def finetunes() -> list[Draft]:
     """The base, and the donor, trained on for 1, 5 or 50 steps."""
     of_donor = {

@@ -257,6 +257,8 @@ search: the recipe that gives most of a model back
     sweeping           the value of one parameter that explains most of a tensor
     blends             the nearest weighted sum, whatever arithmetic made it
     dependence         whether a model's numbers follow from its parents' alone
+    leaning            whether a model was rounded as a blend before it was trained
+    observing          the last four together: what is seen beside the recipes
     survivors          what a merge that chooses elements left and kept
     proposals.proposers    which recipes are worth trying; how to add a proposer
     proposals.declared     what the folder declares

@@ -322,6 +322,14 @@ class Thresholds:
     trained gently it was less, and there the base's own values stand against a blend.
     """
 
+    max_leaning: float = limit(0.65, ge=0.5, le=1)
+    """Elements that miss a blend by one step, where the blend lies off the middle of its
+    own: the greatest share of them that may be missed to the side where the blend lies,
+    before a trace of it counts. Half are after training that began at a stored blend
+    (.475 to .566 on the tuning seeds), .89 to .99 where the donor's own run was repeated
+    at another rate, and less, the less of it the blend explains.
+    """
+
     min_counted: int = limit(100, ge=1)
     """A share of fewer elements than this is noise. So many must be there on which
     donor and base agree before it counts how many of them moved, and so many must speak

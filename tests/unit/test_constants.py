@@ -61,6 +61,7 @@ accused. MIN_RATE_TO_LOOK lies below all that a verdict may be loosened to
 """
 
 SLACK = """
+search/leaning NEAR SLIP SHORT_WEIGHT
 descent/directions SMALLEST
 descent/lattice NO_MATTER
 descent/pooling LINEAR
@@ -93,6 +94,7 @@ in the suspect, the controls and the shuffled donor alike.
 """
 
 TOO_FEW = """
+search/leaning LEAST_TRACE
 descent/directions FEWEST
 disguises/alignment MIN_COLUMNS_PER_HALF
 disguises/factors MIN_AGREEING_ELEMENTS

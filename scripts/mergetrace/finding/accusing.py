@@ -33,6 +33,7 @@ from mergetrace.finding.stops import (
     against_chosen,
     against_drop,
     against_finetune,
+    against_leaning,
     against_merge,
     against_shares_of_traces,
     drops_beside,
@@ -149,7 +150,7 @@ def merge_of_several_then_trained(case: Case) -> Decision | None:
     """
     limits = case.thresholds
     exact = case.exact_rate
-    if exact is None or against_shares_of_traces(case) is not None:
+    if exact is None or against_shares_of_traces(case) or against_leaning(case):
         return None
     shares = named_donors(case)
     if len(shares) < 2 or None in shares.values():

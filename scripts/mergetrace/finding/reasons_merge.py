@@ -211,7 +211,7 @@ class NoBlendExplainsMore(Reason):
 
 @dataclass(frozen=True)
 class TrainedFromOther(Reason):
-    """One of two models was trained from the other."""
+    """One of two models was made from the other."""
 
     model: str
     """The audited model."""

@@ -162,6 +162,22 @@ class WeightsDiffer(Reason):
 
 
 @dataclass(frozen=True)
+class NeverRounded(Reason):
+    """A model whose numbers miss a blend's to the side where the blend lies: it was not
+    rounded as the blend before anything else happened to it.
+    """
+
+    parents: tuple[str, ...]
+    """The models that the blend is of."""
+    misses: int
+    """The number of elements that could show it."""
+    leaning: float
+    """The share of them that is missed to that side."""
+    limit: float
+    """The greatest share that is allowed."""
+
+
+@dataclass(frozen=True)
 class WeightAtEnd(Reason):
     """A blend weight that leaves next to nothing to one of two models."""
 

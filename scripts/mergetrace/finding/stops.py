@@ -2,15 +2,17 @@
 none answers `inconclusive` says the same: so its reasons are those that decided.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from mergetrace.finding.case import Case, Reason
+from mergetrace.finding.following import is_pure
 from mergetrace.finding.reasons_origin import FewInformative
 from mergetrace.finding.reasons_stops import (
     BlendExplainsMore,
     ChanceTooClose,
     DropByChance,
     FewAgree,
+    NeverRounded,
     NothingBeside,
     NothingMoved,
     OneParentEnough,
@@ -35,7 +37,7 @@ from mergetrace.finding.traces import (
     traces_beside,
     untouched,
 )
-from mergetrace.records.recipe_search import Signature
+from mergetrace.records.recipe_search import Leaning, Signature
 
 Against = Reason | None
 """What stops a rule; None where nothing does."""
@@ -163,7 +165,38 @@ def against_blend(case: Case, donor: str) -> Against:
     parent, single = _greatest(own_values(case, [donor]).items())
     if single > limits.max_single_of_blend * coverage:
         return ValuesOfOneParent(parent, single, limits.max_single_of_blend * coverage)
-    return None
+    leanings = [case.recipe.leanings.get(donor)]
+    recipe = case.recipe.leaning
+    if recipe is not None and set(recipe.parents) == {case.base, donor}:
+        leanings.append(recipe)
+    return _against_leanings(case, leanings)
+
+
+def against_leaning(case: Case) -> Against:
+    """Why the model was never rounded as the best recipe's blend."""
+    return _against_leanings(case, [case.recipe.leaning])
+
+
+def _against_leanings(case: Case, leanings: Sequence[Leaning | None]) -> Against:
+    """Why a model was never rounded as any of these accounts of one blend says; None
+    where one of them does not lean, or its numbers follow from the parents' alone, in
+    whatever arithmetic.
+    """
+    limits = case.thresholds
+    if is_pure(case):
+        return None
+    stops: list[NeverRounded] = []
+    for leaning in leanings:
+        if leaning is None or leaning.share is None:
+            continue
+        if leaning.misses < limits.min_counted or leaning.share <= limits.max_leaning:
+            return None
+        stops.append(
+            NeverRounded(
+                leaning.parents, leaning.misses, leaning.share, limits.max_leaning
+            )
+        )
+    return stops[0] if stops else None
 
 
 def against_finetune(case: Case, donor: str) -> Against:

@@ -132,8 +132,8 @@ def no_blend_explains_more(reason: NoBlendExplainsMore) -> str:
 
 def trained_from_other(reason: TrainedFromOther) -> str:
     return (
-        f"One of {reason.model} and {reason.donor} was trained from the other. Weights"
-        " do not say which came first."
+        f"One of {reason.model} and {reason.donor} was made from the other: by training,"
+        " or by a blend that leaves it nearly whole. Weights do not say which came first."
     )
 
 

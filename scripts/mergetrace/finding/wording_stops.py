@@ -17,6 +17,7 @@ from mergetrace.finding.reasons_stops import (
     DropStopped,
     FewAgree,
     FollowingStopped,
+    NeverRounded,
     NoBlendOfAll,
     NothingBeside,
     NothingMoved,
@@ -173,6 +174,16 @@ def weights_differ(reason: WeightsDiffer) -> str:
     )
 
 
+def never_rounded(reason: NeverRounded) -> str:
+    return (
+        f"the model was never rounded as a stored blend of {listing(reason.parents)}:"
+        f" {rate(reason.leaning)} of {reason.misses:,} numbers that miss it by a step do"
+        f" so to the side where it lies (at most {rate(reason.limit)} may; half do after"
+        " training that began at it). A donor's own run repeated at another rate leaves"
+        " that, and so does a blend that was trained before it was stored"
+    )
+
+
 def weight_at_end(reason: WeightAtEnd) -> str:
     return (
         "where not every element comes back a blend is only judged with at least"
@@ -242,6 +253,7 @@ CLAUSES: Mapping[type[Reason], Callable[..., str]] = {
     TooMuchMoved: too_much_moved,
     NothingMoved: nothing_moved,
     WeightsDiffer: weights_differ,
+    NeverRounded: never_rounded,
     WeightAtEnd: weight_at_end,
     ValuesOfOneParent: values_of_one_parent,
     BlendExplainsMore: blend_explains_more,

@@ -5,7 +5,7 @@ when it is turned round.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from mergetrace.records.json_records import from_json
@@ -114,6 +114,22 @@ class Dependence:
 
 
 @dataclass(frozen=True)
+class Leaning:
+    """How a model's numbers miss those of a blend by one step: to the side where the
+    blend lies between two of them, or to either side.
+    """
+
+    parents: tuple[str, ...]
+    """The models that the blend is of."""
+    misses: int
+    """The number of elements that could show it: the blend lies off the middle."""
+    share: float | None
+    """The share of them that are missed to the side where the blend lies: a half where
+    training moved them off a stored blend. None where there are none.
+    """
+
+
+@dataclass(frozen=True)
 class LinearBlend:
     """The weighted sum of models that is nearest to the audited one."""
 
@@ -173,6 +189,12 @@ class RecipeSearch:
     """The weighted sum that is nearest to the model."""
     packed: tuple[str, ...] = ()
     """The packed formats in which the audited model is stored, by name, in order."""
+    leanings: Mapping[str, Leaning] = field(default_factory=dict)
+    """By donor, how the model's numbers miss the best blend of base and donor, where
+    that explains anything.
+    """
+    leaning: Leaning | None = None
+    """How they miss the best recipe's."""
     completed: RecipeNumbers | None = None
     """The best recipe with the weights that tensors which do not vote have, where those
     are others; its rates are the best recipe's.

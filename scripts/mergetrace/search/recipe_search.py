@@ -14,13 +14,9 @@ from mergetrace.merging.recipes import Recipe, recipe_to_json
 from mergetrace.numerics.arrays import some_of
 from mergetrace.records.recipe_search import (
     DeclaredReplay,
-    Dependence,
-    LinearBlend,
     RecipeNumbers,
     RecipeSearch,
-    Signature,
 )
-from mergetrace.search.blends import Blend, VaryingBlend, pilot_blend, varying_blend
 from mergetrace.search.clues import Clues, read_clues
 from mergetrace.search.completing import Completion, completion_of
 from mergetrace.search.counting import (
@@ -31,12 +27,11 @@ from mergetrace.search.counting import (
     exact_rate,
 )
 from mergetrace.search.declared import Hypothesis
-from mergetrace.search.dependence import measure_dependence
 from mergetrace.search.finalists import SOLVING_RATE, finalists
 from mergetrace.search.joining import Joined
+from mergetrace.search.observing import Observations, observe
 from mergetrace.search.proposals.declared import propose_declared
 from mergetrace.search.proposals.proposers import try_proposals
-from mergetrace.search.signatures import measure_signature
 from mergetrace.search.stacked import stacked_recipe
 from mergetrace.search.trial import BudgetError, Trial
 from mergetrace.sums.evidence import WRITER_NAMES
@@ -98,10 +93,8 @@ class Search:
     """How many recipes were tried on the pilot."""
     ended_early: bool = False
     """Whether the search ended because it had tried as many as it may."""
-    signature: Signature | None = None
-    signature_of_two: Signature | None = None
-    dependence: Dependence | None = None
-    blend: LinearBlend | None = None
+    seen: Observations = field(default_factory=Observations)
+    """What the pilot says beside the recipes."""
     slice_ids: list[int] = field(default_factory=list)
     counts: list[list[Count]] = field(default_factory=list)
     """By slice, of each finalist."""
@@ -145,15 +138,7 @@ class Search:
         for reading in self.readings.values():
             if reading not in self.recipes:
                 self.recipes.append(reading)
-        if any(piece.audited.is_packed for piece in trial.pieces):
-            return  # what follows looks at last bits, which cells hide
-        donors = self.clues.donors
-        parents = self._read_blend(trial)
-        one_blend = self.blend is not None and self.blend.ranges is None
-        self.dependence = measure_dependence(trial.pieces, parents, one_blend)
-        self.signature = measure_signature(trial, donors[:1])
-        if len(donors) > 1:
-            self.signature_of_two = measure_signature(trial, donors[:2])
+        self.seen = observe(trial, self.clues, self.recipes)
 
     def complete(self, pieces: Iterable[Joined]) -> None:
         """Measure the weights of tensors beyond the pilot, for one more finalist."""
@@ -213,20 +198,6 @@ class Search:
         """
         rates = [entry.rate for entry in self._ranking()]
         return self.ended_by_declared and max(rates, default=0.0) < SOLVING_RATE
-
-    def _read_blend(self, trial: Trial) -> tuple[str, ...]:
-        """Measure the nearest blend; returns the models that it is of, the base and the
-        strongest donor where it is none.
-        """
-        blend: Blend | VaryingBlend | None = pilot_blend(trial, self.clues.offered)
-        if blend is not None:
-            self.blend = blend.numbers()
-        if isinstance(blend, Blend) and not blend.is_rounding:
-            blend = varying_blend(trial, self.clues.offered)
-        if blend is None or len(blend.models) < 2:
-            return (self.frame.base, self.clues.donors[0])
-        self.blend = blend.numbers()
-        return blend.models
 
     def add(self, joined: Joined) -> None:
         """Apply the finalists to one piece and count each of its slices."""
@@ -291,10 +262,12 @@ class Search:
             indistinguishable=_indistinguishable(ranking),
             tried=self.tried,
             ended_early=self.ended_early,
-            signature=self.signature,
-            signature_of_two=self.signature_of_two,
-            dependence=self.dependence,
-            blend=self.blend,
+            signature=self.seen.signature,
+            signature_of_two=self.seen.signature_of_two,
+            dependence=self.seen.dependence,
+            blend=self.seen.blend,
+            leanings=self.seen.leanings,
+            leaning=self.seen.of_recipes.get(ranking[0].recipe) if ranking else None,
             packed=tuple(sorted(self.packed)),
         )
 

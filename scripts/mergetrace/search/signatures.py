@@ -138,10 +138,13 @@ def _measure_piece(
     moved = far & differs
     if moved.sum() < MIN_MOVED_ELEMENTS:
         return None
-    low, high = (ends[moved] - base[moved] for ends in piece.audited.midpoints())
-    deltas = [piece.values[donor][moved] - base[moved] for donor in donors]
+    below, above = (end - base for end in piece.audited.midpoints())
+    changes = [piece.values[donor] - base for donor in donors]
+    low, high = below[moved], above[moved]
+    deltas = [change[moved] for change in changes]
     generator = np.random.default_rng(0)
     weights = _survivor_weights(low, high, deltas, trial.width)
+    far &= moved | ~_rounded_away(below, above, changes, weights)
     sizes = np.abs(piece.values[donors[0]] - base)[far]
     kept = moved[far]
     ranks = np.asarray(pd.Series(sizes).rank(), np.float64)
@@ -189,6 +192,19 @@ def _survivor_weights(
         replay(*replay_intervals(low, high, zero, delta), width).alpha
         for delta in deltas
     ]
+
+
+def _rounded_away(
+    low: Array, high: Array, changes: Sequence[Array], weights: Sequence[float]
+) -> Mask:
+    """Where a weighted change leaves the base's number, once it is rounded: what stayed
+    there need not have been dropped. low, high: the cell of the audited number, and
+    changes: the donors', from the base, float64 [n] each.
+    """
+    weighted = [
+        weight * change for weight, change in zip(weights, changes, strict=True)
+    ]
+    return _any_gives_back(low, high, weighted)
 
 
 def _explained_share(

@@ -1,0 +1,97 @@
+"""What the last bits of the pilot say beside the recipes: the nearest blend, whether the
+numbers follow from the parents' alone, how they miss a blend's, what a drop would leave.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from mergetrace.merging.recipes import Recipe
+from mergetrace.records.recipe_search import (
+    Dependence,
+    Leaning,
+    LinearBlend,
+    Signature,
+)
+from mergetrace.search.blends import Blend, VaryingBlend, pilot_blend, varying_blend
+from mergetrace.search.clues import Clues
+from mergetrace.search.dependence import measure_dependence
+from mergetrace.search.leaning import LEAST_TRACE, lean_to_pair, lean_to_recipe
+from mergetrace.search.signatures import measure_signature
+from mergetrace.search.trial import Trial
+
+
+@dataclass(frozen=True)
+class Observations:
+    """What was seen; nothing of a packed model, whose cells hide last bits."""
+
+    blend: LinearBlend | None = None
+    """The weighted sum that is nearest."""
+    dependence: Dependence | None = None
+    """Whether the numbers follow from the parents' alone."""
+    leanings: Mapping[str, Leaning] = field(default_factory=dict)
+    """By donor, how the numbers miss those of the best blend of base and donor."""
+    of_recipes: Mapping[Recipe, Leaning] = field(default_factory=dict)
+    """The same of the recipes that do not give everything back."""
+    signature: Signature | None = None
+    """What a dropping merge of the strongest donor would have left."""
+    signature_of_two: Signature | None = None
+    """What a dropping merge of the two strongest would have left."""
+
+
+def observe(trial: Trial, clues: Clues, recipes: Sequence[Recipe]) -> Observations:
+    """Look at the pilot, once its recipes were tried.
+
+    recipes: the finalists.
+    """
+    if any(piece.audited.is_packed for piece in trial.pieces):
+        return Observations()
+    blend, parents = _nearest_blend(trial, clues)
+    one_blend = blend is not None and blend.ranges is None
+    donors = clues.donors
+    of_two = measure_signature(trial, donors[:2]) if len(donors) > 1 else None
+    return Observations(
+        blend=blend,
+        dependence=measure_dependence(trial.pieces, parents, one_blend),
+        leanings=_leanings_to_pairs(trial, clues.offered),
+        of_recipes=_leanings_to_recipes(trial, recipes),
+        signature=measure_signature(trial, donors[:1]),
+        signature_of_two=of_two,
+    )
+
+
+def _nearest_blend(
+    trial: Trial, clues: Clues
+) -> tuple[LinearBlend | None, tuple[str, ...]]:
+    """The nearest blend, and the models that it is of: the base and the strongest donor
+    where it is none.
+    """
+    numbers: LinearBlend | None = None
+    blend: Blend | VaryingBlend | None = pilot_blend(trial, clues.offered)
+    if blend is not None:
+        numbers = blend.numbers()
+    if isinstance(blend, Blend) and not blend.is_rounding:
+        blend = varying_blend(trial, clues.offered)
+    if blend is None or len(blend.models) < 2:
+        return numbers, (trial.frame.base, clues.donors[0])
+    return blend.numbers(), blend.models
+
+
+def _leanings_to_recipes(
+    trial: Trial, recipes: Sequence[Recipe]
+) -> dict[Recipe, Leaning]:
+    found = {}
+    for recipe in recipes:
+        if LEAST_TRACE <= trial.rates.get(recipe, 0.0) < 1:
+            leaning = lean_to_recipe(trial.pieces, recipe, trial.frame.base)
+            if leaning is not None:
+                found[recipe] = leaning
+    return found
+
+
+def _leanings_to_pairs(trial: Trial, donors: Sequence[str]) -> dict[str, Leaning]:
+    found = {}
+    for donor in donors:
+        pair = lean_to_pair(trial.pieces, trial.frame.base, donor, trial.width)
+        if pair is not None:
+            found[donor] = pair
+    return found
