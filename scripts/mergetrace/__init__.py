@@ -113,6 +113,7 @@ tensors: a model's tensors under common names, and their elements
     flat               weights that are stored without their shape
     elements           where a view's elements lie
     beside             what lies beside packed codes, decoded
+    stacked_codes      experts that are stored together as MXFP4
     turned             packed matrices whose columns are stored as rows
     weights            elements read by offset and decoded
     adapter_tensors, adapted   what an adapter changes of its base; the two together, as

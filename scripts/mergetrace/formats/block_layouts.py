@@ -12,6 +12,7 @@ import numpy as np
 
 from mergetrace.numerics.arrays import Array, Bytes
 from mergetrace.numerics.dtypes import FORMATS, decode
+from mergetrace.numerics.levels import STACKED
 
 K_ELEMENTS = 256  # of a block of the K formats
 
@@ -256,7 +257,7 @@ LAYOUTS = {
     "MXFP4": Layout(32, 17, _mxfp4),
     "NVFP4": Layout(64, 36, _nvfp4),
     **dict.fromkeys(
-        ("INT4", "UINT4", "FP4_E2M1", "GPTQ4", "AWQ4"),
+        ("INT4", "UINT4", "FP4_E2M1", "GPTQ4", "AWQ4", STACKED),
         Layout(2, 1, lambda raw: _codes_alone(raw, _fields(raw, 1, 4))),
     ),
     **dict.fromkeys(

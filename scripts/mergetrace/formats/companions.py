@@ -83,6 +83,16 @@ def moved(text: str, names: Mapping[str, str]) -> str:
     return json.dumps(entries) if entries else ""
 
 
+def of_one(text: str, number: int) -> str:
+    """A view's `beside` of stacked matrices as that of one of them."""
+    entries = {}
+    for role, each in companions_in(text).items():
+        size = each.bytes // each.shape[0]
+        one = replace(each, start=each.start + number * size, shape=each.shape[1:])
+        entries[role] = asdict(one)
+    return json.dumps(entries)
+
+
 def ranges_beside(text: str) -> Iterable[tuple[str, int, int]]:
     """Where a view's companions lie: (file, first byte, bytes) each."""
     for each in companions_in(text).values():

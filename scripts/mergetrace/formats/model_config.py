@@ -34,6 +34,8 @@ class ModelConfig:
     weight_block_size: tuple[int, int] | None = None
     quantization: Quantization | None = None
     heads: Heads = field(default_factory=Heads)
+    # whether stacked MXFP4 is decoded: where a model beside it has the same in 16 bits
+    opens_stacks: bool = False
 
     @property
     def kind(self) -> str | None:
@@ -44,6 +46,7 @@ class ModelConfig:
         """The facts as a manifest holds them."""
         facts = asdict(self)
         heads = facts.pop("heads")
+        del facts["opens_stacks"]  # of an audit, not of a model
         return {**facts, **heads}
 
 

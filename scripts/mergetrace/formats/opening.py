@@ -7,6 +7,7 @@ bitsandbytes 0.50, NVIDIA ModelOpt, gpt-oss, mlx-lm, AutoGPTQ, AutoAWQ.
 """
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -28,7 +29,7 @@ from mergetrace.formats.companions import (
 )
 from mergetrace.formats.quantization import Quantization
 from mergetrace.numerics.block_scales import EXPONENTS, NESTED
-from mergetrace.numerics.levels import LEVELS
+from mergetrace.numerics.levels import LEVELS, STACKED
 
 WORD_BITS = 32
 MIN_GROUP = 8  # weights that share a scale: for fewer it is no scale of theirs
@@ -43,6 +44,8 @@ STATES = {
     "weight.quant_state.bitsandbytes__nf4": "NF4",
     "weight.quant_state.bitsandbytes__fp4": "FP4",
 }
+
+STACKS = re.compile(r"\.experts\.(?:gate_up_proj|down_proj)_blocks$")
 
 Leaves = Mapping[str, TensorRecord]
 """What lies in one module, by the last part of the names."""
@@ -63,6 +66,25 @@ class Opening:
 
 
 Reader = Callable[[TensorRecord, Leaves, Quantization], Opening | None]
+
+
+def stacked(ending: str, codes: TensorRecord, leaves: Leaves) -> Opening | None:
+    """gpt-oss' experts, two codes in a byte and an exponent for 32 inputs, as the weights
+    in 16 bits lie: [experts, inputs, outputs]. None where they are none.
+    """
+    scales = leaves.get("scales")
+    if not STACKS.search(codes.name) or len(codes.shape) != 4 or scales is None:
+        return None
+    experts, outputs, groups, half = codes.shape
+    fits = half == MX_GROUP // 2 and scales.shape == codes.shape[:3]
+    if (ending, codes.dtype) != ("_blocks", "U8") or not fits or not codes.elements:
+        return None
+    if scales.dtype not in ("U8", EXPONENTS) or set(leaves) - {"scales", "bias"}:
+        return None
+    shape = (experts, groups * MX_GROUP, outputs)
+    held = {CODES: codes, SCALES: replace(scales, dtype="U8")}
+    record = replace(codes, dtype=STACKED, shape=shape)
+    return Opening(record, None, (scales.name,), written(held))
 
 
 def opening(

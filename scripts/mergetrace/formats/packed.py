@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from mergetrace.files.tensor_records import TensorRecord
 from mergetrace.formats.model_config import ModelConfig
-from mergetrace.formats.opening import Opening, opening
+from mergetrace.formats.opening import Opening, opening, stacked
 from mergetrace.formats.quantization import Quantization
 from mergetrace.formats.scales import SCALED, scale_names, scale_tensors
 from mergetrace.numerics.block_scales import EXPONENTS
@@ -182,7 +182,7 @@ def sort_out(records: Records, config: ModelConfig) -> Sorted:
     """Tell apart which tensors are weights that can be compared as they are stored,
     which are their scales, and which are neither.
     """
-    aside, packed, opened = _packed(records, config.quantization)
+    aside, packed, opened = _packed(records, config)
     scales = {
         name: candidates
         for name, candidates in scale_tensors(records).items()
@@ -265,7 +265,7 @@ def _why_no_weight(
 
 
 def _packed(
-    records: Records, facts: Quantization | None
+    records: Records, config: ModelConfig
 ) -> tuple[dict[str, str], dict[str, str], dict[str, Opening]]:
     """Why packed codes and what goes with them are left out, how they are packed, and
     which are decoded, all by name.
@@ -274,6 +274,7 @@ def _packed(
     packed: dict[str, str] = {}
     opened: dict[str, Opening] = {}
     modules = _by_module(records)
+    facts = config.quantization
     for module, ending, name in _codes(records):
         leaves = modules.get(module, {})
         packing = _packing(records[name], ending, leaves, records, facts)
@@ -281,6 +282,8 @@ def _packed(
             continue
         beside = {leaf: records[it] for leaf, it in leaves.items() if it != name}
         read = opening(ending, records[name], beside, facts)
+        if config.opens_stacks and read is None:
+            read = stacked(ending, records[name], beside)
         if read is not None:
             opened[name] = read
             reason = f"read with weights packed {packing.how}, and none of its own"

@@ -34,6 +34,8 @@ FLOAT_4 = (
     *(0.0, -0.0052083334885537624, -0.6666666865348816, -1.0),
     *(-0.3333333432674408, -0.5, -0.1666666716337204, -0.25),
 )
+STACKED = "MXFP4_EXPERTS"
+"""MXFP4 of experts that are stored together."""
 SIGNED_BYTES = (*range(128), *range(-128, 0))
 
 LEVELS: Mapping[str, tuple[float, ...]] = {
@@ -65,6 +67,7 @@ LEVELS: Mapping[str, tuple[float, ...]] = {
     "GPTQ4": tuple(range(16)),
     "GPTQ8": tuple(range(256)),
     "AWQ4": tuple(range(16)),
+    STACKED: E2M1,
 }
 """The levels of every packed format, by code."""
 MOVED_BEFORE = ("GPTQ4", "GPTQ8", "AWQ4")

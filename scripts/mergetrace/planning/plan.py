@@ -1,5 +1,6 @@
 """What an audit will compare and what that will cost, from the manifests alone."""
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
@@ -8,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from mergetrace.errors import ModelFileError
-from mergetrace.formats.model_config import config_from_json
+from mergetrace.formats.model_config import ModelConfig, config_from_json
 from mergetrace.formats.scales import SCALED
 from mergetrace.numerics.levels import LEVELS
 from mergetrace.planning.pairing import pair
@@ -23,6 +24,7 @@ from mergetrace.tensors.view import Key
 from mergetrace.tensors.views import Cut, not_read
 from mergetrace.tensors.views import cut as cut_tensors
 
+PLAIN_STACKS = re.compile(r"\.experts\.(?:gate_up_proj|down_proj)(?:\.weight)?$")
 NARROW = ("BF16", "F16")  # that a model is stored in before it is quantised
 COLUMNS = ["model", "tensor", "reason", "source"]
 """Of the table of what is not compared: `tensor` is the name for people, with the
@@ -59,6 +61,25 @@ def pair_models(
     return plan, not_compared
 
 
+def configs_of(
+    tables: Mapping[str, pd.DataFrame], manifests: Manifests
+) -> dict[str, ModelConfig]:
+    """What every model's configuration says. Experts in stacked MXFP4 are decoded where a
+    model has the same in 16 bits; where none has, their bytes tell more.
+    """
+    plain = any(
+        PLAIN_STACKS.search(name) and dtype in NARROW and len(shape) == 3
+        for table in tables.values()
+        for name, dtype, shape in zip(
+            table["name"], table["dtype"], table["shape"], strict=True
+        )
+    )
+    return {
+        model: replace(config_from_json(manifests[model]["config"]), opens_stacks=plain)
+        for model in tables
+    }
+
+
 def cut_models(
     tables: Mapping[str, pd.DataFrame], manifests: Manifests
 ) -> dict[str, Cut]:
@@ -68,7 +89,7 @@ def cut_models(
     known, unclear = common_names(tables)
     for model, table in tables.items():
         _refuse_adapter(model, table, known[model])
-    configs = {model: config_from_json(manifests[model]["config"]) for model in tables}
+    configs = configs_of(tables, manifests)
     cuts = {
         model: cut_tensors(table, configs[model], known[model], unclear.get(model))
         for model, table in tables.items()

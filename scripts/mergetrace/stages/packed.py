@@ -10,10 +10,9 @@ from typing import Literal
 import pandas as pd
 
 from mergetrace.files.tensor_records import records_of
-from mergetrace.formats.model_config import config_from_json
 from mergetrace.outputs import read_json, write_json
 from mergetrace.planning.packed_bytes import WeightFiles, compared, undecoded
-from mergetrace.planning.plan import common_names
+from mergetrace.planning.plan import common_names, configs_of
 from mergetrace.records.manifest import Manifest, Manifests
 from mergetrace.running.log import say
 from mergetrace.sums.frames import Roles
@@ -57,12 +56,8 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
     tables = dict(zip(manifests, map(pd.read_parquet, inputs.tensors), strict=True))
     names, _ = common_names(tables)
     held = {
-        model: undecoded(
-            records_of(tables[model]),
-            config_from_json(manifest["config"]),
-            names[model],
-        )
-        for model, manifest in manifests.items()
+        model: undecoded(records_of(tables[model]), config, names[model])
+        for model, config in configs_of(tables, manifests).items()
     }
     entries = []
     for model in roles.audited:

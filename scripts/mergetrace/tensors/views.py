@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING
 from mergetrace.errors import ModelFileError
 from mergetrace.files.tensor_records import TensorRecord, records_of
 from mergetrace.formats.block_layouts import stored_size
+from mergetrace.formats.companions import of_one
 from mergetrace.formats.model_config import ModelConfig
 from mergetrace.formats.packed import Sorted, sort_out, weight_of
 from mergetrace.formats.scales import with_scale
+from mergetrace.numerics.levels import STACKED
 from mergetrace.tensors.doubles import Double, chosen_form, chosen_record, unseen
 from mergetrace.tensors.gguf_names import GGUF_NORM, PLUS_ONE
 from mergetrace.tensors.naming import canonical_names, is_adapter
@@ -203,7 +205,12 @@ def _scale_finder(stored: Records, kinds: Sorted) -> FindScale:
 def _with_companions(view: View, kinds: Sorted) -> View:
     """The view with what else its numbers depend on, where it is packed."""
     opened = kinds.opened.get(view.source)
-    return view if opened is None else replace(view, beside=opened.companions)
+    if opened is None:
+        return view
+    beside = opened.companions
+    if view.dtype == STACKED and view.slice:
+        beside = of_one(beside, int(view.slice))
+    return replace(view, beside=beside)
 
 
 def _views_of(

@@ -24,6 +24,7 @@ from mergetrace.formats.scales import bytes_of_scales, keeps_all_scales, rows_of
 from mergetrace.numerics.arrays import Array, Bytes
 from mergetrace.numerics.block_scales import NESTED, decode_scales
 from mergetrace.numerics.dtypes import FORMATS, decode, encode
+from mergetrace.numerics.levels import STACKED
 from mergetrace.tensors.beside import Beside, read_beside
 from mergetrace.tensors.elements import (
     adjusted,
@@ -33,6 +34,7 @@ from mergetrace.tensors.elements import (
     places,
     spread,
 )
+from mergetrace.tensors.stacked_codes import Stacked, read_stacked
 from mergetrace.tensors.turned import BITS_OF, Turned, read_turned
 from mergetrace.tensors.view import View
 
@@ -71,7 +73,7 @@ class Weights:
         self._lock = threading.Lock()
         self._open: dict[tuple[str, str], int] = {}
         self._scales: dict[tuple[str, str, int], Array] = {}
-        self._last_turned: tuple[tuple[str, str], Turned] | None = None
+        self._last_turned: tuple[tuple[str, str], Turned | Stacked] | None = None
         self._beside_of: dict[tuple[str, str], Beside] = {}
 
     def __enter__(self) -> "Weights":
@@ -216,7 +218,7 @@ class Weights:
         """Elements first..first+count of a packed view, in its order of rows and
         columns, scaled and shifted as it says.
         """
-        if view.dtype in BITS_OF:
+        if view.dtype in BITS_OF or view.dtype == STACKED:
             return adjusted(view, first, self._turned(view).part(view, first, count))
         if view.is_rearranged:
             rows, cols = places(view, first, count)
@@ -260,11 +262,12 @@ class Weights:
             shifts = -spread(view, grid, row, first, count) * scales
         return Unpacked(part.codes, scales, shifts)
 
-    def _turned(self, view: View) -> Turned:
+    def _turned(self, view: View) -> Turned | Stacked:
         """A matrix whose columns are stored as rows; the last one is kept."""
+        reader = read_stacked if view.dtype == STACKED else read_turned
         key, kept = (view.model, view.beside), self._last_turned
         if kept is None or kept[0] != key:
-            kept = key, read_turned(view, partial(self._companion, view))
+            kept = key, reader(view, partial(self._companion, view))
             self._last_turned = kept
         return kept[1]
 
