@@ -34,8 +34,8 @@ class TensorRow:
     sha256_rebuilt: str | None
     status: str
     """identical (every byte), differs, copied (not what the recipe gives, but a
-    parent's numbers), partial (a part was compared), codes (of packed numbers, with the
-    scales of the file), not rebuilt.
+    parent's numbers), partial (a part was compared), codes (of packed numbers with the file's
+    scales: what lies in the cell of its code), not rebuilt.
     """
     note: str | None
     """What the status does not say."""

@@ -67,18 +67,16 @@ def scales_taken(dtype: str) -> str:
     if dtype in SEARCHED:
         return (
             f"{dtype}: the tool searches for the scales in floating-point arithmetic whose"
-            " last bits differ between builds, so that its bytes were not tried; with the"
-            " file's scales the codes were"
+            " last bits differ between builds, so that its bytes were not tried"
         )
     if dtype in MOVED_BEFORE:
         return (
             f"{dtype}: a calibration moved the numbers before they were rounded, by data"
-            " that are in no file; compared are the codes, with the file's scales"
+            " that are in no file"
         )
     return (
         f"{dtype}: how its tool computes the scales is not repeated here, or the tensor is"
-        " larger than rebuild.whole_elements or stored in another order; compared are the"
-        " codes, with the file's scales"
+        " larger than rebuild.whole_elements or stored in another order"
     )
 
 
@@ -114,7 +112,8 @@ def quantised(numbers: Mapping[str, int], notes: Collection[str]) -> str:
         of_these = plural(numbers["scales_taken"], "tensor")
         why = "; ".join(sorted(notes))
         sentences.append(
-            f"Of {of_these} only codes were compared, of which {share} came back ({why})."
+            f"Of {of_these} the file's scales were taken: {share} of the merged numbers lie"
+            f" where its codes confine them ({why})."
         )
     return " ".join(sentences)
 

@@ -97,7 +97,9 @@ class Outcome:
     """What one tensor's comparison found."""
 
     exact: int = 0
-    """Elements that the recipe gives back bit for bit; of packed ones the codes."""
+    """Elements that the recipe gives back bit for bit; of packed ones the codes, or, with
+    the file's scales, what lies in its cell.
+    """
     undecided: int = 0
     """Differing elements that lie exactly at a threshold of the method."""
     differences: list[tuple[int, float, float]] = field(default_factory=list)
@@ -117,7 +119,7 @@ class Outcome:
     was quantised again.
     """
     takes_scales: bool = False
-    """Whether the scales are the file's own, and only the codes were computed."""
+    """Whether the scales are the file's own."""
     beside: tuple[Beside, ...] = ()
     """What goes with the tensor and was made again."""
 
