@@ -192,8 +192,8 @@ disguises: tensors that lie elsewhere than their names say
     column_factors, channels, folded_norms, scaled_channels
                        what was multiplied row by row and column by column
     powers_of_two, factors   what was multiplied as a whole
-    blends, rounded_twice, noise  what one blend explains: rounded twice on the way,
-                       covered with noise
+    blends, nearest_blends   what one blend explains
+    rounded_twice, noise     rounded twice on the way, covered with noise
     detecting, layout, rearrange  all of it together; what that gives; the plan that
                        follows from it
 

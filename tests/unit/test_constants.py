@@ -128,7 +128,8 @@ thresholds as any other model; what is not seen leaves matrices out of place
 
 GLIMPSES = """
 disguises/alignment MAX_EXACTLY_ASSIGNED WRONG_ROWS
-disguises/blends MAX_MATRICES MIN_OF_ONE
+disguises/blends MAX_MATRICES
+disguises/nearest_blends MIN_SUMMED DRAWN_ON DRAWN_BY
 disguises/channels LINES
 disguises/column_factors ROUNDS
 disguises/comparison FINGERPRINT_ROWS

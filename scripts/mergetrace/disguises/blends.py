@@ -14,8 +14,6 @@ from mergetrace.tensors.view import Key
 
 MAX_MATRICES = 64  # that are sampled to see how all were stored
 ANY_WIDTH = 1.0  # of an interval of blend weights
-MIN_OF_ONE = 0.9
-"""The share from which on one donor's blend is enough, and several are not looked at."""
 MIN_BETTER = 0.01
 """The share of elements by which rounding once and rounding twice are told apart."""
 
@@ -35,17 +33,13 @@ def explained_shares(
     donors = [
         parent for parent in comparison.parents if parent is not comparison.parent
     ]
-    formats = (None, comparison.parent.dtype())
     once, twice = (
         max(
             (_explained(comparison, donor, samples, through) for donor in donors),
             default=0.0,
         )
-        for through in formats
+        for through in (None, comparison.parent.dtype())
     )
-    if len(donors) > 1 and max(once, twice) < MIN_OF_ONE:
-        several = [_of_several(comparison, donors, samples, each) for each in formats]
-        once, twice = max(once, several[0]), max(twice, several[1])
     return once, twice
 
 
@@ -70,52 +64,10 @@ def _explained(
         goal = comparison.goal(key)
         base = comparison.parent.sample(goal).values()
         triples.append((sample, base, donor.sample(goal).values()))
-    return _coverage(triples, through)
+    return line_coverage(triples, through)
 
 
-def _of_several(
-    comparison: Comparison,
-    donors: Sequence[Glimpses],
-    samples: dict[Key, Sample],
-    through: str | None,
-) -> float:
-    """The same of the blend of all donors that lies nearest, by least squares over all
-    matrices that every one of them holds: a number counts by how finely it is stored.
-    """
-    held = [key for key in samples if set(donors) <= set(comparison.holders(key))]
-    if not held:
-        return 0.0
-    bases, changes = [], []
-    for key in held:
-        goal = comparison.goal(key)
-        base = comparison.parent.sample(goal).values()
-        bases.append(base)
-        of_donors = [donor.sample(goal).values() - base for donor in donors]
-        changes.append(np.stack(of_donors, axis=1))
-    stored = [samples[key] for key in held]
-    weights = _nearest_weights(stored, bases, changes)
-    triples = [
-        (sample, base, base + change @ weights)
-        for sample, base, change in zip(stored, bases, changes, strict=True)
-    ]
-    return _coverage(triples, through)
-
-
-def _nearest_weights(
-    stored: Sequence[Sample], bases: Sequence[Array], changes: Sequence[Array]
-) -> Array:
-    """The weights of the changes by least squares: float64 [donors]."""
-    ends = [sample.midpoints() for sample in stored]
-    width = np.concatenate([high - low for low, high in ends])
-    moved = np.concatenate([sample.values() for sample in stored])
-    moved = moved - np.concatenate(bases)
-    sound = np.isfinite(width) & (width > 0)
-    finely = np.concatenate(changes)[sound] / width[sound, None]
-    weights, *_ = np.linalg.lstsq(finely, moved[sound] / width[sound], rcond=None)
-    return np.asarray(weights)
-
-
-def _coverage(
+def line_coverage(
     triples: Sequence[tuple[Sample, Array, Array]], through: str | None
 ) -> float:
     """The share of elements on the best line from one parent to the other. triples: of

@@ -7,6 +7,7 @@ import numpy as np
 from mergetrace.disguises.blends import MAX_MATRICES, MIN_BETTER, explained_shares
 from mergetrace.disguises.comparison import Comparison
 from mergetrace.disguises.findings import Finding, RoundedTwice
+from mergetrace.disguises.nearest_blends import explained_alone, explained_together
 from mergetrace.numerics.arrays import some_of
 from mergetrace.numerics.dtypes import decode, encode
 from mergetrace.sums.evidence import Sample
@@ -31,6 +32,10 @@ size from which it does.
 """
 
 
+EXPLAINED = (explained_shares, explained_together, explained_alone)
+"""What tells both shares, the simpler first."""
+
+
 def find_double_rounding(comparison: Comparison) -> list[Finding]:
     """See where a merge was rounded twice, and take such tensors' numbers as that."""
     first = comparison.parent.dtype()
@@ -46,14 +51,18 @@ def find_double_rounding(comparison: Comparison) -> list[Finding]:
             for key, _ in some_of(comparable, MAX_MATRICES)
             if own.views[key].dtype == dtype and _may_be_rounded(own.sample(key), first)
         ]
-        once, twice = explained_shares(comparison, keys)
-        if twice < MIN_EXPLAINED or twice <= once + MIN_BETTER:
+        if not any(_shows(*explain(comparison, keys)) for explain in EXPLAINED):
             continue
         for key, view in own.views.items():
             if view.dtype == dtype and _may_be_rounded(own.sample(key), first):
                 own.read_through(key, first)
         findings.append(RoundedTwice(first, dtype))
     return findings
+
+
+def _shows(once: float, twice: float) -> bool:
+    """Whether blends that are rounded twice explain a model, and better than others."""
+    return twice >= MIN_EXPLAINED and twice > once + MIN_BETTER
 
 
 def _may_be_rounded(sample: Sample, first: str) -> bool:
