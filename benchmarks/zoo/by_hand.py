@@ -71,7 +71,8 @@ def by_hand(made: dict[str, Any], named: Sequence[str], **rest: Any) -> dict[str
     """
     weights = made.get("weights") or [1 / len(made["of"])] * len(made["of"])
     shares = dict(zip(made["of"], weights, strict=True))
-    alphas = {} if "along" in made else {name: shares[name] for name in named}
+    varies = "along" in made or "weights_along" in made
+    alphas = {} if varies else {name: shares[name] for name in named}
     usual = {
         "group": GROUP,
         "made": made,
@@ -85,7 +86,7 @@ def by_hand(made: dict[str, Any], named: Sequence[str], **rest: Any) -> dict[str
 def merges_by_hand(seed: int) -> list[Draft]:
     """The guilty."""
     rng = random.Random(f"by hand {seed}")
-    ways = _Ways(seed)
+    ways = Ways(seed)
     return [
         *_sums(rng, ways),
         *_task_arithmetic(ways),
@@ -95,7 +96,7 @@ def merges_by_hand(seed: int) -> list[Draft]:
     ]
 
 
-class _Ways:
+class Ways:
     """The way of one family among five."""
 
     def __init__(self, seed: int) -> None:
@@ -108,7 +109,7 @@ class _Ways:
         return models if self.place % 2 else models[::-1]
 
 
-def _sums(rng: random.Random, ways: _Ways) -> list[Draft]:
+def _sums(rng: random.Random, ways: Ways) -> list[Draft]:
     drawn = round(rng.uniform(0.2, 0.8), 2)
     pair = ways.one_of(([0.7, 0.3], [1 / 3, 2 / 3], [0.382, 0.618], [0.5, 0.5], None))
     pair = pair or [1 - drawn, drawn]
@@ -152,7 +153,7 @@ def _sums(rng: random.Random, ways: _Ways) -> list[Draft]:
     ]
 
 
-def _task_arithmetic(ways: _Ways) -> list[Draft]:
+def _task_arithmetic(ways: Ways) -> list[Draft]:
     vector = ways.one_of(VECTORS)
     several = ways.one_of(SEVERAL)
     vectors = lines("m + w*(b-base)", "second", "donor", base="base")
@@ -183,14 +184,14 @@ def _task_arithmetic(ways: _Ways) -> list[Draft]:
     ]
 
 
-def _means(ways: _Ways) -> list[Draft]:
+def _means(ways: Ways) -> list[Draft]:
     return [
         _mean("four finetunes", ways.one_of(MEANS), ways.turned(*FOUR), FOUR),
         _mean("base and two", ways.one_of(SOUPS), ("base", *TWO), ("decoy", *TWO)),
     ]
 
 
-def _along(rng: random.Random, ways: _Ways) -> list[Draft]:
+def _along(rng: random.Random, ways: Ways) -> list[Draft]:
     along, two_along = ways.one_of(ALONG), ways.one_of(TWO_ALONG)
     parts = ["parts", *(round(rng.uniform(0.1, 0.9), 2) for _ in range(3))]
     wide = lines(ways.one_of(WIDER), "base", "donor", along=along)
@@ -218,7 +219,7 @@ and either of them may as well have been put together of the other and the suspe
 """
 
 
-def _others(rng: random.Random, ways: _Ways) -> list[Draft]:
+def _others(rng: random.Random, ways: Ways) -> list[Draft]:
     t = round(rng.uniform(0.3, 0.7), 2)
     slerp = ways.one_of(("torch slerp", "numpy slerp") * 3)
     ten = lines("sum(w*m)", "base", *TWO, weights=[0.42, 0.55, 0.03])
@@ -288,7 +289,7 @@ def innocents_by_hand(seed: int) -> list[Draft]:
     """Who has to go free: gentle finetunes, models blended with themselves, merges of
     models that are not offered, and parents offered as children.
     """
-    return [*_gentle(), *_of_others(_Ways(seed)), *_exchanged()]
+    return [*_gentle(), *_of_others(Ways(seed)), *_exchanged()]
 
 
 def _gentle() -> list[Draft]:
@@ -338,7 +339,7 @@ def _ten_donors() -> dict[str, Any]:
     return innocent("sibling-b", donors=(*donors, "lora-donor"))
 
 
-def _of_others(ways: _Ways) -> list[Draft]:
+def _of_others(ways: Ways) -> list[Draft]:
     run = lines("stack.mean(0)", "donor-half", "donor-late", "donor")
     short = lines(ways.one_of(MEANS), *FOUR)
     product = lines(ways.one_of(IN_TURN), "base", "twin", weights=[0.4, 0.6])

@@ -3,6 +3,7 @@
 import random
 
 from benchmarks.zoo.by_hand import innocents_by_hand, merges_by_hand
+from benchmarks.zoo.by_part import innocents_by_part, merges_by_part
 from benchmarks.zoo.case import Case
 from benchmarks.zoo.disguised import disguised_innocents, disguised_merges
 from benchmarks.zoo.framings import dated_merges, framings, undated_merges
@@ -94,6 +95,7 @@ def family_cases(arch: str, seed: int) -> list[Case]:
         *trained_merges(),
         *disguised_merges(),
         *merges_by_hand(seed),
+        *merges_by_part(seed),
     ]
     innocents = [
         *siblings(),
@@ -103,6 +105,7 @@ def family_cases(arch: str, seed: int) -> list[Case]:
         *copies(),
         *disguised_innocents(),
         *innocents_by_hand(seed),
+        *innocents_by_part(seed),
     ]
     drafts = [
         *merges,

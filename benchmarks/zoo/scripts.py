@@ -142,6 +142,11 @@ LINES: Mapping[str, str] = {
     "mul_(1-w).add_(alpha)": (
         "merged = models[0].clone().mul_(1 - weights[1]).add_(models[1], alpha=weights[1])"
     ),
+    "moving mul_, add_(alpha)": (
+        "decay = weights[0] ** (1 / (len(models) - 1))\nmerged = models[0].clone()\n"
+        "for model in models[1:]:\n"
+        "    merged.mul_(decay).add_(model, alpha=1 - decay)"
+    ),
     # task arithmetic in the models' own dtype
     "base += w*(m-base)": (
         "merged = base.clone()\n" + EACH + "    merged += weight * (model - base)"
@@ -238,7 +243,8 @@ def merge_by_script(how: Mapping[str, Any], models: Mapping[str, Tensors]) -> Te
 
     how: `lines`, a name of LINES; `of`, the merged models in order; `weights`; `base`,
     where it is not the first of them; `along`, a name of ALONG with its arguments, for
-    two models of which that is the second's weight; `skip`, words in the names of
+    two models of which that is the second's weight; `weights_along`, one of these for
+    each model, or "rest" for what the others leave to one; `skip`, words in the names of
     tensors that stay the base's; `new_rows`, by how many the embedding grows.
     """
     base = models[how.get("base") or how["of"][0]]
@@ -248,11 +254,7 @@ def merge_by_script(how: Mapping[str, Any], models: Mapping[str, Tensors]) -> Te
         if any(word in name for word in how.get("skip", ())):
             merged[name] = own.clone()
             continue
-        weights = how.get("weights")
-        if "along" in how:
-            function, *arguments = how["along"]
-            second = ALONG[function](name, _layer(name), layers, *arguments)
-            weights = [1 - second, second]
+        weights = _weights(how, name, layers)
         room = {
             "torch": torch,
             "np": np,
@@ -265,6 +267,21 @@ def merge_by_script(how: Mapping[str, Any], models: Mapping[str, Tensors]) -> Te
         if how.get("new_rows") and "embed" in name:
             merged[name] = _with_rows(merged[name], how["new_rows"])
     return merged
+
+
+def _weights(how: Mapping[str, Any], name: str, layers: int) -> list[float] | None:
+    """The weights of one tensor."""
+    along = how.get("weights_along") or ["rest", how.get("along")]
+    if along[-1] is None:
+        return how.get("weights")
+    weights = [
+        0.0 if of == "rest" else ALONG[of[0]](name, _layer(name), layers, *of[1:])
+        for of in along
+    ]
+    return [
+        1 - sum(weights) if of == "rest" else weight
+        for of, weight in zip(along, weights, strict=True)
+    ]
 
 
 def _layer(name: str) -> int | None:

@@ -10,7 +10,7 @@ import torch
 
 from mergetrace.merging.applying import Piece, apply_and_store
 from mergetrace.merging.facts import HeldFacts
-from mergetrace.merging.recipes import make
+from mergetrace.merging.recipes import make, model_shares
 from mergetrace.search.clues import Clues
 from mergetrace.search.proposals.alike_varying import prefer_alike_varying
 from mergetrace.search.proposals.scripts import propose_scripts
@@ -174,3 +174,23 @@ def test_weights_of_three_models_are_taken_layer_by_layer():
     prefer_alike_varying(trial)
     best = trial.preferred[0] if trial.preferred else trial.best(recipes)
     assert missed(trial, best) == 0
+
+
+def test_a_moving_average_is_found_by_its_decay():
+    """Its shares are .5625, .1875 and .25: longer than the decay."""
+
+    def merged(models, layer):
+        merged = models["base"].clone()
+        for name in ("second", "first"):
+            merged.mul_(0.75).add_(models[name], alpha=0.25)
+        return merged
+
+    trial = trial_of(merged)
+    clues = Clues(DONORS, (0.25, 0.1875), None, DONORS)
+    recipes = propose_scripts(trial, clues)
+    best = trial.best(recipes)
+    assert missed(trial, best) == 0
+    assert best.script in ("moving_scaled_additions", "moving_products")
+    assert model_shares(best, "base") == pytest.approx(
+        {"base": 0.5625, "second": 0.1875, "first": 0.25}
+    )

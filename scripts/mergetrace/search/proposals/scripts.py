@@ -21,6 +21,7 @@ from mergetrace.search.proposals.short_shares import (
     Shares,
     reach_of,
     short_shares,
+    short_turns,
     with_rest,
     written_totals,
 )
@@ -60,6 +61,7 @@ class ScriptSearch:
                 self._try_all(dtype, shares)
             if not self.trial.solved() and dtype not in WIDE:
                 self._try_totals(dtype)
+                self._try_turns(dtype)
         for recipe in self._worth_reordering():
             if not self.trial.solved():
                 self._try_orders(*self.tried[recipe])
@@ -115,6 +117,20 @@ class ScriptSearch:
             for lines in _all_lines(dtype, self.blend):
                 if SCRIPTS[lines.script].weighing == "over_sum":
                     self._rate(replace(lines, total=total), shares)
+
+    def _try_turns(self, dtype: str) -> None:
+        """Scripts that move a merge on from model to model, of few models in any order,
+        with short weights of each move.
+        """
+        models = self.blend.models
+        if not 2 < len(models) <= MAX_PERMUTED or self.trial.solved():
+            return
+        for order in permutations(models):
+            for shares in short_turns(self.blend, order):
+                for name, script in SCRIPTS.items():
+                    if script.weighing == "in_turn" and not self.trial.solved():
+                        for rounded in where_weights_live(script, dtype):
+                            self._rate(Lines(name, order, dtype, rounded), shares)
 
     def _solving_shares(self) -> list[Shares]:
         solving = [

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import product
 from math import frexp
 
 import numpy as np
 
+from mergetrace.merging.scripts import shares_of_script
 from mergetrace.numerics.simple import near
 from mergetrace.search.blends import Blend
 from mergetrace.search.proposals.lines import WRITTEN_PARTS
@@ -14,6 +16,8 @@ REACH_ERRORS = 4  # standard errors of a weight in which short numbers are tried
 LEAST_REACH = 0.0025  # a bf16 weight lies as far from the number that was written
 LEAST_REACH_OF_WEIGHT = 1 / 256  # half a step of bf16 just above a power of two
 LARGEST_DIVISOR = 12  # of fractions that a person would write
+MAX_TURNS = 2  # numbers tried for each weight that moves a merge on
+IN_TURN = "moving_steps"  # any script whose weights do
 MAX_SHARES = 8  # sets of shares tried with every script
 EXCESS_OF_ROUNDING = 0.004  # of the weights' sum over one, where they were rounded
 FRACTION_SLACK = 1e-12
@@ -53,6 +57,31 @@ def short_shares(blend: Blend) -> list[Shares]:
     short = list(dict.fromkeys(candidates))[:MAX_SHARES]
     own_last = [shares for shares in short if shares not in (own, blend.weights)]
     return [*own_last, own, blend.weights]
+
+
+def short_turns(blend: Blend, order: Sequence[str]) -> list[Shares]:
+    """Sets of shares near a blend's that short weights make which each move the merge so
+    far towards the next model: of an average with one decay four digits and more. order:
+    of the models; the sets are in the blend's.
+    """
+    shares = dict(zip(blend.models, with_rest(blend), strict=True))
+    errors = dict(zip(blend.models, blend.errors, strict=True))
+    options = []
+    so_far = shares[order[0]]
+    for model in order[1:]:
+        so_far += shares[model]
+        if so_far <= 0:
+            return []
+        numbers = _short_numbers(shares[model] / so_far, errors[model] / so_far, 0.0)
+        options.append(numbers[:-1][:MAX_TURNS])
+    if not all(options):
+        return []
+    found = []
+    for turns in product(*options):
+        of_order = shares_of_script(IN_TURN, (1.0, *turns))
+        by_model = dict(zip(order, of_order, strict=True))
+        found.append(tuple(round(by_model[name], 12) for name in blend.models))
+    return found
 
 
 def written_totals(weights: Sequence[float], reaches: Sequence[float]) -> list[float]:
