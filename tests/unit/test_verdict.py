@@ -154,7 +154,9 @@ MARK = {
 SIBLING = numbers()
 
 
-def verdict(summary, controls=None, thresholds=THRESHOLDS, compared=None):
+def verdict(
+    summary, controls=None, thresholds=THRESHOLDS, compared=None, seen_from=None
+):
     """The decision, with its reasons as sentences."""
     controls = {"sibling": SIBLING} if controls is None else controls
     case = Case(
@@ -164,6 +166,7 @@ def verdict(summary, controls=None, thresholds=THRESHOLDS, compared=None):
         {name: from_json(ModelSummary, each, name) for name, each in controls.items()},
         Thresholds.of(thresholds),
         compared=read_coverages(compared),
+        seen_from=seen_from or {},
     )
     decision = decide(case)
     return replace(decision, reasons=tuple(sentences(decision.reasons)))
@@ -737,6 +740,17 @@ def test_an_innocent_sibling_is_a_finetune_of_the_base():
     decision = verdict(numbers())
     assert decision.verdict == "finetune_of_base"
     assert not decision.named
+
+
+def test_nobody_is_acquitted_on_one_base_where_another_accuses():
+    decision = verdict(numbers(), seen_from={"old": "merge_then_trained"})
+    assert (decision.verdict, decision.named) == ("inconclusive", {})
+    assert "the same rules say `merge_then_trained` on old." in decision.reasons[-1]
+    for harmless in ("inconclusive", "finetune_of_base", "unrelated"):
+        assert verdict(numbers(), seen_from={"old": harmless}).verdict == (
+            "finetune_of_base"
+        )
+    assert verdict(numbers(**MERGE), seen_from={"old": "copy"}).verdict == "merge"
 
 
 @pytest.mark.parametrize(

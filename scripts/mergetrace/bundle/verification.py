@@ -17,6 +17,7 @@ import numpy as np
 from mergetrace.bundle.checks import Check, LayerResult
 from mergetrace.bundle.material import Material
 from mergetrace.bundle.recomputation import recompute_layer
+from mergetrace.finding.base_choice import candidates, seen_from
 from mergetrace.finding.case import Case
 from mergetrace.finding.dates import ages
 from mergetrace.finding.verdict import decide
@@ -129,6 +130,8 @@ class Verification:
             if name not in (model, summary.suspect)
         }
         parents = [*summary.donors, summary.base]
+        is_suspect = model == summary.suspect
+        bases = candidates(summary, material.thresholds, material.compared)
         case = Case(
             model,
             summary.base,
@@ -139,8 +142,8 @@ class Verification:
             ages=ages(model, parents, verdict.published),
             compared=material.compared,
             spectrum=material.spectrum,
+            seen_from=seen_from(bases) if is_suspect else {},
         )
-        is_suspect = model == summary.suspect
         published = verdict if is_suspect else verdict.controls[model]
         self.result.check("verdict, by the rules").add(
             model, published.verdict, decide(case).verdict

@@ -49,6 +49,15 @@ def candidates(
     return found
 
 
+def seen_from(bases: Mapping[str, BaseCandidate]) -> dict[str, str]:
+    """The verdict on the suspect with every base candidate that was not chosen."""
+    return {
+        base: entry.verdict
+        for base, entry in bases.items()
+        if entry.verdict is not None and not entry.chosen
+    }
+
+
 def _greatest_cos_fit(models: Mapping[str, ModelSummary]) -> float | None:
     cosines = [
         numbers.cos_fit for numbers in models.values() if numbers.cos_fit is not None

@@ -40,6 +40,8 @@ class Case:
     """By model how much of it was compared, where that is known."""
     spectrum: Spectrum | None = None
     """The weights along every direction, of all models; None where nobody measured."""
+    seen_from: Mapping[str, str] = field(default_factory=dict)
+    """By other base candidate the verdict that the rules give with it."""
 
     @property
     def recipe(self) -> RecipeSearch:

@@ -304,5 +304,15 @@ class NoExactTrace(Reason):
 
 
 @dataclass(frozen=True)
+class OtherBaseAccuses(Reason):
+    """An acquittal on one base candidate where the rules accuse on another."""
+
+    base: str
+    """The base that was chosen."""
+    verdicts: dict[str, str]
+    """By other base candidate the accusing verdict."""
+
+
+@dataclass(frozen=True)
 class NoRuleApplies(Reason):
     """Numbers that no rule is made for."""

@@ -9,7 +9,7 @@ from math import isfinite
 from typing import TYPE_CHECKING
 
 from mergetrace import __version__
-from mergetrace.finding.base_choice import candidates
+from mergetrace.finding.base_choice import candidates, seen_from
 from mergetrace.finding.case import ACCUSING, Case
 from mergetrace.finding.dates import ages
 from mergetrace.finding.declared import beside_found
@@ -94,9 +94,17 @@ def finding(evidence: Evidence) -> Verdict:
     summary = evidence.summary
     compared = evidence.compared or {}
     published = _published(evidence)
-    judged = {model: _judge(evidence, model, published) for model in summary.models}
-    suspect = judged.pop(summary.suspect)
     bases = candidates(summary, evidence.thresholds, compared)
+    judged = {
+        model: _judge(
+            evidence,
+            model,
+            published,
+            seen_from(bases) if model == summary.suspect else {},
+        )
+        for model in summary.models
+    }
+    suspect = judged.pop(summary.suspect)
     accused = suspect.verdict in ACCUSING
     mode = evidence.plan["mode"]
     declared = from_json(
@@ -169,8 +177,15 @@ def _with_base_declared(verdict: Verdict, manifests: Manifests) -> Verdict:
     return replace(verdict, reasons=reasons, base_declared=declared)
 
 
-def _judge(evidence: Evidence, model: str, published: Mapping[str, Dates]) -> Judgement:
-    """What the rules say of one audited model."""
+def _judge(
+    evidence: Evidence,
+    model: str,
+    published: Mapping[str, Dates],
+    from_others: Mapping[str, str],
+) -> Judgement:
+    """What the rules say of one audited model. from_others: the verdict with every base
+    candidate that was not chosen.
+    """
     summary = evidence.summary
     # A control is judged beside the other controls; the suspect is no sibling of theirs
     # to be measured against.
@@ -189,6 +204,7 @@ def _judge(evidence: Evidence, model: str, published: Mapping[str, Dates]) -> Ju
         ages=ages(model, [*summary.donors, summary.base], published),
         compared=evidence.compared or {},
         spectrum=evidence.spectrum,
+        seen_from=from_others,
     )
     return judgement(case, decide(case), packed_sentences(evidence.packed, model))
 

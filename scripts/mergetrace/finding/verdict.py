@@ -36,6 +36,7 @@ from mergetrace.finding.origin import (
 from mergetrace.finding.reasons_origin import (
     DonorsAlike,
     NotUndone,
+    OtherBaseAccuses,
     Undone,
     VerdictNotGiven,
 )
@@ -77,13 +78,26 @@ def decide(case: Case) -> Decision:
     if answer.verdict in ACCUSING:
         decision = _checked(case, answer)
     else:
-        decision = from_an_older_base(case, answer)
+        decision = _beside_other_bases(case, from_an_older_base(case, answer))
     if case.summary.turns is None:
         return decision
     order_of = orders(case, answer)
     return replace(
         decision, order={parent: order.facts() for parent, order in order_of.items()}
     )
+
+
+def _beside_other_bases(case: Case, decision: Decision) -> Decision:
+    """No acquittal where the rules accuse on another base candidate: the nearest one,
+    which is chosen where no recipe fits, may lie on a donor's way.
+    """
+    accusing = {
+        base: verdict for base, verdict in case.seen_from.items() if verdict in ACCUSING
+    }
+    if decision.verdict != "finetune_of_base" or not accusing:
+        return decision
+    stop = OtherBaseAccuses(case.base, accusing)
+    return Decision("inconclusive", (*decision.reasons, stop))
 
 
 def _first_answer(case: Case) -> Decision:

@@ -28,6 +28,7 @@ from mergetrace.finding.reasons_origin import (
     NoRuleApplies,
     NothingVotes,
     NotUndone,
+    OtherBaseAccuses,
     RecipeButNoMerge,
     RestsOnSample,
     StartsAtBase,
@@ -126,6 +127,15 @@ def matrices_of_other(reason: MatricesOfOther) -> str:
     return (
         f"{reason.in_place:.0%} of its matrices lie where those of {reason.reference}"
         " do: a parent that was not offered may be the base."
+    )
+
+
+def other_base_accuses(reason: OtherBaseAccuses) -> str:
+    verdicts = [f"`{verdict}` on {base}" for base, verdict in reason.verdicts.items()]
+    return (
+        f"That holds on {reason.base}, the nearest base candidate; the same rules say"
+        f" {listing(verdicts)}. A candidate that lies on a donor's way hides what came"
+        " from that donor: offer the common ancestor alone as the base."
     )
 
 
@@ -265,6 +275,7 @@ SENTENCES: Mapping[type[Reason], Callable[..., str]] = {
     FewInPlace: few_in_place,
     Undone: undone,
     NotUndone: not_undone,
+    OtherBaseAccuses: other_base_accuses,
     StartsAtBase: starts_at_base,
     FollowsNoDonor: follows_no_donor,
     NoRecipeFits: no_recipe_fits,
