@@ -13,6 +13,7 @@ from mergetrace.merging.facts import HeldFacts
 from mergetrace.merging.recipes import make, model_shares
 from mergetrace.search.clues import Clues
 from mergetrace.search.proposals.alike_varying import prefer_alike_varying
+from mergetrace.search.proposals.linear import propose_linear
 from mergetrace.search.proposals.scripts import propose_scripts
 from mergetrace.search.proposals.short_shares import written_totals
 from mergetrace.search.trial import Trial
@@ -194,3 +195,14 @@ def test_a_moving_average_is_found_by_its_decay():
     assert model_shares(best, "base") == pytest.approx(
         {"base": 0.5625, "second": 0.1875, "first": 0.25}
     )
+
+
+def test_models_that_were_opened_as_f16_and_stored_as_bf16():
+    def merged(models, layer):
+        return models["first"].half() * 0.65 + models["second"].half() * 0.35
+
+    trial = trial_of(merged)
+    clues = Clues(DONORS, (0.65, 0.35), None, DONORS)
+    prefer = trial.best([*propose_linear(trial, clues), *propose_scripts(trial, clues)])
+    assert prefer.dtype == "float16"
+    assert missed(trial, prefer) == 0

@@ -29,6 +29,11 @@ from mergetrace.search.trial import Trial
 
 WIDE_FOUND = 0.98
 """The rate that a wide script has at least where another wide one is the right one."""
+HALF_DTYPE = "float16"
+FOUND_BESIDE_HALF = 0.8
+"""The rate that a recipe of the right weights has where f16 was rounded to bf16: it has
+three bits more.
+"""
 MAX_REFINED = 4  # scripts whose weights are looked at more closely
 MAX_REORDERED = 16  # narrow scripts tried in other orders
 MAX_SHARE_SETS = 4  # of a narrow script, that are tried in other orders
@@ -57,8 +62,9 @@ class ScriptSearch:
         """
         shares = short_shares(self.blend)
         for dtype in self._dtypes():
-            if not self.trial.solved() and self._is_open(dtype):
-                self._try_all(dtype, shares)
+            if self.trial.solved() or not self._is_open(dtype):
+                continue
+            self._try_all(dtype, shares)
             if not self.trial.solved() and dtype not in WIDE:
                 self._try_totals(dtype)
                 self._try_turns(dtype)
@@ -77,14 +83,20 @@ class ScriptSearch:
         return recipe
 
     def _dtypes(self) -> list[str]:
-        """The dtypes that lines may have, the one that the model is stored in first."""
+        """The dtypes that lines may have, the one that the model is stored in first; in
+        the end f16, as which many open models that they then store as bf16.
+        """
         narrow = NARROW.get(self.trial.stored_dtype)
-        return [narrow, *WIDE] if narrow else list(WIDE)
+        if narrow is None:
+            return list(WIDE)
+        return list(dict.fromkeys([narrow, *WIDE, HALF_DTYPE]))
 
     def _is_open(self, dtype: str) -> bool:
         """Whether a dtype is worth trying: after wide arithmetic every wide recipe of the
-        right weights gives nearly everything back.
+        right weights gives nearly everything back, and after f16 most.
         """
+        if dtype == HALF_DTYPE and NARROW.get(self.trial.stored_dtype) != HALF_DTYPE:
+            return self.trial.best_rate() >= FOUND_BESIDE_HALF
         if dtype not in WIDE or not self.tried:
             return True
         return any(
