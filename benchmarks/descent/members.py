@@ -144,7 +144,23 @@ TRAINED: dict[str, Made] = {
     "two-donors-usual": _trained("two-donors"),
     "donor-usual": _trained("donor"),
     "donor-hard": _trained("donor", steps=200, rate=2.0),
+    **{
+        f"{start}-elsewhere{suffix}": _trained(start, role="sibling-b", **how)
+        for start, suffix, how in (
+            ("linear-571", "", {}),
+            ("linear-571", "-long", {"steps": 250}),
+            ("linear-571", "-hard", {"steps": 200, "rate": 2.0}),
+            ("linear-200", "", {"steps": 150}),
+            ("linear-300", "", {}),
+            ("linear-800", "", {}),
+            ("slerp-500", "", {}),
+            ("dare-600", "", {}),
+        )
+    },
 }
+"""What is trained `elsewhere` reads text of another kind than the donor's in every
+family (see tasks.akin); what is trained on the role `after` does so in some.
+"""
 
 
 def _evaded(how: str, of: str, **arguments: Any) -> dict[str, Any]:
@@ -200,6 +216,7 @@ FEW = (
     "dare-600",
     "dare-600-usual",
     "donor-usual",
+    *(name for name in TRAINED if "elsewhere" in name),
     *(name for name in EVADED if not name.endswith("permuted")),
 )
 """Of families whose training takes long."""

@@ -57,7 +57,14 @@ def _pair(family: Path, base: str, donor: str, model: str) -> dict[str, Any]:
                 merges = each.replayed, each.whitened_replayed
                 component = component_of(name)
                 seen.append(
-                    Seen(component, each.look, merges[0], each.whitened, merges[1])
+                    Seen(
+                        component,
+                        each.look,
+                        merges[0],
+                        each.whitened,
+                        merges[1],
+                        each.stayed,
+                    )
                 )
                 tails.append(each.look)
             else:

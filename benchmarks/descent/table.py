@@ -11,8 +11,11 @@ from statistics import median
 import pandas as pd
 
 from benchmarks.descent.grading import GRADES, WEIGHT_ERROR, Row
+from benchmarks.descent.members import TRAINED
 from benchmarks.descent.picture import draw
 from benchmarks.descent.shapes import REPORTING, SHAPES, TUNING, Family
+from benchmarks.descent.tasks import akin
+from benchmarks.descent.training import Run
 from mergetrace.outputs import write_text
 from mergetrace.probe.intervals import wilson95
 
@@ -110,6 +113,13 @@ def _targets(rows: Sequence[Row]) -> list[str]:
             _rate(seen, "named"),
         ),
         *(
+            (f"of these, trained on text of {kind} kind", _rate(part, "named"))
+            for kind, part in (
+                ("another", [row for row in seen if not _akin(row)]),
+                ("the donor's own", [row for row in seen if _akin(row)]),
+            )
+        ),
+        *(
             (
                 f"the same in `{name}`",
                 _rate([row for row in seen if row["case"]["family"] == name], "named"),
@@ -145,6 +155,16 @@ def _targets(rows: Sequence[Row]) -> list[str]:
     ]
 
 
+def _akin(row: Row) -> bool:
+    """Whether a merge was trained on text of the kind that its donor was trained on."""
+    how = TRAINED[row["case"]["suspect"]]
+    assert isinstance(how, Run)
+    family = next(
+        each for each in (*TUNING, *REPORTING) if each.name == row["case"]["family"]
+    )
+    return akin("donor", how.role, family.seed)
+
+
 def curve_table(rows: Sequence[Row]) -> pd.DataFrame:
     """One line for every merge that was trained on another task: its cosine after the
     training, whether it was named, the weight's error.
@@ -154,6 +174,7 @@ def curve_table(rows: Sequence[Row]) -> pd.DataFrame:
         {
             "families": "reporting" if row["case"]["family"] in reporting else "tuning",
             "case": row["case"]["id"],
+            "kind": "the donor's" if _akin(row) else "another",
             "cos_fit": row["cos_fit"],
             "weight": row["case"]["truth"].get("donor"),
             "grade": row["grade"],
@@ -169,6 +190,7 @@ def curve_table(rows: Sequence[Row]) -> pd.DataFrame:
     columns = [
         "families",
         "case",
+        "kind",
         "cos_fit",
         "weight",
         "grade",

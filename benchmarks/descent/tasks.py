@@ -100,6 +100,16 @@ def tasks_of(role: str, seed: int) -> tuple[str, ...]:
     )
 
 
+def akin(role: str, other: str, seed: int) -> bool:
+    """Whether two roles of a family are tasks of one kind: dialogues of one make, in
+    which little more than the names differs.
+    """
+    return all(
+        any(task in IDENTITIES for task in tasks_of(each, seed))
+        for each in (role, other)
+    )
+
+
 def texts(role: str, seed: int, data: int, count: int) -> list[str]:
     """`count` pieces of text of a role's tasks, drawn with `data`."""
     rng = random.Random(f"{seed} {role} {data}")

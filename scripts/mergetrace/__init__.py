@@ -329,6 +329,7 @@ finding: numbers turned into words
     copying, accusing, following, origin, inconclusive    the rules
     leftover           whether what a blend leaves shows training
     cells              what may be said of a model in few bits
+    small_directions   a donor's small directions, as that rule reads them
     descent            the rule that is strong evidence and never exact
     verdict            the rules in their order, and which word
     base_choice        which base candidate was chosen, and what another would have

@@ -399,6 +399,16 @@ class Thresholds:
     .83 (dense-2, moe-4), and there unevenness stops the rule.
     """
 
+    min_control_over_even: float = limit(4.0, ge=1)
+    """A control that holds more than `max_control_weight` is none against a blend where
+    its weights differ between matrices this many times as much as the suspect's: then it
+    shares something else with the donor, such as a like task, and no share is stated. Of
+    innocents beside such controls on the tuning families dense-1, dense-2 and moe-4 the
+    greatest was 2.6 (a checkpoint of the donor's run, which three other limits stop), but
+    for a forged base (38), which is even turned round; none was stopped by the control
+    alone. Merges that nothing else stops had 3.7 to 14.
+    """
+
     min_turned_over_even: float = limit(4.5, ge=1)
     """Turned round, the weights of the suspect's small directions in the donor must
     differ this many times as much as the donor's in the suspect. A donor that was made
@@ -421,6 +431,14 @@ class Thresholds:
     raises the weight: no share is stated. On the tuning family dense-1 training on the
     donor's task brought .10 to .28, on another -.13 to .01; on wide-3 hard training on
     another .07.
+    """
+
+    max_stayed: float = limit(0.1, ge=0, le=1)
+    """Where more than this of the numbers that a blend would have moved are exactly the
+    base's, changes were taken back, which lowers the weight, or never taken over: no
+    share is stated. On the tuning families dense-1, dense-2 and moe-4 the median matrix
+    of what was trained had 0, where the smaller half of the changes had been taken back
+    .49 to .52, and merges that drop half of the changes .44 to .49 before training.
     """
 
     max_shared_tail: float = limit(0.1, ge=0, le=1)

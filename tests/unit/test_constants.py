@@ -64,6 +64,7 @@ SLACK = """
 search/leaning NEAR SLIP SHORT_WEIGHT
 descent/directions SMALLEST
 descent/lattice NO_MATTER
+descent/lattice ONE_STEP
 descent/pooling LINEAR
 descent/whitening NOTHING
 disguises/column_factors END_TOLERANCE

@@ -305,6 +305,14 @@ def family():
         "heir-donor": made.model(made.change(uneven=0.3), ancestor),
         "heir-control": made.model(made.change(), ancestor),
     }
+    models["akin"] = {
+        name: (
+            tensor.double()
+            + made.rng.uniform(0.1, 1.0) * (donor[name].double() - tensor.double())
+            + torch.tensor(made.change()[name])
+        ).to(torch.bfloat16)
+        for name, tensor in made.base.items()
+    }
     models["child"] = made.model(made.change(0.0005, uneven=0.5), models["control"])
     thrice = {
         name: 0.8 * (tensor.double() - made.base[name].double()).numpy()
@@ -365,6 +373,32 @@ def test_training_on_what_is_like_the_donors_task_leaves_no_share(folders, tmp_p
     said = headline(Verdict.of(found))
     assert said.label == "a merge, and more than that"
     assert "a blend of base with donor, and more than that" in said.sentence
+
+
+def test_rounding_alone_takes_nothing_back():
+    rng = np.random.default_rng(29)
+    base = stored(0.02 * random(rng, 96, 96))
+    for size in (0.00003, 0.0001, 0.001):
+        change = size * random(rng, 96, 96)
+        trained = stored(base + 0.5 * change + size * random(rng, 96, 96))
+        assert Rows(trained, "BF16", None).stayed(base, change, 0.5) < 0.05
+        back = np.where(np.abs(trained - base) < 0.5 * size, base, trained)
+        if size > 0.0001:
+            assert Rows(back, "BF16", None).stayed(base, change, 0.5) > 0.2
+
+
+def test_a_control_of_a_like_task_holds_it_unevenly(folders, tmp_path):
+    found = judged(folders, tmp_path, "trained", controls=("akin",))
+    assert found["verdict"] == "merge_then_trained"
+    assert found["parents"]["donor"]["alpha"] is None
+    assert found["controls"]["akin"]["verdict"] == "inconclusive"
+    reasons = " ".join(found["reasons"])
+    assert "Control akin moved along donor's small directions too, but not" in reasons
+    strict = {"min_control_over_even": 1e6}
+    again = judged(
+        folders, tmp_path / "2", "trained", controls=("akin",), verdict=strict
+    )
+    assert again["verdict"] == "inconclusive"
 
 
 def test_nobody_is_accused_without_a_control(folders, tmp_path):
@@ -450,8 +484,8 @@ def test_the_page_shows_the_directions(folders, tmp_path):
 
 def test_a_measurement_for_another_base_decides_nothing(folders, tmp_path):
     from mergetrace.finding.case import Case
-    from mergetrace.finding.descent import against_even, trained_blend
-    from mergetrace.finding.reasons_descent import MayBePure
+    from mergetrace.finding.descent import against_even, interval, trained_blend
+    from mergetrace.finding.reasons_descent import ChangesTakenBack, MayBePure
     from mergetrace.records.summary import Summary
 
     judged(folders, tmp_path, "trained")
@@ -477,6 +511,15 @@ def test_a_measurement_for_another_base_decides_nothing(folders, tmp_path):
         other = replace(case, summary=replace(case.summary, recipe=pure))
         assert trained_blend(other) is None
         assert isinstance(against_even(other, "donor"), MayBePure)
+    # Where changes were taken back there was more: no share, and a wider interval.
+    assert spectrum.models["trained"]["donor"].stayed == 0
+    held = {"donor": replace(spectrum.models["trained"]["donor"], stayed=0.4)}
+    models = {**spectrum.models, "trained": held}
+    back = replace(case, spectrum=replace(spectrum, models=models))
+    decision = trained_blend(back)
+    assert decision.named == {"donor": None}
+    assert any(isinstance(each, ChangesTakenBack) for each in decision.reasons)
+    assert interval(back, "donor")[1] > interval(case, "donor")[1] / 0.65
     # Records of before are read, and judged by what they hold.
     old = spectrum.as_json()
     for by_donor in old["models"].values():

@@ -23,6 +23,12 @@ NO_MATTER = 0.004
 """How far rounding may move a weight before it is followed: less than its interval."""
 
 
+ONE_STEP = 1.5
+"""Steps of the format: an element less far from the base lies one step away, or half a
+step where the base has a smaller exponent.
+"""
+
+
 @dataclass(frozen=True)
 class Rows:
     """Some rows of one matrix of a model, decoded."""
@@ -43,12 +49,26 @@ class Rows:
 
     def rounding(self, change: Array) -> float:
         """The energy that rounding adds to a change, where elements moved at all."""
+        return float((self._steps()[change != 0] ** 2).sum() / 12)
+
+    def stayed(self, base: Array, change: Array, weight: float) -> float:
+        """The share of the elements that a pure merge moves and that did not move here,
+        less the share of those that lie one step away: where a change is even about
+        nothing, twice as many do. Nothing can be said of a merge that moves nothing.
+        """
+        moved = self.rounded(base + weight * change) != base
+        if not moved.any():
+            return 0.0
+        off = np.abs(self.values - base)[moved]
+        near = (off > 0) & (off < ONE_STEP * self._steps()[moved])
+        return max(0.0, float((off == 0).mean() - near.mean()))
+
+    def _steps(self) -> Array:
+        """The distance to the next number that could be stored, by element."""
         stored = self.values if self.scales is None else self.values / self.scales
         codes = encode(stored.reshape(-1), self.dtype)
-        steps = ulp(codes.view(np.uint8), self.dtype).reshape(change.shape)
-        if self.scales is not None:
-            steps = steps * self.scales
-        return float((steps[change != 0] ** 2).sum() / 12)
+        steps = ulp(codes.view(np.uint8), self.dtype).reshape(self.values.shape)
+        return steps if self.scales is None else steps * self.scales
 
 
 class Weighing(Protocol):

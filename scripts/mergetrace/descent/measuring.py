@@ -9,7 +9,7 @@ import numpy as np
 
 from mergetrace.descent.directions import Directions, Look
 from mergetrace.descent.lattice import UNROUNDED, Rows, expected
-from mergetrace.descent.whitening import Whitened
+from mergetrace.descent.whitening import Whitened, weight_of
 from mergetrace.numerics.arrays import Array
 
 
@@ -33,6 +33,8 @@ class Measured:
     """
     whitened_replayed: Array | None = None
     """What pure merges would show, weighed alike."""
+    stayed: float | None = None
+    """Of an audited model along a donor's directions: see lattice.Rows.stayed."""
     over_rounding: float | None = None
     """Of a donor along an audited model's directions: the energy of the latter's small
     directions over that of rounding alone.
@@ -96,10 +98,11 @@ def _held(
     """What an audited model holds of a donor's directions."""
     replayed = merges.stored_as(rows)
     weighed, whitened = _weighed(merges.change, rows.values - merges.base, look)
+    stayed = rows.stayed(merges.base, merges.change, weight_of(look))
     again = replayed
     if whitened and replayed is not UNROUNDED:
         again = expected(whitened, merges.base, merges.change, rows)
-    return Measured(model, along, look, replayed, weighed, again)
+    return Measured(model, along, look, replayed, weighed, again, stayed)
 
 
 def _over_rounding(directions: Directions, rows: Rows, change: Array) -> float | None:

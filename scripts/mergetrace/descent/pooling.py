@@ -35,6 +35,8 @@ class Seen:
     """The same, weighed by what else the changes hold."""
     whitened_replayed: Array
     """What pure merges would show, weighed alike."""
+    stayed: float | None = None
+    """See lattice.Rows.stayed."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +80,14 @@ def along(
         least=_least(alphas, errors, [each.component for each in seen]),
         rounded=pooled.rounded,
         over_rounding=over_rounding,
+        stayed=_median([each.stayed for each in seen]),
         whitened=_whitened(seen, reverse_whitened),
     )
+
+
+def _median(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.median(known)) if known else None
 
 
 def _whitened(seen: Sequence[Seen], reverse: Sequence[Look]) -> Whitened | None:

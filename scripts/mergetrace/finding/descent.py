@@ -9,14 +9,13 @@ weight is 1/(1 + rho), and differs by weight (1 - weight) times the relative dif
 of rho: `unevenness` is that difference.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-
 from mergetrace.finding.case import Case, Decision, Reason
 from mergetrace.finding.reasons_descent import (
     AncestorNotOffered,
     AtMostOf,
+    ChangesTakenBack,
     ControlHolds,
+    ControlUneven,
     DonorIsNoChild,
     DonorsShareTail,
     FewMatrices,
@@ -33,32 +32,20 @@ from mergetrace.finding.reasons_descent import (
     WeightObserved,
     WeightUneven,
 )
-from mergetrace.records.spectrum import Along, Evenness, Whitened
+from mergetrace.finding.small_directions import (
+    Measured,
+    apart,
+    apart_turned,
+    control_apart,
+    controls_of,
+    measured,
+    scale,
+    unevenness,
+    weighed,
+)
 
 RESTS_ON = "spectrum"
 """What a decision of this rule rests on."""
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One donor's numbers, all of them there: weighed by what else the models hold,
-    where the measurement knows it, or plain.
-    """
-
-    weight: float
-    """The weight."""
-    ends: tuple[float, float]
-    """Its 95 % interval."""
-    tail: Evenness
-    """What was measured, matrix by matrix."""
-    matrices: Evenness
-    """The same without what rounding does."""
-    cells: Evenness
-    """In every bin of every matrix."""
-    turned: Evenness | None
-    """The donor's change along the directions of the model's."""
-    along: Along
-    """Everything else."""
 
 
 def trained_blend(case: Case) -> Decision | None:
@@ -68,7 +55,7 @@ def trained_blend(case: Case) -> Decision | None:
     named = {
         donor: found
         for donor in case.summary.donors
-        if (found := _weighed(case, donor)) and against_even(case, donor) is None
+        if (found := weighed(case, donor)) and against_even(case, donor) is None
     }
     if not named or shared_tail(case, tuple(named)) is not None:
         return None
@@ -82,19 +69,25 @@ def trained_blend(case: Case) -> Decision | None:
         limit = case.thresholds.max_unevenness
         reasons.append(OneWeightEverywhere(shown, limit))
         over = _first_over(case, found)
-        weights[donor] = found.weight if over is None else None
+        stayed = _stayed(case, found)
+        beside = _holding(case, donor, found)
+        known = over is None and not stayed and not beside
+        weights[donor] = found.weight if known else None
+        reasons += [_uneven_beside(case, shown, name, found) for name in beside]
         if over is not None:
             reasons.append(OnItsTask(shown, over))
-        reasons.append(DonorIsNoChild(shown, _apart_turned(found)))
+        if stayed:
+            reasons.append(ChangesTakenBack(shown, stayed))
+        reasons.append(DonorIsNoChild(shown, apart_turned(found)))
     dependence = case.recipe.dependence
     if dependence is not None:
         reasons.append(NotOfNumbersAlone(tuple(named), dependence.dissent))
-    known = None not in weights.values()
+    all_known = None not in weights.values()
     return Decision(
         "merge_then_trained",
         (*reasons, StaysOpen(case.model, tuple(named))),
         named=weights,
-        base_share=round(left, 12) if known else None,
+        base_share=round(left, 12) if all_known else None,
         family="blend",
         rests_on=RESTS_ON,
     )
@@ -104,19 +97,18 @@ def against_even(case: Case, donor: str) -> Reason | None:
     """What stands against one weight of a donor that was measured; None where nothing
     does.
     """
-    found = _weighed(case, donor)
+    found = weighed(case, donor)
     limits = case.thresholds
     if found is None or found.matrices.count < limits.min_spectrum_matrices:
         matrices = found.matrices.count if found else 0
         return FewMatrices(matrices, limits.min_spectrum_matrices)
-    controls = _controls(case, donor)
-    if not controls:
+    if not controls_of(case, donor):
         return NoControlBeside()
     least = limits.min_spectrum_weight
     if not least <= found.weight <= 1 - least:
         return WeightAtOne(least)
     return (
-        _against_controls(case, found, controls)
+        _against_controls(case, donor, found)
         or _against_spread(case, donor, found)
         or _against_training(case, donor)
     )
@@ -145,22 +137,53 @@ def _first_over(case: Case, found: Measured) -> float | None:
     return first / found.weight - 1
 
 
-def _against_controls(
-    case: Case, found: Measured, controls: Mapping[str, float]
-) -> Reason | None:
-    name, greatest = max(controls.items(), key=lambda pair: abs(pair[1]))
+def _stayed(case: Case, found: Measured) -> float:
+    """The share of numbers that stayed the base's where a blend would have moved them,
+    where it is more than chance leaves; else 0.
+    """
+    stayed = found.along.stayed or 0.0
+    return stayed if stayed > case.thresholds.max_stayed else 0.0
+
+
+def _holding(case: Case, donor: str, found: Measured) -> list[str]:
+    """The controls that hold more of the donor's small directions than a control may,
+    the greatest part of the model's weight first.
+    """
     limit = case.thresholds.max_control_weight * found.weight
-    return ControlHolds(name, greatest, limit) if abs(greatest) > limit else None
+    held = {
+        name: abs(weight)
+        for name, weight in controls_of(case, donor).items()
+        if abs(weight) > limit
+    }
+    return sorted(held, key=lambda name: (-held[name], name))
+
+
+def _against_controls(case: Case, donor: str, found: Measured) -> Reason | None:
+    """A control that holds the donor's small directions too, as evenly as the model:
+    what all hold that was made from somebody who was not offered.
+    """
+    limits = case.thresholds
+    needed = limits.min_control_over_even * apart(found)
+    for name in _holding(case, donor, found):
+        if control_apart(case, name, donor) < needed:
+            weight = controls_of(case, donor)[name]
+            return ControlHolds(name, weight, limits.max_control_weight * found.weight)
+    return None
+
+
+def _uneven_beside(case: Case, shown: Shown, name: str, found: Measured) -> Reason:
+    differs = control_apart(case, name, shown.donor)
+    return ControlUneven(shown, name, differs, apart(found))
 
 
 def _against_spread(case: Case, donor: str, found: Measured) -> Reason | None:
     """A weight that is not shown to be one, or that is one turned round as well."""
     limits = case.thresholds
-    uneven = _unevenness(found)
+    uneven = unevenness(found)
     if uneven > limits.max_unevenness:
         return WeightUneven(uneven, limits.max_unevenness)
-    turned = _apart_turned(found)
-    needed = limits.min_turned_over_even * _apart(found)
+    turned = apart_turned(found)
+    needed = limits.min_turned_over_even * apart(found)
     if turned < needed:
         return MayBeChild(donor, turned, needed)
     return None
@@ -194,8 +217,8 @@ def contradicted(case: Case) -> bool:
     """
     limits = case.thresholds
     for donor in case.summary.donors:
-        found = _measured(case, donor)
-        controls = _controls(case, donor)
+        found = measured(case, donor)
+        controls = controls_of(case, donor)
         if found is None or not controls:
             continue
         beside = max(map(abs, controls.values()))
@@ -209,7 +232,7 @@ def at_most(case: Case, donor: str) -> float | None:
     training takes away; None where it was not measured, or where the model's own change
     has no small directions.
     """
-    found = _measured(case, donor)
+    found = measured(case, donor)
     limits = case.thresholds
     if found is None or found.matrices.count < limits.min_spectrum_matrices:
         return None
@@ -231,7 +254,7 @@ def bounds(case: Case) -> list[Reason]:
     reasons: list[Reason] = []
     for donor in case.summary.donors:
         limit = at_most(case, donor)
-        found = _measured(case, donor)
+        found = measured(case, donor)
         if limit is not None and found is not None:
             reasons.append(AtMostOf(case.model, donor, found.weight, limit))
     return reasons
@@ -241,7 +264,7 @@ def observed(case: Case) -> list[Reason]:
     """What the small directions say where nothing is decided."""
     reasons: list[Reason] = []
     for donor in case.summary.donors:
-        found = _measured(case, donor)
+        found = measured(case, donor)
         if (
             found is None
             or found.matrices.count < case.thresholds.min_spectrum_matrices
@@ -260,16 +283,18 @@ def interval(case: Case, donor: str) -> tuple[float, float] | None:
     that the weight falls along the bins; other training takes a few per cent; and what
     the controls hold everybody may.
     """
-    found = _weighed(case, donor)
+    found = weighed(case, donor)
     if found is None:
         return None
     low, high = found.ends
     moved = case.thresholds.max_faded * abs(found.weight)
-    beside = max([0.0, *_controls(case, donor).values()])
+    beside = max([0.0, *controls_of(case, donor).values()])
     if beside > case.thresholds.max_innocent_tail:
         # All that is trained from this base may have so much of it.
         low = min(low, (low - beside) / (1 - beside)) if beside < 1 else 0.0
     room = case.thresholds.spectrum_bin_room * _fallen(found)
+    # Of what was taken back nothing is left to measure, whichever elements it was.
+    high = high / max(1 - _stayed(case, found), high)
     return max(0.0, low - moved - room), min(1.0, high + moved)
 
 
@@ -284,10 +309,9 @@ def _observed(case: Case, donor: str, found: Measured) -> Reason:
     limit = at_most(case, donor)
     if limit is not None and limit <= case.thresholds.max_innocent_tail:
         return AtMostOf(case.model, donor, found.weight, limit)
-    weighed = _weighed(case, donor) or found
-    shown = _shown(case, donor, weighed)
+    shown = _shown(case, donor, weighed(case, donor) or found)
     certain = max(found.matrices.spread_low, found.cells.spread_low)
-    if certain > case.thresholds.max_unevenness * _scale(found):
+    if certain > case.thresholds.max_unevenness * scale(found):
         return NotOneWeight(shown, limit)
     return WeightObserved(shown, against_even(case, donor))
 
@@ -296,7 +320,7 @@ def _ancestor(case: Case, donor: str, found: Measured) -> Reason | None:
     """That all controls share the donor's small directions, which those do that descend
     from a model that was not offered.
     """
-    controls = _controls(case, donor)
+    controls = controls_of(case, donor)
     least = case.thresholds.max_control_tail * abs(found.weight)
     floor = case.thresholds.max_innocent_tail
     if not controls or min(controls.values()) <= max(least, floor):
@@ -304,81 +328,9 @@ def _ancestor(case: Case, donor: str, found: Measured) -> Reason | None:
     return AncestorNotOffered(case.base, donor, controls)
 
 
-def _measured(case: Case, donor: str) -> Measured | None:
-    """One donor's plain numbers of the audited model; None where one is missing."""
-    along = _along(case, case.model, donor)
-    return _whole(along, along) if along is not None else None
-
-
-def _weighed(case: Case, donor: str) -> Measured | None:
-    """The same, weighed by what else the models hold; plain in old records."""
-    along = _along(case, case.model, donor)
-    if along is None:
-        return None
-    return _whole(along.whitened or along, along)
-
-
-def _whole(numbers: Along | Whitened, along: Along) -> Measured | None:
-    if numbers.tail is None or numbers.weight is None:
-        return None
-    ends, matrices, cells = numbers.weight_ci95, numbers.matrices, numbers.cells
-    if ends is None or matrices is None or cells is None:
-        return None
-    within = min(ends[0], numbers.weight), max(ends[1], numbers.weight)
-    turned = numbers.reverse
-    return Measured(
-        numbers.weight, within, numbers.tail, matrices, cells, turned, along
-    )
-
-
-def _along(case: Case, model: str, donor: str) -> Along | None:
-    if case.spectrum is None or case.spectrum.base != case.base:
-        return None
-    return case.spectrum.models.get(model, {}).get(donor)
-
-
-def _controls(case: Case, donor: str) -> dict[str, float]:
-    """By control the weight of a donor's small directions in it."""
-    found = {}
-    for name in case.controls:
-        along = _along(case, name, donor)
-        if along is not None and along.weight is not None:
-            found[name] = along.weight
-    return found
-
-
-def _scale(found: Measured) -> float:
-    """By what a relative difference of rho moves the weight."""
-    value = found.tail.value
-    return abs(value * (1 - value))
-
-
-def _unevenness(found: Measured) -> float:
-    """The greatest unevenness that the measurements allow."""
-    spread = max(found.matrices.spread_high, found.cells.spread_high)
-    scale = _scale(found)
-    return spread / scale if scale else float("inf")
-
-
-def _apart(found: Measured) -> float:
-    """The greatest spread of the weights, over their mean."""
-    spread = max(found.matrices.spread_high, found.cells.spread_high)
-    return spread / abs(found.tail.value)
-
-
-def _apart_turned(found: Measured) -> float:
-    """The least spread of the weights turned round, over their mean; 0 where these were
-    not measured.
-    """
-    turned = found.turned
-    if turned is None or not turned.value:
-        return 0.0
-    return turned.spread_low / abs(turned.value)
-
-
 def _shown(case: Case, donor: str, found: Measured) -> Shown:
     ends = interval(case, donor) or found.ends
-    uneven = _unevenness(found)
+    uneven = unevenness(found)
     bins = found.along.bins
     return Shown(
         model=case.model,
@@ -390,5 +342,5 @@ def _shown(case: Case, donor: str, found: Measured) -> Shown:
         matrices=found.matrices.count,
         first=bins[0].value,
         last=bins[-1].value,
-        controls=_controls(case, donor),
+        controls=controls_of(case, donor),
     )

@@ -69,6 +69,34 @@ class OnItsTask(Reason):
 
 
 @dataclass(frozen=True)
+class ChangesTakenBack(Reason):
+    """Many numbers are the base's where a blend would have moved them: changes were
+    taken back, and part of the weight with them.
+    """
+
+    shown: Shown
+    """What was measured."""
+    share: float
+    """Their share of what a blend would have moved."""
+
+
+@dataclass(frozen=True)
+class ControlUneven(Reason):
+    """A control holds the donor's small directions too, but not with one weight, as the
+    model does.
+    """
+
+    shown: Shown
+    """What was measured."""
+    name: str
+    """The control."""
+    differs: float
+    """The least spread of its weights between matrices, over their mean."""
+    even: float
+    """The greatest spread of the model's."""
+
+
+@dataclass(frozen=True)
 class NotOfNumbersAlone(Reason):
     """The numbers do not follow from those of base and donors."""
 

@@ -6,7 +6,9 @@ from mergetrace.finding.case import Reason
 from mergetrace.finding.reasons_descent import (
     AncestorNotOffered,
     AtMostOf,
+    ChangesTakenBack,
     ControlHolds,
+    ControlUneven,
     DonorIsNoChild,
     DonorsShareTail,
     FewMatrices,
@@ -61,6 +63,28 @@ def on_its_task(reason: OnItsTask) -> str:
         f"Of {shown.donor}'s largest directions it holds {percent(reason.over)} more than"
         " of the small ones. Hard training on any task does that, and training on a task"
         f" like {shown.donor}'s own, which raises the weight: no share is stated."
+    )
+
+
+def changes_taken_back(reason: ChangesTakenBack) -> str:
+    shown = reason.shown
+    return (
+        f"{percent(reason.share)} of the numbers that such a blend would have moved are"
+        " exactly the base's, far more than chance leaves beside those nearly there."
+        f" Changes were taken back, which lowers what is measured of {shown.donor}, or"
+        " were never taken over, as by a merge that drops some: no share is stated."
+    )
+
+
+def control_uneven(reason: ControlUneven) -> str:
+    shown = reason.shown
+    return (
+        f"Control {reason.name} moved along {shown.donor}'s small directions too, but not"
+        " by one weight: between matrices it differs by at least"
+        f" {percent(reason.differs)} of itself, that of {shown.model} by at most"
+        f" {percent(reason.even)}. What {reason.name} shares with {shown.donor} is"
+        f" therefore not what is even in {shown.model}. What was trained since may share"
+        " it, which raises the weight: no share is stated."
     )
 
 
@@ -237,6 +261,8 @@ SENTENCES: Mapping[type[Reason], Callable[..., str | list[str]]] = {
     OneWeightEverywhere: one_weight_everywhere,
     DonorIsNoChild: donor_is_no_child,
     OnItsTask: on_its_task,
+    ChangesTakenBack: changes_taken_back,
+    ControlUneven: control_uneven,
     NotOfNumbersAlone: not_of_numbers_alone,
     StaysOpen: stays_open,
     WeightObserved: weight_observed,

@@ -89,6 +89,11 @@ class Along:
     """The energy of the model's own small directions over that of rounding alone, in the
     median matrix: about 1 where nothing else is in them.
     """
+    stayed: float | None = None
+    """The share of elements that a pure merge of this weight would have moved and that
+    are the base's, beyond the share that lies within one step of it: in the median
+    matrix. Where nothing was taken back it is 0.
+    """
     whitened: Whitened | None = None
     """The same, weighed by what else the two models hold; None in records of earlier
     versions and where nothing was measured.

@@ -152,7 +152,14 @@ def _pooled(
                 if again is None:
                     again = each.replayed
                 seen[pair].append(
-                    Seen(component, each.look, each.replayed, whitened, again)
+                    Seen(
+                        component,
+                        each.look,
+                        each.replayed,
+                        whitened,
+                        again,
+                        each.stayed,
+                    )
                 )
     models: dict[str, dict[str, Along]] = {
         model: {
