@@ -3,6 +3,7 @@ a blend that is seen under what was trained since, and innocents who are not acc
 """
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -318,7 +319,12 @@ def family():
         name: 0.8 * (tensor.double() - made.base[name].double()).numpy()
         for name, tensor in models["control"].items()
     }
+    more = {
+        name: 1.3 * (tensor.double() - made.base[name].double()).numpy()
+        for name, tensor in donor.items()
+    }
     noise = made.change(0.0005)
+    models["more"] = made.model({name: more[name] + noise[name] for name in more})
     models["forged"] = made.model({name: thrice[name] + noise[name] for name in thrice})
     return models
 
@@ -460,6 +466,13 @@ def test_controls_that_share_them_name_an_ancestor(folders, tmp_path):
         folders, tmp_path, "heir", donors=("heir-donor",), controls=("heir-control",)
     )
     assert "descend from a model that was not offered" in " ".join(found["reasons"])
+
+
+def test_more_than_the_whole_of_a_change_is_no_share(folders, tmp_path):
+    found = judged(folders, tmp_path, "more")
+    assert not found["parents"]["donor"]["named"]
+    low, high = re.search(r"\(([\d.]+) to ([\d.]+)", found["reasons"][1]).groups()
+    assert 100 < float(low) < float(high)
 
 
 def test_the_page_shows_the_directions(folders, tmp_path):

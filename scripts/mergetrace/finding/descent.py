@@ -293,9 +293,12 @@ def interval(case: Case, donor: str) -> tuple[float, float] | None:
         # All that is trained from this base may have so much of it.
         low = min(low, (low - beside) / (1 - beside)) if beside < 1 else 0.0
     room = case.thresholds.spectrum_bin_room * _fallen(found)
+    low = max(0.0, low - moved - room)
+    if found.weight > 1:  # no share of a whole, but what was measured
+        return low, high + moved
     # Of what was taken back nothing is left to measure, whichever elements it was.
     high = high / max(1 - _stayed(case, found), high)
-    return max(0.0, low - moved - room), min(1.0, high + moved)
+    return low, min(1.0, high + moved)
 
 
 def _fallen(found: Measured) -> float:

@@ -232,9 +232,10 @@ CLAUSES: Mapping[type[Reason], Callable[..., str]] = {
         f" {percent(reason.limit)})"
     ),
     MayBeChild: lambda reason: (
-        f"{reason.donor} may have been made from it, since turned round the weights are"
-        f" as even (they differ by {percent(reason.apart)} of themselves,"
-        f" {percent(reason.needed)} are needed)"
+        "turned round the weights are as even (they differ by"
+        f" {percent(reason.apart)} of themselves, {percent(reason.needed)} are needed),"
+        f" as they are where {reason.donor} was made from it, or two runs went the same"
+        " way"
     ),
     MayBePure: lambda reason: (
         "arithmetic on the parents' numbers alone may have made it, with nothing trained"
