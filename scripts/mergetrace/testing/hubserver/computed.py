@@ -27,13 +27,19 @@ SHARDS = {"397b": 10_000_000_000, "2gb": 200_000_000, "40mb": 5_000_000}
 @dataclass(frozen=True)
 class Recipe:
     """What one model of a family is. drift: {layer's number: size of an added change,
-    as a share of the donor's step}.
+    as a share of the donor's step}. trained: the same of a change in every tensor,
+    larger or smaller by at most the part `varied` of itself. uneven: how far from
+    `alpha` the weight of a tensor lies at most, as in a model that has only an ancestor
+    in common with the donor.
     """
 
     role: int
     alpha: float = 0.0
     shared: float = 0.15
     drift: Mapping[int, float] = field(default_factory=dict)
+    trained: float = 0.0
+    varied: float = 0.25
+    uneven: float = 0.0
 
 
 FAMILY = {
@@ -43,6 +49,15 @@ FAMILY = {
     "suspect": Recipe(numbers.SUSPECT, alpha=0.571),
     "drifted": Recipe(numbers.SUSPECT, alpha=0.571, drift={3: 0.1, 6: 0.3}),
 }
+DESCENDED = {
+    **{name: FAMILY[name] for name in ("base", "donor", "sibling")},
+    "trained": Recipe(numbers.SUSPECT, alpha=0.571, trained=0.8),
+    "stranger": Recipe(numbers.SUSPECT, trained=1.0),
+    "heir": Recipe(numbers.SUSPECT, alpha=0.55, uneven=0.1, trained=0.6),
+}
+"""`trained` is a blend that was trained on, `stranger` has nothing of the donor, `heir`
+and the donor descend from an ancestor of which every tensor kept another part.
+"""
 
 
 @dataclass(frozen=True)
@@ -82,21 +97,25 @@ class Tensor:
             "step": share * sd,
         }
 
+    def _place(self, what: str) -> float:
+        """A number of this tensor's between -1 and 1."""
+        named = f"{what} {self.name}".encode()
+        drawn = int.from_bytes(hashlib.blake2b(named, digest_size=8).digest())
+        return 2 * drawn / 2**64 - 1
+
     def read(self, start: int, length: int) -> bytes:
         """Bytes start..start+length."""
         first = start // 2
         end = (start + length + 1) // 2
         part = self.name.split(".layers.")
-        drift = (
-            self.recipe.drift.get(int(part[1].split(".")[0]), 0.0)
-            if part[0] == "model.language_model"
-            else 0.0
-        )
+        drift = self.recipe.trained * (1 + self.recipe.varied * self._place("trained"))
+        if part[0] == "model.language_model":
+            drift += self.recipe.drift.get(int(part[1].split(".")[0]), 0.0)
         codes = numbers.codes(
             self.recipe.role,
             first=first,
             count=end - first,
-            alpha=self.recipe.alpha,
+            alpha=self.recipe.alpha + self.recipe.uneven * self._place("alpha"),
             shared=self.recipe.shared,
             drift=drift,
             **self._law,
