@@ -16,6 +16,13 @@ from mergetrace.descent.evenness import pool
 from mergetrace.descent.lattice import GRID, Rows, expected
 from mergetrace.descent.pooling import Seen, along, tails
 from mergetrace.descent.whitening import Whitened
+from mergetrace.finding.case import Case
+from mergetrace.finding.descent import against_even, interval, trained_blend
+from mergetrace.finding.reasons_descent import (
+    ChangesTakenBack,
+    ControlHolds,
+    MayBePure,
+)
 from mergetrace.finding.wording_headline import headline
 from mergetrace.numerics.dtypes import decode, encode
 from mergetrace.planning.submatrices import (
@@ -25,6 +32,7 @@ from mergetrace.planning.submatrices import (
     with_submatrices,
 )
 from mergetrace.records.spectrum import Spectrum
+from mergetrace.records.summary import Summary
 from mergetrace.records.verdict import Verdict
 from mergetrace.testing.audits import audit, prepared
 from mergetrace.testing.planting import blend, write_model
@@ -135,6 +143,13 @@ def test_a_spread_is_found_and_its_interval_holds_it():
     assert even.spread_high < 0.02
     assert uneven.spread_low < 0.1 < uneven.spread_high
     assert pool(np.array([0.5]), np.array([0.1])) is None
+
+
+def test_errors_that_are_too_large_show_no_evenness():
+    values = 0.5 + 0.01 * np.random.default_rng(0).standard_normal(28)
+    found = pool(values, np.full(28, 1.0))
+    assert found.spread_low == 0
+    assert 0.01 < found.spread_high < 0.03
 
 
 def test_directions_of_a_tall_matrix_are_those_of_the_wide_one():
@@ -309,7 +324,7 @@ def family():
     models["akin"] = {
         name: (
             tensor.double()
-            + made.rng.uniform(0.1, 1.0) * (donor[name].double() - tensor.double())
+            + made.rng.uniform(0.1, 0.8) * (donor[name].double() - tensor.double())
             + torch.tensor(made.change()[name])
         ).to(torch.bfloat16)
         for name, tensor in made.base.items()
@@ -348,6 +363,20 @@ def judged(
     }
     names = [suspect, "base", *donors, *controls]
     return audit(tmp_path, {name: folders[name] for name in names}, spec, **more)
+
+
+def case_of(folder, control):
+    """The numbers of `judged`, of the trained blend."""
+    summary = Summary.of(json.loads((folder / "summary.json").read_text()))
+    spectrum = Spectrum.of(json.loads((folder / "spectrum.json").read_text()))
+    return Case(
+        "trained",
+        "base",
+        summary.models["trained"],
+        {control: summary.models[control]},
+        Thresholds(),
+        spectrum=spectrum,
+    )
 
 
 @pytest.mark.parametrize("mode", ["full", "sample"])
@@ -461,6 +490,21 @@ def test_innocents_who_share_small_directions_are_not_accused(
     assert not found["parents"][donor]["named"]
 
 
+def test_a_control_that_holds_no_less_is_enough_however_uneven(folders, tmp_path):
+    judged(folders, tmp_path, "trained", controls=("akin",))
+    case = case_of(tmp_path, "akin")
+    spectrum = case.spectrum
+    assert against_even(case, "donor") is None
+    akin = spectrum.models["akin"]["donor"]
+    for share in (0.9, 1.1):
+        weight = share * spectrum.models["trained"]["donor"].whitened.weight
+        held = {"donor": replace(akin, weight=weight)}
+        models = {**spectrum.models, "akin": held}
+        other = replace(case, spectrum=replace(spectrum, models=models))
+        stopped = isinstance(against_even(other, "donor"), ControlHolds)
+        assert stopped == (share > 1)
+
+
 def test_controls_that_share_them_name_an_ancestor(folders, tmp_path):
     found = judged(
         folders, tmp_path, "heir", donors=("heir-donor",), controls=("heir-control",)
@@ -496,23 +540,9 @@ def test_the_page_shows_the_directions(folders, tmp_path):
 
 
 def test_a_measurement_for_another_base_decides_nothing(folders, tmp_path):
-    from mergetrace.finding.case import Case
-    from mergetrace.finding.descent import against_even, interval, trained_blend
-    from mergetrace.finding.reasons_descent import ChangesTakenBack, MayBePure
-    from mergetrace.records.summary import Summary
-
     judged(folders, tmp_path, "trained")
-    summary = Summary.of(json.loads((tmp_path / "summary.json").read_text()))
-    spectrum = Spectrum.of(json.loads((tmp_path / "spectrum.json").read_text()))
-    controls = {"control": summary.models["control"]}
-    case = Case(
-        "trained",
-        "base",
-        summary.models["trained"],
-        controls,
-        Thresholds(),
-        spectrum=spectrum,
-    )
+    case = case_of(tmp_path, "control")
+    spectrum = case.spectrum
     assert trained_blend(case) is not None
     other = replace(case, spectrum=replace(spectrum, base="another"))
     assert trained_blend(other) is None

@@ -36,13 +36,19 @@ def pool(values: Array, errors: Array) -> Evenness | None:
     mean = float(weights @ values / weights.sum())
     apart = max(float(weights @ (values - mean) ** 2) / free, 1.0)
     half = float(stdtrit(free, 0.975)) * (apart / float(weights.sum())) ** 0.5
+    least = float(chdtri(free, 0.975))
+    most = _where(distance, least, values)
+    if distance(0.0) < least:
+        # Nearer together than their errors allow: these are too large, and all that
+        # is seen may be spread.
+        most = (free * float(values.var(ddof=1)) / least) ** 0.5
     return Evenness(
         value=mean,
         low=mean - half,
         high=mean + half,
         spread=spread,
         spread_low=_where(distance, float(chdtri(free, 0.025)), values),
-        spread_high=_where(distance, float(chdtri(free, 0.975)), values),
+        spread_high=most,
         chi2=distance(0.0) / free,
         count=free + 1,
     )

@@ -159,14 +159,15 @@ def _holding(case: Case, donor: str, found: Measured) -> list[str]:
 
 
 def _against_controls(case: Case, donor: str, found: Measured) -> Reason | None:
-    """A control that holds the donor's small directions too, as evenly as the model:
-    what all hold that was made from somebody who was not offered.
+    """A control that holds the donor's small directions too, as evenly as the model or
+    no less of them: what all hold that was made from somebody who was not offered.
     """
     limits = case.thresholds
     needed = limits.min_control_over_even * apart(found)
     for name in _holding(case, donor, found):
-        if control_apart(case, name, donor) < needed:
-            weight = controls_of(case, donor)[name]
+        weight = controls_of(case, donor)[name]
+        is_as_even = control_apart(case, name, donor) < needed
+        if is_as_even or abs(weight) >= found.weight:
             return ControlHolds(name, weight, limits.max_control_weight * found.weight)
     return None
 

@@ -88,7 +88,8 @@ def measure_signature(trial: Trial, donors: tuple[str, ...]) -> Signature | None
     informative = sum(piece.informative for piece in pieces)
     stayed = 1 - sum(moved) / informative
     kept = np.sum([piece.kept_by_size for piece in pieces], axis=0)
-    kept_by_size = kept / np.sum([piece.elements_by_size for piece in pieces], axis=0)
+    elements = np.sum([piece.elements_by_size for piece in pieces], axis=0)
+    kept_by_size = kept / np.maximum(elements, 1)  # few pieces may leave a class empty
     auc = float(np.average([piece.auc for piece in pieces], weights=moved))
     shuffled = [piece.survivors_shuffled for piece in pieces]
     survivors = [piece.survivors for piece in pieces]
