@@ -180,7 +180,8 @@ def never_rounded(reason: NeverRounded) -> str:
         f" {rate(reason.leaning)} of {reason.misses:,} numbers that miss it by a step do"
         f" so to the side where it lies (at most {rate(reason.limit)} may; half do after"
         " training that began at it). A donor's own run repeated at another rate leaves"
-        " that, and so does a blend that was trained before it was stored"
+        " that; so does a blend of finer numbers than were offered, or one that was"
+        " trained before it was stored"
     )
 
 

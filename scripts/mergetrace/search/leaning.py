@@ -4,8 +4,9 @@ to them.
 Training that starts at a stored blend does not know where between two stored numbers the
 blend lay before it was rounded: it moves numbers off the blend's to either side alike. A
 model whose change is merely proportional to a donor's was never rounded as their blend:
-the donor's own run repeated at another rate, or a blend that was trained before it was
-stored. Its numbers miss the blend's where that lies next to a midpoint, and to that side.
+the donor's own run repeated at another rate, a blend of finer numbers than are offered,
+or one that was trained before it was stored. Its numbers miss the blend's where that
+lies next to a midpoint, and to that side.
 """
 
 from collections.abc import Mapping, Sequence
