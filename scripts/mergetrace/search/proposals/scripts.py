@@ -183,9 +183,23 @@ class ScriptSearch:
         """
         best = self._best_of_scripts()
         wide = [recipe for recipe in best if recipe.dtype in WIDE]
-        narrow = [recipe for recipe in best if recipe.dtype not in WIDE]
+        open_order = [recipe for recipe in best if not self._in_every_order(recipe)]
+        stored = NARROW.get(self.trial.stored_dtype)
+        narrow = [recipe for recipe in open_order if recipe.dtype == stored]
         others = self._of_other_shares(narrow[:MAX_REORDERED])
-        return [*narrow[:MAX_REORDERED], *wide[:MAX_REFINED], *others]
+        # f16, rounded to bf16, hides whatever is not right: it must not crowd out others.
+        half = [recipe for recipe in open_order if recipe.dtype not in (*WIDE, stored)]
+        return [
+            *narrow[:MAX_REORDERED],
+            *half[:MAX_REFINED],
+            *wide[:MAX_REFINED],
+            *others,
+        ]
+
+    def _in_every_order(self, recipe: Recipe) -> bool:
+        """Whether a script's lines were tried with the models in every order before."""
+        few = len(self.blend.models) <= MAX_PERMUTED
+        return few and SCRIPTS[recipe.script].weighing == "in_turn"
 
     def _of_other_shares(self, best: Sequence[Recipe]) -> list[Recipe]:
         """The next best recipes of the same scripts with other shares."""
