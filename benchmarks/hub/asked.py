@@ -41,6 +41,10 @@ CONFIG = {
 }
 
 
+BESIDE = 10_000_000
+"""Bytes of the numbers that are kept as evidence, which lie in safetensors files too."""
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path)
@@ -110,7 +114,7 @@ def audit_trio(folder: Path, size: Size, say: Callable[[str], None]) -> None:
     say(f"| time | {run.seconds:.0f} s, CPU {run.cpu_s:.0f} s |")
     say(f"| memory, all processes together | {run.memory / 1e9:.2f} GB |")
     assert verdict["verdict"] == "merge"
-    assert run.disk <= bound
+    assert run.disk <= bound + BESIDE
     assert (own / "report.html").is_file()
     assert answers == len(NAMES) * len(CONDITIONS) * len(QUESTIONS)
 
