@@ -6,14 +6,12 @@ The computed family in sample mode: a blend that was trained on, a sibling that 
 nothing of the donor, and an heir of an ancestor of the donor's that is not offered.
 """
 
-import argparse
 import json
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.hub.sample import spent
-from benchmarks.hub.stage import Workplace, machine, page
+from benchmarks.hub.stage import Workplace, machine, options, page
 from mergetrace.testing.hubserver import Hub
 from mergetrace.testing.hubserver.computed import DESCENDED, family
 
@@ -27,14 +25,7 @@ CALLED = ("merge", "copy", "other_merge", "merge_then_trained", "finetune_of_don
 
 def main() -> None:
     """Run the audits and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cores", type=int, default=2)
-    parser.add_argument("--layout", default="397b")
-    parser.add_argument(
-        "--folder",
-        type=Path,
-        default=Path(tempfile.gettempdir()) / "mergetrace-hub-descended",
-    )
+    parser = options(__doc__, "descended")
     parser.add_argument("--only", choices=SUSPECTS, help="one of the audits")
     given = parser.parse_args()
     suspects = (given.only,) if given.only else SUSPECTS

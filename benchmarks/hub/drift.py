@@ -5,13 +5,11 @@ As sample.py, without the control: are the layers named that carry a further cha
 10 and 30 % of the donor's step?
 """
 
-import argparse
 import json
-import tempfile
 from pathlib import Path
 
 from benchmarks.hub.sample import read, spent
-from benchmarks.hub.stage import Workplace, machine, page
+from benchmarks.hub.stage import Workplace, machine, options, page
 from mergetrace.testing.hubserver import Hub
 from mergetrace.testing.hubserver.computed import FAMILY, family
 
@@ -25,15 +23,7 @@ CONFIG = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cores", type=int, default=2)
-    parser.add_argument("--layout", default="397b")
-    parser.add_argument(
-        "--folder",
-        type=Path,
-        default=Path(tempfile.gettempdir()) / "mergetrace-hub-drift",
-    )
-    arguments = parser.parse_args()
+    arguments = options(__doc__, "drift").parse_args()
     planted = {str(layer): share for layer, share in FAMILY["drifted"].drift.items()}
     with (
         Hub(

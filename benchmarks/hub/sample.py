@@ -6,15 +6,13 @@ sibling as the control. Is the planted weight found in every layer, is the sibli
 accused, and does it cost what preflight said?
 """
 
-import argparse
 import json
 import os
-import tempfile
 from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.hub.stage import Run, Workplace, machine, page
+from benchmarks.hub.stage import Run, Workplace, machine, options, page
 from mergetrace.testing.hubserver import Hub
 from mergetrace.testing.hubserver.computed import FAMILY, family
 
@@ -36,15 +34,7 @@ ALPHA = FAMILY["suspect"].alpha
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cores", type=int, default=2)
-    parser.add_argument("--layout", default="397b")
-    parser.add_argument(
-        "--folder",
-        type=Path,
-        default=Path(tempfile.gettempdir()) / "mergetrace-hub-sample",
-    )
-    arguments = parser.parse_args()
+    arguments = options(__doc__, "sample").parse_args()
     with (
         Hub(
             family(arguments.layout, recipes={name: FAMILY[name] for name in NAMES})

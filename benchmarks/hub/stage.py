@@ -2,6 +2,7 @@
 watch on its memory and on the disk, a page of results.
 """
 
+import argparse
 import contextlib
 import os
 import platform
@@ -9,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -135,6 +137,16 @@ class Peak:
     def _watch(self) -> None:
         while not self._over.wait(self._every):
             self.most = max(self.most, self._measure())
+
+
+def options(description: str | None, name: str) -> argparse.ArgumentParser:
+    """The options of a benchmark of the computed family. name: of its folder."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--cores", type=int, default=2)
+    parser.add_argument("--layout", default="397b")
+    folder = Path(tempfile.gettempdir()) / f"mergetrace-hub-{name}"
+    parser.add_argument("--folder", type=Path, default=folder)
+    return parser
 
 
 @contextlib.contextmanager

@@ -87,17 +87,19 @@ class Tiny(torch.nn.Module):
         )
 
 
+def started(start):
+    """The model with these weights, in their dtype."""
+    model = Tiny().to(next(iter(start.values())).dtype)
+    model.load_state_dict(start)
+    return model
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
 @pytest.mark.parametrize("safe", [False, True])
 def test_every_byte_is_the_one_that_peft_writes(dtype, safe, tmp_path):
     peft = pytest.importorskip("peft")
     torch.manual_seed(1)
     start = {name: value.to(dtype) for name, value in Tiny().state_dict().items()}
-
-    def base():
-        model = Tiny().to(dtype)
-        model.load_state_dict(start)
-        return model
 
     write_model(tmp_path / "base", start)
     config = peft.LoraConfig(
@@ -109,12 +111,12 @@ def test_every_byte_is_the_one_that_peft_writes(dtype, safe, tmp_path):
         alpha_pattern={"q_proj": 11},
         modules_to_save=["norm"],
     )
-    model = peft.get_peft_model(base(), config)
+    model = peft.get_peft_model(started(start), config)
     for name, parameter in model.named_parameters():
         if "lora_" in name or "modules_to_save" in name:
             parameter.data = torch.randn_like(parameter) * 0.2
     model.save_pretrained(tmp_path / "lora", save_embedding_layers=False)
-    loaded = peft.PeftModel.from_pretrained(base(), tmp_path / "lora")
+    loaded = peft.PeftModel.from_pretrained(started(start), tmp_path / "lora")
     expected = loaded.merge_and_unload(safe_merge=safe).state_dict()
     rounding = "twice" if safe else "once"
     made = describe(tmp_path, tmp_path / "base", tmp_path / "lora", rounding)
@@ -129,21 +131,16 @@ def test_dora_is_merged_as_peft_does(dtype, own, tmp_path):
     torch.manual_seed(2)
     start = {name: value.to(dtype) for name, value in Tiny().state_dict().items()}
 
-    def base():
-        model = Tiny().to(dtype)
-        model.load_state_dict(start)
-        return model
-
     write_model(tmp_path / "base", start)
     targets = ["q_proj", "down_proj"]
     config = peft.LoraConfig(r=4, lora_alpha=9, use_dora=True, target_modules=targets)
     how = {"autocast_adapter_dtype": not own}
-    model = peft.get_peft_model(base(), config, **how)
+    model = peft.get_peft_model(started(start), config, **how)
     for name, parameter in model.named_parameters():
         if "lora_" in name:
             parameter.data += torch.randn_like(parameter) * 0.1
     model.save_pretrained(tmp_path / "lora")
-    loaded = peft.PeftModel.from_pretrained(base(), tmp_path / "lora", **how)
+    loaded = peft.PeftModel.from_pretrained(started(start), tmp_path / "lora", **how)
     expected = loaded.merge_and_unload(safe_merge=not own).state_dict()
     assert (
         expected["model.layers.0.q_proj.weight"]

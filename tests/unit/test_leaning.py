@@ -2,6 +2,8 @@
 multiple of the donor's: it was never rounded as one.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,10 @@ from mergetrace.merging.applying import Piece
 from mergetrace.merging.facts import HeldFacts
 from mergetrace.merging.recipes import make
 from mergetrace.search.leaning import lean_to_pair, lean_to_recipe
+from mergetrace.search.signatures import measure_signature
+from mergetrace.search.trial import Trial
 from mergetrace.sums.evidence import Sample
+from mergetrace.sums.frames import Frame
 from mergetrace.testing.audits import audit
 from mergetrace.testing.planting import random_model, write_model
 
@@ -80,6 +85,24 @@ def test_nothing_is_said_of_models_that_no_blend_explains():
     _, other, _ = grown(0.5)
     stranger = torch.flip(other, [0])
     assert lean_to_pair([piece(base, donor, stranger)], "base", "donor", 0.25) is None
+
+
+def test_what_rounding_took_back_was_not_dropped():
+    base, donor, made = grown(0.1)
+    pilot = Trial(
+        Frame("made", "base", ("donor",)),
+        [piece(base, donor, made)],
+        0.25,
+        0.02,
+        0.05,
+        1000,
+    )
+    rounded = measure_signature(pilot, ("donor",))
+    assert rounded.stayed < 0.02
+    kept = torch.rand(COUNT, generator=torch.Generator().manual_seed(1)) < 0.5
+    dropped = torch.where(kept, made, base)
+    pilot = replace(pilot, pieces=[piece(base, donor, dropped)])
+    assert measure_signature(pilot, ("donor",)).stayed > 0.3
 
 
 def models():

@@ -553,6 +553,44 @@ def test_the_donors_own_values_make_a_finetune_of_the_donor_and_the_order_is_lef
     assert any("came first" in reason for reason in decision.reasons)
 
 
+LEANS = {"parents": ["qwen", "nex"], "misses": 5000, "share": 0.95}
+EVEN = {**LEANS, "share": 0.5}
+FEW = {**EVEN, "misses": 10}
+
+
+@pytest.mark.parametrize(
+    ("pair", "recipe", "stopped"),
+    [
+        (None, None, False),
+        (EVEN, None, False),
+        (LEANS, None, True),
+        (LEANS, EVEN, False),  # narrow lines, of which the recipe knows
+        (LEANS, FEW, True),  # too few misses clear nobody
+        (LEANS, {**EVEN, "parents": ["qwen", "nex", "more"]}, True),  # of others
+        (FEW, None, False),
+    ],
+)
+def test_a_blend_that_was_never_rounded_names_nobody(pair, recipe, stopped):
+    summary = numbers(cos=0.99, rate=0.79, donor=TRAINED)
+    if pair:
+        summary["recipe"]["leanings"] = {"nex": pair}
+    summary["recipe"]["leaning"] = recipe
+    decision = verdict(summary)
+    assert (decision.verdict == "inconclusive") == stopped
+    assert bool(decision.named) != stopped
+    assert ("never rounded as a stored blend" in " ".join(decision.reasons)) == stopped
+
+
+def test_nor_does_a_blend_of_several_that_was_never_rounded():
+    shares = {"nex": 0.4, "more": 0.3}
+    others = {"others": {"more": entry(coverage=0.2)}}
+    several = {"cos": 0.99, "rate": 0.8, "shares": shares, "donor": {"coverage": 0.2}}
+    for leaning, expected in ((EVEN, "merge_then_trained"), (LEANS, "inconclusive")):
+        summary = numbers(**several, **others)
+        summary["recipe"]["leaning"] = {**leaning, "parents": ["qwen", *shares]}
+        assert verdict(summary).verdict == expected
+
+
 @pytest.mark.parametrize("trace", [TRAINED, FURTHER])
 @pytest.mark.parametrize(
     "weaker",

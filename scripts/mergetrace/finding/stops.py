@@ -179,24 +179,23 @@ def against_leaning(case: Case) -> Against:
 
 def _against_leanings(case: Case, leanings: Sequence[Leaning | None]) -> Against:
     """Why a model was never rounded as any of these accounts of one blend says; None
-    where one of them does not lean, or its numbers follow from the parents' alone, in
-    whatever arithmetic.
+    where one of them does not lean, where none has misses enough to tell, or where the
+    model's numbers follow from the parents' alone, in whatever arithmetic.
     """
     limits = case.thresholds
-    if is_pure(case):
+    told = [
+        (leaning.share, leaning)
+        for leaning in leanings
+        if leaning
+        and leaning.share is not None
+        and leaning.misses >= limits.min_counted
+    ]
+    if not told or is_pure(case):
         return None
-    stops: list[NeverRounded] = []
-    for leaning in leanings:
-        if leaning is None or leaning.share is None:
-            continue
-        if leaning.misses < limits.min_counted or leaning.share <= limits.max_leaning:
-            return None
-        stops.append(
-            NeverRounded(
-                leaning.parents, leaning.misses, leaning.share, limits.max_leaning
-            )
-        )
-    return stops[0] if stops else None
+    share, least = min(told, key=lambda pair: pair[0])
+    if share <= limits.max_leaning:
+        return None
+    return NeverRounded(least.parents, least.misses, share, limits.max_leaning)
 
 
 def against_finetune(case: Case, donor: str) -> Against:

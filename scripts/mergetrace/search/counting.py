@@ -59,6 +59,14 @@ def exact_rate(count: Count, min_informative_share: float) -> float:
     return 0.0
 
 
+def missed_by(recipe: Recipe, pieces: Iterable[Piece]) -> int:
+    """How many elements of the pieces a recipe does not give back, informative or not."""
+    return sum(
+        int(np.count_nonzero(piece.audited_values != apply_and_store(recipe, piece)))
+        for piece in pieces
+    )
+
+
 def count_exact(recipe: Recipe, piece: Piece, base: str, width: float) -> Count:
     """Apply a recipe to a piece and count its elements (see count_exact_by_part)."""
     (count,) = count_exact_by_part(recipe, piece, base, width, [(0, piece.size)])

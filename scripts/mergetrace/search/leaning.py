@@ -9,14 +9,14 @@ or one that was trained before it was stored. Its numbers miss the blend's where
 lies next to a midpoint, and to that side.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from mergetrace.merging.applying import Piece, apply_and_store, apply_recipe
 from mergetrace.merging.methods import METHODS
-from mergetrace.merging.recipes import Recipe, model_shares
+from mergetrace.merging.recipes import Recipe, make, model_shares
 from mergetrace.numerics.arrays import Array, Mask
 from mergetrace.numerics.rounding import replay, replay_intervals
 from mergetrace.records.recipe_search import Leaning
@@ -92,24 +92,14 @@ def lean_to_recipe(
     """How the audited numbers miss a recipe's: measured from the same blend in float64,
     before it is stored. None for lines by hand whose shares differ between tensors.
     """
-    shares = model_shares(recipe, base) if recipe.script else None
-    if recipe.script and shares is None:
+    wide = _widened(recipe, base)
+    if wide is None:
         return None
-    wide = _widened(recipe)
     misses = _Misses()
     for piece in pieces:
         missed = apply_and_store(recipe, piece) != piece.audited_values
-        blend = apply_recipe(wide, piece) if shares is None else _sum(shares, piece)
-        misses.add(piece, blend, missed)
+        misses.add(piece, apply_recipe(wide, piece), missed)
     return misses.leaning(recipe.parents)
-
-
-def _sum(shares: Mapping[str, float], piece: Piece) -> Array:
-    """The models' numbers times their shares, added: float64 [n]."""
-    total = np.zeros(piece.size)
-    for model, share in shares.items():
-        total += share * piece.values[model]
-    return total
 
 
 def _plain(weight: float) -> float:
@@ -117,8 +107,15 @@ def _plain(weight: float) -> float:
     return near if abs(near - weight) < SLIP else weight
 
 
-def _widened(recipe: Recipe) -> Recipe:
-    """The merge tool's recipe in float64."""
+def _widened(recipe: Recipe, base: str) -> Recipe | None:
+    """The merge tool's recipe in float64; of lines by hand the sum that they compute,
+    None where its shares differ between tensors.
+    """
+    if recipe.script:
+        shares = model_shares(recipe, base)
+        if not shares:
+            return None
+        return make("linear", shares, dtype="float64", normalize=0.0)
     wide = replace(recipe, dtype="float64")
     if METHODS[recipe.method].parameter("cast") is None:
         return wide

@@ -12,10 +12,11 @@ from itertools import permutations
 
 import numpy as np
 
-from mergetrace.merging.applying import Piece, apply_and_store
+from mergetrace.merging.applying import Piece
 from mergetrace.merging.recipes import Recipe, make, model_shares
 from mergetrace.merging.scripts import SCRIPTS
 from mergetrace.numerics.arrays import Array, Mask
+from mergetrace.search.counting import missed_by
 from mergetrace.search.proposals.any_weights import Fitted, LinesFit
 from mergetrace.search.proposals.lines import WIDE, Lines, where_weights_live
 from mergetrace.search.proposals.short_shares import written_totals
@@ -53,12 +54,7 @@ class Deciding:
 
     def missed(self, recipe: Recipe) -> int:
         """How many of them a recipe does not give back."""
-        return sum(
-            int(
-                np.count_nonzero(piece.audited_values != apply_and_store(recipe, piece))
-            )
-            for piece in self.pieces
-        )
+        return missed_by(recipe, self.pieces)
 
     def best(self) -> list[Recipe]:
         """The recipes that miss fewest, the merge tool's before lines by hand; with

@@ -13,11 +13,12 @@ from functools import cached_property
 
 import numpy as np
 
-from mergetrace.merging.applying import Piece, apply_and_store
+from mergetrace.merging.applying import Piece
 from mergetrace.merging.recipes import Recipe
 from mergetrace.merging.settings import Setting, constant, single_value, value_at
 from mergetrace.numerics.arrays import Array
 from mergetrace.numerics.simple import simplest
+from mergetrace.search.counting import missed_by
 from mergetrace.search.gradients import number_of_layers
 from mergetrace.search.proposals.alike import MAX_PREFERRED, NEARLY_SOLVED
 from mergetrace.search.proposals.ways import Build, is_wide, mixed_models_of, ways_of
@@ -53,7 +54,7 @@ class Part:
 
     def missed(self, build: Build, shares: Shares) -> int:
         """How many elements these shares do not give back."""
-        return _missed(build([constant(share) for share in shares]), self.pieces)
+        return missed_by(build([constant(share) for share in shares]), self.pieces)
 
     def closer(self, build: Build, start: Shares) -> tuple[Shares, int]:
         """The shares near a start that leave fewest elements: one model's
@@ -255,7 +256,7 @@ def prefer_alike_varying(trial: Trial) -> None:
     if not starts:
         return
     every = tuple(trial.pieces)
-    best = min(starts, key=lambda recipe: _missed(recipe, every))
+    best = min(starts, key=lambda recipe: missed_by(recipe, every))
     for found in closer_recipes(best, trial.frame.base, every):
         trial.rate(found)
         trial.preferred.append(found)
@@ -267,7 +268,7 @@ def closer_recipes(
     """The recipes like one of varying weights that leave fewest elements of some
     tensors; none where it is no such recipe, or leaves nothing.
     """
-    if not _is_varying(recipe) or not _missed(recipe, pieces):
+    if not _is_varying(recipe) or not missed_by(recipe, pieces):
         return []
     alike = _with_common_filters(recipe)
     varying = None if alike is None else Varying(alike, base, pieces)
@@ -292,14 +293,6 @@ def _with_common_filters(recipe: Recipe) -> Recipe | None:
         else:
             return None
     return replace(recipe, weights=tuple(weights))
-
-
-def _missed(recipe: Recipe, pieces: Sequence[Piece]) -> int:
-    """How many elements a recipe does not give back."""
-    return sum(
-        int(np.count_nonzero(piece.audited_values != apply_and_store(recipe, piece)))
-        for piece in pieces
-    )
 
 
 def _is_varying(recipe: Recipe) -> bool:

@@ -19,6 +19,7 @@ from mergetrace.numerics.arithmetic import rounder
 from mergetrace.numerics.arrays import Array, Mask
 from mergetrace.numerics.simple import simplest
 from mergetrace.search.blends import last_bits
+from mergetrace.search.counting import missed_by
 from mergetrace.search.proposals.lines import WIDE, Lines
 from mergetrace.search.trial import elements_of, in_one_piece
 
@@ -251,12 +252,7 @@ class LinesFit:
 
     def _missed(self, shares: Sequence[float]) -> int:
         recipe = self.recipe(shares)
-        return sum(
-            int(
-                np.count_nonzero(piece.audited_values != apply_and_store(recipe, piece))
-            )
-            for piece in self.pieces
-        )
+        return missed_by(recipe, self.pieces)
 
 
 def thinned(pieces: Sequence[Piece], elements: int) -> tuple[Piece, ...]:

@@ -12,9 +12,10 @@ from math import atan2
 
 import numpy as np
 
-from mergetrace.merging.applying import Piece, apply_and_store
+from mergetrace.merging.applying import Piece
 from mergetrace.merging.recipes import Recipe, make
 from mergetrace.search.blends import Blend
+from mergetrace.search.counting import missed_by
 from mergetrace.search.proposals.alike_varying import closer_recipes
 from mergetrace.search.proposals.short_shares import short_shares
 from mergetrace.search.splits import Key, Split, split_of
@@ -85,7 +86,9 @@ def _share(
     if not arcs:
         return None
     missed = {
-        share: _missed(make("slerp", {models[0]: 1 - share, models[1]: share}), pieces)
+        share: missed_by(
+            make("slerp", {models[0]: 1 - share, models[1]: share}), pieces
+        )
         for share in _shares_near(models, arcs)
     }
     return min(missed, key=lambda share: missed[share])
@@ -101,10 +104,3 @@ def _shares_near(
     blend = Blend(models, (1 - share, share), (error, error), 0.0, 1.0)
     for _, second in short_shares(blend):
         yield second
-
-
-def _missed(recipe: Recipe, pieces: Sequence[Piece]) -> int:
-    return sum(
-        int(np.count_nonzero(piece.audited_values != apply_and_store(recipe, piece)))
-        for piece in pieces
-    )

@@ -13,12 +13,13 @@ from itertools import permutations
 
 import numpy as np
 
-from mergetrace.merging.applying import Piece, apply_and_store
+from mergetrace.merging.applying import Piece
 from mergetrace.merging.recipes import Recipe, make, make_script
 from mergetrace.merging.scripts import SCRIPTS
 from mergetrace.merging.settings import single_value
 from mergetrace.search.blends import blend_of
 from mergetrace.search.clues import Clues
+from mergetrace.search.counting import missed_by
 from mergetrace.search.proposals.alike_varying import closer_recipes
 from mergetrace.search.proposals.any_weights import LinesFit, thinned
 from mergetrace.search.proposals.arcs_by_part import arcs_by_part, leave_the_line
@@ -124,13 +125,13 @@ class PartSearch:
         for lines in self._worth_fitting():
             shares = {key: part.fitted(lines)[1] for key, part in self.parts.items()}
             recipe = self._recipe(lines, shares)
-            missed[recipe] = _missed_of(recipe, self.trial.pieces)
+            missed[recipe] = missed_by(recipe, self.trial.pieces)
             if not missed[recipe]:
                 break
             if lines.dtype in WIDE and missed[recipe] < NEARLY_WIDE * self._size:
                 base = self.trial.frame.base
                 for closer in closer_recipes(recipe, base, tuple(self.trial.pieces)):
-                    missed[closer] = _missed_of(closer, self.trial.pieces)
+                    missed[closer] = missed_by(closer, self.trial.pieces)
         return sorted(missed, key=lambda recipe: missed[recipe])
 
     @property
@@ -192,7 +193,7 @@ def propose_by_part(trial: Trial, clues: Clues) -> list[Recipe]:
     """Lines whose weights differ between parts of the model, where its tensors are
     mixtures but for rounding and no one set of weights is that of all.
     """
-    if any(not _missed_of(recipe, trial.pieces) for recipe in _nearly(trial)):
+    if any(not missed_by(recipe, trial.pieces) for recipe in _nearly(trial)):
         return []
     models = mixed_models(trial, (trial.frame.base, *clues.offered))
     return _of_models(trial, models)
@@ -216,7 +217,7 @@ def _of_models(trial: Trial, models: tuple[str, ...]) -> list[Recipe]:
     recipes = PartSearch(trial, models, split, layers).run()
     if len(models) == 2 and leave_the_line(sound):
         recipes += arcs_by_part(trial, (models[0], models[1]), sound, layers)
-        recipes.sort(key=lambda recipe: _missed_of(recipe, trial.pieces))
+        recipes.sort(key=lambda recipe: missed_by(recipe, trial.pieces))
     trial.measure_on_pilot(recipes)
     trial.preferred += recipes[:1]
     return recipes
@@ -269,14 +270,7 @@ def _missed(lines: Lines, shares: Shares, pieces: Sequence[Piece]) -> int:
         recipe = make("passthrough", {lines.models[0]: 1.0})
     else:
         return _all_of(pieces)
-    return _missed_of(recipe, pieces)
-
-
-def _missed_of(recipe: Recipe, pieces: Sequence[Piece]) -> int:
-    return sum(
-        int(np.count_nonzero(piece.audited_values != apply_and_store(recipe, piece)))
-        for piece in pieces
-    )
+    return missed_by(recipe, pieces)
 
 
 def _all_of(pieces: Sequence[Piece]) -> int:
