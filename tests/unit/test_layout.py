@@ -298,3 +298,16 @@ def test_assigning_rows_of_noise_finds_no_agreement_on_what_it_did_not_see(rows)
     )
     assert sorted(match.order) == list(range(rows))
     assert match.agreement < 0.1
+
+
+@pytest.mark.parametrize("permuted", [False, True], ids=["in place", "permuted"])
+def test_rows_that_a_large_common_change_makes_alike_have_not_moved(permuted):
+    generator = np.random.default_rng(1)
+    original = generator.normal(size=(192, 48))
+    common = np.outer(generator.normal(size=192), generator.normal(size=48))
+    order = generator.permutation(192) if permuted else np.arange(192)
+    match = match_rows(original, (original + common)[order])
+    found = np.flatnonzero(order[match.order] != np.arange(192))
+    assert match.agreement > 0.6
+    assert match.permuted == permuted
+    assert len(found) <= (24 if permuted else 0)
