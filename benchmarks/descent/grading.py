@@ -22,7 +22,7 @@ GRADES = (
 """`accused`: of an innocent, or a donor or control that is one. `acquitted`: by verdict,
 or by a small bound on every donor's weight. `bounded`: every donor's weight has a bound
 below what least squares gives. `wrongly acquitted`: a bound that is less than the truth,
-or an acquittal without one.
+or the word of an acquittal without a small one.
 """
 ACQUITTING = ("finetune_of_base", "unrelated")
 SMALL_BOUND = 0.1
@@ -98,8 +98,8 @@ def _grade(row: Row, error: float | None) -> str:
         return "named" if error is None or error <= WEIGHT_ERROR else "wrong weight"
     low = all(bound is not None and bound <= SMALL_BOUND for bound in bounds.values())
     if found["verdict"] in ACQUITTING or low:
-        without = case["truth"] and None in bounds.values()
-        return "wrongly acquitted" if without else "acquitted"
+        untrue = case["truth"] and not low
+        return "wrongly acquitted" if untrue else "acquitted"
     return "bounded" if _below_least_squares(found, bounds) else "inconclusive"
 
 

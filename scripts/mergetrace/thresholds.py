@@ -386,9 +386,9 @@ class Thresholds:
     """
 
     max_control_tail: float = limit(0.25, gt=0, le=1)
-    """A donor whose small directions are in a control too, by more than this part of the
-    suspect's, is no reason against an acquittal: an ancestor that was not offered may
-    have them. On the tuning families siblings of other tasks had -.03 to .04.
+    """Where every control holds more than this part of the suspect's weight of a donor's
+    small directions, an ancestor that was not offered is spoken of; no verdict rests on
+    it. On the tuning families siblings of other tasks had -.03 to .04.
     """
 
     max_control_weight: float = limit(0.5, gt=0, le=1)
@@ -452,10 +452,11 @@ class Thresholds:
     """
 
     min_shown_tail: float = limit(0.06, ge=0, le=1)
-    """A finetune of the base is not called innocent, whatever its cosine, where at least
-    this of a donor's small directions is shown (lower 95 % limit) and no control has a
-    part of it (`max_control_tail`). Siblings of other tasks measured at most .04; a merge
-    with .1 of the donor, trained to a cosine of .12, .08.
+    """A finetune of the base is not called innocent, whatever its cosine and whatever the
+    controls hold, where at least this of a donor's small directions is shown (lower 95 %
+    limit). Siblings of other tasks measured at most .04; a merge with .1 of the donor,
+    trained to a cosine of .12, .08; one with .2, trained to .23 on the tuning family
+    dense-2, .19, beside a control of the donor's kind of task that had .39.
     """
 
     max_unlearned: float = limit(0.5, ge=0, le=0.9)

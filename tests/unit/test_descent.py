@@ -17,7 +17,12 @@ from mergetrace.descent.lattice import GRID, Rows, expected
 from mergetrace.descent.pooling import Seen, along, tails
 from mergetrace.descent.whitening import Whitened
 from mergetrace.finding.case import Case
-from mergetrace.finding.descent import against_even, interval, trained_blend
+from mergetrace.finding.descent import (
+    against_even,
+    contradicted,
+    interval,
+    trained_blend,
+)
 from mergetrace.finding.reasons_descent import (
     ChangesTakenBack,
     ControlHolds,
@@ -365,14 +370,14 @@ def judged(
     return audit(tmp_path, {name: folders[name] for name in names}, spec, **more)
 
 
-def case_of(folder, control):
-    """The numbers of `judged`, of the trained blend."""
+def case_of(folder, control, suspect="trained"):
+    """The numbers of `judged`."""
     summary = Summary.of(json.loads((folder / "summary.json").read_text()))
     spectrum = Spectrum.of(json.loads((folder / "spectrum.json").read_text()))
     return Case(
-        "trained",
+        suspect,
         "base",
-        summary.models["trained"],
+        summary.models[suspect],
         {control: summary.models[control]},
         Thresholds(),
         spectrum=spectrum,
@@ -434,6 +439,21 @@ def test_a_control_of_a_like_task_holds_it_unevenly(folders, tmp_path):
         folders, tmp_path / "2", "trained", controls=("akin",), verdict=strict
     )
     assert again["verdict"] == "inconclusive"
+
+
+def test_what_shows_a_donors_directions_is_not_acquitted(folders, tmp_path):
+    """However low the cosine is, and whatever a control holds."""
+    limits = {
+        "accuse_by_small_directions": False,
+        "max_innocent_cos": 1,
+        "max_innocent_same_sign": 1,
+    }
+    found = judged(folders, tmp_path / "1", "trained", controls=(), verdict=limits)
+    assert found["verdict"] == "inconclusive"
+    judged(folders, tmp_path / "2", "trained", controls=("akin",))
+    assert contradicted(case_of(tmp_path / "2", "akin"))
+    judged(folders, tmp_path / "3", "sibling")
+    assert not contradicted(case_of(tmp_path / "3", "control", "sibling"))
 
 
 def test_nobody_is_accused_without_a_control(folders, tmp_path):

@@ -74,6 +74,8 @@ def test_evasions_change_little_and_only_what_they_say():
         ({"donor": 0.5}, "finetune_of_base", {}, None, "wrongly acquitted"),
         ({"donor": 0.5}, "inconclusive", {}, 0.05, "wrongly acquitted"),
         ({"donor": 0.05}, "finetune_of_base", {}, 0.06, "acquitted"),
+        ({"donor": 0.2}, "finetune_of_base", {}, 0.26, "wrongly acquitted"),
+        ({"donor": 0.2}, "inconclusive", {}, 0.26, "bounded"),
         ({}, "inconclusive", {}, 0.5, "bounded"),
         ({}, "inconclusive", {}, 0.7, "inconclusive"),
         (

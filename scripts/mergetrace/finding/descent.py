@@ -213,19 +213,13 @@ def acquitted(case: Case) -> bool:
 
 
 def contradicted(case: Case) -> bool:
-    """Whether a donor's small directions are in the model where they are in no control,
-    which is no acquittal whatever the cosine says.
+    """Whether the model shows a donor's small directions, which is no acquittal whatever
+    the cosine says, and whoever else shows them: a control of the donor's task has some
+    of them beside a blend that has fewer.
     """
-    limits = case.thresholds
-    for donor in case.summary.donors:
-        found = measured(case, donor)
-        controls = controls_of(case, donor)
-        if found is None or not controls:
-            continue
-        beside = max(map(abs, controls.values()))
-        if found.ends[0] > max(limits.min_shown_tail, beside / limits.max_control_tail):
-            return True
-    return False
+    found = [measured(case, donor) for donor in case.summary.donors]
+    least = case.thresholds.min_shown_tail
+    return any(each is not None and each.ends[0] > least for each in found)
 
 
 def at_most(case: Case, donor: str) -> float | None:
