@@ -108,7 +108,7 @@ search/signatures MIN_MOVED_ELEMENTS
 """Of fewer nothing is measured at all."""
 
 DETECTION = """
-disguises/alignment OPPOSITE_MIN_COSINE
+disguises/alignment OPPOSITE_MIN_COSINE MAX_IN_PLACE
 disguises/blends ANY_WIDTH MIN_BETTER
 disguises/channels MIN_EXPLAINED_BY_CHANNELS MAX_PLAIN MAX_MISS MIN_REPLACED_SPREAD
 disguises/column_factors MAX_LESS_EXPLAINED
