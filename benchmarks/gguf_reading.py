@@ -1,20 +1,21 @@
 """How fast a GGUF file is read and summed, beside `cat` of the same files in the same run.
 Prints the table of gguf_reading.md.
 
-python -m benchmarks.gguf_reading [--elements 67108864] [--runs 5] [--threads 2]
+python -m benchmarks.gguf_reading [--elements 268435456] [--runs 5] [--threads 2]
 
-The files are in the system's cache when they are measured, which favours `cat`: it does
-nothing but copy. "Read" is codes, scales and shifts of every element as a pass takes
-them; "whole pass" is a suspect in GGUF with two parents in bf16, read and summed.
+A pass is a suspect in GGUF with two parents in bf16, read and summed, its evidence kept.
+"Cached": the files are in the system's cache, which favours `cat`: it does nothing but
+copy. "From disk": the system was told to forget them before each turn.
 """
 
 import argparse
 import os
+import resource
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
@@ -23,18 +24,14 @@ import torch
 
 from benchmarks.kernel import FRAMES, slices, usable_cores
 from benchmarks.peak import peak_bytes
-from mergetrace.numerics.arrays import Bytes
-from mergetrace.planning.manifest import tensor_table
-from mergetrace.sums.deltas import Reader
+from mergetrace.sums.deltas import Reader, Slice
 from mergetrace.sums.gram_numba import CompiledKernel
-from mergetrace.tensors.views import views
 from mergetrace.tensors.weights import Weights
 from mergetrace.testing.gguf_models import FACTS, gguf_bytes, quantised
 from mergetrace.testing.planting import write_model
 
-FORMATS = ("Q8_0", "Q4_K", "Q6_K")
+FORMATS = ("Q8_0", "Q4_K", "Q6_K", "Q4_0", "Q5_0")
 ROWS, COLS = 4096, 2048
-AT_ONCE = 1 << 21  # elements
 
 
 def make(folder: Path, kind: str, elements: int) -> None:
@@ -57,12 +54,11 @@ def make(folder: Path, kind: str, elements: int) -> None:
         write_model(folder / name, tensors)
 
 
-def files(folder: Path) -> dict[str, list[Path]]:
-    """The suspect's file, and all files."""
-    every = sorted(
+def files(folder: Path) -> list[Path]:
+    """The weight files."""
+    return sorted(
         path for path in folder.rglob("*") if path.suffix in (".gguf", ".safetensors")
     )
-    return {"read": [path for path in every if path.suffix == ".gguf"], "pass": every}
 
 
 def cat(paths: list[Path]) -> None:
@@ -71,69 +67,86 @@ def cat(paths: list[Path]) -> None:
         subprocess.run(["cat", *map(str, paths)], stdout=nowhere, check=True)
 
 
-def read(folder: Path) -> None:
-    """Codes, scales and shifts of every element."""
-    place = folder / "suspect"
-    held, _ = views(tensor_table(place))
-    out: Bytes = np.empty(AT_ONCE, np.uint8)
-    with Weights({"suspect": place}, in_order=True) as weights:
-        for view in held.values():
-            own = replace(view, model="suspect")
-            for first in range(0, view.rows * view.cols, AT_ONCE):
-                weights.stretches(own, [(first, AT_ONCE)], out)
-
-
-def whole_pass(folder: Path, threads: int) -> None:
+def whole_pass(folder: Path, work: list[Slice], threads: int) -> None:
     """Everything read and summed."""
     places = {name: folder / name for name in ("suspect", "base", "donor")}
     with Weights(places, in_order=True) as weights:
         reader = Reader(weights, FRAMES, CompiledKernel(), threads)
-        for _ in reader.read(slices(folder)):
+        for _ in reader.read(work):
             pass
 
 
-def rate(work: Callable[[], None], size: int) -> float:
-    """GB/s."""
+def forget(paths: list[Path]) -> None:
+    """Have the system forget what it holds of files."""
+    for path in paths:
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def seconds(work: Callable[[], None]) -> tuple[float, float]:
+    """By the clock, and of the processor: own and of programs that were started."""
+    who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    used = -sum(sum(resource.getrusage(one)[:2]) for one in who)
     began = time.perf_counter()
     work()
-    return size / 1e9 / (time.perf_counter() - began)
+    took = time.perf_counter() - began
+    return took, used + sum(sum(resource.getrusage(one)[:2]) for one in who)
 
 
 def row(kind: str, folder: Path, runs: int, threads: int) -> str:
     """The medians of a format; what is compared is measured in turn."""
     paths = files(folder)
-    sizes = {
-        what: sum(path.stat().st_size for path in held) for what, held in paths.items()
-    }
-    work = {
-        "read": lambda: read(folder),
-        "pass": lambda: whole_pass(folder, threads),
-    }
+    size = sum(path.stat().st_size for path in paths) / 1e9
+    work = slices(folder)
+    whole_pass(folder, work, threads)  # compiles, and fills the system's cache
     cells = [kind]
-    for what, function in work.items():
-        function()  # compiles, and fills the system's cache
-        pairs = [
-            (
-                rate(lambda what=what: cat(paths[what]), sizes[what]),
-                rate(function, sizes[what]),
-            )
-            for _ in range(runs)
-        ]
-        ours = median(each for _, each in pairs)
-        share = median(each / of_cat for of_cat, each in pairs)
-        cells += [f"{ours:.2f}", f"{share:.3f}"]
-    return f"| {' | '.join(cells)} | {peak_bytes() / (1 << 20):,.0f} |"
+    for cold in (False, True):
+        turns: list[tuple[tuple[float, float], ...]] = []
+        for _ in range(runs):
+            turn = []
+            for method in (
+                lambda: cat(paths),
+                lambda: whole_pass(folder, work, threads),
+            ):
+                if cold:
+                    forget(paths)
+                turn.append(seconds(method))
+            turns.append(tuple(turn))
+        cells += [f"{size / median(each[0] for each, _ in turns):.2f}"]
+        cells += [f"{size / median(each[0] for _, each in turns):.2f}"]
+        cells += [f"{median(one[0] / own[0] for one, own in turns):.2f}"]
+        if not cold:
+            cells += [f"{median(each[1] for each, _ in turns):.2f}"]
+            cells += [f"{median(each[1] for _, each in turns):.2f}"]
+    return f"| {' | '.join(cells)} | {peak(folder, threads):,.0f} |"
+
+
+def peak(folder: Path, threads: int) -> float:
+    """The peak of a process that does nothing but a pass, in MiB."""
+    command = [sys.executable, "-m", "benchmarks.gguf_reading", "--pass"]
+    command += [str(folder), "--threads", str(threads)]
+    told = subprocess.run(command, check=True, capture_output=True, text=True)
+    return float(told.stdout)
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--elements", type=int, default=1 << 26)
+    parser.add_argument("--elements", type=int, default=1 << 28)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--threads", type=int, default=usable_cores())
+    parser.add_argument("--pass", dest="folder", type=Path, help="its peak, in MiB")
     options = parser.parse_args()
-    print("| format | read, GB/s | of cat | whole pass, GB/s | of cat | peak, MiB |")
-    print("|---|---|---|---|---|---|")
+    if options.folder:
+        whole_pass(options.folder, slices(options.folder), options.threads)
+        print(peak_bytes() / (1 << 20))
+        return
+    print(
+        "| format | cached: `cat`, GB/s | pass, GB/s | of `cat` | processor: `cat`, s |"
+        " pass, s | from disk: `cat`, GB/s | pass, GB/s | of `cat` | peak, MiB |"
+    )
+    print(f"|---{'|---:' * 9}|")
     for kind in FORMATS:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)

@@ -175,6 +175,10 @@ sums: weights read once
                        faster than files are read; on a GPU
     block_sums         a table of sums as arrays
     gram_vectors, vector_ops   the compiled kernel's arithmetic as vector instructions
+    packed_parts, from_files  where the elements of a slice lie in open files, blocks of
+                       GGUF among them; the sums that the kernel reads there itself
+    packed_levels, packed_vectors, packed_files  blocks of GGUF decoded by compiled
+                       loops; levels times scales as vectors; read and summed
     recast             whether elements are a parent's, rounded to another format
     deltas             slices read once, the next run while this one is summed
     evidence           the kept sample

@@ -166,6 +166,9 @@ merging/facts HALF_CODES
 search/reversal UNLIKE_STEPS
 sums/gram_arrays FLOAT32_EXPONENT FLOAT64_EXPONENT
 sums/vector_ops FLOAT32_NAN FLOAT32_FRACTION_BITS
+sums/packed_files PLAIN
+sums/packed_levels MOST_ELEMENTS
+sums/packed_vectors UNIT
 """
 """How numbers are stored."""
 
@@ -182,6 +185,7 @@ sums/gram_arrays ARRAY_CHUNK
 sums/gram_numba KERNEL_CHUNK
 sums/gram_vectors REGISTER_BYTES
 sums/kernels ROWS LANES
+sums/packed_files PACKED_CHUNK DECODED_AT_ONCE
 sums/recast FIRST_LOOK
 """
 """What is in memory or worked on at once."""

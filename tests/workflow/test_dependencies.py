@@ -246,6 +246,7 @@ def test_an_edit_of_any_module_behind_a_rule_is_a_reason_to_redo_it(where, reque
         ("search/stacked", "recipe", {"deltas", "fit", "layout"}),
         ("search/trial", "recipe", {"deltas", "fit", "layout"}),
         ("sums/gram_numba", "deltas", {"manifest"}),
+        ("sums/packed_levels", "deltas", {"manifest"}),
         ("readable", "verdict", {"plan", "layout", "deltas", "recipe"}),
         ("timestamps", "verdict", {"manifest", "plan", "layout", "deltas", "recipe"}),
         ("probe/spoken", "ask", {"template", "plan"}),

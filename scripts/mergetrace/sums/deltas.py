@@ -15,20 +15,24 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mergetrace.formats.block_layouts import LAYOUTS
 from mergetrace.numerics.arrays import Bytes, Integers
 from mergetrace.numerics.dtypes import FORMATS
 from mergetrace.sums.evidence import Sample, sample_of
 from mergetrace.sums.frames import Frame
+from mergetrace.sums.from_files import file_sums, packed_file_sums
 from mergetrace.sums.gram import (
+    Pair,
     PieceSums,
     Sums,
     added_up,
-    file_sums,
     joined,
     memory_sums,
     settle,
 )
 from mergetrace.sums.kernels import FileParts, Kernel
+from mergetrace.sums.packed_parts import packed_parts
+from mergetrace.sums.recast import FIRST_LOOK, is_no_recast
 from mergetrace.sums.records import Record, records
 from mergetrace.sums.stored import Stored
 from mergetrace.tensors.view import View
@@ -159,6 +163,8 @@ class Reader:
             return self._read(views, [pieces[number]])
 
         sums = self._file_sums(frames, views, pieces, lengths)
+        if sums is None and any(view.dtype in LAYOUTS for view in views.values()):
+            sums = self._packed_file_sums(frames, views, pieces, lengths)
         if sums is None:
             sums = joined([self._run_sums(frames, views, run) for run in job])
         return settle(frames, sums, lengths, read_piece)
@@ -199,6 +205,29 @@ class Reader:
         sums = file_sums(frames, list(views), parts, self.kernel)
         if sums is not None:
             self.weights.count(len(views) * width * int(lengths.sum()))
+        return sums
+
+    def _packed_file_sums(
+        self,
+        frames: list[Frame],
+        views: Mapping[str, View],
+        pieces: Sequence[Piece],
+        lengths: Integers,
+    ) -> PieceSums | None:
+        """Like _file_sums where blocks of GGUF are among the files."""
+        first = np.array([piece.first for piece in pieces])
+        parts = packed_parts(self.weights, list(views.values()), first, lengths)
+        if parts is None:
+            return None
+        few = pieces[0]._replace(length=min(pieces[0].length, FIRST_LOOK))
+
+        def looked_at(pair: Pair) -> bool | None:
+            held = self._read({name: views[name] for name in pair}, [few])
+            return is_no_recast(held[pair[0]], held[pair[1]])
+
+        sums = packed_file_sums(frames, list(views), parts, self.kernel, looked_at)
+        if sums is not None:
+            self.weights.count(parts.size)
         return sums
 
     def _read(self, views: Mapping[str, View], run: Run) -> dict[str, Stored]:

@@ -23,7 +23,7 @@ from mergetrace.numerics.dtypes import FORMATS, LIMIT, Format
 from mergetrace.numerics.lattice import ulp
 from mergetrace.sums.frames import Frame
 from mergetrace.sums.gram_arrays import ArrayKernel
-from mergetrace.sums.kernels import ROUNDING, TRIO, FileParts, Kernel, Numbers
+from mergetrace.sums.kernels import ROUNDING, TRIO, Kernel, Numbers
 from mergetrace.sums.recast import count_recast_misses
 from mergetrace.sums.stored import Stored
 
@@ -132,36 +132,6 @@ def memory_sums(
     return _sums(frames, stored, numbers, edges, kernel)
 
 
-def file_sums(
-    frames: Sequence[Frame], models: Sequence[str], parts: FileParts, kernel: Kernel
-) -> PieceSums | None:
-    """Like memory_sums, of elements that the kernel reads from open files itself; None
-    where it cannot, or where a file ends too soon.
-
-    models: whose files `parts` holds, in that order.
-    """
-    row = {model: number for number, model in enumerate(models)}
-
-    def rows(keys: list[Trio]) -> Integers:
-        numbers = [[row[model] for model in key] for key in keys]
-        return np.array(numbers, np.int64).reshape(-1, 3)
-
-    trios = _trios(frames)
-    crosses = _crosses(frames)
-    form = FORMATS[parts.dtype]
-    smallest = np.full(len(trios), 2.0**form.min_exponent)
-    sums = kernel.file_sums(parts, rows(trios), rows(crosses), smallest)
-    if sums is None:
-        return None
-    trio_values, cross_values = sums
-    trio_values[:, :, ROUNDING] *= _unit_rounding_energy(form)
-    return PieceSums(
-        {key: trio_values[:, t] for t, key in enumerate(trios)},
-        {key: cross_values[:, c] for c, key in enumerate(crosses)},
-        {},
-    )
-
-
 def joined(parts: Sequence[PieceSums]) -> PieceSums:
     """The sums of all pieces, in the order of the parts."""
     return PieceSums(
@@ -222,8 +192,8 @@ def _settled(
 ) -> FrameSums:
     settled = FrameSums(
         np.zeros(lengths.size),
-        {key[1]: sums.trios[key].copy() for key in _trios([frame])},
-        {(key[0], key[1]): sums.crosses[key].copy() for key in _crosses([frame])},
+        {key[1]: sums.trios[key].copy() for key in every_trio([frame])},
+        {(key[0], key[1]): sums.crosses[key].copy() for key in every_cross([frame])},
         {
             parent: sums.recast_misses[frame.audited, parent].copy()
             for parent in frame.parents
@@ -288,19 +258,19 @@ def _sums(
 ) -> PieceSums:
     """The kernel's sums. numbers: what it loaded of the elements in `stored`."""
     trios = {}
-    for key in _trios(frames):
+    for key in every_trio(frames):
         audited = stored[key[0]]
         form = FORMATS[audited.dtype]
         trio = kernel.trio_sums(*_of(numbers, key), edges, 2.0**form.min_exponent)
-        trio[:, ROUNDING] *= _unit_rounding_energy(form)
+        trio[:, ROUNDING] *= unit_rounding_energy(form)
         if audited.scales is not None:
             trio[:, ROUNDING] = _scaled_rounding_energy(audited, edges)
         trios[key] = trio
     crosses = {
-        key: kernel.cross_sums(*_of(numbers, key), edges) for key in _crosses(frames)
+        key: kernel.cross_sums(*_of(numbers, key), edges) for key in every_cross(frames)
     }
     recast_misses = {}
-    for pair in _pairs(frames):
+    for pair in every_pair(frames):
         model, parent = pair
         misses = count_recast_misses(
             stored[model], stored[parent], numbers[model], numbers[parent], edges
@@ -317,7 +287,7 @@ def _of(
     return numbers[one], numbers[two], numbers[three]
 
 
-def _trios(frames: Iterable[Frame]) -> list[Trio]:
+def every_trio(frames: Iterable[Frame]) -> list[Trio]:
     """Every (audited, donor, base), once."""
     trios = [
         (frame.audited, donor, frame.base) for frame in frames for donor in frame.donors
@@ -325,7 +295,7 @@ def _trios(frames: Iterable[Frame]) -> list[Trio]:
     return list(dict.fromkeys(trios))
 
 
-def _crosses(frames: Iterable[Frame]) -> list[Trio]:
+def every_cross(frames: Iterable[Frame]) -> list[Trio]:
     """Every (donor, other donor, base), once."""
     crosses = [
         (donor, other, frame.base)
@@ -335,13 +305,13 @@ def _crosses(frames: Iterable[Frame]) -> list[Trio]:
     return list(dict.fromkeys(crosses))
 
 
-def _pairs(frames: Iterable[Frame]) -> list[Pair]:
+def every_pair(frames: Iterable[Frame]) -> list[Pair]:
     """Every audited model with each of its parents, once."""
     pairs = [(frame.audited, parent) for frame in frames for parent in frame.parents]
     return list(dict.fromkeys(pairs))
 
 
-def _unit_rounding_energy(form: Format) -> float:
+def unit_rounding_energy(form: Format) -> float:
     """The energy of rounding to a spacing of one unit in the last place, for a binade
     of 1: its square over 12.
     """

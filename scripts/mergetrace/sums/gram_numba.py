@@ -20,6 +20,8 @@ from mergetrace.numerics.dtypes import FORMATS, decode
 from mergetrace.sums import gram_vectors, kernels, vector_ops
 from mergetrace.sums.gram_vectors import ARRAY_TYPES, add_cross, add_trio
 from mergetrace.sums.kernels import TRIO, FileParts, Kernel, Numbers
+from mergetrace.sums.packed_files import packed_file_sums
+from mergetrace.sums.packed_parts import PackedParts
 from mergetrace.tensors.weights import scaled
 
 KERNEL_CHUNK = 1 << 16
@@ -78,6 +80,12 @@ class CompiledKernel(Kernel):
             numbers,
         )
         return (trio, cross) if complete else None
+
+    def packed_file_sums(
+        self, parts: PackedParts, trios: Integers, crosses: Integers, smallest: Array
+    ) -> tuple[Array, Array] | None:
+        """See Kernel.packed_file_sums."""
+        return packed_file_sums(parts, trios, crosses, smallest)
 
 
 @compiled(sources=_SOURCES)

@@ -151,9 +151,14 @@ class _Models:
         return one_format and isinstance(self.pointers[0].type.pointee, ir.IntType)
 
     @property
+    def as_doubles(self) -> bool:
+        """Whether numbers are compared as what products are made in, float64."""
+        return "F64" in self.dtypes
+
+    @property
     def compared(self) -> ir.Type:
         """The type that numbers are compared as, where not by their codes."""
-        return F64 if "F64" in self.dtypes else F32
+        return F64 if self.as_doubles else F32
 
 
 def _models(context: Any, b: Builder, signature: Any, values: Any) -> _Models:
@@ -240,13 +245,13 @@ class _Pass:
         end = b.sub(self.models.size, left_over)
         groups = cgutils.for_range_slice(b, first, end, I64(stage.group), I64)
         with groups as (start, _):
-            if self.marks:
+            if self.marks and not self.models.as_doubles:
                 self._count_group(stage, start, ones, counts)
             row_end = b.add(start, I64(stage.row))
             columns = cgutils.for_range_slice(b, start, row_end, I64(stage.length), I64)
             with columns as (at, _):
                 for half in range(stage.halves):
-                    self._sum_column(stage, at, half, totals)
+                    self._sum_column(stage, at, half, totals, counts)
         self._add_to_output(totals, counts)
         return end
 
@@ -273,9 +278,16 @@ class _Pass:
             b.store(b.add(b.load(count), paired(b, b.load(place))), count)
 
     def _sum_column(
-        self, stage: _Stage, at: Value, half: int, totals: list[Value]
+        self,
+        stage: _Stage,
+        at: Value,
+        half: int,
+        totals: list[Value],
+        counts: list[Value],
     ) -> None:
-        """Add the products in one column of a group, row by row, then to the totals."""
+        """Add the products in one column of a group, row by row, then to the totals;
+        the marks of float64 numbers are counted on the way.
+        """
         b = self.b
         sums = [zeroed_place(b, stage.lanes) for _ in range(self.terms)]
         flags = ANY_ORDER if stage.real is F64 else ()
@@ -286,6 +298,10 @@ class _Pass:
             numbers = self._numbers(codes, stage.real)
             for place, (x, y) in zip(sums, self.factors(*numbers), strict=True):
                 b.store(b.fadd(b.load(place), b.fmul(x, y, flags), flags), place)
+            if self.marks and self.models.as_doubles:
+                ones = self._ones(stage)
+                for count, mark in zip(counts, self.marks(*numbers), strict=True):
+                    b.store(b.add(b.load(count), b.zext(mark, ones)), count)
         for total, place in zip(totals, sums, strict=True):
             column_sum = folded(b, b.load(place))
             b.store(b.fadd(b.load(total), column_sum, ANY_ORDER), total)
@@ -351,12 +367,13 @@ def _marks(
     moved = b.fcmp_unordered("!=", audited, x)
     parents_differ = b.fcmp_unordered("!=", donor, x)
     donor_differs = b.fcmp_unordered("!=", audited, donor)
-    audited_up = b.fcmp_ordered(">", audited, x)
-    donor_up = b.fcmp_ordered(">", donor, x)
-    audited_down = b.fcmp_ordered("<", audited, x)
-    donor_down = b.fcmp_ordered("<", donor, x)
     any_differs = b.or_(moved, parents_differ)
-    opposite = b.or_(b.and_(audited_up, donor_down), b.and_(audited_down, donor_up))
+    # A difference of unequal numbers is never 0, so that its sign bit says the side.
+    signs = of_element(x, I32 if x.type.element is F32 else I64)
+    u = b.bitcast(b.fsub(audited, x), signs)
+    v = b.bitcast(b.fsub(donor, x), signs)
+    apart = b.icmp_signed("<", b.xor(u, v), signs([0] * signs.count))
+    opposite = b.and_(b.and_(moved, parents_differ), apart)
     return [moved, parents_differ, any_differs, donor_differs, opposite]
 
 

@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 
 from mergetrace.numerics.arrays import Array, Bytes, Integers
 from mergetrace.numerics.dtypes import FORMATS
+from mergetrace.sums.packed_parts import PackedParts
 
 SQUARES = ("uu", "ub", "bb", "uv", "bv", "vv", "rounding")
 """Sums of products; `rounding` is the energy that rounding to the audited model's
@@ -117,5 +118,14 @@ class Kernel(ABC):
 
         trios: the models of each trio as rows of `parts`, int64 [t, 3]; crosses:
         likewise. smallest: see trio_sums, float64 [t].
+        """
+        return None
+
+    def packed_file_sums(
+        self, parts: PackedParts, trios: Integers, crosses: Integers, smallest: Array
+    ) -> tuple[Array, Array] | None:
+        """The same of files some of which hold blocks of GGUF; the rounding of a packed
+        model is the sum of its squared spacings. None where this kernel cannot decode
+        them, or a file ends too soon.
         """
         return None

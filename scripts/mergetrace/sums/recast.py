@@ -48,6 +48,16 @@ def count_recast_misses(
     return np.array(counts, np.float64)
 
 
+def is_no_recast(audited: Stored, parent: Stored) -> bool | None:
+    """Whether one of these elements is not the parent's rounded; None where rounding
+    changes nothing.
+    """
+    if _holds_every_number(audited, parent):
+        return None
+    numbers = audited.numbers(), parent.numbers()
+    return bool(_misses(audited, parent, *numbers, slice(None)).any())
+
+
 def _misses(
     audited: Stored,
     parent: Stored,

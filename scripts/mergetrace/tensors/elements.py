@@ -2,11 +2,11 @@
 and column by column.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from mergetrace.formats.block_layouts import Unpacked
+from mergetrace.formats.block_layouts import LAYOUTS, Unpacked
 from mergetrace.numerics.arrays import AnyArray, Array, Integers
 from mergetrace.numerics.block_scales import block_scales
 from mergetrace.tensors.view import View
@@ -90,3 +90,30 @@ def adjusted(view: View, first: int, part: Unpacked) -> Unpacked:
     by = (1.0 if of_channel is None else of_channel) / view.factor
     shifts = None if part.shifts is None else part.shifts * by
     return Unpacked(part.codes, part.scales * by, shifts)
+
+
+def is_adjusted(view: View) -> bool:
+    """Whether numbers are multiplied by anything that is not stored among them."""
+    of_channel = view.row_scale is not None or view.col_scale is not None
+    return of_channel or view.factor != 1 or bool(view.scale_shard)
+
+
+def is_blocks_alone(view: View) -> bool:
+    """Whether a packed view's blocks, in the order of the file, are all there is to it."""
+    in_blocks = LAYOUTS[view.dtype].size > 1
+    return in_blocks and not (is_adjusted(view) or view.is_rearranged)
+
+
+def places_in_blocks(
+    stretches: Sequence[tuple[int, int]], held: Sequence[tuple[int, int]]
+) -> Integers:
+    """Where the elements of stretches lie among those of the blocks that hold them.
+
+    stretches, held: (first, count) of the elements, and of their whole blocks.
+    """
+    found = []
+    before = 0
+    for (first, count), (start, whole) in zip(stretches, held, strict=True):
+        found.append(np.arange(count) + (before + first - start))
+        before += whole
+    return np.concatenate(found) if found else np.empty(0, np.int64)

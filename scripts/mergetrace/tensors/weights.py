@@ -29,9 +29,12 @@ from mergetrace.tensors.beside import Beside, read_beside
 from mergetrace.tensors.elements import (
     adjusted,
     channel_scales,
+    is_adjusted,
+    is_blocks_alone,
     merged,
     picked,
     places,
+    places_in_blocks,
     spread,
 )
 from mergetrace.tensors.stacked_codes import Stacked, read_stacked
@@ -141,10 +144,13 @@ class Weights:
         self, view: View, stretches: Iterable[tuple[int, int]], out: Bytes
     ) -> tuple[Array, Array | None]:
         """The codes of stretches of a packed view, their scales and their shifts."""
+        stretches = list(merged(stretches))
+        if 0 < out.size <= PACKED_AT_ONCE and is_blocks_alone(view):
+            return self._together(view, stretches, out)
         scales = []
         shifts = []
         done = 0
-        for first, count in merged(stretches):
+        for first, count in stretches:
             for start in range(first, first + count, PACKED_AT_ONCE):
                 many = min(PACKED_AT_ONCE, first + count - start)
                 part = self._unpacked(view, start, many)
@@ -156,6 +162,28 @@ class Weights:
         return _joined(scales) if scales else np.empty(0), (
             _joined(shifts) if shifts else None
         )
+
+    def _together(
+        self, view: View, stretches: list[tuple[int, int]], out: Bytes
+    ) -> tuple[Array, Array | None]:
+        """The same of stretches whose blocks are unpacked together: a sample is many
+        short ones.
+        """
+        held = [blocks_of(view.dtype, first, count) for first, count in stretches]
+        raw = np.empty(
+            stored_size(view.dtype, sum(whole for _, whole in held)), np.uint8
+        )
+        done = 0
+        for start, whole in held:
+            size = stored_size(view.dtype, whole)
+            offset = view.start + stored_size(view.dtype, start)
+            self._read(view, offset, raw[done : done + size])
+            done += size
+        part = LAYOUTS[view.dtype].unpacked(raw)
+        which = places_in_blocks(stretches, held)
+        out[:] = part.codes[which]
+        shifts = None if part.shifts is None else part.shifts[which]
+        return part.scales[which], shifts
 
     def place(self, view: View, first: int) -> tuple[int, int] | None:
         """The open file, and the offset in it, from which on the bytes are what `raw`
@@ -171,6 +199,18 @@ class Weights:
             return None
         offset = view.start + first * FORMATS[view.dtype].width
         return self._descriptor(view.model, view.shard), offset
+
+    def blocks_place(self, view: View) -> tuple[int, int] | None:
+        """The open file, and the offset in it from which on the view's rows lie, packed
+        or not, in the order that its `row_map` says.
+
+        None where anything but their bytes decides the numbers.
+        """
+        if view.model in self._made or view.stored_dtype or view.shift:
+            return None
+        if is_adjusted(view) or view.col_map is not None:
+            return None
+        return self._descriptor(view.model, view.shard), view.start
 
     def count(self, size: int) -> None:
         """Say that somebody read `size` bytes from where `place` said."""
