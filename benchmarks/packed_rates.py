@@ -39,7 +39,7 @@ RATES = (3e-4, 1e-4, 1e-3)
 MIXED = ("Q4_K_M", "Q4_K_M, imatrix")
 GGUF = ("Q8_0", "Q6_K", "Q5_K", *MIXED, "Q4_0")
 PACKED = ("nvfp4", "mxfp4", "int4", "fp8", "nf4")
-KINDS = (*GGUF, *PACKED, "gptq", "awq")
+KINDS = (*GGUF, *PACKED, *CALIBRATED[:3])
 RICHER = ("attn_v", "ffn_down", "token_embd")
 """What Q4_K_M stores as Q6_K where a model has one layer."""
 DATES = {"suspect": "2026-05-01", "base": "2025-01-01"} | dict.fromkeys(
@@ -255,10 +255,10 @@ def named_in(found: Mapping[str, Any]) -> dict[str, float]:
 
 def is_due(suspect: str, kind: str, seed: int) -> bool:
     """Whether a suspect is audited in a format: merges in every family, everybody else in
-    one of three, each another in each format.
+    one of three, each another in each format; of formats that move numbers first, all.
     """
     others = ("copy", *INNOCENTS)
-    if suspect not in others:
+    if suspect not in others or kind in CALIBRATED:
         return True
     return (others.index(suspect) + KINDS.index(kind) + seed) % 3 == 0
 

@@ -69,6 +69,8 @@ descent/pooling LINEAR
 descent/whitening NOTHING
 disguises/column_factors END_TOLERANCE
 disguises/factors INTERVAL_TOLERANCE
+disguises/first_columns SHARE_ERROR
+disguises/smoothed_columns ERROR_OF_NORM ERROR_OF_MEAN BLUR
 fit/estimators MAX_CONDITION
 fit/mixture MIN_EIGENVALUE MAX_LOST
 merging/elementwise FENCE_STANDARD_ERRORS
@@ -116,11 +118,13 @@ disguises/comparison CLOSE_MIN_COSINE MIN_MARGIN MAX_DISTANCE_RATIO
 disguises/detecting ENOUGH_IN_PLACE
 disguises/factors MIN_EXPLAINED_BY_FACTOR MAX_UNCHANGED MAX_WIDTH
 disguises/factors TOOL_MAX_OFF TOOL_MIN_EXPLAINED MAX_WRITTEN_LENGTH
+disguises/first_columns MIN_FITTING BEYOND
 disguises/moved_layers MIN_SHARE_IN_PLACE
 disguises/noise MAX_DISTANCE MAX_EXPLAINED
 disguises/powers_of_two MAX_OCTAVES_OFF
 disguises/rounded_twice MIN_EXPLAINED
 disguises/scaled_channels MIN_BEYOND_CHANCE
+disguises/smoothed_columns MIN_SPREAD
 """
 """When a disguise is seen and put back. What is put back is then judged by the same
 thresholds as any other model; what is not seen leaves matrices out of place
@@ -135,11 +139,13 @@ disguises/channels LINES
 disguises/column_factors ROUNDS
 disguises/comparison FINGERPRINT_ROWS
 disguises/detecting ROTATION_MATRICES
+disguises/first_columns ROWS_LOOKED_AT SPARED
 disguises/folded_norms MAX_POOLED
 disguises/glimpses RUNS EXPERT_RUNS RUN_LENGTH SAMPLE_RUN_LENGTH MAX_ROWS FEATURES
 disguises/moved_experts EXPERT_FINGERPRINT_ROWS
 disguises/permutations MAX_MATRICES_IN_VAIN
 disguises/scaled_channels MAX_PAIRS MAX_PAIRS_IN_VAIN
+disguises/smoothed_columns CHANNELS_LOOKED_AT FACTOR_HALVINGS
 disguises/split_experts MAX_LOOKED_AT
 disguises/vocabulary FEW_FEATURES
 """

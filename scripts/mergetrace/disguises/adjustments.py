@@ -20,6 +20,10 @@ class Adjustment:
     """What the numbers of each row are multiplied by."""
     col_scale: Array | None = None
     """What the numbers of each column are multiplied by."""
+    row_decides: Array | None = None
+    """1 for each row whose packed numbers lie in their cells, else 0."""
+    col_decides: Array | None = None
+    """The same of each column."""
     factor: float = 1.0
     """What all numbers were multiplied by, and are divided by."""
     through: str | None = None

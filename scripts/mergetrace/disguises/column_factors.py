@@ -46,7 +46,8 @@ def column_factors(
     float64 [k, n, d]. through: the format the blend was rounded to before it was
     multiplied, None where it was not.
     """
-    blend, columns = _blend((low + high) / 2, parents)
+    shares, columns = fitted_blend((low + high) / 2, parents)
+    blend = blended(parents, shares)
     if through is not None:
         codes = encode(blend.reshape(-1), through)
         blend = decode(codes, through).reshape(blend.shape)
@@ -87,14 +88,16 @@ def column_ratios(own: Array, parent: Array) -> tuple[Array, float]:
     return ratios, float(beyond)
 
 
-def _blend(own: Array, parents: Array) -> tuple[Array, Array]:
-    """The blend of the parents, shares of a sum of one, that lies closest to `own`
-    where every column is multiplied by a number of its own; and these numbers.
+def fitted_blend(own: Array, parents: Array) -> tuple[Array, Array]:
+    """The blend of the parents that lies closest to `own` where every column is
+    multiplied by a number of its own: the shares of all parents but the first, of a sum
+    of one; and these numbers. own: float64 [n, d]. parents: float64 [k, n, d].
     """
-    base = parents[0]
-    deltas = parents[1:] - base
-    blend = base
+    deltas = parents[1:] - parents[0]
+    shares = np.zeros(len(deltas))
+    columns = np.ones(own.shape[1])
     for _ in range(ROUNDS):
+        blend = blended(parents, shares)
         size = (blend * blend).sum(0)
         products = (own * blend).sum(0)
         columns = np.divide(products, size, out=np.ones(len(size)), where=size > 0)
@@ -102,11 +105,16 @@ def _blend(own: Array, parents: Array) -> tuple[Array, Array]:
             break
         usable = np.abs(columns) > 0
         unscaled = own[:, usable] / columns[usable]
-        wanted = (unscaled - base[:, usable]).reshape(-1)
+        wanted = (unscaled - parents[0][:, usable]).reshape(-1)
         directions = deltas[:, :, usable].reshape(len(deltas), -1).T
         shares, *_ = np.linalg.lstsq(directions, wanted, rcond=None)
-        blend = base + np.tensordot(shares, deltas, 1)
-    return blend, columns
+    return shares, columns
+
+
+def blended(parents: Array, shares: Array) -> Array:
+    """The parents' numbers in a blend: of the first what the shares leave of one."""
+    mixed = parents[0] + np.tensordot(shares, parents[1:] - parents[0], 1)
+    return np.asarray(mixed, np.float64)
 
 
 def _shared_intervals(start: Array, end: Array) -> tuple[Array, Array]:

@@ -65,6 +65,8 @@ class Comparison:
         """By own slice the parents' rows that it holds, in its order, where it lacks
         some.
         """
+        self.aside: list[Key] = []
+        """Own slices that say nothing any more once others are put back by them."""
         self._fingerprints: dict[tuple[str, Key, int], Floats] = {}
 
     def goal(self, key: Key) -> Key:

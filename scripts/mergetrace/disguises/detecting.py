@@ -20,6 +20,7 @@ from mergetrace.disguises.findings import (
     NowhereFound,
     Tensors,
 )
+from mergetrace.disguises.first_columns import find_first_columns
 from mergetrace.disguises.folded_norms import find_folded_norms
 from mergetrace.disguises.glimpses import Glimpses
 from mergetrace.disguises.layout import Layout
@@ -34,6 +35,7 @@ from mergetrace.disguises.permutations import find_hidden_order, find_permutatio
 from mergetrace.disguises.powers_of_two import find_powers_of_two
 from mergetrace.disguises.rounded_twice import find_double_rounding
 from mergetrace.disguises.scaled_channels import find_scaled_channels
+from mergetrace.disguises.smoothed_columns import find_smoothed_columns
 from mergetrace.disguises.split_experts import find_split_experts
 from mergetrace.disguises.vocabulary import find_vocabulary
 
@@ -50,11 +52,13 @@ DETECTORS: tuple[Detector, ...] = (
     find_vocabulary,
     find_permutations,
     find_noise,
+    find_smoothed_columns,
     find_folded_norms,
     find_scaled_channels,
     find_powers_of_two,
     find_factors,
     find_double_rounding,
+    find_first_columns,
 )
 """In this order: later findings are made where the earlier ones put things back. What
 each looks for is said in wording.LOOKED_FOR.
@@ -137,6 +141,7 @@ def _layout_beside(comparison: Comparison) -> Layout:
         comparison.counterpart,
         dict(comparison.own.adjusted),
         comparison.held_rows,
+        tuple(comparison.aside),
         (*undone, *_find_nowhere(comparison), *visible),
         kin,
         bool(visible),

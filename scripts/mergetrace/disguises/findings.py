@@ -193,6 +193,40 @@ class ChannelsScaled(Finding):
 
 
 @dataclass(frozen=True)
+class ColumnsSmoothed(Finding):
+    """Columns of matrices were multiplied before they were quantised, and the norms or
+    the rows before them divided.
+    """
+
+    kind = "columns_smoothed"
+    norms: int
+    """Norms that the numbers were found by, which are not compared."""
+    pairs: int
+    """Matrices whose rows make up for the columns of another."""
+    tensors: Tensors
+    """The matrices whose columns are divided again."""
+    smallest: float
+    largest: float
+    """The least and greatest number that a column was multiplied by."""
+
+
+@dataclass(frozen=True)
+class FirstColumns(Finding):
+    """Of matrices in GPTQ's formats the column is known that was rounded first, which
+    alone decides.
+    """
+
+    kind = "first_columns"
+    tensors: Tensors
+    of: int
+    """Matrices in these formats that lie in place."""
+    searched: int
+    """Matrices of which it was not the first, and was searched for by rows that decide
+    nothing.
+    """
+
+
+@dataclass(frozen=True)
 class PowerMultiplied(Finding):
     """Tensors were multiplied by a power of two, by -1, or by both."""
 

@@ -42,8 +42,8 @@ def find_folded_norms(comparison: Comparison) -> list[Finding]:
     folded: list[Key] = []
     replaced: list[Key] = []
     factors: list[ColumnFactors] = []
-    for norm in _replaced_norms(comparison):
-        readers = _readers(comparison, norm)
+    for norm in replaced_norms(comparison):
+        readers = readers_of(comparison, norm)
         of_readers = _factors_of(comparison, readers)
         if of_readers is None or not _makes_up(comparison, norm, of_readers.columns):
             replaced.append(norm)
@@ -80,14 +80,16 @@ def _factors_of(comparison: Comparison, readers: list[Key]) -> ColumnFactors | N
     return exact_factors(comparison, readers[::step])
 
 
-def _replaced_norms(comparison: Comparison) -> Iterator[Key]:
+def replaced_norms(comparison: Comparison) -> Iterator[Key]:
     """Norms whose weights are not the parent's, changed a little."""
     for key, view in comparison.own.views.items():
         if component_of(key[0]) != "norm" or view.dimensions > 1:
             continue
+        if key in comparison.aside:
+            continue
         if comparison.same_shape(key) is None:
             continue
-        own, other = _weights_of(comparison, key)
+        own, other = weights_of(comparison, key)
         if not np.ptp(other):
             continue
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -97,14 +99,14 @@ def _replaced_norms(comparison: Comparison) -> Iterator[Key]:
             yield key
 
 
-def _weights_of(comparison: Comparison, norm: Key) -> tuple[Array, Array]:
+def weights_of(comparison: Comparison, norm: Key) -> tuple[Array, Array]:
     """A norm's weights as they are stored, the model's and the parent's."""
     own = comparison.own.vector(norm)
     other = comparison.parent.vector(comparison.goal(norm))
     return own.astype(float), other.astype(float)
 
 
-def _readers(comparison: Comparison, norm: Key) -> list[Key]:
+def readers_of(comparison: Comparison, norm: Key) -> list[Key]:
     """The matrices of the model that read a norm's output."""
     name = LAYER.sub("", norm[0]).removeprefix("model.").removesuffix(".weight")
     if name not in READERS:
@@ -131,14 +133,14 @@ def _layer(tensor: str) -> str | None:
 
 def _makes_up(comparison: Comparison, norm: Key, columns: Array) -> bool:
     """Whether the norm and the numbers make up for each other."""
-    own, other = _weights_of(comparison, norm)
+    own, other = weights_of(comparison, norm)
     less_one = np.abs((1 + own) * columns - (1 + other))
     return _as_stored(own, other, columns) or bool(np.median(less_one) <= MAX_MISS)
 
 
 def _multiply_norm(comparison: Comparison, norm: Key, factors: ColumnFactors) -> None:
     """Read the norm multiplied, unless what is stored is its weight less one."""
-    own, other = _weights_of(comparison, norm)
+    own, other = weights_of(comparison, norm)
     if _as_stored(own, other, factors.columns):
         held = comparison.own.adjustment(norm)
         multiplied = replace(held, row_scale=factors.columns, through=factors.through)

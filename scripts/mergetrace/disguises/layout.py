@@ -25,6 +25,8 @@ class Layout:
     """By own slice how it is read, where that is otherwise than its view says."""
     held_rows: dict[Key, Order] = field(default_factory=dict)
     """By own slice the parents' rows that it holds, where it lacks some."""
+    aside: tuple[Key, ...] = ()
+    """Own slices that are not compared: others were put back by what they say."""
     findings: tuple[Finding, ...] = ()
     """What was undone, and what is seen and was not."""
     kin: float = 0.0

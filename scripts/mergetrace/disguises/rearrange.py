@@ -13,7 +13,10 @@ from mergetrace.disguises.layout import Layout
 from mergetrace.planning.pairing import pair
 from mergetrace.tensors.view import Key, View
 
-ARRAY_COLUMNS = ("row_map", "col_map", "row_scale", "col_scale")
+ARRAY_COLUMNS = (
+    *("row_map", "col_map", "row_scale", "col_scale"),
+    *("row_decides", "col_decides"),
+)
 FORMAT_COLUMNS = ("through", "stored_dtype")
 
 Views = Mapping[Key, View]

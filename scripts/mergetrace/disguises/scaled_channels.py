@@ -43,7 +43,7 @@ def find_scaled_channels(comparison: Comparison) -> list[Finding]:
     """Divide columns of one matrix and rows of the one before that were multiplied by
     numbers that make up for each other.
     """
-    pairs = list(_pairs(comparison))
+    pairs = list(channel_pairs(comparison))
     apart = {}
     for key, _ in some_of(pairs, MAX_PAIRS):
         ratios, beyond_chance = _column_ratios(comparison, key)
@@ -84,7 +84,7 @@ def _finding(scaled: Sequence[Key], factors: Sequence[ColumnFactors]) -> Channel
     )
 
 
-def _pairs(comparison: Comparison) -> Iterator[tuple[Key, Key]]:
+def channel_pairs(comparison: Comparison) -> Iterator[tuple[Key, Key]]:
     """(a matrix, the one whose rows make up for its columns) of all pairs that lie
     where the parent's do.
     """

@@ -18,6 +18,8 @@ LOOKED_FOR = (
     "noise on numbers of a coarser format",
     "weights of norms multiplied into the matrices that read them",
     "columns of a matrix multiplied, and the rows of the one before divided",
+    "columns multiplied before a matrix was quantised, and the norm before divided",
+    "the column that GPTQ rounded first",
     "tensors multiplied by a power of two or by -1",
     "tensors multiplied by any number",
     "a merge stored in a narrower format than its own",
@@ -161,6 +163,31 @@ def _channels_scaled(finding: found.ChannelsScaled) -> str:
     return _divided(what, finding)
 
 
+def _columns_smoothed(finding: found.ColumnsSmoothed) -> str:
+    by = f"{finding.smallest:.3g} to {finding.largest:.3g}"
+    return (
+        f"Columns of {finding.tensors.count} matrices ({_components(finding.tensors)})"
+        f" were multiplied by {by} before they were quantised, as AWQ and SmoothQuant do"
+        f" it; divided again, as {finding.norms} norms and the rows of {finding.pairs}"
+        " matrices before them say. These norms are not compared."
+    )
+
+
+def _first_columns(finding: found.FirstColumns) -> str:
+    text = (
+        "GPTQ moves the error of each column that it rounds into those that follow: of"
+        f" {finding.tensors.count} of {finding.of} matrices"
+        f" ({_components(finding.tensors)}) only the column that was rounded first"
+        " decides, which is known; the others count in sums alone."
+    )
+    if finding.searched:
+        text += (
+            f" In {finding.searched} of them it was searched for, by rows that decide"
+            " nothing."
+        )
+    return text
+
+
 def _divided(what: str, finding: found.NormsFolded | found.ChannelsScaled) -> str:
     again = "divided again"
     if finding.rounded_between:
@@ -250,6 +277,8 @@ _WORDING: dict[type[Finding], Callable[[Any], str]] = {
     found.Noise: _noise,
     found.NormsFolded: _norms_folded,
     found.ChannelsScaled: _channels_scaled,
+    found.ColumnsSmoothed: _columns_smoothed,
+    found.FirstColumns: _first_columns,
     found.PowerMultiplied: _power_multiplied,
     found.FactorMultiplied: _factor_multiplied,
     found.RoundedTwice: _rounded_twice,

@@ -17,7 +17,7 @@ from mergetrace.finding.reasons_cells import (
     QuantisationHides,
     ThroughCells,
 )
-from mergetrace.numerics.levels import LEVELS, MOVED_BEFORE
+from mergetrace.numerics.levels import FEW_DECIDE, LEVELS, MOVED_BEFORE
 
 THROUGH_CELLS = "exact through quantisation"
 """What `evidence` says of merges and copies of packed models."""
@@ -45,11 +45,14 @@ def parents_packed(case: Case) -> Decision | None:
 
 
 def through_cells(case: Case, decision: Decision) -> Decision:
-    """The decision on a packed model, as far as one is given; any other as it is."""
+    """The decision on a packed model, as far as one is given; any other as it is. Of a
+    copy nothing may be open, and GPTQ leaves all open but one column.
+    """
     formats = case.recipe.packed
     if not formats or decision.verdict == "inconclusive":
         return decision
-    if decision.verdict in ACCUSING and decision.verdict not in GIVEN:
+    few = decision.verdict == "copy" and set(formats) & set(FEW_DECIDE)
+    if few or (decision.verdict in ACCUSING and decision.verdict not in GIVEN):
         stop = NotThroughCells(decision.verdict, formats)
         return Decision("inconclusive", (*decision.reasons, stop))
     if decision.verdict == "finetune_of_base":

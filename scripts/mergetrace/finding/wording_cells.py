@@ -62,9 +62,9 @@ def moved_before(reason: MovedBefore) -> str:
     return (
         f"{reason.model} is stored as {listing(reason.formats)}: GPTQ moves the error of"
         " each rounded column into the next ones, and AWQ multiplies columns, so that"
-        " the cells of a true merge need not hold its numbers, and the direction of"
-        " changes says little. The model in 16 bits, or in another format, would settle"
-        " it."
+        " the direction of changes says little; only cells that were put back, or that"
+        " were rounded first, can show a merge. The model in 16 bits, or in another"
+        " format, would settle it."
     )
 
 

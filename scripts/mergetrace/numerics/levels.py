@@ -74,6 +74,8 @@ MOVED_BEFORE = ("GPTQ4", "GPTQ8", "AWQ4")
 """Formats whose numbers were changed by a calibration before they were rounded: GPTQ moves
 the error of each column into the next, AWQ multiplies columns.
 """
+FEW_DECIDE = ("GPTQ4", "GPTQ8")
+"""Those of which one column of a matrix decides at most: the others' cells are open."""
 
 HALF_STEP_OF_F16 = 2.0**-11
 HALF_STEP_OF_BF16 = 2.0**-8
@@ -90,7 +92,11 @@ SLACK: Mapping[str, float] = {
     # What they were divided by is stored in eight bits.
     **dict.fromkeys(("NF4_NESTED", "FP4_NESTED"), STEP_OF_NESTED),
     # Scale and shift are rounded to 16 bits after the division.
-    **dict.fromkeys(("UINT4", "UINT8", *MOVED_BEFORE), HALF_STEP_OF_BF16),
+    **dict.fromkeys(("UINT4", "UINT8"), HALF_STEP_OF_BF16),
+    # Numbers in bf16 are rounded once more when they are multiplied.
+    "AWQ4": 2 * HALF_STEP_OF_BF16,
+    # So is it in f16, after division in float32.
+    **dict.fromkeys(("GPTQ4", "GPTQ8"), HALF_STEP_OF_F16),
     # Tensors in bf16 are divided in bf16.
     **dict.fromkeys(("INT4", "INT8", "I8_SIGNED"), HALF_STEP_OF_BF16),
 }

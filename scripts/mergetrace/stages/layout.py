@@ -33,8 +33,14 @@ from mergetrace.running.log import say
 from mergetrace.sums.frames import Roles
 from mergetrace.tables.schemas import PLAN, UNPAIRED
 from mergetrace.tensors.doubles import looked_at
+from mergetrace.tensors.view import Key, View
 from mergetrace.tensors.views import not_read
 from mergetrace.tensors.weights import Weights
+
+ASIDE = (
+    "a norm by which the columns of quantised matrices were put back: it says nothing"
+    " itself any more"
+)
 
 
 @dataclass(frozen=True)
@@ -127,7 +133,7 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
             aligned |= _with_vocabulary(aligned, vocabulary, parents[0])
             for model in roles.audited:
                 layouts[model] = find_layout(glimpses[model], of_parents, limits)
-                _tell(model, layouts[model])
+                left_out[model] += _told(model, views[model], layouts[model])
             megabytes = weights.bytes_read / 1e6
             say(f"{megabytes:.1f} MB read to see how the tensors lie")
     every = layouts | aligned
@@ -175,6 +181,16 @@ def _with_vocabulary(
         layout = aligned.get(parent, Layout(first))
         layouts[parent] = replace(layout, findings=(*found, *layout.findings))
     return layouts
+
+
+def _told(model: str, views: dict[Key, View], layout: Layout) -> list[dict[str, str]]:
+    """Say what was found, and take away what is not compared."""
+    _tell(model, layout)
+    entries = []
+    for key in layout.aside:
+        view = views.pop(key)
+        entries.append({"tensor": view.label, "reason": ASIDE, "source": view.source})
+    return entries
 
 
 def _tell(model: str, layout: Layout) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from mergetrace.descent.directions import BINS
@@ -122,7 +123,8 @@ def _read(
     return Rows(
         weights.values(view, *place).reshape(shape),
         view.dtype,
-        None if scales is None else scales.reshape(shape),
+        # 0 of packed numbers whose cells are open: they decide nothing
+        None if scales is None else np.where(scales == 0, 1.0, scales).reshape(shape),
     )
 
 

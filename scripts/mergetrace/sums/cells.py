@@ -35,13 +35,15 @@ class Coded(Protocol):
         """What is added to it."""
 
 
-def cell_ends(coded: Coded) -> tuple[Array, Array]:
+def cell_ends(coded: Coded, widened: bool = True) -> tuple[Array, Array]:
     """The ends of each number's cell: (low, high), float64 [n] each. Infinite where
     there is none; a scale of 0 leaves everything open.
+
+    widened: by what tools are known to round; else as scale and shift put them.
     """
     low, high = neighbour_midpoints(coded.raw, coded.dtype)
     scales = np.ones(low.size) if coded.scales is None else coded.scales
-    slack = SLACK[coded.dtype]
+    slack = SLACK[coded.dtype] if widened else 0.0
     with np.errstate(invalid="ignore"):
         ends = np.sort(np.stack([low * scales, high * scales]), axis=0)
         room = np.where(np.isfinite(ends), slack * np.abs(ends), 0.0)

@@ -200,6 +200,18 @@ DISGUISED = (
         "what each column was multiplied by",
         nullable=True,
     ),
+    Column(
+        "row_decides",
+        "list of numbers",
+        "1 for each row whose packed numbers lie in their cells, else 0",
+        nullable=True,
+    ),
+    Column(
+        "col_decides",
+        "list of numbers",
+        "the same of each column",
+        nullable=True,
+    ),
     Column("beside", "text", "what else packed numbers depend on; empty: nothing"),
     Column("factor", "number", "what the whole slice was multiplied by"),
     Column("shift", "number", "what is added to the slice's numbers"),

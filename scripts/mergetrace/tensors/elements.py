@@ -9,6 +9,7 @@ import numpy as np
 from mergetrace.formats.block_layouts import LAYOUTS, Unpacked
 from mergetrace.numerics.arrays import AnyArray, Array, Integers
 from mergetrace.numerics.block_scales import block_scales
+from mergetrace.numerics.dtypes import decode
 from mergetrace.tensors.view import View
 
 
@@ -85,16 +86,41 @@ def picked(
 def adjusted(view: View, first: int, part: Unpacked) -> Unpacked:
     """Elements of a packed view multiplied by what the view says."""
     of_channel = channel_scales(view, first, part.codes.size)
-    if of_channel is None and view.factor == 1:
+    if of_channel is not None or view.factor != 1:
+        by = (1.0 if of_channel is None else of_channel) / view.factor
+        shifts = None if part.shifts is None else part.shifts * by
+        part = Unpacked(part.codes, part.scales * by, shifts)
+    return decided(view, first, part)
+
+
+def decided(view: View, first: int, part: Unpacked) -> Unpacked:
+    """The same numbers, whose cells are left open where the view says that they decide
+    nothing: a scale of 0, and the number itself as the shift.
+    """
+    if view.row_decides is None and view.col_decides is None:
         return part
-    by = (1.0 if of_channel is None else of_channel) / view.factor
-    shifts = None if part.shifts is None else part.shifts * by
-    return Unpacked(part.codes, part.scales * by, shifts)
+    rows, cols = np.divmod(np.arange(first, first + part.codes.size), view.cols)
+    decides = np.ones(part.codes.size, bool)
+    if view.row_decides is not None:
+        decides &= view.row_decides[rows] > 0
+    if view.col_decides is not None:
+        decides &= view.col_decides[cols] > 0
+    shifts = np.zeros(part.codes.size) if part.shifts is None else part.shifts
+    numbers = decode(part.codes, view.dtype) * part.scales + shifts
+    return Unpacked(
+        part.codes,
+        np.where(decides, part.scales, 0.0),
+        np.where(decides, shifts, numbers),
+    )
 
 
 def is_adjusted(view: View) -> bool:
-    """Whether numbers are multiplied by anything that is not stored among them."""
+    """Whether numbers are multiplied by anything that is not stored among them, or their
+    cells left open.
+    """
     of_channel = view.row_scale is not None or view.col_scale is not None
+    if view.row_decides is not None or view.col_decides is not None:
+        return True
     return of_channel or view.factor != 1 or bool(view.scale_shard)
 
 

@@ -12,7 +12,7 @@ from mergetrace.numerics.arrays import Array, Integers
 Key = tuple[str, str]
 """A slice by its canonical name: tensor, expert."""
 
-ARRAYS = ("row_map", "col_map", "row_scale", "col_scale")
+ARRAYS = ("row_map", "col_map", "row_scale", "col_scale", "row_decides", "col_decides")
 """The fields of a view that are arrays, one number per row or column."""
 
 
@@ -37,6 +37,10 @@ class View(Matrix):
     # float64 [rows] and [cols]: what the numbers of a row or column are multiplied by
     row_scale: Array | None = field(default=None, compare=False, repr=False)
     col_scale: Array | None = field(default=None, compare=False, repr=False)
+    # float64 [rows] and [cols], 0 or 1: whose packed numbers lie in their cells; elsewhere
+    # the cells are left open (see elements.decided)
+    row_decides: Array | None = field(default=None, compare=False, repr=False)
+    col_decides: Array | None = field(default=None, compare=False, repr=False)
     factor: float = 1.0  # what the model's numbers were multiplied by; they are divided
     shift: float = 0.0  # what is added to the numbers of a format that is not packed
     through: str = ""  # the format they were rounded to before (see evidence.Sample)

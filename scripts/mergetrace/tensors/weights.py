@@ -21,7 +21,7 @@ from mergetrace.files.sampled import Sampled
 from mergetrace.formats.block_layouts import LAYOUTS, Unpacked, blocks_of, stored_size
 from mergetrace.formats.companions import Companion
 from mergetrace.formats.scales import bytes_of_scales, keeps_all_scales, rows_of_scales
-from mergetrace.numerics.arrays import Array, Bytes
+from mergetrace.numerics.arrays import Array, Bytes, Integers
 from mergetrace.numerics.block_scales import NESTED, decode_scales
 from mergetrace.numerics.dtypes import FORMATS, decode, encode
 from mergetrace.numerics.levels import STACKED
@@ -245,6 +245,17 @@ class Weights:
         codes = np.empty(count * FORMATS[view.dtype].width, np.uint8)
         scales, shifts = self.stretches(view, [(first, count)], codes)
         return scaled(decode(codes, view.dtype), scales, shifts)
+
+    def groups(self, view: View) -> Integers:
+        """The group of each column of a matrix whose columns are stored as rows, in the
+        view's order.
+        """
+        turned = self._turned(view)
+        if not isinstance(turned, Turned):
+            raise ValueError(f"{view.label} has no groups of columns")
+        return (
+            turned.group_of if view.col_map is None else turned.group_of[view.col_map]
+        )
 
     def bytes_at(self, view: View, start: int, size: int, shard: str = "") -> Bytes:
         """Bytes of a view's file, or of another file of its model, as they are stored:

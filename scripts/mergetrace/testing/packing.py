@@ -7,6 +7,7 @@ tests/data/packed.safetensors holds what the packages themselves write.
 
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -156,20 +157,20 @@ def mlx(weight: torch.Tensor) -> Parts:
     }
 
 
-def gptq(weight: torch.Tensor) -> Parts:
+def gptq(weight: torch.Tensor, in_order: bool = False) -> Parts:
     """GPTQ (Frantar and others 2022, algorithm 1) with inputs drawn at random, as its first
     format stores it.
+
+    in_order: by the size of inputs, the greatest first, which is called act-order.
     """
     rows, cols = weight.shape
-    generator = torch.Generator().manual_seed(cols)
-    mixing = torch.randn(cols, cols, generator=generator) / cols**0.5
-    inputs = torch.randn(4 * cols, cols, generator=generator) @ (
-        mixing + torch.eye(cols)
-    )
-    hessian = inputs.T @ inputs / len(inputs)
-    hessian += 0.01 * hessian.diagonal().mean() * torch.eye(cols)
+    hessian = _second_moments(cols)
+    order = torch.arange(cols)
+    if in_order:
+        order = hessian.diagonal().argsort(descending=True)
+    hessian = hessian[order][:, order]
     factor = torch.linalg.cholesky(torch.linalg.inv(hessian), upper=True)
-    left = weight.float().clone()
+    left = weight.float()[:, order]
     codes = torch.empty(rows, cols, dtype=torch.long)
     scales = torch.empty(cols // GROUP, rows, dtype=torch.float16)
     for col in range(cols):
@@ -180,17 +181,29 @@ def gptq(weight: torch.Tensor) -> Parts:
         codes[:, col] = (torch.round(left[:, col] / scale) + 8).clamp(0, 15).long()
         error = left[:, col] - (codes[:, col] - 8) * scale
         left[:, col:] -= (error / factor[col, col])[:, None] * factor[col, col:]
+    back = order.argsort()
     zeros = torch.full((cols // GROUP, rows), 7)
     return {
-        "qweight": words(codes).T,
+        "qweight": words(codes[:, back]).T,
         "qzeros": words(zeros),
         "scales": scales,
-        "g_idx": (torch.arange(cols) // GROUP).int(),
+        "g_idx": (back // GROUP).int(),
     }
 
 
+def _second_moments(cols: int) -> torch.Tensor:
+    """Of inputs drawn at random, damped."""
+    generator = torch.Generator().manual_seed(cols)
+    mixing = torch.randn(cols, cols, generator=generator) / cols**0.5
+    inputs = torch.randn(4 * cols, cols, generator=generator) @ (
+        mixing + torch.eye(cols)
+    )
+    hessian = inputs.T @ inputs / len(inputs)
+    return hessian + 0.01 * hessian.diagonal().mean() * torch.eye(cols)
+
+
 def awq(weight: torch.Tensor) -> Parts:
-    """AutoAWQ's codes, with zero points; take them of what `smoothed` makes."""
+    """AutoAWQ's codes, with zero points; take them of what `scaled_for_awq` makes."""
     groups = grouped(weight.float(), GROUP)
     low, high = groups.amin(-1).clamp(max=0), groups.amax(-1).clamp(min=0)
     scale = ((high - low) / 15).half()
@@ -208,6 +221,24 @@ def _in_awqs_order(codes: torch.Tensor) -> torch.Tensor:
     """Of every eight neighbours the even ones first."""
     eights = codes.reshape(len(codes), -1, 8)
     return eights[:, :, [0, 2, 4, 6, 1, 3, 5, 7]].reshape(codes.shape)
+
+
+def scaled_for_awq(tensors: Tensors, seed: int = 6) -> Tensors:
+    """Smoothed, and then the columns of what reads a matrix alone multiplied, and that
+    one's rows divided: of `down_proj`, and where they are as many of `o_proj`.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    found = smoothed(tensors)
+    for name, tensor in tensors.items():
+        for reader, writer in (("down_proj", "up_proj"), ("o_proj", "v_proj")):
+            before = name.replace(reader, writer)
+            if reader not in name or tensor.shape[1] != len(tensors[before]):
+                continue
+            by = torch.exp(0.4 * torch.randn(tensor.shape[1], generator=generator))
+            found[name] = (found[name].float() * by).to(tensor.dtype)
+            divided = found[before].float() / by[:, None]
+            found[before] = divided.to(tensor.dtype)
+    return found
 
 
 def smoothed(tensors: Tensors, seed: int = 5) -> Tensors:
@@ -249,6 +280,7 @@ SAID: Mapping[str, dict[str, Any]] = {
     "fp8_rows": _compressed("float-quantized", 8),
     "mlx": {"group_size": 64, "bits": 4},
     "gptq": {"quant_method": "gptq", "bits": 4, "group_size": GROUP},
+    "gptq_order": {"quant_method": "gptq", "bits": 4, "desc_act": True},
     "awq": {"quant_method": "awq", "bits": 4, "group_size": GROUP},
     "int4_smoothed": _compressed("pack-quantized", 4),
 }
@@ -264,20 +296,25 @@ PACKERS: Mapping[str, Callable[[torch.Tensor], Parts]] = {
     "fp8_rows": fp8_rows,
     "mlx": mlx,
     "gptq": gptq,
+    "gptq_order": partial(gptq, in_order=True),
     "awq": awq,
     "int4_smoothed": int4,
 }
 """What packs a matrix, by kind."""
-CALIBRATED = ("gptq", "awq", "int4_smoothed")
+CALIBRATED = ("gptq", "gptq_order", "awq", "int4_smoothed")
 """The kinds that change numbers before they are rounded: merges need not come back."""
-SMOOTHED = ("awq", "int4_smoothed")
+SMOOTHED: Mapping[str, Callable[[Tensors], Tensors]] = {
+    "awq": scaled_for_awq,
+    "int4_smoothed": smoothed,
+}
+"""What is done to a model first, by kind."""
 
 
 def packed(tensors: Tensors, kind: str) -> Tensors:
     """A model whose projections are packed."""
     found: Tensors = {}
     if kind in SMOOTHED:
-        tensors = smoothed(tensors)
+        tensors = SMOOTHED[kind](tensors)
     for name, tensor in tensors.items():
         if not name.endswith("_proj.weight"):
             found[name] = tensor

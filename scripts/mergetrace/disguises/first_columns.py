@@ -1,0 +1,189 @@
+"""The column of every matrix that GPTQ rounded first.
+
+GPTQ (Frantar and others 2022) rounds a matrix column after column, and moves the error of
+each into those that are still to come. So only the column that comes first is rounded to
+the nearest level of its own numbers; every other cell need not hold what its number was
+made of. Without an order that column is the first of the matrix; with one (by the size of
+activations) it lies in the first group, or anywhere, and is found by what it shows: in
+every row its cell holds a blend of the parents.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mergetrace.disguises.column_factors import blended
+from mergetrace.disguises.comparison import Comparison
+from mergetrace.disguises.findings import Finding, FirstColumns, Tensors
+from mergetrace.numerics.arrays import Array, Integers, Mask, evenly_spread
+from mergetrace.tensors.view import Key
+
+FORMATS = ("GPTQ4", "GPTQ8")
+ROWS_LOOKED_AT = 1024  # rows of a matrix that are looked at
+SPARED = 4  # one of so many of these still decides where all rows are looked at
+MIN_FITTING = 0.99
+"""Of the rows, in which the first column's cell meets the range of the parents."""
+BEYOND = 0.1  # of the range that the parents span, on either side: blends may leave it
+SHARE_ERROR = 0.05
+"""Of that range: how far off a blend may be at the shares that a matrix shows."""
+SAME_INPUTS = (
+    re.compile(r"(?<=\.)[qkv]_proj(?=\.weight$)"),
+    re.compile(r"(?<=\.)(?:gate|up)_proj(?=\.weight$|$)"),
+)
+"""Matrices that read the same numbers: GPTQ orders their columns alike."""
+
+
+@dataclass(frozen=True)
+class _Looked:
+    """Some rows of a matrix."""
+
+    key: Key
+    rows: Integers
+    """Their places."""
+    low: Array
+    high: Array
+    """The ends of the cells: [rows, columns]."""
+    own: Array
+    """The numbers as they are decoded."""
+    parents: Array
+    """[parents, rows, columns]."""
+
+    def meets(self, middle: Array, room: Array) -> Mask:
+        """Whether each cell meets a range around some numbers: [rows, columns]."""
+        return np.asarray((self.low <= middle + room) & (self.high >= middle - room))
+
+    def spread(self) -> Array:
+        """How far the parents lie apart."""
+        return np.asarray(np.ptp(self.parents, axis=0), np.float64)
+
+    def in_range(self) -> Mask:
+        """Whether each cell meets the range of the parents."""
+        middle = (self.parents.max(0) + self.parents.min(0)) / 2
+        return self.meets(middle, (0.5 + BEYOND) * self.spread())
+
+
+def find_first_columns(comparison: Comparison) -> list[Finding]:
+    """Leave the cells open of every column but the one that was rounded first. A matrix
+    in which none shows keeps its cells, which then refute any recipe.
+    """
+    found: list[Key] = []
+    searched = 0
+    matrices = 0
+    for keys in _together(comparison).values():
+        matrices += len(keys)
+        looked = [_looked(comparison, key) for key in keys]
+        column, is_searched = 0, False
+        if not _is_first(looked, 0):
+            candidates = _candidates(comparison, keys[0])
+            column, is_searched = _likeliest(looked, candidates), True
+            if not _is_first(looked, column):
+                continue
+            searched += len(keys)
+        for each in looked:
+            _open_others(comparison, each, column, is_searched)
+        found += keys
+    if not found:
+        return []
+    return [FirstColumns(Tensors.of(found), matrices, searched)]
+
+
+def _together(comparison: Comparison) -> Mapping[str, list[Key]]:
+    """The matrices in GPTQ's formats, those together that read the same numbers."""
+    groups: dict[str, list[Key]] = {}
+    for key in comparison.keys:
+        if comparison.own.views[key].dtype not in FORMATS:
+            continue
+        if not comparison.is_in_place(key) or comparison.same_shape(key) is None:
+            continue
+        name = key[0]
+        for pattern in SAME_INPUTS:
+            name = pattern.sub("*", name)
+        groups.setdefault(f"{name}[{key[1]}]", []).append(key)
+    return groups
+
+
+def _looked(comparison: Comparison, key: Key) -> _Looked:
+    view = comparison.own.views[key]
+    count = min(ROWS_LOOKED_AT, view.rows)
+    goal = comparison.goal(key)
+
+    def in_rows(numbers: Array) -> Array:
+        return numbers.reshape(-1, view.cols)
+
+    sample = comparison.own.sample_rows(key, count)
+    low, high = sample.midpoints()
+    parents = [
+        in_rows(parent.sample_rows(goal, count).values())
+        for parent in comparison.holders(key)
+    ]
+    return _Looked(
+        key,
+        evenly_spread(view.rows, count),
+        in_rows(low),
+        in_rows(high),
+        in_rows(sample.values()),
+        np.stack(parents),
+    )
+
+
+def _is_first(looked: Sequence[_Looked], column: int) -> bool:
+    """Whether a column's cells meet the range of the parents."""
+    fits = np.concatenate([each.in_range()[:, column] for each in looked])
+    return bool(fits.mean() >= MIN_FITTING)
+
+
+def _candidates(comparison: Comparison, key: Key) -> Integers:
+    """The columns that may have come first: those of the first group where groups take
+    turns, else any.
+    """
+    view = replace(comparison.own.views[key], model=comparison.own.name)
+    groups = comparison.own.weights.groups(view)
+    in_turn = (np.diff(groups) < 0).any()
+    return np.flatnonzero(groups == 0) if in_turn else np.arange(groups.size)
+
+
+def _likeliest(looked: Sequence[_Looked], candidates: Integers) -> int:
+    """Of some columns the one in which most cells hold the blend that all numbers of the
+    matrices are nearest to, by the rows that decide nothing then.
+    """
+    shares = _shares(looked)
+    held = []
+    for each in looked:
+        blend = blended(each.parents, shares)
+        fits = each.meets(blend, SHARE_ERROR * each.spread())
+        held.append(fits[_choosing(each.rows)][:, candidates])
+    return int(candidates[np.concatenate(held).mean(0).argmax()])
+
+
+def _choosing(rows: Integers) -> Mask:
+    """Which of the rows that are looked at choose a column: all but some."""
+    return np.asarray(np.arange(rows.size) % SPARED != 0)
+
+
+def _shares(looked: Sequence[_Looked]) -> Array:
+    """The shares of all parents but the first in the nearest blend."""
+    products, wanted = 0.0, 0.0
+    for each in looked:
+        deltas = (each.parents[1:] - each.parents[0]).reshape(len(each.parents) - 1, -1)
+        products = products + deltas @ deltas.T
+        wanted = wanted + deltas @ (each.own - each.parents[0]).reshape(-1)
+    shares, *_ = np.linalg.lstsq(np.asarray(products), np.asarray(wanted), rcond=None)
+    return np.asarray(shares, np.float64)
+
+
+def _open_others(
+    comparison: Comparison, looked: _Looked, column: int, is_searched: bool
+) -> None:
+    """Leave the cells of other columns open, and of the rows by which it was chosen."""
+    view = comparison.own.views[looked.key]
+    columns = np.zeros(view.cols)
+    columns[column] = 1.0
+    rows = None
+    if is_searched:
+        rows = np.ones(view.rows)
+        rows[looked.rows[_choosing(looked.rows)]] = 0.0
+    held = comparison.own.adjustment(looked.key)
+    adjusted = replace(held, col_decides=columns, row_decides=rows)
+    comparison.own.adjust(looked.key, adjusted)
