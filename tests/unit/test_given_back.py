@@ -150,6 +150,58 @@ def test_a_merge_by_hand_comes_back_as_lines_of_torch(parents, tmp_path):
     assert not (recipe / "mergekit.yml").exists()
 
 
+def elected(changes, sign_of_nothing):
+    """The mean of the changes that have the elected sign."""
+    sign = torch.stack(changes).sum(dim=0).sign()
+    sign[sign == 0] = sign_of_nothing
+    agree = [(change.sign() == sign) * (change != 0) for change in changes]
+    whole = torch.stack(agree).sum(dim=0).clamp(min=1)
+    return sum(change * one for change, one in zip(changes, agree, strict=True)) / whole
+
+
+def ties_by_hand(least_of, sign_of_nothing):
+    """TIES of two models; least_of: from all changes of a model and those of a tensor
+    to the size from which they are kept.
+    """
+    changes = [
+        {name: MODELS[model][name].float() - BASE[name].float() for name in BASE}
+        for model in ("first", "second")
+    ]
+    product = {}
+    for name, tensor in BASE.items():
+        kept = [
+            own[name] * (own[name].abs() >= least_of(own, own[name])) for own in changes
+        ]
+        merged = tensor.float() + elected(kept, sign_of_nothing)
+        product[name] = merged.to(torch.bfloat16)
+    return product
+
+
+def least_of_largest(changes, share):
+    sizes = changes.abs().flatten()
+    return sizes.kthvalue(sizes.numel() - int(share * sizes.numel()) + 1).values
+
+
+def of_all_tensors(own, change):
+    return least_of_largest(torch.cat([own[name].flatten() for name in BASE]), 0.2)
+
+
+def of_each_tensor(own, change):
+    return least_of_largest(change, 0.3)
+
+
+@pytest.mark.parametrize(
+    ("least_of", "sign_of_nothing"), [(of_all_tensors, -1), (of_each_tensor, 0)]
+)
+def test_ties_in_somebody_s_own_lines_comes_back(
+    parents, tmp_path, least_of, sign_of_nothing
+):
+    product = ties_by_hand(least_of, sign_of_nothing)
+    suspect = write_model(tmp_path / "suspect", product, CONFIG)
+    _, runs = given_back(parents, tmp_path, suspect, "first", "second")
+    assert runs["merge.py"] == Rerun("merge.py", TENSORS, TENSORS)
+
+
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_script_is_given_back_by_its_own_lines(name):
     recipe = make_script(name, {"base": 0.5, "first": 0.5}, "second")

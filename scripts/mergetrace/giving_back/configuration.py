@@ -1,6 +1,6 @@
 """Whether mergekit gives a model back by a configuration, and how that names models."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mergetrace.giving_back.pairs import Hindrance, Pairs
@@ -26,11 +26,7 @@ def hindrances_of_configuration(
 
     text: the configuration, which opens with a comment where it cannot say all.
     """
-    found: list[Hindrance] = []
-    if recipe.script:
-        found.append("by_hand")
-    if _differs_in_last_bit(recipe):
-        found.append("last_bit")
+    found = list(_of_arithmetic(recipe))
     if recipe.method == "passthrough":
         if text.startswith("# ") and not text.startswith(AS_LINEAR):
             found.append("owners")
@@ -45,6 +41,15 @@ def hindrances_of_configuration(
     if pairs.rows and "rows" not in pairs.hindrances:
         found.append("rows")
     return (*found, *pairs.hindrances)
+
+
+def _of_arithmetic(recipe: Recipe) -> Iterator[Hindrance]:
+    if recipe.script:
+        yield "by_hand"
+    if recipe.chooses_by_hand:
+        yield "choices"
+    if _differs_in_last_bit(recipe):
+        yield "last_bit"
 
 
 def _differs_in_last_bit(recipe: Recipe) -> bool:

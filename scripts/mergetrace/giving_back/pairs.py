@@ -20,6 +20,7 @@ TORCH_DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 Hindrance = Literal[
     "no_lines",
     "by_hand",
+    "choices",
     "last_bit",
     "owners",
     "layers",

@@ -38,6 +38,20 @@ else:
     other = torch.sin(t * angle) / torch.sin(angle)
     merged = one * first + other * second"""
 
+TIES_BY_DENSITY = """\
+for delta, density in zip(deltas, DENSITIES):
+    sizes = delta.abs().flatten()
+    kept = int(density * sizes.numel())
+    least = sizes.kthvalue(sizes.numel() - kept + 1).values if kept else torch.inf
+    delta[delta.abs() < least] = 0"""
+TIES_FROM_SIZE = """\
+for delta, least in zip(deltas, SIZES):
+    delta[delta.abs() < least] = 0"""
+TIES_MEAN = """
+agreeing = torch.stack([weight * one for weight, one in zip(weights, agree)]).sum(dim=0)
+agreeing[agreeing.abs() < 1e-8] = 1
+merged = merged / agreeing"""
+
 PASSTHROUGH = "merged = models[weights.index(1)]"
 
 
@@ -108,16 +122,47 @@ def _task_arithmetic(recipe: Recipe) -> str:
     return lines + "merged = base + merged"
 
 
+def _ties_by_hand(recipe: Recipe) -> str | None:
+    """Lines of the tool's own TIES nobody needs: mergekit's configuration says it."""
+    if not recipe.chooses_by_hand or recipe.setting("rescale"):
+        return None
+    sizes = [dict(recipe.settings).get(f"least.{name}") for name in recipe.models]
+    if all(sizes):
+        kept = [single_value(size) for size in sizes if size]
+        trimming = TIES_FROM_SIZE.replace("SIZES", repr(kept))
+    elif any(sizes) or not recipe.setting("inclusive"):
+        return None
+    else:
+        kept = [recipe.setting(f"density.{name}") for name in recipe.models]
+        trimming = TIES_BY_DENSITY.replace("DENSITIES", repr(kept))
+    votes = "terms.sign()" if recipe.setting("counted") else "terms"
+    lines = [
+        IN_DTYPE + "deltas = [model - base for model in models]",
+        trimming,
+        "terms = torch.stack([delta * weight for delta, weight in zip(deltas, weights)])",
+        f"elected = {votes}.sum(dim=0).sign()",
+        f"elected[elected == 0] = {recipe.setting('cancelled')!r}",
+        "agree = terms.sign() == elected",
+        "merged = (terms * agree).sum(dim=0)"
+        + TIES_MEAN * bool(recipe.setting("normalize")),
+    ]
+    scale = recipe.setting("lambda")
+    if scale != 1:
+        lines.append(f"merged = merged * {scale!r}")
+    return "\n".join([*lines, "merged = base + merged"])
+
+
 def _fixed(lines: str) -> Callable[[Recipe], str]:
     return lambda recipe: lines
 
 
-WRITERS: Mapping[str, Callable[[Recipe], str]] = {
+WRITERS: Mapping[str, Callable[[Recipe], str | None]] = {
     "linear": _linear,
     "lerp": _fixed(LERP),
     "slerp": _fixed(SLERP),
     "task_arithmetic": _task_arithmetic,
     "passthrough": _fixed(PASSTHROUGH),
+    "ties": _ties_by_hand,
 }
 """By method how its lines are written; of the others mergekit's configuration is the
 shorter way.

@@ -16,6 +16,7 @@ from mergetrace.records.verdict import Verdict
 HINDRANCES: Mapping[Hindrance, str] = {
     "no_lines": "nobody has written this method as lines of torch here",
     "by_hand": "the merge was written by hand, and mergekit rounds otherwise",
+    "choices": "the merge was written by hand, and mergekit keeps other changes",
     "last_bit": "mergekit 0.1.5 differs in the last bit of some elements",
     "owners": "mergekit takes some tensors from another parent, or makes them anew",
     "layers": "layers lie elsewhere than in the parents",

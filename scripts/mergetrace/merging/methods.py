@@ -86,6 +86,33 @@ GAMMA = Parameter(
     "gamma",
 )
 ELECT = Parameter("elect", bool, 0, "whether a sign is elected as in TIES")
+CANCELLED = Parameter(
+    "cancelled",
+    float,
+    1,
+    "the sign elected where changes cancel: 1, -1, or 0 for none, which keeps nothing",
+)
+COUNTED = Parameter(
+    "counted",
+    bool,
+    0,
+    "whether the models' signs are counted, in place of the sum of their changes' sizes",
+)
+INCLUSIVE = Parameter(
+    "inclusive",
+    bool,
+    0,
+    "whether all deltas as large as the smallest that is kept are kept too",
+)
+LEAST = Parameter(
+    "least",
+    float,
+    None,
+    "the size from which deltas are kept in every tensor, in place of a density",
+    True,
+)
+BY_HAND = (CANCELLED, COUNTED, INCLUSIVE, LEAST)
+"""What people's own lines of TIES decide and mergekit has decided."""
 TOPK = Parameter(
     "topk",
     float,
@@ -215,7 +242,7 @@ METHODS: Mapping[str, Method] = {
     ),
     "ties": Method(
         trimming.ties,
-        (DELTA_NORMALIZE, LAMBDA, RESCALE, DENSITY),
+        (DELTA_NORMALIZE, LAMBDA, RESCALE, DENSITY, *BY_HAND),
         needs="sizes",
         selects=True,
         undecided=trimming.at_threshold,

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mergetrace.merging.methods import METHODS
+from mergetrace.merging.methods import BY_HAND, METHODS
 from mergetrace.merging.scripts import SCRIPTS, shares_of_script
 from mergetrace.merging.settings import (
     Setting,
@@ -51,6 +51,12 @@ class Recipe:
     def selects(self) -> bool:
         """Whether the method chooses elements."""
         return METHODS[self.method].selects
+
+    @property
+    def chooses_by_hand(self) -> bool:
+        """Whether lines by hand decided what the merge tool decides otherwise."""
+        chosen = {parameter.name for parameter in BY_HAND}
+        return any(name.partition(".")[0] in chosen for name, _ in self.settings)
 
     def setting(self, name: str) -> float:
         """A parameter of the method that is the same for all tensors; its default where

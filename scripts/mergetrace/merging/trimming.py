@@ -20,7 +20,9 @@ def ties(merge: Merge) -> Array:
     """Trim the smallest deltas, elect a sign, average those that agree (Yadav et al.
     2023, arXiv 2306.01708), times lambda.
 
-    settings: `density.{model}` is the share kept.
+    settings: `density.{model}` is the share kept, or `least.{model}` the size from which
+    they are, as in the paper's own code, which ranks all tensors' changes together.
+    `cancelled`, `counted` and `inclusive` are choices of lines by hand (see methods).
     """
     deltas = _rescaled(merge, _trimmed(merge))
     return add_to_base(merge, deltas, _agreeing(merge, deltas))
@@ -41,6 +43,8 @@ def at_threshold(merge: Merge) -> Mask:
     sample says where it is.
     """
     equal = np.zeros(merge.models[0].shape, bool)
+    if merge.settings.get("inclusive") and merge.facts.whole:
+        return equal
     for name, delta in zip(merge.names, merge.deltas(), strict=True):
         sizes = np.abs(delta)
         for least, most in _threshold_ranges(merge, name):
@@ -61,7 +65,11 @@ def _keeps(merge: Merge, name: str, sizes: Array) -> Mask:
     where all of the tensor is there, otherwise all.
     """
     density, top = _density_and_top(merge, name)
-    if not merge.facts.whole or density >= 1:
+    least = merge.settings.get(f"least.{name}")
+    if least is not None:
+        return sizes >= least
+    inclusive = bool(merge.settings.get("inclusive"))
+    if inclusive or not merge.facts.whole or density >= 1:
         low, high = _thresholds(merge, name)
         return (sizes >= low) & (sizes < high)
     count = int(density * sizes.size)
@@ -89,7 +97,7 @@ def _thresholds(merge: Merge, name: str) -> tuple[float, float]:
 def _threshold_ranges(merge: Merge, name: str) -> list[tuple[float, float]]:
     """The least and the greatest size that each of the thresholds may have."""
     density, top = _density_and_top(merge, name)
-    if density >= 1:
+    if density >= 1 or f"least.{name}" in merge.settings:
         return [(0.0, 0.0)]
     delta, facts = merge.delta(name), merge.facts
     found = []
@@ -138,13 +146,16 @@ def _rescale_factor(merge: Merge, name: str, kept: Array) -> float:
 
 
 def _agreeing(merge: Merge, deltas: list[Array]) -> list[Array]:
-    """1 where a model's weighted delta has the sign of the sum of all (zero counts as
-    positive), else 0.
+    """1 where a model's weighted delta has the sign of the sum of all, or with `counted`
+    of most, else 0. Where they cancel the sign is `cancelled`: the tool's is positive.
     """
     to_dtype = merge.round
     terms = [
         to_dtype(delta * to_dtype(weight))
         for delta, weight in zip(deltas, merge.weights, strict=True)
     ]
-    elected_sign = np.where(total(terms, to_dtype) >= 0, 1, -1)
-    return [(np.sign(term) == elected_sign).astype(np.float64) for term in terms]
+    counted = bool(merge.settings.get("counted"))
+    votes = [np.sign(term) for term in terms] if counted else terms
+    elected = np.sign(total(votes, to_dtype))
+    elected = np.where(elected == 0, merge.settings.get("cancelled", 1.0), elected)
+    return [(np.sign(term) == elected).astype(np.float64) for term in terms]

@@ -42,6 +42,10 @@ class KeptRun:
     """The greatest share kept."""
     top: float
     """The share of larger deltas left out."""
+    largest_dropped: float
+    """The size of the largest delta behind the run; 0 where none is known."""
+    smallest_kept: float
+    """The size of the smallest in it."""
 
 
 def stayed_share(trial: Trial, donors: Sequence[str]) -> float:
@@ -129,6 +133,8 @@ def kept_run(sizes: Array, states: States) -> KeptRun | None:
         density_low=float((least_end - first) / count),
         density_high=float((most_end + 1 - first) / count),
         top=first / count,
+        largest_dropped=float(ranked[following]) if known_after.size else 0.0,
+        smallest_kept=float(ranked[end - 1]),
     )
 
 

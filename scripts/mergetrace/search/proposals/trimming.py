@@ -39,7 +39,15 @@ MAX_SHORTENED = 4
 TENTHS = tuple(tenths / 10 for tenths in range(10, 0, -1))
 RATIO_TENTHS = range(1, 11)
 RATIO_REACH = 0.06  # relative, in which pairs of weights are tried
+RATIO_SLIP = 1e-9  # relative: what the float64 quotient of two tenths may be off
 DENSITY_DIGITS = (1, 2, 3)
+LEAST = "least__"
+HAND_CHOICES: tuple[Options, ...] = tuple(
+    {"cancelled": cancelled, "counted": counted, "inclusive": 1.0}
+    for counted in (0.0, 1.0)
+    for cancelled in (0.0, 1.0, -1.0)
+)
+"""Of lines by hand, which keep all deltas that reach a threshold."""
 
 
 def trimmed_recipes(
@@ -60,14 +68,26 @@ def trimmed_recipes(
             recipes += [added, *with_lambdas(trial, added)]
             if not options.get("elect", method == "ties"):
                 recipes += divided_by_their_sum(trial, added)
-            if trial.rate(added) < FAMILY_FOUND_RATE:
+            by_density = not any(name.startswith(LEAST) for name in options)
+            if by_density and trial.rate(added) < FAMILY_FOUND_RATE:
                 recipes += _rescaled(trial, donors, method, dtype, options, modes)
             if max(modes) - min(modes) < ONE_WEIGHT * max(modes):
                 scaled = {**options, **_lambda(modes[0]), "normalize": 1}
                 build = _builder(trial, method, donors, dtype, scaled)
                 recipes.append(_averaged(trial, build, dtype, len(donors)))
     best = trial.ranked(recipes)[:MAX_SHORTENED]
-    return [*recipes, *(_with_short_numbers(trial, recipe) for recipe in best)]
+    short = [_with_short_numbers(trial, recipe) for recipe in best]
+    return [*recipes, *short, *_by_hand(trial, [*recipes, *short])]
+
+
+def _by_hand(trial: Trial, recipes: Sequence[Recipe]) -> list[Recipe]:
+    """The best recipe as lines by hand may decide what the tool has decided: which sign
+    is elected where changes cancel, and how signs are counted.
+    """
+    ties = [recipe for recipe in trial.ranked(recipes) if recipe.method == "ties"]
+    if not ties or not HOPEFUL_RATE <= trial.rate(ties[0]) < 1:
+        return []
+    return [ties[0].with_settings(choices) for choices in HAND_CHOICES]
 
 
 def elected_recipes(
@@ -96,6 +116,9 @@ def _methods(
     parameters.
     """
     methods = [("ties", _densities(donors, runs))]
+    thresholds = _thresholds(donors, runs)
+    if thresholds:
+        methods.append(("ties", thresholds))
     if any(_top(donor_runs) > MIN_TOP for donor_runs in runs):
         shares = _densities_and_gammas(donors, runs)
         methods += [("breadcrumbs", {**shares, "elect": elect}) for elect in (0, 1)]
@@ -111,6 +134,23 @@ def _densities(donors: Sequence[str], runs: Sequence[Sequence[KeptRun]]) -> Opti
         shared = replay(low, high, np.inf)
         densities[f"density__{donor}"] = simplest(shared.low, shared.high)
     return densities
+
+
+def _thresholds(donors: Sequence[str], runs: Sequence[Sequence[KeptRun]]) -> Options:
+    """The size from which each donor's deltas were kept in every tensor; none where one
+    density says as much of all of them.
+    """
+    thresholds = {}
+    for donor, donor_runs in zip(donors, runs, strict=True):
+        dropped = np.array([run.largest_dropped for run in donor_runs])
+        kept = np.array([run.smallest_kept for run in donor_runs])
+        shared = replay(dropped, kept, np.inf)
+        low = np.array([run.density_low + run.top for run in donor_runs])
+        high = np.array([run.density_high + run.top for run in donor_runs])
+        if shared.coverage <= replay(low, high, np.inf).coverage:
+            return {}
+        thresholds[f"{LEAST}{donor}"] = shared.alpha
+    return thresholds
 
 
 def _densities_and_gammas(
@@ -238,8 +278,8 @@ def _averaged(
 
 
 def _by_ratio(trial: Trial, build: Callable[..., Recipe], dtype: str) -> Recipe:
-    """Two weights of one decimal: the best ratio first, then in narrow arithmetic every
-    pair near it.
+    """Two weights of one decimal: the best ratio first, then every pair of that ratio,
+    in narrow arithmetic every pair near it.
 
     A ratio is one number: all of them are tried, where a climb that takes one weight
     after the other would stick.
@@ -249,11 +289,11 @@ def _by_ratio(trial: Trial, build: Callable[..., Recipe], dtype: str) -> Recipe:
     for first, second in reversed(pairs):
         by_ratio[Fraction(first, second)] = (first, second)
     best = max(by_ratio, key=lambda ratio: trial.rate(_of_pair(build, by_ratio[ratio])))
-    if not shows_rounding(trial, dtype):
-        return _of_pair(build, by_ratio[best])
+    # Weights of one ratio differ in float32 too, by a last bit in some thousand elements.
+    reach = RATIO_REACH if shows_rounding(trial, dtype) else RATIO_SLIP
     near_best = []
     for first, second in pairs:
-        if abs(first / second / float(best) - 1) < RATIO_REACH:
+        if abs(first / second / float(best) - 1) < reach:
             near_best.append(_of_pair(build, (first, second)))
     return trial.best(near_best)
 
