@@ -180,8 +180,9 @@ def never_rounded(reason: NeverRounded) -> str:
         f" {rate(reason.leaning)} of {reason.misses:,} numbers that miss it by a step do"
         f" so to the side where it lies (at most {rate(reason.limit)} may; half do after"
         " training that began at it). A donor's own run repeated at another rate leaves"
-        " that; so does a blend of finer numbers than were offered, or one that was"
-        " trained before it was stored"
+        " that; so does a donor that was made of the model, which then came first, a"
+        " blend of finer numbers than were offered, or one that was trained before it"
+        " was stored"
     )
 
 
