@@ -200,8 +200,9 @@ def _by_weights(limits: Thresholds, entry: TurnedParent, forward: float) -> str:
     """What the share that comes back says; SILENT where a true and a made parent would
     look alike, or too little was tested.
 
-    They do where elements were chosen and hardly any taken whole (nearswap by a step
-    smaller than all changes): of the others only signs are known.
+    They do where elements were only chosen, each taken whole or not at all: a child
+    that left a sparse finetune's numbers as they were and moved others by less holds
+    the same numbers as the parent of a trimmed merge.
     """
     reverse = entry.reverse
     expected = entry.expected
@@ -213,8 +214,7 @@ def _by_weights(limits: Thresholds, entry: TurnedParent, forward: float) -> str:
     margin = min(limits.max_reverse_over_expected, (1 - expected) / 2)
     least = expected - limits.max_reverse_under_expected
     if least <= reverse <= expected + margin:
-        few_whole = entry.kind == "chosen" and expected < limits.min_stayed
-        return SILENT if few_whole else OLDER
+        return SILENT if entry.kind == "chosen" else OLDER
     return YOUNGER if reverse >= 1 - margin else BETWEEN
 
 
