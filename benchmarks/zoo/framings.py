@@ -284,12 +284,16 @@ def _equal() -> list[Draft]:
     ]
 
 
+WHOLE = ("passthrough", "ties", "nearswap", "arcee_fusion")
+"""Families whose dated merges hold a donor's numbers as they are, and a child's may too."""
+
+
 def undated_merges(dated: list[Draft]) -> list[Draft]:
     """The merges whose order weights do not show, or not always, without the dates that
     they have elsewhere.
 
-    Where tensors are wholly one model's nobody may be accused; a drop's order is in its
-    weights where it was scaled.
+    Where tensors or elements are wholly one model's nobody may be accused; a drop's order
+    is in its weights where it was scaled.
     """
     nobody = {
         "verdicts": ("inconclusive",),
@@ -300,7 +304,7 @@ def undated_merges(dated: list[Draft]) -> list[Draft]:
     found = []
     for name, draft in dated:
         if draft.get("published"):
-            whole = draft["families"][0] == "passthrough"
+            whole = draft["families"][0] in WHOLE
             without = {
                 "published": {},
                 "group": "order not shown",

@@ -200,6 +200,8 @@ def other_merges(rng: random.Random) -> list[Draft]:
     karcher = config("karcher", {"base": {}, "donor": {}})
     crumbs = {"donor": {"weight": 0.6, "density": 0.8, "gamma": 0.05}}
     bare = {"donor": {}, "second": {}}
+    # Elements that are wholly one model's show no order (framings.undated_merges).
+    dated = {"published": DATED}
     return [
         ("slerp .571", merged(slerp, ("donor",), ARCS, pure=True)),
         (
@@ -226,7 +228,7 @@ def other_merges(rng: random.Random) -> list[Draft]:
                 karcher, ("donor",), ARCS, pure=True, verdicts=("merge", "other_merge")
             ),
         ),
-        ("ties, one donor", chosen("ties", one)),
+        ("ties, one donor", chosen("ties", one) | dated),
         ("ties, one donor, not normalised", chosen("ties", one, normalize=False)),
         ("ties, two donors", chosen("ties", pair, "ties", "dropped")),
         (
@@ -263,10 +265,10 @@ def other_merges(rng: random.Random) -> list[Draft]:
         ),
         ("model_stock", chosen("model_stock", bare, "model_stock", "linear")),
         ("sce", chosen("sce", bare, "sce", "dropped", select_topk=0.5)),
-        ("nearswap", chosen("nearswap", {"donor": {}}, t=0.001)),
+        ("nearswap", chosen("nearswap", {"donor": {}}, t=0.001) | dated),
         (
             "arcee_fusion",
-            chosen("arcee_fusion", {"donor": {}}, "arcee_fusion", "selection"),
+            chosen("arcee_fusion", {"donor": {}}, "arcee_fusion", "selection") | dated,
         ),
         (
             "passthrough, half and half",

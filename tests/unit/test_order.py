@@ -303,6 +303,19 @@ def test_a_sparse_child_of_a_sparse_finetune_accuses_nobody(judge):
 
 
 @pytest.mark.slow
+def test_a_child_that_changed_the_rest_by_less_accuses_no_sparse_finetune(judge):
+    original, child = {}, {}
+    for name, tensor in BASE.items():
+        change = (OTHER[name].float() - tensor.float()).abs()
+        moved = change >= change.flatten().quantile(0.95)
+        original[name] = torch.where(moved, OTHER[name], tensor)
+        less = tensor.float() + 0.2 * (ORIGINAL[name].float() - tensor.float())
+        child[name] = torch.where(moved, OTHER[name], less.bfloat16())
+    found = judge(original, donor=child)
+    assert (found["verdict"], named(found)) == ("inconclusive", []), found["reasons"]
+
+
+@pytest.mark.slow
 def test_a_true_merge_without_dates_is_called_with_what_its_order_rests_on(judge):
     found = judge(blend(BASE, ORIGINAL, 0.571), donor=ORIGINAL)
     assert (found["verdict"], named(found)) == ("merge", ["donor"])

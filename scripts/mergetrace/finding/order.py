@@ -264,7 +264,8 @@ def _two_stories(
     )
     if decision.verdict == "copy" or entered_little:
         return None
-    if decision.rests_on == "whole":
+    kinds = {entry.kind for entry, _ in _turned(case, decision, pair.parent)}
+    if decision.rests_on == "whole" or "chosen" in kinds:
         return TwoStoriesOfParts(pair, case.base)
     return TwoStories(pair, order.returned)
 
