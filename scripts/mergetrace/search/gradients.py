@@ -13,6 +13,12 @@ from mergetrace.numerics.simple import simplest
 MAX_ANCHORS = 9  # values of a gradient that a person writes
 SHORT_DIGITS = 2
 """As many values as layers explain anything. Only short numbers make that a finding."""
+WRITTEN_DIGITS = 5
+"""Of a number that somebody wrote; what a formula gave has more."""
+MIDDLE = 0.02
+"""Of an interval to either side: nine parts in ten of a narrow one are slack (see
+variations), so that elements decide only in its middle.
+"""
 LONG_GRADIENT = 0.5
 """Of the layers, the greatest share that values of any digits may number."""
 MOST_LAYERS = 1000
@@ -87,10 +93,15 @@ def layer_by_layer(members: Sequence[Allowed]) -> Values | None:
 
 def well_inside(low: float, high: float) -> float:
     """The shortest decimal in the middle half of what is allowed, whose ends are not
-    sure.
+    sure; a number that nobody writes, for which every last digit counts, lies in the
+    very middle.
     """
     margin = (high - low) / 4
-    return simplest(low + margin, high - margin)
+    short = simplest(low + margin, high - margin)
+    if short == round(short, WRITTEN_DIGITS):
+        return short
+    middle, reach = (low + high) / 2, MIDDLE * (high - low)
+    return simplest(middle - reach, middle + reach)
 
 
 def number_of_layers(positions: Sequence[float]) -> int | None:
