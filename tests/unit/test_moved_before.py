@@ -77,6 +77,7 @@ def audited(tmp_path):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["gptq", "gptq_order", "awq"])
 def test_a_merge_is_called_one_and_its_weight_known(audited, tmp_path, kind):
     found, layout = audited("merge", kind)
@@ -91,6 +92,7 @@ def test_a_merge_is_called_one_and_its_weight_known(audited, tmp_path, kind):
     assert (aside > 0) == (kind == "awq")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("who", "kind"),
     [("sibling", "gptq_order"), ("sibling", "awq"), ("donor", "gptq")],

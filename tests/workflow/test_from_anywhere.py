@@ -96,7 +96,9 @@ def test_a_run_elsewhere_is_taken_up_from_anywhere(checkout, scratch, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("prefix", ["", "audit"])
+@pytest.mark.parametrize(
+    "prefix", [pytest.param("", marks=pytest.mark.thorough), "audit"]
+)
 def test_another_workflow_uses_it_as_a_module(checkout, scratch, prefix):
     placed = f'    prefix: "{prefix}"\n' if prefix else ""
     own = scratch / prefix

@@ -56,6 +56,7 @@ def models(tmp_path):
     return folders
 
 
+@pytest.mark.thorough
 def test_the_audit_goes_on_to_a_report_and_a_bundle_that_checks(models, workplace):
     config = {
         "models": {name: {"path": str(path)} for name, path in models.items()},

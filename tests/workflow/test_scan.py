@@ -50,6 +50,7 @@ def test_a_suspect_becomes_an_audit(workplace):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_an_audit_takes_its_controls_from_a_scan(workplace):
     write_family(workplace / "data", family())
     shares = {"tune-2": 0.571, "base": 0.429}
