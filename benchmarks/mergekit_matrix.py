@@ -228,6 +228,10 @@ def configuration(
     return made | dict(arithmetic)
 
 
+OLDER, YOUNGER = "2026-01-01", "2026-06-01"
+"""Dates of the parents and of the merge, which some merges need (docs/method.md)."""
+
+
 def examine(
     name: str, stored: str, arithmetic: str, folders: Mapping[str, Path]
 ) -> Found:
@@ -243,7 +247,12 @@ def examine(
         spec = {"suspect": "suspect", "base": "base", "donors": donors, "controls": []}
         start = time.perf_counter()
         with contextlib.redirect_stderr(io.StringIO()):
-            found = audit(Path(place) / "audit", offered | {"suspect": suspect}, spec)
+            found = audit(
+                Path(place) / "audit",
+                offered | {"suspect": suspect},
+                spec,
+                published=dict.fromkeys(offered, OLDER) | {"suspect": YOUNGER},
+            )
         seconds = time.perf_counter() - start
         entries = json.loads((Path(place) / "audit/recipes.json").read_text())
     best = entries[0]["best"] or {"method": "", "bit_exact_rate": 0.0, "parameters": {}}
