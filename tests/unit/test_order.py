@@ -179,7 +179,7 @@ def test_a_first_step_of_equal_size_that_a_child_went_on_with_accuses_nobody(jud
         },
     )
     assert (found["verdict"], named(found)) == ("inconclusive", []), found["reasons"]
-    assert "Two stories fit" in order_said(found)
+    assert "two stories fit" in order_said(found)
 
 
 @pytest.mark.slow
