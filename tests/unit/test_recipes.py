@@ -17,7 +17,7 @@ from mergetrace.merging.methods import METHODS
 from mergetrace.merging.recipes import make, recipe_from_json, recipe_to_json
 from mergetrace.merging.settings import constant, value_at
 from mergetrace.numerics.simple import simple_weights
-from mergetrace.search.gradients import Allowed
+from mergetrace.search.gradients import Allowed, well_inside
 from mergetrace.search.patterns import explain
 from mergetrace.sums.evidence import Sample
 from mergetrace.testing.planting import finetuned
@@ -349,6 +349,13 @@ def test_what_a_recipe_does_not_set_is_the_methods_default():
 def test_a_file_of_several_dtypes_is_written_in_the_widest():
     assert widest_dtype(["bfloat16", "float32"]) == "float32"
     assert widest_dtype(["float8_e4m3fn"]) == "float8_e4m3fn"
+
+
+def test_a_number_that_nobody_writes_lies_in_the_middle_of_what_is_allowed():
+    slack = 1e-6
+    assert well_inside(0.3 - 2 * slack, 0.3 + slack) == 0.3
+    true = (5**0.5 - 1) / 2
+    assert abs(well_inside(true - slack, true + slack) - true) < 1e-7
 
 
 def test_a_threshold_that_a_sample_shows_is_as_uncertain_as_the_sample():

@@ -25,9 +25,9 @@ OPPOSITE_MIN_COSINE = 0.5
 WRONG_ROWS = 256  # rows whose best wrong partner is looked up
 MAX_IN_PLACE = 0.8
 """Of the |cosine| with its new partner that a row may keep with the row in its own place,
-if it is to have moved. In permuted models of the tests it keeps what any other row has;
-where a large change of low rank makes all rows alike, those that an assignment exchanges
-keep as much or more.
+if it is to have moved. Permuted rows keep at most .25, also under a change of rank one that
+is as large as they are; rows in place that such a change made the assignment exchange keep
+.89 and more in all but one of its cycles (192 planted rows of 48 to 96 columns).
 """
 
 

@@ -97,7 +97,9 @@ def _thresholds(merge: Merge, name: str) -> tuple[float, float]:
 def _threshold_ranges(merge: Merge, name: str) -> list[tuple[float, float]]:
     """The least and the greatest size that each of the thresholds may have."""
     density, top = _density_and_top(merge, name)
-    if density >= 1 or f"least.{name}" in merge.settings:
+    if f"least.{name}" in merge.settings:
+        return []  # the size is known, and all that reach it are kept
+    if density >= 1:
         return [(0.0, 0.0)]
     delta, facts = merge.delta(name), merge.facts
     found = []
