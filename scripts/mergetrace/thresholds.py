@@ -149,6 +149,13 @@ class Thresholds:
     one less this: beyond it lies a suspect that the donor was made from.
     """
 
+    min_share_whole: float = limit(0.002, ge=0, le=0.5)
+    """The same where every informative element comes back: merges of .0136 and .004 did,
+    no finetune of a few steps (none of the zoo's innocents, at any share). A model that
+    a recipe takes less of may be there by chance: of .001 of a change of a tenth one
+    bf16 number in forty moves.
+    """
+
     max_inflation: float = limit(5.0, ge=1.01)
     """Two donors are alike where each inflates the variance of the other's
     least-squares share this many times (1/(1-cos^2) of their changes; 5 is a cosine of

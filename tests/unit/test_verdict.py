@@ -321,6 +321,13 @@ def test_what_comes_back_bit_for_bit_is_a_merge_whatever_the_weight(share, said)
     assert said in decision.reasons[0]
 
 
+def test_a_share_below_the_least_is_a_merge_only_where_every_element_comes_back():
+    little = MERGE | {"shares": {"nex": 0.01}}
+    whole = verdict(numbers(**little | {"rate": 1.0}))
+    assert (whole.verdict, whole.named) == ("merge", {"nex": 0.01})
+    assert verdict(numbers(**little)).verdict != "merge"
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [

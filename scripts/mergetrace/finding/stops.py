@@ -34,6 +34,7 @@ from mergetrace.finding.traces import (
     moved_alone,
     own_values,
     shuffled_chance,
+    smallest_share,
     traces_beside,
     untouched,
 )
@@ -83,7 +84,7 @@ def against_shares(case: Case) -> Against:
     limits = case.thresholds
     donors = named_donors(case)
     if not donors or len(holders(case)) < 2:
-        return SharesTiny(all_shares(case), limits.min_share)
+        return SharesTiny(all_shares(case), smallest_share(case))
     parent, share = _greatest(own_values(case, donors).items())
     if share > limits.max_single_parent:
         return OneParentEnough(parent, share, limits.max_single_parent)

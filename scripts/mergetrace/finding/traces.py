@@ -41,16 +41,24 @@ def exact_rates_of_controls(case: Case) -> dict[str, float]:
 
 def holders(case: Case) -> dict[str, float | None]:
     """The models of the best recipe that matter to it, donors first, with their shares
-    (None where no one number exists): as much as `min_share`, more than nothing or
-    less.
+    (None where no one number exists): as much as `smallest_share`, more than nothing
+    or less.
     """
-    smallest = case.thresholds.min_share
+    smallest = smallest_share(case)
     shares = all_shares(case)
     return {
         model: share
         for model, share in shares.items()
         if share is None or abs(share) >= smallest
     }
+
+
+def smallest_share(case: Case) -> float:
+    """The least share with which a model counts in the best recipe: where every element
+    comes back no share is too small to be shown.
+    """
+    limits = case.thresholds
+    return limits.min_share_whole if case.exact_rate == 1 else limits.min_share
 
 
 def all_shares(case: Case) -> dict[str, float | None]:
