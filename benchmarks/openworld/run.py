@@ -255,6 +255,7 @@ def program() -> str:
         *behind,
         ROOT / "scripts/mergetrace/thresholds.py",
         ROOT / "scripts/mergetrace/stages/auditing.py",
+        ROOT / "scripts/mergetrace/stages/audited_models.py",
         PLANTED / "audits.py",
     ]
     return hashlib.sha256(

@@ -24,7 +24,8 @@ from benchmarks.zoo.trainer import folders
 from mergetrace.configuration.reading import complete
 from mergetrace.finding.case import ACCUSING
 from mergetrace.outputs import write_text
-from mergetrace.stages.auditing import Audit, Places
+from mergetrace.stages.audited_models import Places
+from mergetrace.stages.auditing import Audit
 from mergetrace.stages.candidates import Params
 from mergetrace.testing.scans import Scanned, scan
 

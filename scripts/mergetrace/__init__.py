@@ -408,6 +408,7 @@ stages: the steps of an audit, as the rules, Python and the tests run them
     carriers, siblings the last step of a watch; an audit's controls from a scan
     train_standin, merge_standin   the demo's models
     auditing           the stages one after the other, without Snakemake
+    audited_models     where the files of its models lie
     audit_file         the same of a configuration file
 
 testing: planted models and audits of them, for tests and benchmarks

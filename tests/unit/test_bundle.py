@@ -25,7 +25,8 @@ from mergetrace.errors import AuditError
 from mergetrace.outputs import write_json
 from mergetrace.running.dependencies import Programs
 from mergetrace.stages import score, verdict
-from mergetrace.stages.auditing import Audit, Places
+from mergetrace.stages.audited_models import Places
+from mergetrace.stages.auditing import Audit
 from mergetrace.testing.audits import ROOT, arrange, audit
 from mergetrace.testing.planting import blend, finetuned, random_model, write_model
 from mergetrace.thresholds import Accusation

@@ -8,7 +8,8 @@ from mergetrace.configuration.reading import check_sources, load
 from mergetrace.errors import ConfigurationError
 from mergetrace.finding.wording_headline import headline
 from mergetrace.records.verdict import Verdict
-from mergetrace.stages.auditing import Audit, Places
+from mergetrace.stages.audited_models import Places
+from mergetrace.stages.auditing import Audit
 
 
 @dataclass(frozen=True)

@@ -7,27 +7,20 @@ the weights of models in local folders, and samples of models on the Hub.
 
 import dataclasses
 import shutil
-from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mergetrace.configuration.model import Configuration
 from mergetrace.errors import AuditError
-from mergetrace.files.adapter_files import ADAPTER_FILE
 from mergetrace.outputs import read_json
 from mergetrace.stages import (
-    adapter,
     aggregate,
     curves,
     deltas,
-    download,
     fit,
     give_back,
     layout,
-    manifest,
     packed,
-    pin,
     plan,
     rebuild,
     recipe,
@@ -37,21 +30,8 @@ from mergetrace.stages import (
     spectrum,
     verdict,
 )
+from mergetrace.stages.audited_models import AuditedModels, Places
 from mergetrace.sums.frames import Roles
-
-
-@dataclass(frozen=True)
-class Places:
-    """Where the files of an audit lie, named as the workflow names them."""
-
-    audit: Path
-    """The folder of the audit: results/{audit} in the workflow."""
-    models: Path
-    """The folder of what is known of the models: results/models in the workflow."""
-
-    def batch(self, kind: str, batch: str, ending: str) -> Path:
-        """A file that belongs to one batch of layers."""
-        return self.audit / kind / f"{batch}.{ending}"
 
 
 class Audit:
@@ -72,6 +52,7 @@ class Audit:
                 " (make audit); or name them"
             )
         self.models = self.spec.models
+        self.audited = AuditedModels(configuration, self.models, places)
         self.mode = configuration.mode
         self.roles = Roles(
             self.spec.suspect,
@@ -79,7 +60,7 @@ class Audit:
             self.spec.donors,
             self.spec.named_controls,
         )
-        if self.mode == "full" and any(map(self._is_remote, self.models)):
+        if self.mode == "full" and any(map(self.audited.is_remote, self.models)):
             raise AuditError(
                 f"audits.{name}: whole weight files of a model on the Hub are read by"
                 " the workflow only (make audit); or set `mode: sample`"
@@ -92,8 +73,7 @@ class Audit:
         read and for settings that do not fit.
         """
         self.plan()
-        for model in filter(self._is_remote, self._whole_models()):
-            self._download(model)
+        self.audited.download()
         batches: list[str] = read_json(self.places.audit / "layout.json")["batches"]
         for batch in batches:
             self._fit(batch)
@@ -105,10 +85,7 @@ class Audit:
     def plan(self) -> None:
         """Describe every model, and pair their tensors."""
         self.places.audit.mkdir(parents=True, exist_ok=True)
-        for model in self._whole_models():
-            self._describe(model)
-        for model in filter(self._is_adapter, self.models):
-            self._describe_adapter(model)
+        self.audited.describe()
         self._plan()
 
     def measure_spectrum(self) -> None:
@@ -116,7 +93,7 @@ class Audit:
         own = self.places.audit
         spectrum.run(
             spectrum.Inputs(
-                own / "plan.parquet", own / "summary.json", self._weights()
+                own / "plan.parquet", own / "summary.json", self.audited.weights()
             ),
             spectrum.Params(self.roles),
             spectrum.Outputs(own / "spectrum.json", own / "spectrum.csv"),
@@ -152,7 +129,7 @@ class Audit:
                 layers=own / "layers.csv",
                 components=own / "components.csv",
                 curves=own / "curves.csv",
-                manifests=self._manifests(),
+                manifests=self.audited.manifests(),
                 rebuild=rebuilt if rebuilt.is_file() else None,
                 spectrum=own / "spectrum.json",
             ),
@@ -171,7 +148,7 @@ class Audit:
         compared = (self.roles.suspect, *self.roles.parents)
         rebuild.run(
             rebuild.Inputs(
-                self._folders(compared),
+                self.audited.folders(compared),
                 own / "plan.parquet",
                 own / "unpaired.csv",
                 self.places.models / self.roles.suspect / "tensors.parquet",
@@ -183,7 +160,7 @@ class Audit:
                 self.mode,
                 how.enabled,
                 how.whole_elements,
-                tuple(filter(self._is_remote, compared)),
+                tuple(filter(self.audited.is_remote, compared)),
             ),
             rebuild.Outputs(own / "rebuild.json", own / "rebuild.csv"),
         )
@@ -219,7 +196,7 @@ class Audit:
                     if source.on_hub and source.revision != "main"
                 },
                 self.configuration.verdict.min_bit_exact,
-                tuple(filter(self._is_adapter, compared)),
+                tuple(filter(self.audited.is_adapter, compared)),
             ),
             give_back.Outputs(own / "recipe"),
         )
@@ -230,97 +207,6 @@ class Audit:
         limits = dataclasses.asdict(self.configuration.verdict)
         limits.pop("fail_on")  # says what to do, not what to find
         return limits
-
-    def _is_remote(self, model: str) -> bool:
-        return self.configuration.on_hub(model)
-
-    def _is_adapter(self, model: str) -> bool:
-        return self.configuration.models[model].base is not None
-
-    def _whole_models(self) -> list[str]:
-        """The models whose weight files are read, the bases of adapters among them."""
-        return list(dict.fromkeys(map(self.configuration.holder, self.models)))
-
-    def _folder(self, model: str) -> Path:
-        """Where a model's files lie; of one on the Hub the small ones; of an adapter the
-        file that was prepared of it.
-        """
-        if self._is_adapter(model):
-            return self.places.models / model / ADAPTER_FILE
-        if self._is_remote(model):
-            return self.places.models / model / "files"
-        return Path(self.configuration.models[model].folder)
-
-    def _folders(self, models: Iterable[str]) -> dict[str, Path]:
-        """Where the files of models lie, and those of their bases."""
-        together = self.configuration.with_bases(models)
-        return {model: self._folder(model) for model in together}
-
-    def _manifests(self) -> tuple[Path, ...]:
-        return tuple(
-            self.places.models / model / "manifest.json" for model in self.models
-        )
-
-    def _tables(self) -> tuple[Path, ...]:
-        return tuple(
-            self.places.models / model / "tensors.parquet" for model in self.models
-        )
-
-    def _of(self, batches: list[str], kind: str, ending: str) -> tuple[Path, ...]:
-        return tuple(self.places.batch(kind, batch, ending) for batch in batches)
-
-    def _describe(self, model: str) -> None:
-        own = self.places.models / model
-        shutil.rmtree(own / "files", ignore_errors=True)  # of an earlier audit
-        source = self.configuration.models[model]
-        inputs = manifest.Inputs(folder=Path(source.path or ""))
-        if source.on_hub:
-            inputs = manifest.Inputs(pinned=self._pin(model))
-        manifest.run(
-            inputs,
-            manifest.Params(model, self.configuration.compute.connections, source.file),
-            manifest.Outputs(
-                own / "manifest.json", own / "tensors.parquet", own / "files"
-            ),
-        )
-
-    def _describe_adapter(self, model: str) -> None:
-        own = self.places.models / model
-        shutil.rmtree(own / "files", ignore_errors=True)  # of an earlier audit
-        source = self.configuration.models[model]
-        base = self.places.models / self.configuration.holder(model)
-        adapter.run(
-            adapter.Inputs(
-                base / "manifest.json",
-                base / "tensors.parquet",
-                base / "files",
-                None if source.on_hub else Path(source.folder),
-                self._pin(model) if source.on_hub else None,
-            ),
-            adapter.Params(
-                model,
-                source.rounding or "once",
-                self.configuration.compute.connections,
-            ),
-            adapter.Outputs(
-                own / "manifest.json",
-                own / "tensors.parquet",
-                own / "files",
-                own / ADAPTER_FILE,
-            ),
-        )
-
-    def _pin(self, model: str) -> Path:
-        """Pin the repository of a model or an adapter; what was found."""
-        source = self.configuration.models[model]
-        pinned = self.places.models / model / "pinned.json"
-        assert source.repository is not None
-        pin.run(
-            pin.Inputs(),
-            pin.Params(source.repository, source.revision),
-            pin.Outputs(pinned),
-        )
-        return pinned
 
     def _plan(self) -> None:
         own = self.places.audit
@@ -334,7 +220,7 @@ class Audit:
             sampling.seed,
         )
         plan.run(
-            plan.Inputs(self._manifests(), self._tables()),
+            plan.Inputs(self.audited.manifests(), self.audited.tables()),
             plan.Params(
                 self.roles,
                 self.name,
@@ -351,12 +237,12 @@ class Audit:
                 own / "plan.json",
             ),
         )
-        all_here = not any(map(self._is_remote, self.models))
-        looked_at = self._folders(self.models)
+        all_here = not any(map(self.audited.is_remote, self.models))
+        looked_at = self.audited.folders(self.models)
         layout.run(
             layout.Inputs(
-                self._manifests(),
-                self._tables(),
+                self.audited.manifests(),
+                self.audited.tables(),
                 own / "by_name.parquet",
                 looked_at if all_here else {},
             ),
@@ -373,36 +259,8 @@ class Audit:
             ),
         )
 
-    def _sample(self, model: str) -> Path:
-        return self.places.audit / f"samples/{model}.safetensors"
-
-    def _weights(self) -> dict[str, Path]:
-        """Where the weights of every model are read."""
-        return {
-            model: self._sample(model)
-            if self._is_remote(model) and not self._is_adapter(model)
-            else self._folder(model)
-            for model in self.configuration.with_bases(self.models)
-        }
-
-    def _download(self, model: str) -> None:
-        sampling = self.configuration.sampling
-        download.run(
-            download.Inputs(
-                self.places.audit / "plan.parquet",
-                self.places.models / model / "manifest.json",
-            ),
-            download.Params(
-                model,
-                sampling.block_elements,
-                sampling.seed,
-                self.configuration.compute.connections,
-                adapters=self.configuration.adapters_of(model, self.models),
-            ),
-            download.Outputs(
-                self.places.models / model / "fetched", self._sample(model)
-            ),
-        )
+    def _of(self, batches: list[str], kind: str, ending: str) -> tuple[Path, ...]:
+        return tuple(self.places.batch(kind, batch, ending) for batch in batches)
 
     def _fit(self, batch: str) -> None:
         own = self.places.audit
@@ -411,7 +269,7 @@ class Audit:
         sums = self.places.batch("deltas", batch, "parquet")
         evidence = self.places.batch("evidence", batch, "safetensors")
         deltas.run(
-            deltas.Inputs(own / "plan.parquet", self._weights()),
+            deltas.Inputs(own / "plan.parquet", self.audited.weights()),
             deltas.Params(
                 self.roles,
                 batch,
@@ -440,7 +298,9 @@ class Audit:
         recipes = own / "recipes.json"
         width = limits.replay_width
         recipe.run(
-            recipe.Inputs(fits, evidence, self._manifests(), own / "layout.json"),
+            recipe.Inputs(
+                fits, evidence, self.audited.manifests(), own / "layout.json"
+            ),
             recipe.Params(
                 self.roles,
                 width,
@@ -490,12 +350,12 @@ class Audit:
             ),
         )
         local = {
-            model: self._folder(self.configuration.holder(model))
+            model: self.audited.folder(self.configuration.holder(model))
             for model in self.models
-            if not self._is_remote(model)
+            if not self.audited.is_remote(model)
         }
         packed.run(
-            packed.Inputs(self._manifests(), self._tables(), local),
+            packed.Inputs(self.audited.manifests(), self.audited.tables(), local),
             packed.Params(self.roles, self.mode),
             packed.Outputs(own / "packed.json"),
         )
@@ -509,7 +369,7 @@ class Audit:
                 own / "plan.json",
                 own / "layout.json",
                 own / "packed.json",
-                self._manifests(),
+                self.audited.manifests(),
                 spectrum=own / "spectrum.json",
             ),
             verdict.Params(

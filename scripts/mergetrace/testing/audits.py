@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 from mergetrace.configuration.reading import complete
-from mergetrace.stages.auditing import Audit, Places
+from mergetrace.stages.audited_models import Places
+from mergetrace.stages.auditing import Audit
 from mergetrace.thresholds import Accusation
 
 Source = Path | Mapping[str, str]
