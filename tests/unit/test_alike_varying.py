@@ -12,12 +12,14 @@ from mergetrace.merging.applying import Piece, apply_and_store
 from mergetrace.merging.facts import HeldFacts
 from mergetrace.merging.recipes import make, model_shares
 from mergetrace.search.clues import Clues
+from mergetrace.search.completing import Completion
+from mergetrace.search.gradients import Allowed
 from mergetrace.search.proposals.alike_varying import prefer_alike_varying
 from mergetrace.search.proposals.linear import propose_linear
 from mergetrace.search.proposals.scripts import propose_scripts
 from mergetrace.search.proposals.short_shares import written_totals
 from mergetrace.search.trial import Trial
-from mergetrace.search.variations import OfSeveral, by_layer
+from mergetrace.search.variations import OfSeveral, OfTwo, by_layer
 from mergetrace.sums.evidence import Sample
 from mergetrace.sums.frames import Frame
 
@@ -206,3 +208,20 @@ def test_models_that_were_opened_as_f16_and_stored_as_bf16():
     prefer = trial.best([*propose_linear(trial, clues), *propose_scripts(trial, clues)])
     assert prefer.dtype == "float16"
     assert missed(trial, prefer) == 0
+
+
+def test_decimals_by_chance_and_the_middle_of_what_is_allowed_are_both_tried():
+    """Layers of which each allows a decimal of five digits that nobody wrote."""
+    allowed = [
+        (Allowed(f"layers.{layer}.{kind}", layer / 3, true - 1.2e-6, true + 1.2e-6),)
+        for layer, true in enumerate(SINES)
+        for kind in ("k_proj", "v_proj")
+    ]
+    completion = Completion(OfTwo(("base", "first"), "linear", 0.2), allowed)
+    weights = {
+        dict(zip(recipe.models, recipe.weights, strict=True))["first"][0][1]
+        for recipe in completion.recipes()
+        if recipe.method == "linear"
+    }
+    assert (0.41145, 0.66574, 0.66574, 0.41145) in weights
+    assert any(np.allclose(along, SINES, rtol=0, atol=1e-7) for along in weights)

@@ -9,6 +9,7 @@ from mergetrace.merging.applying import Piece
 from mergetrace.merging.recipes import Recipe
 from mergetrace.merging.settings import constant, single_value
 from mergetrace.numerics.arrays import some_of
+from mergetrace.search.gradients import in_the_middle, well_inside
 from mergetrace.search.trial import HOPELESS_RATE, Trial
 from mergetrace.search.variations import (
     Counted,
@@ -40,10 +41,19 @@ class Completion:
             self.measured.append(allowed)
 
     def recipes(self) -> list[Recipe]:
-        """The recipes with the weights of all tensors measured."""
+        """The recipes with the weights of all tensors measured: with decimals that
+        somebody may have written, and with what lies in the middle, where a formula's
+        numbers do. One in ten intervals holds a decimal of five digits by chance.
+        """
         if not self.measured:
             return []
-        return recipes_of(self.variation, self.measured).recipes
+        return [
+            recipe
+            for choose in (well_inside, in_the_middle)
+            for recipe in recipes_of(
+                self.variation, self.measured, choose=choose
+            ).recipes
+        ]
 
 
 def completion_of(trial: Trial) -> Completion | None:

@@ -44,6 +44,8 @@ Explain = Callable[[Sequence[Allowed]], Values | None]
 """Evenly spread values along the layers that some tensors allow; None where there are
 none of a kind.
 """
+Choose = Callable[[float, float], float]
+"""The number that is taken between the smallest and the largest that are allowed."""
 
 
 def gradient(members: Sequence[Allowed]) -> Values | None:
@@ -64,7 +66,7 @@ def gradient(members: Sequence[Allowed]) -> Values | None:
     return None
 
 
-def layer_by_layer(members: Sequence[Allowed]) -> Values | None:
+def layer_by_layer(members: Sequence[Allowed], choose: Choose) -> Values | None:
     """A value for each layer that all of its tensors allow; a straight line through
     layers of which there is no tensor. None where a layer's tensors differ, or no layer
     has several.
@@ -80,7 +82,7 @@ def layer_by_layer(members: Sequence[Allowed]) -> Values | None:
         high = min(entry.high for entry in entries)
         if low > high:
             return None
-        known[position] = well_inside(low, high)
+        known[position] = choose(low, high)
     layers = number_of_layers(list(known))
     if layers is None:
         return None
@@ -98,8 +100,11 @@ def well_inside(low: float, high: float) -> float:
     """
     margin = (high - low) / 4
     short = simplest(low + margin, high - margin)
-    if short == round(short, WRITTEN_DIGITS):
-        return short
+    return short if short == round(short, WRITTEN_DIGITS) else in_the_middle(low, high)
+
+
+def in_the_middle(low: float, high: float) -> float:
+    """The shortest decimal in the very middle of what is allowed."""
     middle, reach = (low + high) / 2, MIDDLE * (high - low)
     return simplest(middle - reach, middle + reach)
 

@@ -4,6 +4,7 @@ layers, layer by layer, or (where nothing simple does) tensor by tensor.
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import combinations
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from mergetrace.merging.settings import Setting
 from mergetrace.search.gradients import (
     Allowed,
+    Choose,
     Explain,
     Values,
     gradient,
@@ -45,22 +47,26 @@ def explain(allowed: Sequence[Allowed]) -> Setting | None:
     return _by_kind(allowed)
 
 
-def explain_layers(allowed: Sequence[Allowed]) -> Setting | None:
+def explain_layers(
+    allowed: Sequence[Allowed], choose: Choose = well_inside
+) -> Setting | None:
     """A number for each layer that its tensors allow, or for each layer's attention and
     MLP; None where their tensors differ.
     """
     for filters in _filters(allowed):
-        setting = _filtered(allowed, filters, layer_by_layer)
+        setting = _filtered(allowed, filters, partial(layer_by_layer, choose=choose))
         if setting is not None:
             return setting
     return None
 
 
-def tensor_by_tensor(allowed: Sequence[Allowed]) -> Setting:
-    """The shortest decimal that each tensor allows, under its own name. Tensors that
+def tensor_by_tensor(
+    allowed: Sequence[Allowed], choose: Choose = well_inside
+) -> Setting:
+    """The number chosen of what each tensor allows, under its own name. Tensors that
     were not seen get what the others of their layer have in the middle, or all others.
     """
-    by_name = [(entry.tensor, well_inside(entry.low, entry.high)) for entry in allowed]
+    by_name = [(entry.tensor, choose(entry.low, entry.high)) for entry in allowed]
     by_layer: dict[str, list[float]] = {}
     for name, value in by_name:
         layer = _layer_filter(name)

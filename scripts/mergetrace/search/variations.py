@@ -16,7 +16,12 @@ from mergetrace.merging.settings import Setting, constant, value_at
 from mergetrace.numerics.arrays import Array
 from mergetrace.numerics.simple import Interval, simplest
 from mergetrace.search.clues import MIN_INTERVAL_ELEMENTS, SUM_SLACK
-from mergetrace.search.gradients import Allowed, number_of_layers, well_inside
+from mergetrace.search.gradients import (
+    Allowed,
+    Choose,
+    number_of_layers,
+    well_inside,
+)
 from mergetrace.search.leftover_shares import left_over, remaining
 from mergetrace.search.patterns import (
     explain,
@@ -308,10 +313,14 @@ class Explained:
 
 
 def recipes_of(
-    variation: Variation, measured: Sequence[Measured], short_only: bool = False
+    variation: Variation,
+    measured: Sequence[Measured],
+    short_only: bool = False,
+    choose: Choose = well_inside,
 ) -> Explained:
     """The recipes that what the tensors allow makes: with few numbers where these do,
-    else layer by layer, else tensor by tensor. short_only: only the first.
+    else layer by layer, else tensor by tensor, each a number chosen of those allowed.
+    short_only: only the first.
     """
     coordinates = list(zip(*measured, strict=True))
     short = [explain(allowed) for allowed in coordinates]
@@ -321,7 +330,7 @@ def recipes_of(
     if short_only:
         return Explained([], True)
     settings = [
-        known or explain_layers(allowed) or tensor_by_tensor(allowed)
+        known or explain_layers(allowed, choose) or tensor_by_tensor(allowed, choose)
         for known, allowed in zip(short, coordinates, strict=True)
     ]
     return Explained(variation.recipes(settings), False)
