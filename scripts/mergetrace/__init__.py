@@ -115,6 +115,7 @@ tensors: a model's tensors under common names, and their elements
     beside             what lies beside packed codes, decoded
     stacked_codes      experts that are stored together as MXFP4
     turned             packed matrices whose columns are stored as rows
+    open_shards        the files of weights, opened once
     weights            elements read by offset and decoded
     adapter_tensors, adapted   what an adapter changes of its base; the two together, as
                        they are read

@@ -2,22 +2,17 @@
 FP8 block scales applied.
 """
 
-import os
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mergetrace.errors import ModelFileError
-from mergetrace.files.adapter_files import prepared_base
 from mergetrace.files.reading_ahead import advise, are_large
-from mergetrace.files.safetensors_file import read_header, read_into
-from mergetrace.files.sampled import Sampled
+from mergetrace.files.safetensors_file import read_into
 from mergetrace.formats.block_layouts import LAYOUTS, Unpacked, blocks_of, stored_size
 from mergetrace.formats.companions import Companion
 from mergetrace.formats.scales import bytes_of_scales, keeps_all_scales, rows_of_scales
@@ -37,12 +32,10 @@ from mergetrace.tensors.elements import (
     places_in_blocks,
     spread,
 )
+from mergetrace.tensors.open_shards import OpenShards
 from mergetrace.tensors.stacked_codes import Stacked, read_stacked
 from mergetrace.tensors.turned import BITS_OF, Turned, read_turned
 from mergetrace.tensors.view import View
-
-if TYPE_CHECKING:
-    from mergetrace.tensors.adapted import Adapted
 
 MAX_KEPT_VIEWS = 64  # of which the scales are kept
 SIGNED_SCALES = ("UINT4", "UINT8")  # of which a code stands for more than nothing
@@ -65,16 +58,10 @@ class Weights:
         self, folders: Mapping[str, str | Path], in_order: bool = False
     ) -> None:
         self.folders = {model: Path(folder) for model, folder in folders.items()}
-        self._made = {
-            model: self._opened(path)
-            for model, path in self.folders.items()
-            if path.is_file()
-        }
         self.bytes_read = 0
-        self._in_order = in_order
+        self._shards = OpenShards(self.folders, in_order)
         self._forgets = in_order and are_large(self.folders.values())
         self._lock = threading.Lock()
-        self._open: dict[tuple[str, str], int] = {}
         self._scales: dict[tuple[str, str, int], Array] = {}
         self._last_turned: tuple[tuple[str, str], Turned | Stacked] | None = None
         self._beside_of: dict[tuple[str, str], Beside] = {}
@@ -83,11 +70,7 @@ class Weights:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for descriptor in self._open.values():
-            os.close(descriptor)
-        self._open.clear()
-        for made in self._made.values():
-            made.close()
+        self._shards.close()
 
     def raw(
         self, view: View, first: int, count: int, out: Bytes | None = None
@@ -120,7 +103,7 @@ class Weights:
             return self._packed_stretches(view, stretches, out)
         width = FORMATS[view.dtype].width
         place = self.place(view, 0)
-        name = self._name(view.model, view.shard)
+        name = self._shards.path(view.model, view.shard)
         scales = []
         done = 0
         for first, count in merged(stretches):
@@ -191,14 +174,16 @@ class Weights:
 
         None where numbers are scaled, or do not lie there one after another as they are.
         """
-        if view.stored_dtype or view.is_rearranged or view.model in self._made:
+        if view.stored_dtype or view.is_rearranged:
+            return None
+        if not self._shards.lies_plain(view.model):
             return None
         if view.dtype in LAYOUTS or view.shift:
             return None
         if self.scales(view, first, 1) is not None:
             return None
         offset = view.start + first * FORMATS[view.dtype].width
-        return self._descriptor(view.model, view.shard), offset
+        return self._shards.descriptor(view.model, view.shard), offset
 
     def blocks_place(self, view: View) -> tuple[int, int] | None:
         """The open file, and the offset in it from which on the view's rows lie, packed
@@ -206,11 +191,11 @@ class Weights:
 
         None where anything but their bytes decides the numbers.
         """
-        if view.model in self._made or view.stored_dtype or view.shift:
+        if view.stored_dtype or view.shift or not self._shards.lies_plain(view.model):
             return None
         if is_adjusted(view) or view.col_map is not None:
             return None
-        return self._descriptor(view.model, view.shard), view.start
+        return self._shards.descriptor(view.model, view.shard), view.start
 
     def count(self, size: int) -> None:
         """Say that somebody read `size` bytes from where `place` said."""
@@ -219,9 +204,9 @@ class Weights:
 
     def forget(self, view: View) -> None:
         """Say that a view will not be read again."""
-        if self._forgets and view.model not in self._made:
+        if self._forgets and self._shards.lies_plain(view.model):
             size = stored_size(view.dtype, view.rows * view.cols)
-            descriptor = self._descriptor(view.model, view.shard)
+            descriptor = self._shards.descriptor(view.model, view.shard)
             advise(descriptor, "POSIX_FADV_DONTNEED", view.start, size)
 
     def scales(self, view: View, first: int, count: int) -> Array | None:
@@ -401,47 +386,8 @@ class Weights:
 
     def _read(self, view: View, offset: int, buffer: Bytes) -> None:
         """Fill `buffer` with the bytes of a view's file from `offset` on."""
-        self._read_of(view.model, view.shard, offset, buffer)
+        self._shards.read_into(view.model, view.shard, offset, buffer)
         self.count(buffer.size)
-
-    def _read_of(self, model: str, shard: str, offset: int, buffer: Bytes) -> None:
-        if model in self._made:
-            self._made[model].read_into(shard, offset, buffer)
-        else:
-            descriptor = self._descriptor(model, shard)
-            read_into(descriptor, offset, buffer, self._name(model, shard))
-
-    def _opened(self, path: Path) -> "Sampled | Adapted":
-        """What a file stands for."""
-        base = prepared_base(read_header(path))
-        if base is None:
-            return Sampled(path)
-        # Compiled code, which those do without who check a bundle.
-        from mergetrace.tensors.adapted import Adapted
-
-        return Adapted(path, partial(self._read_of, base))
-
-    def _name(self, model: str, shard: str) -> str:
-        return f"{self.folders[model]}/{shard}"
-
-    def _descriptor(self, model: str, shard: str) -> int:
-        """The open file. That its name is a plain one was checked when the manifest was
-        made.
-        """
-        with self._lock:
-            if (model, shard) not in self._open:
-                path = self.folders[model] / shard
-                try:
-                    descriptor = os.open(path, os.O_RDONLY)
-                except FileNotFoundError:
-                    raise ModelFileError(
-                        f"{path}: gone since the manifest was made; put it back, or"
-                        f" delete results/models/{model} and run again"
-                    ) from None
-                self._open[model, shard] = descriptor
-                order = "SEQUENTIAL" if self._in_order else "RANDOM"
-                advise(descriptor, f"POSIX_FADV_{order}", 0, 0)
-            return self._open[model, shard]
 
 
 def scaled(values: Array, scales: Array | None, shifts: Array | None = None) -> Array:
