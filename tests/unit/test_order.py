@@ -157,6 +157,39 @@ def test_a_base_that_was_forged_for_a_drop_scaled_by_two_accuses_nobody(judge, s
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("donors", [1, 2])
+@pytest.mark.parametrize("scale", [1.3, 2])
+def test_a_sparse_finetune_s_changes_divided_among_donors_accuse_nobody(
+    judge, donors, scale
+):
+    random = torch.Generator().manual_seed(8)
+    finetune = finetuned(BASE, 1, 0.0002)
+    others = [finetuned(BASE, seed, 0.0002) for seed in (2, 4)][:donors]
+    original: dict = {}
+    forged: list[dict] = [{} for _ in others]
+    for name, tensor in BASE.items():
+        kept = torch.rand(tensor.shape, generator=random) < 0.5
+        owner = torch.randint(donors, tensor.shape, generator=random)
+        original[name] = torch.where(kept, finetune[name], tensor)
+        change = (original[name].float() - tensor.float()) / scale
+        divided = (tensor.float() + change).bfloat16()
+        for place, other in enumerate(others):
+            own = kept & (owner == place)
+            forged[place][name] = torch.where(own, divided, other[name])
+    found = judge(original, **dict(zip(("donor", "second"), forged, strict=False)))
+    assert (found["verdict"], named(found)) == ("inconclusive", []), found["reasons"]
+
+
+@pytest.mark.slow
+def test_a_true_base_beside_a_forged_donor_is_not_called_the_child_alone(judge):
+    donor = {name: 2 * ORIGINAL[name].float() - BASE[name].float() for name in BASE}
+    found = judge(ORIGINAL, donor=donor)
+    assert (found["verdict"], named(found)) == ("inconclusive", []), found["reasons"]
+    assert "donor or base looks like its child" in order_said(found)
+    assert "base looks like its child;" not in order_said(found)
+
+
+@pytest.mark.slow
 def test_a_first_step_of_equal_size_that_a_child_went_on_with_accuses_nobody(judge):
     random = torch.Generator().manual_seed(1)
     signs = {

@@ -6,7 +6,7 @@ whole, a true one only by the share that rounding leaves. What lies between is a
 to stop.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mergetrace.finding.case import Case, Decision, Reason
@@ -95,7 +95,8 @@ def in_order(case: Case, decision: Decision) -> Decision:
         if stop is not None:
             stops.append(stop)
     if stops:
-        return Decision("inconclusive", (*decision.reasons, *stops))
+        told = [_beside_others(stop, order_of, parents) for stop in stops]
+        return Decision("inconclusive", (*decision.reasons, *told))
     standing = _standing(case, decision, order_of)
     return replace(decision, reasons=(*decision.reasons, *standing))
 
@@ -219,13 +220,13 @@ def _by_weights(limits: Thresholds, entry: TurnedParent, forward: float) -> str:
 
 
 def _beyond_forged(limits: Thresholds, forged: float | None, forward: float) -> bool:
-    """Whether a recipe gives back more than it would with any parent that was computed
-    from the audited model.
+    """Whether a recipe misses far less than it would with any parent that was computed
+    from the audited model. How much more it gives back does not tell: of a model that
+    moved most numbers by a step or two a computed parent gives more than of others.
     """
     if forged is None or forged > limits.max_expected_reverse:
         return False
-    near_one = 1 - limits.max_forged_misses * (1 - forged)
-    return forward >= min(forged + limits.min_over_forged, near_one)
+    return forward >= 1 - limits.max_forged_misses * (1 - forged)
 
 
 def _rests_on_base(decision: Decision) -> bool:
@@ -248,6 +249,24 @@ def _stop(case: Case, decision: Decision, parent: str, order: Order) -> Reason |
     if order.weights == BETWEEN:
         return ParentComesBackBetween(pair, order.returned)
     return _two_stories(case, decision, pair, order)
+
+
+def _beside_others(
+    stop: Reason, order_of: Mapping[str, Order], parents: Sequence[str]
+) -> Reason:
+    """A parent that comes back whole, with the others that may be why: from the model
+    and a parent that was computed from it, any true one is computed as well.
+    """
+    if not isinstance(stop, ParentComesBackWhole):
+        return stop
+    others = [
+        parent
+        for parent in parents
+        if parent != stop.pair.parent
+        and order_of[parent].before is not True
+        and order_of[parent].weights in (YOUNGER, SILENT)
+    ]
+    return replace(stop, others=tuple(others))
 
 
 def _two_stories(

@@ -69,6 +69,10 @@ class ParentComesBackWhole(Reason):
     """The two models."""
     returned: Return
     """How much comes back."""
+    others: tuple[str, ...] = ()
+    """Further parents of the recipe that nothing shows to be older: one that was
+    computed from the audited model brings every other back with it.
+    """
 
 
 @dataclass(frozen=True)

@@ -53,10 +53,17 @@ def offer_common_base(_: OfferCommonBase) -> str:
 
 def parent_comes_back_whole(reason: ParentComesBackWhole) -> str:
     parent, model = reason.pair.parent, reason.pair.model
+    child = f"{parent} looks like its child"
+    if reason.others:
+        among = listing((parent, *reason.others), word="or")
+        child = (
+            f"{among} looks like its child (one that was computed from {model} brings"
+            " the others back with it)"
+        )
     return (
         f"Order: turned round, the recipe gives {parent} back whole from {model}"
         f" ({_shares(reason.returned)}), as it does a model that was computed from"
-        f" {model}. {parent} looks like its child; nobody is accused."
+        f" {model}. {child}; nobody is accused."
     )
 
 
