@@ -138,3 +138,39 @@ def test_an_original_beside_a_donor_made_from_it_is_not_accused(tmp_path, name):
     }
     verdict = audited(tmp_path, original, donors=("forged",), forged=forged)
     assert verdict["verdict"] not in ACCUSING
+
+
+def largest(change, share):
+    """The changes of the largest sizes: those at the last size that is kept, all."""
+    sizes = change.abs().flatten()
+    least = sizes.kthvalue(sizes.numel() - int(share * sizes.numel()) + 1).values
+    return change * (change.abs() >= least)
+
+
+@pytest.mark.slow
+def test_ties_of_three_that_keeps_all_at_the_threshold_comes_back_whole(tmp_path):
+    small = {name: finetuned(BASE, seed, 0.0005) for seed, name in enumerate(DONORS, 1)}
+    suspect = {}
+    for name, tensor in BASE.items():
+        changes = [
+            largest(small[donor][name].float() - tensor.float(), 0.4)
+            for donor in DONORS
+        ]
+        stacked = torch.stack(changes)
+        elected = (stacked.sign() == stacked.sum(0).sign()) & (stacked != 0)
+        mean = (stacked * elected).sum(0) / elected.sum(0).clamp(min=1)
+        suspect[name] = (tensor.float() + mean).bfloat16()
+    found = audited(tmp_path, suspect, **small)
+    assert found["verdict"] == "merge", found["reasons"]
+    assert found["recipe"]["bit_exact_rate"] == 1.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("copied", ["donor", "base"])
+def test_a_copy_is_no_control(tmp_path, copied):
+    found = audited(tmp_path, MODELS["third"], ("donor",), sibling=MODELS[copied])
+    said = " ".join(found["reasons"])
+    assert found["verdict"] in ("finetune_of_base", "inconclusive"), said
+    assert f"Control sibling equals {copied} in every compared element" in said
+    assert "No independent control was given" in said
+    assert "control sibling" not in said

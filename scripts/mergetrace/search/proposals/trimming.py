@@ -82,12 +82,17 @@ def trimmed_recipes(
 
 def _by_hand(trial: Trial, recipes: Sequence[Recipe]) -> list[Recipe]:
     """The best recipe as lines by hand may decide what the tool has decided: which sign
-    is elected where changes cancel, and how signs are counted.
+    is elected where changes cancel, how signs are counted, and what is kept at the
+    threshold; which is another number of deltas, so that densities are cut anew.
     """
     ties = [recipe for recipe in trial.ranked(recipes) if recipe.method == "ties"]
     if not ties or not HOPEFUL_RATE <= trial.rate(ties[0]) < 1:
         return []
-    return [ties[0].with_settings(choices) for choices in HAND_CHOICES]
+    written = [ties[0].with_settings(choices) for choices in HAND_CHOICES]
+    best = trial.best(written)
+    if trial.rate(best) < 1:
+        written.append(_with_short_numbers(trial, best))
+    return written
 
 
 def elected_recipes(
