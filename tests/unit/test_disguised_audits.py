@@ -385,6 +385,35 @@ def test_renumbered_experts_of_a_real_merge_are_put_back(tmp_path, hidden):
     assert not found["controls"]["sibling"]["parents"]["donor"]["named"]
 
 
+def test_experts_that_were_left_out_show_no_training(tmp_path):
+    models = make_moe_models(tmp_path / "models")
+    config = json.loads((models["suspect"] / "config.json").read_text())
+    left = [0, 2, 3, 5, 6, 7]
+    pruned = {
+        name: tensor[left]
+        if ".mlp.experts." in name or name.endswith(".mlp.gate.weight")
+        else tensor
+        for name, tensor in loaded(models["suspect"]).items()
+    }
+    models["suspect"] = write_model(
+        tmp_path / "pruned", pruned, config | {"num_experts": len(left)}
+    )
+    found = audit(
+        tmp_path / "results",
+        models,
+        {
+            "suspect": "suspect",
+            "base": "base",
+            "donors": ["donor"],
+            "controls": ["sibling"],
+        },
+    )
+    assert found["verdict"] == "merge", found["reasons"]
+    assert found["recipe"]["bit_exact_rate"] == 1.0
+    (renumbered,) = findings_of_suspect(tmp_path / "results")
+    assert (renumbered["kind"], renumbered["layers"]) == ("experts_renumbered", 2)
+
+
 def test_a_model_of_the_same_kind_trained_on_its_own_is_unrelated(tmp_path):
     models = make_moe_models(tmp_path / "models")
     other = make_moe_models(tmp_path / "other", seed=7)

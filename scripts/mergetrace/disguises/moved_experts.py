@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mergetrace.disguises.alignment import Match, match_rows
+from mergetrace.disguises.alignment import match_rows, match_shared_rows
 from mergetrace.disguises.comparison import WRITES_HIDDEN, Comparison
 from mergetrace.disguises.findings import ExpertsCopied, ExpertsRenumbered, Finding
 from mergetrace.disguises.glimpses import Glimpses
@@ -30,6 +30,10 @@ class Experts:
     """Their tensors, alphabetically."""
     goals: list[str]
     """The parent's tensor for each name."""
+    places: list[str]
+    """The parent's numbers, ascending: more than the layer's own where experts were
+    left out.
+    """
 
 
 def find_copied_experts(comparison: Comparison) -> list[Finding]:
@@ -120,10 +124,10 @@ def _renumber(
     numbers = sorted({number for _, number in keys}, key=int)
     names = sorted({tensor for tensor, _ in keys})
     goals = [comparison.goal((name, numbers[0]))[0] for name in names]
-    experts = Experts(layer, numbers, names, goals)
-    wanted = {(goal, number) for goal in goals for number in numbers}
-    if not wanted <= comparison.parent.views.keys():
+    places = _places(comparison, goals)
+    if not set(numbers) <= set(places):
         return None
+    experts = Experts(layer, numbers, names, goals, places)
     if all(map(comparison.is_in_place, keys)):
         return None
     for match, made_on_elements in (
@@ -131,46 +135,78 @@ def _renumber(
         (_match_elements, True),
     ):
         proposed = _proposed(match(comparison, experts), experts)
-        if proposed is None:
+        if not proposed:
             continue
-        agreement, wrong = _judge(comparison, proposed, numbers, made_on_elements)
+        agreement, wrong = _judge(comparison, proposed, places, made_on_elements)
         if comparison.stands_out(agreement, wrong):
             comparison.counterpart |= proposed
             return agreement, wrong
     return None
 
 
-def _proposed(match: Match | None, experts: Experts) -> dict[Key, Key] | None:
-    """The counterparts that a match of experts gives; None where it moves none."""
-    if match is None or len(match.order) != len(experts.numbers) or not match.permuted:
+def _places(comparison: Comparison, goals: Sequence[str]) -> list[str]:
+    """The numbers of the experts of which the parent has every tensor, ascending."""
+    views = comparison.parent.views
+    numbers = {number for tensor, number in views if number and tensor == goals[0]}
+    whole = [
+        number for number in numbers if all((goal, number) in views for goal in goals)
+    ]
+    return sorted(whole, key=int)
+
+
+def _proposed(places: Sequence[int] | None, experts: Experts) -> dict[Key, Key] | None:
+    """The counterparts that a match of experts gives; None where it moves none.
+    places: of each expert, which of the parent's it is.
+    """
+    if places is None or list(places) == list(range(len(experts.numbers))):
         return None
     proposed = {}
-    for place, own in enumerate(match.order.tolist()):
+    for number, place in zip(experts.numbers, places, strict=True):
         for name, goal in zip(experts.names, experts.goals, strict=True):
-            own_key = (name, experts.numbers[own])
-            proposed[own_key] = (goal, experts.numbers[place])
+            proposed[name, number] = (goal, experts.places[place])
     return proposed
 
 
-def _match_routers(comparison: Comparison, experts: Experts) -> Match | None:
+def _matched(
+    comparison: Comparison, of_parent: Singles, own: Singles
+) -> list[int] | None:
+    """By row of `own`, which of the parent's rows it is; None where one of them is
+    none. The parent may have more.
+    """
+    if len(of_parent) == len(own):
+        match = match_rows(of_parent, own)
+        return None if match is None else np.argsort(match.order).tolist()
+    least = comparison.limits.min_same_cos
+    match = match_shared_rows(own, of_parent, least)
+    if match is None or (match.order < 0).any():
+        return None
+    found: list[int] = match.order.tolist()
+    return found
+
+
+def _match_routers(comparison: Comparison, experts: Experts) -> list[int] | None:
     """Which expert is which by the rows of the layer's router."""
     for key in comparison.own.views:
         is_router = component_of(key[0]) == "router"
         if not is_router or not key[0].startswith(experts.layer + "."):
             continue
-        target = comparison.same_shape(key)
-        if target is None:
+        target = comparison.goal(key)
+        view = comparison.parent.views.get(target)
+        if view is None or view.rows != len(experts.places):
             return None
         of_parent = comparison.parent.columns(target)
-        return match_rows(of_parent, comparison.own.columns(key))
+        own = comparison.own.columns(key)
+        if len(own) != len(experts.numbers) or own.shape[1:] != of_parent.shape[1:]:
+            return None
+        return _matched(comparison, of_parent, own)
     return None
 
 
-def _match_elements(comparison: Comparison, experts: Experts) -> Match | None:
+def _match_elements(comparison: Comparison, experts: Experts) -> list[int] | None:
     """Which expert is which by a few of its own elements."""
-    of_parent = _stacked_runs(comparison.parent, experts.goals, experts.numbers)
+    of_parent = _stacked_runs(comparison.parent, experts.goals, experts.places)
     own = _stacked_runs(comparison.own, experts.names, experts.numbers)
-    return match_rows(of_parent, own)
+    return _matched(comparison, of_parent, own)
 
 
 def _stacked_runs(
