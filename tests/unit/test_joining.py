@@ -8,9 +8,10 @@ import pytest
 
 from mergetrace.merging.facts import gram_of
 from mergetrace.numerics.dtypes import encode
+from mergetrace.search.dependence import measure_dependence
 from mergetrace.search.joining import Joiner
 from mergetrace.search.signatures import measure_signature
-from mergetrace.search.trial import Trial
+from mergetrace.search.trial import Trial, slices_of
 from mergetrace.sums.evidence import Sample
 from mergetrace.sums.frames import Frame
 
@@ -100,6 +101,21 @@ def test_a_joined_tensor_says_all_that_its_slices_said(parents, dtype, scales):
         found.piece.audited.midpoints(),
         np.concatenate([one.midpoints() for one in own], axis=1),
     )
+
+
+def test_experts_merged_at_weights_of_their_own_follow_slice_by_slice(parents):
+    alike = [parents[0], parents[0], parents[0], parents[3]]
+    own = [
+        bf16((1 - weight) * one["base"].values() + weight * one["donor"].values())
+        for one, weight in zip(alike, (0.2, 0.4, 0.6, 0.8), strict=True)
+    ]
+    piece = joined(alike, own).piece
+    slices = slices_of([piece])
+    assert [one.size for one in slices] == [SIZE] * EXPERTS
+    models = ("base", "donor")
+    assert measure_dependence([piece], models).dissent > 0.2
+    of_slices = measure_dependence(slices, models)
+    assert of_slices is None or of_slices.dissent == 0
 
 
 def dropped(parents, audited):

@@ -98,7 +98,7 @@ class VaryingBlend:
     one of them.
     """
     tensors: tuple[tuple[Piece, Blend], ...]
-    """The pieces of the pilot and the blend that each of them is."""
+    """The pieces and the blend that each of them is."""
 
     def weight(self, blend: Blend, model: str) -> tuple[float, float]:
         """A model's weight in one tensor and its standard error; no weight where none
@@ -135,12 +135,14 @@ class VaryingBlend:
         )
 
 
-def varying_blend(trial: Trial, donors: Sequence[str]) -> VaryingBlend | None:
-    """The blends of every piece of the pilot, of as few models as will do; None unless
-    each of nearly all is one up to rounding. Stops early where the first are not, as of
-    every innocent model.
+def varying_blend(
+    pieces: Sequence[Piece], base: str, donors: Sequence[str]
+) -> VaryingBlend | None:
+    """The blends of every piece, of as few models as will do; None unless each of nearly
+    all is one up to rounding. Stops early where the first are not, as of every innocent
+    model.
     """
-    of_all = _blends_of_pieces(trial, donors)
+    of_all = _blends_of_pieces(pieces, base, donors)
     if of_all is None:
         return None
     sizes = dict.fromkeys(donors, 0.0)
@@ -150,20 +152,20 @@ def varying_blend(trial: Trial, donors: Sequence[str]) -> VaryingBlend | None:
                 sizes[name] += abs(weight)
     strongest = sorted(donors, key=lambda name: -sizes[name])
     for count in range(1, len(donors)):
-        of_few = _blends_of_pieces(trial, strongest[:count])
+        of_few = _blends_of_pieces(pieces, base, strongest[:count])
         if of_few is not None:
-            return _as_varying(trial, strongest[:count], of_few)
-    return _as_varying(trial, donors, of_all)
+            return _as_varying(base, strongest[:count], of_few)
+    return _as_varying(base, donors, of_all)
 
 
 def _blends_of_pieces(
-    trial: Trial, donors: Sequence[str]
+    pieces: Sequence[Piece], base: str, donors: Sequence[str]
 ) -> list[tuple[Piece, Blend]] | None:
     tensors: list[tuple[Piece, Blend]] = []
     misses = 0
-    most_misses = (1 - LEAST_BLENDED) * len(trial.pieces)
-    for piece in trial.pieces:
-        blend = blend_of([piece], trial.frame.base, donors) or _of_base(piece, trial)
+    most_misses = (1 - LEAST_BLENDED) * len(pieces)
+    for piece in pieces:
+        blend = blend_of([piece], base, donors) or _of_base(piece, base)
         if blend.is_rounding:
             tensors.append((piece, blend))
             continue
@@ -174,16 +176,15 @@ def _blends_of_pieces(
 
 
 def _as_varying(
-    trial: Trial, donors: Sequence[str], tensors: list[tuple[Piece, Blend]]
+    base: str, donors: Sequence[str], tensors: list[tuple[Piece, Blend]]
 ) -> VaryingBlend | None:
     shown = {name for _, blend in tensors for name in blend.models}
-    models = tuple(name for name in (trial.frame.base, *donors) if name in shown)
+    models = tuple(name for name in (base, *donors) if name in shown)
     return VaryingBlend(models, tuple(tensors)) if len(models) > 1 else None
 
 
-def _of_base(piece: Piece, trial: Trial) -> Blend:
+def _of_base(piece: Piece, base: str) -> Blend:
     """The blend of a tensor in which no donor shows."""
-    base = trial.frame.base
     left = np.abs(piece.audited_values - piece.values[base])
     within = float((left <= LAST_BITS * last_bits(piece, (base,))).mean())
     return Blend((base,), (1.0,), (0.0,), 0.0, within)

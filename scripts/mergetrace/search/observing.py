@@ -5,6 +5,7 @@ numbers follow from the parents' alone, how they miss a blend's, what a drop wou
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from mergetrace.merging.applying import Piece
 from mergetrace.merging.recipes import Recipe
 from mergetrace.records.recipe_search import (
     Dependence,
@@ -17,7 +18,7 @@ from mergetrace.search.clues import Clues
 from mergetrace.search.dependence import measure_dependence
 from mergetrace.search.leaning import LEAST_TRACE, lean_to_pair, lean_to_recipe
 from mergetrace.search.signatures import measure_signature
-from mergetrace.search.trial import Trial
+from mergetrace.search.trial import Trial, slices_of
 
 
 @dataclass(frozen=True)
@@ -45,13 +46,14 @@ def observe(trial: Trial, clues: Clues, recipes: Sequence[Recipe]) -> Observatio
     """
     if any(piece.audited.is_packed for piece in trial.pieces):
         return Observations()
-    blend, parents = _nearest_blend(trial, clues)
+    slices = slices_of(trial.pieces)
+    blend, parents = _nearest_blend(trial, slices, clues)
     one_blend = blend is not None and blend.ranges is None
     donors = clues.donors
     of_two = measure_signature(trial, donors[:2]) if len(donors) > 1 else None
     return Observations(
         blend=blend,
-        dependence=measure_dependence(trial.pieces, parents, one_blend),
+        dependence=measure_dependence(slices, parents, one_blend),
         leanings=_leanings_to_pairs(trial, clues.offered),
         of_recipes=_leanings_to_recipes(trial, recipes),
         signature=measure_signature(trial, donors[:1]),
@@ -60,7 +62,7 @@ def observe(trial: Trial, clues: Clues, recipes: Sequence[Recipe]) -> Observatio
 
 
 def _nearest_blend(
-    trial: Trial, clues: Clues
+    trial: Trial, slices: Sequence[Piece], clues: Clues
 ) -> tuple[LinearBlend | None, tuple[str, ...]]:
     """The nearest blend, and the models that it is of: the base and the strongest donor
     where it is none.
@@ -70,7 +72,7 @@ def _nearest_blend(
     if blend is not None:
         numbers = blend.numbers()
     if isinstance(blend, Blend) and not blend.is_rounding:
-        blend = varying_blend(trial, clues.offered)
+        blend = varying_blend(slices, trial.frame.base, clues.offered)
     if blend is None or len(blend.models) < 2:
         return numbers, (trial.frame.base, clues.donors[0])
     return blend.numbers(), blend.models

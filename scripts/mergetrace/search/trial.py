@@ -1,6 +1,6 @@
 """Recipes tried on a few slices, bit for bit, before the best are applied to all."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -186,6 +186,24 @@ class Trial:
         value, then around what was found.
         """
         return [sweep(piece, predict, around, self.width) for piece in self.pieces]
+
+
+def slices_of(pieces: Iterable[Piece]) -> list[Piece]:
+    """Joined slices as pieces of their own: experts that lie in one tensor may have
+    weights of their own, whoever merged them.
+    """
+    slices = []
+    for piece in pieces:
+        starts = (0, *piece.ends[:-1])
+        names = piece.names or (piece.tensor,) * len(piece.ends)
+        parts = zip(starts, piece.ends, names, strict=True)
+        slices += [
+            replace(
+                elements_of(piece, slice(start, end)), tensor=name, ends=(), names=()
+            )
+            for start, end, name in parts
+        ] or [piece]
+    return slices
 
 
 def elements_of(piece: Piece, places: slice | Mask) -> Piece:
