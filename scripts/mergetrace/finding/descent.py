@@ -310,7 +310,7 @@ def _observed(case: Case, donor: str, found: Measured) -> Reason:
     shown = _shown(case, donor, weighed(case, donor) or found)
     certain = max(found.matrices.spread_low, found.cells.spread_low)
     if certain > case.thresholds.max_unevenness * scale(found):
-        return NotOneWeight(shown, limit)
+        return NotOneWeight(shown, limit, found.matrices.spread_low)
     return WeightObserved(shown, against_even(case, donor))
 
 

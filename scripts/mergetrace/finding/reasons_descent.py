@@ -142,12 +142,18 @@ class AtMostOf(Reason):
 
 @dataclass(frozen=True)
 class NotOneWeight(Reason):
-    """The weight differs so much that no blend explains it; and what it is at most."""
+    """The weight differs so much that no blend of one weight explains it; and what it is
+    at most.
+    """
 
     shown: Shown
     """What was measured."""
     at_most: float | None
     """The upper limit; None where it is not known."""
+    differs: float | None = None
+    """The least standard deviation of the weights between matrices; None in old
+    findings.
+    """
 
 
 @dataclass(frozen=True)

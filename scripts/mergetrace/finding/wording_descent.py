@@ -129,11 +129,17 @@ def not_one_weight(reason: NotOneWeight) -> str:
             f" It goes from {percent(shown.first)} along the largest directions to"
             f" {percent(shown.last)} along the smallest."
         )
+    if reason.differs:
+        course += (
+            " Between matrices its standard deviation is at least"
+            f" {percent(reason.differs)}."
+        )
     return (
         f"Along the singular directions of {shown.donor}'s change {shown.model} does not"
-        f" hold one weight, as a blend would that was trained on another task.{course}"
-        " Independent training on the same task, a common ancestor that was not offered"
-        " and training on the donor's own task after a merge all look like that."
+        " hold one weight, as a blend at one weight would that was trained on another"
+        f" task.{course} Independent training on the same task, a common ancestor that"
+        " was not offered, training on the donor's own task after a merge and parts that"
+        " were taken at different weights all look like that."
         f"{_limit(shown, reason.at_most)}"
     )
 
