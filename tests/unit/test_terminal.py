@@ -71,5 +71,5 @@ def test_terminal_survives_missing_pieces(tmp_path):
     verdict["parents"]["nex"] |= {"alpha": None, "alpha_ci95": None}
     text = "\n".join(shown(tmp_path, verdict))
     assert "We cannot tell" in text
-    assert "No control was given" in text
+    assert "No independent control was given" in text
     assert "nobody asked" in text

@@ -300,7 +300,7 @@ def test_a_reproduced_merge_names_its_donor():
 def test_without_a_control_the_reasons_say_what_is_weaker():
     decision = verdict(numbers(**MERGE), controls={})
     assert decision.verdict == "merge"
-    assert "No control was given" in decision.reasons[-1]
+    assert "No independent control was given" in decision.reasons[-1]
 
 
 CLOSE = {"same_sign": 0.95, "coverage": 0.2, "coverage_donor": 0.05}

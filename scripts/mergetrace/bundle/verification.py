@@ -18,7 +18,7 @@ from mergetrace.bundle.checks import Check, LayerResult
 from mergetrace.bundle.material import Material
 from mergetrace.bundle.recomputation import recompute_layer
 from mergetrace.finding.base_choice import candidates, seen_from
-from mergetrace.finding.case import Case
+from mergetrace.finding.case import Case, siblings
 from mergetrace.finding.dates import ages
 from mergetrace.finding.verdict import decide
 from mergetrace.fit.estimators import cosine, solve
@@ -124,11 +124,7 @@ class Verification:
         material = self.material
         summary = material.summary
         verdict = material.verdict
-        controls = {
-            name: other
-            for name, other in summary.models.items()
-            if name not in (model, summary.suspect)
-        }
+        controls = siblings(summary.models, model, summary.suspect)
         parents = [*summary.donors, summary.base]
         is_suspect = model == summary.suspect
         bases = candidates(summary, material.thresholds, material.compared)

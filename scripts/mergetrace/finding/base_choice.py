@@ -8,7 +8,7 @@ not faked: only the true base lets a recipe give the suspect back.
 
 from collections.abc import Mapping
 
-from mergetrace.finding.case import Case, exact_rate
+from mergetrace.finding.case import Case, exact_rate, siblings
 from mergetrace.finding.verdict import decide
 from mergetrace.records.coverage import Coverage
 from mergetrace.records.summary import ModelSummary, Summary
@@ -33,8 +33,9 @@ def candidates(
         }
         verdict = None
         if suspect is not None:
+            beside = siblings(controls)
             case = Case(
-                summary.suspect, base, suspect, controls, thresholds, compared=compared
+                summary.suspect, base, suspect, beside, thresholds, compared=compared
             )
             verdict = decide(case).verdict
         found[base] = BaseCandidate(

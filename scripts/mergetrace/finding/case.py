@@ -29,7 +29,9 @@ class Case:
     summary: ModelSummary
     """The audited model's numbers."""
     controls: Mapping[str, ModelSummary]
-    """By control its numbers; without the audited model, where that is a control."""
+    """By control its numbers; without the audited model, where that is a control, and
+    without copies (see siblings).
+    """
     thresholds: Thresholds
     """The limits between verdicts."""
     layout: LayoutFacts | None = None
@@ -85,6 +87,30 @@ class Decision:
     """
     order: Mapping[str, OrderFacts] = field(default_factory=dict)
     """By parent, which of it and the audited model came first."""
+
+
+def siblings(
+    models: Mapping[str, ModelSummary], *audited: str
+) -> dict[str, ModelSummary]:
+    """The controls among models with their numbers: all but those that are audited and
+    those that equal the base or a donor. A copy shows what that one is, and nothing of
+    what independent training brings about.
+    """
+    return {
+        name: numbers
+        for name, numbers in models.items()
+        if name not in audited and copied_by(numbers) is None
+    }
+
+
+def copied_by(numbers: ModelSummary) -> str | None:
+    """The donor that a model equals in every compared element, as it is or rounded;
+    "" of the base, None where it is no copy.
+    """
+    if numbers.all_equal_base or numbers.all_rounded_base:
+        return ""
+    copied = (donor for donor, entry in numbers.donors.items() if entry.equals)
+    return next(copied, None)
 
 
 def exact_rate(summary: ModelSummary) -> float | None:

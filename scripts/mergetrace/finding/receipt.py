@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from mergetrace import __version__
 from mergetrace.finding.base_choice import candidates, seen_from
-from mergetrace.finding.case import ACCUSING, Case
+from mergetrace.finding.case import ACCUSING, Case, siblings
 from mergetrace.finding.dates import ages
 from mergetrace.finding.declared import beside_found
 from mergetrace.finding.judgement import coverage_of, judgement
@@ -189,11 +189,7 @@ def _judge(
     summary = evidence.summary
     # A control is judged beside the other controls; the suspect is no sibling of theirs
     # to be measured against.
-    controls = {
-        name: numbers
-        for name, numbers in summary.models.items()
-        if name not in (model, summary.suspect)
-    }
+    controls = siblings(summary.models, model, summary.suspect)
     case = Case(
         model,
         summary.base,

@@ -39,7 +39,7 @@ def controls(verdict: Verdict) -> str:
     """What the same rules say of the controls."""
     judged = {name: entry.verdict for name, entry in verdict.controls.items()}
     if not judged:
-        return "No control was given: nobody innocent was judged beside it."
+        return "No independent control was given: nobody innocent was judged beside it."
     accused = [name for name, kind in judged.items() if kind in ACCUSING]
     if accused:
         return (

@@ -76,7 +76,7 @@ def methods_alike(reason: MethodsAlike) -> str:
 
 def no_control(_: NoControl) -> str:
     return (
-        "No control was given: that an innocent sibling would fail is known from the"
+        "No independent control was given: that an innocent sibling would fail is known from the"
         " shuffled donor only."
     )
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from mergetrace.finding.case import copied_by, siblings
 from mergetrace.records.coverage import Coverage
 from mergetrace.records.summary import SamplingReach, Summary
 from mergetrace.tensors.views import ADAPTER
@@ -30,9 +31,10 @@ def reach_sentences(
             f" are NaN or infinite in {summary.suspect} or a parent, too large to be"
             " weights, or under a scale that is none, and were left out."
         )
-    if len(summary.models) == 1 and not accused:
+    sentences += _copies(summary)
+    if not siblings(summary.models, summary.suspect) and not accused:
         sentences.append(
-            "No control was given, so it is unknown how close an innocent sibling of"
+            "No independent control was given, so it is unknown how close an innocent sibling of"
             " these models would come to these limits."
         )
     if suspect.recipe.best is None and summary.donors:
@@ -51,6 +53,16 @@ def adapter_sentences(suspect: str, compared: Mapping[str, Coverage]) -> list[st
         f"{suspect}, {entry.tensors} tensors: {entry.reason}."
         for entry in entries
         if entry.reason == ADAPTER
+    ]
+
+
+def _copies(summary: Summary) -> list[str]:
+    """The controls that are none."""
+    return [
+        f"Control {name} equals {copied or summary.base} in every compared element. A"
+        " copy is no independent sibling: nothing was measured against it."
+        for name, numbers in summary.models.items()
+        if name != summary.suspect and (copied := copied_by(numbers)) is not None
     ]
 
 
