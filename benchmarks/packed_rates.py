@@ -28,11 +28,13 @@ from mergetrace.probe.intervals import wilson95
 from mergetrace.testing.audits import audit
 from mergetrace.testing.gguf_models import quantised, write_gguf
 from mergetrace.testing.packing import CALIBRATED, PACKERS, packed_model
-from mergetrace.testing.planting import Tensors, write_model
+from mergetrace.testing.planting import Tensors, blend, write_model
 from mergetrace.testing.quantising import model_in_fp8
 from mergetrace.testing.realmerge import mergekit
 
 TUNING, REPORTING = (1, 2), (11, 12, 13)
+DEEPER = (14, 15, 16)
+"""Reporting families of four layers: of these GPTQ's first columns hold enough."""
 STEPS, STEPS_OF_BASE = 50, 120
 RATES = (3e-4, 1e-4, 1e-3)
 """By seed: changes of a tenth, a twentieth and a fifth of the weights."""
@@ -43,7 +45,7 @@ KINDS = (*GGUF, *PACKED, *CALIBRATED[:3])
 RICHER = ("attn_v", "ffn_down", "token_embd")
 """What Q4_K_M stores as Q6_K where a model has one layer."""
 DATES = {"suspect": "2026-05-01", "base": "2025-01-01"} | dict.fromkeys(
-    ("donor", "second"), "2026-01-01"
+    ("donor", "second", "adapted"), "2026-01-01"
 )
 MEMBERS = {
     "base": Training(None, "qwen", 0, 0, STEPS_OF_BASE, 3e-3),
@@ -55,6 +57,7 @@ MEMBERS = {
     "checkpoint": Training("base", "nex", 1, 1, STEPS, 1.0, stop=STEPS // 2),
     "child": Training("donor", "maple", 8, 8, STEPS // 2, 0.3),
     "stranger": Training(None, "qwen", 0, 31, STEPS_OF_BASE, 3e-3),
+    "adapted": Training("second", "nex", 9, 9, STEPS, 3.0, lora=True),
 }
 INNOCENTS = {
     "sibling": "sibling of another task",
@@ -63,6 +66,7 @@ INNOCENTS = {
     "checkpoint": "half of the donor's way",
     "child": "the donor's child",
     "stranger": "stranger",
+    "blend": "a blend of the base and a model whose LoRA is offered as the donor",
 }
 
 
@@ -119,8 +123,9 @@ def family(folder: Path, seed: int) -> dict[str, Path]:
             continue
         start = loaded(found[how.start]) if how.start else None
         rate = how.rate * RATES[seed % len(RATES)] if how.start else how.rate
-        made = trainer.trained("wide", start, how._replace(rate=rate), seed)
-        trainer.write(place, "wide", made)
+        arch = "deeper" if seed in DEEPER else "wide"
+        made = trainer.trained(arch, start, how._replace(rate=rate), seed)
+        trainer.write(place, arch, made)
     return found
 
 
@@ -170,8 +175,10 @@ def suspects(places: Mapping[str, Path], seed: int) -> Iterator[Suspect]:
     tensors = {who: loaded(place) for who, place in places.items()}
     yield Suspect("copy", tensors["donor"], planted={"donor": 1.0})
     tensors["near"] = near(tensors["base"], tensors["donor"], seed)
+    tensors["blend"] = blend(tensors["base"], tensors["second"], 0.571)
     for who in INNOCENTS:
-        yield Suspect(who, tensors[who])
+        donor = "adapted" if who == "blend" else "donor"
+        yield Suspect(who, tensors[who], (donor,))
 
 
 def stored(

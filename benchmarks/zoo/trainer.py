@@ -106,6 +106,7 @@ WIDE = {
     "eos_token_id": 0,
     "architectures": ["LlamaForCausalLM"],
 }
+DEEPER = {**WIDE, "num_hidden_layers": 4}
 FAMILY_RATES = (1e-3, 3e-4, 1e-4)
 """By seed: changes of a sixth, a twentieth and a fiftieth of the weights' size, the
 last being what large models' finetunes show.
@@ -216,13 +217,14 @@ def configuration(arch: str) -> dict[str, Any]:
 
 def build(arch: str) -> Any:
     """A model with random weights in float32, drawn from torch's generator: `dense`
-    (Qwen3), `moe` (Qwen3.5: linear attention, fused experts) or `wide` (Llama, whose rows
-    are whole blocks of every packed format).
+    (Qwen3), `moe` (Qwen3.5: linear attention, fused experts), `wide` (Llama, whose rows
+    are whole blocks of every packed format) or `deeper` (the same in four layers).
     """
     import transformers
 
-    if arch == "wide":
-        return transformers.LlamaForCausalLM(transformers.LlamaConfig(**WIDE))
+    if arch in ("wide", "deeper"):
+        llama = WIDE if arch == "wide" else DEEPER
+        return transformers.LlamaForCausalLM(transformers.LlamaConfig(**llama))
     common = {
         "vocab_size": 256,
         "hidden_size": 64,

@@ -127,6 +127,12 @@ class Thresholds:
     to .21, checkpoints on the donor's way .43 to .97; merges 1 (benchmarks/packed.md).
     """
 
+    min_informative_cells: int = limit(100, ge=1)
+    """So many of the informative elements must be packed ones where a model is stored in
+    few bits in part: an embedding in 16 bits may be another model's, which a finetune
+    leaves frozen, and of GPTQ's matrices one column decides.
+    """
+
     max_quantised_share: float = limit(0.5, ge=0, le=0.9)
     """A model that is stored in few bits is only acquitted where the energy of
     quantising is at most this share of its change from the base: of more the direction

@@ -17,8 +17,9 @@ from mergetrace.numerics.cell_replay import (
 )
 from mergetrace.numerics.dtypes import decode, encode
 from mergetrace.numerics.lattice import interval_through, neighbour_midpoints, ulp
-from mergetrace.numerics.levels import LEVELS
+from mergetrace.numerics.levels import LEVELS, SLACK
 from mergetrace.sums.as_stored import round_as_stored
+from mergetrace.sums.cells import cell_ends
 from mergetrace.sums.evidence import (
     Sample,
     joined,
@@ -196,3 +197,18 @@ def test_words_hold_codes_along_a_row(kind, bits):
     raw = in_words(codes, bits).reshape(-1).view(np.uint8)
     found = decode(np.ascontiguousarray(LAYOUTS[kind].unpacked(raw).codes), kind)
     assert np.array_equal(found, codes.reshape(-1))
+
+
+@pytest.mark.parametrize("kind", ["GPTQ4", "AWQ4", "UINT4"])
+def test_a_zero_that_is_a_whole_number_of_scales_widens_no_cell(kind):
+    coded = Sample(
+        np.array([8], np.uint8), kind, np.array([0.5]), None, np.array([-4.0])
+    )
+    (low,), (high,) = cell_ends(coded, widened=False)
+    assert (low, high) == (-0.25, 0.25)
+    (wide_low,), (wide_high,) = cell_ends(coded)
+    of_ends, of_shift = (0.25, 0.25), 0.0
+    if kind == "UINT4":
+        of_ends, of_shift = (3.75, 4.25), 4.0
+    room = SLACK[kind] * (np.array(of_ends) + of_shift)
+    np.testing.assert_allclose([low - wide_low, wide_high - high], room)

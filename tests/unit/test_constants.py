@@ -139,7 +139,7 @@ disguises/channels LINES
 disguises/column_factors ROUNDS
 disguises/comparison FINGERPRINT_ROWS
 disguises/detecting ROTATION_MATRICES
-disguises/first_columns ROWS_LOOKED_AT SPARED
+disguises/first_columns ROWS_LOOKED_AT SPARED MOST_EQUAL
 disguises/folded_norms MAX_POOLED
 disguises/glimpses RUNS EXPERT_RUNS RUN_LENGTH SAMPLE_RUN_LENGTH MAX_ROWS FEATURES
 disguises/moved_experts EXPERT_FINGERPRINT_ROWS

@@ -11,7 +11,10 @@ from mergetrace.planning.sampling import (
     evidence_blocks,
     scrambled_van_der_corput,
     tiles,
+    with_deciding,
 )
+from mergetrace.planning.slices import PlannedSlice
+from mergetrace.tensors.view import View
 
 
 @pytest.mark.parametrize("elements", [1, 7, 32, 33, 1000, 10**6 + 1])
@@ -42,6 +45,35 @@ def test_the_draw_is_the_same_on_every_machine():
 
 def test_a_small_slice_is_kept_whole():
     assert evidence_blocks("x", 65536, 32, 2048, 0)[:, 1].sum() == 65536
+
+
+def test_the_column_that_decides_alone_is_kept_whole_beside_the_blocks():
+    columns, rows = np.zeros(16), np.ones(100)
+    columns[3], rows[::4] = 1.0, 0.0
+    view = View(
+        shard="",
+        dtype="GPTQ4",
+        start=0,
+        rows=100,
+        cols=16,
+        tensor="x",
+        slice="",
+        source="x",
+        dimensions=2,
+        col_decides=columns,
+        row_decides=rows,
+    )
+    planned = PlannedSlice(0, "x", "", "0", "mlp", 1500, 2, {"suspect": view})
+    kept = evidence_blocks("x", 1500, 2, 100, seed=1)
+    blocks = with_deciding(kept, planned)
+    held = np.concatenate([np.arange(start, start + n) for start, n in blocks])
+    assert np.unique(held).size == held.size
+    assert (blocks[1:, 0] >= blocks[:-1].sum(1)).all()
+    deciding = [16 * row + 3 for row in range(93) if row % 4]
+    blocks_alone = [np.arange(start, start + n) for start, n in kept]
+    assert set(held.tolist()) == {*deciding, *np.concatenate(blocks_alone).tolist()}
+    plain = PlannedSlice(0, "x", "", "0", "mlp", 1500, 2, {})
+    assert with_deciding(kept, plain) is kept
 
 
 def expert_layers(

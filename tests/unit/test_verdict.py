@@ -297,6 +297,22 @@ def test_a_reproduced_merge_names_its_donor():
     assert "control sibling" in " ".join(decision.reasons)
 
 
+@pytest.mark.parametrize(("of_packed", "verdict_of_it"), [(99, None), (100, "merge")])
+def test_embeddings_in_16_bits_accuse_nobody_for_packed_matrices(
+    of_packed, verdict_of_it
+):
+    given = numbers(**MERGE)
+    given["recipe"] |= {"packed": ["GPTQ4"], "packed_informative": of_packed}
+    decision = verdict(given)
+    assert decision.verdict == (verdict_of_it or "inconclusive")
+    (said,) = [line for line in decision.reasons if "in 16 bits" in line]
+    assert ("it takes 100" in said) == (verdict_of_it is None)
+    assert f"{numbers(**MERGE)['informative'] - of_packed:,}" in said
+    if verdict_of_it is not None:
+        assert "one column at most" in said
+        assert "not of the packed ones" in said
+
+
 def test_without_a_control_the_reasons_say_what_is_weaker():
     decision = verdict(numbers(**MERGE), controls={})
     assert decision.verdict == "merge"

@@ -23,6 +23,8 @@ from mergetrace.tensors.view import Key
 FORMATS = ("GPTQ4", "GPTQ8")
 ROWS_LOOKED_AT = 1024  # rows of a matrix that are looked at
 SPARED = 4  # one of so many of these still decides where all rows are looked at
+MOST_EQUAL = 4
+"""Columns that are equal by the rows that choose, of which the others may choose one."""
 MIN_FITTING = 0.99
 """Of the rows, in which the first column's cell meets the range of the parents."""
 BEYOND = 0.1  # of the range that the parents span, on either side: blends may leave it
@@ -147,14 +149,22 @@ def _candidates(comparison: Comparison, key: Key) -> Integers:
 def _likeliest(looked: Sequence[_Looked], candidates: Integers) -> int:
     """Of some columns the one in which most cells hold the blend that all numbers of the
     matrices are nearest to, by the rows that decide nothing then.
+
+    Of a few that are equal there the other rows take one: what comes second is hardly
+    moved, and one cell beyond would refute the blend. Chance gains no more by it than it
+    has such columns to choose from.
     """
     shares = _shares(looked)
-    held = []
+    choosing = np.zeros(candidates.size)
+    others = np.zeros(candidates.size)
     for each in looked:
         blend = blended(each.parents, shares)
-        fits = each.meets(blend, SHARE_ERROR * each.spread())
-        held.append(fits[_choosing(each.rows)][:, candidates])
-    return int(candidates[np.concatenate(held).mean(0).argmax()])
+        fits = each.meets(blend, SHARE_ERROR * each.spread())[:, candidates]
+        chooses = _choosing(each.rows)
+        choosing += fits[chooses].sum(0)
+        others += fits[~chooses].sum(0)
+    equal = np.flatnonzero(choosing == choosing.max())[:MOST_EQUAL]
+    return int(candidates[equal[others[equal].argmax()]])
 
 
 def _choosing(rows: Integers) -> Mask:

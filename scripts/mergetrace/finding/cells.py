@@ -11,12 +11,15 @@ from math import acos, cos, pi, sqrt
 
 from mergetrace.finding.case import ACCUSING, Case, Decision
 from mergetrace.finding.reasons_cells import (
+    FewInCells,
     MovedBefore,
     NotThroughCells,
     ParentsPacked,
     QuantisationHides,
     ThroughCells,
 )
+from mergetrace.finding.reasons_origin import RecipeButNoMerge
+from mergetrace.finding.stops import against_merge
 from mergetrace.numerics.levels import FEW_DECIDE, LEVELS, MOVED_BEFORE
 
 THROUGH_CELLS = "exact through quantisation"
@@ -44,6 +47,18 @@ def parents_packed(case: Case) -> Decision | None:
     return Decision("inconclusive", (ParentsPacked(packed),)) if packed else None
 
 
+def carried_by_16_bits(case: Case) -> Decision | None:
+    """A recipe gives back what is stored in 16 bits, and the packed tensors are too few
+    to say the same of themselves.
+    """
+    against = against_merge(case)
+    if not isinstance(against, FewInCells) or case.exact_rate is None:
+        return None
+    informative = case.recipe.informative_elements
+    reason = RecipeButNoMerge(case.exact_rate, informative, against)
+    return Decision("inconclusive", (reason,))
+
+
 def through_cells(case: Case, decision: Decision) -> Decision:
     """The decision on a packed model, as far as one is given; any other as it is. Of a
     copy nothing may be open, and GPTQ leaves all open but one column.
@@ -57,13 +72,14 @@ def through_cells(case: Case, decision: Decision) -> Decision:
         return Decision("inconclusive", (*decision.reasons, stop))
     if decision.verdict == "finetune_of_base":
         return decision
-    informative = 0
+    packed, whole = 0, 0
     if decision.verdict == "merge":
-        informative = case.recipe.informative_elements
+        packed = case.recipe.packed_informative
+        whole = case.recipe.informative_elements - packed
     accuses = decision.verdict in ACCUSING
     if not accuses and set(formats) & set(MOVED_BEFORE):
         return decision  # its cells say nothing of what was rounded
-    rests = ThroughCells(case.model, formats, informative, accuses)
+    rests = ThroughCells(case.model, formats, packed, whole, accuses)
     return replace(decision, reasons=(*decision.reasons, rests))
 
 

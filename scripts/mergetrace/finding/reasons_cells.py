@@ -15,11 +15,31 @@ class ThroughCells(Reason):
     formats: tuple[str, ...]
     """The packed formats in which it is stored."""
     informative: int
-    """The elements that a slightly other number would have moved into another cell; 0
-    of a copy.
+    """The packed elements that a slightly other number would have moved into another
+    cell; 0 of a copy.
     """
+    whole: int
+    """The informative elements that are stored in 16 bits or more."""
     accuses: bool
     """Whether a merge or a copy is called."""
+
+
+@dataclass(frozen=True)
+class FewInCells(Reason):
+    """Too few of the elements that could refute a recipe are packed ones: what is stored
+    in 16 bits follows it, and of the packed tensors little is known.
+    """
+
+    informative: int
+    """The packed elements that could refute the recipe."""
+    whole: int
+    """Those that are stored in 16 bits or more."""
+    limit: int
+    """The least number of packed ones that is needed."""
+    formats: tuple[str, ...]
+    """The packed formats in which the model is stored."""
+    sampled: bool
+    """Whether a sample of its elements was read."""
 
 
 @dataclass(frozen=True)

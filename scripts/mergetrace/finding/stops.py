@@ -5,7 +5,9 @@ none answers `inconclusive` says the same: so its reasons are those that decided
 from collections.abc import Iterable, Sequence
 
 from mergetrace.finding.case import Case, Reason
+from mergetrace.finding.coverage import sampled
 from mergetrace.finding.following import is_pure
+from mergetrace.finding.reasons_cells import FewInCells
 from mergetrace.finding.reasons_origin import FewInformative
 from mergetrace.finding.reasons_stops import (
     BlendExplainsMore,
@@ -56,7 +58,21 @@ def against_merge(case: Case) -> Against:
     tensors = case.summary.exact_share or 0.0
     if tensors < limits.min_exact_slices:
         return TensorsMissing(tensors, limits.min_bit_exact, limits.min_exact_slices)
-    return against_shares(case) or _against_search(case)
+    return _against_cells(case) or against_shares(case) or _against_search(case)
+
+
+def _against_cells(case: Case) -> Against:
+    """Why the packed tensors of a model do not carry an accusation themselves: embeddings
+    and norms in 16 bits may be those of another model, as a frozen embedding is.
+    """
+    if not case.recipe.packed:
+        return None
+    packed = case.recipe.packed_informative
+    limit = case.thresholds.min_informative_cells
+    if packed >= limit:
+        return None
+    whole = case.recipe.informative_elements - packed
+    return FewInCells(packed, whole, limit, case.recipe.packed, bool(sampled(case)))
 
 
 def _against_search(case: Case) -> Against:

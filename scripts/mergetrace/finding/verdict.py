@@ -20,7 +20,7 @@ from mergetrace.finding.accusing import (
 )
 from mergetrace.finding.alone import RULES as WITHOUT_DONORS
 from mergetrace.finding.case import ACCUSING, Case, Decision, Reason
-from mergetrace.finding.cells import parents_packed, through_cells
+from mergetrace.finding.cells import carried_by_16_bits, parents_packed, through_cells
 from mergetrace.finding.copying import copy
 from mergetrace.finding.coverage import enough_read
 from mergetrace.finding.descent import RESTS_ON, trained_blend
@@ -48,6 +48,7 @@ RULES: tuple[Callable[[Case], Decision | None], ...] = (
     no_common_origin,
     parents_packed,
     merge,
+    carried_by_16_bits,
     other_merge,
     chosen_elements,
     follows_from_parents,

@@ -11,6 +11,7 @@ from mergetrace.finding.reasons_cells import (
     QuantisationHides,
     ThroughCells,
 )
+from mergetrace.numerics.levels import FEW_DECIDE
 from mergetrace.readable import listing, rate
 
 
@@ -18,15 +19,24 @@ def through_cells(reason: ThroughCells) -> str:
     formats = listing(reason.formats)
     kind = f"Evidence: {THROUGH_CELLS}. " if reason.accuses else ""
     text = (
-        f"{kind}{reason.model} is stored as {formats}: of every number it was made of only the"
-        " cell is known in which that lay, between two levels of the format, whatever"
-        " chose the scale."
+        f"{kind}{reason.model} is stored as {formats}: of every number that is so"
+        " stored only the cell is known in which it lay, between two levels of the"
+        " format, whatever chose the scale."
     )
     if reason.informative:
         text += (
-            f" {reason.informative:,} numbers of the recipe lie so near to an end of"
-            " their cell, or beyond it, that slightly other weights would be refuted by"
-            " them."
+            f" {reason.informative:,} such numbers lie so near to an end of their cell,"
+            " or beyond it, that slightly other weights would be refuted by them."
+        )
+    if reason.whole:
+        text += (
+            f" {reason.whole:,} more are stored in 16 bits or more and say the same of"
+            " the tensors that hold them, not of the packed ones."
+        )
+    if set(reason.formats) & set(FEW_DECIDE):
+        text += (
+            " Of a matrix in GPTQ's format one column at most was compared so; what was"
+            " changed beside it is not seen."
         )
     return f"{text} Changes that leave a number in its cell are not seen."
 

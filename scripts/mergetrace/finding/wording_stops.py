@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from mergetrace.finding import wording_descent
 from mergetrace.finding.case import Reason
+from mergetrace.finding.reasons_cells import FewInCells
 from mergetrace.finding.reasons_origin import FewInformative
 from mergetrace.finding.reasons_stops import (
     BlendExplainsMore,
@@ -35,6 +36,7 @@ from mergetrace.finding.reasons_stops import (
     WeightsDiffer,
 )
 from mergetrace.finding.wording_shares import amounts
+from mergetrace.numerics.levels import FEW_DECIDE
 from mergetrace.readable import listing, percent, rate
 
 
@@ -78,6 +80,20 @@ def following_stopped(reason: FollowingStopped) -> str:
         " model does too, as after a merge element by element; but no merge is called:"
         f" {clause(reason.against)}."
     )
+
+
+def few_in_cells(reason: FewInCells) -> str:
+    text = (
+        f"{reason.whole:,} of these elements are stored in 16 bits, of embeddings, norms"
+        " or what else was not quantised, which another model may share; the packed"
+        f" tensors hold {reason.informative:,} that could refute it, and it takes"
+        f" {reason.limit:,}"
+    )
+    if set(reason.formats) & set(FEW_DECIDE):
+        text += ": of a matrix in GPTQ's format one column at most decides"
+        if reason.sampled:
+            text += ", of which a sample reads next to nothing (`mode: full` reads it)"
+    return text
 
 
 def few_informative(reason: FewInformative) -> str:
@@ -243,6 +259,7 @@ SENTENCES: Mapping[type[Reason], Callable[..., str]] = {
 CLAUSES: Mapping[type[Reason], Callable[..., str]] = {
     **wording_descent.CLAUSES,
     FewInformative: few_informative,
+    FewInCells: few_in_cells,
     RateTooLow: rate_too_low,
     TensorsMissing: tensors_missing,
     SharesTiny: shares_tiny,

@@ -77,6 +77,11 @@ the error of each column into the next, AWQ multiplies columns.
 FEW_DECIDE = ("GPTQ4", "GPTQ8")
 """Those of which one column of a matrix decides at most: the others' cells are open."""
 
+WHOLE_ZEROS = ("GPTQ4", "GPTQ8", "AWQ4")
+"""Formats whose shift is a whole number of scales, added to codes once these were rounded:
+what the scale is off by reaches as far as the number, not as the shift.
+"""
+
 HALF_STEP_OF_F16 = 2.0**-11
 HALF_STEP_OF_BF16 = 2.0**-8
 STEP_OF_NESTED = 2.0**-6

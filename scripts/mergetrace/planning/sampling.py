@@ -19,7 +19,7 @@ from mergetrace.files.sampled import Range
 from mergetrace.formats.block_layouts import blocks_of, stored_size
 from mergetrace.formats.companions import ranges_beside
 from mergetrace.formats.scales import bytes_of_scales, rows_of_scales
-from mergetrace.numerics.arrays import Integers
+from mergetrace.numerics.arrays import Array, Integers
 from mergetrace.planning.slices import PlannedSlice, slice_of
 from mergetrace.planning.submatrices import FIRST, ROWS
 from mergetrace.tensors.view import View, view_of
@@ -96,6 +96,39 @@ def evidence_of(planned: PlannedSlice, block_elements: int, seed: int) -> Intege
         block_elements,
         seed,
     )
+
+
+def with_deciding(kept: Integers, planned: PlannedSlice) -> Integers:
+    """The kept blocks, and each element beside them that decides where few of a matrix
+    do: of GPTQ's the column that was rounded first, of which blocks hold next to nothing.
+
+    Every such element is a block of its own. Where all weights are read it costs
+    nothing; a sample leaves them out, as each lies in another row of the parents.
+    """
+    views = planned.members.values()
+    few = [
+        _deciding(view, view.col_decides)
+        for view in views
+        if view.col_decides is not None
+    ]
+    if not few:
+        return kept
+    places = np.unique(np.concatenate(few))
+    places = places[places < planned.elements]
+    before = np.searchsorted(kept[:, 0], places, side="right") - 1
+    is_kept = (before >= 0) & (places < kept[before].sum(1))
+    alone = places[~is_kept]
+    blocks = np.concatenate([kept, np.stack([alone, np.ones_like(alone)], axis=1)])
+    return np.asarray(blocks[blocks[:, 0].argsort()], np.int64)
+
+
+def _deciding(view: View, col_decides: Array) -> Integers:
+    """The places of the elements whose cells are not left open."""
+    columns = np.flatnonzero(col_decides)
+    rows = np.arange(view.rows)
+    if view.row_decides is not None:
+        rows = np.flatnonzero(view.row_decides)
+    return np.asarray((rows[:, None] * view.cols + columns).reshape(-1), np.int64)
 
 
 def evidence_blocks(

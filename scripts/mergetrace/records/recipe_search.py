@@ -189,6 +189,10 @@ class RecipeSearch:
     """The weighted sum that is nearest to the model."""
     packed: tuple[str, ...] = ()
     """The packed formats in which the audited model is stored, by name, in order."""
+    packed_informative: int = 0
+    """How many of the informative elements are packed; the others are stored in 16 bits
+    or more.
+    """
     leanings: Mapping[str, Leaning] = field(default_factory=dict)
     """By donor, how the model's numbers miss the best blend of base and donor, where
     that explains anything.

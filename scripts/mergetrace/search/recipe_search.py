@@ -104,6 +104,8 @@ class Search:
     """The formats that the audited model's numbers were rounded to."""
     packed: dict[str, None] = field(default_factory=dict)
     """The packed formats in which they are stored."""
+    of_packed: list[bool] = field(default_factory=list)
+    """By slice, whether it is packed."""
 
     def pilot(self) -> list[int]:
         """The slices recipes are tried on: voting ones, spread over components and
@@ -210,6 +212,7 @@ class Search:
         else:
             self.formats[audited.dtype] = None
         self.slice_ids += [slice_id for slice_id, _, _ in joined.parts]
+        self.of_packed += [audited.is_packed] * len(joined.parts)
         by_recipe = [
             count_exact_by_part(recipe, piece, self.frame.base, self.width, ends)
             for recipe in self.recipes
@@ -269,7 +272,16 @@ class Search:
             leanings=self.seen.leanings,
             leaning=self.seen.of_recipes.get(ranking[0].recipe) if ranking else None,
             packed=tuple(sorted(self.packed)),
+            packed_informative=self._packed_informative(ranking),
         )
+
+    def _packed_informative(self, ranking: list[Replayed]) -> int:
+        """How many packed elements are informative under the best recipe."""
+        if not ranking:
+            return 0
+        best = self.recipes.index(ranking[0].recipe)
+        rows = zip(self.counts, self.of_packed, strict=True)
+        return sum(counts[best].informative for counts, is_packed in rows if is_packed)
 
     def _declared(self, hypothesis: Hypothesis) -> DeclaredReplay:
         """What became of one declared merge."""

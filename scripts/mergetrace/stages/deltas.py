@@ -13,7 +13,7 @@ import pandas as pd
 from mergetrace.hub.shards import settle
 from mergetrace.numerics.dtypes import FORMATS
 from mergetrace.outputs import read_json, whole, write_parquet
-from mergetrace.planning.sampling import evidence_of, tiles
+from mergetrace.planning.sampling import evidence_of, tiles, with_deciding
 from mergetrace.planning.slices import planned_slices
 from mergetrace.planning.streaming import as_fetched, needed
 from mergetrace.running.log import REPORT_EVERY, say
@@ -119,7 +119,10 @@ def _slices(plan: pd.DataFrame, params: Params) -> list[Slice]:
     slices = []
     for planned in planned_slices(plan):
         kept = evidence_of(planned, params.block_elements, params.seed)
-        blocks = tiles(planned.elements) if params.mode == "full" else kept
+        blocks = kept
+        if params.mode == "full":
+            blocks = tiles(planned.elements)
+            kept = with_deciding(kept, planned)
         slices.append(Slice(planned.slice_id, planned.members, blocks, kept))
     return slices
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from mergetrace.numerics.arrays import Array, Bytes
 from mergetrace.numerics.lattice import neighbour_midpoints
-from mergetrace.numerics.levels import SLACK
+from mergetrace.numerics.levels import SLACK, WHOLE_ZEROS
 
 
 class Coded(Protocol):
@@ -43,14 +43,15 @@ def cell_ends(coded: Coded, widened: bool = True) -> tuple[Array, Array]:
     """
     low, high = neighbour_midpoints(coded.raw, coded.dtype)
     scales = np.ones(low.size) if coded.scales is None else coded.scales
+    shifts = np.zeros(low.size) if coded.shifts is None else coded.shifts
     slack = SLACK[coded.dtype] if widened else 0.0
     with np.errstate(invalid="ignore"):
         ends = np.sort(np.stack([low * scales, high * scales]), axis=0)
-        room = np.where(np.isfinite(ends), slack * np.abs(ends), 0.0)
-        low, high = ends + room * np.array([[-1.0], [1.0]])
-    if coded.shifts is not None:
-        room = slack * np.abs(coded.shifts)
-        low = low + (coded.shifts - room)
-        high = high + (coded.shifts + room)
+        if coded.dtype in WHOLE_ZEROS:
+            size = np.abs(ends + shifts)
+        else:
+            size = np.abs(ends) + np.abs(shifts)
+        room = np.where(np.isfinite(ends), slack * size, 0.0)
+        low, high = ends + shifts + room * np.array([[-1.0], [1.0]])
     is_open = scales == 0
     return np.where(is_open, -np.inf, low), np.where(is_open, np.inf, high)
