@@ -50,7 +50,7 @@ def looked_up(count: int) -> str:
         found = relatives_of(likenesses(one, groups))
         wall, cpu = time.perf_counter() - before[0], time.process_time() - before[1]
         before = time.perf_counter(), time.process_time()
-        explain(one, groups, found, {}, 6)
+        explain(one, groups, found, {}, {}, 6)
         more, more_cpu = (
             time.perf_counter() - before[0],
             time.process_time() - before[1],

@@ -158,6 +158,9 @@ scan: from one suspect to candidates
     gathering          whom a suspect is compared with, and who is left out
     likeness           equal numbers, and how many chance gives
     changes            how numbers differ from a suspect's and from a base's
+    held               numbers of some relatives beside the suspect's
+    blending           donors that explain what a base does not
+    ancestors, voting  which relative the others were made from; the numbers they kept
     explaining         a base that many share, and donors that explain the rest
     compared           what the last steps of a scan and of a watch read
     screening          the models in order, traces left behind, the proposed audit

@@ -103,10 +103,11 @@ def test_a_model_of_no_family_has_no_candidates(tmp_path, place):
     assert found.scan.relatives == 0
     assert not found.scan.proposed
     page = (found.folder / "scan.html").read_text()
+    assert "Nothing to audit: of 14 models none has more" in page
     assert "No candidate was found" in page
     raw = yaml.safe_load((found.folder / "audit.yaml").read_text())
     assert raw == {"models": {}, "audits": {}}
-    with pytest.raises(ConfigurationError, match="models"):
+    with pytest.raises(ConfigurationError, match="nothing to audit"):
         complete(raw)
 
 

@@ -38,6 +38,11 @@ def complete(raw: Mapping[str, Any]) -> Configuration:
 
     Raises ConfigurationError that names the key, what was found and the nearest valid name.
     """
+    if raw.get("models") == {} and raw.get("audits") == {}:
+        raise ConfigurationError(
+            "nothing to audit: the configuration names no models; a scan that finds no"
+            " candidate proposes such a one (docs/scan.md)"
+        )
     try:
         return Configuration.model_validate(raw)
     except ValidationError as error:

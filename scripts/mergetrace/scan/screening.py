@@ -17,15 +17,10 @@ from mergetrace.records.scan import (
     Scan,
     Trace,
 )
-from mergetrace.scan.explaining import (
-    MIN_BRANCHES,
-    SAME_SHARE,
-    BaseCandidate,
-    Explanation,
-    Relative,
-    explain,
-)
+from mergetrace.scan.ancestors import MIN_BRANCHES, BaseCandidate
+from mergetrace.scan.explaining import Explanation, Relative, explain
 from mergetrace.scan.gathering import is_younger
+from mergetrace.scan.held import SAME_SHARE
 from mergetrace.scan.index import Entry, Index
 from mergetrace.scan.likeness import (
     Likeness,
@@ -84,17 +79,23 @@ class Found:
 
     def rank(self) -> dict[str, int]:
         """The models in the order in which they are believed to be the first of their
-        kind: older ones, then those that the suspect names.
+        kind: older ones, then those that the suspect names. Where neither tells two
+        apart their rank is the same: a name says nothing.
         """
         declared = {*self.suspect.facts.parents, *self.suspect.facts.merged}
 
-        def order(key: str) -> tuple[str, bool, str]:
+        def order(key: str) -> tuple[str, bool]:
             facts = self.facts(key)
             is_named = facts.place in declared
-            return facts.created or UNKNOWN_DATE, not is_named, facts.place
+            return facts.created or UNKNOWN_DATE, not is_named
 
-        ordered = sorted(self.entries, key=order)
-        return {key: place for place, key in enumerate(ordered)}
+        ordered = sorted({order(key) for key in self.entries})
+        ranks = {each: rank for rank, each in enumerate(ordered)}
+        return {key: ranks[order(key)] for key in self.entries}
+
+    def sizes(self) -> dict[str, int]:
+        """The bytes that were read for each print."""
+        return {key: entry.bytes for key, entry in self.entries.items()}
 
 
 def screen(
@@ -110,7 +111,9 @@ def screen(
     found = found_of(index, candidates, indexed)
     groups = index.groups(found.entries)
     may_be = may_be_parents(found)
-    explained = explain(found.suspect, groups, may_be, found.rank(), most[0])
+    explained = explain(
+        found.suspect, groups, may_be, found.rank(), found.sizes(), most[0]
+    )
     donors = list(_donors(found, explained, may_be))
     bases = list(_bases(found, explained, {each.place for each in donors}))
     aside = {each.place for each in (*donors, *bases)}
@@ -193,7 +196,8 @@ def _bases(
     for each in explained.bases:
         place = found.facts(each.key).place
         is_ancestor = each.branches >= MIN_BRANCHES
-        fits = is_ancestor and each.dependence < first.dependence + BASES_STEP
+        near = each.dependence < first.dependence + BASES_STEP
+        fits = is_ancestor and near and not each.outvoted
         is_open = first.branches < MIN_BRANCHES
         if each is first or (
             (is_open or fits or place in declared) and donors != {place}

@@ -8,12 +8,12 @@ from pathlib import Path
 from mergetrace.configuration.shared import MAX_DONORS
 from mergetrace.records.scan import Candidates, Indexed, Sibling, Siblings
 from mergetrace.scan.explaining import (
-    SAME_SHARE,
     Explanation,
     Relative,
     explain,
     relatives_beside,
 )
+from mergetrace.scan.held import SAME_SHARE
 from mergetrace.scan.index import Index
 from mergetrace.scan.screening import Found, found_of, is_sibling, may_be_parents
 
@@ -32,7 +32,9 @@ def siblings(
     found = found_of(index, candidates, indexed)
     groups = index.groups(found.entries)
     may_be = may_be_parents(found)
-    explained = explain(found.suspect, groups, may_be, found.rank(), MAX_DONORS)
+    explained = explain(
+        found.suspect, groups, may_be, found.rank(), found.sizes(), MAX_DONORS
+    )
     base, is_offered = _base(found, explained, bases)
     if base is None:
         return Siblings("", False, len(may_be), ())

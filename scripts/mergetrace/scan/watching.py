@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from mergetrace.records.scan import Carrier, Watched
+from mergetrace.scan.blending import DONOR_ERRORS
 from mergetrace.scan.changes import along, own_numbers
-from mergetrace.scan.explaining import DONOR_ERRORS, explain
+from mergetrace.scan.explaining import explain
 from mergetrace.scan.index import Index
 from mergetrace.scan.likeness import relatives_of
 from mergetrace.scan.screening import Found, may_be_parents
@@ -26,7 +27,9 @@ def watch(index: Index, found: Found, name: str, digest: str) -> Watched:
     groups = index.groups(found.entries)
     relatives = relatives_of(found.likeness)
     older = may_be_parents(found)
-    explained = explain(found.suspect, groups, older, found.rank(), DONORS_SOUGHT)
+    explained = explain(
+        found.suspect, groups, older, found.rank(), found.sizes(), DONORS_SOUGHT
+    )
     younger = [each.key for each in relatives if found.may_be_younger(each.key)]
     base = explained.bases[0].key if explained.bases else None
     carriers: list[Carrier] = []

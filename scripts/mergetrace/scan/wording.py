@@ -74,14 +74,16 @@ def headline(scan: Scan) -> str:
     """What the scan found, in a sentence or two."""
     if not scan.relatives:
         return (
-            f"None of {readable.plural(scan.compared, 'model')} has more of the"
-            " suspect's numbers than chance gives. No candidate was found here."
+            f"Nothing to audit: of {readable.plural(scan.compared, 'model')} none has"
+            " more of the suspect's numbers than chance gives. No candidate was found"
+            " here; offer other models."
         )
     bases = [each for each in scan.proposed if each.part == "base"]
     donors = [each for each in scan.proposed if each.code == "explains"]
     base = "None is proposed as its base"
     if bases:
-        base = f"{bases[0].place} is the first candidate for its base"
+        several = f"of {len(bases)} candidates" if len(bases) > 1 else "candidate"
+        base = f"{bases[0].place} is the first {several} for its base"
     if not donors:
         return (
             f"{base}; no candidate for a donor stands out among"
