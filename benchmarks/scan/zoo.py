@@ -31,10 +31,8 @@ from mergetrace.testing.scans import Scanned, scan
 
 ROOT = Path(__file__).parents[2]
 PAGE = Path(__file__).with_name("zoo.md")
-FAMILIES = ("dense-5", "dense-6", "moe-8")
-"""The reporting families, whose models are the index."""
-ASKED = ("dense-6", "dense-5")
-"""Those that suspects are made of."""
+FAMILIES = ("dense-6", "dense-5", "moe-8")
+"""The reporting families: their models are the index, and suspects are made of them."""
 FIRST = 6
 GUILTY = (
     "linear .571, a decoy offered",
@@ -53,6 +51,7 @@ INNOCENT = (
     "base, 50 steps at 1e-05 on nex data",
     "stranger",
 )
+NOTHING = "nothing to audit"
 SAME = ("-f32", "-half", "-late", "-start", "-long")
 """Recasts and checkpoints of a model: left out of the index of a suspect that is that
 model, since they are parents of it, or it of them.
@@ -89,8 +88,10 @@ class Result:
     @property
     def same(self) -> bool:
         """Whether both say the same of the same parents, whichever of them was taken
-        for the base.
+        for the base. Where nothing is related there is nothing to audit.
         """
+        if self.by_hand.verdict == "unrelated":
+            return self.proposed.verdict == NOTHING
         base = {self.case.base}
         by_hand, proposed = (set(each.named) - base for each in self._both)
         return self.by_hand.verdict == self.proposed.verdict and by_hand == proposed
@@ -115,7 +116,7 @@ def chosen_cases(families: tuple[str, ...]) -> list[Case]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", type=Path, default=ROOT / "results/zoo/models")
-    parser.add_argument("--families", nargs="+", default=ASKED)
+    parser.add_argument("--families", nargs="+", default=FAMILIES)
     parser.add_argument("--keep", action="store_true", help="write no page")
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -136,11 +137,12 @@ def run(case: Case, models: Path, work: Path) -> Result:
         suspect = make(work / "made/suspect", case.made, family, case)
         family["suspect"] = shutil.copytree(suspect, work / "city/homegrown")
         scanned = _scan(case, models, family, work / "scan")
-        by_hand = _audit(work / "hand", _written(case, family))
+        by_hand = _audit(work / "hand", _dated(_written(case, family), case, family))
         configuration = yaml.safe_load((scanned.folder / "audit.yaml").read_text())
-        proposed = Found("nothing to audit", ())
+        proposed = Found(NOTHING, ())
         if configuration["audits"]:
-            proposed = _audit(work / "proposed", configuration)
+            dated = _dated(configuration, case, family)
+            proposed = _audit(work / "proposed", dated)
     rows = [row for row in scanned.scan.ranked if row.part not in ("base", "same")]
     return Result(
         case,
@@ -165,7 +167,8 @@ def _scan(case: Case, models: Path, family: dict[str, Path], work: Path) -> Scan
         if other != own:
             places += map(str, sorted((models / other).iterdir()))
     work.mkdir(parents=True)
-    settings = Params(sources=(), patterns=tuple(places))
+    published = case.published.get("suspect")
+    settings = Params(sources=(), patterns=tuple(places), published=published)
     return scan(work, family["suspect"], settings)
 
 
@@ -191,6 +194,21 @@ def _written(case: Case, family: dict[str, Path]) -> dict[str, Any]:
         "mode": "sample",
         "probe": {"enabled": False},
     }
+
+
+def _dated(
+    configuration: dict[str, Any], case: Case, family: dict[str, Path]
+) -> dict[str, Any]:
+    """A configuration with the dates that its case states: on the Hub both would have
+    them, and neither a name nor a date of a folder says when a model was made.
+    """
+    dates = {str(family[name]): date for name, date in case.published.items()}
+    models = {
+        name: entry
+        | ({"published": dates[path]} if (path := entry["path"]) in dates else {})
+        for name, entry in configuration["models"].items()
+    }
+    return configuration | {"models": models}
 
 
 def _audit(folder: Path, configuration: dict[str, Any]) -> Found:
@@ -252,13 +270,17 @@ def page(results: list[Result]) -> str:
         " its recast or its own checkpoints) and of",
         "the two other families. The configuration that the scan proposes is run as it"
         " is, beside the one written by hand; both in",
-        "sample mode with the default limits. The index is a hard one: of the donor's own"
-        " run there are three checkpoints in it, and of",
-        "the base's two, which begin branches as a base does. Two limits of the scan (how"
-        " far a control must have moved, and how near",
-        "another base candidate must come) were set on the tuning families after a first"
-        " look at five cases of dense-5; dense-6 was not",
-        "looked at before.",
+        "sample mode with the default limits. Where a case states dates of models, both"
+        " audits have them, and the scan that of the suspect;",
+        "of the models in the index it has none, and no name decides. The index is a hard"
+        " one: of the donor's own run there are three",
+        "checkpoints in it, and seven models a little way from the base, most of them a"
+        " few gentle steps, which begin branches as a base",
+        "does (moe-8 has one). How bases near one another are told apart was found on the"
+        " tuning families dense-1, 2 and 4, where the true",
+        "base comes first in 24 of 24 merges. Before that it did in 8 of 13 of dense-6 and"
+        " dense-5 and 12 of the 24, with the help",
+        "of the folders' names, of which the base's is the first in the alphabet.",
         "",
         f"- True base first: {sum(each.base == each.case.base for each in guilty)} of"
         f" {len(guilty)} merges; every donor among the first six beside the base:"
