@@ -91,9 +91,9 @@ def control_uneven(reason: ControlUneven) -> str:
 def not_of_numbers_alone(reason: NotOfNumbersAlone) -> str:
     donors = listing(reason.donors)
     return (
-        f"The rest is no rounding, and no other arithmetic on base and {donors} element"
-        f" by element: at {percent(reason.dissent)} of the places where these are alike"
-        " the model's numbers differ."
+        "The rest is no rounding of such a blend, and no other arithmetic on base and"
+        f" {donors} element by element: at {percent(reason.dissent)} of the places where"
+        " these are alike the model's numbers differ."
     )
 
 
@@ -107,9 +107,10 @@ def stays_open(reason: StaysOpen) -> str:
         f" computed from {reason.model} in order to accuse it. Of a run nearly equal to a"
         " donor's own (the same data, order and seed) it does not tell the donor. What else"
         " is in the model was trained into it, or blended in from a model that was not"
-        " offered, or drawn at random: this does not tell which. Training on the donor's"
-        " own task afterwards raises the weight, other training takes a few per cent of"
-        " it, and taking small changes back lowers it."
+        " offered, or drawn at random, or left by parents that were rounded more coarsely"
+        " before they were blended, as by a round trip through int8: this does not tell"
+        " which. Training on the donor's own task afterwards raises the weight, other"
+        " training takes a few per cent of it, and taking small changes back lowers it."
     )
 
 
