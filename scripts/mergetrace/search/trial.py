@@ -194,15 +194,17 @@ def slices_of(pieces: Iterable[Piece]) -> list[Piece]:
     """
     slices = []
     for piece in pieces:
+        if not piece.ends:  # sampled slices are pieces already
+            slices.append(piece)
+            continue
         starts = (0, *piece.ends[:-1])
         names = piece.names or (piece.tensor,) * len(piece.ends)
-        parts = zip(starts, piece.ends, names, strict=True)
         slices += [
             replace(
                 elements_of(piece, slice(start, end)), tensor=name, ends=(), names=()
             )
-            for start, end, name in parts
-        ] or [piece]
+            for start, end, name in zip(starts, piece.ends, names, strict=True)
+        ]
     return slices
 
 
