@@ -72,10 +72,15 @@ class Result:
 
     case: Case
     first: tuple[str, ...]
-    base: str
+    bases: tuple[str, ...]
     by_hand: Found
     proposed: Found
     seconds: float
+
+    @property
+    def base(self) -> str:
+        """The first base that is proposed."""
+        return next(iter(self.bases), "")
 
     @property
     def true_parents(self) -> set[str]:
@@ -147,7 +152,7 @@ def run(case: Case, models: Path, work: Path) -> Result:
     return Result(
         case,
         tuple(_short(row.place) for row in rows[:FIRST]),
-        next(iter(scanned.part("base")), ""),
+        tuple(scanned.part("base")),
         by_hand,
         proposed,
         time.process_time() - began,
@@ -283,7 +288,9 @@ def page(results: list[Result]) -> str:
         "of the folders' names, of which the base's is the first in the alphabet.",
         "",
         f"- True base first: {sum(each.base == each.case.base for each in guilty)} of"
-        f" {len(guilty)} merges; every donor among the first six beside the base:"
+        f" {len(guilty)} merges, among those proposed:"
+        f" {sum(each.case.base in each.bases for each in guilty)}; every donor among the"
+        " first six beside the base:"
         f" {sum(each.parents_first for each in guilty)} of {len(guilty)}.",
         f"- The same verdict on the same parents: {sum(each.same for each in guilty)} of"
         f" {len(guilty)} merges, {sum(each.same for each in innocent)} of"
