@@ -270,6 +270,7 @@ search: the recipe that gives most of a model back
     dependence         whether a model's numbers follow from its parents' alone
     leaning            whether a model was rounded as a blend before it was trained
     observing          the last four together: what is seen beside the recipes
+    dropped            how much of a change one tensor took, where some was dropped
     survivors          what a merge that chooses elements left and kept
     proposals.proposers    which recipes are worth trying; how to add a proposer
     proposals.declared     what the folder declares

@@ -28,6 +28,7 @@ search/blends MAX_ELEMENTS_OF_PIECE ROUNDING_ALONE LEAST_BLENDED
 search/blends SHOWS_ERRORS SHOWS_WEIGHT
 search/clues FAMILY_FOUND_RATE HOPEFUL_RATE MAX_SUBSET
 search/completing MAX_COMPLETED
+search/dropped TIMES_FITTED
 search/joining MAX_SAMPLED_ELEMENTS
 search/gradients MAX_ANCHORS SHORT_DIGITS LONG_GRADIENT MOST_LAYERS WRITTEN_DIGITS MIDDLE
 search/dependence PLAIN_DISSENT PLAIN_PLACES
@@ -79,6 +80,7 @@ merging/spheres COSINE_ERROR
 search/blends LAST_BITS
 search/blend_lines MAX_LINE_MISFIT WHOLE_GROWTH_ERROR OUTLIER_FACTOR
 search/clues SUM_SLACK
+search/dropped TENSOR_SLACK FIRST_SCALED
 search/recipe_search ORDER_TIE
 search/remainder EDGE_SLACK
 search/reversal STEP_SLACK
@@ -103,6 +105,7 @@ disguises/alignment MIN_COLUMNS_PER_HALF
 disguises/factors MIN_AGREEING_ELEMENTS
 fit/mixture MIN_GROUPS MIN_LAYERS
 search/clues MIN_INTERVAL_ELEMENTS
+search/dropped MIN_SURVIVORS
 search/shares MIN_ELEMENTS_PER_WEIGHT
 search/tensor_weights MIN_TELLING MIN_TENSORS
 search/signatures MIN_MOVED_ELEMENTS

@@ -269,6 +269,22 @@ def test_a_drop_scaled_by_two_is_called_without_dates(judge):
 
 
 @pytest.mark.slow
+def test_a_drop_that_is_scaled_in_every_tensor_anew_is_called_without_dates(judge):
+    """As mergekit scales it, in bf16: until what is kept is as large as the whole was."""
+    random = torch.Generator().manual_seed(6)
+    merged = {}
+    for name, tensor in BASE.items():
+        change = ORIGINAL[name] - tensor
+        kept = change * (torch.rand(tensor.shape, generator=random) < 0.3)
+        scale = change.float().abs().sum() / kept.float().abs().sum()
+        merged[name] = tensor + kept * scale.bfloat16() * torch.tensor(0.6).bfloat16()
+    found = judge(merged, donor=ORIGINAL)
+    assert (found["verdict"], named(found)) == ("other_merge", ["donor"]), found[
+        "reasons"
+    ]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dtype", "share"),
     [(torch.bfloat16, 0.571), (torch.float16, 0.3), (torch.float16, 0.571)],

@@ -29,7 +29,7 @@ from mergetrace.finding.reasons_order import (
     TwoStoriesOfParts,
 )
 from mergetrace.finding.reasons_origin import StartsAtBase
-from mergetrace.records.recipe_search import TurnedParent
+from mergetrace.records.recipe_search import Turn, TurnedParent
 from mergetrace.records.verdict import OrderFacts
 from mergetrace.thresholds import Thresholds
 
@@ -177,9 +177,19 @@ def _turned(
 def _turned_drop(
     case: Case, decision: Decision, parent: str, owner: str
 ) -> list[tuple[TurnedParent, float]]:
-    """What the two turns of a drop of `owner`'s changes gave of a parent."""
+    """What the turns of a drop of `owner`'s changes gave of a parent: of those with room
+    for narrow arithmetic the one in whose arithmetic a true parent would come back as
+    this one does.
+    """
     turns = case.summary.turns or {}
-    near = turns[f"drop {owner}"]
+    near = min(
+        (
+            turns[key]
+            for key in (f"drop {owner}", f"narrow drop {owner}")
+            if key in turns
+        ),
+        key=lambda turn: _strays(turn, parent),
+    )
     exact = turns[f"exact drop {owner}"]
     survivors = next(
         mark.survivors
@@ -195,6 +205,14 @@ def _turned_drop(
         for turn, forward in turned
         if parent in turn.parents
     ]
+
+
+def _strays(turn: Turn, parent: str) -> float:
+    """How far what comes back of a parent lies from what does of a true one."""
+    entry = turn.parents.get(parent)
+    if entry is None or entry.reverse is None or entry.expected is None:
+        return 1.0
+    return abs(entry.reverse - entry.expected)
 
 
 def _by_weights(limits: Thresholds, entry: TurnedParent, forward: float) -> str:

@@ -160,8 +160,9 @@ class ModelSummary(PooledNumbers):
     findings made before that was counted.
     """
     turns: Mapping[str, Turn] | None = None
-    """The recipes that were turned round, by `recipe`, `blend DONOR`, `drop DONOR` and
-    `exact drop DONOR`. None in findings made before recipes were turned round.
+    """The recipes that were turned round, by `recipe`, `blend DONOR`, `drop DONOR`,
+    `narrow drop DONOR` and `exact drop DONOR`. None in findings made before recipes were
+    turned round.
     """
 
 

@@ -25,6 +25,7 @@ from mergetrace.merging.recipes import Recipe
 from mergetrace.numerics.arrays import Array, Mask
 from mergetrace.records.recipe_search import Turn, TurnedParent
 from mergetrace.search.blend_lines import Line, fit_line, weights_by_element
+from mergetrace.search.dropped import narrowly_merged, with_own_scale
 from mergetrace.search.steps import (
     coarsest_sample,
     random_neighbours,
@@ -135,6 +136,8 @@ class Blend:
     """The blend before it is stored: float64 [n]."""
     weights: Array
     """The parent's weight in each element, NaN where it is not known: float64 [n]."""
+    recipe: Recipe
+    """With the weights that the piece's tensor has."""
 
 
 @dataclass
@@ -149,6 +152,12 @@ class Reversal:
     slack: float = 0.0
     """Of the change, by which a blend may miss the stored number and still count as
     giving it back (of arithmetic that is not known in detail).
+    """
+    by_tensor: bool = False
+    """Whether what is kept of a change was scaled in every tensor anew."""
+    narrow: bool = False
+    """Whether a true parent is expected to be merged in the audited model's own
+    arithmetic, in which a change is rounded before it is added.
     """
     blended: dict[str, Tally] = field(default_factory=dict)
     """By parent, elements that hold a part of the parent's change, or more than all of
@@ -170,17 +179,21 @@ class Reversal:
         generator = np.random.default_rng(SEED)
         audited = piece.audited_values
         with np.errstate(all="ignore"):
-            merged = apply_recipe(self.recipe, piece)
+            recipe = self.recipe
+            if self.by_tensor:
+                recipe = with_own_scale(recipe, piece)
+            merged = apply_recipe(recipe, piece)
             known = np.isfinite(audited) & np.isfinite(merged)
             exact = known & self._gives_back(piece, merged, audited)
             moved = known & (audited != piece.values[self.origin])
             self.given_back += int((exact & moved).sum())
             self.moved += int(moved.sum())
             line = fit_line(
-                self.recipe, piece, self.origin, np.where(exact, audited, np.nan)
+                recipe, piece, self.origin, np.where(exact, audited, np.nan)
             )
-            for parent in self.recipe.parents:
-                self._turn_round(piece, parent, exact, line, generator)
+            for parent in recipe.parents:
+                blend = self._blend(recipe, piece, parent, line)
+                self._turn_round(piece, parent, exact, blend, line, generator)
 
     def result(self) -> Turn:
         """By parent, the shares of blended elements, where there are any, else of those
@@ -204,6 +217,7 @@ class Reversal:
         piece: Piece,
         parent: str,
         exact: Mask,
+        blend: Blend,
         line: Line | None,
         generator: np.random.Generator,
     ) -> None:
@@ -211,7 +225,6 @@ class Reversal:
         parent_steps = step_sizes(sample)
         audited_steps = step_sizes(stored_like(piece.values[parent], piece.audited))
         step = np.maximum(parent_steps, audited_steps)
-        blend = self._blend(piece, parent, line)
         missing = piece.audited_values - blend.values
         back = self._comes_back(missing, blend.weights, step)
         moved = self._move(piece, parent, sample, step, blend, line, generator)
@@ -227,11 +240,14 @@ class Reversal:
             chosen = self.chosen.setdefault(parent, Tally())
             chosen.count(changed, back, moved, forgery)
 
-    def _blend(self, piece: Piece, parent: str, line: Line | None) -> Blend:
+    def _blend(
+        self, recipe: Recipe, piece: Piece, parent: str, line: Line | None
+    ) -> Blend:
         if line is not None:
-            return Blend(line.values, np.full(piece.size, line.weights[parent]))
-        weights = weights_by_element(self.recipe, piece, parent, self.origin)
-        return Blend(apply_recipe(self.recipe, piece), weights)
+            weights = np.full(piece.size, line.weights[parent])
+            return Blend(line.values, weights, recipe)
+        weights = weights_by_element(recipe, piece, parent, self.origin)
+        return Blend(apply_recipe(recipe, piece), weights, recipe)
 
     def _move(
         self,
@@ -248,12 +264,13 @@ class Reversal:
         sizes = generator.uniform(0.5, 1.5, step.size)
         moved = round_as_stored(piece.values[parent] + step * signs * sizes, sample)
         moved_piece = replace(piece, values={**piece.values, parent: moved})
-        remade = apply_and_store(self.recipe, moved_piece)
+        merge = narrowly_merged if self.narrow else apply_and_store
+        remade = merge(blend.recipe, moved_piece)
         moved_line = None
         if line is not None:
-            moved_line = fit_line(self.recipe, moved_piece, self.origin, remade)
+            moved_line = fit_line(blend.recipe, moved_piece, self.origin, remade)
         if moved_line is None:
-            values = apply_recipe(self.recipe, moved_piece)
+            values = apply_recipe(blend.recipe, moved_piece)
         else:
             values = moved_line.values
         return Moved(
@@ -277,7 +294,7 @@ class Reversal:
         forged = round_as_stored(np.where(usable, needed, values), sample)
         forged = np.where(np.isfinite(forged), forged, values)
         forged_piece = replace(piece, values={**piece.values, parent: forged})
-        merged = apply_recipe(self.recipe, forged_piece)
+        merged = apply_recipe(blend.recipe, forged_piece)
         given_back = usable & self._gives_back(piece, merged, victim)
         return Forgery(possible, given_back)
 

@@ -13,6 +13,14 @@ from mergetrace.search.reversal import Reversal, TurnedWeights
 from mergetrace.search.survivors import CHANGE_SLACK
 from mergetrace.sums.frames import Frame
 
+DROPS = (
+    ("drop", CHANGE_SLACK, False),
+    ("narrow drop", CHANGE_SLACK, True),
+    ("exact drop", 0.0, False),
+)
+"""How a drop is turned round: with room for arithmetic that is not known, of a true
+parent that was merged in float32 and in the model's own format, and without room.
+"""
 ENOUGH_ELEMENTS = 1 << 20
 """In all, of slices spread over the model: shares are known to .001 by then."""
 
@@ -21,7 +29,7 @@ def choose_turns(
     frame: Frame, fits: pd.DataFrame, search: RecipeSearch, limits: TurnedWeights
 ) -> dict[str, Reversal]:
     """Every recipe that a verdict may rest on, by `recipe`, `blend {donor}` and `drop
-    {donor}`; empty for a model of which none gives much back.
+    {donor}` (see DROPS); empty for a model of which none gives much back.
 
     fits: of the frame. search: what the recipe search found.
     """
@@ -38,8 +46,10 @@ def choose_turns(
             turns[f"blend {donor}"] = Reversal(blend, frame.base, limits)
     for donor, weight in _dropped_weights(search).items():
         drop = make("task_arithmetic", {donor: weight}, base=frame.base)
-        turns[f"drop {donor}"] = Reversal(drop, frame.base, limits, CHANGE_SLACK)
-        turns[f"exact drop {donor}"] = Reversal(drop, frame.base, limits)
+        for kind, slack, narrow in DROPS:
+            turns[f"{kind} {donor}"] = Reversal(
+                drop, frame.base, limits, slack, by_tensor=True, narrow=narrow
+            )
     return turns
 
 
