@@ -177,20 +177,14 @@ def _turned(
 def _turned_drop(
     case: Case, decision: Decision, parent: str, owner: str
 ) -> list[tuple[TurnedParent, float]]:
-    """What the turns of a drop of `owner`'s changes gave of a parent: of those with room
-    for narrow arithmetic the one in whose arithmetic a true parent would come back as
-    this one does.
+    """What the turns of a drop of `owner`'s changes gave of a parent, with room for
+    arithmetic that is not known and without; beside the arithmetic in which a true
+    parent would come back as this one does.
     """
-    turns = case.summary.turns or {}
-    near = min(
-        (
-            turns[key]
-            for key in (f"drop {owner}", f"narrow drop {owner}")
-            if key in turns
-        ),
-        key=lambda turn: _strays(turn, parent),
+    near = _nearest_turn(case, parent, f"drop {owner}", f"narrow drop {owner}")
+    exact = _nearest_turn(
+        case, parent, f"exact drop {owner}", f"exact narrow drop {owner}"
     )
-    exact = turns[f"exact drop {owner}"]
     survivors = next(
         mark.survivors
         for mark in case.recipe.signatures
@@ -205,6 +199,17 @@ def _turned_drop(
         for turn, forward in turned
         if parent in turn.parents
     ]
+
+
+def _nearest_turn(case: Case, parent: str, *names: str) -> Turn:
+    """Of the turns of these names, the one of which what comes back of a parent lies
+    nearest to what does of a true one. Old findings have only the first.
+    """
+    turns = case.summary.turns or {}
+    return min(
+        (turns[name] for name in names if name in turns),
+        key=lambda turn: _strays(turn, parent),
+    )
 
 
 def _strays(turn: Turn, parent: str) -> float:

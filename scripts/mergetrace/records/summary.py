@@ -161,8 +161,8 @@ class ModelSummary(PooledNumbers):
     """
     turns: Mapping[str, Turn] | None = None
     """The recipes that were turned round, by `recipe`, `blend DONOR`, `drop DONOR`,
-    `narrow drop DONOR` and `exact drop DONOR`. None in findings made before recipes were
-    turned round.
+    `narrow drop DONOR`, `exact drop DONOR` and `exact narrow drop DONOR`. None in
+    findings made before recipes were turned round.
     """
 
 

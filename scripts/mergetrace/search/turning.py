@@ -17,9 +17,10 @@ DROPS = (
     ("drop", CHANGE_SLACK, False),
     ("narrow drop", CHANGE_SLACK, True),
     ("exact drop", 0.0, False),
+    ("exact narrow drop", 0.0, True),
 )
-"""How a drop is turned round: with room for arithmetic that is not known, of a true
-parent that was merged in float32 and in the model's own format, and without room.
+"""How a drop is turned round: with room for arithmetic that is not known and without,
+beside a true parent that was merged in float32 and in the model's own format.
 """
 ENOUGH_ELEMENTS = 1 << 20
 """In all, of slices spread over the model: shares are known to .001 by then."""
