@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 STAGES = sorted(
     path.stem
     for path in (ROOT / "scripts/mergetrace/stages").glob("*.py")
-    if path.stem not in ("__init__", "auditing", "audit_file")
+    if path.stem not in ("__init__", "auditing", "audited_models", "audit_file")
 )
 
 
