@@ -105,7 +105,7 @@ disguises/alignment MIN_COLUMNS_PER_HALF
 disguises/factors MIN_AGREEING_ELEMENTS
 fit/mixture MIN_GROUPS MIN_LAYERS
 search/clues MIN_INTERVAL_ELEMENTS
-search/dropped MIN_SURVIVORS
+search/dropped FEWEST_SURVIVORS
 search/shares MIN_ELEMENTS_PER_WEIGHT
 search/tensor_weights MIN_TELLING MIN_TENSORS
 search/signatures MIN_MOVED_ELEMENTS

@@ -20,7 +20,7 @@ TENSOR_SLACK = 0.1
 """Of the weight: how far that of one tensor may lie from that of all. In planted merges
 by mergekit, of .3 of a change, it lay up to .08 from it.
 """
-MIN_SURVIVORS = 100
+FEWEST_SURVIVORS = 100
 """Elements of a tensor that the donor moved and that were kept, below which the weight of
 all tensors stands.
 """
@@ -49,7 +49,7 @@ def with_own_scale(recipe: Recipe, piece: Piece) -> Recipe:
         room = TENSOR_SLACK * np.abs(weight * change) + piece.interval_width / 2
         near = np.abs(moved - fitted * change) <= room
         near &= (moved != 0) & (change != 0)
-        if near.sum() < MIN_SURVIVORS:
+        if near.sum() < FEWEST_SURVIVORS:
             return recipe
         fitted = float(moved[near] @ change[near] / (change[near] @ change[near]))
     if abs(fitted - weight) > TENSOR_SLACK * abs(weight):
