@@ -38,6 +38,13 @@ from mergetrace.testing.realmerge import (
 
 pytestmark = [pytest.mark.slow, pytest.mark.thorough]
 
+OF_MIXTURES = {
+    "suspect": "suspect",
+    "base": "base",
+    "donors": ["donor"],
+    "controls": ["sibling"],
+}
+
 BASE = qwen(0)
 DONOR = finetuned(BASE, 1)
 DONOR_FIRST = {
@@ -262,12 +269,7 @@ def test_an_fp8_copy_of_a_bf16_merge_is_reproduced_through_both_roundings(tmp_pa
     found = audit(
         tmp_path / "results",
         models,
-        {
-            "suspect": "suspect",
-            "base": "base",
-            "donors": ["donor"],
-            "controls": ["sibling"],
-        },
+        OF_MIXTURES,
     )
     assert found["verdict"] == "merge", found["reasons"]
     assert found["recipe"]["bit_exact_rate"] > 0.999
@@ -366,12 +368,7 @@ def test_renumbered_experts_of_a_real_merge_are_put_back(tmp_path, hidden):
     found = audit(
         tmp_path / "results",
         models,
-        {
-            "suspect": "suspect",
-            "base": "base",
-            "donors": ["donor"],
-            "controls": ["sibling"],
-        },
+        OF_MIXTURES,
     )
     assert found["verdict"] == "merge", found["reasons"]
     assert found["recipe"]["bit_exact_rate"] == 1.0
@@ -401,12 +398,7 @@ def test_experts_that_were_left_out_show_no_training(tmp_path):
     found = audit(
         tmp_path / "results",
         models,
-        {
-            "suspect": "suspect",
-            "base": "base",
-            "donors": ["donor"],
-            "controls": ["sibling"],
-        },
+        OF_MIXTURES,
     )
     assert found["verdict"] == "merge", found["reasons"]
     assert found["recipe"]["bit_exact_rate"] == 1.0
@@ -426,11 +418,6 @@ def test_a_model_of_the_same_kind_trained_on_its_own_is_unrelated(tmp_path):
     found = audit(
         tmp_path / "results",
         models,
-        {
-            "suspect": "suspect",
-            "base": "base",
-            "donors": ["donor"],
-            "controls": ["sibling"],
-        },
+        OF_MIXTURES,
     )
     assert_nobody_named(found, "unrelated")

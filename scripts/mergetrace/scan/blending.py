@@ -18,9 +18,8 @@ DONOR_ERRORS = 6.0
 10,000 innocents the most extreme lies at 4.4.
 """
 MIN_WEIGHT = 0.03  # of a donor in the blend
-MIN_LEFT = (
-    0.02  # of the suspect's change: less is explained, and nothing more is sought
-)
+MIN_LEFT = 0.02
+"""Of the suspect's change: less is explained, and nothing more is sought."""
 MIN_GAIN = 0.01  # of the suspect's change, that a further donor must explain
 
 
