@@ -28,6 +28,7 @@ from mergetrace.finding.receipt import Evidence, finding
 from mergetrace.outputs import read_json, write_json
 from mergetrace.records.coverage import read_coverages
 from mergetrace.records.layout import read_layouts
+from mergetrace.records.spectrum import Spectrum
 from mergetrace.records.summary import Summary
 from mergetrace.running.command_line import guarded
 from mergetrace.running.dependencies import Programs
@@ -251,6 +252,7 @@ def judge(job: tuple[Path, Case, str]) -> dict[str, Any]:
                 row["summary"]["models"] |= own["summary"]["models"]
                 row["manifests"] |= own["manifests"]
                 row["layouts"] |= own["layouts"]
+                row["spectrum"]["models"] |= own["spectrum"]["models"]
                 row["compared"] = own["compared"] | row["compared"]
     except (
         Exception
@@ -262,8 +264,8 @@ def judge(job: tuple[Path, Case, str]) -> dict[str, Any]:
 def measured(
     work: Path, models: dict[str, Path], case: Case, suspect: str, controls: list[str]
 ) -> dict[str, Any]:
-    """Audit one model: summary, manifests (notes, declared), layouts, how much of every
-    model was compared.
+    """Audit one model: summary, small directions, manifests (notes, declared), layouts,
+    how much of every model was compared.
     """
     from mergetrace.testing.audits import audit
 
@@ -291,6 +293,7 @@ def measured(
     layout = read_json(work / "layout.json")
     return {
         "summary": read_json(work / "summary.json"),
+        "spectrum": read_json(work / "spectrum.json"),
         "manifests": manifests,
         "layouts": layout["models"],
         "compared": layout["compared"],
@@ -317,6 +320,7 @@ def with_verdict(
         manifests=manifests,
         thresholds=Thresholds.of(limits),
         layouts=read_layouts(row.get("layouts")),
+        spectrum=Spectrum.of(row["spectrum"]) if "spectrum" in row else None,
         stated=case.published,
         compared=read_coverages(row.get("compared")),
     )
