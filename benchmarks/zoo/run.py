@@ -50,6 +50,7 @@ MEASURING = (
     "remainder",
     "reverse",
     "aggregate",
+    "spectrum",
 )
 MAKING = ("trainer", "making", "forging", "scripts")
 PLAN = {
@@ -354,7 +355,7 @@ MEASURED_WITH = (
 
 
 def code_state() -> str:
-    """A hash over what decides a measurement: the stages up to the summary with all
+    """A hash over what decides a measurement: the stages before the verdict with all
     they import, their thresholds, the making of models.
     """
     measured = [thresholds()[key] for key in MEASURED_WITH]
@@ -366,7 +367,7 @@ def code_state() -> str:
 
 
 def measuring() -> set[Path]:
-    """The programs of the stages up to the summary, and the modules that can change
+    """The programs of the stages before the verdict, and the modules that can change
     what they make.
     """
     programs = Programs(ROOT / "scripts")
