@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from mergetrace.testing import tiny_model
 from mergetrace.testing.hubserver import Hub, folder_repo
 from mergetrace.testing.planting import blend, finetuned, random_model, write_model
-from mergetrace.testing.workplace import run_snakemake
+from mergetrace.testing.workplace import copy_workflow, run_snakemake
 
 pytestmark = pytest.mark.slow
 
@@ -25,8 +25,8 @@ CONFIG = {
 }
 
 
-@pytest.fixture
-def hub(tmp_path):
+def trio(folder):
+    """Repositories of a blend and its parents, of which the suspect's is private."""
     base = random_model(0)
     donor = finetuned(base, 1)
     for name, tensors in {
@@ -34,14 +34,50 @@ def hub(tmp_path):
         "base": base,
         "donor": donor,
     }.items():
-        write_model(tmp_path / name, tensors, shards=2)
-    (tmp_path / "suspect/README.md").write_text(
+        write_model(folder / name, tensors, shards=2)
+    (folder / "suspect/README.md").write_text(
         "---\nbase_model: o/base\nlicense: mit\n---\n"
     )
-    with Hub({f"o/{name}": folder_repo(tmp_path / name) for name in NAMES}) as hub:
-        hub.repos["o/suspect"].private = True
-        hub.repos["o/suspect"].tokens = frozenset({TOKEN})
+    hub = Hub({f"o/{name}": folder_repo(folder / name) for name in NAMES})
+    hub.repos["o/suspect"].private = True
+    hub.repos["o/suspect"].tokens = frozenset({TOKEN})
+    return hub
+
+
+@pytest.fixture
+def hub(tmp_path):
+    with trio(tmp_path) as hub:
         yield hub
+
+
+@pytest.fixture(scope="module")
+def pinned(tmp_path_factory):
+    """A Hub and a workplace after one preflight; tests go on from what the one before
+    left.
+    """
+    folder = tmp_path_factory.mktemp("pinned")
+    with trio(folder) as hub:
+        workplace = copy_workflow(folder / "workplace")
+        preflight(hub, workplace)
+        yield hub, workplace
+
+
+def preflight(hub, workplace, *arguments, config=None):
+    """Run the target; returns what was said."""
+    env = online(hub, workplace)
+    config = config or CONFIG
+    done = run_snakemake(workplace, "preflight", *arguments, config=config, env=env)
+    return done.stdout + done.stderr
+
+
+def manifest_of(workplace, model):
+    path = workplace / f"results/models/{model}/manifest.json"
+    return json.loads(path.read_text())
+
+
+def with_model(name, **entry):
+    """The configuration with another entry of a model."""
+    return {**CONFIG, "models": {**CONFIG["models"], name: entry}}
 
 
 def online(hub, workplace, **variables):
@@ -59,17 +95,14 @@ def online(hub, workplace, **variables):
     }
 
 
-def test_preflight_pins_and_reads_headers_only(hub, workplace):
-    commit = hub.repos["o/suspect"].commit
-    run_snakemake(workplace, "preflight", config=CONFIG, env=online(hub, workplace))
-    manifest = json.loads(
-        (workplace / "results/models/suspect/manifest.json").read_text()
-    )
+def test_preflight_pins_and_reads_headers_only(pinned):
+    hub, workplace = pinned
+    manifest = manifest_of(workplace, "suspect")
     assert manifest["source"] == {
         "path": None,
         "repo": "o/suspect",
         "revision": "main",
-        "commit": commit,
+        "commit": hub.repos["o/suspect"].commit,
         "private": True,
         "gated": False,
     }
@@ -97,51 +130,19 @@ def test_preflight_pins_and_reads_headers_only(hub, workplace):
         if path.is_file() and TOKEN in path.read_text(errors="replace")
     ]
 
-    # The branch moves: a program that was edited is no reason to look again, asking for
-    # it is.
-    hub.repos["o/suspect"].push(dict(hub.repos["o/suspect"].files))
-    for script in ("pin.py", "manifest.py"):
-        path = workplace / "scripts" / script
-        path.write_text(path.read_text() + "\n# edited\n")
-    run_snakemake(workplace, "preflight", config=CONFIG, env=online(hub, workplace))
-    assert (
-        json.loads((workplace / "results/models/suspect/manifest.json").read_text())
-        == manifest
-    )
-    run_snakemake(
-        workplace,
-        "preflight",
-        "--forcerun",
-        "pin",
-        config=CONFIG,
-        env=online(hub, workplace),
-    )
-    again = json.loads((workplace / "results/models/suspect/manifest.json").read_text())
-    assert again["source"]["commit"] == hub.repos["o/suspect"].commit != commit
-
 
 def test_dates_are_shown_before_anything_is_read_and_a_stated_one_pins_nothing_anew(
-    hub, workplace
+    pinned,
 ):
-    env = online(hub, workplace)
-    run_snakemake(workplace, "preflight", config=CONFIG, env=env)
-    pinned = (workplace / "results/models/donor/pinned.json").read_bytes()
+    hub, workplace = pinned
+    before = (workplace / "results/models/donor/pinned.json").read_bytes()
     hub.repos["o/donor"].push(dict(hub.repos["o/donor"].files))
     count = len(hub.seen)
-    config = {
-        **CONFIG,
-        "models": {
-            **CONFIG["models"],
-            "donor": {"repo": "o/donor", "published": "2026-05-01T01:00:00+02:00"},
-        },
-    }
-    run_snakemake(workplace, "preflight", config=config, env=env)
-    done = run_snakemake(
-        workplace, "preflight", "--forcerun", "plan", config=config, env=env
-    )
-    assert (workplace / "results/models/donor/pinned.json").read_bytes() == pinned
+    config = with_model("donor", repo="o/donor", published="2026-05-01T01:00:00+02:00")
+    said = preflight(hub, workplace, "--forcerun", "plan", config=config)
+    assert (workplace / "results/models/donor/pinned.json").read_bytes() == before
     assert len(hub.seen) == count
-    said = " ".join((done.stdout + done.stderr).split())
+    said = " ".join(said.split())
     assert (
         "published 2026-04-30 (stated; Hub: repository made 2026-06-14, weights last"
         " changed 2026-06-14)" in said
@@ -149,22 +150,32 @@ def test_dates_are_shown_before_anything_is_read_and_a_stated_one_pins_nothing_a
     assert "published 2026-06-14 (Hub: repository made 2026-06-14" in said
 
 
-def test_another_revision_is_resolved_again(hub, workplace):
-    run_snakemake(workplace, "preflight", config=CONFIG, env=online(hub, workplace))
-    pinned = hub.repos["o/base"].commit
+def test_a_branch_that_moved_is_looked_at_again_only_when_asked_for(pinned):
+    """A program that was edited is no reason to look again."""
+    hub, workplace = pinned
+    manifest = manifest_of(workplace, "suspect")
+    hub.repos["o/suspect"].push(dict(hub.repos["o/suspect"].files))
+    for script in ("pin.py", "manifest.py"):
+        path = workplace / "scripts" / script
+        path.write_text(path.read_text() + "\n# edited\n")
+    preflight(hub, workplace)
+    assert manifest_of(workplace, "suspect") == manifest
+    preflight(hub, workplace, "--forcerun", "pin")
+    found = manifest_of(workplace, "suspect")["source"]["commit"]
+    assert found == hub.repos["o/suspect"].commit != manifest["source"]["commit"]
+
+
+def test_another_revision_is_resolved_again(pinned):
+    hub, workplace = pinned
+    before = hub.repos["o/base"].commit
+    assert manifest_of(workplace, "base")["source"]["commit"] == before
     hub.repos["o/base"].push(dict(hub.repos["o/base"].files))
-    config = {
-        **CONFIG,
-        "models": {
-            **CONFIG["models"],
-            "base": {"repo": "o/base", "revision": hub.repos["o/base"].commit},
-        },
-    }
-    run_snakemake(workplace, "preflight", config=config, env=online(hub, workplace))
-    found = json.loads((workplace / "results/models/base/manifest.json").read_text())[
-        "source"
-    ]["commit"]
-    assert found == hub.repos["o/base"].commit != pinned
+    revision = hub.repos["o/base"].commit
+    preflight(
+        hub, workplace, config=with_model("base", repo="o/base", revision=revision)
+    )
+    found = manifest_of(workplace, "base")["source"]["commit"]
+    assert found == hub.repos["o/base"].commit != before
 
 
 @pytest.mark.parametrize(
@@ -216,7 +227,8 @@ def test_a_sample_from_the_hub_ends_as_one_from_local_folders_and_costs_what_was
     # More precision fetches only what is new; the same again fetches nothing.
     count = len(hub.seen)
     config["sampling"] = {**config["sampling"], "alpha_se": 0.01}
-    run_snakemake(workplace, "results/x/verdict.json", config=config, env=env)
+    samples = [f"results/x/samples/{name}.safetensors" for name in NAMES]
+    run_snakemake(workplace, *samples, config=config, env=env)
     more = json.loads((workplace / "results/x/plan.json").read_text())["cost"][
         "sample"
     ]["hub_bytes"]
