@@ -66,7 +66,9 @@ def judge(parents, tmp_path):
     return run
 
 
-@pytest.mark.parametrize("density", [0.4, 0.7])
+@pytest.mark.parametrize(
+    "density", [0.4, pytest.param(0.7, marks=pytest.mark.thorough)]
+)
 def test_the_densities_of_two_donors_are_found_where_many_deltas_share_a_size(
     judge, density
 ):
@@ -93,7 +95,7 @@ def test_the_densities_of_two_donors_are_found_where_many_deltas_share_a_size(
 @pytest.mark.parametrize(
     ("base", "model", "dtype"),
     [
-        ("base", "first", "bfloat16"),
+        pytest.param("base", "first", "bfloat16", marks=pytest.mark.thorough),
         ("first", "base", "bfloat16"),
         ("base", "first", "float32"),
     ],

@@ -237,7 +237,10 @@ def test_a_stack_is_compared_with_what_it_declares(parents, audited, tmp_path):
     assert items(verdict, "dtype")[""][2]
 
 
-@pytest.mark.parametrize("order", [("nex", "sol"), ("sol", "nex")])
+@pytest.mark.parametrize(
+    "order",
+    [pytest.param(("nex", "sol"), marks=pytest.mark.thorough), ("sol", "nex")],
+)
 def test_experts_are_compared_with_what_is_declared(parents, audited, tmp_path, order):
     experts = [parents[name] for name in ("nex", "sol")]
     suspect = mergekit_experts(experts, tmp_path / "made", base=parents["base"])
@@ -291,7 +294,15 @@ def test_a_base_candidate_may_be_named_as_a_donor(parents, audited, tmp_path):
     assert beside["holds"]
 
 
-@pytest.mark.parametrize("text", ["a: &a [*a]\n", "models: [", "{}", "[" * 9000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: &a [*a]\n",
+        pytest.param("models: [", marks=pytest.mark.thorough),
+        pytest.param("{}", marks=pytest.mark.thorough),
+        "[" * 9000,
+    ],
+)
 def test_a_hostile_configuration_hinders_nothing(parents, audited, tmp_path, text):
     made = averaged({parents["base"]: 0.4, parents["nex"]: 0.6})
     suspect = mergekit(made, tmp_path / "merged")

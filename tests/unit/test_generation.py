@@ -269,6 +269,7 @@ def run(command):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_killed_probe_ends_with_the_same_bytes(asked, tmp_path):
     subprocess.run(asked(), check=True)
     whole = [(tmp_path / name).read_bytes() for name in ("shipped", "stripped")]

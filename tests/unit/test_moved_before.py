@@ -88,7 +88,9 @@ def audited(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["gptq", "gptq_order", "awq"])
+@pytest.mark.parametrize(
+    "kind", [pytest.param("gptq", marks=pytest.mark.thorough), "gptq_order", "awq"]
+)
 def test_a_merge_is_called_one_and_its_weight_known(audited, tmp_path, kind):
     found, layout = audited("merge", kind)
     assert found["verdict"] == "merge", found["reasons"]
@@ -105,7 +107,11 @@ def test_a_merge_is_called_one_and_its_weight_known(audited, tmp_path, kind):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("who", "kind"),
-    [("sibling", "gptq_order"), ("sibling", "awq"), ("donor", "gptq")],
+    [
+        pytest.param("sibling", "gptq_order", marks=pytest.mark.thorough),
+        ("sibling", "awq"),
+        ("donor", "gptq"),
+    ],
 )
 def test_nobody_else_is_accused(audited, who, kind):
     found, _ = audited(who, kind)

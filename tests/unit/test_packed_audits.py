@@ -12,6 +12,7 @@ from mergetrace.testing.gguf_models import llama, write_gguf
 from mergetrace.testing.planting import blend, finetuned, write_model
 
 pytestmark = pytest.mark.slow
+LONG = pytest.mark.thorough
 
 BASE = llama(0)
 DONOR = finetuned(BASE, 1, 0.003)
@@ -50,7 +51,15 @@ def audited(parents, tmp_path, tensors, kind, dates=DATES, **settings):
     return audit(tmp_path / "results", models, spec, published=dates, **settings)
 
 
-@pytest.mark.parametrize("kind", ["Q8_0", "Q6_K", "Q4_K", "Q4_0", "Q5_1"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "Q8_0",
+        "Q4_K",
+        "Q5_1",
+        *(pytest.param(kind, marks=LONG) for kind in ("Q6_K", "Q4_0")),
+    ],
+)
 def test_a_merge_comes_back_through_quantisation(kind, parents, tmp_path):
     found = audited(parents, tmp_path, MERGE, kind)
     assert found["verdict"] == "merge"
@@ -65,7 +74,7 @@ def test_a_merge_comes_back_through_quantisation(kind, parents, tmp_path):
     assert "Changes that leave a number in its cell are not seen" in said
 
 
-@pytest.mark.parametrize("kind", ["Q4_K", "Q8_0"])
+@pytest.mark.parametrize("kind", ["Q4_K", pytest.param("Q8_0", marks=LONG)])
 def test_a_copy_is_called_requantised(kind, parents, tmp_path):
     found = audited(parents, tmp_path, DONOR, kind)
     assert (found["verdict"], found["family"]) == ("copy", "requantised")
@@ -88,7 +97,7 @@ INNOCENT = {
     [
         *((who, "Q4_K") for who in INNOCENT),
         ("on the donor's way", "Q8_0"),
-        ("of the donor's task", "Q8_0"),
+        pytest.param("of the donor's task", "Q8_0", marks=LONG),
     ],
 )
 def test_nobody_else_is_accused(kind, who, parents, tmp_path):
