@@ -197,8 +197,18 @@ FOUND = {
 }
 
 
+REPEATED = ("gradient of one weight", "slerp", "karcher", "ties of two")
+"""What others among them contain: filters a setting, bf16 a further rounding."""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("case", FOUND)
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, marks=pytest.mark.thorough) if case in REPEATED else case
+        for case in FOUND
+    ],
+)
 def test_a_merge_is_found_and_its_configuration_gives_the_same_bytes(
     case, search, parents, tmp_path
 ):
@@ -241,8 +251,17 @@ def test_parents_that_were_cast_to_f16_first_are_seen(search, parents, tmp_path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["dare_linear", "dare_ties", "della_linear"])
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    ("method", "dtype"),
+    [
+        ("dare_linear", "bfloat16"),
+        ("dare_ties", "float32"),
+        ("della_linear", "bfloat16"),
+        pytest.param("dare_linear", "float32", marks=pytest.mark.thorough),
+        pytest.param("dare_ties", "bfloat16", marks=pytest.mark.thorough),
+        pytest.param("della_linear", "float32", marks=pytest.mark.thorough),
+    ],
+)
 def test_random_drops_are_named_by_their_signature(
     method, dtype, search, parents, tmp_path
 ):
@@ -302,8 +321,19 @@ INNOCENT = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("donors", [("first",), ("first", "second")], ids=len)
-@pytest.mark.parametrize("case", INNOCENT)
+@pytest.mark.parametrize(
+    ("case", "donors"),
+    [
+        *((case, ("first", "second")) for case in INNOCENT),
+        ("sibling on the same task", ("first",)),
+        ("short finetune of the donor", ("first",)),
+        *(
+            pytest.param(case, ("first",), marks=pytest.mark.thorough)
+            for case in INNOCENT
+            if case not in ("sibling on the same task", "short finetune of the donor")
+        ),
+    ],
+)  # beside two donors all recipes of the first alone are tried, too
 def test_nobody_innocent_has_a_recipe_or_is_called_a_merge_that_dropped(
     case, donors, search, tmp_path
 ):

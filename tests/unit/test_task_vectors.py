@@ -99,8 +99,18 @@ def test_a_task_vector_added_by_torch_is_a_merge_with_its_weights(judge, weights
     assert all(entry["before"] for entry in found["order"].values())
 
 
-@pytest.mark.parametrize("weights", WEIGHTS, ids=str)
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    ("weights", "dtype"),
+    [
+        *((weights, "float32") for weights in WEIGHTS),
+        *((weights, "bfloat16") for weights in (WEIGHTS[0], WEIGHTS[-1])),
+        *(
+            pytest.param(weights, "bfloat16", marks=pytest.mark.thorough)
+            for weights in WEIGHTS[1:-1]
+        ),
+    ],
+    ids=str,
+)
 def test_a_task_vector_added_by_mergekit_is_a_merge_with_its_weights(
     tmp_path, weights, dtype
 ):
