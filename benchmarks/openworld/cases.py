@@ -7,6 +7,7 @@ from benchmarks.openworld.configurations import configurations
 from benchmarks.openworld.folders import folders
 from benchmarks.openworld.fp8 import fp8
 from benchmarks.openworld.heads import heads
+from benchmarks.openworld.indexes import indexes
 from benchmarks.openworld.names import names
 from benchmarks.openworld.parts import parts
 from benchmarks.openworld.quantised import quantised
@@ -27,6 +28,7 @@ TOPICS = {
     "relatives": relatives,
     "values": values,
     "configurations": configurations,
+    "indexes": indexes,
     "folders": folders,
     "recipes": recipes,
 }
