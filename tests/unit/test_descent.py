@@ -4,6 +4,7 @@ a blend that is seen under what was trained since, and innocents who are not acc
 
 import json
 import re
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -358,16 +359,30 @@ def folders(family, tmp_path_factory):
 
 
 def judged(
-    folders, tmp_path, suspect, donors=("donor",), controls=("control",), **more
+    folders,
+    tmp_path,
+    suspect,
+    donors=("donor",),
+    controls=("control",),
+    mode="full",
+    **more,
 ):
+    """verdict.json of an audit in `tmp_path`. Weights are weighed once for all tests that
+    audit the same models: dates and these thresholds count only where it is judged.
+    """
     spec = {
         "suspect": suspect,
         "base": "base",
         "donors": list(donors),
         "controls": list(controls),
     }
-    names = [suspect, "base", *donors, *controls]
-    return audit(tmp_path, {name: folders[name] for name in names}, spec, **more)
+    sources = {name: folders[name] for name in (suspect, "base", *donors, *controls)}
+    own = "-".join((mode, suspect, *donors, "beside", *controls))
+    weighed = folders["base"].parent / "weighed" / own
+    if not (weighed / "verdict.json").is_file():
+        audit(weighed, sources, spec, mode=mode)
+    shutil.copytree(weighed, tmp_path, dirs_exist_ok=True)
+    return prepared(tmp_path, sources, spec, mode=mode, **more).judge()
 
 
 def case_of(folder, control, suspect="trained"):
