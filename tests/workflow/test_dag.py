@@ -17,6 +17,8 @@ from snakemake.settings.types import (
     ResourceSettings,
 )
 
+pytestmark = pytest.mark.slow
+
 DEMO_MODELS = 4
 
 

@@ -24,6 +24,8 @@ from mergetrace.bundle.contents import verifier
 from mergetrace.running.dependencies import NO_RESULT, ONCE, Programs, others_than
 from mergetrace.testing.workplace import ROOT, copy_workflow
 
+pytestmark = pytest.mark.slow
+
 REMOTE = ("suspect", "base", "donor")
 STANDINS = ("rio", "qwen", "nex", "tuiuti")
 CONFIG = {
