@@ -238,7 +238,12 @@ PARENTS32 = {"base": BASE32, "donor": DONOR32, "sibling": SIBLING32}
     ("parents", "suspect", "words"),
     [
         (PARENTS32, cast(DONOR32, torch.bfloat16), "from F32 to BF16"),
-        (PARENTS32, cast(DONOR32, torch.float16), "from F32 to F16"),
+        pytest.param(
+            PARENTS32,
+            cast(DONOR32, torch.float16),
+            "from F32 to F16",
+            marks=pytest.mark.thorough,
+        ),
         ({}, cast(DONOR, torch.float16), "from BF16 to F16"),
         ({}, cast(DONOR, torch.float32), "from BF16 to F32"),
         ({}, quantised(DONOR), "from BF16 to F8_E4M3"),

@@ -92,7 +92,17 @@ BY_MERGEKIT = {
 }
 
 
-@pytest.mark.parametrize("case", BY_MERGEKIT)
+REPEATED = ("linear", "slerp")
+"""`blend` is a linear merge that is given back, a gradient is a slerp."""
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, marks=pytest.mark.thorough) if case in REPEATED else case
+        for case in BY_MERGEKIT
+    ],
+)
 def test_every_tensor_of_a_merge_by_mergekit_comes_back(parents, tmp_path, case):
     method, models, rest = BY_MERGEKIT[case]
     suspect = merged(parents, tmp_path / "suspect", method, models, **dict(rest))
@@ -106,7 +116,9 @@ def test_every_tensor_of_a_merge_by_mergekit_comes_back(parents, tmp_path, case)
     assert "comes back byte for byte" in (recipe / "README.md").read_text()
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    "dtype", [pytest.param("float32", marks=pytest.mark.thorough), "bfloat16"]
+)
 def test_parents_in_f16_are_opened_in_the_dtype_that_was_merged_in(tmp_path, dtype):
     base = qwen(70, torch.float16)
     models = {"base": base, "first": finetuned(base, 71)}

@@ -397,7 +397,7 @@ def judged(tmp_path, suspect, parents=None, config=None):
         ("block", ".scale", None, E8M0),
         ("block", ".weight_scale", lambda s: s[:, None, :, None], torch.float32),
         ("row", "_scale", lambda s: s.reshape(-1), torch.bfloat16),
-        ("row", "_scale", None, torch.float32),
+        pytest.param("row", "_scale", None, torch.float32, marks=pytest.mark.thorough),
         ("column", "_scale", None, torch.float32),
         ("group", "_scale", lambda s: s.view(torch.uint8), E8M0),
         ("tensor", "_scale", lambda s: s.reshape(()), torch.float32),

@@ -75,7 +75,10 @@ def configuration(parents, own):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("own", [0.2, 0.0, "gradient", "deltas"])
+@pytest.mark.parametrize(
+    "own",
+    [pytest.param(0.2, marks=pytest.mark.thorough), 0.0, "gradient", "deltas"],
+)
 def test_norms_of_another_weight_come_back(parents, tmp_path, own):
     models = parents | {
         "suspect": mergekit(configuration(parents, own), tmp_path / "suspect")

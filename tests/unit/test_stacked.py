@@ -102,7 +102,15 @@ STACKS = {
 }
 
 
-@pytest.mark.parametrize("case", STACKS)
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param("half and half", marks=pytest.mark.thorough),
+        "three runs",
+        "of two donors",
+        "moved and repeated",
+    ],
+)
 def test_a_stack_is_given_back_and_its_slices_make_it_again(
     case, judge, parents, tmp_path
 ):
