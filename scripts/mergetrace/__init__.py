@@ -186,6 +186,8 @@ sums: weights read once
     recast             whether elements are a parent's, rounded to another format
     deltas             slices read once, the next run while this one is summed
     evidence           the kept sample
+    coarse_grids       numbers of 16 bits that were quantised before: the grid on which
+                       they lie
     dividing           in which precision numbers were divided by their scales
     as_stored          numbers rounded as a sample's file would have stored them
 

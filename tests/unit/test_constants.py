@@ -55,6 +55,7 @@ search/variations COUNTED_ELEMENTS COUNTING_ROUNDS COUNTED_REACH_ERRORS
 search/variations LEAST_COUNTED_REACH COUNTING_BLUR MIN_COUNTED_RATE MIN_TENSOR_COVERAGE
 search/leftover_shares RATIO_DIGITS
 search/variations MAX_VARYING_IN_ANY_ORDER
+sums/coarse_grids FIRST_GROUPS FEW LEAST_ON_GRID LEAST_COLUMNS LEAST_LEVELS WIDTHS
 """
 """How long is searched, and where: with less of it less is found, and nobody more is
 accused. MIN_RATE_TO_LOOK lies below all that a verdict may be loosened to
@@ -93,6 +94,7 @@ search/leftover_shares RATIO_ERROR
 search/variations JOINT_SLACK
 sums/gram HUGE_SQUARE TINY_SQUARE
 sums/recast SCALE_SLACK
+sums/coarse_grids FLOAT32_ROUNDINGS INEXACT STEPS
 """
 """How far sums and roundings stray from what was meant: as far as the arithmetic does,
 in the suspect, the controls and the shuffled donor alike.

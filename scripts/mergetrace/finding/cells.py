@@ -14,13 +14,14 @@ from mergetrace.finding.reasons_cells import (
     FewInCells,
     MovedBefore,
     NotThroughCells,
+    OnGrid,
     ParentsPacked,
     QuantisationHides,
     ThroughCells,
 )
 from mergetrace.finding.reasons_origin import RecipeButNoMerge
 from mergetrace.finding.stops import against_merge
-from mergetrace.numerics.levels import FEW_DECIDE, LEVELS, MOVED_BEFORE
+from mergetrace.numerics.levels import FEW_DECIDE, GRID_NAME, LEVELS, MOVED_BEFORE
 
 THROUGH_CELLS = "exact through quantisation"
 """What `evidence` says of merges and copies of packed models."""
@@ -83,6 +84,14 @@ def through_cells(case: Case, decision: Decision) -> Decision:
     return replace(decision, reasons=(*decision.reasons, rests))
 
 
+def on_grid(case: Case, decision: Decision) -> Decision:
+    """The decision with what numbers of 16 bits show that were quantised before."""
+    grids = tuple(name for name in case.recipe.packed if name.startswith(GRID_NAME))
+    if not grids:
+        return decision
+    return replace(decision, reasons=(*decision.reasons, OnGrid(case.model, grids)))
+
+
 def evidence(case: Case, decision: Decision) -> str | None:
     """What kind of evidence a verdict rests on that asks for equal numbers: `exact`, of
     16 bits and more, or `exact through quantisation`; None where nobody is accused.
@@ -99,17 +108,25 @@ def hidden(case: Case) -> MovedBefore | QuantisationHides | None:
     moved = tuple(name for name in case.recipe.packed if name in MOVED_BEFORE)
     if moved:
         return MovedBefore(case.model, moved)
-    share = case.summary.rounding_share
+    share = _rounding_share(case)
     limit = case.thresholds.max_quantised_share
     share = 1.0 if share is None else share
     return QuantisationHides(case.model, share, limit) if share > limit else None
+
+
+def _rounding_share(case: Case) -> float | None:
+    """The energy of quantising over that of the change: of a grid that was found in the
+    numbers as the search for a recipe measured it.
+    """
+    on_grid = case.recipe.grid_share
+    return case.summary.rounding_share if on_grid is None else on_grid
 
 
 def undimmed(case: Case, cosine: float) -> float:
     """A cosine of changes as it was before quantising added its energy."""
     if not case.recipe.packed:
         return cosine
-    share = min(case.summary.rounding_share or 0.0, case.thresholds.max_quantised_share)
+    share = min(_rounding_share(case) or 0.0, case.thresholds.max_quantised_share)
     return cosine / sqrt(1 - share)
 
 

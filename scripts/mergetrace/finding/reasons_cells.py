@@ -25,6 +25,16 @@ class ThroughCells(Reason):
 
 
 @dataclass(frozen=True)
+class OnGrid(Reason):
+    """Numbers of 16 bits or more that lie on a coarse grid."""
+
+    model: str
+    """The audited model."""
+    formats: tuple[str, ...]
+    """The grids."""
+
+
+@dataclass(frozen=True)
 class FewInCells(Reason):
     """Too few of the elements that could refute a recipe are packed ones: what is stored
     in 16 bits follows it, and of the packed tensors little is known.

@@ -20,7 +20,12 @@ from mergetrace.finding.accusing import (
 )
 from mergetrace.finding.alone import RULES as WITHOUT_DONORS
 from mergetrace.finding.case import ACCUSING, Case, Decision, Reason
-from mergetrace.finding.cells import carried_by_16_bits, parents_packed, through_cells
+from mergetrace.finding.cells import (
+    carried_by_16_bits,
+    on_grid,
+    parents_packed,
+    through_cells,
+)
 from mergetrace.finding.copying import copy
 from mergetrace.finding.coverage import enough_read
 from mergetrace.finding.descent import RESTS_ON, trained_blend
@@ -70,6 +75,7 @@ def decide(case: Case) -> Decision:
     outside `accuse_with`: its traces are stated, and no parent is named.
     """
     answer = enough_read(case, through_cells(case, _first_answer(case)))
+    answer = on_grid(case, answer)
     if case.layout:
         lines = (
             *(Undone(line) for line in case.layout.undone),

@@ -1,12 +1,13 @@
 """The reasons of packed models as sentences."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from mergetrace.finding.case import Reason
 from mergetrace.finding.cells import THROUGH_CELLS
 from mergetrace.finding.reasons_cells import (
     MovedBefore,
     NotThroughCells,
+    OnGrid,
     ParentsPacked,
     QuantisationHides,
     ThroughCells,
@@ -14,9 +15,36 @@ from mergetrace.finding.reasons_cells import (
 from mergetrace.numerics.levels import FEW_DECIDE
 from mergetrace.readable import listing, rate
 
+GRID_WORDS = {
+    "GRID_INT4": "int4, written back",
+    "GRID_INT5": "int5, written back",
+    "GRID_INT6": "int6, written back",
+    "GRID_INT8": "int8, written back",
+    "GRID_E2M1": "E2M1 (MXFP4 or NVFP4), written back",
+    "GRID_NF4": "nf4, written back",
+    "GRID_FP4": "bitsandbytes' fp4, written back",
+    "GRID_FP8": "FP8 (E4M3), written back",
+}
+"""What numbers were stored as before, by the grid on which they lie."""
+
+
+def held_as(formats: Iterable[str]) -> str:
+    """Formats in words."""
+    return listing([GRID_WORDS.get(name, name) for name in formats])
+
+
+def on_grid(reason: OnGrid) -> str:
+    return (
+        f"{reason.model} is stored in 16 bits or more, and where it was read as"
+        f" {held_as(reason.formats)}, every number lies on a level of such a grid: one"
+        " scale for a tensor, a row or a block puts them all there, which does not"
+        " happen by itself. They were probably quantised and written back. So they are"
+        " read as the quantised file would be: between two levels nothing is known."
+    )
+
 
 def through_cells(reason: ThroughCells) -> str:
-    formats = listing(reason.formats)
+    formats = held_as(reason.formats)
     kind = f"Evidence: {THROUGH_CELLS}. " if reason.accuses else ""
     text = (
         f"{kind}{reason.model} is stored as {formats}: of every number that is so"
@@ -54,7 +82,7 @@ def parents_packed(reason: ParentsPacked) -> str:
 def not_through_cells(reason: NotThroughCells) -> str:
     return (
         f"Of a model in 16 bits this would be called `{reason.verdict}`. That rests on"
-        f" single numbers, which {listing(reason.formats)} hides, so nobody is accused"
+        f" single numbers, which {held_as(reason.formats)} hides, so nobody is accused"
         " of it here; the model in 16 bits would settle it."
     )
 
@@ -80,6 +108,7 @@ def moved_before(reason: MovedBefore) -> str:
 
 SENTENCES: Mapping[type[Reason], Callable[..., str]] = {
     ThroughCells: through_cells,
+    OnGrid: on_grid,
     ParentsPacked: parents_packed,
     NotThroughCells: not_through_cells,
     MovedBefore: moved_before,

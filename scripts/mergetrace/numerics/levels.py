@@ -38,7 +38,40 @@ STACKED = "MXFP4_EXPERTS"
 """MXFP4 of experts that are stored together."""
 SIGNED_BYTES = (*range(128), *range(-128, 0))
 
+E4M3 = tuple(
+    sorted(
+        {
+            sign * (fraction + 8 * (exponent > 0)) * 2.0 ** (max(exponent, 1) - 10)
+            for sign in (-1, 1)
+            for exponent in range(16)
+            for fraction in range(8)
+            if (exponent, fraction) != (15, 7)
+        }
+    )
+)
+"""The numbers of F8_E4M3."""
+
+GRID_NAME = "GRID_"
+"""How the names of grids begin."""
+GRIDS: Mapping[str, tuple[str, ...]] = {
+    "GRID_INT8": ("GRID_E2M1", "GRID_INT4", "GRID_INT5", "GRID_INT6"),
+    "GRID_NF4": (),
+    "GRID_FP4": (),
+    "GRID_FP8": (),
+}
+"""Grids on which numbers of 16 bits may lie that were quantised and written back, the
+first looked for first; by kind the narrower ones, of which one that holds all is meant.
+"""
+
 LEVELS: Mapping[str, tuple[float, ...]] = {
+    "GRID_E2M1": E2M1_DOUBLED,
+    "GRID_INT4": tuple(range(-8, 8)),
+    "GRID_INT5": tuple(range(-16, 16)),
+    "GRID_INT6": tuple(range(-32, 32)),
+    "GRID_INT8": tuple(range(-128, 128)),
+    "GRID_NF4": NORMAL_4,
+    "GRID_FP4": tuple(sorted(set(FLOAT_4))),
+    "GRID_FP8": E4M3,
     "Q8_0": SIGNED_BYTES,
     "Q4_0": tuple(range(-8, 8)),
     "Q4_1": tuple(range(16)),
@@ -104,6 +137,10 @@ SLACK: Mapping[str, float] = {
     **dict.fromkeys(("GPTQ4", "GPTQ8"), HALF_STEP_OF_F16),
     # Tensors in bf16 are divided in bf16.
     **dict.fromkeys(("INT4", "INT8", "I8_SIGNED"), HALF_STEP_OF_BF16),
+    # Of these the tool is not known.
+    **dict.fromkeys(
+        (name for name in LEVELS if name.startswith(GRID_NAME)), HALF_STEP_OF_BF16
+    ),
 }
 """How far a cell's ends may lie from where the stored scale and shift put them, as a
 share of the scaled level and of the shift.

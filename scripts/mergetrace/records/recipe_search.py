@@ -193,6 +193,10 @@ class RecipeSearch:
     """How many of the informative elements are packed; the others are stored in 16 bits
     or more.
     """
+    grid_share: float | None = None
+    """The energy that rounding to coarse grids adds, over that of the change from the
+    base, of a model that was quantised and written back; None of any other.
+    """
     leanings: Mapping[str, Leaning] = field(default_factory=dict)
     """By donor, how the model's numbers miss the best blend of base and donor, where
     that explains anything.

@@ -12,6 +12,8 @@ from mergetrace.merging.applying import Piece
 from mergetrace.merging.methods import METHODS
 from mergetrace.merging.recipes import Recipe, recipe_to_json
 from mergetrace.numerics.arrays import some_of
+from mergetrace.numerics.lattice import ulp
+from mergetrace.numerics.levels import GRID_NAME
 from mergetrace.records.recipe_search import (
     DeclaredReplay,
     RecipeNumbers,
@@ -100,6 +102,8 @@ class Search:
     """By slice, of each finalist."""
     moved_energy: float = 0.0
     """Sum of squares of the change from the base over all evidence."""
+    grid_energy: float = 0.0
+    """Sum of squares that rounding to coarse grids adds."""
     formats: dict[str, None] = field(default_factory=dict)
     """The formats that the audited model's numbers were rounded to."""
     packed: dict[str, None] = field(default_factory=dict)
@@ -221,6 +225,9 @@ class Search:
             self.counts.append([counts[i] for counts in by_recipe])
         change = piece.audited_values - piece.values[self.frame.base]
         self.moved_energy += float(np.sum(change**2))
+        if audited.dtype.startswith(GRID_NAME) and audited.scales is not None:
+            cells = ulp(audited.raw, audited.dtype) * audited.scales
+            self.grid_energy += float(np.sum(cells**2)) / 12
 
     def slices(self) -> pd.DataFrame:
         """Per slice: model, base, slice_id, recipe_informative, recipe_exact (of the
@@ -273,6 +280,7 @@ class Search:
             leaning=self.seen.of_recipes.get(ranking[0].recipe) if ranking else None,
             packed=tuple(sorted(self.packed)),
             packed_informative=self._packed_informative(ranking),
+            grid_share=self._grid_share(),
         )
 
     def _packed_informative(self, ranking: list[Replayed]) -> int:
@@ -282,6 +290,12 @@ class Search:
         best = self.recipes.index(ranking[0].recipe)
         rows = zip(self.counts, self.of_packed, strict=True)
         return sum(counts[best].informative for counts, is_packed in rows if is_packed)
+
+    def _grid_share(self) -> float | None:
+        """The energy that rounding to coarse grids adds, over that of the change."""
+        if not self.grid_energy or not self.moved_energy:
+            return None
+        return self.grid_energy / self.moved_energy
 
     def _declared(self, hypothesis: Hypothesis) -> DeclaredReplay:
         """What became of one declared merge."""

@@ -18,6 +18,7 @@ import numpy as np
 from mergetrace.formats.block_layouts import LAYOUTS
 from mergetrace.numerics.arrays import Bytes, Integers
 from mergetrace.numerics.dtypes import FORMATS
+from mergetrace.sums.coarse_grids import with_grid
 from mergetrace.sums.evidence import Sample, sample_of
 from mergetrace.sums.frames import Frame
 from mergetrace.sums.from_files import file_sums, packed_file_sums
@@ -255,11 +256,20 @@ class Reader:
         read = Read(
             part.slice_id,
             list(records(pending.frames, added_up(sums, first), lengths)),
-            keep_samples(self.weights, part.members, part.kept),
+            self._kept(part),
         )
         for view in part.members.values():
             self.weights.forget(view)
         return read
+
+    def _kept(self, part: Slice) -> dict[str, Sample]:
+        """The kept elements, the suspect's with the grid that they lie on."""
+        samples = keep_samples(self.weights, part.members, part.kept)
+        if not self.frames:
+            return samples
+        parents = {name for frame in self.frames for name in frame.parents}
+        suspect = self.frames[0].audited
+        return with_grid(samples, part.members, part.kept, suspect, parents)
 
 
 def _count_jobs(waiting: Iterable[_Pending]) -> int:

@@ -38,6 +38,8 @@ WRITER_NAMES = {
 }
 """What safetensors calls dtypes when writing, by their name in the file."""
 CODES = "U8"
+GRID = "/grid"
+"""The key's last part under which the codes of a grid lie, like a model's."""
 PACKING = "packing"
 """The key's last part under which the format of packed codes is written down."""
 
@@ -58,6 +60,8 @@ class Sample:
     """
     shifts: Array | None = None
     """What is added to each then, where the format has shifts: float64 [n]."""
+    grid: "Sample | None" = None
+    """The same numbers as codes of a coarse grid that they lie on, if they lie on one."""
 
     @property
     def is_packed(self) -> bool:
@@ -74,6 +78,7 @@ class Sample:
             raw=np.ascontiguousarray(raw[which]).reshape(-1),
             scales=None if self.scales is None else self.scales[which],
             shifts=None if self.shifts is None else self.shifts[which],
+            grid=None if self.grid is None else self.grid.chosen(which),
         )
 
     def values(self) -> Array:
@@ -82,11 +87,14 @@ class Sample:
 
     def on_lattice(self) -> "Sample":
         """The same numbers in the format they were rounded to: a merge rounded to bf16
-        and stored as float32 still lies on bf16's lattice.
+        and stored as float32 still lies on bf16's lattice, one that was quantised and
+        written back on a grid of few levels.
 
         Where every finite element of an F32 or F64 sample is a BF16 or an F16 number,
         the sample in that dtype; else the sample itself.
         """
+        if self.grid is not None:
+            return self.grid
         if self.dtype not in ("F32", "F64") or self.scales is not None:
             return self
         if self.shifts is not None:
@@ -140,7 +148,10 @@ def joined(samples: Sequence[Sample]) -> Sample:
     raw = np.concatenate([sample.raw for sample in samples])
     scales = _together([sample.scales for sample in samples])
     shifts = _together([sample.shifts for sample in samples])
-    return replace(samples[0], raw=raw, scales=scales, shifts=shifts)
+    grids = [sample.grid for sample in samples if sample.grid is not None]
+    is_one = len(grids) == len(samples) and len({grid.dtype for grid in grids}) == 1
+    grid = joined(grids) if is_one else None
+    return replace(samples[0], raw=raw, scales=scales, shifts=shifts, grid=grid)
 
 
 def _together(parts: Sequence[Array | None]) -> Array | None:
@@ -182,7 +193,8 @@ def _blanked(sample: Sample, lost: Mask) -> Sample:
     raw[lost] = 0
     scales = None if sample.scales is None else np.where(lost, 1.0, sample.scales)
     shifts = None if sample.shifts is None else np.where(lost, 0.0, sample.shifts)
-    return replace(sample, raw=raw.reshape(-1), scales=scales, shifts=shifts)
+    grid = None if sample.grid is None else _emptied(sample.grid, lost)
+    return replace(sample, raw=raw.reshape(-1), scales=scales, shifts=shifts, grid=grid)
 
 
 def _emptied(sample: Sample, lost: Mask) -> Sample:
@@ -214,6 +226,8 @@ def write_evidence(
         tensors[f"{slice_id}/blocks"] = ("I64", np.ascontiguousarray(blocks, "<i8"))
         for model, sample in samples.items():
             tensors |= _tensors_of(f"{slice_id}/{model}", sample)
+            if sample.grid is not None:
+                tensors |= _tensors_of(f"{slice_id}/{model}{GRID}", sample.grid)
     # `tensors` keeps the memory alive that the specifications point to.
     specs = {key: _spec(dtype, array) for key, (dtype, array) in tensors.items()}
     entry = {"mergetrace": json.dumps(dict(metadata), sort_keys=True)}
@@ -288,7 +302,7 @@ def _samples_of(tensors: Mapping[str, tuple[Bytes, str]]) -> dict[str, Sample]:
     """
     samples = {}
     for model, (raw, stored_dtype) in tensors.items():
-        if model == "blocks" or "/" in model:
+        if model == "blocks" or "/" in model.removesuffix(GRID):
             continue
         dtype = stored_dtype
         scales = shifts = through = None
@@ -301,6 +315,9 @@ def _samples_of(tensors: Mapping[str, tuple[Bytes, str]]) -> dict[str, Sample]:
         if f"{model}/through" in tensors:
             through = tensors[f"{model}/through"][1]
         samples[model] = Sample(raw, dtype, scales, through, shifts)
+    for key in [key for key in samples if key.endswith(GRID)]:
+        model = key.removesuffix(GRID)
+        samples[model] = replace(samples[model], grid=samples.pop(key))
     return samples
 
 

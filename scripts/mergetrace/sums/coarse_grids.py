@@ -1,0 +1,286 @@
+"""Numbers of 16 bits and more that lie on a coarse grid: codes of a few bits times a scale,
+as a quantised model is that was written back.
+
+Such a number confines what it was made of to the cell of its code and no closer, as the
+packed file itself would. Nothing says which tool made it: the groups that share a scale,
+the levels and the scale are found from the numbers alone. A group is on a grid where one
+scale puts every number of it on a level within the rounding of its format. Of a group of
+32 numbers of bf16 that happens by chance on 8-bit integers once in some 10^20.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mergetrace.numerics.arrays import Array, Integers, Mask, some_of
+from mergetrace.numerics.dtypes import FORMATS, encode
+from mergetrace.numerics.lattice import neighbour_midpoints
+from mergetrace.numerics.levels import GRIDS, LEVELS
+from mergetrace.sums.evidence import Sample
+from mergetrace.tensors.view import View
+
+LEAST_ON_GRID = 256
+"""Of a sample in which a grid is looked for."""
+LEAST_COLUMNS = 32
+LEAST_LEVELS = 4
+"""Different levels in most groups: of less anything is a grid."""
+FIRST_GROUPS = 4
+"""Groups that are looked at first."""
+FEW = 32
+"""Elements of a group, from its least to its greatest, that are tried with every scale at
+first.
+"""
+FLOAT32_ROUNDINGS = 2.0**-22
+"""How far a number of float32 may be from level times scale, as a share of it."""
+INEXACT = 2.0**-8
+"""How far a scale may be off, as a share of it, that was taken from a number in bf16."""
+STEPS = (0.25, 0.5, 0.75, 1.01)
+"""Up to which share of the greatest level numbers confine a scale, one after another."""
+ROUNDS = ("BF16", "F16", "F32")
+WIDTHS = (256, 128, 64, 32, 16)
+"""Of groups along a row, or along the whole matrix as it is stored."""
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What is known of some elements of a matrix."""
+
+    values: Array
+    """float64 [n]."""
+    low: Array
+    high: Array
+    """What was rounded to them lay between these."""
+
+    def chosen(self, which: Integers | Mask) -> "Numbers":
+        """Some of them."""
+        return Numbers(self.values[which], self.low[which], self.high[which])
+
+
+@dataclass(frozen=True)
+class Found:
+    """The codes of numbers on a grid."""
+
+    levels: Array
+    """By number the level: float64 [n]."""
+    scales: Array
+    """float64 [groups]; 0 of a group of zeros."""
+
+
+def with_grid(
+    samples: Mapping[str, Sample],
+    members: Mapping[str, View],
+    blocks: Integers,
+    suspect: str,
+    parents: Collection[str],
+) -> dict[str, Sample]:
+    """The samples of a slice, the suspect's with the grid that it lies on.
+
+    A grid on which a parent's numbers lie as well says nothing of how the suspect came
+    to be: a copy of that one, or a part, is on it because that one is.
+    """
+    held = [name for name in parents if name in samples]
+    if suspect not in samples or not held:
+        return dict(samples)
+    grid = grid_of(samples[suspect], members[suspect], blocks)
+    if grid is None or any(
+        grid_of(samples[name], members[name], blocks) is not None for name in held
+    ):
+        return dict(samples)
+    stored = {samples[name].dtype for name in held}
+    through = stored.pop() if len(stored) == 1 else None
+    grid = replace(grid, through=through if through in ("BF16", "F16") else None)
+    return {**samples, suspect: replace(samples[suspect], grid=grid)}
+
+
+def grid_of(sample: Sample, view: View, blocks: Integers) -> Sample | None:
+    """The same numbers as codes of a grid, with their scales; None where they lie on
+    none that is known.
+    """
+    if sample.scales is not None or sample.shifts is not None or sample.is_packed:
+        return None
+    if view.rows < 2 or view.cols < LEAST_COLUMNS or view.col_map is not None:
+        return None
+    coarse = sample.on_lattice()
+    if coarse.dtype not in ROUNDS:
+        return None
+    numbers = _numbers(coarse)
+    if numbers.values.size < LEAST_ON_GRID or not np.isfinite(numbers.values).all():
+        return None
+    places = np.concatenate([np.arange(start, start + n) for start, n in blocks])
+    for kind in GRIDS:
+        for groups in _groupings(places, view):
+            found = _on(np.unique(LEVELS[kind]), numbers, groups)
+            if found is not None:
+                return _coded(kind, found, groups)
+    return None
+
+
+def _numbers(sample: Sample) -> Numbers:
+    values = sample.values().astype(np.float64)
+    if sample.dtype == "F32":
+        room = np.abs(values) * FLOAT32_ROUNDINGS
+        return Numbers(values, values - room, values + room)
+    return Numbers(values, *neighbour_midpoints(sample.raw, sample.dtype))
+
+
+def _groupings(places: Integers, view: View) -> Iterator[Integers]:
+    """The ways in which elements may share a scale, coarsest first: the number of each
+    one's group, int64 [n].
+    """
+    rows, cols = np.divmod(places, view.cols)
+    yield _renumbered(np.zeros_like(places))
+    yield _renumbered(rows)
+    tiles = -(-view.cols // 128)
+    yield _renumbered(rows // 128 * tiles + cols // 128)
+    for width in WIDTHS:
+        if width < view.cols:
+            yield _renumbered(rows * -(-view.cols // width) + cols // width)
+        if view.cols % width:
+            yield _renumbered(places // width)
+
+
+def _renumbered(groups: Integers) -> Integers:
+    return np.unique(groups, return_inverse=True)[1].astype(np.int64)
+
+
+def _on(levels: Array, numbers: Numbers, groups: Integers) -> Found | None:
+    """The numbers on these levels, with a scale for each group."""
+    order = np.argsort(groups, kind="stable")
+    edges = np.searchsorted(groups[order], np.arange(groups.max() + 2))
+    tops = np.unique(np.abs(levels[levels != 0]))
+    likely: dict[float, None] = {}
+    few = np.linspace(0, edges.size - 2, min(FIRST_GROUPS, edges.size - 1)).astype(int)
+    for group in few.tolist():
+        part = numbers.chosen(order[edges[group] : edges[group + 1]])
+        if not part.values.any():
+            continue
+        top = _first_top(levels, tops, part)
+        if top is None:
+            return None
+        likely[top] = None
+    if not likely:
+        return None
+    rest = [top for top in tops.tolist() if top not in likely]
+    found = Found(np.zeros(groups.size), np.zeros(edges.size - 1))
+    greatest = np.zeros(edges.size - 1)
+    np.maximum.at(greatest, groups, np.abs(numbers.values))
+    is_open = greatest > 0
+    for top in [*sorted(likely), *rest]:
+        if not is_open.any():
+            break
+        _settle(top, levels, numbers, groups, greatest, is_open, found)
+    if is_open.any() or not _says_enough(found.levels, groups):
+        return None
+    return found
+
+
+def _first_top(levels: Array, tops: Array, part: Numbers) -> float | None:
+    """The smallest level that the greatest number of a group may stand on."""
+    greatest = np.abs(part.values).max()
+    alone = np.zeros(part.values.size, np.int64)
+    by_size = np.argsort(np.abs(part.values), kind="stable").tolist()
+    few = part.chosen(np.array(some_of(by_size, FEW)))
+    near = _near(greatest / tops, levels, few, part)
+    for top in tops[near].tolist():
+        if _fits(np.array([greatest / top]), levels, part, alone)[0][0]:
+            return float(top)
+    return None
+
+
+def _near(scales: Array, levels: Array, few: Numbers, part: Numbers) -> Mask:
+    """By scale whether some numbers of a group lie as near to levels as rounding of
+    these and of the greatest, which the scale was taken from, allows.
+    """
+    at = _nearest(few.values / scales[:, None], levels)
+    rooms = np.maximum(part.high - part.values, part.values - part.low)
+    top = np.argmax(np.abs(part.values))
+    of_scale = rooms[top] / np.abs(part.values[top])
+    own = np.maximum(few.high - few.values, few.values - few.low)
+    room = own * (few.values != 0) + np.abs(at * scales[:, None]) * of_scale
+    return np.asarray((np.abs(at * scales[:, None] - few.values) <= room).all(1))
+
+
+def _settle(
+    top: float,
+    levels: Array,
+    numbers: Numbers,
+    groups: Integers,
+    greatest: Array,
+    is_open: Mask,
+    found: Found,
+) -> None:
+    """Put down the groups whose greatest number may stand on a level, in place."""
+    which = np.flatnonzero(is_open[groups])
+    own = _renumbered(groups[which])
+    names = np.flatnonzero(is_open)
+    fits, scales, at = _fits(greatest[names] / top, levels, numbers.chosen(which), own)
+    is_open[names[fits]] = False
+    found.scales[names[fits]] = scales[fits]
+    done = fits[own]
+    found.levels[which[done]] = at[done]
+
+
+def _fits(
+    scales: Array, levels: Array, numbers: Numbers, groups: Integers
+) -> tuple[Mask, Array, Array]:
+    """By group whether one scale near the one given puts all its numbers on levels, and
+    that scale; by number the level.
+
+    A scale that was taken from one number is as inexact as that: the upper levels of
+    8-bit integers are told apart once lower ones have confined it.
+    """
+    low, high = scales * (1 - INEXACT), scales * (1 + INEXACT)
+    sizes = np.abs(numbers.values)
+    better = scales
+    for part in STEPS:
+        at = _nearest(numbers.values / better[groups], levels)
+        which = (sizes <= part * levels.max() * scales[groups]) & (at != 0)
+        ends = _scales_that_fit(scales, at, numbers, groups, which)
+        low, high = np.maximum(low, ends[0]), np.minimum(high, ends[1])
+        better = np.where(low <= high, (low + high) / 2, better)
+    fits = low <= high
+    fits[groups[(at == 0) & (numbers.values != 0)]] = False
+    return fits, better, at
+
+
+def _scales_that_fit(
+    scales: Array, at: Array, numbers: Numbers, groups: Integers, which: Mask
+) -> tuple[Array, Array]:
+    """By group the least and the greatest scale that some numbers allow, each on its
+    level.
+    """
+    low, high = np.zeros(scales.size), np.full(scales.size, np.inf)
+    ends = np.stack([numbers.low[which], numbers.high[which]]) / at[which]
+    np.maximum.at(low, groups[which], ends.min(0))
+    np.minimum.at(high, groups[which], ends.max(0))
+    return low, high
+
+
+def _nearest(values: Array, levels: Array) -> Array:
+    middles = (levels[1:] + levels[:-1]) / 2
+    return np.asarray(levels[np.searchsorted(middles, values)], np.float64)
+
+
+def _says_enough(levels: Array, groups: Integers) -> bool:
+    """Whether most groups hold several levels."""
+    pairs = np.unique(np.stack([groups.astype(np.float64), levels]), axis=1)
+    counts = np.bincount(pairs[0].astype(np.int64), minlength=int(groups.max()) + 1)
+    return bool(np.median(counts) >= LEAST_LEVELS)
+
+
+def _coded(kind: str, found: Found, groups: Integers) -> Sample:
+    """Codes and scales. Integers of fewer bits than eight have no cell beyond their own
+    last levels, where a tool cuts off; llama.cpp's scales may be below 0.
+    """
+    levels, scales = found.levels, found.scales[groups]
+    for name in GRIDS[kind]:
+        lowest = min(LEVELS[name])
+        highest = np.full(found.scales.size, -np.inf)
+        np.maximum.at(highest, groups, levels)
+        turned = np.where((highest == -lowest)[groups], -1.0, 1.0)
+        if np.isin(levels * turned, LEVELS[name]).all():
+            levels, scales, kind = levels * turned, scales * turned, name
+            break
+    codes = encode(levels, kind).astype(FORMATS[kind].codes)
+    return Sample(codes.view(np.uint8), kind, scales)
