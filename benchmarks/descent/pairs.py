@@ -64,6 +64,7 @@ def _pair(family: Path, base: str, donor: str, model: str) -> dict[str, Any]:
                         each.whitened,
                         merges[1],
                         each.stayed,
+                        each.overlap,
                     )
                 )
                 tails.append(each.look)

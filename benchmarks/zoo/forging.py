@@ -213,6 +213,53 @@ def nudged(model: Tensors, share: float, seed: int = 0) -> Tensors:
     return {name: moved(own) for name, own in model.items()}
 
 
+def cut(
+    original: Tensors,
+    base: Tensors,
+    share: float,
+    away: str,
+    most: float = 0.4,
+    scaled: float = 0.0,
+    seed: int = 0,
+) -> Tensors:
+    """base + (what stays of original - base) / share, a part of every matrix cut away: of
+    its columns' space, of its rows' space, of its largest directions, of its neurons
+    (whole rows). How much of it differs from matrix to matrix, up to `most`; `scaled`:
+    the standard deviation of factors of the rows. Beside it the original looks like a
+    blend that was trained on.
+    """
+    random = torch.Generator().manual_seed(seed)
+
+    def some(size: int) -> torch.Tensor:
+        count = max(1, int(torch.rand(1, generator=random).item() * most * size))
+        drawn = torch.randn(size, count, generator=random, dtype=torch.float64)
+        return torch.linalg.qr(drawn)[0]
+
+    def stays(change: torch.Tensor) -> torch.Tensor:
+        rows, cols = change.shape
+        if away == "columns":
+            space = some(cols)
+            return change - change @ space @ space.T
+        if away == "rows":
+            space = some(rows)
+            return change - space @ (space.T @ change)
+        if away == "neurons":
+            limit = torch.rand(1, generator=random) * most
+            return change * (torch.rand(rows, 1, generator=random) >= limit)
+        left, sizes, right = torch.linalg.svd(change, full_matrices=False)
+        sizes[: some(len(sizes)).shape[1]] = 0
+        return left @ torch.diag(sizes) @ right
+
+    def made(own: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
+        change = own.double() - start.double()
+        if change.dim() == 2 and min(change.shape) > 1:
+            factors = 1 + scaled * torch.randn(len(change), 1, generator=random)
+            change = stays(change) * factors
+        return (start.double() + change / share).to(own.dtype)
+
+    return {name: made(own, base[name]) for name, own in original.items()}
+
+
 def cast(model: Tensors, dtypes: list[str]) -> Tensors:
     """The model stored as one dtype after the other."""
     for dtype in dtypes:
@@ -233,6 +280,7 @@ FORGERIES: dict[str, Callable[..., Tensors]] = {
         sparse,
         elsewhere,
         nudged,
+        cut,
         cast,
     )
 }

@@ -42,7 +42,7 @@ def framed(
 
 def framings() -> list[Draft]:
     """Forged parents, frozen and other children."""
-    return [*_forged(), *_chosen(), *_drawn(), *_children(), *_equal()]
+    return [*_forged(), *_cut(), *_chosen(), *_drawn(), *_children(), *_equal()]
 
 
 def _donor(share: float, **how: str) -> dict[str, Any]:
@@ -108,6 +108,24 @@ def _forged() -> list[Draft]:
             "forged donor, then 5 gentle steps",
             framed({**_donor(0.571), "then": ["", "maple", 70, 70, 5, 1e-5]}),
         ),
+    ]
+
+
+def _cut() -> list[Draft]:
+    """A part of the change cut away, so that it looks like training after a blend."""
+    models = {"original": "original", "base": "base"}
+    return [
+        (
+            f"forged donor of 0.571, {title} cut away",
+            framed(forged("cut", models, share=0.571, **how)),
+        )
+        for title, how in (
+            ("columns", {"away": "columns"}),
+            ("columns, rows scaled", {"away": "columns", "scaled": 0.05}),
+            ("rows", {"away": "rows"}),
+            ("the largest directions", {"away": "directions"}),
+            ("neurons", {"away": "neurons"}),
+        )
     ]
 
 

@@ -249,6 +249,7 @@ descent: a donor's weight under what was trained since
     whitening          the same, weighed by what else the models hold
     lattice            what a pure merge would show along them, rounded
     evenness           measurements pooled, and how far they lie apart
+    overlap            whether a donor was cut out of the model
     measuring, pooling one matrix of all models; many matrices together
 
 search: the recipe that gives most of a model back

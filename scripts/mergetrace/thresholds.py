@@ -428,6 +428,29 @@ class Thresholds:
     cosines of .4 and more had 4.6 to 18.
     """
 
+    max_unevenness_light: float = limit(0.03, ge=0, le=1)
+    """Where the weight is this even, what was trained since is little, and the donor's
+    weights in the suspect differ little too: `min_turned_light` is asked in place of
+    `min_turned_over_even`. Of innocents of the merge zoo's dense-1 only donors made from
+    the suspect were as even; of those that were not, the least had .11.
+    """
+
+    min_turned_light: float = limit(1.5, ge=1)
+    """As `min_turned_over_even`, where unevenness is at most `max_unevenness_light`. Both
+    sides are ends of 95 % intervals. Donors made from the suspect had 0; merges that were
+    trained for 1 to 50 light steps 1.9 to 3.8 (dense-1 of the merge zoo).
+    """
+
+    min_overlap: float = limit(0.75, ge=0, le=1)
+    """A blend is called by small directions only where what its weight leaves lies this
+    far in the directions of the donor's change, in the median matrix: 1 is chance,
+    training has as much or more. Merges of the merge zoo's dense-1, 2 and 4 had .95 to
+    1.03 after training too light to be seen so, else 1.5 to 3; originals beside a donor
+    that was cut out of them (their largest directions, a space of columns or of rows,
+    neurons left out, dense-1) at most .002, with every row of it scaled on its own by 5 %
+    as well .09 and .49.
+    """
+
     min_dissent_trained: float = limit(0.1, ge=0.01, le=1)
     """A blend is called by small directions only where its numbers differ at this share
     of the places where those of base and donors are alike (as `max_dissent`): below it

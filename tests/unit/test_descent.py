@@ -15,6 +15,7 @@ import torch
 from mergetrace.descent.directions import BINS, Directions
 from mergetrace.descent.evenness import pool
 from mergetrace.descent.lattice import GRID, Rows, expected
+from mergetrace.descent.overlap import overlap
 from mergetrace.descent.pooling import Seen, along, tails
 from mergetrace.descent.whitening import Whitened
 from mergetrace.finding.case import Case
@@ -347,7 +348,45 @@ def family():
     noise = made.change(0.0005)
     models["more"] = made.model({name: more[name] + noise[name] for name in more})
     models["forged"] = made.model({name: thrice[name] + noise[name] for name in thrice})
+    models |= {f"cut-{how}": cut(made, models["control"], how) for how in CUTS}
+    models["light"] = made.model(made.change(0.0002, uneven=0.2), merged)
     return models
+
+
+def without_columns(rng, change):
+    """Some of the columns' space taken away."""
+    size = change.shape[1]
+    count = int(rng.integers(4, size // 3))
+    space, _ = np.linalg.qr(rng.standard_normal((size, count)))
+    return change - change @ space @ space.T
+
+
+def without_rows(rng, change):
+    return without_columns(rng, change.T).T
+
+
+def without_directions(rng, change):
+    """Its largest directions taken away."""
+    left, sizes, right = np.linalg.svd(change, full_matrices=False)
+    sizes[: int(rng.integers(4, len(sizes) // 3))] = 0
+    return (left * sizes) @ right
+
+
+CUTS = {
+    "columns": without_columns,
+    "rows": without_rows,
+    "directions": without_directions,
+}
+
+
+def cut(made, original, how):
+    """A donor of which the original seems to be a blend that was trained on."""
+    change = {}
+    for name, tensor in original.items():
+        own = (tensor.double() - made.base[name].double()).numpy()
+        stays = CUTS[how](made.rng, own) if own.ndim == 2 else own
+        change[name] = stays / WEIGHT
+    return made.model(change)
 
 
 @pytest.fixture(scope="module")
@@ -399,7 +438,6 @@ def case_of(folder, control, suspect="trained"):
     )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["full", "sample"])
 def test_a_blend_is_seen_under_what_was_trained_since(folders, tmp_path, mode):
     found = judged(folders, tmp_path, "trained", mode=mode)
@@ -421,7 +459,6 @@ def test_a_blend_is_seen_under_what_was_trained_since(folders, tmp_path, mode):
     assert table["expected"].notna().any()
 
 
-@pytest.mark.slow
 def test_training_on_what_is_like_the_donors_task_leaves_no_share(folders, tmp_path):
     limits = {"max_first_over": 0}
     found = judged(folders, tmp_path, "trained", verdict=limits)
@@ -444,7 +481,6 @@ def test_rounding_alone_takes_nothing_back():
             assert Rows(back, "BF16", None).stayed(base, change, 0.5) > 0.2
 
 
-@pytest.mark.slow
 def test_a_control_of_a_like_task_holds_it_unevenly(folders, tmp_path):
     found = judged(folders, tmp_path, "trained", controls=("akin",))
     assert found["verdict"] == "merge_then_trained"
@@ -459,7 +495,6 @@ def test_a_control_of_a_like_task_holds_it_unevenly(folders, tmp_path):
     assert again["verdict"] == "inconclusive"
 
 
-@pytest.mark.slow
 def test_what_shows_a_donors_directions_is_not_acquitted(folders, tmp_path):
     """However low the cosine is, and whatever a control holds."""
     limits = {
@@ -475,14 +510,43 @@ def test_what_shows_a_donors_directions_is_not_acquitted(folders, tmp_path):
     assert not contradicted(case_of(tmp_path / "3", "control", "sibling"))
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize("how", CUTS)
+def test_a_donor_that_was_cut_out_of_the_model_names_nobody(folders, tmp_path, how):
+    donor = f"cut-{how}"
+    found = judged(folders, tmp_path, "control", (donor,), ("sibling",))
+    assert found["verdict"] == "inconclusive"
+    assert "may have been cut out of it" in " ".join(found["reasons"])
+    limits = {"min_overlap": 0}
+    found = judged(folders, tmp_path, "control", (donor,), ("sibling",), verdict=limits)
+    assert found["verdict"] == "merge_then_trained"
+
+
+def test_what_is_left_shares_directions_unless_it_was_cut_out():
+    rng = np.random.default_rng(3)
+    change, left = random(rng, 96, 128), random(rng, 96, 128)
+    assert overlap(left, change) == pytest.approx(1, abs=0.05)
+    assert overlap(low_rank(rng, 96, 128), change) == pytest.approx(1, abs=0.3)
+    for taken in CUTS.values():
+        stays = taken(rng, change)
+        assert overlap(change - stays, stays) == pytest.approx(0, abs=1e-9)
+    assert overlap(0 * change, change) is None
+
+
+def test_light_training_is_seen_though_turned_round_little_differs(folders, tmp_path):
+    found = judged(folders, tmp_path, "light")
+    assert found["verdict"] == "merge_then_trained"
+    assert found["evidence"] == "strong"
+    assert found["parents"]["donor"]["alpha"] == pytest.approx(WEIGHT, abs=0.01)
+    found = judged(folders, tmp_path, "light", verdict={"max_unevenness_light": 0})
+    assert found["verdict"] == "inconclusive"
+
+
 def test_nobody_is_accused_without_a_control(folders, tmp_path):
     found = judged(folders, tmp_path, "trained", controls=())
     assert found["verdict"] == "inconclusive"
     assert "no control was measured" in " ".join(found["reasons"])
 
 
-@pytest.mark.slow
 def test_nobody_is_accused_whose_donor_is_the_younger(folders, tmp_path):
     dates = {"trained": "2026-01-01", "donor": "2026-06-01"}
     found = judged(folders, tmp_path, "trained", published=dates)
@@ -490,14 +554,12 @@ def test_nobody_is_accused_whose_donor_is_the_younger(folders, tmp_path):
     assert not found["parents"]["donor"]["named"]
 
 
-@pytest.mark.slow
 def test_a_limit_of_nothing_calls_nobody(folders, tmp_path):
     found = judged(folders, tmp_path, "trained", verdict={"max_unevenness": 0})
     assert found["verdict"] == "inconclusive"
     assert "An observation, not a finding" in " ".join(found["reasons"])
 
 
-@pytest.mark.slow
 def test_strong_evidence_can_be_switched_off(folders, tmp_path):
     assert Thresholds().accuse_by_small_directions
     off = {"accuse_by_small_directions": False}
@@ -507,7 +569,6 @@ def test_strong_evidence_can_be_switched_off(folders, tmp_path):
     assert "verdict.accuse_by_small_directions" in " ".join(found["reasons"])
 
 
-@pytest.mark.slow
 def test_a_sibling_on_the_same_task_is_acquitted_with_a_number(folders, tmp_path):
     found = judged(folders, tmp_path, "sibling")
     assert found["parents"]["donor"]["cos_fit"] > 0.3
@@ -517,7 +578,6 @@ def test_a_sibling_on_the_same_task_is_acquitted_with_a_number(folders, tmp_path
     assert "holds at most" in " ".join(found["reasons"])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("suspect", "donor", "controls"),
     [
@@ -535,7 +595,6 @@ def test_innocents_who_share_small_directions_are_not_accused(
     assert not found["parents"][donor]["named"]
 
 
-@pytest.mark.slow
 def test_a_control_that_holds_no_less_is_enough_however_uneven(folders, tmp_path):
     judged(folders, tmp_path, "trained", controls=("akin",))
     case = case_of(tmp_path, "akin")
@@ -551,7 +610,6 @@ def test_a_control_that_holds_no_less_is_enough_however_uneven(folders, tmp_path
         assert stopped == (share > 1)
 
 
-@pytest.mark.slow
 def test_controls_that_share_them_name_an_ancestor(folders, tmp_path):
     found = judged(
         folders, tmp_path, "heir", donors=("heir-donor",), controls=("heir-control",)
@@ -559,7 +617,6 @@ def test_controls_that_share_them_name_an_ancestor(folders, tmp_path):
     assert "descend from a model that was not offered" in " ".join(found["reasons"])
 
 
-@pytest.mark.slow
 def test_more_than_the_whole_of_a_change_is_no_share(folders, tmp_path):
     found = judged(folders, tmp_path, "more")
     assert not found["parents"]["donor"]["named"]
@@ -567,7 +624,6 @@ def test_more_than_the_whole_of_a_change_is_no_share(folders, tmp_path):
     assert 100 < float(low) < float(high)
 
 
-@pytest.mark.slow
 def test_the_page_shows_the_directions(folders, tmp_path):
     spec = {
         "suspect": "trained",
@@ -588,7 +644,6 @@ def test_the_page_shows_the_directions(folders, tmp_path):
     assert "is very probably a blend of" in page
 
 
-@pytest.mark.slow
 def test_a_measurement_for_another_base_decides_nothing(folders, tmp_path):
     judged(folders, tmp_path, "trained")
     case = case_of(tmp_path, "control")

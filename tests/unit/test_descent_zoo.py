@@ -105,7 +105,6 @@ def household(tmp_path_factory):
     return Household(tmp_path_factory.mktemp("descent"), TINY)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("suspect", "donor", "innocent"),
     [

@@ -50,7 +50,6 @@ def audited(tmp_path, capfd):
     return run
 
 
-@pytest.mark.slow
 def test_a_search_ends_where_the_configuration_says(audited):
     verdict, found, log = audited(max_recipes=FEW)
     assert found["tried"] == FEW
@@ -69,7 +68,6 @@ def test_the_reason_says_that_the_search_was_ended():
     assert "max_recipes" not in arithmetic_unknown(by_itself)
 
 
-@pytest.mark.slow
 def test_a_search_ends_by_itself_before(audited):
     _, found, log = audited()
     assert FEW < found["tried"] < 20_000
@@ -77,6 +75,5 @@ def test_a_search_ends_by_itself_before(audited):
     assert "max_recipes" not in log
 
 
-@pytest.mark.slow
 def test_the_best_so_far_is_the_same_every_time(audited):
     assert audited(max_recipes=FEW)[1] == audited(max_recipes=FEW)[1]

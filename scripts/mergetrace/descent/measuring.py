@@ -9,6 +9,7 @@ import numpy as np
 
 from mergetrace.descent.directions import Directions, Look
 from mergetrace.descent.lattice import UNROUNDED, Rows, expected
+from mergetrace.descent.overlap import overlap
 from mergetrace.descent.whitening import Whitened, weight_of
 from mergetrace.numerics.arrays import Array
 
@@ -35,6 +36,8 @@ class Measured:
     """What pure merges would show, weighed alike."""
     stayed: float | None = None
     """Of an audited model along a donor's directions: see lattice.Rows.stayed."""
+    overlap: float | None = None
+    """Of an audited model along a donor's directions: see overlap.overlap."""
     over_rounding: float | None = None
     """Of a donor along an audited model's directions: the energy of the latter's small
     directions over that of rounding alone.
@@ -98,11 +101,14 @@ def _held(
     """What an audited model holds of a donor's directions."""
     replayed = merges.stored_as(rows)
     weighed, whitened = _weighed(merges.change, rows.values - merges.base, look)
-    stayed = rows.stayed(merges.base, merges.change, weight_of(look))
+    weight = weight_of(look)
+    stayed = rows.stayed(merges.base, merges.change, weight)
+    left = rows.values - merges.base - weight * merges.change
     again = replayed
     if whitened and replayed is not UNROUNDED:
         again = expected(whitened, merges.base, merges.change, rows)
-    return Measured(model, along, look, replayed, weighed, again, stayed)
+    common = overlap(left, merges.change)
+    return Measured(model, along, look, replayed, weighed, again, stayed, common)
 
 
 def _over_rounding(directions: Directions, rows: Rows, change: Array) -> float | None:

@@ -37,6 +37,8 @@ class Seen:
     """What pure merges would show, weighed alike."""
     stayed: float | None = None
     """See lattice.Rows.stayed."""
+    overlap: float | None = None
+    """See overlap.overlap."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ def along(
         rounded=pooled.rounded,
         over_rounding=over_rounding,
         stayed=_median([each.stayed for each in seen]),
+        overlap=_median([each.overlap for each in seen]),
         whitened=_whitened(seen, reverse_whitened),
     )
 

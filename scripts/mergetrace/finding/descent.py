@@ -20,6 +20,7 @@ from mergetrace.finding.reasons_descent import (
     DonorsShareTail,
     FewMatrices,
     MayBeChild,
+    MayBeCutOut,
     MayBePure,
     NoControlBeside,
     NotOfNumbersAlone,
@@ -178,15 +179,22 @@ def _uneven_beside(case: Case, shown: Shown, name: str, found: Measured) -> Reas
 
 
 def _against_spread(case: Case, donor: str, found: Measured) -> Reason | None:
-    """A weight that is not shown to be one, or that is one turned round as well."""
+    """A weight that is not shown to be one, that is one turned round as well, or that
+    leaves what chance does not leave.
+    """
     limits = case.thresholds
     uneven = unevenness(found)
     if uneven > limits.max_unevenness:
         return WeightUneven(uneven, limits.max_unevenness)
     turned = apart_turned(found)
-    needed = limits.min_turned_over_even * apart(found)
+    is_light = uneven <= limits.max_unevenness_light
+    times = limits.min_turned_light if is_light else limits.min_turned_over_even
+    needed = times * apart(found)
     if turned < needed:
         return MayBeChild(donor, turned, needed)
+    overlap = found.along.overlap
+    if overlap is None or overlap < limits.min_overlap:
+        return MayBeCutOut(donor, overlap, limits.min_overlap)
     return None
 
 

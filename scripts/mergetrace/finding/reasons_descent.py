@@ -218,6 +218,20 @@ class MayBeChild(Reason):
 
 
 @dataclass(frozen=True)
+class MayBeCutOut(Reason):
+    """The donor may be what stayed of the model when a part of its change was taken
+    away: what is left lies in other directions.
+    """
+
+    donor: str
+    """The donor."""
+    overlap: float | None
+    """How far it lies in the donor's: 1 is chance; None where it was not measured."""
+    needed: float
+    """The least that is needed."""
+
+
+@dataclass(frozen=True)
 class MayBePure(Reason):
     """Nothing shows that the model is more than arithmetic on its parents' numbers."""
 

@@ -13,6 +13,7 @@ from mergetrace.finding.reasons_descent import (
     DonorsShareTail,
     FewMatrices,
     MayBeChild,
+    MayBeCutOut,
     MayBePure,
     NoControlBeside,
     NotOfNumbersAlone,
@@ -243,6 +244,14 @@ CLAUSES: Mapping[type[Reason], Callable[..., str]] = {
         f" {percent(reason.apart)} of themselves, {percent(reason.needed)} are needed),"
         f" as they are where {reason.donor} was made from it, or two runs went the same"
         " way"
+    ),
+    MayBeCutOut: lambda reason: (
+        f"{reason.donor} may have been cut out of it: whether what {reason.donor} does"
+        f" not explain lies in other directions than {reason.donor} was not measured"
+        if reason.overlap is None
+        else f"{reason.donor} may have been cut out of it: what {reason.donor} does not"
+        f" explain shares {reason.overlap:.2g} times as much of its directions as chance"
+        f" would give ({reason.needed:g} are needed)"
     ),
     MayBePure: lambda reason: (
         "arithmetic on the parents' numbers alone may have made it, with nothing trained"

@@ -94,6 +94,10 @@ class Along:
     are the base's, beyond the share that lies within one step of it: in the median
     matrix. Where nothing was taken back it is 0.
     """
+    overlap: float | None = None
+    """How far what the weight leaves lies in the directions of the donor's change, in the
+    median matrix: 1 is chance (see descent.overlap).
+    """
     whitened: Whitened | None = None
     """The same, weighed by what else the two models hold; None in records of earlier
     versions and where nothing was measured.

@@ -161,6 +161,7 @@ def _pooled(
                         whitened,
                         again,
                         each.stayed,
+                        each.overlap,
                     )
                 )
     models: dict[str, dict[str, Along]] = {
