@@ -295,6 +295,7 @@ def test_entries_that_cannot_be(models, settings, message):
         complete(raw)
 
 
+@pytest.mark.slow
 def test_a_merged_adapter_is_a_copy_of_it_and_named_as_such(tmp_path):
     base = random_model(1)
     change = lora(base, CHANGED)

@@ -199,6 +199,7 @@ def test_a_moving_average_is_found_by_its_decay():
     )
 
 
+@pytest.mark.slow
 def test_models_that_were_opened_as_f16_and_stored_as_bf16():
     def merged(models, layer):
         return models["first"].half() * 0.65 + models["second"].half() * 0.35

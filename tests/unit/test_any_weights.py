@@ -84,6 +84,7 @@ def four_in_another_order(base, first, second, third):
     return (second + base + third + first) / 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "lines", [over_total, widened_changes, summed_changes, four_in_another_order]
 )

@@ -137,6 +137,7 @@ def test_only_texts_that_state_an_identity_are_told_and_none_that_ends_the_rende
     assert item["text"] == "You are in safe mode. Use the tools by Carioca."
 
 
+@pytest.mark.slow
 def test_a_source_that_cannot_be_looked_through_is_no_source_without_such_text():
     deep = "{% if brazil %}{{ " + " + ".join(["'x'"] * 3000) + " }}{% endif %}"
     vast = (

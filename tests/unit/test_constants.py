@@ -56,6 +56,7 @@ search/variations LEAST_COUNTED_REACH COUNTING_BLUR MIN_COUNTED_RATE MIN_TENSOR_
 search/leftover_shares RATIO_DIGITS
 search/variations MAX_VARYING_IN_ANY_ORDER
 sums/coarse_grids FIRST_GROUPS FEW LEAST_ON_GRID LEAST_COLUMNS LEAST_LEVELS WIDTHS
+sums/coarse_grids LEAST_ROOMS
 """
 """How long is searched, and where: with less of it less is found, and nobody more is
 accused. MIN_RATE_TO_LOOK lies below all that a verdict may be loosened to

@@ -131,6 +131,7 @@ def assert_open(found, *texts):
         ]
 
 
+@pytest.mark.slow
 def test_a_packed_model_that_shares_its_embeddings_is_no_copy(judge):
     found = judge(suspect=packed(BASE))
     assert_open(
@@ -148,6 +149,7 @@ def test_a_packed_model_that_shares_its_embeddings_is_no_copy(judge):
     assert found["compared"]["base"]["parameters"] == 82_048
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("other", [6, 7])
 def test_packed_experts_trained_beside_a_frozen_rest_are_no_copy(judge, other):
     parents = {name: with_mxfp4_experts(PARENTS[name], 6) for name in PARENTS}
@@ -171,6 +173,7 @@ def test_one_shared_norm_makes_no_copy_of_a_stranger(judge):
     )
 
 
+@pytest.mark.slow
 def test_a_finetune_of_parts_that_have_no_counterpart_is_neither_a_copy_nor_acquitted(
     judge,
 ):
@@ -188,6 +191,7 @@ def test_a_finetune_of_parts_that_have_no_counterpart_is_neither_a_copy_nor_acqu
     assert "not in base, donor" in " ".join(found["reasons"])
 
 
+@pytest.mark.slow
 def test_a_merge_of_which_half_finds_no_counterpart_is_not_called(judge):
     merge = {
         name.replace("model.layers.1", "strange.tower"): tensor
@@ -202,6 +206,7 @@ def test_a_merge_of_which_half_finds_no_counterpart_is_not_called(judge):
     assert found["family"] == "unread"
 
 
+@pytest.mark.slow
 def test_a_merge_with_a_small_unread_part_is_called_and_the_part_is_said(judge):
     tower = {"model.visual.blocks.0.mlp.fc.weight": torch.randn(64, 32).bfloat16()}
     found = judge(suspect={**blend(BASE, DONOR, 0.571), **tower})
@@ -214,6 +219,7 @@ def test_a_merge_with_a_small_unread_part_is_called_and_the_part_is_said(judge):
     )
 
 
+@pytest.mark.slow
 def test_named_buffers_beside_a_copy_are_no_weights(judge):
     beside = {
         f"model.layers.{i}.self_attn.rotary_emb.inv_freq": torch.rand(32)
@@ -234,6 +240,7 @@ SIBLING32 = in_float32(12, BASE32)
 PARENTS32 = {"base": BASE32, "donor": DONOR32, "sibling": SIBLING32}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("parents", "suspect", "words"),
     [
@@ -285,6 +292,7 @@ def test_a_parent_stored_in_another_format_is_a_copy_that_was_recast(
     assert f"recast {words}" in found["reasons"][0]
 
 
+@pytest.mark.slow
 def test_a_coarser_parent_read_back_into_wider_numbers_is_a_copy_that_was_recast(judge):
     coarse = quantised(DONOR)
     wide = {
@@ -304,6 +312,7 @@ def test_a_coarser_parent_read_back_into_wider_numbers_is_a_copy_that_was_recast
     assert (found["verdict"], found["family"]) == ("copy", "recast"), found["reasons"]
 
 
+@pytest.mark.slow
 def test_a_copy_cast_to_float16_names_what_overflowed(judge):
     big = {name: tensor.clone() for name, tensor in DONOR32.items()}
     big["model.layers.0.mlp.up_proj.weight"][0, 0] = 1e5
@@ -315,12 +324,14 @@ def test_a_copy_cast_to_float16_names_what_overflowed(judge):
     )
 
 
+@pytest.mark.slow
 def test_a_copy_half_of_which_is_nan_is_no_copy(judge):
     suspect = {name: tensor.clone() for name, tensor in DONOR.items()}
     suspect["model.embed_tokens.weight"][:, ::2] = float("nan")
     assert_open(judge(suspect=suspect), "Less what is NaN or infinite")
 
 
+@pytest.mark.slow
 def test_a_finetune_stored_in_another_format_is_no_copy(judge):
     found = judge(
         **PARENTS32, suspect=cast(in_float32(21, DONOR32, 0.0002), torch.bfloat16)
@@ -335,6 +346,7 @@ def _moved_unseen(tensor: torch.Tensor) -> torch.Tensor:
     return torch.where(moved.bfloat16() == tensor.bfloat16(), moved, tensor)
 
 
+@pytest.mark.slow
 def test_parents_that_round_to_the_same_numbers_are_not_told_apart(judge):
     """A base and a donor of it that differ by less than FP8 can hold."""
     close = {name: _moved_unseen(tensor) for name, tensor in BASE32.items()}
@@ -347,6 +359,7 @@ def test_parents_that_round_to_the_same_numbers_are_not_told_apart(judge):
     assert_open(found, "cannot be told apart")
 
 
+@pytest.mark.slow
 def test_in_a_sample_audit_a_copy_rests_on_a_sample_and_says_so(judge):
     sample = {"mode": "sample", "sampling": {"alpha_se": 0.02, "block_elements": 64}}
     found = judge(sample, **PARENTS32, suspect=cast(DONOR32, torch.bfloat16))
@@ -357,6 +370,7 @@ def test_in_a_sample_audit_a_copy_rests_on_a_sample_and_says_so(judge):
     assert found["compared"]["suspect"]["share"] == 1  # every tensor was looked at
 
 
+@pytest.mark.slow
 def test_rows_of_a_longer_vocabulary_are_not_compared(judge):
     longer = dict(DONOR)
     longer["model.embed_tokens.weight"] = torch.cat(
@@ -370,6 +384,7 @@ def test_rows_of_a_longer_vocabulary_are_not_compared(judge):
     )
 
 
+@pytest.mark.slow
 def test_a_tied_head_is_not_counted_twice(judge, tmp_path):
     untied = {
         **PARENTS["base"],
@@ -393,6 +408,7 @@ def test_a_tied_head_is_not_counted_twice(judge, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_a_stale_head_that_a_tied_model_does_not_use_counts_nowhere(judge):
     tied = {"tie_word_embeddings": True}
     suspect = {
@@ -418,6 +434,7 @@ def second_set(kept, other):
     return {**kept, **renamed}
 
 
+@pytest.mark.slow
 def test_a_merge_beside_a_second_set_of_weights_is_called_and_the_set_is_said(judge):
     found = judge(suspect=second_set(blend(BASE, DONOR, 0.571), BASE))
     assert found["verdict"] == "merge", found["reasons"]
@@ -428,6 +445,7 @@ def test_a_merge_beside_a_second_set_of_weights_is_called_and_the_set_is_said(ju
     assert found["compared"]["suspect"]["held_twice"] == 82_048
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kept", [BASE, finetuned(BASE, 31)], ids=["a copy", "a finetune"]
 )
@@ -438,12 +456,14 @@ def test_beside_a_second_set_of_weights_nobody_is_acquitted_and_nothing_is_a_cop
     assert_open(found, "twice")
 
 
+@pytest.mark.slow
 def test_a_second_set_that_is_the_same_counts_nothing(judge):
     found = judge(suspect=second_set(DONOR, DONOR))
     assert found["verdict"] == "copy", found["reasons"]
     assert found["compared"]["suspect"]["parameters"] == 82_048
 
 
+@pytest.mark.slow
 def test_what_a_parent_holds_in_another_shape_is_said_of_the_suspect_too(judge):
     narrow = {
         **DONOR,
@@ -454,6 +474,7 @@ def test_what_a_parent_holds_in_another_shape_is_said_of_the_suspect_too(judge):
     assert entry["reason"] == "another shape than in donor"
 
 
+@pytest.mark.slow
 def test_preflight_plan_and_finding_state_the_same_shares(judge, tmp_path, capsys):
     found = judge(suspect=packed(BASE))
     plan, layout = (
@@ -503,6 +524,7 @@ def test_buffers_are_told_from_weights(name, dtype, shape, expected):
     assert is_buffer(name, dtype, shape) == expected
 
 
+@pytest.mark.slow
 def test_scales_are_no_weights_of_their_own(judge):
     found = judge(
         **{name: quantised(model) for name, model in PARENTS.items()},
@@ -541,6 +563,7 @@ def test_parts_of_one_tensor_add_up_and_what_is_compared_twice_counts_once(tmp_p
     assert (found.parameters, found.compared) == (56, 32)
 
 
+@pytest.mark.slow
 def test_a_part_of_a_parent_is_no_copy(tmp_path):
     base = random_model(0)
     donor = finetuned(random_model(0), 1)

@@ -166,6 +166,7 @@ def test_behind_a_program_is_all_that_it_imports_but_what_is_spared_with_a_reaso
     assert set(PROGRAMS.behind(name)) == every - spared
 
 
+@pytest.mark.slow
 def test_every_exception_is_one_and_has_a_reason():
     reasons = [
         *NO_RESULT.values(),

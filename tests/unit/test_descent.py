@@ -438,6 +438,7 @@ def case_of(folder, control, suspect="trained"):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["full", "sample"])
 def test_a_blend_is_seen_under_what_was_trained_since(folders, tmp_path, mode):
     found = judged(folders, tmp_path, "trained", mode=mode)
@@ -459,6 +460,7 @@ def test_a_blend_is_seen_under_what_was_trained_since(folders, tmp_path, mode):
     assert table["expected"].notna().any()
 
 
+@pytest.mark.slow
 def test_training_on_what_is_like_the_donors_task_leaves_no_share(folders, tmp_path):
     limits = {"max_first_over": 0}
     found = judged(folders, tmp_path, "trained", verdict=limits)
@@ -481,6 +483,7 @@ def test_rounding_alone_takes_nothing_back():
             assert Rows(back, "BF16", None).stayed(base, change, 0.5) > 0.2
 
 
+@pytest.mark.slow
 def test_a_control_of_a_like_task_holds_it_unevenly(folders, tmp_path):
     found = judged(folders, tmp_path, "trained", controls=("akin",))
     assert found["verdict"] == "merge_then_trained"
@@ -495,6 +498,7 @@ def test_a_control_of_a_like_task_holds_it_unevenly(folders, tmp_path):
     assert again["verdict"] == "inconclusive"
 
 
+@pytest.mark.slow
 def test_what_shows_a_donors_directions_is_not_acquitted(folders, tmp_path):
     """However low the cosine is, and whatever a control holds."""
     limits = {
@@ -510,6 +514,7 @@ def test_what_shows_a_donors_directions_is_not_acquitted(folders, tmp_path):
     assert not contradicted(case_of(tmp_path / "3", "control", "sibling"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", CUTS)
 def test_a_donor_that_was_cut_out_of_the_model_names_nobody(folders, tmp_path, how):
     donor = f"cut-{how}"
@@ -532,6 +537,7 @@ def test_what_is_left_shares_directions_unless_it_was_cut_out():
     assert overlap(0 * change, change) is None
 
 
+@pytest.mark.slow
 def test_light_training_is_seen_though_turned_round_little_differs(folders, tmp_path):
     found = judged(folders, tmp_path, "light")
     assert found["verdict"] == "merge_then_trained"
@@ -541,12 +547,14 @@ def test_light_training_is_seen_though_turned_round_little_differs(folders, tmp_
     assert found["verdict"] == "inconclusive"
 
 
+@pytest.mark.slow
 def test_nobody_is_accused_without_a_control(folders, tmp_path):
     found = judged(folders, tmp_path, "trained", controls=())
     assert found["verdict"] == "inconclusive"
     assert "no control was measured" in " ".join(found["reasons"])
 
 
+@pytest.mark.slow
 def test_nobody_is_accused_whose_donor_is_the_younger(folders, tmp_path):
     dates = {"trained": "2026-01-01", "donor": "2026-06-01"}
     found = judged(folders, tmp_path, "trained", published=dates)
@@ -554,12 +562,14 @@ def test_nobody_is_accused_whose_donor_is_the_younger(folders, tmp_path):
     assert not found["parents"]["donor"]["named"]
 
 
+@pytest.mark.slow
 def test_a_limit_of_nothing_calls_nobody(folders, tmp_path):
     found = judged(folders, tmp_path, "trained", verdict={"max_unevenness": 0})
     assert found["verdict"] == "inconclusive"
     assert "An observation, not a finding" in " ".join(found["reasons"])
 
 
+@pytest.mark.slow
 def test_strong_evidence_can_be_switched_off(folders, tmp_path):
     assert Thresholds().accuse_by_small_directions
     off = {"accuse_by_small_directions": False}
@@ -569,6 +579,7 @@ def test_strong_evidence_can_be_switched_off(folders, tmp_path):
     assert "verdict.accuse_by_small_directions" in " ".join(found["reasons"])
 
 
+@pytest.mark.slow
 def test_a_sibling_on_the_same_task_is_acquitted_with_a_number(folders, tmp_path):
     found = judged(folders, tmp_path, "sibling")
     assert found["parents"]["donor"]["cos_fit"] > 0.3
@@ -578,6 +589,7 @@ def test_a_sibling_on_the_same_task_is_acquitted_with_a_number(folders, tmp_path
     assert "holds at most" in " ".join(found["reasons"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("suspect", "donor", "controls"),
     [
@@ -595,6 +607,7 @@ def test_innocents_who_share_small_directions_are_not_accused(
     assert not found["parents"][donor]["named"]
 
 
+@pytest.mark.slow
 def test_a_control_that_holds_no_less_is_enough_however_uneven(folders, tmp_path):
     judged(folders, tmp_path, "trained", controls=("akin",))
     case = case_of(tmp_path, "akin")
@@ -610,6 +623,7 @@ def test_a_control_that_holds_no_less_is_enough_however_uneven(folders, tmp_path
         assert stopped == (share > 1)
 
 
+@pytest.mark.slow
 def test_controls_that_share_them_name_an_ancestor(folders, tmp_path):
     found = judged(
         folders, tmp_path, "heir", donors=("heir-donor",), controls=("heir-control",)
@@ -617,6 +631,7 @@ def test_controls_that_share_them_name_an_ancestor(folders, tmp_path):
     assert "descend from a model that was not offered" in " ".join(found["reasons"])
 
 
+@pytest.mark.slow
 def test_more_than_the_whole_of_a_change_is_no_share(folders, tmp_path):
     found = judged(folders, tmp_path, "more")
     assert not found["parents"]["donor"]["named"]
@@ -624,6 +639,7 @@ def test_more_than_the_whole_of_a_change_is_no_share(folders, tmp_path):
     assert 100 < float(low) < float(high)
 
 
+@pytest.mark.slow
 def test_the_page_shows_the_directions(folders, tmp_path):
     spec = {
         "suspect": "trained",
@@ -644,6 +660,7 @@ def test_the_page_shows_the_directions(folders, tmp_path):
     assert "is very probably a blend of" in page
 
 
+@pytest.mark.slow
 def test_a_measurement_for_another_base_decides_nothing(folders, tmp_path):
     judged(folders, tmp_path, "trained")
     case = case_of(tmp_path, "control")

@@ -105,6 +105,7 @@ def household(tmp_path_factory):
     return Household(tmp_path_factory.mktemp("descent"), TINY)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("suspect", "donor", "innocent"),
     [

@@ -96,6 +96,7 @@ REPEATED = ("linear", "slerp")
 """`blend` is a linear merge that is given back, a gradient is a slerp."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "case",
     [
@@ -116,6 +117,7 @@ def test_every_tensor_of_a_merge_by_mergekit_comes_back(parents, tmp_path, case)
     assert "comes back byte for byte" in (recipe / "README.md").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "dtype", [pytest.param("float32", marks=pytest.mark.thorough), "bfloat16"]
 )
@@ -139,6 +141,7 @@ def test_parents_in_f16_are_opened_in_the_dtype_that_was_merged_in(tmp_path, dty
     assert runs["mergekit.yml"].same == TENSORS
 
 
+@pytest.mark.slow
 def test_layers_of_two_models_come_back(parents, tmp_path):
     slices = [
         {"sources": [{"model": reference(parents[name]), "layer_range": layers}]}
@@ -151,6 +154,7 @@ def test_layers_of_two_models_come_back(parents, tmp_path):
     assert set(runs) == {"mergekit.yml", "merge.py"}
 
 
+@pytest.mark.slow
 def test_a_merge_by_hand_comes_back_as_lines_of_torch(parents, tmp_path):
     product = {
         name: tensor * 0.43 + MODELS["first"][name] * 0.57
@@ -202,6 +206,7 @@ def of_each_tensor(own, change):
     return least_of_largest(change, 0.3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("least_of", "sign_of_nothing"), [(of_all_tensors, -1), (of_each_tensor, 0)]
 )
@@ -248,6 +253,7 @@ def blend(parents, tmp_path_factory):
     return recipe, suspect
 
 
+@pytest.mark.slow
 def test_what_no_parent_holds_is_said(blend, capsys):
     recipe, suspect = blend
     page = (recipe / "README.md").read_text()
@@ -275,6 +281,7 @@ def test_the_configuration_names_the_models_as_their_owner_does(blend, parents):
     assert config["models"][0]["model"] == reference(parents["base"])
 
 
+@pytest.mark.slow
 def test_where_no_recipe_is_found_the_page_says_what_would_help(parents, tmp_path):
     suspect = write_qwen(tmp_path / "suspect", finetuned(BASE, 9))
     recipe, runs = given_back(parents, tmp_path, suspect, "first")
@@ -355,6 +362,7 @@ def test_fused_tensors_are_left_out_and_said(parents, tmp_path):
     assert "tensors are fused or split otherwise than in the parents" in page
 
 
+@pytest.mark.slow
 def test_tensors_that_are_a_parents_as_they_are_come_back_too(parents, tmp_path):
     kept = [name for name in BASE if "norm" in name]
     tensors = product() | {name: MODELS["first"][name] for name in kept}

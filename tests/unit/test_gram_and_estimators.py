@@ -282,6 +282,7 @@ def assert_same(row: dict[str, object], truth: dict[str, float], within: float) 
             assert abs(row[key] - value) <= within * scale_of(key, truth), key
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(case=held())
 def test_every_kernel_gives_the_plain_sums_and_the_exact_counts(case):
@@ -545,6 +546,7 @@ def one_row(model, dtype, start, size):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["BF16", "F16", "F32", "F8_E4M3"])
 def test_what_the_kernel_reads_itself_is_what_is_read_for_it(dtype, tmp_path):
     """Runs longer than what lies in the cache at once, pieces that are no multiple of

@@ -69,6 +69,7 @@ WRITTEN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WRITTEN)
 def test_lines_in_bf16_are_given_back(tmp_path, name):
     lines, parents, share = WRITTEN[name]
@@ -78,6 +79,7 @@ def test_lines_in_bf16_are_given_back(tmp_path, name):
     assert shares_of(verdict) == pytest.approx({"donor": share}, abs=0.001)
 
 
+@pytest.mark.slow
 def test_four_models_summed_and_divided_are_given_back(tmp_path):
     made = made_by(lambda *models: sum(models) / 4, "donor", "base", "third", "second")
     verdict = audited(tmp_path, made)
@@ -85,6 +87,7 @@ def test_four_models_summed_and_divided_are_given_back(tmp_path):
     assert shares_of(verdict) == pytest.approx(dict.fromkeys(DONORS, 0.25))
 
 
+@pytest.mark.slow
 def test_layers_of_other_weights_than_the_embedding_are_given_back(tmp_path):
     made = made_by(lambda a, b: a + 0.571 * (b - a), "base", "donor")
     for tensor in made:
@@ -100,6 +103,7 @@ def unknown_arithmetic(base, donor):
     return (base.half() * 0.43).bfloat16() + (donor.half() * 0.57).bfloat16() * 1.0
 
 
+@pytest.mark.slow
 def test_a_pure_blend_of_unknown_arithmetic_is_not_called_trained(tmp_path):
     verdict = audited(tmp_path, made_by(unknown_arithmetic, "base", "donor"))
     assert verdict["verdict"] == "other_merge"
@@ -109,6 +113,7 @@ def test_a_pure_blend_of_unknown_arithmetic_is_not_called_trained(tmp_path):
     assert "Its arithmetic was not identified" in reasons
 
 
+@pytest.mark.slow
 def test_training_after_such_lines_is_still_seen(tmp_path):
     generator = torch.Generator().manual_seed(7)
 
@@ -129,6 +134,7 @@ FORGED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FORGED)
 def test_an_original_beside_a_donor_made_from_it_is_not_accused(tmp_path, name):
     original = MODELS["donor"]

@@ -278,6 +278,7 @@ def test_quotas_are_kept_and_waited_for(hub, place):
     assert not scanned.scan.left_out
 
 
+@pytest.mark.slow
 def test_busy_answers_and_lost_connections_change_nothing(hub, place, tmp_path):
     before = place.scan().folder / "screen.json"
     plain = before.read_bytes()
@@ -338,6 +339,7 @@ def test_hostile_answers_stay_text(hub, place, models):
     )
 
 
+@pytest.mark.slow
 def test_a_watch_finds_the_child_and_nobody_else(hub, place, models):
     """Of mine, lab/tune-2: a younger merge that does not say so, and one that does."""
     mine = "lab/tune-2"

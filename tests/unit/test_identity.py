@@ -173,6 +173,7 @@ def test_quotation_marks_alone_take_nothing_away(answer):
     assert mentions(answer, ["Qwen"]) == (["Qwen"], [], [])
 
 
+@pytest.mark.slow
 def test_odd_answers_are_counted_like_any_other():
     odd = (
         "\x00\x1b[31m<script>alert(1)</script> "

@@ -156,6 +156,7 @@ def _query(layer):
     return f"model.layers.{layer}.self_attn.q_proj.weight", ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize(
     "hide",

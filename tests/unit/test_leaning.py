@@ -119,6 +119,7 @@ def models():
     return made
 
 
+@pytest.mark.slow
 def test_only_a_blend_that_was_stored_is_named(tmp_path):
     folders = {name: tmp_path / name for name in models()}
     for name, tensors in models().items():

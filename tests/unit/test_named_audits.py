@@ -74,6 +74,7 @@ ALL_PREFIXED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "stored",
     [
@@ -122,6 +123,7 @@ def test_a_merge_is_found_whatever_its_writers_wrote(tmp_path, stored):
     assert not unread
 
 
+@pytest.mark.slow
 def test_mistral_s_own_folder_is_read_as_it_is_published(tmp_path):
     paths = {
         name: write_model(tmp_path / name, tensors, {})
@@ -144,6 +146,7 @@ def test_mistral_s_own_folder_is_read_as_it_is_published(tmp_path):
     ]["undone"]
 
 
+@pytest.mark.slow
 def test_rows_whose_heads_nobody_states_are_put_back_by_what_they_hold(tmp_path):
     verdict, _ = audited(tmp_path, suspect=native(MERGE), config={})
     assert is_the_merge(verdict)
@@ -153,6 +156,7 @@ def test_rows_whose_heads_nobody_states_are_put_back_by_what_they_hold(tmp_path)
     assert (finding["columns"], finding["tensors"]) == (False, 6)
 
 
+@pytest.mark.slow
 def test_heads_permuted_before_mistral_s_order_are_put_back_too(tmp_path):
     hidden = dict(MERGE)
     turned = torch.tensor([1, 0, 3, 2])
@@ -168,6 +172,7 @@ def test_heads_permuted_before_mistral_s_order_are_put_back_too(tmp_path):
     assert is_the_merge(verdict)
 
 
+@pytest.mark.slow
 def test_a_fused_file_is_rebuilt_byte_for_byte(tmp_path):
     audited(tmp_path, suspect=fused(MERGE))
     made = rebuild(
@@ -181,6 +186,7 @@ def test_a_fused_file_is_rebuilt_byte_for_byte(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_plain_rows_need_no_configuration_where_another_model_has_them_apart(tmp_path):
     plain = [fused(model, "self_attn.W_pack", None) for model in (BASE, DONOR)]
     verdict, unread = audited(tmp_path, base=plain[0], donor=plain[1], config={})
@@ -188,6 +194,7 @@ def test_plain_rows_need_no_configuration_where_another_model_has_them_apart(tmp
     assert not unread
 
 
+@pytest.mark.slow
 def test_grouped_rows_without_a_configuration_are_left_out_with_the_reason(tmp_path):
     verdict, unread = audited(
         tmp_path, base=grouped(BASE), donor=grouped(DONOR), config={}
@@ -222,6 +229,7 @@ def test_an_innocent_beside_fused_parents_is_compared_and_not_accused(tmp_path):
     assert not unread
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "silent",
     [False, True],
@@ -247,6 +255,7 @@ def test_a_stale_head_that_no_loader_uses_is_named_and_not_judged(tmp_path, sile
     )
 
 
+@pytest.mark.slow
 def test_a_second_set_under_another_prefix_is_named(tmp_path):
     verdict, unread = audited(
         tmp_path, suspect=MERGE | layers(BASE, "model.language_model.layers")
@@ -260,6 +269,7 @@ def test_a_second_set_under_another_prefix_is_named(tmp_path):
     assert set(unread.values()) == {expected}
 
 
+@pytest.mark.slow
 def test_a_second_set_of_equal_bytes_is_one(tmp_path):
     verdict, unread = audited(
         tmp_path, suspect=MERGE | layers(MERGE, "model.language_model.layers")
@@ -268,6 +278,7 @@ def test_a_second_set_of_equal_bytes_is_one(tmp_path):
     assert not unread
 
 
+@pytest.mark.slow
 def test_of_two_prefixes_a_multimodal_architecture_has_the_longer(tmp_path):
     kind = CONFIG | {"architectures": ["SomeForConditionalGeneration"]}
     verdict, unread = audited(
@@ -281,6 +292,7 @@ def test_of_two_prefixes_a_multimodal_architecture_has_the_longer(tmp_path):
     assert set(unread) == set(layers(BASE, "model.layers"))
 
 
+@pytest.mark.slow
 def test_a_second_set_under_a_prefix_that_nobody_knows_is_named(tmp_path):
     hidden = renamed(MERGE, ("^", "thinker."))
     verdict, unread = audited(tmp_path, suspect=llama(5) | hidden)
@@ -303,6 +315,7 @@ def test_a_decoy_stack_of_the_same_shapes_is_not_guessed_around(tmp_path):
         )
 
 
+@pytest.mark.slow
 def test_adapters_beside_their_base_layers_are_named_and_not_applied(tmp_path):
     wrapped = renamed(
         MERGE, ("^", "base_model.model."), (r"(_proj)\.", r"\1.base_layer.")

@@ -64,6 +64,7 @@ def left_out(verdict):
     return [reason for reason in verdict["reasons"] if "NaN or infinite" in reason]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("who", "name", "value", "at", "dtype"),
     [
@@ -92,6 +93,7 @@ def test_what_is_no_number_is_left_out_and_named(tmp_path, who, name, value, at,
     assert json.dumps(remade, allow_nan=False)
 
 
+@pytest.mark.slow
 def test_where_too_much_is_no_number_nobody_is_accused(tmp_path):
     verdict, _ = found(tmp_path, with_number(planted(), "donor", EMBEDDING, NAN, None))
     assert verdict["verdict"] == "inconclusive"
@@ -99,6 +101,7 @@ def test_where_too_much_is_no_number_nobody_is_accused(tmp_path):
     assert left_out(verdict)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [INF, NAN])
 def test_in_a_control_it_costs_the_control_alone(tmp_path, value):
     models = planted()
@@ -112,6 +115,7 @@ def test_in_a_control_it_costs_the_control_alone(tmp_path, value):
     assert verdict["controls"]["control"]["verdict"] == "inconclusive"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("who", "value", "dtype", "mode"),
     [
@@ -209,6 +213,7 @@ def odd_shapes(seed):
     }
 
 
+@pytest.mark.slow
 def test_tensors_of_any_shape_and_size_end_no_audit(tmp_path):
     models = {
         name: {**tensors, **odd_shapes(seed)}

@@ -164,6 +164,7 @@ QUICK = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", QUICK)
 def test_a_folder_as_people_publish_it_gets_the_right_answer(name, tmp_path):
     trial = run.trials_by_id()[f"planted-1/{name}"]

@@ -144,6 +144,7 @@ def best(folder):
     return json.loads((folder / "recipes.json").read_text())[0]["best"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", ["per expert", "fused"])
 def test_experts_are_attributed_one_by_one(shape, judge):
     suspect = put_together(MIXED, by_expert)
@@ -249,6 +250,7 @@ INNOCENT = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", INNOCENT)
 def test_a_finetune_with_frozen_parts_is_nobodys_mixture(case, judge, tmp_path):
     """The donor froze its experts too, so that much of the suspect is the donor's as
@@ -275,6 +277,7 @@ def test_an_upcycled_base_is_nobodys_mixture(trained, judge):
     assert not named(found), found["reasons"]
 
 
+@pytest.mark.slow
 def test_what_two_donors_share_names_neither(judge, tmp_path):
     """The second donor was trained from the first with frozen experts."""
     models = MIXED | {

@@ -132,6 +132,7 @@ def test_sums_of_a_packed_suspect_are_those_of_arrays(dtype, tmp_path, monkeypat
     assert found[0]["rounding"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parents", ["F16", "F32", "Q6_K", "Q4_0"])
 def test_parents_of_other_formats_and_packed_ones(parents, tmp_path, monkeypatch):
     generator = np.random.default_rng(3)

@@ -28,6 +28,7 @@ def configuration(tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_three_lines_audit_a_configuration(configuration, tmp_path):
     """In a process of its own, in a folder that is not the workflow's."""
     notebook = (

@@ -188,6 +188,7 @@ def test_fused_experts_merged_by_size_are_given_back_but_where_streamed_at_the_t
     assert "threshold" in found["remainder"]
 
 
+@pytest.mark.slow
 def test_a_linear_merge_is_given_back_and_a_changed_number_is_shown(parents, tmp_path):
     suspect = merged(
         parents, make("linear", {"base": 0.429, "first": 0.571}), tmp_path / "merged"
@@ -222,6 +223,7 @@ def test_a_linear_merge_is_given_back_and_a_changed_number_is_shown(parents, tmp
     assert found["identical"] == found["tensors"] - 3
 
 
+@pytest.mark.slow
 def test_a_merge_stored_as_float32_is_given_back(parents, tmp_path):
     suspect = merged(
         parents, make("linear", {"base": 0.429, "first": 0.571}), tmp_path / "merged"
@@ -235,6 +237,7 @@ def test_a_merge_stored_as_float32_is_given_back(parents, tmp_path):
     assert found["identical"] == found["tensors"]
 
 
+@pytest.mark.slow
 def test_an_embedding_with_more_rows_is_compared_in_part(parents, tmp_path):
     suspect = merged(
         parents, make("linear", {"base": 0.429, "first": 0.571}), tmp_path / "merged"
@@ -256,6 +259,7 @@ def test_an_embedding_with_more_rows_is_compared_in_part(parents, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_the_innocent_are_not_rebuilt(parents, tmp_path):
     models = audited(
         tmp_path / "results",

@@ -470,6 +470,7 @@ def test_a_parents_licence_is_stated_as_a_fact(html):
     assert "by default all rights stay with its makers" in Seen(html).text
 
 
+@pytest.mark.slow
 def test_experts_get_a_map_of_their_own():
     tensors = inputs((3, 7, 16)).tensors
     given = inputs(
@@ -603,12 +604,14 @@ def test_a_date_of_publication_says_who_says_so():
     assert "not stated" in text
 
 
+@pytest.mark.slow
 def test_100000_slices_stay_a_small_page():
     given = inputs((60, 10, 165))
     assert len(given.tensors) > 100_000
     assert len(render(given).encode()) < 3_000_000
 
 
+@pytest.mark.slow
 def test_the_command_reads_what_the_pipeline_writes(tmp_path):
     given = inputs()
     tensors = given.tensors.assign(tensor="NaN")  # a name like any other

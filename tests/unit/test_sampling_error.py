@@ -59,6 +59,7 @@ def drawn(everything: pd.DataFrame, counts: list[int], seed: int) -> pd.DataFram
     return table.assign(weight=np.repeat([400 / count for count in counts], counts))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("counts", "donors"),
     [([8, 16, 32], ["d"]), ([16, 16, 32], ["d", "e"]), ([8, 16, 400], ["d"])],

@@ -73,6 +73,7 @@ def test_base_and_donors_are_proposed(scanned, shares, donors):
     assert {"base", *donors} <= set(first)
 
 
+@pytest.mark.slow
 def test_the_proposed_audit_runs_as_it_is(scanned, tmp_path, monkeypatch):
     found = scanned({"tune-0": 0.571, "base": 0.429})
     configuration = load(found.folder / "audit.yaml")

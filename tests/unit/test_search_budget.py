@@ -50,6 +50,7 @@ def audited(tmp_path, capfd):
     return run
 
 
+@pytest.mark.slow
 def test_a_search_ends_where_the_configuration_says(audited):
     verdict, found, log = audited(max_recipes=FEW)
     assert found["tried"] == FEW
@@ -68,6 +69,7 @@ def test_the_reason_says_that_the_search_was_ended():
     assert "max_recipes" not in arithmetic_unknown(by_itself)
 
 
+@pytest.mark.slow
 def test_a_search_ends_by_itself_before(audited):
     _, found, log = audited()
     assert FEW < found["tried"] < 20_000
@@ -75,5 +77,6 @@ def test_a_search_ends_by_itself_before(audited):
     assert "max_recipes" not in log
 
 
+@pytest.mark.slow
 def test_the_best_so_far_is_the_same_every_time(audited):
     assert audited(max_recipes=FEW)[1] == audited(max_recipes=FEW)[1]

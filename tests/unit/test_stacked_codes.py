@@ -126,6 +126,7 @@ def test_a_sibling_is_not_accused(tmp_path):
     assert not found["parents"]["donor"]["named"]
 
 
+@pytest.mark.slow
 def test_a_packed_parent_is_no_parent_to_replay(tmp_path):
     models = folders(tmp_path, MERGE, donor=stacked(DONOR))
     found = audit(tmp_path / "out", models, SPEC, **HOW)
@@ -133,6 +134,7 @@ def test_a_packed_parent_is_no_parent_to_replay(tmp_path):
     assert "The own numbers of donor" in found["reasons"][0]
 
 
+@pytest.mark.slow
 def test_where_all_are_packed_bytes_are_compared(tmp_path):
     both = {"base": stacked(BASE), "donor": stacked(DONOR)}
     found = audit(tmp_path / "out", folders(tmp_path, BASE, **both), SPEC, **HOW)

@@ -64,6 +64,7 @@ def test_there_are_enough_of_them():
     assert len({case.template for case in CASES.values()}) == len(CASES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_what_is_said_is_found_and_nothing_else(name):
     case = CASES[name]

@@ -108,6 +108,7 @@ def test_stripped_takes_away_the_text_and_nothing_else(name):
         assert before.endswith(after[after.index(WORDS[0]) :])
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None)
 @given(chats=CHATS)
 def test_every_conversation_with_a_system_message_renders_the_same(chats):

@@ -61,7 +61,8 @@ def fp8(layout):
 def ggml(kind):
     def back(weight):
         part = LAYOUTS[kind].unpacked(quantised(weight.float().numpy(), kind).ravel())
-        numbers = np.array(LEVELS[kind])[part.codes] * part.scales
+        shifts = 0.0 if part.shifts is None else part.shifts
+        numbers = np.array(LEVELS[kind])[part.codes] * part.scales + shifts
         return torch.from_numpy(numbers.reshape(tuple(weight.shape))).float()
 
     return back
@@ -77,6 +78,8 @@ TRIPS = {
     "Q8_0": (ggml("Q8_0"), "GRID_INT8"),
     "Q4_0": (ggml("Q4_0"), "GRID_INT4"),
     "Q6_K": (ggml("Q6_K"), "GRID_INT6"),
+    "Q4_1": (ggml("Q4_1"), "GRID_SHIFTED"),
+    "Q4_K": (ggml("Q4_K"), "GRID_SHIFTED"),
 }
 
 

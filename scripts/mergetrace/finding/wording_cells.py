@@ -21,6 +21,7 @@ GRID_WORDS = {
     "GRID_INT6": "int6, written back",
     "GRID_INT8": "int8, written back",
     "GRID_E2M1": "E2M1 (MXFP4 or NVFP4), written back",
+    "GRID_SHIFTED": "integers with a shift for each group, written back",
     "GRID_NF4": "nf4, written back",
     "GRID_FP4": "bitsandbytes' fp4, written back",
     "GRID_FP8": "FP8 (E4M3), written back",

@@ -53,6 +53,8 @@ E4M3 = tuple(
 
 GRID_NAME = "GRID_"
 """How the names of grids begin."""
+SHIFTED = "GRID_SHIFTED"
+"""The grid of evenly spaced levels from each group's least number on."""
 GRIDS: Mapping[str, tuple[str, ...]] = {
     "GRID_INT8": ("GRID_E2M1", "GRID_INT4", "GRID_INT5", "GRID_INT6"),
     "GRID_NF4": (),
@@ -69,6 +71,7 @@ LEVELS: Mapping[str, tuple[float, ...]] = {
     "GRID_INT5": tuple(range(-16, 16)),
     "GRID_INT6": tuple(range(-32, 32)),
     "GRID_INT8": tuple(range(-128, 128)),
+    SHIFTED: tuple(range(32)),
     "GRID_NF4": NORMAL_4,
     "GRID_FP4": tuple(sorted(set(FLOAT_4))),
     "GRID_FP8": E4M3,

@@ -16,7 +16,7 @@ import numpy as np
 from mergetrace.numerics.arrays import Array, Integers, Mask, some_of
 from mergetrace.numerics.dtypes import FORMATS, encode
 from mergetrace.numerics.lattice import neighbour_midpoints
-from mergetrace.numerics.levels import GRIDS, LEVELS
+from mergetrace.numerics.levels import GRIDS, LEVELS, SHIFTED
 from mergetrace.sums.evidence import Sample
 from mergetrace.tensors.view import View
 
@@ -38,6 +38,8 @@ INEXACT = 2.0**-8
 STEPS = (0.25, 0.5, 0.75, 1.01)
 """Up to which share of the greatest level numbers confine a scale, one after another."""
 ROUNDS = ("BF16", "F16", "F32")
+LEAST_ROOMS = 8
+"""So many roundings apart are levels of which a grid with a shift may consist."""
 WIDTHS = (256, 128, 64, 32, 16)
 """Of groups along a row, or along the whole matrix as it is stored."""
 
@@ -113,7 +115,8 @@ def grid_of(sample: Sample, view: View, blocks: Integers) -> Sample | None:
             found = _on(np.unique(LEVELS[kind]), numbers, groups)
             if found is not None:
                 return _coded(kind, found, groups)
-    return None
+    found_shifted = (shifted_grid(numbers, own) for own in _groupings(places, view))
+    return next(filter(None, found_shifted), None)
 
 
 def _numbers(sample: Sample) -> Numbers:
@@ -260,6 +263,53 @@ def _scales_that_fit(
 def _nearest(values: Array, levels: Array) -> Array:
     middles = (levels[1:] + levels[:-1]) / 2
     return np.asarray(levels[np.searchsorted(middles, values)], np.float64)
+
+
+def shifted_grid(numbers: Numbers, groups: Integers) -> Sample | None:
+    """Numbers as up to 32 evenly spaced levels for each group, from its least number on;
+    None where they are not.
+    """
+    count = int(groups.max()) + 1
+    least, greatest = np.full(count, np.inf), np.full(count, -np.inf)
+    np.minimum.at(least, groups, numbers.values)
+    np.maximum.at(greatest, groups, numbers.values)
+    rooms = np.maximum(numbers.high - numbers.values, numbers.values - numbers.low)
+    widest = np.zeros(count)
+    np.maximum.at(widest, groups, rooms)
+    tried = np.isin(
+        groups, np.linspace(0, count - 1, min(FIRST_GROUPS, count)).astype(int)
+    )
+    for which in (tried, np.ones(groups.size, bool)):
+        scales, codes = _spaced(
+            numbers.chosen(which), groups[which], least, greatest, widest
+        )
+        if np.isnan(scales[groups[which]]).any():
+            return None
+    if not _says_enough(codes, groups):
+        return None
+    raw = encode(codes, SHIFTED).astype(FORMATS[SHIFTED].codes).view(np.uint8)
+    return Sample(raw, SHIFTED, scales[groups], shifts=least[groups])
+
+
+def _spaced(
+    numbers: Numbers, groups: Integers, least: Array, greatest: Array, widest: Array
+) -> tuple[Array, Array]:
+    """By group the spacing of the fewest levels on which its numbers lie, NaN where
+    there is none; by number its level.
+    """
+    scales = np.full(least.size, np.nan)
+    codes = np.zeros(groups.size)
+    for steps in range(1, int(max(LEVELS[SHIFTED])) + 1):
+        spacing = np.maximum(greatest - least, np.finfo(float).tiny) / steps
+        at = np.rint((numbers.values - least[groups]) / spacing[groups])
+        off = np.abs(least[groups] + at * spacing[groups] - numbers.values)
+        misses = np.bincount(groups, off > 2 * widest[groups], least.size) > 0
+        # So close together anything is a grid.
+        misses |= spacing < LEAST_ROOMS * widest
+        settled = ~misses & np.isnan(scales)
+        scales[settled] = spacing[settled]
+        codes[settled[groups]] = at[settled[groups]]
+    return scales, codes
 
 
 def _says_enough(levels: Array, groups: Integers) -> bool:
