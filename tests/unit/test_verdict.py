@@ -376,20 +376,32 @@ def test_inconclusive_says_what_alone_stopped_a_merge(given, said):
 
 
 @pytest.mark.parametrize(
-    ("blend", "control", "said"),
+    ("blend", "control", "dtype", "said"),
     [
         (
             {"weights": {"nex": 1.2, "qwen": -0.2}},
             0.9,
+            "BF16",
             "it takes 1.2 x nex and minus 0.2",
         ),
-        ({"within": 0.6}, 0.9, "60.0 % of its elements lie within last bits of the"),
-        ({"weights": {"qwen": 1.0}}, 0.9, "no weighted sum of nex and qwen is near it"),
-        ({}, 0.00001, "so does control sibling, at "),
+        (
+            {"within": 0.6},
+            0.9,
+            "BF16",
+            "60.0 % of its elements lie within last bits of the",
+        ),
+        (
+            {"weights": {"qwen": 1.0}},
+            0.9,
+            "BF16",
+            "no weighted sum of nex and qwen is near it",
+        ),
+        ({}, 0.00001, "BF16", "so does control sibling, at "),
+        ({}, 0.9, "F8_E4M3", "most of rio is stored as F8_E4M3, whose steps hide what"),
     ],
 )
 def test_inconclusive_says_what_stopped_a_blend_whose_arithmetic_is_unknown(
-    blend, control, said
+    blend, control, dtype, said
 ):
     dependence = {"parents": ["nex", "qwen"], "repeated": 5000, "dissent": 0.00001}
     dependence["without"] = {"nex": 0.9, "qwen": 0.9}
@@ -398,7 +410,8 @@ def test_inconclusive_says_what_stopped_a_blend_whose_arithmetic_is_unknown(
     suspect["recipe"] |= {"dependence": dependence, "blend": nearest | blend}
     sibling = numbers()
     sibling["recipe"] |= {"dependence": dependence | {"dissent": control}}
-    decision = verdict(suspect, controls={"sibling": sibling})
+    stored = {"rio": coverage(1.0, dtypes={dtype: 900_000, "BF16": 100_000})}
+    decision = verdict(suspect, controls={"sibling": sibling}, compared=stored)
     text = " ".join(decision.reasons).replace("\u00a0", " ")
     assert decision.verdict == "inconclusive", decision
     assert f"but no merge is called: {said}" in text

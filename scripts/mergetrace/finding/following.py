@@ -11,11 +11,16 @@ from mergetrace.finding.reasons_following import (
 from mergetrace.finding.reasons_merge import NoControl
 from mergetrace.finding.reasons_stops import (
     BlendLeavesMore,
+    CoarseSteps,
     ControlFollows,
     NoBlendOfAll,
     SharesOutside,
 )
+from mergetrace.numerics.dtypes import BITS
 from mergetrace.records.recipe_search import Dependence, LinearBlend
+
+BYTE = 8
+"""Bits."""
 
 
 def follows_from_parents(case: Case) -> Decision | None:
@@ -89,9 +94,12 @@ def controls_beside(case: Case) -> dict[str, float]:
 def against_following(case: Case, dependence: Dependence) -> Reason | None:
     """What stands against a pure blend where the model's numbers follow from its
     parents'. From a model in which a share is no part of a whole a parent may have been
-    computed.
+    computed. In coarse steps a parent's light finetune passes for the parent.
     """
     limits = case.thresholds
+    coarse = _coarse_steps(case)
+    if coarse is not None:
+        return CoarseSteps(case.model, coarse)
     for name, dissent in controls_beside(case).items():
         if dissent < limits.min_dissent_without:
             return ControlFollows(name, dissent)
@@ -102,6 +110,15 @@ def against_following(case: Case, dependence: Dependence) -> Reason | None:
         return BlendLeavesMore(blend.within, limits.min_within_rounding)
     outside = _outside(blend, limits.min_share)
     return SharesOutside(outside, 1 - limits.min_share) if outside else None
+
+
+def _coarse_steps(case: Case) -> str | None:
+    """The dtype of most of what was compared of the model, where it has a byte or less;
+    None where it is finer, or not known.
+    """
+    coverage = case.compared.get(case.model)
+    dtype = next(iter(coverage.dtypes), None) if coverage else None
+    return dtype if dtype is not None and BITS.get(dtype, 16) <= BYTE else None
 
 
 def _outside(blend: LinearBlend, least: float) -> dict[str, float]:

@@ -296,6 +296,16 @@ class NoBlendOfAll(Reason):
 
 
 @dataclass(frozen=True)
+class CoarseSteps(Reason):
+    """Numbers in steps so coarse that a parent and its light finetune give the same."""
+
+    model: str
+    """The audited model."""
+    dtype: str
+    """How most of its compared numbers are stored."""
+
+
+@dataclass(frozen=True)
 class BlendLeavesMore(Reason):
     """The nearest weighted sum leaves more than rounding."""
 

@@ -13,6 +13,7 @@ from mergetrace.finding.reasons_stops import (
     BlendLeavesMore,
     ChanceTooClose,
     ChosenStopped,
+    CoarseSteps,
     ControlFollows,
     DropByChance,
     DropStopped,
@@ -242,6 +243,13 @@ def no_blend_of_all(reason: NoBlendOfAll) -> str:
     return f"no weighted sum of {listing(reason.parents)} is near it"
 
 
+def coarse_steps(reason: CoarseSteps) -> str:
+    return (
+        f"most of {reason.model} is stored as {reason.dtype}, whose steps hide what a"
+        " light finetune of a parent differs by from that parent"
+    )
+
+
 def blend_leaves_more(reason: BlendLeavesMore) -> str:
     return (
         f"{rate(reason.within)} of its elements lie within last bits of the nearest"
@@ -280,6 +288,7 @@ CLAUSES: Mapping[type[Reason], Callable[..., str]] = {
     FewAgree: few_agree,
     ControlFollows: control_follows,
     NoBlendOfAll: no_blend_of_all,
+    CoarseSteps: coarse_steps,
     BlendLeavesMore: blend_leaves_more,
 }
 """What stands against a verdict, as the end of a sentence."""
