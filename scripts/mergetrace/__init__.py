@@ -186,6 +186,7 @@ sums: weights read once
     recast             whether elements are a parent's, rounded to another format
     deltas             slices read once, the next run while this one is summed
     evidence           the kept sample
+    grid_groups        neighbouring numbers that share a scale
     coarse_grids       numbers of 16 bits that were quantised before: the grid on which
                        they lie
     dividing           in which precision numbers were divided by their scales

@@ -55,7 +55,8 @@ search/variations COUNTED_ELEMENTS COUNTING_ROUNDS COUNTED_REACH_ERRORS
 search/variations LEAST_COUNTED_REACH COUNTING_BLUR MIN_COUNTED_RATE MIN_TENSOR_COVERAGE
 search/leftover_shares RATIO_DIGITS
 search/variations MAX_VARYING_IN_ANY_ORDER
-sums/coarse_grids FIRST_GROUPS FEW LEAST_ON_GRID LEAST_COLUMNS LEAST_LEVELS WIDTHS
+sums/grid_groups FIRST_GROUPS WIDTHS
+sums/coarse_grids FEW FEW_SPACED SOME_PLACES LEAST_ON_GRID LEAST_COLUMNS LEAST_LEVELS
 sums/coarse_grids LEAST_ROOMS
 """
 """How long is searched, and where: with less of it less is found, and nobody more is

@@ -16,11 +16,7 @@ from mergetrace.finding.reasons_stops import (
     NoBlendOfAll,
     SharesOutside,
 )
-from mergetrace.numerics.dtypes import BITS
 from mergetrace.records.recipe_search import Dependence, LinearBlend
-
-BYTE = 8
-"""Bits."""
 
 
 def follows_from_parents(case: Case) -> Decision | None:
@@ -113,12 +109,12 @@ def against_following(case: Case, dependence: Dependence) -> Reason | None:
 
 
 def _coarse_steps(case: Case) -> str | None:
-    """The dtype of most of what was compared of the model, where it has a byte or less;
-    None where it is finer, or not known.
+    """The dtype of most of what was compared of the model, where it is FP8; None where it
+    is another, or not known.
     """
     coverage = case.compared.get(case.model)
     dtype = next(iter(coverage.dtypes), None) if coverage else None
-    return dtype if dtype is not None and BITS.get(dtype, 16) <= BYTE else None
+    return dtype if dtype is not None and dtype.startswith("F8_") else None
 
 
 def _outside(blend: LinearBlend, least: float) -> dict[str, float]:

@@ -8,7 +8,7 @@ scale puts every number of it on a level within the rounding of its format. Of a
 32 numbers of bf16 that happens by chance on 8-bit integers once in some 10^20.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,6 +18,13 @@ from mergetrace.numerics.dtypes import FORMATS, encode
 from mergetrace.numerics.lattice import neighbour_midpoints
 from mergetrace.numerics.levels import GRIDS, LEVELS, SHIFTED
 from mergetrace.sums.evidence import Sample
+from mergetrace.sums.grid_groups import (
+    WIDTHS,
+    Grouping,
+    Numbers,
+    groupings_of,
+    renumbered,
+)
 from mergetrace.tensors.view import View
 
 LEAST_ON_GRID = 256
@@ -25,12 +32,14 @@ LEAST_ON_GRID = 256
 LEAST_COLUMNS = 32
 LEAST_LEVELS = 4
 """Different levels in most groups: of less anything is a grid."""
-FIRST_GROUPS = 4
-"""Groups that are looked at first."""
 FEW = 32
 """Elements of a group, from its least to its greatest, that are tried with every scale at
 first.
 """
+FEW_SPACED = 128
+"""Elements of a group that are held against evenly spaced levels at first."""
+SOME_PLACES = 1024
+"""Of a sample among which elements are sought that share a scale in any case."""
 FLOAT32_ROUNDINGS = 2.0**-22
 """How far a number of float32 may be from level times scale, as a share of it."""
 INEXACT = 2.0**-8
@@ -40,23 +49,6 @@ STEPS = (0.25, 0.5, 0.75, 1.01)
 ROUNDS = ("BF16", "F16", "F32")
 LEAST_ROOMS = 8
 """So many roundings apart are levels of which a grid with a shift may consist."""
-WIDTHS = (256, 128, 64, 32, 16)
-"""Of groups along a row, or along the whole matrix as it is stored."""
-
-
-@dataclass(frozen=True)
-class Numbers:
-    """What is known of some elements of a matrix."""
-
-    values: Array
-    """float64 [n]."""
-    low: Array
-    high: Array
-    """What was rounded to them lay between these."""
-
-    def chosen(self, which: Integers | Mask) -> "Numbers":
-        """Some of them."""
-        return Numbers(self.values[which], self.low[which], self.high[which])
 
 
 @dataclass(frozen=True)
@@ -110,13 +102,48 @@ def grid_of(sample: Sample, view: View, blocks: Integers) -> Sample | None:
     if numbers.values.size < LEAST_ON_GRID or not np.isfinite(numbers.values).all():
         return None
     places = np.concatenate([np.arange(start, start + n) for start, n in blocks])
+    if not _may_lie_on_one(numbers.chosen(_together(numbers, places, view))):
+        return None
+    groupings = list(groupings_of(places, view))
+    return _centred_grid(numbers, groupings) or _shifted_grid(numbers, groupings)
+
+
+def _centred_grid(numbers: Numbers, groupings: Sequence[Grouping]) -> Sample | None:
+    """The numbers on levels about 0, by the first grouping that fits."""
     for kind in GRIDS:
-        for groups in _groupings(places, view):
-            found = _on(np.unique(LEVELS[kind]), numbers, groups)
+        for grouping in groupings:
+            found = _on(np.unique(LEVELS[kind]), numbers, grouping)
             if found is not None:
-                return _coded(kind, found, groups)
-    found_shifted = (shifted_grid(numbers, own) for own in _groupings(places, view))
+                return _coded(kind, found, grouping.of)
+    return None
+
+
+def _shifted_grid(numbers: Numbers, groupings: Sequence[Grouping]) -> Sample | None:
+    """The numbers on levels that begin anywhere, by the first grouping that fits."""
+    found_shifted = (shifted_grid(numbers, grouping) for grouping in groupings)
     return next(filter(None, found_shifted), None)
+
+
+def _together(numbers: Numbers, places: Integers, view: View) -> Integers:
+    """The first elements that share a scale in every grouping, as many as there are:
+    neighbours of one row in the narrowest groups.
+    """
+    some = places[:SOME_PLACES]
+    rows, cols = np.divmod(some, view.cols)
+    narrow = np.stack([rows, cols // WIDTHS[-1], some // WIDTHS[-1]])
+    _, groups = np.unique(narrow, axis=1, return_inverse=True)
+    moved = np.bincount(groups.ravel(), numbers.values[:SOME_PLACES] != 0)
+    return np.flatnonzero(groups.ravel() == moved.argmax())
+
+
+def _may_lie_on_one(part: Numbers) -> bool:
+    """Whether any grid holds numbers that share a scale, whatever the grouping."""
+    for kind in GRIDS:
+        levels = np.unique(LEVELS[kind])
+        tops = np.unique(np.abs(levels[levels != 0]))
+        if not part.values.any() or _first_top(levels, tops, part) is not None:
+            return True
+    return not np.isnan(_spaced(part, np.zeros(part.values.size, np.int64))[0]).any()
 
 
 def _numbers(sample: Sample) -> Numbers:
@@ -127,35 +154,13 @@ def _numbers(sample: Sample) -> Numbers:
     return Numbers(values, *neighbour_midpoints(sample.raw, sample.dtype))
 
 
-def _groupings(places: Integers, view: View) -> Iterator[Integers]:
-    """The ways in which elements may share a scale, coarsest first: the number of each
-    one's group, int64 [n].
-    """
-    rows, cols = np.divmod(places, view.cols)
-    yield _renumbered(np.zeros_like(places))
-    yield _renumbered(rows)
-    tiles = -(-view.cols // 128)
-    yield _renumbered(rows // 128 * tiles + cols // 128)
-    for width in WIDTHS:
-        if width < view.cols:
-            yield _renumbered(rows * -(-view.cols // width) + cols // width)
-        if view.cols % width:
-            yield _renumbered(places // width)
-
-
-def _renumbered(groups: Integers) -> Integers:
-    return np.unique(groups, return_inverse=True)[1].astype(np.int64)
-
-
-def _on(levels: Array, numbers: Numbers, groups: Integers) -> Found | None:
+def _on(levels: Array, numbers: Numbers, grouping: Grouping) -> Found | None:
     """The numbers on these levels, with a scale for each group."""
-    order = np.argsort(groups, kind="stable")
-    edges = np.searchsorted(groups[order], np.arange(groups.max() + 2))
+    groups = grouping.of
     tops = np.unique(np.abs(levels[levels != 0]))
     likely: dict[float, None] = {}
-    few = np.linspace(0, edges.size - 2, min(FIRST_GROUPS, edges.size - 1)).astype(int)
-    for group in few.tolist():
-        part = numbers.chosen(order[edges[group] : edges[group + 1]])
+    for group in grouping.first:
+        part = numbers.chosen(grouping.members(group))
         if not part.values.any():
             continue
         top = _first_top(levels, tops, part)
@@ -165,8 +170,8 @@ def _on(levels: Array, numbers: Numbers, groups: Integers) -> Found | None:
     if not likely:
         return None
     rest = [top for top in tops.tolist() if top not in likely]
-    found = Found(np.zeros(groups.size), np.zeros(edges.size - 1))
-    greatest = np.zeros(edges.size - 1)
+    found = Found(np.zeros(groups.size), np.zeros(grouping.count))
+    greatest = np.zeros(grouping.count)
     np.maximum.at(greatest, groups, np.abs(numbers.values))
     is_open = greatest > 0
     for top in [*sorted(likely), *rest]:
@@ -215,7 +220,7 @@ def _settle(
 ) -> None:
     """Put down the groups whose greatest number may stand on a level, in place."""
     which = np.flatnonzero(is_open[groups])
-    own = _renumbered(groups[which])
+    own = renumbered(groups[which])
     names = np.flatnonzero(is_open)
     fits, scales, at = _fits(greatest[names] / top, levels, numbers.chosen(which), own)
     is_open[names[fits]] = False
@@ -265,9 +270,32 @@ def _nearest(values: Array, levels: Array) -> Array:
     return np.asarray(levels[np.searchsorted(middles, values)], np.float64)
 
 
-def shifted_grid(numbers: Numbers, groups: Integers) -> Sample | None:
+def shifted_grid(numbers: Numbers, grouping: Grouping) -> Sample | None:
     """Numbers as up to 32 evenly spaced levels for each group, from its least number on;
     None where they are not.
+    """
+    few = np.concatenate(
+        [_few_of(numbers, grouping.members(group)) for group in grouping.first]
+    )
+    if np.isnan(_spaced(numbers.chosen(few), renumbered(grouping.of[few]))[0]).any():
+        return None
+    groups = grouping.of
+    scales, codes, least = _spaced(numbers, groups)
+    if np.isnan(scales).any() or not _says_enough(codes, groups):
+        return None
+    raw = encode(codes, SHIFTED).astype(FORMATS[SHIFTED].codes).view(np.uint8)
+    return Sample(raw, SHIFTED, scales[groups], shifts=least[groups])
+
+
+def _few_of(numbers: Numbers, members: Integers) -> Integers:
+    """Some elements of a group, its least and its greatest among them."""
+    by_size = members[np.argsort(numbers.values[members], kind="stable")]
+    return np.array(some_of(by_size.tolist(), FEW_SPACED))
+
+
+def _spaced(numbers: Numbers, groups: Integers) -> tuple[Array, Array, Array]:
+    """By group the spacing of the fewest levels on which its numbers lie, NaN where
+    there is none; by number its level; by group the least number.
     """
     count = int(groups.max()) + 1
     least, greatest = np.full(count, np.inf), np.full(count, -np.inf)
@@ -276,28 +304,7 @@ def shifted_grid(numbers: Numbers, groups: Integers) -> Sample | None:
     rooms = np.maximum(numbers.high - numbers.values, numbers.values - numbers.low)
     widest = np.zeros(count)
     np.maximum.at(widest, groups, rooms)
-    tried = np.isin(
-        groups, np.linspace(0, count - 1, min(FIRST_GROUPS, count)).astype(int)
-    )
-    for which in (tried, np.ones(groups.size, bool)):
-        scales, codes = _spaced(
-            numbers.chosen(which), groups[which], least, greatest, widest
-        )
-        if np.isnan(scales[groups[which]]).any():
-            return None
-    if not _says_enough(codes, groups):
-        return None
-    raw = encode(codes, SHIFTED).astype(FORMATS[SHIFTED].codes).view(np.uint8)
-    return Sample(raw, SHIFTED, scales[groups], shifts=least[groups])
-
-
-def _spaced(
-    numbers: Numbers, groups: Integers, least: Array, greatest: Array, widest: Array
-) -> tuple[Array, Array]:
-    """By group the spacing of the fewest levels on which its numbers lie, NaN where
-    there is none; by number its level.
-    """
-    scales = np.full(least.size, np.nan)
+    scales = np.full(count, np.nan)
     codes = np.zeros(groups.size)
     for steps in range(1, int(max(LEVELS[SHIFTED])) + 1):
         spacing = np.maximum(greatest - least, np.finfo(float).tiny) / steps
@@ -309,7 +316,7 @@ def _spaced(
         settled = ~misses & np.isnan(scales)
         scales[settled] = spacing[settled]
         codes[settled[groups]] = at[settled[groups]]
-    return scales, codes
+    return scales, codes, least
 
 
 def _says_enough(levels: Array, groups: Integers) -> bool:
