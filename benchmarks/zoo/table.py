@@ -101,7 +101,8 @@ def write_readme(
         ),
         (
             "(`verdict.accuse_with`); any other accusation ends in `inconclusive` with"
-            " its traces stated and nobody named."
+            " its traces stated and nobody named. Small directions are measured and"
+            " judged as in any audit."
         ),
         "",
         "## Targets, on the reporting seeds",
