@@ -431,14 +431,16 @@ class Thresholds:
     max_unevenness_light: float = limit(0.03, ge=0, le=1)
     """Where the weight is this even, what was trained since is little, and the donor's
     weights in the suspect differ little too: `min_turned_light` is asked in place of
-    `min_turned_over_even`. Of innocents of the merge zoo's dense-1 only donors made from
-    the suspect were as even; of those that were not, the least had .11.
+    `min_turned_over_even`. Of models of the merge zoo's dense-1 and dense-2 that hold
+    nothing of the donor only those that it was made from were as even; the others had
+    .07 (beside a forged base), .10 and more.
     """
 
     min_turned_light: float = limit(1.5, ge=1)
     """As `min_turned_over_even`, where unevenness is at most `max_unevenness_light`. Both
-    sides are ends of 95 % intervals. Donors made from the suspect had 0; merges that were
-    trained for 1 to 50 light steps 1.9 to 3.8 (dense-1 of the merge zoo).
+    sides are ends of 95 % intervals. Donors made from the suspect had 0 to .52 (dense-1
+    and dense-2 of the merge zoo); merges that were trained lightly, beyond exact traces,
+    1.2 to 4.4 (dense-1, 2 and 4).
     """
 
     min_overlap: float = limit(0.75, ge=0, le=1)
