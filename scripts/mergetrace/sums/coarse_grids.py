@@ -70,11 +70,13 @@ def with_grid(
 ) -> dict[str, Sample]:
     """The samples of a slice, the suspect's with the grid that it lies on.
 
-    A grid on which a parent's numbers lie as well says nothing of how the suspect came
-    to be: a copy of that one, or a part, is on it because that one is.
+    A grid on which a parent's numbers lie as well, or are stored, says nothing of how the
+    suspect came to be: a copy of that one, or a part, is on it because that one is.
     """
     held = [name for name in parents if name in samples]
     if suspect not in samples or not held:
+        return dict(samples)
+    if any(_is_coarse(samples[name]) for name in held):
         return dict(samples)
     grid = grid_of(samples[suspect], members[suspect], blocks)
     if grid is None or any(
@@ -87,11 +89,16 @@ def with_grid(
     return {**samples, suspect: replace(samples[suspect], grid=grid)}
 
 
+def _is_coarse(sample: Sample) -> bool:
+    """Whether numbers are stored as codes times scales."""
+    return sample.is_packed or sample.scales is not None
+
+
 def grid_of(sample: Sample, view: View, blocks: Integers) -> Sample | None:
     """The same numbers as codes of a grid, with their scales; None where they lie on
     none that is known.
     """
-    if sample.scales is not None or sample.shifts is not None or sample.is_packed:
+    if _is_coarse(sample) or sample.shifts is not None:
         return None
     if view.rows < 2 or view.cols < LEAST_COLUMNS or view.col_map is not None:
         return None
