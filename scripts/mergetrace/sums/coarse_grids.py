@@ -145,10 +145,12 @@ def _together(numbers: Numbers, places: Integers, view: View) -> Integers:
 
 def _may_lie_on_one(part: Numbers) -> bool:
     """Whether any grid holds numbers that share a scale, whatever the grouping."""
+    if not part.values.any():
+        return True  # zeros say nothing
     for kind in GRIDS:
         levels = np.unique(LEVELS[kind])
         tops = np.unique(np.abs(levels[levels != 0]))
-        if not part.values.any() or _first_top(levels, tops, part) is not None:
+        if _first_top(levels, tops, part) is not None:
             return True
     return not np.isnan(_spaced(part, np.zeros(part.values.size, np.int64))[0]).any()
 
