@@ -297,20 +297,45 @@ def test_a_reproduced_merge_names_its_donor():
     assert "control sibling" in " ".join(decision.reasons)
 
 
-@pytest.mark.parametrize(("of_packed", "verdict_of_it"), [(99, None), (100, "merge")])
+@pytest.mark.parametrize(
+    ("packed", "of_packed", "verdict_of_it"),
+    [
+        ("GPTQ4", 99, None),
+        ("GPTQ4", 100, "merge"),
+        ("Q4_K", 599, None),
+        ("Q4_K", 600, "merge"),
+    ],
+)
 def test_embeddings_in_16_bits_accuse_nobody_for_packed_matrices(
-    of_packed, verdict_of_it
+    packed, of_packed, verdict_of_it
 ):
     given = numbers(**MERGE)
-    given["recipe"] |= {"packed": ["GPTQ4"], "packed_informative": of_packed}
+    given["recipe"] |= {"packed": [packed], "packed_informative": of_packed}
     decision = verdict(given)
     assert decision.verdict == (verdict_of_it or "inconclusive")
     (said,) = [line for line in decision.reasons if "in 16 bits" in line]
-    assert ("it takes 100" in said) == (verdict_of_it is None)
+    needed = 100 if packed == "GPTQ4" else 600
+    assert (f"it takes {needed}" in said) == (verdict_of_it is None)
     assert f"{numbers(**MERGE)['informative'] - of_packed:,}" in said
     if verdict_of_it is not None:
-        assert "one column at most" in said
+        assert ("one column at most" in said) == (packed == "GPTQ4")
         assert "not of the packed ones" in said
+
+
+@pytest.mark.parametrize(("missed", "verdict_of_it"), [(5, "merge"), (6, None)])
+def test_few_numbers_beside_their_cells_betray_a_donor_near_the_true_parent(
+    missed, verdict_of_it
+):
+    given = numbers(**MERGE)
+    given["recipe"] |= {
+        "packed": ["Q8_0"],
+        "packed_informative": 10_000,
+        "packed_missed": missed,
+    }
+    decision = verdict(given)
+    assert decision.verdict == (verdict_of_it or "inconclusive")
+    said = [line for line in decision.reasons if "6 lie outside their cells" in line]
+    assert bool(said) == (verdict_of_it is None)
 
 
 def test_without_a_control_the_reasons_say_what_is_weaker():

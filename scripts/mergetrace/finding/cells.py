@@ -11,6 +11,7 @@ from math import acos, cos, pi, sqrt
 
 from mergetrace.finding.case import ACCUSING, Case, Decision
 from mergetrace.finding.reasons_cells import (
+    CellsMissed,
     FewInCells,
     MovedBefore,
     NotThroughCells,
@@ -50,10 +51,10 @@ def parents_packed(case: Case) -> Decision | None:
 
 def carried_by_16_bits(case: Case) -> Decision | None:
     """A recipe gives back what is stored in 16 bits, and the packed tensors are too few
-    to say the same of themselves.
+    to say the same of themselves, or do not.
     """
     against = against_merge(case)
-    if not isinstance(against, FewInCells) or case.exact_rate is None:
+    if not isinstance(against, (FewInCells, CellsMissed)) or case.exact_rate is None:
         return None
     informative = case.recipe.informative_elements
     reason = RecipeButNoMerge(case.exact_rate, informative, against)

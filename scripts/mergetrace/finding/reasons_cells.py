@@ -53,6 +53,18 @@ class FewInCells(Reason):
 
 
 @dataclass(frozen=True)
+class CellsMissed(Reason):
+    """More packed elements lie outside their cells than a pure merge leaves there."""
+
+    missed: int
+    """The packed elements that refute the recipe."""
+    informative: int
+    """Those that could."""
+    limit: float
+    """The share of them that may."""
+
+
+@dataclass(frozen=True)
 class ParentsPacked(Reason):
     """Parents that are stored in few bits themselves."""
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from mergetrace.finding.case import Case, Reason
 from mergetrace.finding.coverage import sampled
 from mergetrace.finding.following import is_pure
-from mergetrace.finding.reasons_cells import FewInCells
+from mergetrace.finding.reasons_cells import CellsMissed, FewInCells
 from mergetrace.finding.reasons_origin import FewInformative
 from mergetrace.finding.reasons_stops import (
     BlendExplainsMore,
@@ -40,6 +40,7 @@ from mergetrace.finding.traces import (
     traces_beside,
     untouched,
 )
+from mergetrace.numerics.levels import FEW_DECIDE
 from mergetrace.records.recipe_search import Leaning, Signature
 
 Against = Reason | None
@@ -63,12 +64,20 @@ def against_merge(case: Case) -> Against:
 
 def _against_cells(case: Case) -> Against:
     """Why the packed tensors of a model do not carry an accusation themselves: embeddings
-    and norms in 16 bits may be those of another model, as a frozen embedding is.
+    and norms in 16 bits may be those of another model, as a frozen embedding is, and of
+    a finetune near to the true parent few numbers lie outside their cells.
     """
     if not case.recipe.packed:
         return None
     packed = case.recipe.packed_informative
+    missed = case.recipe.packed_missed
+    most = case.thresholds.max_missed_cells
+    few_decide = set(case.recipe.packed) & set(FEW_DECIDE)
     limit = case.thresholds.min_informative_cells
+    if few_decide:
+        limit = case.thresholds.min_informative_columns
+    if missed > most * packed:
+        return CellsMissed(missed, packed, most)
     if packed >= limit:
         return None
     whole = case.recipe.informative_elements - packed

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from mergetrace.finding import wording_descent
 from mergetrace.finding.case import Reason
-from mergetrace.finding.reasons_cells import FewInCells
+from mergetrace.finding.reasons_cells import CellsMissed, FewInCells
 from mergetrace.finding.reasons_origin import FewInformative
 from mergetrace.finding.reasons_stops import (
     BlendExplainsMore,
@@ -80,6 +80,17 @@ def following_stopped(reason: FollowingStopped) -> str:
         f" {listing(reason.parents)} hold the same numbers as elsewhere in the tensor, the"
         " model does too, as after a merge element by element; but no merge is called:"
         f" {clause(reason.against)}."
+    )
+
+
+def cells_missed(reason: CellsMissed) -> str:
+    share = percent(reason.missed / reason.informative, digits=3)
+    return (
+        f"of {reason.informative:,} numbers in few bits that could refute it"
+        f" {reason.missed:,} lie outside their cells, {share} (at most"
+        f" {percent(reason.limit, digits=3)} may, and a pure merge leaves hardly any): a"
+        " merge with another model that is very near to the donor leaves so few, such as"
+        " one that the donor is a light finetune of"
     )
 
 
@@ -268,6 +279,7 @@ CLAUSES: Mapping[type[Reason], Callable[..., str]] = {
     **wording_descent.CLAUSES,
     FewInformative: few_informative,
     FewInCells: few_in_cells,
+    CellsMissed: cells_missed,
     RateTooLow: rate_too_low,
     TensorsMissing: tensors_missing,
     SharesTiny: shares_tiny,

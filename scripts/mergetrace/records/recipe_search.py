@@ -193,6 +193,8 @@ class RecipeSearch:
     """How many of the informative elements are packed; the others are stored in 16 bits
     or more.
     """
+    packed_missed: int = 0
+    """How many of the packed ones the best recipe does not give back."""
     grid_share: float | None = None
     """The energy that rounding to coarse grids adds, over that of the change from the
     base, of a model that was quantised and written back; None of any other.

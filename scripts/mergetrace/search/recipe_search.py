@@ -257,6 +257,7 @@ class Search:
         numbers = [self._numbers(replayed) for replayed in ranking]
         best = numbers[0] if numbers else None
         dtypes = tuple(sorted(WRITER_NAMES[name] for name in self.formats))
+        of_packed = self._of_packed(ranking)
         return RecipeSearch(
             model=self.frame.audited,
             base=self.frame.base,
@@ -279,17 +280,18 @@ class Search:
             leanings=self.seen.leanings,
             leaning=self.seen.of_recipes.get(ranking[0].recipe) if ranking else None,
             packed=tuple(sorted(self.packed)),
-            packed_informative=self._packed_informative(ranking),
+            packed_informative=of_packed.informative,
+            packed_missed=of_packed.informative - of_packed.exact,
             grid_share=self._grid_share(),
         )
 
-    def _packed_informative(self, ranking: list[Replayed]) -> int:
-        """How many packed elements are informative under the best recipe."""
+    def _of_packed(self, ranking: list[Replayed]) -> Count:
+        """The packed elements under the best recipe."""
         if not ranking:
-            return 0
+            return NO_ELEMENTS
         best = self.recipes.index(ranking[0].recipe)
         rows = zip(self.counts, self.of_packed, strict=True)
-        return sum(counts[best].informative for counts, is_packed in rows if is_packed)
+        return add_counts(counts[best] for counts, is_packed in rows if is_packed)
 
     def _grid_share(self) -> float | None:
         """The energy that rounding to coarse grids adds, over that of the change."""
