@@ -192,7 +192,7 @@ merging/rebuild REBUILT_AT_ONCE
 search/dependence MIXERS
 search/joining MAX_JOINED_ELEMENTS
 search/remainder MAX_MATRIX_ELEMENTS
-sums/deltas RUN_ELEMENTS RUNS_PER_JOB MAX_PENDING_JOBS
+sums/deltas RUN_ELEMENTS RUNS_PER_JOB MAX_PENDING_JOBS GRID_ELEMENTS TILE_ROWS
 sums/gram SMALL_JOB
 sums/gram_arrays ARRAY_CHUNK
 sums/gram_numba KERNEL_CHUNK

@@ -197,6 +197,14 @@ def test_a_written_back_merge_is_called_one(trip, parents, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("trip", ["int8 by row", "nf4"])
+def test_a_written_back_donor_is_a_copy(trip, parents, tmp_path):
+    found = audited(parents, tmp_path, DONOR, trip)
+    assert (found["verdict"], found["family"]) == ("copy", "requantised")
+    assert found["evidence"] == "exact through quantisation"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trip", ["int8 by row", "nf4"])
 def test_written_back_innocents_are_not_accused(trip, parents, tmp_path):
     for name, model in {
         "sibling": finetuned(BASE, 5, 0.003),

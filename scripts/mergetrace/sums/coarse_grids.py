@@ -8,7 +8,7 @@ scale puts every number of it on a level within the rounding of its format. Of a
 32 numbers of bf16 that happens by chance on 8-bit integers once in some 10^20.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,6 +18,7 @@ from mergetrace.numerics.dtypes import FORMATS, encode
 from mergetrace.numerics.lattice import neighbour_midpoints
 from mergetrace.numerics.levels import GRIDS, LEVELS, SHIFTED
 from mergetrace.sums.evidence import Sample
+from mergetrace.sums.frames import Frame
 from mergetrace.sums.grid_groups import (
     WIDTHS,
     Grouping,
@@ -25,6 +26,8 @@ from mergetrace.sums.grid_groups import (
     groupings_of,
     renumbered,
 )
+from mergetrace.sums.records import Record
+from mergetrace.tables.naming import of_donor
 from mergetrace.tensors.view import View
 
 LEAST_ON_GRID = 256
@@ -87,6 +90,37 @@ def with_grid(
     through = stored.pop() if len(stored) == 1 else None
     grid = replace(grid, through=through if through in ("BF16", "F16") else None)
     return {**samples, suspect: replace(samples[suspect], grid=grid)}
+
+
+def parents_on_grid(
+    frames: Sequence[Frame], samples: Mapping[str, Sample]
+) -> set[tuple[Frame, str]]:
+    """By frame the parents of whose numbers every one lies in the cell of the audited
+    one, where that is on a grid.
+    """
+    found = set()
+    for frame in frames:
+        grid = samples[frame.audited].grid
+        if grid is None:
+            continue
+        low, high = grid.midpoints()
+        for parent in frame.parents:
+            values = samples[parent].values()
+            if ((low <= values) & (values <= high) | ~np.isfinite(values)).all():
+                found.add((frame, parent))
+    return found
+
+
+def count_on_grid(rows: Sequence[Record], found: Iterable[tuple[Frame, str]]) -> None:
+    """Say in the records of a slice whose it is once that is rounded to the grid, in
+    place (see records).
+    """
+    for frame, parent in found:
+        name = of_donor("rounded_donor", parent)
+        name = "rounded_base" if parent == frame.base else name
+        for row in rows:
+            if (row["model"], row["base"]) == (frame.audited, frame.base):
+                row[name] = row["n"]
 
 
 def _is_coarse(sample: Sample) -> bool:

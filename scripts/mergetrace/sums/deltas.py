@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +18,11 @@ import numpy as np
 from mergetrace.formats.block_layouts import LAYOUTS
 from mergetrace.numerics.arrays import Bytes, Integers
 from mergetrace.numerics.dtypes import FORMATS
-from mergetrace.sums.coarse_grids import with_grid
+from mergetrace.sums.coarse_grids import (
+    count_on_grid,
+    parents_on_grid,
+    with_grid,
+)
 from mergetrace.sums.evidence import Sample, sample_of
 from mergetrace.sums.frames import Frame
 from mergetrace.sums.from_files import file_sums, packed_file_sums
@@ -43,6 +47,11 @@ RUN_ELEMENTS = 1 << 21
 """Elements of each model in memory at once, where the kernel reads no files itself."""
 RUNS_PER_JOB = 8  # so that threads meet at Python's lock less often
 MAX_PENDING_JOBS = 16  # submitted and not yet collected
+
+GRID_ELEMENTS = 1 << 20
+"""Elements of each model that are looked at together for a grid."""
+TILE_ROWS = 128
+"""Of the tiles of numbers that share a scale: see grid_groups."""
 
 
 class Piece(NamedTuple):
@@ -253,27 +262,51 @@ class Reader:
         first = np.flatnonzero(np.diff([piece.block for piece in pieces], prepend=-1))
         part = pending.slice
         lengths = part.blocks[:, 1]
-        read = Read(
-            part.slice_id,
-            list(records(pending.frames, added_up(sums, first), lengths)),
-            self._kept(part),
-        )
+        samples = self._kept(part, part.kept)
+        rows = list(records(pending.frames, added_up(sums, first), lengths))
+        count_on_grid(rows, self._rounded_to_grid(part, pending.frames, samples))
+        read = Read(part.slice_id, rows, samples)
         for view in part.members.values():
             self.weights.forget(view)
         return read
 
-    def _kept(self, part: Slice) -> dict[str, Sample]:
-        """The kept elements, the suspect's with the grid that they lie on."""
-        samples = keep_samples(self.weights, part.members, part.kept)
+    def _rounded_to_grid(
+        self, part: Slice, frames: Sequence[Frame], samples: Mapping[str, Sample]
+    ) -> set[tuple[Frame, str]]:
+        """By frame the parents that the slice is of once they are rounded to the grid on
+        which it lies. What was not kept is read once more where the kept elements are.
+        """
+        found = parents_on_grid(frames, samples)
+        if not found or part.kept[:, 1].sum() == part.blocks[:, 1].sum():
+            return found
+        elements = int(part.blocks[-1].sum())
+        cols = part.members[frames[0].audited].cols
+        for blocks in _in_rows(elements, cols):
+            if not found:
+                break
+            found &= parents_on_grid(frames, self._kept(part, blocks))
+        return found
+
+    def _kept(self, part: Slice, blocks: Integers) -> dict[str, Sample]:
+        """The elements of some blocks, the suspect's with the grid that they lie on."""
+        samples = keep_samples(self.weights, part.members, blocks)
         if not self.frames:
             return samples
         parents = {name for frame in self.frames for name in frame.parents}
         suspect = self.frames[0].audited
-        return with_grid(samples, part.members, part.kept, suspect, parents)
+        return with_grid(samples, part.members, blocks, suspect, parents)
 
 
 def _count_jobs(waiting: Iterable[_Pending]) -> int:
     return sum(len(pending.jobs) for pending in waiting)
+
+
+def _in_rows(elements: int, cols: int) -> Iterator[Integers]:
+    """A slice cut between rows of tiles: each time an array of one block."""
+    size = max(GRID_ELEMENTS // (TILE_ROWS * cols), 1) * TILE_ROWS * cols
+    starts = range(0, max(elements - size // 2, 1), size)
+    for start, end in pairwise([*starts, elements]):
+        yield np.array([[start, end - start]])
 
 
 def cut_into_runs(pieces: Iterable[Piece], size: int) -> Iterator[Run]:
