@@ -35,19 +35,20 @@ class Line:
     """Each parent's weight in it."""
 
 
-def fit_line(recipe: Recipe, piece: Piece, origin: str, stored: Array) -> Line | None:
+def fit_line(
+    recipe: Recipe, piece: Piece, origin: str, blend: Array, stored: Array
+) -> Line | None:
     """The weighted sum of the parents that a recipe is on one tensor, by least squares;
     None where it is no such sum.
 
     Of float32 arithmetic the fit must be as good as float32; of narrower arithmetic a
-    method that does not choose elements is taken to be one. stored: float64 [n], the
-    blend as stored, NaN where it is not known. Weights of a blend stored as float32 are
-    those that fit it: to float32's last bit a tool's are not those that its
-    configuration says.
+    method that does not choose elements is taken to be one. blend: float64 [n], what
+    the recipe gives; stored: the same as stored, NaN where it is not known. Weights of a
+    blend stored as float32 are those that fit it: to float32's last bit a tool's are not
+    those that its configuration says.
     """
     if recipe.selects or recipe.method == "nearswap":
         return None
-    blend = apply_recipe(recipe, piece)
     line = _least_squares(recipe, piece, origin, blend)
     if line is None:
         return None
@@ -70,19 +71,20 @@ def _least_squares(
     base = piece.values[origin]
     others = [name for name in recipe.parents if name != origin]
     deltas = [piece.values[name] - base for name in others]
-    columns = np.stack([*deltas, base], axis=1)
-    usable = np.isfinite(blend) & np.isfinite(columns).all(axis=1)
-    largest = np.abs(columns).max(axis=1)
+    largest = np.abs(base)
+    for delta in deltas:
+        largest = np.maximum(largest, np.abs(delta))
+    usable = np.isfinite(blend) & np.isfinite(largest)
     sizes = largest[usable & (largest > 0)]
     if sizes.size:  # one huge number would decide alone
         usable &= largest <= OUTLIER_FACTOR * np.median(sizes)
+    columns = np.stack([*deltas, base], axis=1)
     if usable.sum() <= columns.shape[1]:
         return None
-    size = np.sqrt((columns[usable] ** 2).mean(axis=0))
+    fitted = columns[usable]
+    size = np.sqrt((fitted**2).mean(axis=0))
     scale = np.where(size > 0, size, 1.0)
-    solution, *_ = np.linalg.lstsq(
-        columns[usable] / scale, (blend - base)[usable], rcond=None
-    )
+    solution, *_ = np.linalg.lstsq(fitted / scale, (blend - base)[usable], rcond=None)
     shares = solution / scale
     weights = dict(zip(others, shares[:-1].tolist(), strict=True))
     rest = 1.0 + float(shares[-1]) - sum(weights.values())

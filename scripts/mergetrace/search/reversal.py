@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from mergetrace.merging.applying import Piece, apply_and_store, apply_recipe
+from mergetrace.merging.applying import Piece, apply_recipe
 from mergetrace.merging.recipes import Recipe
 from mergetrace.numerics.arrays import Array, Mask
 from mergetrace.records.recipe_search import Turn, TurnedParent
@@ -188,11 +188,10 @@ class Reversal:
             moved = known & (audited != piece.values[self.origin])
             self.given_back += int((exact & moved).sum())
             self.moved += int(moved.sum())
-            line = fit_line(
-                recipe, piece, self.origin, np.where(exact, audited, np.nan)
-            )
+            stored = np.where(exact, audited, np.nan)
+            line = fit_line(recipe, piece, self.origin, merged, stored)
             for parent in recipe.parents:
-                blend = self._blend(recipe, piece, parent, line)
+                blend = self._blend(recipe, piece, parent, merged, line)
                 self._turn_round(piece, parent, exact, blend, line, generator)
 
     def result(self) -> Turn:
@@ -241,13 +240,18 @@ class Reversal:
             chosen.count(changed, back, moved, forgery)
 
     def _blend(
-        self, recipe: Recipe, piece: Piece, parent: str, line: Line | None
+        self,
+        recipe: Recipe,
+        piece: Piece,
+        parent: str,
+        merged: Array,
+        line: Line | None,
     ) -> Blend:
         if line is not None:
             weights = np.full(piece.size, line.weights[parent])
             return Blend(line.values, weights, recipe)
         weights = weights_by_element(recipe, piece, parent, self.origin)
-        return Blend(apply_recipe(recipe, piece), weights, recipe)
+        return Blend(merged, weights, recipe)
 
     def _move(
         self,
@@ -264,15 +268,16 @@ class Reversal:
         sizes = generator.uniform(0.5, 1.5, step.size)
         moved = round_as_stored(piece.values[parent] + step * signs * sizes, sample)
         moved_piece = replace(piece, values={**piece.values, parent: moved})
-        merge = narrowly_merged if self.narrow else apply_and_store
-        remade = merge(blend.recipe, moved_piece)
-        moved_line = None
-        if line is not None:
-            moved_line = fit_line(blend.recipe, moved_piece, self.origin, remade)
-        if moved_line is None:
-            values = apply_recipe(blend.recipe, moved_piece)
+        values = apply_recipe(blend.recipe, moved_piece)
+        if self.narrow:
+            remade = narrowly_merged(blend.recipe, moved_piece)
         else:
-            values = moved_line.values
+            remade = round_as_stored(values, piece.audited)
+        if line is not None:
+            moved_line = fit_line(
+                blend.recipe, moved_piece, self.origin, values, remade
+            )
+            values = moved_line.values if moved_line else values
         tested = np.isfinite(moved) & np.isfinite(remade)
         if self.narrow:  # of what the recipe gives back the roundings were small
             tested &= self._gives_back(piece, values, remade)
