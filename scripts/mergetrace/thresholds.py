@@ -328,6 +328,15 @@ class Thresholds:
     Merges of two to four models measured .46 to .96 without one of them.
     """
 
+    min_turned_dissent: float = limit(0.1, ge=0.01, le=1)
+    """Turned round, a parent of which nobody says when it was published has to hold other
+    numbers at this share of the places where the model and the other parents are alike:
+    one that was computed from them holds the same. True parents (tuning seed dense 1,
+    three trainings) measured .12 and more at weights of .1 to .7, .06 to .14 at .8, less
+    above; one that was computed at most .03, and where every number was rounded up or
+    down at random .01 to .18, but then the model did not follow from it (`max_dissent`).
+    """
+
     min_within_rounding: float = limit(0.95, ge=0.5, le=1)
     """Where at least this share of the elements lies within two last bits of the nearest
     weighted sum, rounding is all that the sum leaves, and its weights are the model's.

@@ -82,8 +82,8 @@ class Decision:
     """The method, or its kind."""
     rests_on: str | None = None
     """What an accusation rests on: `recipe`, a `blend` of one donor, a `drop` of some of
-    its changes, elements taken `whole`, or equal `values`, all of which are exact; or
-    the `spectrum`, which is strong evidence.
+    its changes, elements taken `whole`, equal `values`, or numbers `following` from the
+    parents', all of which are exact; or the `spectrum`, which is strong evidence.
     """
     order: Mapping[str, OrderFacts] = field(default_factory=dict)
     """By parent, which of it and the audited model came first."""

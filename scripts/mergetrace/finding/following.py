@@ -18,6 +18,9 @@ from mergetrace.finding.reasons_stops import (
 )
 from mergetrace.records.recipe_search import Dependence, LinearBlend
 
+BY_FOLLOWING = "following"
+"""What such a finding rests on."""
+
 
 def follows_from_parents(case: Case) -> Decision | None:
     """Wherever all parents hold the same numbers the model holds the same number, and
@@ -41,7 +44,7 @@ def follows_from_parents(case: Case) -> Decision | None:
         named=shares,
         base_share=1 - sum(weights) if alike else None,
         family="blend",
-        rests_on="blend",
+        rests_on=BY_FOLLOWING,
     )
 
 

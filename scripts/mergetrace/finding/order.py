@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from mergetrace.finding.case import Case, Decision, Reason
 from mergetrace.finding.descent import RESTS_ON
+from mergetrace.finding.following import BY_FOLLOWING
 from mergetrace.finding.reasons_alone import BaseIsOlder
 from mergetrace.finding.reasons_order import (
     BaseByWeights,
@@ -18,10 +19,12 @@ from mergetrace.finding.reasons_order import (
     BaseYounger,
     CopyOrderUnknown,
     OfferCommonBase,
+    OlderByLikePlaces,
     OlderByWeights,
     Pair,
     ParentComesBackBetween,
     ParentComesBackWhole,
+    ParentFollows,
     ParentOlder,
     ParentYounger,
     Return,
@@ -41,6 +44,10 @@ SILENT = "silent"
 
 BY_WEIGHTS = "reverse replay"
 """What says who came first, where no date does."""
+BY_LIKE_PLACES = "turned dependence"
+"""What says it of a model whose numbers follow from its parents' in an arithmetic that
+nobody identified: theirs do not follow from its.
+"""
 BY_SPECTRUM = "reverse regression"
 """What says it of a blend that was seen by the donor's small directions: the donor's
 change holds no one weight of the model's.
@@ -54,11 +61,17 @@ class Order:
     before: bool | None
     """Whether the parent did; None where that is not known."""
     by: str | None
-    """What says so: `hub`, `stated`, `reverse replay` or `reverse regression`."""
+    """What says so: `hub`, `stated`, `reverse replay`, `reverse regression` or `turned
+    dependence`.
+    """
     returned: Return
     """How much of the parent comes back from the turned recipe."""
     weights: str
     """What that says: OLDER, YOUNGER, BETWEEN or SILENT."""
+    dissent: float | None = None
+    """The share of like places at which the parent does not follow from the audited
+    model, where the decision rests on that.
+    """
 
     @property
     def by_dates(self) -> bool:
@@ -131,20 +144,36 @@ def _order(case: Case, decision: Decision, parent: str) -> Order:
     if turned:
         first = turned[0][0]
         returned = Return(first.reverse, first.expected)
+    dissent = _turned_dissent(case, decision, parent)
+    if dissent is not None and weights != YOUNGER:
+        apart = dissent >= case.thresholds.min_turned_dissent
+        weights = OLDER if apart else BETWEEN
     age = case.ages.get(parent)
     if age is not None:
         # No true parent comes back whole, whatever the dates say.
         contradicted = age.before and weights == YOUNGER
         before = None if contradicted else age.before
-        return Order(before, None if contradicted else age.by, returned, weights)
+        by = None if contradicted else age.by
+        return Order(before, by, returned, weights, dissent)
     if decision.rests_on == RESTS_ON and parent in decision.named:
         return Order(True, BY_SPECTRUM, returned, weights)
     if weights == YOUNGER:
         return Order(False, BY_WEIGHTS, returned, weights)
     # Of models that nothing relates what comes back says nothing.
     if weights == OLDER and decision.rests_on:
-        return Order(True, BY_WEIGHTS, returned, weights)
-    return Order(None, None, returned, weights)
+        by = BY_WEIGHTS if dissent is None else BY_LIKE_PLACES
+        return Order(True, by, returned, weights, dissent)
+    return Order(None, None, returned, weights, dissent)
+
+
+def _turned_dissent(case: Case, decision: Decision, parent: str) -> float | None:
+    """Of a finding that rests on numbers that follow from the parents', how far the
+    parent's follow from the others'; None where that was not measured.
+    """
+    dependence = case.recipe.dependence
+    if decision.rests_on != BY_FOLLOWING or dependence is None:
+        return None
+    return (dependence.turned or {}).get(parent)
 
 
 def _turned(
@@ -165,7 +194,7 @@ def _turned(
     if decision.rests_on == "drop" and f"drop {owner}" in turns:
         return _turned_drop(case, decision, parent, owner)
     candidates = [turns.get("recipe")]
-    if decision.rests_on == "blend":
+    if decision.rests_on in ("blend", BY_FOLLOWING):
         candidates.insert(0, turns.get(f"blend {owner}"))
     usable = [turn for turn in candidates if turn and parent in turn.parents]
     if not usable:
@@ -269,6 +298,8 @@ def _stop(case: Case, decision: Decision, parent: str, order: Order) -> Reason |
         return ParentComesBackWhole(pair, order.returned)
     if order.before is True:
         return None
+    if order.weights == BETWEEN and order.dissent is not None:
+        return ParentFollows(pair, order.dissent)
     if order.weights == BETWEEN:
         return ParentComesBackBetween(pair, order.returned)
     return _two_stories(case, decision, pair, order)
@@ -319,13 +350,20 @@ def _standing(
     reasons = [
         _stands(case, decision, donor, order_of[donor])
         for donor in decision.named
-        if order_of[donor].by != BY_SPECTRUM
+        if order_of[donor].by not in (BY_SPECTRUM, BY_LIKE_PLACES)
     ]
+    unlike = {
+        parent: order.dissent
+        for parent, order in order_of.items()
+        if order.by == BY_LIKE_PLACES and order.dissent is not None
+    }
+    if unlike:
+        reasons.append(OlderByLikePlaces(case.model, unlike))
     base = order_of[case.base]
     if decision.verdict == "copy":
         if not decision.named and base.before is None:
             reasons.append(BaseTakenForOlder(Pair(case.base, case.model)))
-    elif decision.named and not base.by_dates and base.weights == OLDER:
+    elif decision.named and base.by == BY_WEIGHTS:
         reasons.append(BaseByWeights(case.base, base.returned))
     return reasons
 

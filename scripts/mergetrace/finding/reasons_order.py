@@ -1,5 +1,6 @@
 """Reasons that say which of two models came first, or why that is not known."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mergetrace.finding.case import Reason
@@ -131,6 +132,28 @@ class OlderByWeights(Reason):
     """The two models."""
     returned: Return
     """How much comes back."""
+
+
+@dataclass(frozen=True)
+class OlderByLikePlaces(Reason):
+    """Parents that do not follow from the audited model, which follows from them."""
+
+    model: str
+    """The audited model."""
+    dissents: Mapping[str, float]
+    """By parent that no date says to be older, the share of like places at which it
+    holds another number.
+    """
+
+
+@dataclass(frozen=True)
+class ParentFollows(Reason):
+    """A parent that follows from the audited model as much as that does from it."""
+
+    pair: Pair
+    """The two models."""
+    dissent: float
+    """The share of like places at which the parent holds another number."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The reasons that say which of two models came first, as sentences."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from mergetrace.finding.case import Reason
 from mergetrace.finding.reasons_order import (
@@ -9,10 +9,12 @@ from mergetrace.finding.reasons_order import (
     BaseYounger,
     CopyOrderUnknown,
     OfferCommonBase,
+    OlderByLikePlaces,
     OlderByWeights,
     Pair,
     ParentComesBackBetween,
     ParentComesBackWhole,
+    ParentFollows,
     ParentOlder,
     ParentYounger,
     Return,
@@ -125,6 +127,29 @@ def older_by_weights(reason: OlderByWeights) -> str:
     )
 
 
+def older_by_like_places(reason: OlderByLikePlaces) -> str:
+    parents = listing(list(reason.dissents))
+    is_, holds = ("is", "holds") if len(reason.dissents) == 1 else ("are", "hold")
+    dissents = listing([rate(dissent) for dissent in reason.dissents.values()])
+    return (
+        f"Order: not established by dates. By their numbers {parents} {is_} older than"
+        f" {reason.model}: at {dissents} of the places where {reason.model} and the other"
+        f" parents are alike {parents} {holds} another number, and what is computed from"
+        " them in a plain way would hold the same. That is no proof: of a parent that was"
+        f" drawn at random among the numbers that give {reason.model}, weights cannot"
+        f" tell. {_dates_of((*reason.dissents, reason.model))}"
+    )
+
+
+def parent_follows(reason: ParentFollows) -> str:
+    parent, model = reason.pair.parent, reason.pair.model
+    return (
+        f"Order: not established. Where {model} and the other parents hold the same"
+        f" numbers at two places, {parent} does too but for {rate(reason.dissent)} of"
+        f" them: {parent} may have been computed from {model}. {_would_settle(reason.pair)}"
+    )
+
+
 def base_by_weights(reason: BaseByWeights) -> str:
     return (
         f"Nor is it established of {reason.base} by dates: it comes back by"
@@ -144,6 +169,8 @@ SENTENCES: Mapping[type[Reason], Callable[..., str]] = {
     CopyOrderUnknown: copy_order_unknown,
     BaseTakenForOlder: base_taken_for_older,
     OlderByWeights: older_by_weights,
+    OlderByLikePlaces: older_by_like_places,
+    ParentFollows: parent_follows,
     BaseByWeights: base_by_weights,
 }
 
@@ -155,7 +182,11 @@ def _shares(returned: Return) -> str:
 
 
 def _would_settle(pair: Pair) -> str:
-    keys = listing([f"models.{name}.published" for name in (pair.parent, pair.model)])
+    return _dates_of((pair.parent, pair.model))
+
+
+def _dates_of(models: Sequence[str]) -> str:
+    keys = listing([f"models.{name}.published" for name in models])
     return (
         "The dates of their first publication would settle it: the Hub's, or stated"
         f" ({keys})."

@@ -111,6 +111,12 @@ class Dependence:
     """By parent, the same share where that parent's numbers are not looked at."""
     pooled: bool = False
     """Whether a place's like may lie in another tensor."""
+    turned: Mapping[str, float] | None = None
+    """By parent, the same share of its own numbers where those of the audited model and
+    of the other parents make places alike: a parent that was computed from these holds
+    the same number there. None where it was not looked at, a parent left out where it
+    has no place.
+    """
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,8 @@ class OrderFacts:
     before: bool | None
     """Whether the parent came first; None where that is not known."""
     by: str | None
-    """What says so: `hub`, `stated`, `reverse replay` or `reverse regression`."""
+    """What says so: `hub`, `stated`, `reverse replay`, `reverse regression` or
+    `turned dependence`."""
     reverse: float | None = None
     """The share of the parent that comes back from the turned recipe."""
     expected: float | None = None

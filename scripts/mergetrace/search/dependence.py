@@ -4,6 +4,10 @@ A merge computes every element from the parents' elements at the same place. Two
 of one tensor where all parents hold the same numbers, up to a common power of two and a
 sign, therefore hold the same merged number, whoever wrote the arithmetic. Training and
 random drops know nothing of that: there the numbers of such places differ.
+
+Turned round it tells which came first. A parent that somebody computed from the audited
+model and the other parents follows from those. A true one does not: several of its
+numbers are merged into the same one, and the rest of it is forgotten there.
 """
 
 from collections.abc import Sequence
@@ -20,6 +24,8 @@ MIXERS = np.random.default_rng(0).integers(1, 1 << 63, 16, np.uint64) | np.uint6
 """Odd numbers with which the numbers at one place are mixed into a single key."""
 PLAIN_PLACES = 10_000
 """So many like places are enough to see that most hold other numbers than their like."""
+MIN_TURNED = 1_000
+"""So few like places say nothing of a parent that is sought in the audited model."""
 PLAIN_DISSENT = 0.1
 """Of them: a finetune's are .64 and more, those of a merge trained by a gentle step less
 than .01; and as much as `max_dissent` may be loosened to.
@@ -54,17 +60,51 @@ def measure_dependence(
             return of_all
     if not repeated:
         return None
-    without = _without_each(read, parents, False)
-    return Dependence(tuple(parents), repeated, others / repeated, without)
+    return _told(read, parents, (repeated, others), False)
 
 
 def _pooled(pieces: Sequence[Piece], parents: Sequence[str]) -> Dependence | None:
     """The same where a place's like may lie in another tensor."""
-    repeated, others = _disagreement(pieces, parents, parents, True)
-    if not repeated:
-        return None
-    without = _without_each(pieces, parents, True)
-    return Dependence(tuple(parents), repeated, others / repeated, without, True)
+    counts = _disagreement(pieces, parents, parents, True)
+    return _told(pieces, parents, counts, True) if counts[0] else None
+
+
+def _told(
+    pieces: Sequence[Piece],
+    parents: Sequence[str],
+    counts: tuple[int, int],
+    pooled: bool,
+) -> Dependence:
+    """What places with a like one tell. counts: how many there are, and how many of them
+    do not hold what most of their like hold.
+    """
+    repeated, others = counts
+    dissent = others / repeated
+    return Dependence(
+        parents=tuple(parents),
+        repeated=repeated,
+        dissent=dissent,
+        without=_without_each(pieces, parents, pooled),
+        pooled=pooled,
+        turned=_turned_each(pieces, parents) if dissent <= PLAIN_DISSENT else None,
+    )
+
+
+def _turned_each(pieces: Sequence[Piece], parents: Sequence[str]) -> dict[str, float]:
+    """By parent, of all places that have a like one in the numbers of the audited model
+    and of the other parents, the share at which the parent does not hold what it holds
+    at most of their like.
+    """
+    turned: dict[str, float] = {}
+    for parent in parents:
+        repeated = others = 0
+        for piece in pieces:
+            counts = _minorities(*_places_turned(piece, parents, parent))
+            repeated += counts[0]
+            others += counts[1]
+        if repeated >= MIN_TURNED:
+            turned[parent] = others / repeated
+    return turned
 
 
 def _without_each(
@@ -102,14 +142,36 @@ def _places(
     """By place where the parents differ the key of their numbers there, and the audited
     number in the same unit.
     """
-    values = np.stack([piece.values[name] for name in parents])
-    finite = np.isfinite(values).all(0) & np.isfinite(piece.audited_values)
-    differ = finite & (values.max(0) > values.min(0)) & _is_scaled(piece, values)
+    values, differ = _told_apart(piece, parents)
     by_name = {name: piece.values[name][differ] for name in parents}
     unit = _units(by_name[known[0]] if len(known) == 1 else values[:, differ])
     keys = _keys([by_name[name] / unit for name in known])
     answers: Array = piece.audited_values[differ] / unit
     return keys, answers
+
+
+def _places_turned(
+    piece: Piece, parents: Sequence[str], parent: str
+) -> tuple[Keys, Array]:
+    """The same of the numbers of the audited model and all parents but one, and that
+    one's number.
+    """
+    _, differ = _told_apart(piece, parents)
+    known = [piece.values[name][differ] for name in parents if name != parent]
+    known.append(piece.audited_values[differ])
+    unit = _units(np.stack(known))
+    answers: Array = piece.values[parent][differ] / unit
+    return _keys([numbers / unit for numbers in known]), answers
+
+
+def _told_apart(piece: Piece, parents: Sequence[str]) -> tuple[Array, Mask]:
+    """All parents' numbers, float64 [k, n], and at which places they say something: where
+    they differ, and rounding depends on nothing but their size.
+    """
+    values = np.stack([piece.values[name] for name in parents])
+    finite = np.isfinite(values).all(0) & np.isfinite(piece.audited_values)
+    differ: Mask = finite & (values.max(0) > values.min(0)) & _is_scaled(piece, values)
+    return values, differ
 
 
 def _is_scaled(piece: Piece, values: Array) -> Mask:

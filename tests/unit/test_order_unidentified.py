@@ -1,0 +1,71 @@
+"""Which came first where the arithmetic of a merge is not known: numbers that follow from
+others, and turned round do not.
+"""
+
+import numpy as np
+import pytest
+import torch
+
+from mergetrace.testing.audits import audit
+from mergetrace.testing.planting import finetuned, random_model, write_model
+
+BASE = random_model(0)
+ORIGINAL = finetuned(BASE, 1)
+SIBLING = finetuned(BASE, 3)
+
+
+def truncated(values):
+    """float32 numbers cut off to bf16 by shifting their bits, as scripts do that know no
+    bf16.
+    """
+    bits = values.contiguous().numpy().view(np.uint32) >> 16 << 16
+    return torch.from_numpy(bits.view(np.float32).copy()).bfloat16()
+
+
+def rounded_at_random(values):
+    bits = values.contiguous().numpy().view(np.uint32).astype(np.uint64)
+    drawn = np.random.default_rng(0).integers(0, 1 << 16, bits.shape, np.uint64)
+    cut = ((bits + drawn) >> 16 << 16).astype(np.uint32)
+    return torch.from_numpy(cut.view(np.float32).copy()).bfloat16()
+
+
+def mixed(share, store):
+    return {
+        name: store((1 - share) * base.float() + share * ORIGINAL[name].float())
+        for name, base in BASE.items()
+    }
+
+
+def judged(folder, suspect, donor):
+    models = {"suspect": suspect, "base": BASE, "sibling": SIBLING, "donor": donor}
+    folders = {
+        name: write_model(folder / "models" / name, tensors)
+        for name, tensors in models.items()
+    }
+    spec = {
+        "suspect": "suspect",
+        "base": "base",
+        "donors": ["donor"],
+        "controls": ["sibling"],
+    }
+    return audit(folder / "audit", folders, spec)
+
+
+def test_parents_of_a_truncated_merge_are_the_older_by_their_numbers(tmp_path):
+    found = judged(tmp_path, mixed(0.571, truncated), ORIGINAL)
+    assert found["verdict"] == "other_merge"
+    assert found["parents"]["donor"]["named"]
+    assert found["order"]["donor"]["by"] == "turned dependence"
+    said = " ".join(found["reasons"])
+    assert "arithmetic was not identified" in said
+    assert "By their numbers donor and base are older than suspect" in said
+
+
+@pytest.mark.parametrize(
+    ("share", "store"),
+    [(0.3, truncated), (0.2, rounded_at_random), (0.45, rounded_at_random)],
+)
+def test_whose_donor_was_computed_from_it_is_not_accused(tmp_path, share, store):
+    found = judged(tmp_path, ORIGINAL, mixed(1 / share, store))
+    assert found["verdict"] == "inconclusive"
+    assert not found["parents"]["donor"]["named"]
