@@ -15,6 +15,7 @@ from benchmarks.zoo.innocents import (
     wrong_questions,
 )
 from benchmarks.zoo.merges import linear_merges, other_merges, trained_merges
+from benchmarks.zoo.unidentified import unidentified_framings, unidentified_merges
 
 TUNING = (("dense", 1), ("dense", 2), ("dense", 4), ("moe", 7))
 REPORTING = (("dense", 5), ("dense", 6), ("moe", 8))
@@ -96,6 +97,7 @@ def family_cases(arch: str, seed: int) -> list[Case]:
         *disguised_merges(),
         *merges_by_hand(seed),
         *merges_by_part(seed),
+        *unidentified_merges(),
     ]
     innocents = [
         *siblings(),
@@ -112,6 +114,7 @@ def family_cases(arch: str, seed: int) -> list[Case]:
         *dated_merges(),
         *innocents,
         *framings(),
+        *unidentified_framings(),
         *undated_merges(merges),
     ]
     kept = [

@@ -60,6 +60,14 @@ count = agreeing.sum(0).clamp(min=1)
 merged = (base.float() + (deltas * agreeing).sum(0) / count).to(base.dtype)
 """
 
+WIDE_SUM = "blend = sum(w * model.float() for model, w in zip(models, weights))\n"
+BITS = "bits = blend.contiguous().numpy().view(np.uint32)\n"
+CUT_OFF = "bits = bits >> 16 << 16\nmerged = torch.from_numpy(bits.view(np.float32))"
+AT_RANDOM = (
+    "drawn = np.random.default_rng(0).integers(0, 1 << 16, bits.shape, np.uint32)\n"
+    "bits = bits + drawn\n"
+)
+
 LINES: Mapping[str, str] = {
     # weighted sums in the models' own dtype
     "a*w0 + b*w1": "merged = models[0] * weights[0] + models[1] * weights[1]",
@@ -130,6 +138,10 @@ LINES: Mapping[str, str] = {
     "float32 sum of narrow products": (
         "merged = torch.zeros(base.shape)\n" + EACH + "    merged += weight * model"
     ),
+    # stored in bf16 in other manners than to the nearest number, or rounded twice
+    "cut off": WIDE_SUM + BITS + CUT_OFF,
+    "rounded at random": WIDE_SUM + BITS + AT_RANDOM + CUT_OFF,
+    "scaled afterwards": WIDE_SUM + "merged = 1.01 * blend.to(base.dtype)",
     # from one model towards another
     "a + w*(b-a)": "merged = models[0] + weights[1] * (models[1] - models[0])",
     "a.add(b-a, alpha)": (
