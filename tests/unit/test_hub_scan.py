@@ -165,7 +165,7 @@ def test_who_is_left_out_is_said_with_the_reason(hub, place, models):
         "lab/gated": repo(models["tune-1"], gated=True),
         "lab/private": repo(models["tune-1"], private=True),
         "lab/young": repo(models["tune-3"], created=NEW),
-        "lab/heir": repo(models["tune-3"], child(SUSPECT)),
+        "lab/heir": repo(models["tune-3"], child(SUSPECT), created=NEW),
         "lab/lora": repo(models["tune-3"], child("lab/base", "adapter")),
         "lab/odd": Repo(
             {

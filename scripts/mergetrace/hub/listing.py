@@ -14,6 +14,7 @@ from huggingface_hub import constants
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
+    HFValidationError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
@@ -53,6 +54,16 @@ class MissingError(NetworkError):
 
 class GatedError(NetworkError):
     """Access must be asked for, and this token has none."""
+
+
+class RefusedError(NetworkError):
+    """The Hub does not hand it out: it was disabled, or is closed to this token."""
+
+
+def why_not(error: NetworkError) -> str:
+    """Why a repository cannot be asked, as the scan's codes say it."""
+    kinds = {MissingError: "missing", GatedError: "gated", RefusedError: "refused"}
+    return kinds.get(type(error), "unreachable")
 
 
 def listing(
@@ -128,17 +139,20 @@ def listed(info: Any) -> Listed | None:
 
 def answered(ask: Callable[[], Answer]) -> Answer:
     """The Hub's answer, asked patiently. NetworkError where it refuses, cannot be
-    reached, or cannot be understood.
+    reached, or cannot be understood; of one repository one of its kinds says why.
     """
     try:
         return patiently(ask, ATTEMPTS)
     except GatedRepoError:
         raise GatedError("the repository is gated") from None
-    except (RepositoryNotFoundError, RevisionNotFoundError):
+    except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError):
+        # the client itself refuses names that no repository can have
         raise MissingError("the Hub has no such repository, or it is private") from None
     except HfHubHTTPError as error:
-        raise NetworkError(
-            f"the Hub answers with status {error.response.status_code}; run again later"
+        status = error.response.status_code
+        refused = 400 <= status < 500 and status != 429
+        raise (RefusedError if refused else NetworkError)(
+            f"the Hub answers with status {status}; run again later"
         ) from None
     # the HTTP client's own errors, and whatever a mirror may answer
     except Exception as error:

@@ -187,7 +187,8 @@ def client() -> HfApi:
 
 def patiently(ask: Callable[[], Answer], attempts: int = HUB_ATTEMPTS) -> Answer:
     """The answer to one question to the Hub, which is asked again where the Hub is busy
-    or does not answer. The last error is raised where that does not help.
+    or does not answer. The last error is raised where that does not help. attempts:
+    where a quota is used up; what fails is asked for HUB_ATTEMPTS times at most.
     """
     for attempt in range(1, attempts + 1):
         try:
@@ -196,10 +197,11 @@ def patiently(ask: Callable[[], Answer], attempts: int = HUB_ATTEMPTS) -> Answer
             raise
         except HfHubHTTPError as error:
             status = error.response.status_code
-            if attempt == attempts or (status != 429 and status < 500):
+            most = attempts if status == 429 else min(attempts, HUB_ATTEMPTS)
+            if attempt >= most or (status != 429 and status < 500):
                 raise
             asked = requested_wait(error.response.headers)
-            time.sleep(2.0**attempt if asked is None else min(MAX_WAIT_S, asked))
+            time.sleep(min(MAX_WAIT_S, 2.0**attempt if asked is None else asked))
         except Exception:  # see pin
             if attempt == 2:
                 raise

@@ -56,6 +56,10 @@ class Candidates:
     """The suspect's numbers."""
     published: str | None = None
     """When the suspect's weights were last changed, where the Hub says so."""
+    first: str | None = None
+    """When its first weights were there."""
+    names: tuple[str, ...] = ()
+    """What the Hub calls it now, where it was renamed."""
 
 
 @dataclass(frozen=True)
@@ -230,6 +234,8 @@ class Carrier:
     """The share that a relative in the middle has."""
     declares: bool
     """Whether it names the watched model as a parent."""
+    measured: str = ""
+    """The sha256 of its print, by which weights that were exchanged show."""
 
 
 @dataclass(frozen=True)
@@ -250,6 +256,8 @@ class Watched:
     carriers: tuple[Carrier, ...]
     """The most striking first."""
     new: tuple[str, ...]
-    """Those that the last run, of other prints, did not name."""
+    """Those that the last run, of other prints, did not name, or with other weights."""
+    gone: tuple[str, ...]
+    """Those that it named and that are not among them now."""
     digest: str
     """The sha256 over the prints."""

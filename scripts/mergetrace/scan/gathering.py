@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 ANCESTORS = 4  # generations that are followed upwards
 COMMON_BASES = 5  # of listed models whose children are asked for
+MAX_UNREACHABLE = 5
+"""Models that may be out of reach: of more it is the Hub itself that is."""
 MEGABYTES_OF_A_PRINT = 0.35
 """That a print takes to read at most, as a rule; by this the budget is divided."""
 ORDER = ("audit", "card", "names", "history", "ancestor", "path", "child", "listing")
@@ -53,6 +55,10 @@ class Gathering:
     settings: Settings
     published: str | None
     parameters: int
+    first: str | None = None
+    """When the suspect's first weights were there, where the Hub says so."""
+    names: set[str] = field(default_factory=set)
+    """Other names of the suspect on the Hub: a repository that was renamed has two."""
     found: dict[str, Candidate] = field(default_factory=dict)
     left_out: dict[str, LeftOut] = field(default_factory=dict)
     asked: Counter[str] = field(default_factory=Counter)
@@ -60,7 +66,7 @@ class Gathering:
     def take(self, listed: "Listed", reason: Reason) -> None:
         """Take a repository, or leave it out with the reason."""
         self.asked[reason.source] += 1
-        if listed.repo == self.suspect.place or listed.repo in self.left_out:
+        if self.is_suspect(listed.repo) or listed.repo in self.left_out:
             return
         known = self.found.get(listed.repo)
         if known is not None:
@@ -74,6 +80,10 @@ class Gathering:
         self.found[listed.repo] = Candidate(
             listed.repo, True, (reason,), listed.commit, listed.created
         )
+
+    def is_suspect(self, repo: str) -> bool:
+        """Whether a repository is the suspect's own."""
+        return self.suspect.on_hub and repo in {self.suspect.place, *self.names}
 
     def take_folder(self, folder: Path, source: str = "path") -> None:
         """Take a local folder, unless it is the suspect's own."""
@@ -113,12 +123,16 @@ class Gathering:
             asked=dict(sorted(self.asked.items())),
             parameters=self.parameters,
             published=self.published,
+            first=self.first,
+            names=tuple(sorted(self.names)),
         )
 
     def _why_not(self, listed: "Listed", reason: Reason) -> str | None:
         """Why a repository is not compared; None where it is."""
-        is_child = self.suspect.on_hub and self.suspect.place in listed.parents
-        if is_child and not self.settings.watches:
+        is_child = any(map(self.is_suspect, listed.parents))
+        # who was there before the suspect is not its child, whatever its card says
+        is_older = is_younger(self.first, listed.created)
+        if is_child and not is_older and not self.settings.watches:
             return "child"
         if listed.relation == "adapter":
             return "adapter"
@@ -146,8 +160,9 @@ def gather(gathering: Gathering, named: Iterable[Named], kind: str | None) -> No
             _follow(gathering, each.repo, Reason(each.source, each.file), relatives)
     if "tree" in sources:
         _ancestors(gathering, relatives)
-        own = [gathering.suspect.place] if gathering.settings.watches else []
-        for repo in [*own, *sorted(relatives)]:
+        own = {gathering.suspect.place, *gathering.names}
+        asked = sorted(own) if gathering.settings.watches else []
+        for repo in [*asked, *sorted(relatives)]:
             _list(gathering, Reason("child", repo), [f"base_model:{repo}"])
     if "listing" in sources and gathering.parameters:
         size = gathering.parameters
@@ -160,6 +175,16 @@ def gather(gathering: Gathering, named: Iterable[Named], kind: str | None) -> No
                 named_by = Reason("ancestor", "models of its size")
                 if _follow(gathering, repo, named_by, relatives) is not None:
                     _list(gathering, Reason("child", repo), [f"base_model:{repo}"])
+
+
+def called_now(repo: str) -> str:
+    """What the Hub calls a repository now; as it is given where that is not known."""
+    from mergetrace.hub.listing import about
+
+    try:
+        return about(repo).repo
+    except NetworkError:
+        return repo
 
 
 def is_younger(created: str | None, limit: str | None) -> bool:
@@ -197,20 +222,18 @@ def _follow(
     gathering: Gathering, repo: str, reason: Reason, relatives: dict[str, "Listed"]
 ) -> "Listed | None":
     """Ask for one repository, and take it; None where there is none."""
-    from mergetrace.hub.listing import GatedError, MissingError, about
+    from mergetrace.hub.listing import about, why_not
 
     try:
         listed = about(repo)
-    except MissingError:
-        gathering.leave_out(repo, "missing", reason.detail)
-        return None
-    except GatedError:
-        gathering.leave_out(repo, "gated", reason.detail)
-        return None
     except NetworkError as error:
-        raise NetworkError(f"{repo}: {error}") from None
+        gathering.leave_out(repo, why_not(error), reason.detail)
+        codes = [each.code for each in gathering.left_out.values()]
+        if codes.count("unreachable") > MAX_UNREACHABLE:
+            raise NetworkError(f"{repo}: {error}") from None
+        return None
     gathering.take(listed, reason)
-    if listed.repo != gathering.suspect.place:
+    if not gathering.is_suspect(listed.repo):
         relatives[listed.repo] = listed
     return listed
 

@@ -7,6 +7,7 @@ names it, and that is written last: whatever a killed writer left behind it is w
 over. One process at a time writes.
 """
 
+import errno
 import fcntl
 import io
 import json
@@ -22,9 +23,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.lib import format as npy
 
-from mergetrace.errors import AuditError
+from mergetrace.errors import AuditError, ConfigurationError
 from mergetrace.numerics.arrays import Singles
 from mergetrace.numerics.dtypes import Codes
+from mergetrace.outputs import NO_ROOM
 from mergetrace.records.json_records import as_json, from_json
 from mergetrace.scan.positions import BLOCKS, ELEMENTS, PROTOCOL
 from mergetrace.scan.prints import (
@@ -35,6 +37,7 @@ from mergetrace.scan.prints import (
 )
 
 CATALOGUE = "catalogue.sqlite"
+LOCK = ".lock"
 ROW_BYTES = 2 * BLOCKS * ELEMENTS
 HEADER_BYTES = 128  # of a .npy file, whatever its number of rows
 PIECE_ROWS = 256  # that are read at a time: 8 MB
@@ -78,18 +81,17 @@ class Group:
         """The codes of all, some models at a time: uint16 [models, BLOCKS, ELEMENTS].
         Each lasts until the next is read.
         """
-        buffer = np.empty((PIECE_ROWS, BLOCKS, ELEMENTS), "<u2")
-        with open(self.path, "rb", buffering=0) as handle:
+        buffer = np.zeros((PIECE_ROWS, BLOCKS, ELEMENTS), "<u2")
+        path = self.path if self.path.exists() else os.devnull
+        with open(path, "rb", buffering=0) as handle:
             for start in range(0, len(self.rows), PIECE_ROWS):
                 rows = self.rows[start : start + PIECE_ROWS]
                 for place, first, count in _stretches(rows):
                     handle.seek(HEADER_BYTES + first * ROW_BYTES)
                     part = buffer[place : place + count]
-                    if handle.readinto(part.view(np.uint8).data) != part.nbytes:
-                        raise AuditError(
-                            f"{self.path}: shorter than the catalogue says; remove the"
-                            " folder and scan again"
-                        )
+                    read = handle.readinto(part.view(np.uint8).data) or 0
+                    # what is not there counts as zeros, which no digest agrees with
+                    part.view(np.uint8).reshape(-1)[read:] = 0
                 yield self.keys[start : start + len(rows)], buffer[: len(rows)]
 
 
@@ -97,11 +99,22 @@ class Index:
     """The folder, open for reading; `adding` opens it for writing."""
 
     def __init__(self, folder: Path) -> None:
-        """Made where it is not there."""
-        folder.mkdir(parents=True, exist_ok=True)
+        """Made where it is not there. ConfigurationError where it cannot be written."""
         self.folder = folder
-        self._catalogue = sqlite3.connect(folder / CATALOGUE, timeout=600)
-        with self._locked(), self._catalogue:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with open(folder / LOCK, "ab"):
+                pass
+        except OSError as error:
+            if error.errno in NO_ROOM:
+                raise
+            raise ConfigurationError(
+                f"{folder}: prints cannot be kept there ({error.strerror}); it must be"
+                " a folder that this user may write"
+            ) from None
+        with self._told():
+            self._catalogue = sqlite3.connect(folder / CATALOGUE, timeout=600)
+        with self._writing():
             self._catalogue.executescript(_SCHEMA)
 
     def __enter__(self) -> Self:
@@ -117,7 +130,7 @@ class Index:
             row[0]: Entry(
                 row[0],
                 row[1],
-                from_json(Facts, json.loads(row[2]), "catalogue"),
+                self._facts(row[2]),
                 row[3],
                 bool(row[4]),
                 row[5],
@@ -153,7 +166,7 @@ class Index:
         """Add prints, but for those that are there, all or none. With each the bytes
         that were read for it.
         """
-        with self._locked(), self._catalogue:
+        with self._writing():
             written = set()
             for taken, read in prints:
                 if self._has(taken.facts.key):
@@ -168,18 +181,48 @@ class Index:
 
     def add_without(self, facts: Facts, state: str, read: int) -> None:
         """Note why a model has no print, so that it is not asked again."""
-        with self._locked(), self._catalogue:
+        with self._writing():
             if not self._has(facts.key):
                 self._insert(facts, state, (None, None, "", None, 0, read))
 
+    def damaged(self, keys: Iterable[str]) -> set[str]:
+        """The models of these keys whose numbers are not those that were written."""
+        asked = set(keys)
+        entries, quantiles = self.entries(asked), self.quantiles(asked)
+        found = set()
+        for group in self.groups(asked):
+            for some, codes in group.pieces():
+                for key, own in zip(some, codes, strict=True):
+                    entry = entries[key]
+                    norms = quantiles[key]
+                    taken = Print(entry.facts, group.signatures, own, norms)
+                    if taken.digest != entry.digest:
+                        found.add(key)
+        return found
+
+    def forget(self, keys: Iterable[str]) -> None:
+        """Take models out of the catalogue, so that they are read again."""
+        with self._writing():
+            for key in keys:
+                self._catalogue.execute("DELETE FROM models WHERE key = ?", (key,))
+
+    def _facts(self, text: str) -> Facts:
+        try:
+            return from_json(Facts, json.loads(text), "facts")
+        except (AuditError, ValueError):
+            raise self._broken("what it says of a model is no JSON of ours") from None
+
     def _has(self, key: str) -> bool:
-        asked = self._catalogue.execute("SELECT 1 FROM models WHERE key = ?", (key,))
+        question = "SELECT 1 FROM models WHERE key = ? AND protocol = ?"
+        asked = self._catalogue.execute(question, (key, PROTOCOL))
         return asked.fetchone() is not None
 
     def _insert(self, facts: Facts, state: str, values: tuple[object, ...]) -> None:
         text = json.dumps(as_json(facts), sort_keys=True)
         row = (facts.key, PROTOCOL, state, text, *values)
-        self._catalogue.execute("INSERT INTO models VALUES (?,?,?,?,?,?,?,?,?,?)", row)
+        self._catalogue.execute(
+            "INSERT OR REPLACE INTO models VALUES (?,?,?,?,?,?,?,?,?,?)", row
+        )
 
     def _write(self, taken: Print) -> tuple[str, int]:
         """Put the codes of a print behind those that count; returns shape and row."""
@@ -219,20 +262,43 @@ class Index:
         """Some columns of the models of these keys."""
         question = f"SELECT {columns} FROM models WHERE protocol = {PROTOCOL}"
         if keys is None:
-            yield from self._catalogue.execute(question)
+            with self._told():
+                yield from self._catalogue.execute(question).fetchall()
             return
         asked = sorted(set(keys))
         for start in range(0, len(asked), KEYS_A_QUESTION):
             some = asked[start : start + KEYS_A_QUESTION]
             marks = ",".join("?" * len(some))
-            yield from self._catalogue.execute(f"{question} AND key IN ({marks})", some)
+            with self._told():
+                asking = f"{question} AND key IN ({marks})"
+                found = self._catalogue.execute(asking, some).fetchall()
+            yield from found
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Wait until no other process writes."""
-        with open(self.folder / ".lock", "ab") as handle:
+    def _writing(self) -> Iterator[None]:
+        """Wait until no other process writes; what is written then is kept whole or not
+        at all.
+        """
+        with open(self.folder / LOCK, "ab") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
+            with self._told(), self._catalogue:
+                yield
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Say in a line what is wrong with the catalogue."""
+        try:
             yield
+        except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+                raise OSError(errno.ENOSPC, "full", str(self.folder)) from None
+            raise self._broken(str(error)) from None
+
+    def _broken(self, why: str) -> AuditError:
+        return AuditError(
+            f"{self.folder}/{CATALOGUE}: damaged, or of another version ({why}); remove"
+            f" {self.folder}, and the next scan reads the prints again"
+        )
 
 
 def state_digest(index: Index, keys: Iterable[str]) -> str:

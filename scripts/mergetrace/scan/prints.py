@@ -70,12 +70,16 @@ class Facts:
     """The kind of model, as its configuration calls it."""
     file: str = ""
     """The GGUF file of a repository that was read; empty of any other model."""
+    index: str = ""
+    """The sha256 of the published index that states it; empty where it was read here."""
 
     @property
     def key(self) -> str:
         """By which the index finds the print."""
         file = [self.file] if self.file else []
-        text = json.dumps([PROTOCOL, self.place, self.commit, *file])
+        # what somebody else states of a commit stands beside what is read of it
+        index = [{"index": self.index}] if self.index else []
+        text = json.dumps([PROTOCOL, self.place, self.commit, *file, *index])
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from mergetrace.records.json_records import from_json
 from mergetrace.scan.index import Index
 from mergetrace.scan.positions import BLOCKS, ELEMENTS, PROTOCOL
 from mergetrace.scan.prints import NORMS, QUANTILES, Facts, Print
+from mergetrace.timestamps import span
 
 PRINTS = "prints.jsonl"
 ABOUT = "index.json"
@@ -70,8 +72,8 @@ def publish(index: Index, folder: Path) -> tuple[int, int]:
 
 
 def may_publish(facts: Facts) -> bool:
-    """Whether a model's print may be given on."""
-    is_open = facts.on_hub and not facts.gated and not facts.private
+    """Whether a model's print may be given on: not what somebody else states of it."""
+    is_open = facts.on_hub and not (facts.gated or facts.private or facts.index)
     return is_open and (facts.licence or "").lower() in OPEN_LICENCES
 
 
@@ -103,11 +105,11 @@ def read_published(folder: Path) -> Iterator[Print]:
             line = handle.readline(MAX_LINE + 1)
             if not line:
                 return
-            yield _parsed(line, f"{folder}/{PRINTS}, line {number}")
+            yield _parsed(line, f"{folder}/{PRINTS}, line {number}", actual)
 
 
-def _parsed(line: bytes, where: str) -> Print:
-    """One line as a print."""
+def _parsed(line: bytes, where: str, index: str) -> Print:
+    """One line as a print. index: the sha256 of all of them."""
     try:
         stated = lenient(line)
         signatures = tuple(map(_text, stated["signatures"]))
@@ -115,7 +117,7 @@ def _parsed(line: bytes, where: str) -> Print:
         quantiles = _array(stated["quantiles"], "<f4", (NORMS, QUANTILES))
         if len(signatures) != BLOCKS:
             raise ValueError
-        facts = _facts(stated["facts"])
+        facts = replace(_facts(stated["facts"]), index=index)
         return Print(facts, signatures, codes, quantiles, bool(stated["coarse"]))
     except (ValueError, KeyError, TypeError, binascii.Error):
         raise ModelFileError(
@@ -133,6 +135,8 @@ def _facts(stated: Mapping[str, Any]) -> Facts:
         known[name] = fact(stated[name]) if isinstance(stated.get(name), str) else None
     for name in ("parents", "merged", "tokenizer", "weights"):
         known[name] = [_text(each) for each in _listed(stated.get(name))]
+    if known["created"]:
+        span(known["created"])  # ValueError where it is no date
     return from_json(Facts, known, "a print")
 
 

@@ -5,7 +5,7 @@ headers of a few shards is fetched.
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 
 MODEL = "model"  # what a model is called while its print is taken
 TOKENIZER = "tokenizer.json"
+ADAPTER = "adapter_config.json"
 MAX_HASHED_BYTES = 256 << 20  # of a local tokenizer
 PIECE = 1 << 20
 PLAIN = ("BF16", "F16", "F32")  # for which no configuration is needed
@@ -144,7 +145,8 @@ def of_repository(
         try:
             taken = fetch.take_gguf(facts) if file else fetch.take(facts)
         except AuditError as error:
-            code = _code(error, pinned.files, pinned.gated)
+            kinds = (".gguf",) if file else (".safetensors",)
+            code = _code(error, pinned.files, pinned.gated, kinds)
             left_out = LeftOut(pinned.repo, code, str(error))
             return Taken(facts, None, left_out, fetch.asked)
         return Taken(facts, taken, None, fetch.asked)
@@ -285,14 +287,21 @@ def _called(views: Mapping[Key, View]) -> dict[Key, View]:
     return {key: replace(view, model=MODEL) for key, view in views.items()}
 
 
-def _code(error: AuditError, names: Iterable[str], gated: bool = False) -> str:
-    """Why a model has no print. names: of its files."""
+def _code(
+    error: AuditError,
+    names: Collection[str],
+    gated: bool = False,
+    kinds: tuple[str, ...] = (".safetensors", ".gguf"),
+) -> str:
+    """Why a model has no print. names: of its files. kinds: of those that were read."""
     if isinstance(error, TooManyBytesError):
         return "over_budget"
     if isinstance(error, UnknownLayoutError):
         return "unknown_layout"
+    if isinstance(error, ModelFileError) and ADAPTER in names:
+        return "adapter"
     if isinstance(error, ModelFileError):
-        has_weights = any(name.endswith((".safetensors", ".gguf")) for name in names)
+        has_weights = any(name.endswith(kinds) for name in names)
         return "unreadable" if has_weights else "no_safetensors"
     return "gated" if gated else "unreachable"
 

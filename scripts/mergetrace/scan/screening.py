@@ -60,6 +60,10 @@ class Found:
     quantiles: Mapping[str, Singles]
     published: str | None
     """When the suspect's weights were last changed."""
+    first: str | None = None
+    """When its first weights were there."""
+    names: frozenset[str] = frozenset()
+    """The suspect's names: a repository that was renamed has two."""
 
     def facts(self, key: str) -> Facts:
         """What is known of a model without its weights."""
@@ -75,19 +79,30 @@ class Found:
 
     def is_child(self, key: str) -> bool:
         """Whether it names the suspect as its base."""
-        return self.suspect.facts.place in self.facts(key).parents
+        return not self.names.isdisjoint(self.facts(key).parents)
+
+    def may_be_child(self, key: str) -> bool:
+        """The same of a model that was not there before the suspect: of one that was,
+        the name is wrong.
+        """
+        return self.is_child(key) and not is_younger(
+            self.first, self.facts(key).created
+        )
 
     def rank(self) -> dict[str, int]:
         """The models in the order in which they are believed to be the first of their
-        kind: older ones, then those that the suspect names. Where neither tells two
-        apart their rank is the same: a name says nothing.
+        kind: older ones, then those that name no other of them as their base, then those
+        that the suspect names. Where nothing tells two apart their rank is the same: a
+        name says nothing.
         """
         declared = {*self.suspect.facts.parents, *self.suspect.facts.merged}
+        places = {self.facts(key).place for key in self.entries}
 
-        def order(key: str) -> tuple[str, bool]:
+        def order(key: str) -> tuple[str, bool, bool]:
             facts = self.facts(key)
+            has_parent = not (places - {facts.place}).isdisjoint(facts.parents)
             is_named = facts.place in declared
-            return facts.created or UNKNOWN_DATE, not is_named
+            return facts.created or UNKNOWN_DATE, has_parent, not is_named
 
         ordered = sorted({order(key) for key in self.entries})
         ranks = {each: rank for rank, each in enumerate(ordered)}
@@ -150,7 +165,7 @@ def may_be_parents(found: Found) -> list[Likeness]:
     relatives = [
         each
         for each in relatives_of(found.likeness)
-        if not found.is_younger(each.key) and not found.is_child(each.key)
+        if not found.is_younger(each.key) and not found.may_be_child(each.key)
     ]
     fine = [each for each in relatives if not found.entries[each.key].coarse]
     return fine if len(fine) >= MIN_BRANCHES else relatives
@@ -169,6 +184,8 @@ def found_of(index: Index, candidates: Candidates, indexed: Indexed) -> Found:
         likeness=likenesses(suspect, index.groups(keys)),
         quantiles=index.quantiles(keys),
         published=candidates.published,
+        first=candidates.first,
+        names=frozenset([suspect.facts.place, *candidates.names]),
     )
 
 

@@ -48,6 +48,7 @@ def watch(index: Index, found: Found, name: str, digest: str) -> Watched:
         base=found.facts(base).place if base else "",
         carriers=tuple(carriers[:MAX_CARRIERS]),
         new=(),
+        gone=(),
         digest=digest,
     )
 
@@ -79,6 +80,7 @@ def _carriers(
                     usual_own=usual_own,
                     declares=found.is_child(key)
                     or found.suspect.facts.place in facts.merged,
+                    measured=found.entries[key].digest,
                 )
             )
     return sorted(carriers, key=lambda each: (-each.errors, each.place))

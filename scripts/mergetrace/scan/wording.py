@@ -20,7 +20,9 @@ LEFT_OUT = {
     "child": "names the suspect as its base",
     "gated": "access must be asked for, and this token has none",
     "missing": "no such repository, or a private one",
+    "no_model": "there is no model: no folder with *.safetensors, and no GGUF file",
     "no_safetensors": "no weights in safetensors",
+    "refused": "the Hub does not hand it out: disabled, or closed to this token",
     "over_budget": "beyond the megabytes that may be read",
     "over_most": "beyond the number of models that are compared",
     "unknown_layout": "none of its tensors has a name that a print knows",
@@ -72,6 +74,11 @@ PROPOSED = {
 
 def headline(scan: Scan) -> str:
     """What the scan found, in a sentence or two."""
+    if not scan.compared:
+        return (
+            "Nothing to audit: no model was compared with the suspect. Who was left out,"
+            " and why, stands below; offer other models, or look at more sources."
+        )
     if not scan.relatives:
         return (
             f"Nothing to audit: of {readable.plural(scan.compared, 'model')} none has"

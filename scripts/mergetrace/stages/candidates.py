@@ -4,18 +4,21 @@ relatives on the Hub, models of its size, local folders. No weight is read.
 
 import glob
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
+from mergetrace import readable
+from mergetrace.errors import ConfigurationError
 from mergetrace.files.gguf_file import is_gguf
 from mergetrace.outputs import read_json, write_json
 from mergetrace.records.json_records import as_json
 from mergetrace.records.manifest import Manifest
 from mergetrace.records.scan import Candidate
 from mergetrace.running.log import say
-from mergetrace.scan.gathering import Gathering, Settings, gather
+from mergetrace.scan.gathering import Gathering, Settings, called_now, gather
 from mergetrace.scan.names import Named, named_models
 
 
@@ -95,14 +98,28 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
     )
     last = published.get("last") or params.published
     size = _parameters(inputs.tensors)
-    gathering = Gathering(suspect, settings, str(last) if last else None, size)
+    first = published.get("first")
+    gathering = Gathering(
+        suspect,
+        settings,
+        str(last) if last else None,
+        size,
+        str(first) if first else None,
+    )
+    if suspect.on_hub and params.sources:
+        gathering.names.add(called_now(suspect.place))
     for folder in params.folders:
         if _holds_a_model(folder):
             gathering.take_folder(folder, "audit")
     for pattern in params.patterns:
-        for place in sorted(glob.glob(pattern)):
-            if _holds_a_model(Path(place)):
-                gathering.take_folder(Path(place))
+        _take_places(gathering, pattern)
+    if params.patterns and not params.sources and not gathering.found:
+        places = readable.listing([readable.visible(each) for each in params.patterns])
+        raise ConfigurationError(
+            f"scan.candidates.paths: there is no other model at {places}; a model is a"
+            " folder with *.safetensors or a GGUF file, and `/data/models/*` stands for"
+            " all in a folder"
+        )
     if params.sources or params.repositories:
         offered = [Named(repo, "audit", "") for repo in params.repositories]
         named = [*offered, *named_models(inputs.files), *_once_named(inputs, params)]
@@ -116,9 +133,36 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
     )
 
 
+def _take_places(gathering: Gathering, pattern: str) -> None:
+    """Take the models at a place as it is written, of a folder that is none those in
+    it; else what fits it as a pattern. What is nowhere is left out by its pattern.
+    """
+    whole = Path(pattern).expanduser()
+    places = [whole] if whole.exists() else list(map(Path, glob.glob(str(whole))))
+    if places == [whole] and whole.is_dir() and not _holds_a_model(whole):
+        places = list(whole.iterdir())
+    models = [place for place in sorted(places) if _holds_a_model(place)]
+    for place in models:
+        name = os.fsencode(place).decode(errors="backslashreplace")
+        if name == str(place):
+            gathering.take_folder(place)
+        else:  # no text, which neither JSON nor YAML can hold
+            gathering.leave_out(name, "unreadable")
+    if not models:
+        gathering.leave_out(pattern, "no_model")
+
+
 def _holds_a_model(place: Path) -> bool:
     """Whether a place looks like a model: a folder as Hugging Face's, or GGUF."""
-    return (place / "config.json").is_file() or is_gguf(place)
+    if not place.is_dir():
+        return is_gguf(place)
+    names = os.listdir(place)
+    return "config.json" in names or any(map(_is_safetensors, names)) or is_gguf(place)
+
+
+def _is_safetensors(name: str) -> bool:
+    """Whether a file is called like one of weights."""
+    return name.endswith(".safetensors")
 
 
 def _once_named(inputs: Inputs, params: Params) -> list[Named]:

@@ -15,6 +15,7 @@ from mergetrace.scan.watching import watch
 from mergetrace.scan.wording import watched
 
 Inputs = Compared
+UNKNOWN = ""  # of a run by an older version, which noted places alone
 
 
 @dataclass(frozen=True)
@@ -50,14 +51,32 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
 
 
 def _with_new(found: Watched, path: Path) -> Watched:
-    """The same with what is new, and that noted. The same prints looked at again have
-    the same new ones.
+    """The same with what is new and what is gone, and that noted. The same prints looked
+    at again have the same new ones.
     """
-    runs: dict[str, list[str]] = read_json(path) if path.is_file() else {}
-    earlier = [places for digest, places in runs.items() if digest != found.digest]
-    before = set(earlier[-1]) if earlier else set()
-    places = [each.place for each in found.carriers]
+    runs = _runs(path)
     kept = {digest: each for digest, each in runs.items() if digest != found.digest}
-    last = dict(list(kept.items())[-1:])
-    write_json(path, {**last, found.digest: places})
-    return replace(found, new=tuple(each for each in places if each not in before))
+    before = list(kept.values())[-1] if kept else {}
+    now = {each.place: each.measured for each in found.carriers}
+    write_json(path, {**dict(list(kept.items())[-1:]), found.digest: now})
+    new = [place for place in now if before.get(place) not in (now[place], UNKNOWN)]
+    gone = [place for place in before if place not in now]
+    return replace(found, new=tuple(new), gone=tuple(gone))
+
+
+def _runs(path: Path) -> dict[str, dict[str, str]]:
+    """What the last runs found: of each run, by the digest of its prints, the models
+    with the digests of theirs. Nothing where the file is damaged, which is said.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        return {
+            str(digest): {str(place): str(found[place]) for place in found}
+            if isinstance(found, dict)
+            else {str(place): UNKNOWN for place in found}
+            for digest, found in read_json(path).items()
+        }
+    except (ValueError, AttributeError, TypeError):
+        say(f"{path}: cannot be read, so that all counts as new; it is written anew")
+        return {}

@@ -65,11 +65,11 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
         for folder in inputs.indexes:
             foreign |= _pull(index, folder)
         wanted = {suspect, *keys.values(), *foreign.values()}
-        gone = sorted(wanted - index.entries(wanted).keys())
+        gone = (wanted - index.entries(wanted).keys()) | index.damaged(wanted)
         if gone:
             raise ConfigurationError(
-                f"{outputs.index}: {len(gone)} of {len(wanted)} prints are gone; run"
-                " again with `--forcerun prints`"
+                f"{outputs.index}: {len(gone)} of {len(wanted)} prints are gone or damaged;"
+                " run again with `--forcerun prints`"
             )
         digest = state_digest(index, wanted)
     for known in (place, *keys):
@@ -90,8 +90,10 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
 def _pull(index: Index, folder: Path) -> dict[str, str]:
     """Add the prints of a published index; returns their keys by place."""
     prints = list(read_published(folder))
+    keys = [each.facts.key for each in prints]
+    index.forget(index.damaged(keys))
     index.add((each, 0) for each in prints)
-    entries = index.entries(each.facts.key for each in prints)
+    entries = index.entries(keys)
     return {
         entry.facts.place: key for key, entry in entries.items() if entry.state == FOUND
     }

@@ -2,21 +2,23 @@
 whichever scan asks.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from mergetrace.errors import NetworkError
 from mergetrace.outputs import read_json, write_json
 from mergetrace.records.json_records import as_json, from_json
 from mergetrace.records.scan import Batch, Candidate, Candidates, LeftOut
 from mergetrace.running.log import say
+from mergetrace.scan.gathering import MAX_UNREACHABLE
 from mergetrace.scan.index import FOUND, Entry, Index
 from mergetrace.scan.prints import Facts
 from mergetrace.scan.reading import Taken, folder_facts, of_folder, of_repository
 
 CONNECTIONS_OF_A_MODEL = 4
-PASSING = ("gated", "unreachable", "missing")
+PASSING = ("gated", "unreachable", "missing", "refused")
 """Why there is no print today and may be one tomorrow: not kept in the index."""
 
 
@@ -61,7 +63,7 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
     read = 0
     new = 0
     with Index(outputs.index) as index:
-        there = index.entries(filter(None, map(_known_key, some)))
+        there = _sound(index, filter(None, map(_known_key, some)))
         missing = [each for each in some if _known_key(each) not in there]
         for candidate in some:
             entry = there.get(_known_key(candidate) or "")
@@ -74,6 +76,7 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
             _keep(index, taken)
             if taken.left_out is not None:
                 left_out.append(LeftOut(candidate.place, taken.left_out.code))
+                _check_reach(left_out, taken.left_out)
             else:
                 keys[candidate.place] = taken.facts.key
     ordered = tuple(sorted(left_out, key=lambda each: each.place))
@@ -105,6 +108,16 @@ def _known_key(candidate: Candidate) -> str | None:
     return folder_facts(folder).key if folder.exists() else None
 
 
+def _sound(index: Index, keys: Iterable[str]) -> dict[str, Entry]:
+    """The models that are in the index; those that are damaged are read again."""
+    there = index.entries(keys)
+    damaged = index.damaged(there)
+    if damaged:
+        say(f"{len(damaged)} prints are damaged, and are taken again")
+        index.forget(damaged)
+    return {key: entry for key, entry in there.items() if key not in damaged}
+
+
 def _note(
     place: str, entry: Entry, keys: dict[str, str], left_out: list[LeftOut]
 ) -> None:
@@ -112,6 +125,13 @@ def _note(
         keys[place] = entry.key
     else:
         left_out.append(LeftOut(place, entry.state))
+
+
+def _check_reach(left_out: Sequence[LeftOut], last: LeftOut) -> None:
+    """NetworkError where so many models are out of reach that it is the Hub that is."""
+    codes = [each.code for each in left_out]
+    if codes.count("unreachable") > MAX_UNREACHABLE:
+        raise NetworkError(f"{last.place}: {last.detail}; what was read is kept")
 
 
 def _keep(index: Index, taken: Taken) -> None:
@@ -138,15 +158,14 @@ def _taken(candidate: Candidate, params: Params) -> Taken:
     if not candidate.on_hub:
         return of_folder(Path(candidate.place))
     # The client of the Hub is slow to load.
-    from mergetrace.hub.listing import GatedError, MissingError, details
+    from mergetrace.hub.listing import details, why_not
 
     file = candidate.file
     facts = Facts(candidate.place, candidate.revision, True, file=file)
     try:
         listed, pinned = details(candidate.place, candidate.revision)
-    except MissingError:
-        return Taken(facts, None, LeftOut(candidate.place, "missing"), 0)
-    except GatedError:
-        return Taken(facts, None, LeftOut(candidate.place, "gated"), 0)
+    except NetworkError as error:
+        why = LeftOut(candidate.place, why_not(error), str(error))
+        return Taken(facts, None, why, 0)
     most = params.most_bytes
     return of_repository(listed, pinned, CONNECTIONS_OF_A_MODEL, most, file)
