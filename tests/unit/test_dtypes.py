@@ -333,6 +333,25 @@ def test_arithmetic_rounds_as_the_formats_do(dtype, name):
     assert rounder(name)(1.00390625) == expected[values == np.float32(1.00390625)]
 
 
+@pytest.mark.parametrize("dtype", sorted(set(FORMATS) - set(FLOATS)))
+@pytest.mark.parametrize("wide", [np.float32, np.float64])
+def test_of_two_levels_as_near_the_higher_is_taken(dtype, wide):
+    levels = np.unique(np.array(FORMATS[dtype].levels))
+    middles = (levels[1:] + levels[:-1]) / 2
+    among = middles.astype(wide) == middles  # float32 holds not every middle
+    above = middles[among].astype(wide)
+    below = np.nextafter(above, wide(-np.inf))
+    far = np.array([-np.inf, -1e30, 1e30, np.inf, np.nan], wide)
+
+    def nearest(values):
+        return decode(encode(values, dtype), dtype)
+
+    assert among.any()
+    assert np.array_equal(nearest(above), levels[1:][among])
+    assert np.array_equal(nearest(below), levels[:-1][among])
+    assert np.array_equal(nearest(far), levels[[0, 0, -1, -1, -1]])
+
+
 def test_codes_keep_the_shape_of_the_values():
     values = np.random.default_rng(2).standard_normal((300, 400))
     assert encode(values, "BF16").shape == (300, 400)

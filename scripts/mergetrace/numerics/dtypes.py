@@ -216,9 +216,8 @@ def _rounded(values: AnyArray, dtype: str) -> Codes:
     """The codes of `values`, rounded once."""
     form = FORMATS[dtype]
     if form.levels:
-        levels, first = np.unique(form.levels, return_index=True)
-        nearest = np.searchsorted((levels[1:] + levels[:-1]) / 2, values, "right")
-        return first[nearest].astype(form.codes)
+        levels, codes = _sorted_levels(dtype)
+        return look_up(codes, _nearest(values, levels))
     if dtype in ("F16", "F32", "F64"):  # numpy's own casts round once
         return values.astype(f"<f{form.width}").view(form.codes)
     wide = FORMATS["F32" if form.width == 2 else "F16"]
@@ -226,6 +225,29 @@ def _rounded(values: AnyArray, dtype: str) -> Codes:
     if exponents_apart:
         values = values * 2.0**exponents_apart
     return _cut(values, form, wide)
+
+
+@cache
+def _sorted_levels(dtype: str) -> tuple[Array, Codes]:
+    """The levels of a packed format, each once and in order, and their codes."""
+    form = FORMATS[dtype]
+    levels, first = np.unique(np.array(form.levels, np.float64), return_index=True)
+    return levels, first.astype(form.codes)
+
+
+def _nearest(values: AnyArray, levels: Array) -> AnyArray:
+    """The index of the level nearest to each value, of two the higher, of NaN the last.
+
+    Successive whole numbers, as most formats have, need no search.
+    """
+    if not np.array_equal(levels, np.arange(levels[0], levels[-1] + 1)):
+        middles = (levels[1:] + levels[:-1]) / 2
+        return np.asarray(np.searchsorted(middles, values, "right"))
+    below = np.floor(values)
+    # What is left of a number above 0 is exact; below 0 it may round, past no half.
+    nearest = below + (values - below >= 0.5)
+    inside = np.fmax(np.fmin(nearest, levels[-1]), levels[0])
+    return np.asarray(inside - levels[0], np.intp)
 
 
 def _cut(x: AnyArray, form: Format, wide: Format) -> Codes:
