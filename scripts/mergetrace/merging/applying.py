@@ -14,7 +14,7 @@ from mergetrace.merging.methods import METHODS
 from mergetrace.merging.recipes import Recipe
 from mergetrace.merging.scripts import run_script
 from mergetrace.merging.settings import Setting, value_at
-from mergetrace.numerics.arithmetic import Round, rounder
+from mergetrace.numerics.arithmetic import rounder
 from mergetrace.numerics.arrays import Array, Mask
 from mergetrace.sums.as_stored import round_as_stored
 from mergetrace.sums.evidence import Sample
@@ -71,6 +71,23 @@ class Piece:
         low, high = self.cell
         with np.errstate(invalid="ignore"):
             return high - low
+
+    @cached_property
+    def _rounded(self) -> dict[tuple[str, str], Array]:
+        """What `rounded` gave."""
+        return {}
+
+    def rounded(self, name: str, dtype: str) -> Array:
+        """A parent's elements in the dtype of an arithmetic, to be read and not to be
+        written: float64 [n]. The elements themselves where they are of that dtype.
+        """
+        known = self._rounded
+        if (name, dtype) not in known:
+            values = self.values[name]
+            narrow = rounder(dtype)(values)
+            same = np.array_equal(narrow, values, equal_nan=True)
+            known[name, dtype] = values if same else narrow
+        return known[name, dtype]
 
     @cached_property
     def stored_parents(self) -> Mapping[str, Array]:
@@ -137,7 +154,7 @@ def undecided_elements(recipe: Recipe, piece: Piece) -> Mask:
 
 def _merge_of(recipe: Recipe, piece: Piece) -> Merge:
     """The recipe's numbers and the parents' elements for one piece."""
-    to_dtype = _first_rounding(recipe, piece)
+    dtype = _first_dtype(recipe, piece)
 
     def value_here(setting: Setting) -> float:
         return value_at(setting, piece.tensor, piece.position)
@@ -145,10 +162,10 @@ def _merge_of(recipe: Recipe, piece: Piece) -> Merge:
     settings = dict(METHODS[recipe.method].defaults(recipe.models))
     for name, setting in recipe.settings:
         settings[name] = value_here(setting)
-    base = None if recipe.base is None else to_dtype(piece.values[recipe.base])
+    base = None if recipe.base is None else piece.rounded(recipe.base, dtype)
     return Merge(
         names=recipe.models,
-        models=tuple(to_dtype(piece.values[name]) for name in recipe.models),
+        models=tuple(piece.rounded(name, dtype) for name in recipe.models),
         weights=tuple(value_here(weight) for weight in recipe.weights),
         base_name=recipe.base,
         base_elements=base,
@@ -158,12 +175,12 @@ def _merge_of(recipe: Recipe, piece: Piece) -> Merge:
     )
 
 
-def _first_rounding(recipe: Recipe, piece: Piece) -> Round:
-    """How parents are rounded before anything else: to the dtype of the arithmetic, or
-    with `cast` to that of the audited model.
+def _first_dtype(recipe: Recipe, piece: Piece) -> str:
+    """What parents are rounded to before anything else: the dtype of the arithmetic, or
+    with `cast` that of the audited model.
     """
     if not recipe.setting("cast"):
-        return rounder(recipe.dtype)
+        return recipe.dtype
     audited = piece.audited
     stored = audited.through or audited.dtype if audited.is_packed else audited.dtype
-    return rounder(ARITHMETIC_OF_FORMAT.get(stored, "float32"))
+    return ARITHMETIC_OF_FORMAT.get(stored, "float32")
