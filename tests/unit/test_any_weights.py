@@ -86,7 +86,13 @@ def four_in_another_order(base, first, second, third):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "lines", [over_total, widened_changes, summed_changes, four_in_another_order]
+    "lines",
+    [
+        over_total,
+        widened_changes,
+        summed_changes,
+        pytest.param(four_in_another_order, marks=pytest.mark.thorough),
+    ],
 )
 def test_narrow_lines_with_weights_of_any_digits_come_back_whole(lines):
     trial = trial_of(lines)

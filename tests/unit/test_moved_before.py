@@ -119,7 +119,9 @@ def test_nobody_else_is_accused(audited, who, kind):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["gptq", "awq"])
+@pytest.mark.parametrize(
+    "kind", [pytest.param("gptq", marks=pytest.mark.thorough), "awq"]
+)
 def test_a_shared_embedding_alone_accuses_nobody(audited, kind):
     """The suspect was blended from another model than the donor, which was trained from
     that with frozen embedding: all that is in 16 bits gives the blend back.

@@ -69,14 +69,16 @@ def left_out(verdict):
     ("who", "name", "value", "at", "dtype"),
     [
         ("suspect", Q, INF, 67, torch.bfloat16),
-        ("suspect", Q, -INF, 67, torch.float16),
+        pytest.param("suspect", Q, -INF, 67, torch.float16, marks=pytest.mark.thorough),
         ("suspect", Q, INF, 67, torch.float32),
         ("suspect", EMBEDDING, NAN, 67, torch.bfloat16),
         ("suspect", Q, NAN, None, torch.bfloat16),
         ("base", NORM, INF, 3, torch.bfloat16),
         ("base", Q, INF, None, torch.bfloat16),
         ("donor", Q, INF, 67, torch.bfloat16),
-        ("donor", EMBEDDING, NAN, 67, torch.bfloat16),
+        pytest.param(
+            "donor", EMBEDDING, NAN, 67, torch.bfloat16, marks=pytest.mark.thorough
+        ),
     ],
 )
 def test_what_is_no_number_is_left_out_and_named(tmp_path, who, name, value, at, dtype):
@@ -134,7 +136,9 @@ def test_one_huge_number_hides_no_merge(tmp_path, who, value, dtype, mode):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("who", ["suspect", "base", "donor"])
-@pytest.mark.parametrize("value", [INF, NAN, 0.0])
+@pytest.mark.parametrize(
+    "value", [pytest.param(INF, marks=pytest.mark.thorough), NAN, 0.0]
+)
 def test_a_model_without_a_single_number_is_neither_accused_nor_acquitted(
     tmp_path, who, value
 ):

@@ -82,6 +82,10 @@ FUSED = {
 }
 
 
+REPEATED = ("task_arithmetic", "karcher")
+"""By element as a linear merge is, and over whole tensors as slerp is."""
+
+
 TIES = {
     "merge_method": "ties",
     "base_model": "base",
@@ -110,7 +114,15 @@ def with_folders(config, folders):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", FUSED)
+@pytest.mark.parametrize(
+    "method",
+    [
+        pytest.param(method, marks=pytest.mark.thorough)
+        if method in REPEATED
+        else method
+        for method in FUSED
+    ],
+)
 def test_every_tensor_of_a_fused_mixture_of_experts_is_given_back(
     experts, tmp_path, method
 ):

@@ -394,7 +394,7 @@ def judged(tmp_path, suspect, parents=None, config=None):
     ("layout", "ending", "shape", "scale_dtype"),
     [
         ("block", "_scale_inv", None, torch.float32),
-        ("block", ".scale", None, E8M0),
+        pytest.param("block", ".scale", None, E8M0, marks=pytest.mark.thorough),
         ("block", ".weight_scale", lambda s: s[:, None, :, None], torch.float32),
         ("row", "_scale", lambda s: s.reshape(-1), torch.bfloat16),
         pytest.param("row", "_scale", None, torch.float32, marks=pytest.mark.thorough),
@@ -449,7 +449,9 @@ def test_a_merge_of_three_was_rounded_before_it_was_put_into_fp8(tmp_path):
         pytest.param(
             value,
             where,
-            marks=[] if where == "suspect" or value is NAN else pytest.mark.thorough,
+            marks=[]
+            if value is NAN or (where == "suspect" and value in (0.0, 3e38))
+            else pytest.mark.thorough,
         )
         for value in (NAN, INF, 0.0, -1.0, 3e38)
         for where in ("suspect", "base", "donor", "sibling")

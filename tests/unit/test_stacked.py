@@ -106,7 +106,7 @@ STACKS = {
     "case",
     [
         pytest.param("half and half", marks=pytest.mark.thorough),
-        "three runs",
+        pytest.param("three runs", marks=pytest.mark.thorough),
         "of two donors",
         "moved and repeated",
     ],
