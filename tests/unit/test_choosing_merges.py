@@ -97,7 +97,7 @@ def test_the_densities_of_two_donors_are_found_where_many_deltas_share_a_size(
     [
         pytest.param("base", "first", "bfloat16", marks=pytest.mark.thorough),
         ("first", "base", "bfloat16"),
-        ("base", "first", "float32"),
+        pytest.param("base", "first", "float32", marks=pytest.mark.thorough),
     ],
 )
 def test_a_fusion_is_found_and_its_tensors_are_given_back(

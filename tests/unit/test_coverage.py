@@ -150,7 +150,7 @@ def test_a_packed_model_that_shares_its_embeddings_is_no_copy(judge):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("other", [6, 7])
+@pytest.mark.parametrize("other", [6, pytest.param(7, marks=pytest.mark.thorough)])
 def test_packed_experts_trained_beside_a_frozen_rest_are_no_copy(judge, other):
     parents = {name: with_mxfp4_experts(PARENTS[name], 6) for name in PARENTS}
     found = judge(**parents, suspect=with_mxfp4_experts(BASE, other))
@@ -251,7 +251,12 @@ PARENTS32 = {"base": BASE32, "donor": DONOR32, "sibling": SIBLING32}
             "from F32 to F16",
             marks=pytest.mark.thorough,
         ),
-        ({}, cast(DONOR, torch.float16), "from BF16 to F16"),
+        pytest.param(
+            {},
+            cast(DONOR, torch.float16),
+            "from BF16 to F16",
+            marks=pytest.mark.thorough,
+        ),
         ({}, cast(DONOR, torch.float32), "from BF16 to F32"),
         ({}, quantised(DONOR), "from BF16 to F8_E4M3"),
         (

@@ -208,7 +208,11 @@ def of_each_tensor(own, change):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("least_of", "sign_of_nothing"), [(of_all_tensors, -1), (of_each_tensor, 0)]
+    ("least_of", "sign_of_nothing"),
+    [
+        (of_all_tensors, -1),
+        pytest.param(of_each_tensor, 0, marks=pytest.mark.thorough),
+    ],
 )
 def test_ties_in_somebody_s_own_lines_comes_back(
     parents, tmp_path, least_of, sign_of_nothing
@@ -334,7 +338,7 @@ def with_layers_exchanged(tensors):
     "publish",
     [
         with_a_head,
-        in_float32,
+        pytest.param(in_float32, marks=pytest.mark.thorough),
         with_fewer_rows,
         with_another_prefix,
         with_layers_exchanged,

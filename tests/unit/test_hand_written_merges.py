@@ -69,8 +69,18 @@ WRITTEN = {
 }
 
 
+REPEATED = ("a change added", "alpha")
+"""A product beside a whole number, and products added in another call."""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", WRITTEN)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.thorough) if name in REPEATED else name
+        for name in WRITTEN
+    ],
+)
 def test_lines_in_bf16_are_given_back(tmp_path, name):
     lines, parents, share = WRITTEN[name]
     verdict = audited(tmp_path, made_by(lines, *parents))

@@ -67,6 +67,7 @@ TIES = {
 }
 
 
+@pytest.mark.thorough  # test_rebuild finds both, and makes their tensors again
 @pytest.mark.parametrize(
     "method", [SLERP, TIES], ids=lambda method: method["merge_method"]
 )

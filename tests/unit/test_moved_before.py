@@ -109,7 +109,7 @@ def test_a_merge_is_called_one_and_its_weight_known(audited, tmp_path, kind):
     ("who", "kind"),
     [
         pytest.param("sibling", "gptq_order", marks=pytest.mark.thorough),
-        ("sibling", "awq"),
+        pytest.param("sibling", "awq", marks=pytest.mark.thorough),
         ("donor", "gptq"),
     ],
 )

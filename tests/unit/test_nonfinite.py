@@ -70,7 +70,7 @@ def left_out(verdict):
     [
         ("suspect", Q, INF, 67, torch.bfloat16),
         pytest.param("suspect", Q, -INF, 67, torch.float16, marks=pytest.mark.thorough),
-        ("suspect", Q, INF, 67, torch.float32),
+        pytest.param("suspect", Q, INF, 67, torch.float32, marks=pytest.mark.thorough),
         ("suspect", EMBEDDING, NAN, 67, torch.bfloat16),
         ("suspect", Q, NAN, None, torch.bfloat16),
         ("base", NORM, INF, 3, torch.bfloat16),
@@ -104,7 +104,7 @@ def test_where_too_much_is_no_number_nobody_is_accused(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("value", [INF, NAN])
+@pytest.mark.parametrize("value", [pytest.param(INF, marks=pytest.mark.thorough), NAN])
 def test_in_a_control_it_costs_the_control_alone(tmp_path, value):
     models = planted()
     models["control"] = {
@@ -124,7 +124,7 @@ def test_in_a_control_it_costs_the_control_alone(tmp_path, value):
         ("suspect", 10.0, torch.bfloat16, "full"),
         ("suspect", 10.0, torch.bfloat16, "sample"),
         ("suspect", 3e38, torch.bfloat16, "full"),
-        ("base", 1e38, torch.float32, "full"),
+        pytest.param("base", 1e38, torch.float32, "full", marks=pytest.mark.thorough),
         ("donor", 1e38, torch.float32, "full"),
     ],
 )

@@ -93,10 +93,9 @@ INNOCENT = {
 QUICK = {
     ("a sibling", "Q4_K"),
     ("a light finetune of the donor", "Q4_K"),
-    ("trained after a merge", "Q4_K"),
     ("on the donor's way", "Q8_0"),
 }
-"""One trained from each start, and one that lies between; the others lie beside them."""
+"""One trained from the base, one from the donor, and one from between."""
 
 
 @pytest.mark.parametrize(

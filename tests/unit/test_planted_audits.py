@@ -68,7 +68,14 @@ def assert_not_accused(found, verdict="inconclusive"):
     assert found["reasons"]
 
 
-@pytest.mark.parametrize("alpha", [0.571, 0.25, 0.9])
+@pytest.mark.parametrize(
+    "alpha",
+    [
+        0.571,
+        pytest.param(0.25, marks=pytest.mark.thorough),
+        pytest.param(0.9, marks=pytest.mark.thorough),
+    ],
+)
 def test_a_planted_merge_is_found_with_its_weight(judge, alpha):
     assert_merge(judge({"suspect": blend(BASE, DONOR, alpha)}), alpha)
 
@@ -251,7 +258,7 @@ def test_of_two_donors_that_are_the_same_neither_is_named(judge, suspect):
     assert found["parents"]["donor"]["share"] is None
 
 
-@pytest.mark.parametrize("size", [1e-4, 1e-5])
+@pytest.mark.parametrize("size", [pytest.param(1e-4, marks=pytest.mark.thorough), 1e-5])
 def test_a_donor_is_told_from_its_near_copy(judge, size):
     found = judge(
         {"suspect": blend(BASE, DONOR, 0.571), "near": finetuned(DONOR, 9, size)},

@@ -82,8 +82,10 @@ FUSED = {
 }
 
 
-REPEATED = ("task_arithmetic", "karcher")
-"""By element as a linear merge is, and over whole tensors as slerp is."""
+REPEATED = ("linear", "task_arithmetic", "karcher")
+"""The first is found in test_moe_audit; the others go by element as it does, and over
+whole tensors as slerp does.
+"""
 
 
 TIES = {

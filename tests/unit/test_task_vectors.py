@@ -102,12 +102,13 @@ def test_a_task_vector_added_by_torch_is_a_merge_with_its_weights(judge, weights
 @pytest.mark.parametrize(
     ("weights", "dtype"),
     [
-        *((weights, "float32") for weights in WEIGHTS),
-        *((weights, "bfloat16") for weights in (WEIGHTS[0], WEIGHTS[-1])),
-        *(
-            pytest.param(weights, "bfloat16", marks=pytest.mark.thorough)
-            for weights in WEIGHTS[1:-1]
-        ),
+        pytest.param(
+            weights,
+            dtype,
+            marks=[] if weights is WEIGHTS[0] else pytest.mark.thorough,
+        )
+        for dtype in ("float32", "bfloat16")
+        for weights in WEIGHTS
     ],
     ids=str,
 )

@@ -183,7 +183,15 @@ def audited(parents, tmp_path, tensors, trip):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("trip", ["int8 by row", "nf4", "FP8 by block", "Q6_K"])
+@pytest.mark.parametrize(
+    "trip",
+    [
+        "int8 by row",
+        "nf4",
+        "FP8 by block",
+        pytest.param("Q6_K", marks=pytest.mark.thorough),
+    ],
+)
 def test_a_written_back_merge_is_called_one(trip, parents, tmp_path):
     found = audited(parents, tmp_path, MERGE, trip)
     assert found["verdict"] == "merge"
@@ -204,7 +212,9 @@ def test_a_written_back_donor_is_a_copy(trip, parents, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("trip", ["int8 by row", "nf4"])
+@pytest.mark.parametrize(
+    "trip", [pytest.param("int8 by row", marks=pytest.mark.thorough), "nf4"]
+)
 def test_written_back_innocents_are_not_accused(trip, parents, tmp_path):
     for name, model in {
         "sibling": finetuned(BASE, 5, 0.003),
