@@ -30,6 +30,7 @@ from mergetrace.finding.reasons_descent import (
     ControlHolds,
     MayBePure,
 )
+from mergetrace.finding.reasons_stops import CoarseSteps
 from mergetrace.finding.wording_headline import headline
 from mergetrace.numerics.dtypes import decode, encode
 from mergetrace.planning.submatrices import (
@@ -38,6 +39,7 @@ from mergetrace.planning.submatrices import (
     ROWS,
     with_submatrices,
 )
+from mergetrace.records.coverage import Coverage
 from mergetrace.records.spectrum import Spectrum
 from mergetrace.records.summary import Summary
 from mergetrace.records.verdict import Verdict
@@ -676,6 +678,14 @@ def test_a_measurement_for_another_base_decides_nothing(folders, tmp_path):
         other = replace(case, summary=replace(case.summary, recipe=pure))
         assert trained_blend(other) is None
         assert isinstance(against_even(other, "donor"), MayBePure)
+    # FP8's steps make others as even.
+    stored = {"BF16": 1, "F8_E4M3": 9}
+    for dtypes in (stored, dict(reversed(stored.items()))):
+        whole = Coverage(10, 10, 1.0, 10, 10, 1.0, 0, dtypes, 0, ())
+        other = replace(case, compared={"trained": whole})
+        is_coarse = next(iter(dtypes)) == "F8_E4M3"
+        assert (trained_blend(other) is None) == is_coarse
+        assert isinstance(against_even(other, "donor"), CoarseSteps) == is_coarse
     # Where changes were taken back there was more: no share, and a wider interval.
     assert spectrum.models["trained"]["donor"].stayed == 0
     held = {"donor": replace(spectrum.models["trained"]["donor"], stayed=0.4)}

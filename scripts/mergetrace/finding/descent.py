@@ -10,6 +10,7 @@ of rho: `unevenness` is that difference.
 """
 
 from mergetrace.finding.case import Case, Decision, Reason
+from mergetrace.finding.following import coarse_steps
 from mergetrace.finding.reasons_descent import (
     AncestorNotOffered,
     AtMostOf,
@@ -33,6 +34,7 @@ from mergetrace.finding.reasons_descent import (
     WeightObserved,
     WeightUneven,
 )
+from mergetrace.finding.reasons_stops import CoarseSteps
 from mergetrace.finding.small_directions import (
     Measured,
     apart,
@@ -112,7 +114,16 @@ def against_even(case: Case, donor: str) -> Reason | None:
         _against_controls(case, donor, found)
         or _against_spread(case, donor, found)
         or _against_training(case, donor)
+        or _against_coarse_steps(case)
     )
+
+
+def _against_coarse_steps(case: Case) -> Reason | None:
+    """That FP8 stores the model: its steps make a checkpoint on the donor's way as even
+    as a blend.
+    """
+    coarse = coarse_steps(case)
+    return CoarseSteps(case.model, coarse) if coarse is not None else None
 
 
 def _against_training(case: Case, donor: str) -> Reason | None:

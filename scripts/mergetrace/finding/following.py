@@ -96,7 +96,7 @@ def against_following(case: Case, dependence: Dependence) -> Reason | None:
     computed. In coarse steps a parent's light finetune passes for the parent.
     """
     limits = case.thresholds
-    coarse = _coarse_steps(case)
+    coarse = coarse_steps(case)
     if coarse is not None:
         return CoarseSteps(case.model, coarse)
     for name, dissent in controls_beside(case).items():
@@ -111,9 +111,10 @@ def against_following(case: Case, dependence: Dependence) -> Reason | None:
     return SharesOutside(outside, 1 - limits.min_share) if outside else None
 
 
-def _coarse_steps(case: Case) -> str | None:
-    """The dtype of most of what was compared of the model, where it is FP8; None where it
-    is another, or not known.
+def coarse_steps(case: Case) -> str | None:
+    """The dtype of most of what was compared of the model, where it is FP8, whose steps
+    hide what a parent's light finetune differs by; None where it is another, or not
+    known.
     """
     coverage = case.compared.get(case.model)
     dtype = next(iter(coverage.dtypes), None) if coverage else None

@@ -26,6 +26,7 @@ from mergetrace.finding.reasons_descent import (
     WeightObserved,
     WeightUneven,
 )
+from mergetrace.finding.reasons_stops import CoarseSteps
 from mergetrace.readable import interval, listing, percent
 from mergetrace.records.verdict import Verdict
 
@@ -262,6 +263,10 @@ CLAUSES: Mapping[type[Reason], Callable[..., str]] = {
             else "where theirs are alike its own differ at"
             f" {percent(reason.dissent)} of places ({percent(reason.needed)} are needed)"
         )
+    ),
+    CoarseSteps: lambda reason: (
+        f"most of {reason.model} is stored as {reason.dtype}, whose steps make a"
+        " checkpoint on the donor's way as even as a blend"
     ),
     WeightAtOne: lambda reason: (
         f"a weight below {percent(reason.least)} or above {percent(1 - reason.least)} is"
