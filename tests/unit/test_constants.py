@@ -217,7 +217,7 @@ finding/detection CONFIDENCE
 finding/judgement NORMAL_95
 finding/wording_shares WHOLE
 finding/wording_reach MOST_TENSORS
-finding/wording_remainder LOW_RANK MOST_PLACES
+finding/wording_remainder EDITED_RANK LOW_RANK MOST_PLACES
 fit/curves LOWEST_WEIGHT HIGHEST_WEIGHT FURTHEST_WEIGHTS COVERAGE_TO_SHOW
 fit/curves STEP FINE_STEPS
 merging/rebuild MAX_DIFFERENCES_OF_TENSOR

@@ -16,7 +16,7 @@ LABELS = {
     "copy": "a copy",
     "merge": "a merge",
     "other_merge": "another merge",
-    "merge_then_trained": "a merge, trained further",
+    "merge_then_trained": "a merge, changed since",
     "finetune_of_donor": "a finetune of a donor",
     "finetune_of_base": "a finetune of the base",
     "unrelated": "unrelated",
@@ -179,15 +179,16 @@ def _merge_then_trained(verdict: Verdict) -> tuple[str, str]:
     left = verdict.after_merge.residual_share
     explanation = (
         "The traces of the blend are still there, with changes on top that rounding"
-        " does not explain."
+        " does not explain. Training leaves such changes, and so do edits of the finished"
+        " weights."
     )
     if known(left):
         explanation += (
             f" They make up {percent(left)} of the difference to {verdict.base.name}."
         )
     return (
-        f"{verdict.suspect} began as a blend of {_parents(verdict)} and was trained"
-        " further.",
+        f"{verdict.suspect} began as a blend of {_parents(verdict)} and was changed"
+        " since.",
         explanation,
     )
 

@@ -178,7 +178,8 @@ def left_over(reason: LeftOver) -> str:
     if reason.energy is not None:
         text += f": {percent(reason.energy, digits=2)} of the change's energy"
     sentences = [
-        f"{text}. Training after the merge explains it; so would a further model, or a"
+        f"{text}. Training after the merge explains it; so would an edit of the weights"
+        " (directions taken out, small weights set to 0, noise), or a further model, or a"
         " method, that is not among those tried."
     ]
     if reason.remainder is not None:

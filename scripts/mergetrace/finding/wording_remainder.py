@@ -9,6 +9,8 @@ from mergetrace.records.verdict import AfterMerge, SmallestChange
 LOW_RANK = 0.25
 """Of the greatest possible rank; adapters usually have 4 to 64 of some thousands."""
 
+EDITED_RANK = 2
+"""Abliteration takes one direction out of every matrix."""
 MOST_PLACES = 6
 """Layers or components that one sentence lists."""
 
@@ -121,6 +123,8 @@ def _rank_sentence(rank: RemainderRank | None, reason: str | None) -> str:
     kind = "many directions, as training of whole matrices leaves"
     if rank.median <= LOW_RANK * rank.possible:
         kind = "few directions, as a low-rank adapter (LoRA) leaves"
+    if rank.median <= EDITED_RANK:
+        kind = "so few directions as an edit that takes some out (abliteration) leaves"
     return (
         f"The changed matrices have a rank of {rank.median:g} of {rank.possible:g} above"
         f" rounding (median): {kind}."
