@@ -262,6 +262,7 @@ search: the recipe that gives most of a model back
     clues              what the fits say of the donors
     declared           what a folder declares of its merge, as recipes to be tried first
     patterns, gradients    one number per tensor explained, by name and along the layers
+    token_rows         tokens whose rows of the embedding are one parent's own
     tensor_weights     the weights of every tensor on its own
     splits             how the tensors divide into parts that have weights of their own
     leftover_shares    what varying shares leave to the others

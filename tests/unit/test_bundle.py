@@ -15,6 +15,7 @@ from typing import get_args
 
 import numpy as np
 import pytest
+import torch
 
 from mergetrace.bundle import verify
 from mergetrace.bundle.attestation import SIGNATURE, STATEMENT, SUMS, altered, seal
@@ -35,8 +36,11 @@ pytestmark = pytest.mark.slow
 
 BASE = random_model(0)
 DONOR = finetuned(BASE, 1)
+MINE = blend(BASE, DONOR, 0.571)
+TABLE = "model.embed_tokens.weight"
+MINE[TABLE] = torch.cat([DONOR[TABLE][:8], MINE[TABLE][8:]])  # some of its tokens
 MODELS = {
-    "mine": blend(BASE, DONOR, 0.571),
+    "mine": MINE,
     "base": BASE,
     "donor": DONOR,
     "sibling": finetuned(BASE, 3),

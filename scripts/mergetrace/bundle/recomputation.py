@@ -20,6 +20,7 @@ from mergetrace.merging.methods import METHODS
 from mergetrace.merging.settings import layer_position
 from mergetrace.planning.voting import votes
 from mergetrace.search.counting import count_exact
+from mergetrace.search.token_rows import TOKEN_TABLES, without_own_rows
 from mergetrace.sums.block_sums import BlockSums
 from mergetrace.sums.evidence import Sample, only_usable, read_blocks, read_evidence
 from mergetrace.sums.frames import Frame
@@ -141,7 +142,7 @@ class SliceRecomputation:
     def recipe(self, whole: BlockSums) -> None:
         """Apply the best recipe to the evidence. whole: the sums of the whole tensor."""
         recipe = self.material.recipes[self.model]
-        usable = only_usable(self.samples, self.frame.models)
+        usable = self._compared()
         audited = usable[self.model].on_lattice()
         if recipe is None or audited.dtype == "F64":
             return
@@ -169,6 +170,13 @@ class SliceRecomputation:
         rate = count.exact / count.informative if count.informative else None
         what = "bit-exact rate of the recipe, from the evidence"
         self._check(what, "bit_exact_rate", rate)
+
+    def _compared(self) -> Samples:
+        """What the recipe has to give back (see search.joining)."""
+        usable = only_usable(self.samples, self.frame.models)
+        if self.about.component not in TOKEN_TABLES:
+            return usable
+        return without_own_rows(usable, self.frame, self.about.columns)[0]
 
     def _check(self, what: str, column: str, recomputed: float | None) -> None:
         """Compare a number with the one in a column of the published row."""

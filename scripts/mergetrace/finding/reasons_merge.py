@@ -115,6 +115,14 @@ class MethodsAlike(Reason):
 
 
 @dataclass(frozen=True)
+class TokensOfOne(Reason):
+    """Tokens whose rows are one parent's own."""
+
+    rows: Mapping[str, int]
+    """By parent, how many rows of the embedding and the head."""
+
+
+@dataclass(frozen=True)
 class NoControl(Reason):
     """An accusation without a control beside it."""
 

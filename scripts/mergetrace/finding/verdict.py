@@ -38,6 +38,7 @@ from mergetrace.finding.origin import (
     no_common_origin,
     too_little,
 )
+from mergetrace.finding.reasons_merge import TokensOfOne
 from mergetrace.finding.reasons_origin import (
     DonorsAlike,
     NotUndone,
@@ -82,6 +83,9 @@ def decide(case: Case) -> Decision:
             *(NotUndone(line) for line in case.layout.not_undone),
         )
         answer = replace(answer, reasons=(*answer.reasons, *lines))
+    if answer.verdict in ACCUSING and case.recipe.own_rows:
+        tokens = TokensOfOne(case.recipe.own_rows)
+        answer = replace(answer, reasons=(*answer.reasons, tokens))
     if answer.verdict in ACCUSING:
         decision = _checked(case, answer)
     else:

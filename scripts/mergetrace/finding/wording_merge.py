@@ -26,13 +26,14 @@ from mergetrace.finding.reasons_merge import (
     RecipeGivesBack,
     SearchBeside,
     TensorsGivenBack,
+    TokensOfOne,
     TrainedFromOther,
     WholeTensors,
 )
 from mergetrace.finding.wording_owners import owned
 from mergetrace.finding.wording_remainder import remainder_sentences
 from mergetrace.finding.wording_shares import amounts, are_changes, changes_added
-from mergetrace.readable import percent, rate
+from mergetrace.readable import listing, percent, rate
 
 
 def recipe_gives_back(reason: RecipeGivesBack) -> str:
@@ -173,6 +174,15 @@ def changed_slightly(reason: ChangedSlightly) -> str:
     )
 
 
+def tokens_of_one(reason: TokensOfOne) -> str:
+    rows = listing([f"{count:,} of {name}" for name, count in reason.rows.items()])
+    return (
+        "Of the embedding and the head some rows are one model's own, number for number"
+        f" ({rows}): the numbers of single tokens. They were left out of what a recipe"
+        " has to give back."
+    )
+
+
 def left_over(reason: LeftOver) -> str:
     text = "What is left is more than rounding"
     if reason.energy is not None:
@@ -208,6 +218,7 @@ SENTENCES: Mapping[type[Reason], Callable[..., str]] = {
     PureByOtherMethod: pure_by_other_method,
     PureInOtherOrder: pure_in_other_order,
     ChangedSlightly: changed_slightly,
+    TokensOfOne: tokens_of_one,
     LeftOver: left_over,
 }
 

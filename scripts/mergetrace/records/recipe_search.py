@@ -211,6 +211,10 @@ class RecipeSearch:
     """
     leaning: Leaning | None = None
     """How they miss the best recipe's."""
+    own_rows: Mapping[str, int] = field(default_factory=dict)
+    """By parent, the rows of the embedding and the head that are its own, number for
+    number: they were left out of what a recipe has to give back.
+    """
     completed: RecipeNumbers | None = None
     """The best recipe with the weights that tensors which do not vote have, where those
     are others; its rates are the best recipe's.

@@ -5,7 +5,7 @@ What the tool saw is taken to be what the audited model's own file holds.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import cast
 
@@ -17,6 +17,7 @@ from mergetrace.merging.facts import HeldFacts, gram_of_sums, last_dimension
 from mergetrace.merging.settings import layer_position
 from mergetrace.numerics.arrays import Array
 from mergetrace.numerics.dtypes import FORMATS
+from mergetrace.search.token_rows import TOKEN_TABLES, without_own_rows
 from mergetrace.sums.evidence import Sample, joined, only_usable
 from mergetrace.sums.frames import Frame
 from mergetrace.tensors.naming import canonical_name, slice_name
@@ -53,6 +54,7 @@ class SliceInfo:
     name: str
     """Its own (see naming.slice_name)."""
     layer: str
+    component: str
     key: TensorKey
     start: int
     """Where it lies in the audited model's file."""
@@ -67,6 +69,10 @@ class Joiner:
     frame: Frame
     fits: pd.DataFrame
     """The fits of the frame."""
+    own_rows: dict[tuple[str, int], dict[str, int]] = field(default_factory=dict)
+    """By tensor of a file and place in it, the rows of a token table that are one
+    parent's own and were left out, by parent.
+    """
 
     def pieces(
         self, slices: Iterable[tuple[int, Samples]], wanted: set[int]
@@ -86,7 +92,7 @@ class Joiner:
             if info is None or info.key not in wanted_keys:
                 continue
             key = info.key
-            samples = only_usable(stored, self.frame.models)
+            samples = self._compared(stored, info)
             if key in estimated:
                 yield from self._apart(key, {slice_id: samples}, estimated[key], wanted)
                 continue
@@ -100,6 +106,17 @@ class Joiner:
         for key, held in waiting.items():  # not all of the tensor is there
             facts = self._facts(key, list(held.values()))
             yield from self._apart(key, held, facts, wanted)
+
+    def _compared(self, stored: Samples, info: SliceInfo) -> Samples:
+        """What a recipe has to give back of a slice: neither numbers that are none, nor
+        the tokens that were taken from one parent.
+        """
+        samples = only_usable(stored, self.frame.models)
+        if info.component not in TOKEN_TABLES:
+            return samples
+        left, rows = without_own_rows(samples, self.frame, info.cols)
+        self.own_rows[info.key[1], info.start] = rows
+        return left
 
     def _can_be_joined(self, key: TensorKey, held: Mapping[int, Samples]) -> bool:
         """Whether every element of a tensor that is small enough is there."""
@@ -227,6 +244,7 @@ class Joiner:
             record["slice_id"]: SliceInfo(
                 name=slice_name(record["tensor"], record["slice"]),
                 layer=record["layer"],
+                component=record["component"],
                 key=(record["component"], record["source"]),
                 start=record["start"],
                 elements=record["elements"],

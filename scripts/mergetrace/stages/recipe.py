@@ -1,7 +1,8 @@
 """Search the merge recipe of every audited model on the evidence of all layers."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -75,21 +76,21 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
     for frame in params.roles.frames():
         own = fits[(fits["model"] == frame.audited) & (fits["base"] == frame.base)]
         hypotheses = declared.hypotheses(frame, own["tensor"])
-        search, silent = _searched(frame, own, hypotheses, inputs, params)
+        search, silent, rows = _searched(frame, own, hypotheses, inputs, params)
         if search.was_misled():
             say(f"{frame.audited} on {frame.base}: what it declares does not hold")
-            search, silent = _searched(
+            search, silent, rows = _searched(
                 frame, own, hypotheses, inputs, params, trusting=False
             )
         searches.append(search)
-        kept.append(silent)
+        kept.append((silent, rows))
     given_back = [search.slices() for search in searches]
     table = pd.concat(given_back, ignore_index=True)
     RECIPE_SLICES.check(table)
     write_parquet(outputs.recipe_slices, table)
     results = [
-        with_silent(search.result(), silent)
-        for search, silent in zip(searches, kept, strict=True)
+        replace(with_silent(search.result(), silent), own_rows=rows)
+        for search, (silent, rows) in zip(searches, kept, strict=True)
     ]
     write_json(outputs.recipes, [as_json(result) for result in results])
     for result in results:
@@ -111,8 +112,10 @@ def _searched(
     inputs: Inputs,
     params: Params,
     trusting: bool = True,
-) -> tuple[Search, SilentTensors]:
-    """The search under one frame, all evidence looked at, and what does not vote."""
+) -> tuple[Search, SilentTensors, dict[str, int]]:
+    """The search under one frame, all evidence looked at, what does not vote, and by
+    parent the tokens that are its own.
+    """
     search = start_search(
         frame,
         fits,
@@ -141,7 +144,10 @@ def _searched(
             silent.add(joined)
         else:
             search.add(joined)
-    return search, silent
+    rows = Counter[str]()
+    for own in joiner.own_rows.values():
+        rows.update(own)
+    return search, silent, dict(rows)
 
 
 @dataclass(frozen=True)

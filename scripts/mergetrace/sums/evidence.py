@@ -176,10 +176,10 @@ def only_usable(
             for sample in chosen.values()
         ]
     )
-    return {model: _blanked(sample, ~sound) for model, sample in chosen.items()}
+    return {model: blanked(sample, ~sound) for model, sample in chosen.items()}
 
 
-def _blanked(sample: Sample, lost: Mask) -> Sample:
+def blanked(sample: Sample, lost: Mask) -> Sample:
     """The sample with zeros at the lost places, and where its scale is 0. Codes of a
     packed format that say nothing have a scale of 0.
     """
