@@ -274,7 +274,8 @@ search: the recipe that gives most of a model back
     blends             the nearest weighted sum, whatever arithmetic made it
     dependence         whether a model's numbers follow from its parents' alone
     leaning            whether a model was rounded as a blend before it was trained
-    observing          the last four together: what is seen beside the recipes
+    round_trips        whether it is a blend of parents that were quantised and written back
+    observing          the last five together: what is seen beside the recipes
     dropped            how much of a change one tensor took, where some was dropped
     survivors          what a merge that chooses elements left and kept
     proposals.proposers    which recipes are worth trying; how to add a proposer
@@ -342,7 +343,7 @@ finding: numbers turned into words
     stops              what stops each rule that accuses
     coverage           nobody is accused or acquitted on what was not read
     order              whether the parents came first
-    copying, accusing, following, origin, inconclusive    the rules
+    copying, accusing, following, round_trip, origin, inconclusive    the rules
     leftover           whether what a blend leaves shows training
     cells              what may be said of a model in few bits
     small_directions   a donor's small directions, as that rule reads them

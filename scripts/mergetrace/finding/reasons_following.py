@@ -35,6 +35,28 @@ class NearestBlend(Reason):
 
 
 @dataclass(frozen=True)
+class BlendOfRoundTrip(Reason):
+    """Parents that were quantised and written back give the model."""
+
+    kind: str
+    """The format that they went through."""
+    parents: tuple[str, ...]
+    """The models that did."""
+    base: str
+    """The base."""
+    shares: Mapping[str, float]
+    """By donor its share."""
+    informative: int
+    """The elements that could refute it."""
+    rate: float
+    """The share of them that comes back."""
+    tensors: int
+    """The tensors that hold them."""
+    controls: Mapping[str, float]
+    """By control what comes back of it."""
+
+
+@dataclass(frozen=True)
 class WithinLastBits(Reason):
     """What the nearest weighted sum leaves is no more than narrow arithmetic leaves, and
     no place shows more.

@@ -46,6 +46,7 @@ from mergetrace.finding.reasons_origin import (
     Undone,
     VerdictNotGiven,
 )
+from mergetrace.finding.round_trip import blend_of_round_trip
 from mergetrace.finding.traces import lookalikes, told_apart
 
 RULES: tuple[Callable[[Case], Decision | None], ...] = (
@@ -55,6 +56,7 @@ RULES: tuple[Callable[[Case], Decision | None], ...] = (
     parents_packed,
     merge,
     carried_by_16_bits,
+    blend_of_round_trip,
     other_merge,
     chosen_elements,
     follows_from_parents,

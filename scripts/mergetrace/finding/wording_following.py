@@ -5,12 +5,13 @@ from collections.abc import Callable, Mapping
 from mergetrace.finding.case import Reason
 from mergetrace.finding.reasons_following import (
     ArithmeticUnknown,
+    BlendOfRoundTrip,
     FollowsFromParents,
     NearestBlend,
     StrayFromParents,
     WithinLastBits,
 )
-from mergetrace.readable import percent, rate
+from mergetrace.readable import listing, percent, rate
 
 
 def follows_from_parents(reason: FollowsFromParents) -> str:
@@ -44,6 +45,26 @@ def nearest_blend(reason: NearestBlend) -> str:
     base_share = 1 - sum(share or 0.0 for share in reason.shares.values())
     parts = " + ".join([*shares, f"{base_share:.3f} {reason.base}"])
     return f"Least squares gives {parts}, and leaves no more than last bits."
+
+
+def blend_of_round_trip(reason: BlendOfRoundTrip) -> str:
+    base_share = 1 - sum(reason.shares.values())
+    shares = {**reason.shares, reason.base: base_share}
+    blend = " + ".join(f"{share:.4g} x {name}" for name, share in shares.items())
+    text = (
+        f"{listing(reason.parents)} quantised to {reason.kind} and written back, matrix by"
+        " matrix, as a tool does that loads models in few bits, and then blended:"
+        f" {blend} gives back {rate(reason.rate)} of {reason.informative:,} informative"
+        f" elements of {reason.tensors:,} tensors. The parents as they are offered do not;"
+        " what sets the model apart from their blend was done to them before, and needs"
+        " no training afterwards."
+    )
+    if reason.controls:
+        beside = ", ".join(
+            f"{name} {percent(share)}" for name, share in reason.controls.items()
+        )
+        text += f" Controls: {beside}."
+    return text
 
 
 def within_last_bits(reason: WithinLastBits) -> str:
@@ -91,6 +112,7 @@ SENTENCES: Mapping[type[Reason], Callable[..., str | list[str]]] = {
     NearestBlend: nearest_blend,
     ArithmeticUnknown: arithmetic_unknown,
     WithinLastBits: within_last_bits,
+    BlendOfRoundTrip: blend_of_round_trip,
     StrayFromParents: stray_from_parents,
 }
 """By what was found the function that says it."""

@@ -154,6 +154,26 @@ class LinearBlend:
 
 
 @dataclass(frozen=True)
+class RoundTrip:
+    """The blend of parents that were quantised and written back, and what it gives back
+    of the tensors on which recipes are tried.
+    """
+
+    kind: str
+    """The tool's format."""
+    parents: tuple[str, ...]
+    """The models that went through it."""
+    shares: Mapping[str, float]
+    """By donor its share."""
+    informative: int
+    """The elements that could refute it."""
+    exact: int
+    """Those that it gives back."""
+    tensors: int
+    """The tensors that hold such elements."""
+
+
+@dataclass(frozen=True)
 class RecipeSearch:
     """What the search for a recipe found for one audited model and base."""
 
@@ -193,6 +213,10 @@ class RecipeSearch:
     """Whether the model's numbers follow from its parents' alone."""
     blend: LinearBlend | None = None
     """The weighted sum that is nearest to the model."""
+    round_trip: RoundTrip | None = None
+    """The blend of parents that were quantised and written back, where one leaves far
+    less than the parents as they are.
+    """
     packed: tuple[str, ...] = ()
     """The packed formats in which the audited model is stored, by name, in order."""
     packed_informative: int = 0

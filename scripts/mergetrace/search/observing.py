@@ -11,12 +11,14 @@ from mergetrace.records.recipe_search import (
     Dependence,
     Leaning,
     LinearBlend,
+    RoundTrip,
     Signature,
 )
 from mergetrace.search.blends import Blend, VaryingBlend, pilot_blend, varying_blend
 from mergetrace.search.clues import Clues
 from mergetrace.search.dependence import measure_dependence
 from mergetrace.search.leaning import LEAST_TRACE, lean_to_pair, lean_to_recipe
+from mergetrace.search.round_trips import measure_round_trip
 from mergetrace.search.signatures import measure_signature
 from mergetrace.search.trial import Trial, slices_of
 
@@ -33,6 +35,8 @@ class Observations:
     """By donor, how the numbers miss those of the best blend of base and donor."""
     of_recipes: Mapping[Recipe, Leaning] = field(default_factory=dict)
     """The same of the recipes that do not give everything back."""
+    round_trip: RoundTrip | None = None
+    """The blend of parents that were quantised and written back."""
     signature: Signature | None = None
     """What a dropping merge of the strongest donor would have left."""
     signature_of_two: Signature | None = None
@@ -58,6 +62,7 @@ def observe(trial: Trial, clues: Clues, recipes: Sequence[Recipe]) -> Observatio
         of_recipes=_leanings_to_recipes(trial, recipes),
         signature=measure_signature(trial, donors[:1]),
         signature_of_two=of_two,
+        round_trip=measure_round_trip(trial, clues.offered),
     )
 
 

@@ -277,6 +277,7 @@ class Search:
             signature_of_two=self.seen.signature_of_two,
             dependence=self.seen.dependence,
             blend=self.seen.blend,
+            round_trip=self.seen.round_trip,
             leanings=self.seen.leanings,
             leaning=self.seen.of_recipes.get(ranking[0].recipe) if ranking else None,
             packed=tuple(sorted(self.packed)),
