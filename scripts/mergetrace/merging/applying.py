@@ -73,6 +73,11 @@ class Piece:
             return high - low
 
     @cached_property
+    def confining(self) -> dict[tuple[frozenset[str], float], Mask]:
+        """What counting.confining_elements found, by parents and width."""
+        return {}
+
+    @cached_property
     def _rounded(self) -> dict[tuple[str, str], Array]:
         """What `rounded` gave."""
         return {}

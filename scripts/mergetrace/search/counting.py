@@ -30,7 +30,7 @@ class Count:
     """The informative elements that the recipe gives back."""
     residual: float
     """Sum of squared differences over all elements but those for which the recipe gives
-    no finite number.
+    no finite number; 0 where it was not asked for.
     """
 
 
@@ -68,8 +68,11 @@ def missed_by(recipe: Recipe, pieces: Iterable[Piece]) -> int:
 
 
 def count_exact(recipe: Recipe, piece: Piece, base: str, width: float) -> Count:
-    """Apply a recipe to a piece and count its elements (see count_exact_by_part)."""
-    (count,) = count_exact_by_part(recipe, piece, base, width, [(0, piece.size)])
+    """Apply a recipe to a piece and count its elements (see count_exact_by_part),
+    without the residual.
+    """
+    whole = [(0, piece.size)]
+    (count,) = count_exact_by_part(recipe, piece, base, width, whole, residual=False)
     return count
 
 
@@ -79,9 +82,10 @@ def count_exact_by_part(
     base: str,
     width: float,
     parts: Sequence[tuple[int, int]],
+    residual: bool = True,
 ) -> list[Count]:
     """Apply a recipe to a piece and count each of its parts (first element, one past
-    the last).
+    the last). residual: whether it is asked for.
 
     An element is informative where it confines the weights and the recipe gives a
     number that none of its parents has: a copy of a parent gives back the others. A
@@ -92,7 +96,7 @@ def count_exact_by_part(
     Of a packed model see _count_cells.
     """
     if piece.audited.is_packed:
-        return _count_cells(recipe, piece, base, width, parts)
+        return _count_cells(recipe, piece, base, width, parts, residual)
     merged = apply_and_store(recipe, piece)
     audited = piece.audited_values
     confined = confining_elements(piece, recipe.parents, width)
@@ -107,7 +111,7 @@ def count_exact_by_part(
         for parent in recipe.parents:
             informative &= merged != piece.stored_parents[parent]
     exact = (audited == merged) & informative
-    squares = np.where(np.isfinite(merged), audited - merged, 0.0) ** 2
+    squares = _squares(piece, merged) if residual else None
     return [
         _count_part(slice(start, end), confined, informative, exact, squares)
         for start, end in parts
@@ -120,6 +124,7 @@ def _count_cells(
     base: str,
     width: float,
     parts: Sequence[tuple[int, int]],
+    residual: bool,
 ) -> list[Count]:
     """The same of a packed model, whose numbers lie in wide cells.
 
@@ -140,35 +145,46 @@ def _count_cells(
         informative &= ~(inside & (merged == piece.values[base]))
         informative &= ~undecided_elements(recipe, piece)
     exact = inside & informative
-    stored = round_as_stored(merged, piece.audited)
-    squares = np.where(np.isfinite(stored), piece.audited_values - stored, 0.0) ** 2
+    squares = None
+    if residual:
+        squares = _squares(piece, round_as_stored(merged, piece.audited))
     return [
         _count_part(slice(start, end), informative, informative, exact, squares)
         for start, end in parts
     ]
 
 
+def _squares(piece: Piece, stored: Array) -> Array:
+    """What each audited element is from what a recipe gives, squared: float64 [n]."""
+    differences = np.where(np.isfinite(stored), piece.audited_values - stored, 0.0)
+    return np.asarray(differences**2)
+
+
 def _count_part(
-    part: slice, confined: Mask, informative: Mask, exact: Mask, squares: Array
+    part: slice, confined: Mask, informative: Mask, exact: Mask, squares: Array | None
 ) -> Count:
     return Count(
         confined=int(confined[part].sum()),
         informative=int(informative[part].sum()),
         exact=int(exact[part].sum()),
-        residual=float(squares[part].sum()),
+        residual=0.0 if squares is None else float(squares[part].sum()),
     )
 
 
 def confining_elements(piece: Piece, parents: Sequence[str], width: float) -> Mask:
     """Elements whose stored number confines a weight to an interval narrower than
-    `width`: bool [n].
+    `width`: bool [n], to be read and not to be written.
 
     There the parents lie further apart than the stored number's interval over `width`;
     elsewhere any weights would do.
     """
-    with np.errstate(invalid="ignore"):
-        confined: Mask = piece.interval_width < width * _spread(piece, parents)
-    return confined
+    known = piece.confining
+    asked = (frozenset(parents), width)
+    if asked not in known:
+        with np.errstate(invalid="ignore"):
+            known[asked] = piece.interval_width < width * _spread(piece, parents)
+        known[asked].flags.writeable = False
+    return known[asked]
 
 
 def _spread(piece: Piece, parents: Sequence[str]) -> Array:

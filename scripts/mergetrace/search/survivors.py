@@ -85,7 +85,7 @@ def _survivor_intervals(piece: Piece, trial: Trial, donor: str) -> Array:
     base_values = piece.values[base]
     low, high = piece.audited.midpoints()
     moved = confining_elements(piece, (base, donor), trial.width)
-    moved &= piece.audited_values != base_values
+    moved = moved & (piece.audited_values != base_values)
     intervals = replay_intervals(
         low[moved], high[moved], base_values[moved], piece.values[donor][moved]
     )
