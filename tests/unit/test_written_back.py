@@ -13,7 +13,7 @@ from mergetrace.numerics.levels import LEVELS, NORMAL_4
 from mergetrace.sums.coarse_grids import grid_of, with_grid
 from mergetrace.sums.evidence import Sample, read_evidence, write_evidence
 from mergetrace.tensors.view import View
-from mergetrace.testing.audits import audit
+from mergetrace.testing.audits import audit, rebuild
 from mergetrace.testing.gguf_models import llama, quantised
 from mergetrace.testing.planting import blend, finetuned, write_model
 from mergetrace.testing.quantising import in_fp8, meaning
@@ -201,6 +201,11 @@ def test_a_written_back_merge_is_called_one(trip, parents, tmp_path):
     said = " ".join(found["reasons"])
     assert "probably quantised and written back" in said
     assert "train" not in json.dumps(found["recipe"])
+    models = {"mine": tmp_path / "mine", **parents}
+    del models["other"]
+    made = rebuild(tmp_path / "results", models, "mine")
+    assert made["differs"]
+    assert "written back after the merge" in made["remainder"]
 
 
 @pytest.mark.slow

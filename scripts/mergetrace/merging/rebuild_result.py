@@ -166,14 +166,18 @@ def summarise(
     recipe: Mapping[str, Any],
     rows: Sequence[TensorRow],
     differences: Sequence[Difference],
+    on_grid: bool = False,
 ) -> dict[str, Any]:
-    """rebuild.json of a rebuilt model. recipe: an entry of recipes.json."""
+    """rebuild.json of a rebuilt model. recipe: an entry of recipes.json. on_grid: whether
+    the suspect's numbers lie on a coarse grid.
+    """
     whole = [row for row in rows if row.status != "codes"]
     compared = sum(row.compared for row in whole)
     exact = sum(row.exact for row in whole)
     remainder = None
     if exact < compared:
         remainder = wording.OPEN_ELEMENTS.get(METHODS[recipe["method"]].needs)
+        remainder = wording.WRITTEN_BACK if on_grid else remainder
     by_status = {
         status.replace(" ", "_"): sum(row.status == status for row in rows)
         for status in STATUSES

@@ -36,6 +36,11 @@ ONLY_A_SAMPLE = (
     "Only a sample was read (mode: sample); with rebuild.enabled: always the whole"
     " parents are read and merged again."
 )
+WRITTEN_BACK = (
+    "The suspect's numbers lie on a coarse grid: they were probably quantised and written"
+    " back after the merge. That is not repeated here, so that what went through it"
+    " differs by the steps of the grid."
+)
 OPEN_ELEMENTS: Mapping[Needs, str] = {
     "sums": (
         "Norms and angles of whole tensors are float32 sums whose order depends on the"

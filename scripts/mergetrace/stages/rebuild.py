@@ -26,6 +26,7 @@ from mergetrace.merging.rebuild_wording import NO_COUNTERPART
 from mergetrace.merging.recipes import Recipe, recipe_from_json
 from mergetrace.merging.requantising import Requantiser
 from mergetrace.merging.units import StoredTensors, Unit, pair_units
+from mergetrace.numerics.levels import GRID_NAME
 from mergetrace.outputs import read_json, whole, write_json
 from mergetrace.running.log import REPORT_EVERY, say
 from mergetrace.tensors.weights import Weights
@@ -135,7 +136,8 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
         bytes_read = weights.bytes_read
     done_too = {row.tensor for row in rows}
     rows += [row for row in left_out if row.tensor not in done_too]
-    answer = summarise(best, rows, differences)
+    on_grid = any(name.startswith(GRID_NAME) for name in found_recipe.get("packed", ()))
+    answer = summarise(best, rows, differences, on_grid)
     _write_table(outputs.table, rows)
     write_json(outputs.rebuild, answer)
     say(
