@@ -441,7 +441,9 @@ def case_of(folder, control, suspect="trained"):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", ["full", "sample"])
+@pytest.mark.parametrize(
+    "mode", ["full", pytest.param("sample", marks=pytest.mark.thorough)]
+)
 def test_a_blend_is_seen_under_what_was_trained_since(folders, tmp_path, mode):
     found = judged(folders, tmp_path, "trained", mode=mode)
     assert found["verdict"] == "merge_then_trained"

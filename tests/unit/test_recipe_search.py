@@ -206,8 +206,8 @@ REPEATED = (
     "ties",
     "task arithmetic in bf16",
 )
-"""What others contain: filters a setting, bf16 a further rounding; and what test_given_back
-finds and makes again.
+"""What others contain: filters a setting, bf16 a further rounding; and what
+test_given_back finds and makes again.
 """
 
 
