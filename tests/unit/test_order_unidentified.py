@@ -9,6 +9,8 @@ import torch
 from mergetrace.testing.audits import audit
 from mergetrace.testing.planting import finetuned, random_model, write_model
 
+pytestmark = pytest.mark.slow
+
 BASE = random_model(0)
 ORIGINAL = finetuned(BASE, 1)
 SIBLING = finetuned(BASE, 3)

@@ -68,6 +68,7 @@ def test_a_table_is_whole_without_such_rows_or_with_too_many(rows):
     assert own == {}
 
 
+@pytest.mark.slow
 def test_a_merge_with_a_donor_s_tokens_is_a_merge(tmp_path):
     suspect = with_rows(blend(BASE, DONOR, 0.571), DONOR, slice(470, 512))
     found = judged(tmp_path, suspect)
@@ -76,6 +77,7 @@ def test_a_merge_with_a_donor_s_tokens_is_a_merge(tmp_path):
     assert "(42 of donor)" in " ".join(found["reasons"])
 
 
+@pytest.mark.slow
 def test_a_sibling_with_the_base_s_tokens_or_the_donor_s_is_no_merge(tmp_path):
     suspect = with_rows(with_rows(OTHER, BASE, slice(200)), DONOR, slice(200, 240))
     found = judged(tmp_path, suspect)
