@@ -15,12 +15,22 @@ import numpy as np
 from mergetrace.numerics.arrays import Array
 from mergetrace.scan.blending import MIN_LEFT, donors_beside
 from mergetrace.scan.held import Held, angles
-from mergetrace.scan.voting import votes
+from mergetrace.scan.voting import beyond, votes
 
 MAX_BASES = 3  # base candidates that are named
 RIGHT_ANGLE = 0.12
 """Cosines smaller than this count as independent: nine standard errors at 6,000
 numbers. Seen from a model that is no ancestor they lie near one half.
+"""
+WIDE_ANGLE = 0.45
+"""Cosines smaller than this are of branches that learned in part alike. Of real finetunes
+of one base up to .4 is usual, from the base and models a little way from it; seen from a
+model that is no ancestor they are .5 and more.
+"""
+CENTRAL = 0.8
+"""Of the most such branches, that start at a base. On the tuning families, whole and with
+a part of their models left out, 5 to 10 started at the base, and at models a little way
+from it; at a finetune mostly .7 as many.
 """
 MIN_BRANCHES = 3  # from which a model counts as an ancestor; a merge of two shows two
 ROOM = 0.1  # of a change: of bases that leave no more than so much over, the simplest
@@ -50,6 +60,8 @@ class BaseCandidate:
     key: str
     branches: int
     """Independent branches of relatives that start at it."""
+    wide: int
+    """The same of branches that may have learned in part alike."""
     donors: Mapping[str, float]
     """Models that it takes beside it to explain the suspect as far as they do, with
     their weights."""
@@ -80,6 +92,9 @@ def bases_of(
 
     ancestors = [each for each in offered if each.branches >= MIN_BRANCHES]
     if not ancestors:
+        # all may have learned in part alike, so that few branches are at right angles
+        ancestors = [each for each in _central(offered) if each.wide >= MIN_BRANCHES]
+    if not ancestors:
         most_branches = max((each.branches for each in offered), default=0)
         first = [each for each in offered if each.branches == most_branches]
         others = [each for each in offered if each.branches < most_branches]
@@ -93,13 +108,27 @@ def bases_of(
     many = FEW_BRANCHES * max(each.branches for each in apart)
 
     def order(each: BaseCandidate) -> tuple[float | str, ...]:
-        is_aside = each.outvoted, each not in apart, each.branches < many
+        is_aside = (
+            each.outvoted,
+            each not in apart,
+            each.branches < many,
+        )
         return *is_aside, len(each.donors), *place(each)
 
     chosen = {each.key for each in usual}
     others = [each for each in ancestors if each.key not in chosen]
     ordered = [*sorted(usual, key=order), *sorted(others, key=place)]
     return tuple(ordered[:MAX_BASES])
+
+
+def _central(offered: Sequence[BaseCandidate]) -> list[BaseCandidate]:
+    """The candidates at which nearly as many branches start as at any: seen from a
+    finetune the others have the way back in common.
+    """
+    most = max((each.wide for each in offered), default=0)
+    if most < MIN_BRANCHES:
+        return list(offered)
+    return [each for each in offered if each.wide >= CENTRAL * most]
 
 
 def _voted(
@@ -111,14 +140,20 @@ def _voted(
     keys = [each.key for each in ancestors]
     codes = {key: held.codes[key] for key in held.keys}
     counts = votes(codes, held.mask, held.products, keys)
+    before = beyond(held.products, [held.place[key] for key in keys])
+    # where the others went counts before what they kept: contrary votes are dropped
+    counts = np.where(before, np.maximum(counts, 0), counts)
+    counts = np.where(before.T, np.minimum(counts, 0), counts)
     places = [keys.index(each.key) for each in usual]
     totals = counts.sum(axis=1)[places]
     best = int(totals.max(initial=0))
     found = []
     for each, place, total in zip(usual, places, totals.tolist(), strict=True):
         is_beaten = bool((counts[places, place] >= MIN_VOTES).any())
+        is_behind = bool(before[places, place].any())
         has_few = best >= MIN_VOTES and total < FEW_VOTES * best
-        found.append(replace(each, votes=total, outvoted=is_beaten or has_few))
+        is_out = is_beaten or is_behind or has_few
+        found.append(replace(each, votes=total, outvoted=is_out))
     return found
 
 
@@ -155,16 +190,17 @@ def _candidate(held: Held, base: str, most: int) -> BaseCandidate:
     # the median: a donor's own line is one of the branches too
     dependence = beside.max(initial=0) + (np.median(beyond) if beyond.size else 0)
     weights = {donor.key: donor.weight for donor in donors}
-    return BaseCandidate(base, len(found), weights, explained, float(dependence))
+    wide = len(branches(cosines, sizes, WIDE_ANGLE))
+    return BaseCandidate(base, len(found), wide, weights, explained, float(dependence))
 
 
-def branches(cosines: Array, sizes: Array) -> list[int]:
+def branches(cosines: Array, sizes: Array, least: float = RIGHT_ANGLE) -> list[int]:
     """Relatives whose changes from the base are mutually independent: found one after
     another, those with the fewest dependent ones first. Those that hardly differ from
-    the base are no branch.
+    the base are no branch. least: cosine from which two depend on each other.
     """
     moved = np.flatnonzero(sizes > np.sqrt(MIN_LEFT) * sizes.max(initial=0))
-    depend = cosines[np.ix_(moved, moved)] >= RIGHT_ANGLE
+    depend = cosines[np.ix_(moved, moved)] >= least
     order = sorted(range(len(moved)), key=lambda place: (depend[place].sum(), place))
     found: list[int] = []
     for place in order:

@@ -216,9 +216,8 @@ def _bases(
         near = each.dependence < first.dependence + BASES_STEP
         fits = is_ancestor and near and not each.outvoted
         is_open = first.branches < MIN_BRANCHES
-        if each is first or (
-            (is_open or fits or place in declared) and donors != {place}
-        ):
+        may_be = (is_open and not each.outvoted) or fits or place in declared
+        if each is first or (may_be and donors != {place}):
             code = "ancestor" if is_ancestor else "possible_base"
             yield _proposed(found, each.key, "base", code, _of_base(each))
 
