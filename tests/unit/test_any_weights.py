@@ -89,7 +89,7 @@ def four_in_another_order(base, first, second, third):
     "lines",
     [
         over_total,
-        widened_changes,
+        pytest.param(widened_changes, marks=pytest.mark.thorough),
         summed_changes,
         pytest.param(four_in_another_order, marks=pytest.mark.thorough),
     ],

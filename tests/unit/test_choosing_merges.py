@@ -66,9 +66,8 @@ def judge(parents, tmp_path):
     return run
 
 
-@pytest.mark.parametrize(
-    "density", [0.4, pytest.param(0.7, marks=pytest.mark.thorough)]
-)
+@pytest.mark.thorough
+@pytest.mark.parametrize("density", [0.4, 0.7])
 def test_the_densities_of_two_donors_are_found_where_many_deltas_share_a_size(
     judge, density
 ):

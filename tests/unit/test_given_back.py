@@ -117,10 +117,9 @@ def test_every_tensor_of_a_merge_by_mergekit_comes_back(parents, tmp_path, case)
     assert "comes back byte for byte" in (recipe / "README.md").read_text()
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "dtype", [pytest.param("float32", marks=pytest.mark.thorough), "bfloat16"]
-)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_parents_in_f16_are_opened_in_the_dtype_that_was_merged_in(tmp_path, dtype):
     base = qwen(70, torch.float16)
     models = {"base": base, "first": finetuned(base, 71)}

@@ -89,6 +89,7 @@ def test_lines_in_bf16_are_given_back(tmp_path, name):
     assert shares_of(verdict) == pytest.approx({"donor": share}, abs=0.001)
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_four_models_summed_and_divided_are_given_back(tmp_path):
     made = made_by(lambda *models: sum(models) / 4, "donor", "base", "third", "second")
@@ -163,6 +164,7 @@ def largest(change, share):
     return change * (change.abs() >= least)
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_ties_of_three_that_keeps_all_at_the_threshold_comes_back_whole(tmp_path):
     small = {name: finetuned(BASE, seed, 0.0005) for seed, name in enumerate(DONORS, 1)}

@@ -107,6 +107,7 @@ def test_a_donor_forged_in_float32_accuses_nobody(judge, computed):
     assert (found["verdict"], named(found)) == ("inconclusive", []), found["reasons"]
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_second_donor_that_was_forged_accuses_nobody(judge):
     second = {
@@ -164,7 +165,7 @@ def test_a_base_that_was_forged_for_a_drop_scaled_by_two_accuses_nobody(judge, s
     ("donors", "scale"),
     [
         (1, 2),
-        (2, 1.3),
+        pytest.param(2, 1.3, marks=pytest.mark.thorough),
         pytest.param(1, 1.3, marks=pytest.mark.thorough),
         pytest.param(2, 2, marks=pytest.mark.thorough),
     ],

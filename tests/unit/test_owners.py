@@ -163,6 +163,7 @@ def test_experts_are_attributed_one_by_one(shape, judge):
     assert rebuilt["identical"] == rebuilt["tensors"]
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_mixture_that_mergekit_made_of_dense_models_is_given_back(tmp_path, judge):
     folders = {
@@ -211,7 +212,13 @@ CHIMERAS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", CHIMERAS)
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, marks=pytest.mark.thorough) if case == "one tensor" else case
+        for case in CHIMERAS
+    ],
+)
 def test_single_tensors_of_another_parent_are_named(case, judge, tmp_path):
     owner, words, verdict = CHIMERAS[case]
     suspect = put_together(DENSE, owner)
@@ -267,7 +274,9 @@ def test_a_finetune_with_frozen_parts_is_nobodys_mixture(case, judge, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("trained", [False, True])
+@pytest.mark.parametrize(
+    "trained", [pytest.param(False, marks=pytest.mark.thorough), True]
+)
 def test_an_upcycled_base_is_nobodys_mixture(trained, judge):
     """Every expert a copy of the base's MLP, and then trained."""
     suspect = upcycled(DENSE["base"], [DENSE["base"]] * 4)

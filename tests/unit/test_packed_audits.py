@@ -91,11 +91,10 @@ INNOCENT = {
 
 
 QUICK = {
-    ("a sibling", "Q4_K"),
     ("a light finetune of the donor", "Q4_K"),
     ("on the donor's way", "Q8_0"),
 }
-"""One trained from the base, one from the donor, and one from between."""
+"""One trained from the donor, and one from between."""
 
 
 @pytest.mark.parametrize(
@@ -136,6 +135,7 @@ def test_ties_comes_back_though_no_cell_says_what_was_kept(parents, tmp_path):
     assert abs(said["density.donor"] - 0.5) < 0.02
 
 
+@pytest.mark.thorough
 def test_two_donors_come_back(parents, tmp_path):
     both = {
         name: (

@@ -166,6 +166,7 @@ def test_every_tensor_of_a_fused_mixture_of_experts_is_given_back(
     assert found["first_differences"] == []
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_fused_experts_merged_by_size_are_given_back_but_where_streamed_at_the_threshold(
     experts, tmp_path

@@ -205,9 +205,14 @@ REPEATED = (
     "slerp with filters",
     "ties",
     "task arithmetic in bf16",
+    "ties of two in bf16",
+    "karcher in bf16",
+    "model stock",
+    "weights over their sum",
+    "two donors and a decoy",
 )
-"""What others contain: filters a setting, bf16 a further rounding; and what
-test_given_back finds and makes again.
+"""What others contain: filters a setting, bf16 a further rounding; what test_given_back
+finds and makes again; and what takes longest.
 """
 
 
@@ -296,6 +301,7 @@ def test_random_drops_are_named_by_their_signature(
     assert signature["survivors_shuffled"] < 0.1
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_two_random_drops_show_both_weights(search, parents, tmp_path):
     config = {

@@ -58,6 +58,7 @@ def test_rounding_alone_has_no_rank():
     assert rank_of(errors, np.ones(errors.size), whole(96, 64), 64) == (None, None)
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_shares_that_nothing_confines_have_no_interval(tmp_path):
     base = qwen(0)

@@ -87,6 +87,7 @@ def audited(tmp_path):
     return prepare
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_slerp_of_two_finetunes_is_found_where_the_ancestor_is_offered_too(
     audited, tmp_path

@@ -77,7 +77,12 @@ def configuration(parents, own):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "own",
-    [pytest.param(0.2, marks=pytest.mark.thorough), 0.0, "gradient", "deltas"],
+    [
+        pytest.param(0.2, marks=pytest.mark.thorough),
+        0.0,
+        "gradient",
+        pytest.param("deltas", marks=pytest.mark.thorough),
+    ],
 )
 def test_norms_of_another_weight_come_back(parents, tmp_path, own):
     models = parents | {

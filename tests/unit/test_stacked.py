@@ -142,6 +142,7 @@ def test_a_stack_is_given_back_and_its_slices_make_it_again(
     assert rebuilt["identical"] == rebuilt["tensors"]
 
 
+@pytest.mark.thorough
 def test_an_embedding_from_elsewhere_is_in_the_configuration(judge, parents, tmp_path):
     suspect = of(BASE, {layer: DONOR for layer in (0, 1, 2)})
     found = judge(suspect)
@@ -177,6 +178,7 @@ def test_a_finetune_with_frozen_layers_is_no_stack(case, judge, tmp_path):
     )
 
 
+@pytest.mark.thorough
 def test_a_stack_of_which_one_element_moved_is_no_stack(judge, tmp_path):
     suspect = of(BASE, {layer: DONOR for layer in (3, 4, 5)})
     suspect["model.layers.1.mlp.up_proj.weight"] = suspect[
@@ -190,6 +192,7 @@ def test_a_stack_of_which_one_element_moved_is_no_stack(judge, tmp_path):
     )
 
 
+@pytest.mark.thorough
 def test_two_donors_with_the_same_layers_are_not_told_apart(judge):
     """The same model offered twice: the elements speak for neither."""
     assert not named(

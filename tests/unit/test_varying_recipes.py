@@ -176,6 +176,7 @@ def test_a_ramp_is_found_by_its_end_points(found, tmp_path):
     assert written(best, "d0") == pytest.approx(along(share), abs=1e-4)
 
 
+@pytest.mark.thorough
 def test_a_cosine_between_two_finetunes(found, tmp_path):
     def share(name):
         return 0.5 - 0.5 * math.cos(math.pi * (layer_of(name) or 0) / (LAYERS - 1))
@@ -212,10 +213,11 @@ def deep(seed):
     }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "narrow",
     [
-        pytest.param(False, marks=pytest.mark.thorough, id="float32"),
+        pytest.param(False, id="float32"),
         pytest.param(True, id="bfloat16"),
     ],
 )
@@ -235,6 +237,7 @@ def test_random_weights_of_every_layer_of_a_deep_model(found, tmp_path, narrow):
     assert best["bit_exact_rate"] > 0.999
 
 
+@pytest.mark.thorough
 def test_two_of_ten_donors(found, tmp_path):
     weights = {"base": 0.42, "d3": 0.55, "d7": 0.03}
     merged = mixed(MODELS, lambda _: weights)
@@ -243,6 +246,7 @@ def test_two_of_ten_donors(found, tmp_path):
     assert best["parameters"]["shares"] == pytest.approx({"d3": 0.55, "d7": 0.03})
 
 
+@pytest.mark.thorough
 def test_an_average_of_four_that_needs_no_base(found, parents, tmp_path):
     names = list(DONORS)[:4]
     config = {
@@ -281,15 +285,14 @@ IN_TURN = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("lines", "models"),
     [
         ("multiplied, then added", ("d1", "d0")),
-        pytest.param("added to zeros", ("d0", "d1"), marks=pytest.mark.thorough),
-        pytest.param(
-            "multiplied, then added", ("d0", "d1"), marks=pytest.mark.thorough
-        ),
-        pytest.param("added to zeros", ("d1", "d0"), marks=pytest.mark.thorough),
+        ("added to zeros", ("d0", "d1")),
+        ("multiplied, then added", ("d0", "d1")),
+        ("added to zeros", ("d1", "d0")),
     ],
 )
 def test_weights_by_filter_in_lines_of_bf16_whoever_comes_first(

@@ -188,7 +188,7 @@ def audited(parents, tmp_path, tensors, trip):
     [
         "int8 by row",
         "nf4",
-        "FP8 by block",
+        pytest.param("FP8 by block", marks=pytest.mark.thorough),
         pytest.param("Q6_K", marks=pytest.mark.thorough),
     ],
 )
@@ -209,7 +209,9 @@ def test_a_written_back_merge_is_called_one(trip, parents, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("trip", ["int8 by row", "nf4"])
+@pytest.mark.parametrize(
+    "trip", [pytest.param("int8 by row", marks=pytest.mark.thorough), "nf4"]
+)
 def test_a_written_back_donor_is_a_copy(trip, parents, tmp_path):
     found = audited(parents, tmp_path, DONOR, trip)
     assert (found["verdict"], found["family"]) == ("copy", "requantised")

@@ -81,6 +81,7 @@ def test_the_bundle_verifies(demo, form):
     assert "answers that give a name: 80 of 80" in done.stdout
 
 
+@pytest.mark.thorough
 def test_killed_while_asking_the_next_run_ends_with_the_same_bytes(demo):
     verdict = demo / "results/demo/verdict.json"
     expected = verdict.read_bytes()

@@ -235,7 +235,9 @@ def test_every_rule_names_the_closure_of_its_script_and_nothing_else(sampled):
         assert (Path(script(rule)).stem in ONCE) == (not listed), name
 
 
-@pytest.mark.parametrize("where", ["sampled", "streamed"])
+@pytest.mark.parametrize(
+    "where", ["sampled", pytest.param("streamed", marks=pytest.mark.thorough)]
+)
 def test_an_edit_of_any_module_behind_a_rule_is_a_reason_to_redo_it(where, request):
     """Snakemake looks for reasons only where nothing before is redone: level after level,
     each as if the others were done.

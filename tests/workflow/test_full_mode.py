@@ -43,6 +43,7 @@ def hub(tmp_path):
         yield hub
 
 
+@pytest.mark.thorough
 def test_every_file_is_verified_and_none_is_left(hub, workplace):
     env = {"HF_HUB_OFFLINE": "0", "HF_ENDPOINT": hub.endpoint}
     damaged = "model-00003-of-00007.safetensors"

@@ -179,7 +179,11 @@ def test_another_revision_is_resolved_again(pinned):
 
 
 @pytest.mark.parametrize(
-    "variables", [{"HF_ENDPOINT": "http://127.0.0.1:9"}, {"HF_HUB_OFFLINE": "1"}]
+    "variables",
+    [
+        {"HF_ENDPOINT": "http://127.0.0.1:9"},
+        pytest.param({"HF_HUB_OFFLINE": "1"}, marks=pytest.mark.thorough),
+    ],
 )
 def test_the_public_case_fails_only_for_want_of_a_network(hub, workplace, variables):
     done = run_snakemake(
@@ -196,6 +200,7 @@ def test_the_public_case_fails_only_for_want_of_a_network(hub, workplace, variab
     assert "Traceback" not in said
 
 
+@pytest.mark.thorough
 def test_a_sample_from_the_hub_ends_as_one_from_local_folders_and_costs_what_was_planned(
     hub, workplace, tmp_path
 ):
