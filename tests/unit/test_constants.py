@@ -113,7 +113,7 @@ search/clues MIN_INTERVAL_ELEMENTS
 search/dropped FEWEST_SURVIVORS
 search/shares MIN_ELEMENTS_PER_WEIGHT
 search/tensor_weights MIN_TELLING MIN_TENSORS
-search/token_rows LEAST_DIFFERENT MOST_OWN_ROWS
+search/token_rows LEAST_DIFFERENT MOST_KEPT MOST_OWN_ROWS
 search/signatures MIN_MOVED_ELEMENTS
 """
 """Of fewer nothing is measured at all."""

@@ -68,6 +68,13 @@ def test_a_table_is_whole_without_such_rows_or_with_too_many(rows):
     assert own == {}
 
 
+def test_rows_are_no_tokens_where_elements_were_chosen_one_by_one():
+    chosen = torch.rand(BASE[TABLE].shape, generator=torch.Generator().manual_seed(0))
+    kept = torch.where(chosen < 0.5, BASE[TABLE], DONOR[TABLE])
+    _, own = left_out(with_rows({**BASE, TABLE: kept}, BASE, slice(40)))
+    assert own == {}
+
+
 @pytest.mark.slow
 def test_a_merge_with_a_donor_s_tokens_is_a_merge(tmp_path):
     suspect = with_rows(blend(BASE, DONOR, 0.571), DONOR, slice(470, 512))

@@ -6,7 +6,7 @@ others. Such a row equals that model's number for number and says nothing of the
 it is left out of what a recipe has to give back, counted and reported.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -22,6 +22,11 @@ or was never trained.
 """
 MOST_OWN_ROWS = 0.5
 """Of a table: one that is a parent's as a whole is a finding, and stays."""
+MOST_KEPT = 0.25
+"""Of the numbers of a table's other rows that are the same parent's although another's
+differ: where more are, elements were chosen one by one, and such a row is a choice like
+any other.
+"""
 
 
 def without_own_rows(
@@ -30,8 +35,9 @@ def without_own_rows(
     """The samples of a slice of such a table, with zeros in all models in place of the
     rows that are one parent's own; and how many rows that were by parent.
 
-    cols: the row's length. Nothing is left out where the samples are no whole rows, or
-    where more than MOST_OWN_ROWS would be.
+    cols: the row's length. Nothing is left out where the samples are no whole rows, where
+    more than MOST_OWN_ROWS would be, or where the other rows hold many of the same
+    parent's numbers, too.
     """
     audited = samples[frame.audited].values()
     if cols < LEAST_DIFFERENT or not audited.size or audited.size % cols:
@@ -46,6 +52,8 @@ def without_own_rows(
             taken = taken | rows
     if not own or taken.mean() > MOST_OWN_ROWS:
         return samples, {}
+    if any(_kept(audited, values, name, ~taken, cols) > MOST_KEPT for name in own):
+        return samples, {}
     lost = np.repeat(taken, cols)
     left = {
         name: blanked(sample, lost) if name in frame.models else sample
@@ -54,15 +62,29 @@ def without_own_rows(
     return left, {name: int(rows.sum()) for name, rows in own.items()}
 
 
+def _kept(
+    audited: Array, values: Mapping[str, Array], name: str, rows: Mask, cols: int
+) -> float:
+    """The share of the numbers in some rows that are one parent's, where others differ."""
+    numbers = values[name]
+    apart = np.repeat(rows, cols) & _differ(numbers, values)
+    return float((audited == numbers)[apart].mean()) if apart.any() else 0.0
+
+
+def _differ(numbers: Array, values: Mapping[str, Array]) -> Mask:
+    """Where one parent's numbers differ from another's."""
+    apart: Mask = np.zeros(numbers.size, bool)
+    for other in values.values():
+        apart = apart | (other != numbers)
+    return apart
+
+
 def _are_one_s(
     audited: Array, numbers: Array, values: Mapping[str, Array], cols: int
 ) -> Mask:
     """Which rows equal one parent's in every number, and differ from another's."""
     equal: Mask = (audited == numbers).reshape(-1, cols).all(1)
-    others: Collection[Array] = values.values()
-    apart: Mask = np.zeros(audited.size, bool)
-    for other in others:
-        apart = apart | (other != numbers)
+    apart = _differ(numbers, values)
     told: Mask = apart.reshape(-1, cols).sum(1) >= LEAST_DIFFERENT
     own: Mask = equal & told
     return own
