@@ -89,7 +89,12 @@ def audited(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "kind", [pytest.param("gptq", marks=pytest.mark.thorough), "gptq_order", "awq"]
+    "kind",
+    [
+        pytest.param("gptq", marks=pytest.mark.thorough),
+        "gptq_order",
+        pytest.param("awq", marks=pytest.mark.thorough),
+    ],
 )
 def test_a_merge_is_called_one_and_its_weight_known(audited, tmp_path, kind):
     found, layout = audited("merge", kind)

@@ -272,6 +272,7 @@ def test_a_donor_is_told_from_its_near_copy(judge, size):
     assert found["parents"]["near"]["inflation"] > 100
 
 
+@pytest.mark.thorough
 def test_relatives_of_a_parent_that_was_not_offered_are_not_told_apart(judge):
     relatives = {"one": finetuned(DONOR, 9, 1e-5), "other": finetuned(DONOR, 10, 1e-5)}
     assert_not_accused(

@@ -210,6 +210,7 @@ REPEATED = (
     "model stock",
     "weights over their sum",
     "two donors and a decoy",
+    "sce of what varies most",
 )
 """What others contain: filters a setting, bf16 a further rounding; what test_given_back
 finds and makes again; and what takes longest.

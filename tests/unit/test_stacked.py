@@ -107,7 +107,7 @@ STACKS = {
     [
         pytest.param("half and half", marks=pytest.mark.thorough),
         pytest.param("three runs", marks=pytest.mark.thorough),
-        "of two donors",
+        pytest.param("of two donors", marks=pytest.mark.thorough),
         "moved and repeated",
     ],
 )

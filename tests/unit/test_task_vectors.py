@@ -144,7 +144,7 @@ def test_a_task_vector_added_by_mergekit_is_a_merge_with_its_weights(
 
 EXCHANGED = (
     ("bf16", {"base": 0.05, "donor": 0.95}),
-    ("f16", {"base": 0.5, "donor": 0.5}),
+    pytest.param("f16", {"base": 0.5, "donor": 0.5}, marks=pytest.mark.thorough),
     pytest.param(
         "bf16", {"base": -0.8, "donor": 1.0, "second": 0.8}, marks=pytest.mark.thorough
     ),

@@ -165,6 +165,7 @@ def test_a_branch_that_moved_is_looked_at_again_only_when_asked_for(pinned):
     assert found == hub.repos["o/suspect"].commit != manifest["source"]["commit"]
 
 
+@pytest.mark.thorough
 def test_another_revision_is_resolved_again(pinned):
     hub, workplace = pinned
     before = hub.repos["o/base"].commit
