@@ -97,6 +97,7 @@ def test_tags_in_a_circle_end(hub, tmp_path):
     assert found(scan_hub(tmp_path, SUSPECT, HOW)) == (["base", "tune-2"], {})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "fault", "code"),
     [

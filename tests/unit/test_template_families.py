@@ -89,6 +89,7 @@ def test_what_is_said_is_found_and_nothing_else(name):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_what_is_left_prints_what_the_family_prints_that_says_nothing(name):
     assert printed()[name, "stripped"] == printed()[name, "expected"]
