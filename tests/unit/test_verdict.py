@@ -401,6 +401,27 @@ def test_inconclusive_says_what_alone_stopped_a_merge(given, said):
 
 
 @pytest.mark.parametrize(
+    ("of_donor", "of_base", "stops"),
+    [
+        (0.26, 0.33, None),
+        (0.0, 0.33, "nex may have been computed from rio"),
+        (0.26, 0.02, "qwen may have been computed from rio"),
+    ],
+)
+def test_whose_parents_follow_from_it_in_turn_is_not_accused(of_donor, of_base, stops):
+    dependence = {"parents": ["nex", "qwen"], "repeated": 5000, "dissent": 0.0}
+    dependence["without"] = {"nex": 0.9, "qwen": 0.9}
+    dependence["turned"] = {"nex": of_donor, "qwen": of_base}
+    nearest = {"weights": {"nex": 0.6, "qwen": 0.4}, "errors": {}, "within": 0.9999}
+    suspect = numbers(cos=0.9, rate=0.3) | {"turns": {}}
+    suspect["recipe"] |= {"dependence": dependence, "blend": nearest}
+    decision = verdict(suspect)
+    text = " ".join(decision.reasons).replace("\u00a0", " ")
+    assert decision.verdict == ("inconclusive" if stops else "other_merge"), text
+    assert (stops or "By their numbers nex and qwen are older than rio") in text
+
+
+@pytest.mark.parametrize(
     ("blend", "control", "dtype", "said"),
     [
         (
