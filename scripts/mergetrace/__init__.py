@@ -292,6 +292,8 @@ search: the recipe that gives most of a model back
     stacked            which layer, tensor or expert was taken from which parent
     signatures         what random drops leave behind
     recipe_search, finalists    the best recipe; which go on to all of the evidence
+    ranking            the finalists by what they give back
+    refining           a nearly exact mixture by the elements of all tensors
     lookalikes         that recipe with one donor in place of another that is like it
     remainder          what that recipe leaves: how much, where, of what rank
     reversal, blend_lines, steps    the recipe turned round: is a parent given back

@@ -13,11 +13,13 @@ from mergetrace.merging.facts import HeldFacts
 from mergetrace.merging.recipes import make, model_shares
 from mergetrace.search.clues import Clues
 from mergetrace.search.completing import Completion
+from mergetrace.search.counting import missed_by
 from mergetrace.search.gradients import Allowed
 from mergetrace.search.proposals.alike_varying import prefer_alike_varying
 from mergetrace.search.proposals.linear import propose_linear
 from mergetrace.search.proposals.scripts import propose_scripts
 from mergetrace.search.proposals.short_shares import written_totals
+from mergetrace.search.refining import Refinement, can_be_refined
 from mergetrace.search.trial import Trial
 from mergetrace.search.variations import OfSeveral, OfTwo, by_layer
 from mergetrace.sums.evidence import Sample
@@ -131,6 +133,47 @@ def test_an_arc_by_numpy_is_told_from_the_tools(dtype):
     prefer_alike_varying(trial)
     best = trial.preferred[0] if trial.preferred else near
     assert missed(trial, best) == 0
+
+
+def arc(models, layer):
+    """As numpy interpolates directions."""
+    one, other = (models[name].float().numpy() for name in ("base", "first"))
+    units = one / np.linalg.norm(one) * (other / np.linalg.norm(other))
+    angle = np.arccos(np.sum(units))
+    first = np.sin((1 - SINES[layer]) * angle) / np.sin(angle)
+    second = np.sin(SINES[layer] * angle) / np.sin(angle)
+    return torch.from_numpy(first * one + second * other)
+
+
+@pytest.mark.parametrize("method", ["linear", "slerp"])
+def test_weights_that_miss_a_few_elements_are_refined_by_all_tensors(method):
+    def merged(models, layer):
+        if method == "slerp":
+            return arc(models, layer)
+        return in_float32(models, SINES[layer])
+
+    pieces = trial_of(merged, spread=0.005).pieces
+    near = tuple(weight + 1.4e-6 for weight in SINES)
+    rest = tuple(1 - weight for weight in near)
+    found = make(method, {"base": (("", rest),), "first": (("", near),)})
+    before = missed_by(found, pieces)
+    refinement = Refinement(found, "base")
+    for piece in pieces:
+        refinement.add(piece)
+    assert sum(piece.size for piece in refinement.kept) < COUNT
+    after = min(missed_by(recipe, pieces) for recipe in refinement.recipes())
+    # The sum that gave an angle has roundings of its own, in float32.
+    assert after == 0 if method == "linear" else after < before / 5
+
+
+def test_what_is_refined():
+    wide = make("linear", {"base": 0.5, "first": 0.5})
+    narrow = make("linear", {"base": 0.5, "first": 0.5}, None, "bfloat16")
+    assert can_be_refined(wide, 0.9999)
+    assert not can_be_refined(wide, 1.0)
+    assert not can_be_refined(wide, 0.99)
+    assert not can_be_refined(narrow, 0.9999)
+    assert not can_be_refined(make("passthrough", {"first": 1.0}), 0.9999)
 
 
 def test_a_sum_divided_by_what_its_weights_sum_to():

@@ -58,6 +58,7 @@ search/leftover_shares RATIO_DIGITS
 search/variations MAX_VARYING_IN_ANY_ORDER
 sums/grid_groups FIRST_GROUPS WIDTHS
 sums/coarse_grids FEW FEW_SPACED SOME_PLACES LEAST_ON_GRID LEAST_COLUMNS LEAST_LEVELS
+search/refining NEARLY_EXACT MAX_REFINED_ELEMENTS MAX_REFINED_RECIPES
 sums/coarse_grids LEAST_ROOMS
 """
 """How long is searched, and where: with less of it less is found, and nobody more is
@@ -85,7 +86,7 @@ search/blends LAST_BITS
 search/blend_lines MAX_LINE_MISFIT WHOLE_GROWTH_ERROR OUTLIER_FACTOR
 search/clues SUM_SLACK
 search/dropped TENSOR_SLACK FIRST_SCALED
-search/recipe_search ORDER_TIE
+search/ranking ORDER_TIE
 search/remainder EDGE_SLACK
 search/reversal STEP_SLACK
 search/shares MIDPOINT_SLACK RELATIVE_SLACK

@@ -2,14 +2,13 @@
 then applied to all evidence.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
 from mergetrace.merging.applying import Piece
-from mergetrace.merging.methods import METHODS
 from mergetrace.merging.recipes import Recipe, recipe_to_json
 from mergetrace.numerics.arrays import some_of
 from mergetrace.numerics.lattice import ulp
@@ -34,6 +33,8 @@ from mergetrace.search.joining import Joined
 from mergetrace.search.observing import Observations, observe
 from mergetrace.search.proposals.declared import propose_declared
 from mergetrace.search.proposals.proposers import try_proposals
+from mergetrace.search.ranking import Replayed, indistinguishable, ranked
+from mergetrace.search.refining import Refinement, can_be_refined
 from mergetrace.search.stacked import stacked_recipe
 from mergetrace.search.trial import BudgetError, Trial
 from mergetrace.sums.evidence import WRITER_NAMES
@@ -43,21 +44,6 @@ PILOT_SLICES = 42
 """Every layer of most models, in turn of component."""
 PILOT_ELEMENTS = 1 << 19
 """Of all pilot slices together."""
-ORDER_TIE = 5e-5
-"""Rates this close are not told apart where sums or sorts matter: the worst emulation
-of a float32 method misses that many elements.
-"""
-
-
-@dataclass(frozen=True)
-class Replayed:
-    """A recipe and how much of the audited model it gives back."""
-
-    recipe: Recipe
-    count: Count
-    """Over all evidence."""
-    rate: float
-    """The share of the informative elements given back bit for bit."""
 
 
 @dataclass
@@ -157,6 +143,27 @@ class Search:
                 self.recipes.append(recipe)
                 self.tried += 1
 
+    def refinement(self) -> Refinement | None:
+        """What is left to be looked for in all tensors, where the best recipe is a
+        mixture that misses a few elements.
+        """
+        ranking = self._ranking()
+        if not ranking or not can_be_refined(ranking[0].recipe, ranking[0].rate):
+            return None
+        return Refinement(ranking[0].recipe, self.frame.base)
+
+    def add_refined(self, recipes: Sequence[Recipe], pieces: Iterable[Joined]) -> None:
+        """Count more finalists on the pieces that `add` has seen, in the same order."""
+        added = [recipe for recipe in recipes if recipe not in self.recipes]
+        self.recipes += added
+        self.tried += len(added)
+        row = 0
+        for joined in pieces:
+            by_recipe = [self._counted(recipe, joined) for recipe in added]
+            for i in range(len(joined.parts)):
+                self.counts[row] += [counts[i] for counts in by_recipe]
+                row += 1
+
     def _try_all(self, trial: Trial) -> None:
         """Rate what the folder declares and what the proposers propose.
 
@@ -208,7 +215,6 @@ class Search:
     def add(self, joined: Joined) -> None:
         """Apply the finalists to one piece and count each of its slices."""
         piece = joined.piece
-        ends = [(start, end) for _, start, end in joined.parts]
         audited = piece.audited
         if audited.is_packed:
             self.packed[audited.dtype] = None
@@ -217,17 +223,21 @@ class Search:
             self.formats[audited.dtype] = None
         self.slice_ids += [slice_id for slice_id, _, _ in joined.parts]
         self.of_packed += [audited.is_packed] * len(joined.parts)
-        by_recipe = [
-            count_exact_by_part(recipe, piece, self.frame.base, self.width, ends)
-            for recipe in self.recipes
-        ]
-        for i in range(len(ends)):
+        by_recipe = [self._counted(recipe, joined) for recipe in self.recipes]
+        for i in range(len(joined.parts)):
             self.counts.append([counts[i] for counts in by_recipe])
         change = piece.audited_values - piece.values[self.frame.base]
         self.moved_energy += float(np.sum(change**2))
         if audited.dtype.startswith(GRID_NAME) and audited.scales is not None:
             cells = ulp(audited.raw, audited.dtype) * audited.scales
             self.grid_energy += float(np.sum(cells**2)) / 12
+
+    def _counted(self, recipe: Recipe, joined: Joined) -> list[Count]:
+        """A recipe's count on each slice of a piece."""
+        ends = [(start, end) for _, start, end in joined.parts]
+        return count_exact_by_part(
+            recipe, joined.piece, self.frame.base, self.width, ends
+        )
 
     def slices(self) -> pd.DataFrame:
         """Per slice: model, base, slice_id, recipe_informative, recipe_exact (of the
@@ -270,7 +280,7 @@ class Search:
             informative_elements=best.informative if best else 0,
             best=best,
             alternatives=tuple(numbers[1:]),
-            indistinguishable=_indistinguishable(ranking),
+            indistinguishable=indistinguishable(ranking),
             tried=self.tried,
             ended_early=self.ended_early,
             signature=self.seen.signature,
@@ -331,25 +341,7 @@ class Search:
         )
 
     def _ranking(self) -> list[Replayed]:
-        """Finalists that some informative element could refute, by falling bit-exact
-        rate; of equals the one of fewest models, then the merge tool's own, then the
-        simplest, first proposed.
-        """
-        entries = []
-        for i, recipe in enumerate(self.recipes):
-            count = add_counts(by_recipe[i] for by_recipe in self.counts)
-            if count.informative:
-                rate = exact_rate(count, self.min_informative_share)
-                entries.append(Replayed(recipe, count, rate))
-        return sorted(
-            entries,
-            key=lambda entry: (
-                -entry.rate,
-                len(set(entry.recipe.parents)),
-                bool(entry.recipe.script),
-                entry.recipe.method == "nuslerp",
-            ),
-        )
+        return ranked(self.recipes, self.counts, self.min_informative_share)
 
 
 def start_search(
@@ -383,25 +375,6 @@ def start_search(
         trusting,
         tell,
     )
-
-
-def _indistinguishable(ranking: list[Replayed]) -> tuple[str, ...]:
-    """The methods of recipes that cannot be told from the best; none where that is the
-    best recipe's own method alone.
-    """
-    alike = [entry.recipe.method for entry in ranking if _alike(ranking[0], entry)]
-    methods = tuple(dict.fromkeys(alike))
-    return methods if len(methods) > 1 else ()
-
-
-def _alike(best: Replayed, other: Replayed) -> bool:
-    """Whether two recipes cannot be told apart: they give the same elements back, or
-    nearly, where a sum's order or a sort's is not known.
-    """
-    methods = (METHODS[entry.recipe.method] for entry in (best, other))
-    open_to_order = any(method.needs != "elements" for method in methods)
-    tie = ORDER_TIE if open_to_order else 0
-    return other.rate >= best.rate - tie
 
 
 def _first_pieces(pieces: Iterable[Joined], max_elements: int) -> list[Piece]:

@@ -1,7 +1,7 @@
 """Search the merge recipe of every audited model on the evidence of all layers."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -18,7 +18,7 @@ from mergetrace.records.verdict import Declared
 from mergetrace.running.log import say
 from mergetrace.search.completing import slices_to_measure
 from mergetrace.search.declared import Hypothesis, read_hypotheses
-from mergetrace.search.joining import Joiner
+from mergetrace.search.joining import Joined, Joiner
 from mergetrace.search.recipe_search import Search, start_search
 from mergetrace.search.silent import SilentTensors, silent_slices, with_silent
 from mergetrace.sums.evidence import Sample, read_evidence
@@ -144,10 +144,32 @@ def _searched(
             silent.add(joined)
         else:
             search.add(joined)
+    _refine(
+        search,
+        lambda: (
+            joined
+            for joined in joiner.pieces(slices(inputs.evidence), voting | apart)
+            if joined.parts[0][0] not in apart
+        ),
+    )
     rows = Counter[str]()
     for own in joiner.own_rows.values():
         rows.update(own)
     return search, silent, dict(rows)
+
+
+def _refine(search: Search, pieces: Callable[[], Iterable[Joined]]) -> None:
+    """Look at all tensors for the few elements that the best recipe misses. pieces:
+    gives those that the search has counted, in the same order.
+    """
+    refinement = search.refinement()
+    if refinement is None:
+        return
+    for joined in pieces():
+        refinement.add(joined.piece)
+    refined = refinement.recipes()
+    if refined:
+        search.add_refined(refined, pieces())
 
 
 @dataclass(frozen=True)
