@@ -131,7 +131,8 @@ def _asked(
     own = [donor for donor in donors if donor != name]
     trained = Dependence((base, *own), repeated=1, dissent=1.0, without={})
     summary = SimpleNamespace(
-        donors=dict.fromkeys(own), recipe=SimpleNamespace(dependence=trained)
+        donors=dict.fromkeys(own),
+        recipe=SimpleNamespace(dependence=trained, round_trip=None),
     )
     others = [each for each in map(name_of, case.controls) if each != name]
     return Asked(

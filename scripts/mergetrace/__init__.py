@@ -350,6 +350,7 @@ finding: numbers turned into words
     cells              what may be said of a model in few bits
     small_directions   a donor's small directions, as that rule reads them
     descent            the rule that is strong evidence and never exact
+    relatives          how near to a donor a model may lie that would be named for it
     verdict            the rules in their order, and which word
     base_choice        which base candidate was chosen, and what another would have
                        shown

@@ -29,6 +29,7 @@ from mergetrace.finding.reasons_descent import (
     ChangesTakenBack,
     ControlHolds,
     MayBePure,
+    PartlyRoundTrip,
 )
 from mergetrace.finding.reasons_stops import CoarseSteps
 from mergetrace.finding.wording_headline import headline
@@ -40,6 +41,7 @@ from mergetrace.planning.submatrices import (
     with_submatrices,
 )
 from mergetrace.records.coverage import Coverage
+from mergetrace.records.recipe_search import RoundTrip
 from mergetrace.records.spectrum import Spectrum
 from mergetrace.records.summary import Summary
 from mergetrace.records.verdict import Verdict
@@ -456,6 +458,8 @@ def test_a_blend_is_seen_under_what_was_trained_since(folders, tmp_path, mode):
     reasons = " ".join(found["reasons"])
     assert "Strong evidence, not exact" in reasons
     assert "What stays open" in reasons
+    assert 0 < entry["not_told_within"] <= Thresholds().not_told_within
+    assert "another checkpoint of its run or a light finetune" in reasons
     assert found["controls"]["control"]["verdict"] == "finetune_of_base"
     spectrum = Spectrum.of(json.loads((tmp_path / "spectrum.json").read_text()))
     assert spectrum.matrices == LAYERS * len(MATRICES)
@@ -688,6 +692,14 @@ def test_a_measurement_for_another_base_decides_nothing(folders, tmp_path):
         is_coarse = next(iter(dtypes)) == "F8_E4M3"
         assert (trained_blend(other) is None) == is_coarse
         assert isinstance(against_even(other, "donor"), CoarseSteps) == is_coarse
+    # Parents that went through int8 make nearly all of it: a true donor makes all.
+    for exact, named in ((975, False), (300, True)):
+        trip = RoundTrip("int8", ("base", "donor"), {"donor": WEIGHT}, 1000, exact, 9)
+        summary = replace(case.summary, recipe=replace(recipe, round_trip=trip))
+        few = Thresholds(min_informative=1000)
+        other = replace(case, summary=summary, thresholds=few)
+        assert (trained_blend(other) is not None) == named
+        assert isinstance(against_even(other, "donor"), PartlyRoundTrip) != named
     # Where changes were taken back there was more: no share, and a wider interval.
     assert spectrum.models["trained"]["donor"].stayed == 0
     held = {"donor": replace(spectrum.models["trained"]["donor"], stayed=0.4)}

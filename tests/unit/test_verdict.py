@@ -528,6 +528,8 @@ def test_traces_of_a_blend_with_training_on_top():
     assert (decision.verdict, decision.named) == ("merge_then_trained", {"nex": 0.571})
     assert "4.0\u00a0% for its elements shuffled" in decision.reasons[0]
     assert "5.0\u00a0% for control sibling" in decision.reasons[0]
+    # A relative's difference is part of what is left: 1 % of the energy.
+    assert "up to 10.0\u00a0% of its change from qwen" in decision.reasons[-1]
 
 
 def test_an_accusation_that_is_not_given_states_its_traces_and_names_nobody():

@@ -28,6 +28,7 @@ from mergetrace.finding.reasons_descent import (
     NotOneWeight,
     OneWeightEverywhere,
     OnItsTask,
+    PartlyRoundTrip,
     Shown,
     StaysOpen,
     WeightAtOne,
@@ -114,6 +115,7 @@ def against_even(case: Case, donor: str) -> Reason | None:
         _against_controls(case, donor, found)
         or _against_spread(case, donor, found)
         or _against_training(case, donor)
+        or _against_round_trip(case, donor)
         or _against_coarse_steps(case)
     )
 
@@ -137,6 +139,23 @@ def _against_training(case: Case, donor: str) -> Reason | None:
     if dependence.dissent < needed:
         return MayBePure(dependence.dissent, needed)
     return None
+
+
+def _against_round_trip(case: Case, donor: str) -> Reason | None:
+    """That most numbers are those of parents which were loaded in few bits, but not so
+    many as a true donor gives: it may be a near relative of that donor.
+    """
+    found = case.recipe.round_trip
+    limits = case.thresholds
+    if found is None or donor not in found.shares:
+        return None
+    if found.informative < limits.min_informative:
+        return None
+    given_back = found.exact / found.informative
+    if given_back < limits.min_partly_round_trip:
+        return None
+    needed = 1 - limits.max_missed_round_trip
+    return PartlyRoundTrip(found.kind, donor, given_back, needed)
 
 
 def _first_over(case: Case, found: Measured) -> float | None:

@@ -9,6 +9,7 @@ from mergetrace.finding.cells import evidence
 from mergetrace.finding.descent import RESTS_ON, at_most
 from mergetrace.finding.descent import interval as of_spectrum
 from mergetrace.finding.detection import smallest_seen
+from mergetrace.finding.relatives import not_told_within
 from mergetrace.finding.traces import best_recipe
 from mergetrace.finding.wording_reasons import sentences
 from mergetrace.merging.mergekit_yaml import mergekit_config, widest_dtype
@@ -94,6 +95,7 @@ def _parent(case: Case, decision: Decision, donor: str) -> ParentFinding:
         share_ci95=shared.ci95,
         inflation=shared.inflation,
         at_most=at_most(case, donor),
+        not_told_within=not_told_within(case, decision, donor),
     )
 
 

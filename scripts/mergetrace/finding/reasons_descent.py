@@ -244,6 +244,22 @@ class MayBePure(Reason):
 
 
 @dataclass(frozen=True)
+class PartlyRoundTrip(Reason):
+    """Parents that were quantised and written back give most of the model's numbers, but
+    not those that true parents give.
+    """
+
+    kind: str
+    """The format that they went through."""
+    donor: str
+    """The donor."""
+    rate: float
+    """The share of informative elements that comes back."""
+    needed: float
+    """The share that true parents give."""
+
+
+@dataclass(frozen=True)
 class WeightAtOne(Reason):
     """A weight of nearly nothing or nearly all: an earlier checkpoint, or a finetune of
     the donor.

@@ -115,6 +115,18 @@ class MethodsAlike(Reason):
 
 
 @dataclass(frozen=True)
+class NotToldApart(Reason):
+    """A near relative of a donor would be named in its place."""
+
+    donor: str
+    """The donor."""
+    base: str
+    """The base."""
+    part: float
+    """How far from it, as a part of its change from the base."""
+
+
+@dataclass(frozen=True)
 class TokensOfOne(Reason):
     """Tokens whose rows are one parent's own."""
 

@@ -46,6 +46,7 @@ from mergetrace.finding.reasons_origin import (
     Undone,
     VerdictNotGiven,
 )
+from mergetrace.finding.relatives import with_relatives
 from mergetrace.finding.round_trip import blend_of_round_trip
 from mergetrace.finding.traces import lookalikes, told_apart
 
@@ -137,7 +138,8 @@ def _checked(case: Case, answer: Decision) -> Decision:
     if by_spectrum and not limits.accuse_by_small_directions:
         return _not_given(decision, "accuse_by_small_directions")
     if decision.verdict in limits.accuse_with:
-        return decision
+        said = (*decision.reasons, *with_relatives(case, decision))
+        return replace(decision, reasons=said)
     return _not_given(decision, "accuse_with")
 
 

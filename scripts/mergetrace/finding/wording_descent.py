@@ -20,6 +20,7 @@ from mergetrace.finding.reasons_descent import (
     NotOneWeight,
     OneWeightEverywhere,
     OnItsTask,
+    PartlyRoundTrip,
     Shown,
     StaysOpen,
     WeightAtOne,
@@ -263,6 +264,11 @@ CLAUSES: Mapping[type[Reason], Callable[..., str]] = {
             else "where theirs are alike its own differ at"
             f" {percent(reason.dissent)} of places ({percent(reason.needed)} are needed)"
         )
+    ),
+    PartlyRoundTrip: lambda reason: (
+        f"the parents as {reason.kind} gives them back make {percent(reason.rate)} of its"
+        f" numbers, where true ones make {percent(reason.needed)}: {reason.donor} may be"
+        " a near relative of the donor that was blended, or something was changed since"
     ),
     CoarseSteps: lambda reason: (
         f"most of {reason.model} is stored as {reason.dtype}, whose steps make a"

@@ -173,8 +173,9 @@ def _merge_then_trained(verdict: Verdict) -> tuple[str, str]:
             f" {_with_shares(verdict)}, and more than that.",
             "It was trained since, or somebody is in it who was not offered. That is"
             " strong evidence, not exact: no number is equal any more, but the fine"
-            " grain of the donor's change is there with one weight everywhere. What"
-            " innocent explanation is left stands below.",
+            " grain of the donor's change is there with one weight everywhere. A near"
+            " relative of the donor, such as another checkpoint of its run, may have been"
+            " blended in its place; what else is left open stands below.",
         )
     left = verdict.after_merge.residual_share
     explanation = (

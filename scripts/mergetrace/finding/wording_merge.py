@@ -20,6 +20,7 @@ from mergetrace.finding.reasons_merge import (
     MixedTensors,
     NoBlendExplainsMore,
     NoControl,
+    NotToldApart,
     OneWeight,
     PureByOtherMethod,
     PureInOtherOrder,
@@ -174,6 +175,15 @@ def changed_slightly(reason: ChangedSlightly) -> str:
     )
 
 
+def not_told_apart(reason: NotToldApart) -> str:
+    return (
+        f"This does not tell {reason.donor} from its near relatives, such as another"
+        " checkpoint of its run or a light finetune of it: a model that differs from it by"
+        f" up to {percent(reason.part)} of its change from {reason.base} would be named in"
+        " its place."
+    )
+
+
 def tokens_of_one(reason: TokensOfOne) -> str:
     rows = listing([f"{count:,} of {name}" for name, count in reason.rows.items()])
     return (
@@ -218,6 +228,7 @@ SENTENCES: Mapping[type[Reason], Callable[..., str]] = {
     PureByOtherMethod: pure_by_other_method,
     PureInOtherOrder: pure_in_other_order,
     ChangedSlightly: changed_slightly,
+    NotToldApart: not_told_apart,
     TokensOfOne: tokens_of_one,
     LeftOver: left_over,
 }

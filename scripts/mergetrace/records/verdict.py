@@ -56,6 +56,11 @@ class ParentFinding:
     """The greatest share of it that the model can hold (95 %), by its small singular
     directions; None where these were not measured.
     """
+    not_told_within: float | None = None
+    """The part of its change from the base by which another model may differ from it and
+    be named in its place; None of a donor that is not named, and of a merge that nothing
+    changed.
+    """
 
 
 @dataclass(frozen=True)
