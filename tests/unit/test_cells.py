@@ -17,7 +17,7 @@ from mergetrace.numerics.cell_replay import (
 )
 from mergetrace.numerics.dtypes import decode, encode
 from mergetrace.numerics.lattice import interval_through, neighbour_midpoints, ulp
-from mergetrace.numerics.levels import LEVELS, SLACK
+from mergetrace.numerics.levels import LEVELS, SLACK, SLACK_OF_NUMBERS
 from mergetrace.sums.as_stored import round_as_stored
 from mergetrace.sums.cells import cell_ends
 from mergetrace.sums.evidence import (
@@ -199,16 +199,19 @@ def test_words_hold_codes_along_a_row(kind, bits):
     assert np.array_equal(found, codes.reshape(-1))
 
 
-@pytest.mark.parametrize("kind", ["GPTQ4", "AWQ4", "UINT4"])
-def test_a_zero_that_is_a_whole_number_of_scales_widens_no_cell(kind):
-    coded = Sample(
-        np.array([8], np.uint8), kind, np.array([0.5]), None, np.array([-4.0])
-    )
+@pytest.mark.parametrize(
+    ("kind", "of_level", "of_shift"),
+    [("GPTQ4", 0, 0), ("AWQ4", 0, 0), ("UINT4", 1, 1), ("INT4_ZEROS", 1, 0)],
+)
+def test_a_zero_that_is_a_whole_number_of_scales_widens_no_cell(
+    kind, of_level, of_shift
+):
+    level = LEVELS[kind].index(6)
+    shift = np.array([-3.0])
+    coded = Sample(np.array([level], np.uint8), kind, np.array([0.5]), None, shift)
     (low,), (high,) = cell_ends(coded, widened=False)
     assert (low, high) == (-0.25, 0.25)
     (wide_low,), (wide_high,) = cell_ends(coded)
-    of_ends, of_shift = (0.25, 0.25), 0.0
-    if kind == "UINT4":
-        of_ends, of_shift = (3.75, 4.25), 4.0
-    room = SLACK[kind] * (np.array(of_ends) + of_shift)
+    levels = of_level * np.array([2.75, 3.25])
+    room = SLACK[kind] * (levels + of_shift * 3) + SLACK_OF_NUMBERS[kind] * 0.25
     np.testing.assert_allclose([low - wide_low, wide_high - high], room)

@@ -42,7 +42,7 @@ COLS = WEIGHT.shape[1]
 # kind: packed format, dtype of its scales, columns that share one, codes, scales
 WRITTEN = {
     "w4sym": ("INT4", "BF16", 32, "weight_packed", "weight_scale"),
-    "w4asym": ("UINT4", "BF16", 32, "weight_packed", "weight_scale"),
+    "w4asym": ("INT4_ZEROS", "BF16", 32, "weight_packed", "weight_scale"),
     "w8": ("INT8", "BF16", COLS, "weight_packed", "weight_scale"),
     "mxfp4": ("FP4_E2M1", EXPONENTS, 32, "weight_packed", "weight_scale"),
     "nf4": ("NF4", "F32", 64, "weight", "weight.absmax"),

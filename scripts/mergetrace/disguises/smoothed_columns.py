@@ -11,7 +11,7 @@ closed by the cells: the number is taken that those of a column make likeliest.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import expit
@@ -24,7 +24,7 @@ from mergetrace.disguises.folded_norms import readers_of, replaced_norms, weight
 from mergetrace.disguises.glimpses import Glimpses
 from mergetrace.disguises.scaled_channels import PARTNERS, channel_pairs
 from mergetrace.numerics.arrays import Array
-from mergetrace.numerics.levels import LEVELS
+from mergetrace.numerics.levels import LEVELS, MULTIPLIED_FIRST
 from mergetrace.numerics.rounding import replay_intervals
 from mergetrace.sums.cells import cell_ends
 from mergetrace.sums.evidence import Sample
@@ -69,6 +69,7 @@ def find_smoothed_columns(comparison: Comparison) -> list[Finding]:
             continue
         _divide(comparison, key, factors)
         comparison.own.multiply_rows(partner, factors)
+        _take_as_multiplied(comparison, partner)
         pairs += 1
         divided.append(key)
         numbers.append(factors)
@@ -84,6 +85,14 @@ def _divide(comparison: Comparison, key: Key, factors: Array) -> None:
     """Divide a matrix's columns; it was rounded before they were multiplied."""
     comparison.own.multiply_columns(key, 1 / factors)
     comparison.own.read_through(key, comparison.parent.dtype())
+    _take_as_multiplied(comparison, key)
+
+
+def _take_as_multiplied(comparison: Comparison, key: Key) -> None:
+    """Take a matrix as one whose numbers were rounded once more before they were packed."""
+    own = comparison.own
+    dtype = MULTIPLIED_FIRST.get(own.views[key].dtype)
+    own.adjust(key, replace(own.adjustment(key), dtype=dtype))
 
 
 def _is_packed(comparison: Comparison, key: Key) -> bool:

@@ -240,6 +240,9 @@ def _codes_alone(raw: Blocks, codes: Bytes) -> Parts:
 
 
 HIGH_FIRST = ("NF4", "NF4_NESTED", "FP4", "FP4_NESTED")
+FOURS = ("INT4", "INT4_ZEROS", "INT4_SMOOTHED", "INT4_ZEROS_SMOOTHED")
+BYTES = ("INT8", "I8_SIGNED", "INT8_SMOOTHED", "I8_SIGNED_SMOOTHED")
+"""compressed-tensors' integers (see levels.MULTIPLIED_FIRST)."""
 ONE_BYTE = Layout(1, 1, lambda raw: _codes_alone(raw, raw))
 LAYOUTS = {
     "Q8_0": Layout(32, 34, _q8_0),
@@ -257,7 +260,7 @@ LAYOUTS = {
     "MXFP4": Layout(32, 17, _mxfp4),
     "NVFP4": Layout(64, 36, _nvfp4),
     **dict.fromkeys(
-        ("INT4", "UINT4", "FP4_E2M1", "GPTQ4", "AWQ4", STACKED),
+        (*FOURS, "UINT4", "FP4_E2M1", "GPTQ4", "AWQ4", STACKED),
         Layout(2, 1, lambda raw: _codes_alone(raw, _fields(raw, 1, 4))),
     ),
     **dict.fromkeys(
@@ -265,7 +268,7 @@ LAYOUTS = {
         Layout(2, 1, lambda raw: _codes_alone(raw, _fields(raw, 1, 4)[:, ::-1])),
     ),
     **dict.fromkeys(
-        ("INT8", "UINT8", "I8_SIGNED", "I8_127", "GPTQ8"),
+        (*BYTES, "UINT8", "I8_127", "GPTQ8"),
         ONE_BYTE,
     ),
 }

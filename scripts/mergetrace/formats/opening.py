@@ -118,7 +118,7 @@ def _words(codes: TensorRecord, leaves: Leaves, facts: Quantization) -> Opening 
     zeros, scale = leaves.get("weight_zero_point"), leaves.get("weight_scale")
     if zeros is not None and scale is not None and packed_as == "INT4":
         further = {ZEROS: "weight_zero_point"}
-        packed_as = "UINT4"
+        packed_as = "INT4_ZEROS"
         packed_rows = -(-rows * bits // WORD_BITS)
         if zeros.dtype != "I32" or zeros.shape != (packed_rows, *scale.shape[1:]):
             return None

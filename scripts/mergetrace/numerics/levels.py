@@ -7,8 +7,9 @@ the next higher one, and without an end beyond the last. Formats of GGUF:
 https://github.com/ggml-org/llama.cpp/blob/master/ggml/src/ggml-common.h; MXFP4 and
 NVFP4 hold E2M1 numbers (OCP Microscaling formats v1.0, section 5.3.3), here doubled, as
 GGUF's scales are halved. INT4, INT8 and I8_SIGNED are compressed-tensors' integers with and
-without an offset, I8_127 bitsandbytes', of which 127 stands for the greatest number;
-FP4_E2M1 are the codes of MXFP4 and NVFP4 in safetensors, UINT4 and UINT8 those of MLX.
+without an offset, INT4_ZEROS those with zero points, I8_127 bitsandbytes', of which 127
+stands for the greatest number; FP4_E2M1 are the codes of MXFP4 and NVFP4 in safetensors,
+UINT4 and UINT8 those of MLX.
 """
 
 from collections.abc import Mapping
@@ -90,6 +91,7 @@ LEVELS: Mapping[str, tuple[float, ...]] = {
     "MXFP4": E2M1_DOUBLED,
     "NVFP4": E2M1_DOUBLED,
     "INT4": tuple(range(-8, 8)),
+    "INT4_ZEROS": tuple(range(-8, 8)),
     "INT8": tuple(range(-128, 128)),
     "I8_SIGNED": SIGNED_BYTES,
     "I8_127": tuple(level / 127 for level in SIGNED_BYTES),
@@ -104,19 +106,24 @@ LEVELS: Mapping[str, tuple[float, ...]] = {
     "GPTQ8": tuple(range(256)),
     "AWQ4": tuple(range(16)),
     STACKED: E2M1,
+    "INT4_SMOOTHED": tuple(range(-8, 8)),
+    "INT4_ZEROS_SMOOTHED": tuple(range(-8, 8)),
+    "INT8_SMOOTHED": tuple(range(-128, 128)),
+    "I8_SIGNED_SMOOTHED": SIGNED_BYTES,
 }
 """The levels of every packed format, by code."""
-MOVED_BEFORE = ("GPTQ4", "GPTQ8", "AWQ4")
+MULTIPLIED_FIRST: Mapping[str, str] = {
+    name: f"{name}_SMOOTHED" for name in ("INT4", "INT4_ZEROS", "INT8", "I8_SIGNED")
+}
+"""By the name of compressed-tensors' integers what they are called where a tool multiplied
+rows or columns and rounded them before it packed them (SmoothQuant, AWQ).
+"""
+MOVED_BEFORE = ("GPTQ4", "GPTQ8", "AWQ4", *MULTIPLIED_FIRST.values())
 """Formats whose numbers were changed by a calibration before they were rounded: GPTQ moves
 the error of each column into the next, AWQ multiplies columns.
 """
 FEW_DECIDE = ("GPTQ4", "GPTQ8")
 """Those of which one column of a matrix decides at most: the others' cells are open."""
-
-WHOLE_ZEROS = ("GPTQ4", "GPTQ8", "AWQ4")
-"""Formats whose shift is a whole number of scales, added to codes once these were rounded:
-what the scale is off by reaches as far as the number, not as the shift.
-"""
 
 HALF_STEP_OF_F16 = 2.0**-11
 HALF_STEP_OF_BF16 = 2.0**-8
@@ -134,17 +141,31 @@ SLACK: Mapping[str, float] = {
     **dict.fromkeys(("NF4_NESTED", "FP4_NESTED"), STEP_OF_NESTED),
     # Scale and shift are rounded to 16 bits after the division.
     **dict.fromkeys(("UINT4", "UINT8"), HALF_STEP_OF_BF16),
-    # Numbers in bf16 are rounded once more when they are multiplied.
-    "AWQ4": 2 * HALF_STEP_OF_BF16,
-    # So is it in f16, after division in float32.
-    **dict.fromkeys(("GPTQ4", "GPTQ8"), HALF_STEP_OF_F16),
-    # Tensors in bf16 are divided in bf16.
-    **dict.fromkeys(("INT4", "INT8", "I8_SIGNED"), HALF_STEP_OF_BF16),
+    # Tensors in bf16 are divided in bf16, and the zero is added to that in bf16.
+    **dict.fromkeys((*MULTIPLIED_FIRST, *MULTIPLIED_FIRST.values()), HALF_STEP_OF_BF16),
     # Of these the tool is not known.
     **dict.fromkeys(
         (name for name in LEVELS if name.startswith(GRID_NAME)), HALF_STEP_OF_BF16
     ),
+    # Their shifts are whole numbers of scales that are added to codes.
+    **dict.fromkeys(("GPTQ4", "GPTQ8", "AWQ4"), 0.0),
 }
 """How far a cell's ends may lie from where the stored scale and shift put them, as a
-share of the scaled level and of the shift.
+share of the scaled level, and of the shift unless that is added to codes.
 """
+SLACK_OF_NUMBERS: Mapping[str, float] = {
+    **dict.fromkeys(LEVELS, 0.0),
+    # Divided in bf16 before the zero is added.
+    "INT4_ZEROS": HALF_STEP_OF_BF16,
+    # Numbers in bf16 are rounded once more when they are multiplied.
+    "AWQ4": 2 * HALF_STEP_OF_BF16,
+    # So is it in f16, after division in float32.
+    **dict.fromkeys(("GPTQ4", "GPTQ8"), HALF_STEP_OF_F16),
+    # So are these in bf16, and by what they are divided here is known to some tenths of a
+    # thousandth: with SLACK's .0081 in all, measured.
+    **dict.fromkeys(MULTIPLIED_FIRST.values(), 1.5 * HALF_STEP_OF_BF16),
+    "INT4_ZEROS_SMOOTHED": 2.5 * HALF_STEP_OF_BF16,
+}
+"""The same as a share of the number itself: of level and shift together."""
+ADDED_TO_CODES = ("GPTQ4", "GPTQ8", "AWQ4", "INT4_ZEROS", "INT4_ZEROS_SMOOTHED")
+"""Formats whose shift is a whole number of scales, added to codes."""

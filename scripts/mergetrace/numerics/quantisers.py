@@ -75,7 +75,7 @@ def manners(dtype: str, scale_dtype: str, has_zeros: bool) -> Mapping[str, Quant
             return {"power": partial(_fp8_power, dtype)}
         of_fp8 = {name: partial(make, dtype) for name, make in FP8.items()}
         return of_fp8 if scale_dtype in TORCH_DTYPES else {}
-    if dtype == "UINT4":
+    if dtype == "INT4_ZEROS":
         return ASYMMETRIC if has_zeros and scale_dtype in TORCH_DTYPES else {}
     if dtype == "FP4_E2M1":
         return MX if scale_dtype == EXPONENTS else {}

@@ -12,7 +12,7 @@ import numpy as np
 
 from mergetrace.numerics.arrays import Array, Bytes
 from mergetrace.numerics.lattice import neighbour_midpoints
-from mergetrace.numerics.levels import SLACK, WHOLE_ZEROS
+from mergetrace.numerics.levels import ADDED_TO_CODES, SLACK, SLACK_OF_NUMBERS
 
 
 class Coded(Protocol):
@@ -44,14 +44,20 @@ def cell_ends(coded: Coded, widened: bool = True) -> tuple[Array, Array]:
     low, high = neighbour_midpoints(coded.raw, coded.dtype)
     scales = np.ones(low.size) if coded.scales is None else coded.scales
     shifts = np.zeros(low.size) if coded.shifts is None else coded.shifts
-    slack = SLACK[coded.dtype] if widened else 0.0
     with np.errstate(invalid="ignore"):
         ends = np.sort(np.stack([low * scales, high * scales]), axis=0)
-        if coded.dtype in WHOLE_ZEROS:
-            size = np.abs(ends + shifts)
-        else:
-            size = np.abs(ends) + np.abs(shifts)
-        room = np.where(np.isfinite(ends), slack * size, 0.0)
+        room = _room(coded.dtype, ends, shifts) if widened else np.zeros(ends.shape)
         low, high = ends + shifts + room * np.array([[-1.0], [1.0]])
     is_open = scales == 0
     return np.where(is_open, -np.inf, low), np.where(is_open, np.inf, high)
+
+
+def _room(dtype: str, ends: Array, shifts: Array) -> Array:
+    """By how much a tool's rounding widens cells at each end, which lie at `ends` before
+    they are shifted.
+    """
+    size = np.abs(ends)
+    if dtype not in ADDED_TO_CODES:
+        size = size + np.abs(shifts)
+    room = SLACK[dtype] * size + SLACK_OF_NUMBERS[dtype] * np.abs(ends + shifts)
+    return np.asarray(np.where(np.isfinite(ends), room, 0.0))

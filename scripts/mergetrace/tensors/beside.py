@@ -33,6 +33,7 @@ Read = Callable[[Companion], Bytes]
 
 TABLE_TOLERANCE = 1e-6  # of levels: float32 holds them
 ZERO_BITS = 4  # of a packed zero point: the codes are of four bits
+HALF_RANGE = 1 << (ZERO_BITS - 1)
 
 
 @dataclass(frozen=True)
@@ -95,12 +96,12 @@ def _scalar(companion: Companion, read: Read) -> float:
 
 def _zero_points(raw: Bytes, grid: tuple[int, int]) -> Array:
     """compressed-tensors' zero points, packed along the rows, low bits first. Codes and
-    zero points are stored half the range higher, so that their difference is the same.
+    zero points are stored half the range higher.
     """
     words = raw.view("<u4").reshape(-1, 1, grid[1])
     shifts = np.arange(0, 32, ZERO_BITS, dtype=np.uint32)[:, None]
     codes = (words >> shifts) & np.uint32((1 << ZERO_BITS) - 1)
-    return codes.reshape(-1, grid[1])[: grid[0]].astype(np.float64)
+    return codes.reshape(-1, grid[1])[: grid[0]].astype(np.float64) - HALF_RANGE
 
 
 def _bitsandbytes(

@@ -38,7 +38,12 @@ from mergetrace.tensors.turned import BITS_OF, Turned, read_turned
 from mergetrace.tensors.view import View
 
 MAX_KEPT_VIEWS = 64  # of which the scales are kept
-SIGNED_SCALES = ("UINT4", "UINT8")  # of which a code stands for more than nothing
+SIGNED_SCALES = (
+    "UINT4",
+    "UINT8",
+    "INT4_ZEROS",
+    "INT4_ZEROS_SMOOTHED",
+)  # of which a code stands for more than nothing
 PACKED_AT_ONCE = 1 << 21  # elements of a packed tensor that are unpacked together
 
 
