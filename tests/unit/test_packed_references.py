@@ -21,6 +21,7 @@ from mergetrace.sums.evidence import sample_of
 from mergetrace.tensors.flat import with_shapes
 from mergetrace.tensors.views import cut
 from mergetrace.tensors.weights import Weights
+from mergetrace.testing import packing
 
 STORED = load_file(Path(__file__).parents[1] / "data" / "packed.safetensors")
 WEIGHT = STORED["weight"]
@@ -70,7 +71,7 @@ def unsigned(kind, leaf, tensor):
     return tensor
 
 
-def opened(folder, kind, parts):
+def opened(folder, kind, parts, weight=WEIGHT):
     """The view of a model with these parts, beside a plain one."""
     folder.mkdir(parents=True)
     tensors = {
@@ -81,7 +82,7 @@ def opened(folder, kind, parts):
     (folder / "config.json").write_text(json.dumps(said))
     plain = folder / "plain"
     plain.mkdir()
-    save_file({KEY[0]: WEIGHT}, plain / "model.safetensors")
+    save_file({KEY[0]: weight}, plain / "model.safetensors")
     found = {
         "m": cut(tensor_table(folder), read_config(folder / "config.json")),
         "plain": cut(tensor_table(plain), read_config(plain / "config.json")),
@@ -91,12 +92,13 @@ def opened(folder, kind, parts):
 
 
 def values(folder, view):
+    rows, cols = view.rows, view.cols
     with Weights({"m": folder}) as weights:
         view = replace(view, model="m")
         whole = weights.values(view, 0, ROWS * COLS)
         assert np.array_equal(weights.values(view, 77, 500), whole[77:577])
-        backwards = replace(view, row_map=np.arange(ROWS)[::-1].copy())
-        turned = weights.values(backwards, 0, ROWS * COLS).reshape(ROWS, COLS)
+        backwards = replace(view, row_map=np.arange(rows)[::-1].copy())
+        turned = weights.values(backwards, 0, ROWS * COLS).reshape(rows, cols)
         assert np.array_equal(turned[::-1].reshape(-1), whole)
         sample = sample_of(weights, view, [(0, ROWS * COLS)])
     return whole, replace(sample, through="BF16").midpoints()
@@ -117,6 +119,46 @@ def test_numbers_are_those_of_the_package_and_cells_hold_what_they_were(kind, tm
     made_of = WEIGHT.double().reshape(-1).numpy()
     holds = (low <= made_of) & (made_of <= high)
     assert holds.mean() > 0.995, holds.mean()
+
+
+@pytest.mark.parametrize("kind", ["nf4", "nf4_nested", "fp4"])
+def test_blocks_of_bitsandbytes_run_on_over_rows(kind, tmp_path):
+    """The tool knows no rows: the same bytes hold a matrix of shorter ones."""
+    parts = parts_of(kind)
+    state = f"weight.quant_state.bitsandbytes__{kind.partition('_')[0]}"
+    said = bytes(parts[state].tolist()).replace(b"[16, 128]", b"[64, 32]")
+    parts[state] = torch.tensor(list(said), dtype=torch.uint8)
+    folder = tmp_path / "m"
+    view = opened(folder, kind, parts, WEIGHT.reshape(64, 32)).views[KEY]
+    numbers, _ = values(folder, view)
+    expected = STORED[f"{kind}/decoded"].double().reshape(-1)
+    assert torch.equal(torch.tensor(numbers).bfloat16().double(), expected)
+
+
+def test_blocks_may_end_anywhere_in_a_row(tmp_path):
+    generator = torch.Generator().manual_seed(1)
+    weight = torch.randn(48, 160, generator=generator).bfloat16()
+    weight *= torch.linspace(0.1, 2, 48)[:, None]
+    parts = packing.nf4(weight)
+    greatest = parts["weight.absmax"].repeat_interleave(64).double().numpy()
+    folder = tmp_path / "m"
+    view = replace(opened(folder, "nf4", parts, weight).views[KEY], model="m")
+    assert view.scales_run_on
+    order = np.random.default_rng(0).permutation(160)
+    turned = replace(view, col_map=order, row_map=np.arange(48)[::-1].copy())
+    with Weights({"m": folder}) as weights:
+        sample = sample_of(weights, view, [(0, 48 * 160)])
+        part = sample_of(weights, view, [(50, 333), (4000, 70)])
+        other = sample_of(weights, turned, [(77, 999)])
+    assert np.array_equal(sample.scales, greatest)
+    places = np.concatenate([np.arange(50, 383), np.arange(4000, 4070)])
+    assert np.array_equal(part.scales, greatest[places])
+    assert np.array_equal(part.values(), sample.values()[places])
+    whole = sample.values().reshape(48, 160)[::-1, order].reshape(-1)
+    assert np.array_equal(other.values(), whole[77 : 77 + 999])
+    low, high = sample.midpoints()
+    numbers = weight.double().reshape(-1).numpy()
+    assert ((low <= numbers) & (numbers <= high)).all()
 
 
 def test_modelopts_second_scale_multiplies(tmp_path):

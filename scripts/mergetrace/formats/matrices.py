@@ -31,3 +31,10 @@ class Matrix:
     beside: str = ""
     # int64 [rows]: row r is the row row_map[r] of the file, counted from `start`
     row_map: Integers | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def scales_run_on(self) -> bool:
+        """Whether blocks follow one another over the ends of rows: bitsandbytes knows no
+        rows, and these are no whole number of blocks.
+        """
+        return self.scale_cols * self.block_cols >= self.cols + self.block_cols

@@ -163,10 +163,11 @@ def with_scale(
 
 def keeps_all_scales(matrix: Matrix) -> bool:
     """Whether all scales of a matrix are read whatever is read of it: where they are
-    few, and where its rows lie in any order.
+    few, and where rows lie in any order or scales run on from one into the next.
     """
     scales = matrix.scale_rows * matrix.scale_cols
-    return scales <= MAX_KEPT_SCALES or matrix.row_map is not None
+    is_any = matrix.row_map is not None or matrix.scales_run_on
+    return scales <= MAX_KEPT_SCALES or is_any
 
 
 def rows_of_scales(matrix: Matrix, first: int, count: int) -> tuple[int, int]:

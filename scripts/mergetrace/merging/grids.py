@@ -40,7 +40,9 @@ class Matrix:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Rows and columns."""
+        """Rows and columns; one row where scales take no notice of rows."""
+        if self.views[0].scales_run_on:
+            return 1, self.values.size
         return sum(view.rows for view in self.views), self.views[0].cols
 
     @property
@@ -48,6 +50,8 @@ class Matrix:
         """Rows and columns that share a scale."""
         if len(self.views) > 1:
             return self.shape
+        if self.views[0].scales_run_on:
+            return 1, self.views[0].block_cols
         return self.views[0].block_rows, self.views[0].block_cols
 
 

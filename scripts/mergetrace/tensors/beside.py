@@ -121,9 +121,9 @@ def _bitsandbytes(
     stored = {
         "quant_type": kind.lower(),
         "blocksize": view.block_cols,
-        "shape": [view.scale_rows, view.scale_cols * view.block_cols],
+        "shape": _shape_of_blocks(view),
     }
-    if view.scale_rows > 1 and any(state.get(key) != it for key, it in stored.items()):
+    if view.dimensions > 1 and any(state.get(key) != it for key, it in stored.items()):
         raise ModelFileError(
             f"{view.source}: its quant_state says {_told(state, stored)}, its tensors"
             f" {_told(stored, stored)}; give the model in 16 bits"
@@ -142,6 +142,14 @@ def _bitsandbytes(
         )
     levels = np.asarray(decode(read(held[LEVELS_OF_SCALES]), "F32"), np.float64)
     return Nested(levels, scales, size, float(offset))
+
+
+def _shape_of_blocks(view: View) -> list[int]:
+    """Rows and columns of all numbers that have scales."""
+    cols = view.scale_cols * view.block_cols
+    if not view.scales_run_on:
+        return [view.scale_rows, cols]
+    return [cols // view.cols, view.cols]
 
 
 def _state(view: View, raw: Bytes) -> dict[str, Any]:

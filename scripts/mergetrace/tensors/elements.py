@@ -48,6 +48,8 @@ def spread(view: View, grid: Array, row: int, first: int, count: int) -> Array:
     grid: rows of what lies as the view's scales do, from row number `row` on.
     """
     block = view.block_rows, view.block_cols
+    if view.scales_run_on:
+        return np.asarray(grid[0][_stored_at(view, first, count) // view.block_cols])
     if view.is_rearranged:
         rows, cols = places(view, first, count)
         block_row = (rows + view.scale_skip) // view.block_rows
@@ -58,6 +60,15 @@ def spread(view: View, grid: Array, row: int, first: int, count: int) -> Array:
     rows_here = min(view.rows - above, len(grid) * view.block_rows)
     start = first - above * view.cols
     return block_scales(grid, rows_here, view.cols, start, count, block)
+
+
+def _stored_at(view: View, first: int, count: int) -> Integers:
+    """How many elements lie before each of first..first+count in the file."""
+    if not view.is_rearranged:
+        return np.arange(first, first + count)
+    rows, cols = places(view, first, count)
+    stored = rows[:, None] * view.cols + cols
+    return np.asarray(stored.reshape(-1)[first % view.cols :][:count])
 
 
 def channel_scales(view: View, first: int, count: int) -> Array | None:

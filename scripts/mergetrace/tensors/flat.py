@@ -13,7 +13,7 @@ FLAT = ("NF4", "NF4_NESTED", "FP4", "FP4_NESTED")
 
 def with_shapes(cuts: Mapping[str, Cut]) -> None:
     """Give flat views the shape that another model has there, in place; a view of
-    another size, or whose scales lie across rows, is left out with the reason.
+    another size is left out with the reason.
     """
     shapes: dict[Key, tuple[int, int]] = {}
     for cut in cuts.values():
@@ -40,15 +40,8 @@ def _shaped(view: View, rows: int, cols: int) -> tuple[View | None, str]:
     if view.rows * view.cols != rows * cols:
         reason = f"{view.rows * view.cols} numbers, {rows} x {cols} in another model"
         return None, reason
-    if cols % view.block_cols:
-        return None, f"its scales of {view.block_cols} numbers lie across its rows"
-    shaped = replace(
-        view,
-        rows=rows,
-        cols=cols,
-        dimensions=2,
-        scale_rows=rows,
-        scale_cols=cols // view.block_cols,
-        block_rows=1,
-    )
+    shaped = replace(view, rows=rows, cols=cols, dimensions=2, block_rows=rows)
+    if cols % view.block_cols == 0:
+        blocks = cols // view.block_cols
+        shaped = replace(shaped, scale_rows=rows, scale_cols=blocks, block_rows=1)
     return shaped, ""
