@@ -127,6 +127,7 @@ hub: models on the Hugging Face Hub
     meter              how far a transfer is
     waiting            how long a server asks to wait
     history            since when it holds its weights
+    answers            what the Hub's API says, as plain JSON
     listing            what the Hub says of many models without a weight
     fetched, shards    the bytes that are here; whole files, resumed and their hash
                        checked

@@ -118,6 +118,40 @@ def test_one_repository_out_of_reach_ends_no_scan(
     assert left_out[name] == code
 
 
+CARD = {"self": 1, "to_dict": 1, "ignore_metadata_errors": True, "tags": 5}
+"""Keys that the client's own record of a card cannot take."""
+
+
+@pytest.mark.parametrize(
+    ("whose", "says"),
+    [
+        (SUSPECT, {"createdAt": "yesterday", "cardData": CARD}),
+        ("lab/tune-2", {"createdAt": "yesterday", "cardData": CARD}),
+        ("lab/tune-2", {"createdAt": 5, "tags": 5, "cardData": "text"}),
+        ("lab/tune-2", {"createdAt": "0001-01-01T00:00:00.000Z", "config": [1]}),
+        ("lab/tune-2", {"safetensors": [1], "cardData": {"base_model": {"a": 1}}}),
+    ],
+)
+def test_no_value_of_a_repository_ends_a_scan(hub, tmp_path, whose, says):
+    hub.repos[whose].says |= says
+    assert found(scan_hub(tmp_path, SUSPECT, HOW)) == (["base", "tune-2"], {})
+
+
+@pytest.mark.parametrize("says", [{"sha": None}, {"sha": "main"}])
+def test_what_is_said_of_no_commit_is_left_out(hub, tmp_path, says):
+    hub.repos["lab/tune-3"].says |= says
+    parts, left_out = found(scan_hub(tmp_path, SUSPECT, HOW))
+    assert (parts, left_out) == (["base", "tune-2"], {"lab/tune-3": "not_understood"})
+
+
+@pytest.mark.parametrize("file", [{"size": -1}, {"rfilename": None}])
+def test_odd_lists_of_files_are_left_out(hub, tmp_path, file):
+    entry = {"rfilename": "model.safetensors", "size": 5} | file
+    hub.repos["lab/tune-3"].says["siblings"] = [entry]
+    parts, left_out = found(scan_hub(tmp_path, SUSPECT, HOW))
+    assert (parts, left_out) == (["base", "tune-2"], {"lab/tune-3": "not_understood"})
+
+
 def test_a_hub_out_of_reach_ends_a_scan_and_what_was_read_is_kept(
     hub, tmp_path, monkeypatch
 ):

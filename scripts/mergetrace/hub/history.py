@@ -16,14 +16,14 @@ from urllib.parse import urlsplit
 
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import (
-    build_hf_headers,
     get_session,
     hf_raise_for_status,
     parse_datetime,
 )
 
-from mergetrace import __version__
-from mergetrace.hub.pinned import Answer, Pinned, client, patiently
+from mergetrace.hub import answers
+from mergetrace.hub.answers import client
+from mergetrace.hub.pinned import Answer, Pinned, patiently
 from mergetrace.timestamps import LOWEST, span, written
 
 MAX_TREES = 20  # oldest commits that are searched for weights
@@ -34,7 +34,6 @@ FILES_PER_REQUEST = 50  # as the Hub pages them
 CLOCK_TOLERANCE = timedelta(minutes=1)
 # A history that begins later than this after the repository has been rewritten.
 MAX_LATE_BEGINNING = timedelta(days=1)
-HUB_TIMEOUT_S = 60.0
 
 WEIGHT_ENDINGS = (
     ".safetensors",
@@ -153,15 +152,9 @@ def _first(pinned: Pinned, history: History, created: datetime) -> datetime:
             f"the history that is there begins only on {_day(oldest[0].date)}"
         )
     for commit in oldest[:MAX_TREES]:
-        info = _answered(
-            partial(
-                client().model_info,
-                pinned.repo,
-                revision=commit.id,
-                timeout=HUB_TIMEOUT_S,
-            )
-        )
-        if any(is_weights(sibling.rfilename) for sibling in info.siblings or []):
+        said = _answered(partial(answers.repository, pinned.repo, commit.id))
+        names = (entry.get("rfilename") for entry in answers.objects(said, "siblings"))
+        if any(isinstance(name, str) and is_weights(name) for name in names):
             return commit.date
     raise _UnknownError(
         f"none are in the oldest {min(MAX_TREES, len(oldest))} of its {len(oldest)}"
@@ -259,8 +252,9 @@ def _page(address: str) -> tuple[list[Commit], str | None]:
     The Hub's client itself would fetch all pages, however many, and wait between them
     for as long as the Hub asks.
     """
-    headers = build_hf_headers(library_name="mergetrace", library_version=__version__)
-    response = get_session().get(address, headers=headers, timeout=HUB_TIMEOUT_S)
+    response = get_session().get(
+        address, headers=answers.headers(), timeout=answers.HUB_TIMEOUT_S
+    )
     hf_raise_for_status(response)
     commits = [
         Commit(str(entry["id"]), parse_datetime(entry["date"]))

@@ -7,7 +7,6 @@ All of it is said by strangers: it is bounded, and believed nowhere.
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, TypeVar
 
 from huggingface_hub import constants
@@ -22,7 +21,8 @@ from huggingface_hub.errors import (
 from mergetrace.configuration.source import REPOSITORY
 from mergetrace.errors import NetworkError
 from mergetrace.formats.model_config import fact
-from mergetrace.hub.pinned import Pinned, checked, client, patiently
+from mergetrace.hub import answers
+from mergetrace.hub.pinned import Pinned, checked, patiently
 
 EXPANDED = ("sha", "createdAt", "tags", "gated", "private", "cardData", "safetensors")
 MAX_TAGS = 1000
@@ -60,81 +60,93 @@ class RefusedError(NetworkError):
     """The Hub does not hand it out: it was disabled, or is closed to this token."""
 
 
+class OddAnswerError(NetworkError):
+    """What the Hub says of it cannot be understood."""
+
+
 def why_not(error: NetworkError) -> str:
     """Why a repository cannot be asked, as the scan's codes say it."""
-    kinds = {MissingError: "missing", GatedError: "gated", RefusedError: "refused"}
+    kinds = {
+        MissingError: "missing",
+        GatedError: "gated",
+        RefusedError: "refused",
+        OddAnswerError: "not_understood",
+    }
     return kinds.get(type(error), "unreachable")
 
 
 def listing(
     filters: Iterable[str], most: int, parameters: str | None = None
-) -> list[Listed]:
-    """The repositories that bear all these tags, most downloads first. parameters: their
-    number, as `min:6B,max:8B`.
+) -> tuple[list[Listed], list[str]]:
+    """The repositories that bear all these tags, most downloads first, and the names of
+    those of which nothing can be understood. parameters: their number, as
+    `min:6B,max:8B`.
     """
-
-    def ask() -> list[Any]:
-        found = client().list_models(
-            filter=list(filters),
-            num_parameters=parameters,
-            sort="downloads",
-            limit=most,
-            expand=list(EXPANDED),  # type: ignore[arg-type]  # the client has a Literal
-        )
-        return list(islice(found, most))
-
-    return [each for each in map(listed, answered(ask)) if each is not None]
+    question: dict[str, Any] = {
+        "filter": list(filters),
+        "sort": "downloads",
+        "limit": most,
+        "expand": list(EXPANDED),
+    }
+    if parameters is not None:
+        question["num_parameters"] = parameters
+    found = []
+    odd = []
+    for said in answered(lambda: answers.repositories(question, most)):
+        one = listed(said)
+        if one is not None:
+            found.append(one)
+        else:
+            odd.append(fact(str(said.get("id"))))
+    return found, odd
 
 
 def about(repo: str) -> Listed:
     """One repository. MissingError where there is none."""
-
-    def ask() -> Any:
-        return client().model_info(repo, timeout=60)
-
-    found = listed(answered(ask))
-    if found is None:
-        raise MissingError(f"{repo}: the Hub's answer cannot be understood")
-    return found
+    return _understood(repo, answered(lambda: answers.repository(repo)))
 
 
 def details(repo: str, commit: str) -> tuple[Listed, Pinned]:
     """A repository at a commit, with its files. MissingError where there is none."""
-
-    def ask() -> Any:
-        return client().model_info(
-            repo, revision=commit, files_metadata=True, timeout=60
-        )
-
-    info = answered(ask)
-    found = listed(info)
-    if found is None:
-        raise MissingError(f"{repo}: the Hub's answer cannot be understood")
-    return found, checked(repo, commit, info)
+    said = answered(lambda: answers.repository(repo, commit, files=True))
+    found = _understood(repo, said)
+    try:
+        return found, checked(repo, commit, said)
+    except NetworkError as error:
+        raise OddAnswerError(str(error)) from None
 
 
-def listed(info: Any) -> Listed | None:
-    """What the client was told, bounded; None where it is no repository at a commit."""
-    repo, commit = info.id, info.sha
+def listed(said: Mapping[str, Any]) -> Listed | None:
+    """What the Hub says, bounded; None where it is no repository at a commit."""
+    repo, commit = said.get("id"), said.get("sha")
     if not isinstance(repo, str) or not re.fullmatch(REPOSITORY, repo):
         return None
     if not isinstance(commit, str) or not re.fullmatch(r"[0-9a-f]{40}", commit):
         return None
-    tags = [fact(tag) for tag in (info.tags or [])[:MAX_TAGS] if isinstance(tag, str)]
-    card = info.card_data.to_dict() if info.card_data else {}
+    stated = said.get("tags")
+    texts = stated[:MAX_TAGS] if isinstance(stated, list) else []
+    tags = [fact(tag) for tag in texts if isinstance(tag, str)]
+    card = answers.within(said, "cardData")
     parents, relation = _parents(tags, card)
     return Listed(
         repo=repo,
         commit=commit,
-        created=info.created_at.isoformat() if info.created_at else None,
-        gated=bool(info.gated),
-        private=bool(info.private),
+        created=answers.created(said),
+        gated=bool(said.get("gated")),
+        private=bool(said.get("private")),
         parents=parents,
         relation=relation,
         licence=_licence(tags, card),
-        architecture=_architecture(info),
-        parameters=_parameters(info),
+        architecture=_architecture(said),
+        parameters=_parameters(said),
     )
+
+
+def _understood(repo: str, said: Mapping[str, Any]) -> Listed:
+    found = listed(said)
+    if found is None:
+        raise OddAnswerError(f"{repo}: the Hub's answer cannot be understood")
+    return found
 
 
 def answered(ask: Callable[[], Answer]) -> Answer:
@@ -189,12 +201,11 @@ def _licence(tags: Iterable[str], card: Mapping[str, Any]) -> str | None:
     return next((tag.removeprefix("license:") for tag in found), None)
 
 
-def _architecture(info: Any) -> str | None:
-    config = info.config if isinstance(info.config, dict) else {}
-    kind = config.get("model_type")
+def _architecture(said: Mapping[str, Any]) -> str | None:
+    kind = answers.within(said, "config").get("model_type")
     return fact(kind) if isinstance(kind, str) else None
 
 
-def _parameters(info: Any) -> int | None:
-    total = getattr(info.safetensors, "total", None)
+def _parameters(said: Mapping[str, Any]) -> int | None:
+    total = answers.within(said, "safetensors").get("total")
     return total if type(total) is int else None

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from huggingface_hub import HfApi, constants
+from huggingface_hub import constants
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -17,9 +17,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from huggingface_hub.utils import build_hf_headers
 
-from mergetrace import __version__
 from mergetrace.errors import ConfigurationError, NetworkError, TooManyBytesError
 from mergetrace.files.further_templates import (
     FOLDER,
@@ -31,6 +29,7 @@ from mergetrace.files.safetensors_file import Model, assemble
 from mergetrace.files.safetensors_header import Header, header_length, parse_header
 from mergetrace.files.strict_json import shown
 from mergetrace.files.weight_files import INDEX_NAME, MAX_INDEX_BYTES
+from mergetrace.hub import answers
 from mergetrace.hub.ranges import HOW_TO_GET_IN, Patience, RangeReader
 from mergetrace.hub.waiting import requested_wait
 from mergetrace.outputs import whole
@@ -140,11 +139,7 @@ def pin(repo: str, revision: str) -> Pinned:
     """
     label = f"{repo}@{revision}"
     try:
-        info = patiently(
-            lambda: client().model_info(
-                repo, revision=revision, files_metadata=True, timeout=60
-            )
-        )
+        said = patiently(lambda: answers.repository(repo, revision, files=True))
     except GatedRepoError:
         raise NetworkError(
             f"{label}: the repository is gated; {HOW_TO_GET_IN}"
@@ -177,12 +172,7 @@ def pin(repo: str, revision: str) -> Pinned:
             f"{label}: the Hub at {constants.ENDPOINT} cannot be reached or understood"
             f" ({why}); is there a network?"
         ) from None
-    return checked(repo, revision, info)
-
-
-def client() -> HfApi:
-    """The Hub's own client, with the user's token and endpoint."""
-    return HfApi(library_name="mergetrace", library_version=__version__)
+    return checked(repo, revision, said)
 
 
 def patiently(ask: Callable[[], Answer], attempts: int = HUB_ATTEMPTS) -> Answer:
@@ -209,25 +199,24 @@ def patiently(ask: Callable[[], Answer], attempts: int = HUB_ATTEMPTS) -> Answer
     raise AssertionError("the last attempt returns or raises")
 
 
-def checked(repo: str, revision: str, info: Any) -> Pinned:
+def checked(repo: str, revision: str, said: Mapping[str, Any]) -> Pinned:
     """The Hub's answer as a pinned repository. NetworkError where it cannot be true."""
-    commit = info.sha
-    siblings = info.siblings or []
+    commit = said.get("sha")
+    listed = answers.objects(said, "siblings")
     if not _is_hex(commit, 40):
         raise NetworkError(
             f"{repo}@{revision}: the Hub names {shown(str(commit))}, which is not a"
             " commit hash"
         )
-    if len(siblings) > MAX_FILES:
+    if len(listed) > MAX_FILES:
         raise NetworkError(
-            f"{repo}@{revision}: {len(siblings)} files, more than any model needs; it"
+            f"{repo}@{revision}: {len(listed)} files, more than any model needs; it"
             " is not read"
         )
-    files = {}
-    for entry in siblings:
-        name = entry.rfilename
-        size = entry.size
-        lfs = entry.lfs
+    files: dict[str, RemoteFile] = {}
+    for entry in listed:
+        name = entry.get("rfilename")
+        size = entry.get("size")
         if (
             not isinstance(name, str)
             or type(size) is not int
@@ -238,17 +227,25 @@ def checked(repo: str, revision: str, info: Any) -> Pinned:
                 f"{repo}@{revision}: the Hub lists {shown(str(name))} of"
                 f" {shown(str(size))} bytes, which cannot be"
             )
-        sha256 = None
-        git_id = None
-        if lfs is None:
-            git_id = entry.blob_id if _is_hex(entry.blob_id, 40) else None
-        elif _is_hex(lfs.sha256, 64):
-            sha256 = lfs.sha256
-        files[name] = RemoteFile(size, sha256, git_id)
-    created = info.created_at.isoformat() if info.created_at else None
+        files[name] = _remote_file(entry, size)
     return Pinned(
-        repo, revision, commit, bool(info.private), bool(info.gated), files, created
+        repo,
+        revision,
+        str(commit),
+        bool(said.get("private")),
+        bool(said.get("gated")),
+        files,
+        answers.created(said),
     )
+
+
+def _remote_file(entry: Mapping[str, Any], size: int) -> RemoteFile:
+    """A file with the hash that the Hub lists, where that can be one."""
+    if not entry.get("lfs"):
+        git_id = entry.get("blobId")
+        return RemoteFile(size, None, git_id if _is_hex(git_id, 40) else None)
+    sha256 = answers.within(entry, "lfs").get("sha256")
+    return RemoteFile(size, sha256 if _is_hex(sha256, 64) else None, None)
 
 
 def open_reader(
@@ -266,13 +263,12 @@ def open_reader(
             f"{source['repo']}: HF_HUB_OFFLINE is set, and a model on the Hub needs the"
             " network; unset it, or give a local folder"
         )
-    headers = build_hf_headers(library_name="mergetrace", library_version=__version__)
     return RangeReader(
         constants.ENDPOINT.rstrip("/"),
         source["repo"],
         source["commit"],
         sizes,
-        headers,
+        answers.headers(),
         connections,
         patience,
     )

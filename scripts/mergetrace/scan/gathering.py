@@ -203,7 +203,9 @@ def _list(
     from mergetrace.hub.listing import listing
 
     filters = (*gathering.settings.filters, *tags)
-    found = listing(filters, gathering.settings.most, parameters)
+    found, odd = listing(filters, gathering.settings.most, parameters)
+    for name in odd:
+        gathering.leave_out(name, "not_understood", reason.source)
     for listed in found:
         gathering.take(listed, reason)
     return found

@@ -21,6 +21,7 @@ LEFT_OUT = {
     "gated": "access must be asked for, and this token has none",
     "missing": "no such repository, or a private one",
     "no_model": "there is no model: no folder with *.safetensors, and no GGUF file",
+    "not_understood": "what the Hub says of it cannot be understood",
     "no_safetensors": "no weights in safetensors",
     "refused": "the Hub does not hand it out: disabled, or closed to this token",
     "over_budget": "beyond the megabytes that may be read",

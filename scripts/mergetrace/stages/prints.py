@@ -18,7 +18,7 @@ from mergetrace.scan.prints import Facts
 from mergetrace.scan.reading import Taken, folder_facts, of_folder, of_repository
 
 CONNECTIONS_OF_A_MODEL = 4
-PASSING = ("gated", "unreachable", "missing", "refused")
+PASSING = ("gated", "unreachable", "missing", "refused", "not_understood")
 """Why there is no print today and may be one tomorrow: not kept in the index."""
 
 

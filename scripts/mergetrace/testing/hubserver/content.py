@@ -66,7 +66,7 @@ class Repo:
     that is not said. dates: of every commit, as whoever pushed it set them; by default
     each is an hour after the one before, and the first is made with the repository.
     tags: beside those that follow from files and card. parameters: counted where they
-    are first asked for.
+    are first asked for. says: what the API says of it whatever the truth, by key.
     """
 
     files: dict[str, Content]
@@ -82,6 +82,7 @@ class Repo:
     tags: tuple[str, ...] = ()
     downloads: int = 0
     parameters: int | None = None
+    says: dict[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.push(self.files)

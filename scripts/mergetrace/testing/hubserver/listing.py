@@ -38,7 +38,7 @@ def about(name: str, repo: Repo) -> dict[str, Any]:
         said["safetensors"] = {"parameters": {"BF16": total}, "total": total}
     if repo.created:
         said["createdAt"] = repo.created
-    return said
+    return said | repo.says
 
 
 def card(files: Mapping[str, Content]) -> dict[str, Any]:

@@ -270,7 +270,7 @@ class _Handler(socketserver.StreamRequestHandler):
             if query.get("blobs")
             else [{"rfilename": entry["rfilename"]} for entry in entries]
         )
-        said = {**about(repo, found), "sha": commit, "siblings": siblings}
+        said = {**about(repo, found), "sha": commit, "siblings": siblings} | found.says
         return self._json(said)
 
     def _paged(
