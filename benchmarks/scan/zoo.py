@@ -282,10 +282,12 @@ def page(results: list[Result]) -> str:
         "checkpoints in it, and seven models a little way from the base, most of them a"
         " few gentle steps, which begin branches as a base",
         "does (moe-8 has one). How bases near one another are told apart was found on the"
-        " tuning families dense-1, 2 and 4, where the true",
-        "base comes first in 24 of 24 merges. Before that it did in 8 of 13 of dense-6 and"
-        " dense-5 and 12 of the 24, with the help",
-        "of the folders' names, of which the base's is the first in the alphabet.",
+        " tuning families dense-1, 2, 4 and moe-7: there the true",
+        "base comes first in 29 of 29 merges scanned among their own family alone, and in"
+        " 462 of 462 scans of those of dense-1, 2 and 4 with a part",
+        "of the family left out: the LoRAs, all gentle models but one, or all but a few"
+        " relatives and one gentle model. Of a finetune nobody's",
+        "numbers are given back exactly, so that a model near the base may come first.",
         "",
         f"- True base first: {sum(each.base == each.case.base for each in guilty)} of"
         f" {len(guilty)} merges, among those proposed:"

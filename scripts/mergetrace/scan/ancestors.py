@@ -3,8 +3,9 @@
 A base shows without any label. Seen from the ancestor of many models their changes are
 independent, so at right angles to one another; seen from anything else they all share
 the way back. So many mutually independent branches start at a base, and one at a model
-without children. Of models near one another the numbers that relatives kept decide (see
-voting.py); where they do not either, several are candidates.
+without children. Of models near one another the suspect's own numbers decide (see
+given_back.py), then those that relatives kept (see voting.py); where they do not either,
+several are candidates.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ import numpy as np
 
 from mergetrace.numerics.arrays import Array
 from mergetrace.scan.blending import MIN_LEFT, donors_beside
+from mergetrace.scan.given_back import supported
 from mergetrace.scan.held import Held, angles
 from mergetrace.scan.voting import beyond, votes
 
@@ -90,7 +92,9 @@ def bases_of(
     def place(each: BaseCandidate) -> tuple[float | str, ...]:
         return rank.get(each.key, len(rank)), -each.votes, far[each.key], each.key
 
-    ancestors = [each for each in offered if each.branches >= MIN_BRANCHES]
+    ancestors = _supported(held, offered)
+    if not ancestors:
+        ancestors = [each for each in offered if each.branches >= MIN_BRANCHES]
     if not ancestors:
         # all may have learned in part alike, so that few branches are at right angles
         ancestors = [each for each in _central(offered) if each.wide >= MIN_BRANCHES]
@@ -119,6 +123,28 @@ def bases_of(
     others = [each for each in ancestors if each.key not in chosen]
     ordered = [*sorted(usual, key=order), *sorted(others, key=place)]
     return tuple(ordered[:MAX_BASES])
+
+
+def _supported(held: Held, offered: Sequence[BaseCandidate]) -> list[BaseCandidate]:
+    """Of the candidates that the suspect's own numbers speak for, those at which many
+    branches start. Its donors give it back as well: what is a donor beside a model at
+    which more branches start is no base.
+    """
+    central = _central(offered)
+    kept = supported(held, {each.key: each.donors for each in offered})
+    found = [each for each in central if each.key in kept]
+    if found:
+        wide = {each.key: each.wide for each in found}
+        aside = {
+            donor
+            for each in found
+            for donor in each.donors
+            if wide.get(donor, each.wide) < each.wide
+        }
+        return [each for each in found if each.key not in aside]
+    donors = {donor for each in central for donor in each.donors}
+    others = [each for each in offered if each.key in kept and each.key not in donors]
+    return [each for each in others if each.wide >= MIN_BRANCHES]
 
 
 def _central(offered: Sequence[BaseCandidate]) -> list[BaseCandidate]:
