@@ -162,6 +162,7 @@ scan: from one suspect to candidates
     held               numbers of some relatives beside the suspect's
     blending           donors that explain what a base does not
     ancestors, voting  which relative the others were made from; the numbers they kept
+    given_back         the bases that give a suspect's own numbers back
     explaining         a base that many share, and donors that explain the rest
     compared           what the last steps of a scan and of a watch read
     screening          the models in order, traces left behind, the proposed audit
