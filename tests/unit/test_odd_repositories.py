@@ -11,6 +11,7 @@ from safetensors.torch import save
 
 from mergetrace.errors import AuditError, ConfigurationError
 from mergetrace.hub import pinned
+from mergetrace.scan.gathering import MAX_ANCESTORS
 from mergetrace.scan.index import CATALOGUE, Index
 from mergetrace.stages import candidates
 from mergetrace.stages.candidates import Params
@@ -95,6 +96,24 @@ def test_tags_in_a_circle_end(hub, tmp_path):
         state(hub.repos[f"lab/tune-{child}"], f"base_model: lab/tune-{parent}\n")
     state(hub.repos[SUSPECT], f"base_model: [lab/tune-2, {SUSPECT}]\n")
     assert found(scan_hub(tmp_path, SUSPECT, HOW)) == (["base", "tune-2"], {})
+
+
+def test_a_flood_of_parents_is_bounded(hub, tmp_path):
+    def named(generation):
+        return [f"flood/{generation}-{number}" for number in range(20)]
+
+    for generation in range(3):
+        card = f"base_model: [{', '.join(named(generation + 1))}]\n"
+        for name in named(generation):
+            hub.repos[name] = Repo({"config.json": InMemory(b"{}")}, created=OLD)
+            number = name.rpartition("-")[2]
+            state(hub.repos[name], card.replace("-", f"-{number}"))
+    state(hub.repos[SUSPECT], f"base_model: [{', '.join(named(0))}, lab/base]\n")
+    parts, left_out = found(scan_hub(tmp_path, SUSPECT, HOW))
+    assert parts == ["base", "tune-2"]
+    asked = [seen for seen in hub.requests("api") if "flood/" in seen.repo]
+    assert len(asked) < 3 * MAX_ANCESTORS
+    assert "over_most" in left_out.values()
 
 
 @pytest.mark.slow

@@ -2,6 +2,8 @@
 is proposed runs as it is.
 """
 
+import shlex
+
 import pytest
 import yaml
 
@@ -10,6 +12,7 @@ from mergetrace.configuration.reading import complete, load
 from mergetrace.errors import AuditError, ConfigurationError
 from mergetrace.outputs import read_json
 from mergetrace.records.scan import Proposed, Scan
+from mergetrace.running.command_line import main, options
 from mergetrace.scan.index import Index
 from mergetrace.scan.proposing import audit_yaml
 from mergetrace.scan.published import publish
@@ -162,15 +165,17 @@ def chosen(scanned, tmp_path):
     def make(shares, bases, donors, **settings):
         found = scanned(shares, **settings)
         out = tmp_path / "siblings.json"
-        siblings.run(
-            siblings.Inputs(
-                found.folder / "candidates.json",
-                found.folder / "indexed.json",
-                found.folder / "prints",
-            ),
-            siblings.Params("mine", tuple(bases), tuple(donors), 2),
-            siblings.Outputs(out),
-        )
+        given = {
+            "candidates": found.folder / "candidates.json",
+            "indexed": found.folder / "indexed.json",
+            "index": found.folder / "prints",
+            "siblings": out,
+            "name": "mine",
+            "bases": bases,
+            "donors": donors,
+            "most": 2,
+        }
+        main(siblings, shlex.split(options(given)))
         return read_json(out)
 
     return make
@@ -190,6 +195,12 @@ def test_an_audit_takes_the_hardest_siblings_as_its_controls(chosen, place):
     assert set(names) <= {f"tune-{number}" for number in range(2, 6)}
     cosines = [each["cosine"] for each in found["siblings"]]
     assert cosines == sorted(cosines, reverse=True)
+
+
+def test_an_audit_without_donors_takes_siblings_too(chosen, place):
+    found = chosen({"tune-0": 1.0}, [str(place / "base")], [])
+    assert found["base"] == str(place / "base")
+    assert len(found["siblings"]) == 2
 
 
 def test_an_audit_of_a_base_without_a_print_takes_siblings_of_the_scans(chosen, place):

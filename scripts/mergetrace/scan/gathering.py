@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from mergetrace.hub.listing import Listed
 
 ANCESTORS = 4  # generations that are followed upwards
+MAX_ANCESTORS = 100
+"""Models that are asked for in all of them. A card may name twenty, each of which names
+twenty others: whoever publishes a few hundred could keep a scan asking for days.
+"""
 COMMON_BASES = 5  # of listed models whose children are asked for
 MAX_UNREACHABLE = 5
 """Models that may be out of reach: of more it is the Hub itself that is."""
@@ -241,18 +245,31 @@ def _follow(
 
 
 def _ancestors(gathering: Gathering, relatives: dict[str, "Listed"]) -> None:
-    """Follow what the named models name as their own bases."""
+    """Follow what the named models name as their own bases, the nearest first."""
     generation: Mapping[str, Listed] = dict(relatives)
+    asked = 0
     for _ in range(ANCESTORS):
         above: dict[str, Listed] = {}
-        for repo, listed in sorted(generation.items()):
-            for parent in listed.parents:
-                if parent not in relatives and parent not in gathering.left_out:
-                    reason = Reason("ancestor", repo)
-                    found = _follow(gathering, parent, reason, relatives)
-                    if found is not None:
-                        above[found.repo] = found
+        for repo, parent in _parents_of(generation):
+            if parent in relatives or parent in gathering.left_out:
+                continue
+            if asked == MAX_ANCESTORS:
+                gathering.leave_out(parent, "over_most", repo)
+                continue
+            asked += 1
+            found = _follow(gathering, parent, Reason("ancestor", repo), relatives)
+            if found is not None:
+                above[found.repo] = found
         generation = above
+
+
+def _parents_of(generation: Mapping[str, "Listed"]) -> list[tuple[str, str]]:
+    """Models and what they name as their base."""
+    return [
+        (repo, parent)
+        for repo, listed in sorted(generation.items())
+        for parent in listed.parents
+    ]
 
 
 def _urgency(each: Candidate) -> tuple[int, str]:

@@ -21,10 +21,10 @@ class Params:
     """The audit's name."""
     bases: tuple[str, ...]
     """The places of the bases that the audit offers."""
-    donors: tuple[str, ...]
-    """The places of its donors."""
     most: int
     """Siblings, at most."""
+    donors: tuple[str, ...] = ()
+    """The places of its donors; an audit may have none."""
 
 
 @dataclass(frozen=True)
