@@ -5,7 +5,7 @@ tells the two apart.
 
 from typing import Any
 
-from benchmarks.zoo.by_hand import by_hand, lines
+from benchmarks.zoo.by_hand import AGES, by_hand, lines
 from benchmarks.zoo.case import Draft
 from benchmarks.zoo.framings import framed
 
@@ -27,6 +27,7 @@ def unidentified_merges() -> list[Draft]:
             "by hand, rounded at random: 0.571",
             _merge("rounded at random", "base", 0.571),
         ),
+        ("by hand, of the donor's float32 release", _of_a_finer_release()),
     ]
 
 
@@ -34,6 +35,16 @@ def _merge(how: str, other: str, share: float) -> dict[str, Any]:
     named = tuple(name for name in (other, "donor") if name != "base")
     made = lines(how, other, "donor", weights=[1 - share, share])
     return {**by_hand(made, named, **SEEN), "alphas": {}}
+
+
+def _of_a_finer_release() -> dict[str, Any]:
+    """The donor's float32 release was merged, and its bf16 release is offered. Who came
+    first dates alone tell.
+    """
+    made = lines("float32 sum", "base", "donor-f32", weights=[0.4, 0.6])
+    offered = {"named": ("donor",), "donors": ("donor",), "alphas": {}}
+    known = {"verdicts": ("merge", "other_merge"), "published": AGES}
+    return {**by_hand(made, ("donor-f32",), **SEEN), **offered, **known}
 
 
 def unidentified_framings() -> list[Draft]:

@@ -276,8 +276,9 @@ search: the recipe that gives most of a model back
     blends             the nearest weighted sum, whatever arithmetic made it
     dependence         whether a model's numbers follow from its parents' alone
     leaning            whether a model was rounded as a blend before it was trained
+    finer              whether it is a blend of finer numbers than a donor was offered with
     round_trips        whether it is a blend of parents that were quantised and written back
-    observing          the last five together: what is seen beside the recipes
+    observing          the last six together: what is seen beside the recipes
     dropped            how much of a change one tensor took, where some was dropped
     survivors          what a merge that chooses elements left and kept
     proposals.proposers    which recipes are worth trying; how to add a proposer

@@ -373,6 +373,13 @@ class Thresholds:
     at another rate, and less, the less of it the blend explains.
     """
 
+    max_beyond_finer: float = limit(0.0005, ge=0, le=0.01)
+    """A blend of a donor's finer numbers than were offered, its float32 release or its
+    adapter at another weight, leaves every number within the two roundings. The greatest
+    share of numbers that may lie beyond them. None did of such blends; where the donor's
+    run was repeated at another rate .014 to .87 did (tuning seeds, two steps and more).
+    """
+
     min_counted: int = limit(100, ge=1)
     """A share of fewer elements than this is noise. So many must be there on which
     donor and base agree before it counts how many of them moved, and so many must speak

@@ -1,5 +1,6 @@
 """The donor's own run at another rate is no blend, however nearly its change is a
-multiple of the donor's: it was never rounded as one.
+multiple of the donor's: it was never rounded as one. Where its change is a multiple to
+the last bit, the donor's numbers were finer than offered: an adapter at another weight.
 """
 
 from dataclasses import replace
@@ -11,6 +12,7 @@ import torch
 from mergetrace.merging.applying import Piece
 from mergetrace.merging.facts import HeldFacts
 from mergetrace.merging.recipes import make
+from mergetrace.search.finer import measure_finer
 from mergetrace.search.leaning import lean_to_pair, lean_to_recipe
 from mergetrace.search.signatures import measure_signature
 from mergetrace.search.trial import Trial
@@ -35,6 +37,12 @@ def grown(weight, size=0.002):
     return base, donor, (base.float() + weight * change).bfloat16()
 
 
+def strayed(values, generator=0):
+    """As a run at another rate strays from a multiple of the donor's change."""
+    draw = torch.Generator().manual_seed(generator)
+    return values * (1 + 0.03 * torch.randn(values.shape, generator=draw))
+
+
 def trained_blend(base, donor, weight, generator=0):
     """A stored blend of which a third of the numbers was moved by a step."""
     blend = (base.double() + weight * (donor.double() - base.double())).bfloat16()
@@ -56,7 +64,11 @@ def piece(base, donor, made):
         columns=COUNT,
     )
     raw = made.contiguous().view(torch.uint8).numpy().ravel()
-    return Piece("w", 0.0, values, Sample(raw, "BF16"), facts)
+    samples = {
+        name: Sample(tensor.contiguous().view(torch.uint8).numpy().ravel(), "BF16")
+        for name, tensor in (("base", base), ("donor", donor))
+    }
+    return Piece("w", 0.0, values, Sample(raw, "BF16"), facts, samples=samples)
 
 
 @pytest.mark.parametrize("weight", WEIGHTS)
@@ -78,6 +90,31 @@ def test_a_stored_blend_is_left_to_either_side(weight):
     ):
         assert lean.misses > 1000
         assert abs(lean.share - 0.5) < 0.05
+
+
+@pytest.mark.parametrize("weight", WEIGHTS)
+def test_a_multiple_of_a_finer_change_lies_within_both_roundings(weight):
+    base, donor, made = grown(weight)
+    finer = measure_finer([piece(base, donor, made)], "base", "donor", 0.25)
+    assert finer.beyond == 0
+    assert finer.weight == pytest.approx(weight, abs=1e-4)
+    assert finer.informative > COUNT // 2
+
+
+@pytest.mark.parametrize("weight", WEIGHTS)
+def test_a_run_at_another_rate_and_a_trained_blend_lie_beyond(weight):
+    base, donor, _ = grown(weight)
+    change = donor.float() - base.float()
+    rerun = (base.float() + strayed(weight * change)).bfloat16()
+    for made in (rerun, trained_blend(base, donor, weight)):
+        finer = measure_finer([piece(base, donor, made)], "base", "donor", 0.25)
+        assert finer.beyond > 0.005
+
+
+def test_a_donor_is_not_finer_than_nothing_known_of_its_storage():
+    base, donor, made = grown(0.5)
+    unknown = replace(piece(base, donor, made), samples={})
+    assert measure_finer([unknown], "base", "donor", 0.25) is None
 
 
 def test_nothing_is_said_of_models_that_no_blend_explains():
@@ -106,15 +143,19 @@ def test_what_rounding_took_back_was_not_dropped():
 
 
 def models():
-    """Base and donor, the donor's run at half its rate, and a blend trained since."""
+    """Base and donor, the donor's run at half its rate, its adapter at half its weight,
+    and a blend trained since.
+    """
     base = random_model(0)
-    made = {"base": base, "donor": {}, "rerun": {}, "blend": {}}
+    made = {"base": base, "donor": {}, "rerun": {}, "adapter": {}, "blend": {}}
     for number, (name, tensor) in enumerate(base.items()):
         generator = torch.Generator().manual_seed(number)
         change = torch.randn(tensor.shape, generator=generator) * 0.002
         donor = (tensor.float() + change).bfloat16()
         made["donor"][name] = donor
-        made["rerun"][name] = (tensor.float() + 0.55 * change).bfloat16()
+        less = 0.55 * change
+        made["adapter"][name] = (tensor.float() + less).bfloat16()
+        made["rerun"][name] = (tensor.float() + strayed(less)).bfloat16()
         made["blend"][name] = trained_blend(tensor, donor, 0.55, number)
     return made
 
@@ -125,7 +166,7 @@ def test_only_a_blend_that_was_stored_is_named(tmp_path):
     for name, tensors in models().items():
         write_model(folders[name], tensors)
     found = {}
-    for suspect in ("rerun", "blend"):
+    for suspect in ("rerun", "adapter", "blend"):
         parents = {name: folders[name] for name in ("base", "donor")}
         spec = {"suspect": "suspect", "base": "base", "donors": ["donor"]}
         suspects = {**parents, "suspect": folders[suspect]}
@@ -133,6 +174,11 @@ def test_only_a_blend_that_was_stored_is_named(tmp_path):
             tmp_path / "x" / suspect, suspects, spec, published=DATES
         )
     assert found["blend"]["verdict"] == "merge_then_trained"
+    assert found["adapter"]["verdict"] == "other_merge"
+    assert found["adapter"]["parents"]["donor"]["alpha"] == pytest.approx(
+        0.55, abs=1e-3
+    )
+    assert "finer numbers of donor" in " ".join(found["adapter"]["reasons"])
     assert found["rerun"]["verdict"] == "inconclusive"
     assert not found["rerun"]["parents"]["donor"]["named"]
     assert "never rounded as a stored blend" in " ".join(found["rerun"]["reasons"])

@@ -3,6 +3,7 @@ control reach; a cosine alone is never enough.
 """
 
 from mergetrace.finding.case import Case, Decision, Reason
+from mergetrace.finding.following import is_finer, of_finer_numbers
 from mergetrace.finding.leftover import left_over, pure_left
 from mergetrace.finding.reasons_merge import (
     Agreement,
@@ -271,6 +272,8 @@ def _blend_then_trained(
     stayed = untouched(case, donor)
     other = (PureByOtherMethod(_agreement(case, donor)),)
     pure = other if stayed and not slight else _pure_of_one(case, donor)
+    if is_finer(case, donor):
+        pure = (of_finer_numbers(case, donor),)
     explained: Reason = BlendExplains(
         donor, alpha, case.base, coverage, numbers.informative, _chance(case, donor)
     )

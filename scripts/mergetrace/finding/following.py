@@ -5,6 +5,7 @@ its parents' numbers alone, which neither training nor chance brings about.
 from mergetrace.finding.case import Case, Decision, Reason
 from mergetrace.finding.reasons_following import (
     ArithmeticUnknown,
+    FinerNumbers,
     FollowsFromParents,
     NearestBlend,
 )
@@ -16,7 +17,11 @@ from mergetrace.finding.reasons_stops import (
     NoBlendOfAll,
     SharesOutside,
 )
-from mergetrace.records.recipe_search import Dependence, LinearBlend
+from mergetrace.records.recipe_search import (
+    Dependence,
+    LinearBlend,
+    RecipeSearch,
+)
 
 BY_FOLLOWING = "following"
 """What such a finding rests on."""
@@ -60,6 +65,12 @@ def found_following(case: Case, dependence: Dependence) -> FollowsFromParents:
     )
 
 
+def of_finer_numbers(case: Case, donor: str) -> FinerNumbers:
+    """That the model is a blend of finer numbers (see is_finer)."""
+    finer = case.recipe.finer[donor]
+    return FinerNumbers(donor, finer.informative, finer.beyond)
+
+
 def unknown_arithmetic(case: Case) -> ArithmeticUnknown:
     """How much the best of the recipes gives back that were tried."""
     best = case.recipe.best
@@ -78,6 +89,23 @@ def is_pure(case: Case) -> bool:
     if dependence.dissent > limits.max_dissent:
         return False
     return min(dependence.without.values()) >= limits.min_dissent_without
+
+
+def is_finer(case: Case, donor: str) -> bool:
+    """Whether the model is a blend of finer numbers than the donor was offered with,
+    and no control is. In coarse steps a donor's relative would pass for it.
+    """
+    models = (case.recipe, *(control.recipe for control in case.controls.values()))
+    own, *beside = (_holds_finer(case, recipe, donor) for recipe in models)
+    return own and not any(beside) and coarse_steps(case) is None
+
+
+def _holds_finer(case: Case, recipe: RecipeSearch, donor: str) -> bool:
+    limits = case.thresholds
+    finer = recipe.finer.get(donor)
+    if finer is None or finer.informative < limits.min_informative:
+        return False
+    return finer.beyond <= limits.max_beyond_finer
 
 
 def controls_beside(case: Case) -> dict[str, float]:

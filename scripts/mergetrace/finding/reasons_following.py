@@ -69,6 +69,18 @@ class WithinLastBits(Reason):
 
 
 @dataclass(frozen=True)
+class FinerNumbers(Reason):
+    """Every number lies within what storing the donor and the model rounds off."""
+
+    donor: str
+    """The donor."""
+    informative: int
+    """The number of elements that were asked."""
+    beyond: float
+    """The share of them that lies farther off."""
+
+
+@dataclass(frozen=True)
 class StrayFromParents(Reason):
     """The model's numbers differ where all its parents' numbers are the same."""
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from mergetrace.finding.case import Case, Reason
 from mergetrace.finding.coverage import sampled
-from mergetrace.finding.following import is_pure
+from mergetrace.finding.following import is_finer, is_pure
 from mergetrace.finding.reasons_cells import CellsMissed, FewInCells
 from mergetrace.finding.reasons_origin import FewInformative
 from mergetrace.finding.reasons_stops import (
@@ -195,7 +195,8 @@ def against_blend(case: Case, donor: str) -> Against:
     recipe = case.recipe.leaning
     if recipe is not None and set(recipe.parents) == {case.base, donor}:
         leanings.append(recipe)
-    return _against_leanings(case, leanings)
+    stop = _against_leanings(case, leanings)
+    return None if stop is not None and is_finer(case, donor) else stop
 
 
 def against_leaning(case: Case) -> Against:

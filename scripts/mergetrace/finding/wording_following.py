@@ -6,6 +6,7 @@ from mergetrace.finding.case import Reason
 from mergetrace.finding.reasons_following import (
     ArithmeticUnknown,
     BlendOfRoundTrip,
+    FinerNumbers,
     FollowsFromParents,
     NearestBlend,
     StrayFromParents,
@@ -83,6 +84,16 @@ def within_last_bits(reason: WithinLastBits) -> str:
     )
 
 
+def finer_numbers(reason: FinerNumbers) -> str:
+    return (
+        f"{percent(reason.beyond, digits=3)} of {reason.informative:,} numbers lie farther"
+        f" from that blend than storing {reason.donor} and the model rounds off: a blend of"
+        f" finer numbers of {reason.donor} than were offered explains all of it, such as"
+        " another release of it, or an adapter merged at another weight. The donor's run"
+        " repeated at another rate strays farther, unless it is a single step long."
+    )
+
+
 def stray_from_parents(reason: StrayFromParents) -> str:
     *others, last = reason.parents
     return (
@@ -113,6 +124,7 @@ SENTENCES: Mapping[type[Reason], Callable[..., str | list[str]]] = {
     ArithmeticUnknown: arithmetic_unknown,
     WithinLastBits: within_last_bits,
     BlendOfRoundTrip: blend_of_round_trip,
+    FinerNumbers: finer_numbers,
     StrayFromParents: stray_from_parents,
 }
 """By what was found the function that says it."""

@@ -136,6 +136,20 @@ class Leaning:
 
 
 @dataclass(frozen=True)
+class FinerBlend:
+    """The blend of base and donor that most numbers hold, if the donor's may lie
+    anywhere between those that round to what was offered.
+    """
+
+    weight: float
+    """The donor's."""
+    informative: int
+    """The elements whose interval of weights is narrow."""
+    beyond: float
+    """The share of them that lies farther from the blend than both roundings leave."""
+
+
+@dataclass(frozen=True)
 class LinearBlend:
     """The weighted sum of models that is nearest to the audited one."""
 
@@ -235,6 +249,10 @@ class RecipeSearch:
     """
     leaning: Leaning | None = None
     """How they miss the best recipe's."""
+    finer: Mapping[str, FinerBlend] = field(default_factory=dict)
+    """By donor the blend with finer numbers than it was offered with, where the stored
+    ones explain anything.
+    """
     own_rows: Mapping[str, int] = field(default_factory=dict)
     """By parent, the rows of the embedding and the head that are its own, number for
     number: they were left out of what a recipe has to give back.

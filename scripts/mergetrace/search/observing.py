@@ -9,6 +9,7 @@ from mergetrace.merging.applying import Piece
 from mergetrace.merging.recipes import Recipe
 from mergetrace.records.recipe_search import (
     Dependence,
+    FinerBlend,
     Leaning,
     LinearBlend,
     RoundTrip,
@@ -17,6 +18,7 @@ from mergetrace.records.recipe_search import (
 from mergetrace.search.blends import Blend, VaryingBlend, pilot_blend, varying_blend
 from mergetrace.search.clues import Clues
 from mergetrace.search.dependence import measure_dependence
+from mergetrace.search.finer import measure_finer
 from mergetrace.search.leaning import LEAST_TRACE, lean_to_pair, lean_to_recipe
 from mergetrace.search.round_trips import measure_round_trip
 from mergetrace.search.signatures import measure_signature
@@ -35,6 +37,8 @@ class Observations:
     """By donor, how the numbers miss those of the best blend of base and donor."""
     of_recipes: Mapping[Recipe, Leaning] = field(default_factory=dict)
     """The same of the recipes that do not give everything back."""
+    finer: Mapping[str, FinerBlend] = field(default_factory=dict)
+    """By donor the blend of finer numbers than it was offered with."""
     round_trip: RoundTrip | None = None
     """The blend of parents that were quantised and written back."""
     signature: Signature | None = None
@@ -55,10 +59,12 @@ def observe(trial: Trial, clues: Clues, recipes: Sequence[Recipe]) -> Observatio
     one_blend = blend is not None and blend.ranges is None
     donors = clues.donors
     of_two = measure_signature(trial, donors[:2]) if len(donors) > 1 else None
+    leanings = _leanings_to_pairs(trial, clues.offered)
     return Observations(
         blend=blend,
         dependence=measure_dependence(slices, parents, one_blend),
-        leanings=_leanings_to_pairs(trial, clues.offered),
+        leanings=leanings,
+        finer=_finer_blends(trial, tuple(leanings)),
         of_recipes=_leanings_to_recipes(trial, recipes),
         signature=measure_signature(trial, donors[:1]),
         signature_of_two=of_two,
@@ -92,6 +98,15 @@ def _leanings_to_recipes(
             leaning = lean_to_recipe(trial.pieces, recipe, trial.frame.base)
             if leaning is not None:
                 found[recipe] = leaning
+    return found
+
+
+def _finer_blends(trial: Trial, donors: Sequence[str]) -> dict[str, FinerBlend]:
+    found = {}
+    for donor in donors:
+        finer = measure_finer(trial.pieces, trial.frame.base, donor, trial.width)
+        if finer is not None:
+            found[donor] = finer
     return found
 
 

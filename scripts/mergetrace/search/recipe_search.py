@@ -289,6 +289,7 @@ class Search:
             blend=self.seen.blend,
             round_trip=self.seen.round_trip,
             leanings=self.seen.leanings,
+            finer=self.seen.finer,
             leaning=self.seen.of_recipes.get(ranking[0].recipe) if ranking else None,
             packed=tuple(sorted(self.packed)),
             packed_informative=of_packed.informative,
