@@ -374,10 +374,10 @@ class Thresholds:
     """
 
     max_beyond_finer: float = limit(0.0005, ge=0, le=0.01)
-    """A blend of a donor's finer numbers than were offered, its float32 release or its
-    adapter at another weight, leaves every number within the two roundings. The greatest
+    """A blend of finer numbers than were offered, of float32 releases or of an adapter
+    at another weight, leaves every number within the roundings. The greatest
     share of numbers that may lie beyond them. None did of such blends; where the donor's
-    run was repeated at another rate .014 to .87 did (tuning seeds, two steps and more).
+    run was repeated at another rate .025 and more did (tuning seeds, two steps and more).
     """
 
     min_counted: int = limit(100, ge=1)

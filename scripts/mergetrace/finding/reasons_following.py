@@ -70,7 +70,7 @@ class WithinLastBits(Reason):
 
 @dataclass(frozen=True)
 class FinerNumbers(Reason):
-    """Every number lies within what storing the donor and the model rounds off."""
+    """Every number lies within what storing the parents and the model rounds off."""
 
     donor: str
     """The donor."""

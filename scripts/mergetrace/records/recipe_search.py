@@ -137,7 +137,7 @@ class Leaning:
 
 @dataclass(frozen=True)
 class FinerBlend:
-    """The blend of base and donor that most numbers hold, if the donor's may lie
+    """The blend of base and donor that most numbers hold, if the parents' may lie
     anywhere between those that round to what was offered.
     """
 

@@ -1,9 +1,9 @@
-"""Whether a model is a blend of a donor whose numbers were finer than those offered.
+"""Whether a model is a blend of finer numbers than were offered.
 
-Who merges a donor's float32 release, or its adapter at half of its weight, blends
-numbers that the 16-bit release only rounds. Then no stored blend gives the model back;
-but each of its numbers lies as near to the blend as the two roundings leave it, the
-donor's and its own. A donor's run repeated at another rate strays farther in 1 to 87 %
+Who merges float32 releases, or a donor's adapter at half of its weight, blends numbers
+that the 16-bit releases only round. Then no stored blend gives the model back; but each
+of its numbers lies as near to the blend as the roundings leave it, the parents' and its
+own. A donor's run repeated at another rate strays farther in 2 % and more
 of such numbers, from its second step on.
 """
 
@@ -20,12 +20,12 @@ from mergetrace.records.recipe_search import FinerBlend
 def measure_finer(
     pieces: Sequence[Piece], base: str, donor: str, width: float
 ) -> FinerBlend | None:
-    """The weight that most numbers hold, if the donor's may lie anywhere in its cells.
-    None where it is packed, or not known as stored.
+    """The weight that most numbers hold, if the parents' may lie anywhere in their
+    cells. None where one is packed, or not known as stored.
 
     width: `replay_width` of the configuration.
     """
-    known = [piece.samples.get(donor) for piece in pieces]
+    known = [piece.samples.get(name) for piece in pieces for name in (base, donor)]
     if any(sample is None or sample.is_packed for sample in known):
         return None
     ends = [_allowed(piece, base, donor) for piece in pieces]
@@ -37,21 +37,17 @@ def measure_finer(
 
 
 def _allowed(piece: Piece, base: str, donor: str) -> tuple[Array, Array]:
-    """The weights that each element allows: float64 [n] each, NaN where the donor's
-    cell reaches the base's number.
+    """The weights that each element allows: float64 [n] each, NaN where the parents'
+    cells meet.
     """
-    from_base = piece.values[base]
-    low, high = piece.cell
-    donor_low, donor_high = piece.samples[donor].on_lattice().midpoints()
-    nearest, farthest = donor_low - from_base, donor_high - from_base
+    starts, donors = (
+        np.stack(piece.samples[name].on_lattice().midpoints()) for name in (base, donor)
+    )
     with np.errstate(divide="ignore", invalid="ignore"):
-        ends = np.stack(
-            [
-                (side - from_base) / change
-                for side in (low, high)
-                for change in (nearest, farthest)
-            ]
-        )
-        crossed = ~(nearest * farthest > 0)
-    ends[:, crossed | ~np.isfinite(ends).all(0)] = np.nan
+        moves = np.stack(piece.cell) - starts[:, np.newaxis]
+        changes = donors - starts[:, np.newaxis]
+        ends = moves[:, :, np.newaxis] / changes[:, np.newaxis]
+        apart = (changes > 0).all((0, 1)) | (changes < 0).all((0, 1))
+    ends = ends.reshape(-1, piece.size)
+    ends[:, ~apart | ~np.isfinite(ends).all(0)] = np.nan
     return ends.min(0), ends.max(0)
