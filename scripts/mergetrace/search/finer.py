@@ -3,8 +3,8 @@
 Who merges float32 releases, or a donor's adapter at half of its weight, blends numbers
 that the 16-bit releases only round. Then no stored blend gives the model back; but each
 of its numbers lies as near to the blend as the roundings leave it, the parents' and its
-own. A donor's run repeated at another rate strays farther in 2 % and more
-of such numbers, from its second step on.
+own. A donor's run repeated at another rate strays farther in 2 % and more of such
+numbers, from its second step on.
 """
 
 from collections.abc import Sequence
