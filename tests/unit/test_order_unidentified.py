@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from mergetrace.testing.audits import audit
-from mergetrace.testing.planting import finetuned, random_model, write_model
+from mergetrace.testing.audits import written_audit
+from mergetrace.testing.planting import finetuned, random_model
 
 pytestmark = pytest.mark.slow
 
@@ -40,17 +40,7 @@ def mixed(share, store):
 
 def judged(folder, suspect, donor):
     models = {"suspect": suspect, "base": BASE, "sibling": SIBLING, "donor": donor}
-    folders = {
-        name: write_model(folder / "models" / name, tensors)
-        for name, tensors in models.items()
-    }
-    spec = {
-        "suspect": "suspect",
-        "base": "base",
-        "donors": ["donor"],
-        "controls": ["sibling"],
-    }
-    return audit(folder / "audit", folders, spec)
+    return written_audit(folder, models)
 
 
 def test_parents_of_a_truncated_merge_are_the_older_by_their_numbers(tmp_path):

@@ -6,8 +6,8 @@ import torch
 from mergetrace.search.token_rows import without_own_rows
 from mergetrace.sums.evidence import Sample
 from mergetrace.sums.frames import Frame
-from mergetrace.testing.audits import audit
-from mergetrace.testing.planting import blend, finetuned, random_model, write_model
+from mergetrace.testing.audits import written_audit
+from mergetrace.testing.planting import blend, finetuned, random_model
 
 BASE = random_model(0)
 DONOR = finetuned(BASE, 1)
@@ -36,17 +36,7 @@ def left_out(suspect):
 
 def judged(folder, suspect):
     models = {"suspect": suspect, "base": BASE, "donor": DONOR, "sibling": SIBLING}
-    folders = {
-        name: write_model(folder / "models" / name, tensors)
-        for name, tensors in models.items()
-    }
-    spec = {
-        "suspect": "suspect",
-        "base": "base",
-        "donors": ["donor"],
-        "controls": ["sibling"],
-    }
-    return audit(folder / "audit", folders, spec)
+    return written_audit(folder, models)
 
 
 def test_rows_of_one_parent_are_counted_and_say_nothing_more():

@@ -5,13 +5,14 @@ and benchmarks look at the rules themselves.
 """
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
 from mergetrace.configuration.reading import complete
 from mergetrace.stages.audited_models import Places
 from mergetrace.stages.auditing import Audit
+from mergetrace.testing.planting import Tensors, write_model
 from mergetrace.thresholds import Accusation
 
 Source = Path | Mapping[str, str]
@@ -31,6 +32,29 @@ def audit(
     sampling, and `published`, dates by model.
     """
     return prepared(folder, models, spec, **settings).weigh()
+
+
+def written_audit(
+    folder: Path,
+    models: Mapping[str, Tensors],
+    donors: Sequence[str] = ("donor",),
+    controls: Sequence[str] = ("sibling",),
+    **settings: Any,
+) -> dict[str, Any]:
+    """Write models and audit `suspect` on `base`; see `audit`. models: tensors by name
+    and model.
+    """
+    folders = {
+        name: write_model(folder / "models" / name, tensors)
+        for name, tensors in models.items()
+    }
+    spec = {
+        "suspect": "suspect",
+        "base": "base",
+        "donors": [*donors],
+        "controls": [*controls],
+    }
+    return audit(folder / "audit", folders, spec, **settings)
 
 
 def prepared(
