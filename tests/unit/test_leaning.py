@@ -178,7 +178,7 @@ def test_only_a_blend_that_was_stored_is_named(tmp_path):
     assert found["adapter"]["parents"]["donor"]["alpha"] == pytest.approx(
         0.55, abs=1e-3
     )
-    assert "blend of finer numbers" in " ".join(found["adapter"]["reasons"])
+    assert "of finer numbers than were offered" in " ".join(found["adapter"]["reasons"])
     assert found["rerun"]["verdict"] == "inconclusive"
     assert not found["rerun"]["parents"]["donor"]["named"]
     assert "never rounded as a stored blend" in " ".join(found["rerun"]["reasons"])

@@ -87,9 +87,9 @@ def within_last_bits(reason: WithinLastBits) -> str:
 def finer_numbers(reason: FinerNumbers) -> str:
     return (
         f"{percent(reason.beyond, digits=3)} of {reason.informative:,} numbers lie farther"
-        " from that blend than storing the parents and the model rounds off: a blend of"
-        " finer numbers than were offered explains all of it, such as another release of"
-        f" {reason.donor}, or an adapter merged at another weight. The donor's run"
+        " from that blend than storing the parents and the model rounds off. So a blend"
+        " of finer numbers than were offered leaves it, such as those of another release"
+        f" of {reason.donor}, or of an adapter merged at another weight. The donor's run"
         " repeated at another rate strays farther, unless it is a single step long."
     )
 
