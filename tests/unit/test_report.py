@@ -79,6 +79,13 @@ def test_a_pure_blend_is_not_said_to_pick_numbers_by_chance():
     assert "unchanged" in words(blend | {"family": "selection"}).explanation
 
 
+def test_a_trained_merge_says_how_near_a_relative_would_look_the_same():
+    trained = finding("merge_then_trained")
+    assert "near relative" not in words(trained).explanation
+    trained["parents"]["nex"]["not_told_within"] = 0.02
+    assert "no further from it than 2.0\u00a0%" in words(trained).explanation
+
+
 @pytest.mark.parametrize("kind", [*LABELS, "a_new_kind"])
 def test_every_verdict_has_words(kind, pictures):
     verdict = finding(
