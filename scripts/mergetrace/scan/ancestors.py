@@ -128,11 +128,17 @@ def bases_of(
 def _supported(held: Held, offered: Sequence[BaseCandidate]) -> list[BaseCandidate]:
     """Of the candidates that the suspect's own numbers speak for, those at which many
     branches start. Its donors give it back as well: what is a donor beside a model at
-    which more branches start is no base.
+    which more branches start is no base, and nothing that an ancestor of far more
+    branches leaves behind: of a merge without its base the donors alone give it back.
     """
     central = _central(offered)
     kept = supported(held, {each.key: each.donors for each in offered})
-    found = [each for each in central if each.key in kept]
+    likely = [
+        each
+        for each in offered
+        if each.key in kept and not any(_rules_out(other, each) for other in offered)
+    ]
+    found = [each for each in likely if each in central]
     if found:
         wide = {each.key: each.wide for each in found}
         aside = {
@@ -143,8 +149,18 @@ def _supported(held: Held, offered: Sequence[BaseCandidate]) -> list[BaseCandida
         }
         return [each for each in found if each.key not in aside]
     donors = {donor for each in central for donor in each.donors}
-    others = [each for each in offered if each.key in kept and each.key not in donors]
+    others = [each for each in likely if each.key not in donors]
     return [each for each in others if each.wide >= MIN_BRANCHES]
+
+
+def _rules_out(one: BaseCandidate, other: BaseCandidate) -> bool:
+    """Whether one is an ancestor at which far more branches start than at another: by
+    three at least, since one or two more are no sign. Of planted merges without their
+    base it had 13 to 17, their donors 1 to 9.
+    """
+    more = one.branches - other.branches >= MIN_BRANCHES
+    far_more = other.branches < FEW_BRANCHES * one.branches
+    return more and far_more and one.wide >= CENTRAL * other.wide
 
 
 def _central(offered: Sequence[BaseCandidate]) -> list[BaseCandidate]:

@@ -25,7 +25,7 @@ MORE_THAN_ONE = 0.5
 light finetune of the base has .7 of the numbers of a model near it, and of any blend that
 is nearly that one.
 """
-OWN = 0.15
+OWN = 0.4
 """Of the suspect's numbers, from which a single model's own count: the base's are .5 to
 .7 of those of TIES and DARE.
 """
