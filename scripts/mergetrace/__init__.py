@@ -279,6 +279,7 @@ search: the recipe that gives most of a model back
     finer              whether it is a blend of finer numbers than a donor was offered with
     round_trips        whether it is a blend of parents that were quantised and written back
     observing          the last six together: what is seen beside the recipes
+    requantised_base   how much of a donor is the base, quantised and written back
     dropped            how much of a change one tensor took, where some was dropped
     survivors          what a merge that chooses elements left and kept
     proposals.proposers    which recipes are worth trying; how to add a proposer

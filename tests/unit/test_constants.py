@@ -37,6 +37,7 @@ search/programmes MAX_BOUNDS LARGEST_WEIGHT
 search/finalists SOLVING_RATE MAX_FINALISTS MAX_FINALISTS_OF_INNOCENT
 search/recipe_search PILOT_SLICES PILOT_ELEMENTS
 search/remainder MIN_RATE_TO_LOOK
+search/requantised_base SLICES_LOOKED_AT
 search/reversal SEED
 search/round_trips MOST_TO_LOOK LESS_LEFT ABOUT_AS_LITTLE DIGITS
 search/silent MAX_SILENT_ELEMENTS MAX_OWN_WEIGHTS MOST_DIGITS OWN_REACH_ERRORS
@@ -120,6 +121,7 @@ search/signatures MIN_MOVED_ELEMENTS
 """Of fewer nothing is measured at all."""
 
 DETECTION = """
+search/requantised_base LEAST_IN_CELLS
 disguises/alignment OPPOSITE_MIN_COSINE MAX_IN_PLACE
 disguises/blends ANY_WIDTH MIN_BETTER
 disguises/channels MIN_EXPLAINED_BY_CHANNELS MAX_PLAIN MAX_MISS MIN_REPLACED_SPREAD

@@ -32,6 +32,7 @@ from mergetrace.finding.reasons_merge import (
 from mergetrace.finding.stops import (
     against_blend,
     against_chosen,
+    against_common_numbers,
     against_drop,
     against_finetune,
     against_leaning,
@@ -163,6 +164,8 @@ def merge_of_several_then_trained(case: Case) -> Decision | None:
         beside[f"{donor} alone"] = case.summary.donors[donor].coverage or 0.0
     chance = limits.min_trace_over_null * max(beside.values())
     if exact < max(limits.min_trace, chance):
+        return None
+    if any(against_common_numbers(case, donor, exact) for donor in shares):
         return None
     blend = _blend(case, best_recipe(case), shares)
     given_back = RecipeGivesBack(blend, exact, case.recipe.informative_elements, beside)

@@ -68,6 +68,24 @@ class NothingBeside(Reason):
 
 
 @dataclass(frozen=True)
+class BaseQuantised(Reason):
+    """A trace of a donor whose numbers are in large part the base's, quantised and
+    written back, as everybody has them who loaded the base so.
+    """
+
+    donor: str
+    """The donor."""
+    base: str
+    """The base."""
+    share: float
+    """The share of the donor's numbers other than the base's that are those."""
+    outside: float
+    """The share of the others that can lie on the trace."""
+    limit: float
+    """The share that is needed."""
+
+
+@dataclass(frozen=True)
 class SharesOutside(Reason):
     """Traces of a recipe that takes less than nothing of a donor, or next to all."""
 

@@ -10,6 +10,7 @@ from mergetrace.finding.following import is_finer, is_pure
 from mergetrace.finding.reasons_cells import CellsMissed, FewInCells
 from mergetrace.finding.reasons_origin import FewInformative
 from mergetrace.finding.reasons_stops import (
+    BaseQuantised,
     BlendExplainsMore,
     ChanceTooClose,
     DropByChance,
@@ -169,7 +170,21 @@ def against_trace(case: Case, donor: str, share: float) -> Against:
     name, chance = _greatest(beside.items())
     if share < limits.min_trace_over_null * chance:
         return ChanceTooClose(name, chance, limits.min_trace_over_null)
-    return None
+    return against_common_numbers(case, donor, share)
+
+
+def against_common_numbers(case: Case, donor: str, share: float) -> Against:
+    """Why a share of exact elements shows no donor: they may all be the base's, quantised
+    and written back.
+    """
+    common = case.recipe.requantised.get(donor, 0.0)
+    if not common:
+        return None
+    outside = max(share - common, 0.0) / (1 - common) if common < 1 else 0.0
+    limit = case.thresholds.min_trace
+    if outside >= limit:
+        return None
+    return BaseQuantised(donor, case.base, common, outside, limit)
 
 
 def against_blend(case: Case, donor: str) -> Against:

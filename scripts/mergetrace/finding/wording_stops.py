@@ -9,6 +9,7 @@ from mergetrace.finding.case import Reason
 from mergetrace.finding.reasons_cells import CellsMissed, FewInCells
 from mergetrace.finding.reasons_origin import FewInformative
 from mergetrace.finding.reasons_stops import (
+    BaseQuantised,
     BlendExplainsMore,
     BlendLeavesMore,
     ChanceTooClose,
@@ -156,6 +157,15 @@ def nothing_beside(_: NothingBeside) -> str:
     )
 
 
+def base_quantised(reason: BaseQuantised) -> str:
+    return (
+        f"{rate(reason.share)} of what {reason.donor} has otherwise than {reason.base} is"
+        f" {reason.base} itself, quantised and written back, as everybody has it who"
+        f" loaded it so to train an adapter; of the rest at most {rate(reason.outside)}"
+        f" can be on the trace, and it takes {rate(reason.limit)}"
+    )
+
+
 def shares_outside(reason: SharesOutside) -> str:
     return (
         f"it takes {listing(amounts(reason.shares))}, and where not every element comes"
@@ -286,6 +296,7 @@ CLAUSES: Mapping[type[Reason], Callable[..., str]] = {
     OneParentEnough: one_parent_enough,
     SearchReachesOthers: search_reaches_others,
     NothingBeside: nothing_beside,
+    BaseQuantised: base_quantised,
     SharesOutside: shares_outside,
     TraceTooThin: trace_too_thin,
     ChanceTooClose: chance_too_close,

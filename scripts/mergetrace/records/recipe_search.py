@@ -257,6 +257,10 @@ class RecipeSearch:
     """By parent, the rows of the embedding and the head that are its own, number for
     number: they were left out of what a recipe has to give back.
     """
+    requantised: Mapping[str, float] = field(default_factory=dict)
+    """By donor, the share of its numbers other than the base's that are the base's,
+    quantised and written back.
+    """
     completed: RecipeNumbers | None = None
     """The best recipe with the weights that tensors which do not vote have, where those
     are others; its rates are the best recipe's.

@@ -20,6 +20,7 @@ from mergetrace.search.completing import slices_to_measure
 from mergetrace.search.declared import Hypothesis, read_hypotheses
 from mergetrace.search.joining import Joined, Joiner
 from mergetrace.search.recipe_search import Search, start_search
+from mergetrace.search.requantised_base import requantised_shares
 from mergetrace.search.silent import SilentTensors, silent_slices, with_silent
 from mergetrace.sums.evidence import Sample, read_evidence
 from mergetrace.sums.frames import Frame, Roles
@@ -73,6 +74,7 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
     declared = _Declared.read(inputs, params.roles)
     searches = []
     kept = []
+    requantised = []
     for frame in params.roles.frames():
         own = fits[(fits["model"] == frame.audited) & (fits["base"] == frame.base)]
         hypotheses = declared.hypotheses(frame, own["tensor"])
@@ -84,13 +86,16 @@ def run(inputs: Inputs, params: Params, outputs: Outputs) -> None:
             )
         searches.append(search)
         kept.append((silent, rows))
+        requantised.append(requantised_shares(frame, own, inputs.evidence))
     given_back = [search.slices() for search in searches]
     table = pd.concat(given_back, ignore_index=True)
     RECIPE_SLICES.check(table)
     write_parquet(outputs.recipe_slices, table)
     results = [
-        replace(with_silent(search.result(), silent), own_rows=rows)
-        for search, (silent, rows) in zip(searches, kept, strict=True)
+        replace(with_silent(search.result(), silent), own_rows=rows, requantised=shares)
+        for search, (silent, rows), shares in zip(
+            searches, kept, requantised, strict=True
+        )
     ]
     write_json(outputs.recipes, [as_json(result) for result in results])
     for result in results:
