@@ -174,15 +174,15 @@ def against_trace(case: Case, donor: str, share: float) -> Against:
 
 
 def against_common_numbers(case: Case, donor: str, share: float) -> Against:
-    """Why a share of exact elements shows no donor: they may all be the base's, quantised
-    and written back.
+    """Why a share of exact elements shows no donor: they may be the base's, quantised and
+    written back, where those would do for a trace, or too few others are left for one.
     """
     common = case.recipe.requantised.get(donor, 0.0)
     if not common:
         return None
     outside = max(share - common, 0.0) / (1 - common) if common < 1 else 0.0
     limit = case.thresholds.min_trace
-    if outside >= limit:
+    if common < limit <= outside:
         return None
     return BaseQuantised(donor, case.base, common, outside, limit)
 

@@ -158,11 +158,16 @@ def nothing_beside(_: NothingBeside) -> str:
 
 
 def base_quantised(reason: BaseQuantised) -> str:
+    enough = "so many make a trace by themselves"
+    if reason.share < reason.limit:
+        enough = (
+            f"of the rest at most {rate(reason.outside)} can be on the trace, and it takes"
+            f" {rate(reason.limit)}"
+        )
     return (
         f"{rate(reason.share)} of what {reason.donor} has otherwise than {reason.base} is"
         f" {reason.base} itself, quantised and written back, as everybody has it who"
-        f" loaded it so to train an adapter; of the rest at most {rate(reason.outside)}"
-        f" can be on the trace, and it takes {rate(reason.limit)}"
+        f" loaded it so to train an adapter; {enough}"
     )
 
 
