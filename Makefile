@@ -8,8 +8,9 @@ VLLM ?= cpu
 INSTALL = python -m pip install --quiet --disable-pip-version-check
 INSTALL_LOCK = $(INSTALL) --require-hashes --no-deps -r
 TORCH_CPU = $$(sed -n 's/^\(torch==[^ ]*\).*/\1/p' envs/torch-cpu.lock)
-# A file of tests stays in one worker: its fixtures train models.
-SIDE_BY_SIDE := --numprocesses logical --maxprocesses 8 --dist loadfile
+# A file of tests stays in one worker: its fixtures train models. The longest files come
+# first, not those of most tests.
+SIDE_BY_SIDE := --numprocesses logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 .PHONY: audit recipe scan resume verify watch test test-thorough test-real slurm-test vllm bench-zoo bench-openworld bench-descent \
   setup lint format lock config-docs tables-docs clean help

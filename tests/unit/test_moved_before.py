@@ -92,7 +92,7 @@ def audited(tmp_path):
     "kind",
     [
         pytest.param("gptq", marks=pytest.mark.thorough),
-        "gptq_order",
+        pytest.param("gptq_order", marks=pytest.mark.thorough),
         pytest.param("awq", marks=pytest.mark.thorough),
         "int4_smoothed",
     ],
@@ -127,7 +127,12 @@ def test_nobody_else_is_accused(audited, who, kind):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "kind", [pytest.param("gptq", marks=pytest.mark.thorough), "awq", "int4_smoothed"]
+    "kind",
+    [
+        pytest.param("gptq", marks=pytest.mark.thorough),
+        pytest.param("awq", marks=pytest.mark.thorough),
+        "int4_smoothed",
+    ],
 )
 def test_a_shared_embedding_alone_accuses_nobody(audited, kind):
     """The suspect was blended from another model than the donor, which was trained from

@@ -55,7 +55,11 @@ def test_parents_of_a_truncated_merge_are_the_older_by_their_numbers(tmp_path):
 
 @pytest.mark.parametrize(
     ("share", "store"),
-    [(0.3, truncated), (0.2, rounded_at_random), (0.45, rounded_at_random)],
+    [
+        pytest.param(0.3, truncated, marks=pytest.mark.thorough),
+        (0.2, rounded_at_random),
+        pytest.param(0.45, rounded_at_random, marks=pytest.mark.thorough),
+    ],
 )
 def test_whose_donor_was_computed_from_it_is_not_accused(tmp_path, share, store):
     found = judged(tmp_path, ORIGINAL, mixed(1 / share, store))

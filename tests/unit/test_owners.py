@@ -287,6 +287,7 @@ def test_an_upcycled_base_is_nobodys_mixture(trained, judge):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_what_two_donors_share_names_neither(judge, tmp_path):
     """The second donor was trained from the first with frozen experts."""
     models = MIXED | {

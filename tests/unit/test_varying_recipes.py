@@ -124,6 +124,7 @@ def test_slerp_of_two_finetunes_with_a_gradient_per_filter(found, parents, tmp_p
     assert best["parameters"]["weights"]["d1"] == NEURALPIPE
 
 
+@pytest.mark.thorough
 def test_a_filter_that_keeps_one_donors_embedding(found, parents, tmp_path):
     config = {
         "merge_method": "linear",
@@ -147,6 +148,7 @@ def test_a_filter_that_keeps_one_donors_embedding(found, parents, tmp_path):
     ]
 
 
+@pytest.mark.thorough
 def test_weights_by_filter_of_two_donors(found, parents, tmp_path):
     of_first = [{"filter": "self_attn", "value": 0.5}, {"value": 0.2}]
     of_second = [{"filter": "mlp", "value": 0.4}, {"value": 0.1}]
@@ -166,6 +168,7 @@ def test_weights_by_filter_of_two_donors(found, parents, tmp_path):
     assert written(best, "d1") == pytest.approx([0.1] * LAYERS, abs=1e-4)
 
 
+@pytest.mark.thorough
 def test_a_ramp_is_found_by_its_end_points(found, tmp_path):
     def share(name):
         return 0.1234567 + 0.6543219 * (layer_of(name) or 0) / (LAYERS - 1)

@@ -186,7 +186,7 @@ def audited(parents, tmp_path, tensors, trip):
 @pytest.mark.parametrize(
     "trip",
     [
-        "int8 by row",
+        pytest.param("int8 by row", marks=pytest.mark.thorough),
         "nf4",
         pytest.param("FP8 by block", marks=pytest.mark.thorough),
         pytest.param("Q6_K", marks=pytest.mark.thorough),
