@@ -149,6 +149,7 @@ def test_a_source_that_cannot_be_looked_through_is_no_source_without_such_text()
     assert analyse(vast + CHATML, TOKENS)["unprinted"] is None
 
 
+@pytest.mark.slow
 def test_what_a_template_demands_is_given_empty():
     template = (
         "{{ 'Functions: ' + functions }}{{ 'Today is ' + day }}{% for tool in tools"
@@ -246,6 +247,7 @@ def test_a_template_that_misbehaves_is_a_reason_not_a_crash(template, reason):
     assert result["stripped"] is None
 
 
+@pytest.mark.slow
 def test_a_template_that_never_ends_is_stopped():
     endless = (
         "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"

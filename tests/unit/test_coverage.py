@@ -161,6 +161,7 @@ def test_packed_experts_trained_beside_a_frozen_rest_are_no_copy(judge, other):
     )  # acquitted is nobody of whom that much is unread either
 
 
+@pytest.mark.slow
 def test_one_shared_norm_makes_no_copy_of_a_stranger(judge):
     ones = {"model.norm.weight": torch.ones(64, dtype=torch.bfloat16)}
     stranger = {

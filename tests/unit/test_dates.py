@@ -239,6 +239,7 @@ def test_dates_in_words_say_who_says_so():
     )
 
 
+@pytest.mark.slow
 def test_a_stated_date_stands_in_the_finding_as_stated(tmp_path):
     base = random_model(0)
     donor = finetuned(base, 1)

@@ -11,6 +11,8 @@ import pytest
 from mergetrace.errors import AuditError
 from mergetrace.probe.endpoint import Endpoint, answer
 
+pytestmark = pytest.mark.slow
+
 QUESTIONS = [
     {
         "prompt": f"p{i}",

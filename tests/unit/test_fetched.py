@@ -73,6 +73,7 @@ def test_what_is_missing_cannot_be_read(tmp_path):
             fetched.read(("a", 50, 100))
 
 
+@pytest.mark.slow
 def test_one_writer_at_a_time(tmp_path):
     code = (
         "import sys; from pathlib import Path; from mergetrace.hub.fetched import"

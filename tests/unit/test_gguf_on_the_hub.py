@@ -60,6 +60,7 @@ def sent(hub):
     return found
 
 
+@pytest.mark.slow
 def test_a_merge_is_found_in_samples_of_a_file(hub, parents, tmp_path):
     models = {**parents, "mine": {"repo": "o/m", "file": "m-Q8_0.gguf"}}
     spec = {"suspect": "mine", "base": "base", "donors": ["donor"]}

@@ -268,6 +268,7 @@ def test_what_no_parent_holds_is_said(blend, capsys):
     assert f"{TENSORS} of {TENSORS + 1} tensors" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_programme_writes_into_no_parent_and_asks_for_what_is_not_there(
     blend, parents, tmp_path
 ):

@@ -116,6 +116,7 @@ def test_what_cannot_be_read_is_one_line(hub, change, message):
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.slow
 def test_no_network_is_one_line(hub, monkeypatch):
     monkeypatch.setattr(
         "huggingface_hub.hf_api.constants.ENDPOINT", "http://127.0.0.1:9"

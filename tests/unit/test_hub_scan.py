@@ -27,6 +27,8 @@ from mergetrace.testing.scans import (
     watch_hub,
 )
 
+pytestmark = pytest.mark.slow
+
 ALL = ("card", "tree", "names", "history", "listing")
 SUSPECT = "city/homegrown"
 OLD = "2026-01-01T00:00:00.000Z"

@@ -66,6 +66,7 @@ def test_the_numbers_of_a_base_are_spread_as_weights_are():
     assert abs(np.corrcoef(values, other)[0, 1]) < 0.03
 
 
+@pytest.mark.slow
 def test_a_suspect_in_eight_bits_is_known_by_its_signs(scan):
     origin = base("base", 1)
     tunes = [finetune(f"tune-{i}", origin, 10 + i, 0.03) for i in range(5)]

@@ -25,6 +25,8 @@ from mergetrace.testing.spellings import (
     renamed,
 )
 
+pytestmark = pytest.mark.slow
+
 BASE = llama(0)
 DONOR = finetuned(BASE, 1)
 MERGE = blend(BASE, DONOR, 0.571)

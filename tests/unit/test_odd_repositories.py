@@ -26,6 +26,8 @@ from mergetrace.testing.scans import (
     write_family,
 )
 
+pytestmark = pytest.mark.slow
+
 SUSPECT = "city/homegrown"
 OLD = "2026-01-01T00:00:00.000Z"
 NEW = "2026-09-01T00:00:00.000Z"

@@ -9,6 +9,8 @@ from mergetrace.records.verdict import Verdict
 from mergetrace.testing.audits import audit, prepared
 from mergetrace.testing.planting import blend, finetuned, random_model, write_model
 
+pytestmark = pytest.mark.slow
+
 BASE = random_model(0)
 CHILD = finetuned(BASE, 1)
 EMBEDDING = "model.embed_tokens.weight"

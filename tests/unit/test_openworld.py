@@ -23,6 +23,7 @@ def test_half_of_the_cases_are_innocents_and_every_one_is_told_apart():
     assert {trial.part for trial in trials} == {TUNING, REPORTING}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "seed"), [key for key in GEOMETRIES if key[1] == 2], ids=str
 )

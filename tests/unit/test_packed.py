@@ -181,6 +181,7 @@ def test_buffers_of_integers_take_nothing_with_them(tmp_path):
     assert all("holds no weights" in entry["reason"] for entry in left_out)
 
 
+@pytest.mark.slow
 def test_hostile_names_cost_no_time(tmp_path):
     names = [
         "quant_state." * 40_000 + "-",

@@ -230,6 +230,7 @@ def test_what_a_killed_writer_left_is_written_over(tmp_path):
     assert np.load(group.path).shape[0] == 2
 
 
+@pytest.mark.slow
 def test_several_processes_add_to_one_index(tmp_path):
     text = (
         "import sys, numpy as np\n"

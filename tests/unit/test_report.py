@@ -127,6 +127,7 @@ def test_an_accused_control_is_a_warning(pictures):
     )
 
 
+@pytest.mark.slow
 def test_what_a_template_holds_beside_what_it_adds_is_said():
     base = inputs()
     held = {
@@ -453,6 +454,7 @@ def test_every_slice_travels_in_the_page(html):
     ].tolist()
 
 
+@pytest.mark.slow
 def test_what_is_not_all_never_travels_as_all_and_what_is_missing_as_nothing():
     tensors = inputs().tensors.assign(
         bit_exact_rate=0.99999999, alpha=np.nan, tensor=IN_TABLE
@@ -492,6 +494,7 @@ def test_experts_get_a_map_of_their_own():
     assert "Expert by expert" not in Seen(render(inputs())).text
 
 
+@pytest.mark.slow
 def test_rebuilt_and_error_rates_are_shown_where_there_are_any():
     rebuild = {
         "rebuilt": True,

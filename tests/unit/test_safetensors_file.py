@@ -381,6 +381,7 @@ def mutated(generator):
     return file(bytes(header), bytes(generator.choice([8, 8, 16, 0, 4])))
 
 
+@pytest.mark.slow
 def test_whatever_the_library_accepts_is_accepted_but_for_what_is_listed():
     generator = random.Random(0)
     accepted = 0

@@ -17,6 +17,8 @@ from mergetrace.testing.audits import audit, prepared
 from mergetrace.testing.packing import mxfp4
 from mergetrace.testing.planting import blend, finetuned, write_model
 
+pytestmark = pytest.mark.slow
+
 EXPERTS, INPUTS, INNER = 3, 96, 64
 STEM = "model.layers.{}.mlp.experts."
 SHAPES = {
