@@ -153,3 +153,8 @@ def test_two_equal_models_are_copies_of_one_another_until_a_date_says_which_was_
     assert (
         headline(finding(True, "hub", "copy", 1.0)).sentence == "rio is a copy of nex."
     )
+
+
+def test_a_base_of_which_nothing_was_taken_is_no_part_of_a_blend():
+    assert "qwen" in headline(finding(True, "hub", "merge", 0.571)).sentence
+    assert "qwen" not in headline(finding(True, "hub", "merge", 1.0)).sentence

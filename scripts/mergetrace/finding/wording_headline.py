@@ -136,7 +136,12 @@ def _unordered(verdict: Verdict) -> bool:
 
 
 def _merge(verdict: Verdict) -> tuple[str, str]:
-    shares = [f"{percent(share)} {model}" for model, share in parts(verdict)]
+    # Of a blend of two finetunes the base is no part, though it was offered.
+    shares = [
+        f"{percent(share)} {model}"
+        for model, share in parts(verdict)
+        if round(share, 3) != 0
+    ]
     of = listing(shares) if shares else _parents(verdict)
     proof = "The recipe below gives its weights back bit for bit."
     exact = verdict.recipe.bit_exact_rate if verdict.recipe else None
