@@ -111,6 +111,19 @@ def test_a_run_at_another_rate_and_a_trained_blend_lie_beyond(weight):
         assert finer.beyond > 0.005
 
 
+@pytest.mark.parametrize("coarse", ["donor", "made"])
+def test_in_coarse_steps_nothing_is_finer(coarse):
+    base, donor, made = grown(0.5)
+    whole = piece(base, donor, made)
+    eight = {"donor": donor, "made": made}[coarse].to(torch.float8_e4m3fn)
+    sample = Sample(eight.view(torch.uint8).numpy(), "F8_E4M3")
+    if coarse == "donor":
+        whole = replace(whole, samples={**whole.samples, "donor": sample})
+    else:
+        whole = replace(whole, audited=sample)
+    assert measure_finer([whole], "base", "donor", 0.25) is None
+
+
 def test_a_donor_is_not_finer_than_nothing_known_of_its_storage():
     base, donor, made = grown(0.5)
     unknown = replace(piece(base, donor, made), samples={})

@@ -5,8 +5,8 @@ where neither tells.
 import pytest
 import torch
 
-from mergetrace.testing.audits import audit
-from mergetrace.testing.planting import blend, finetuned, random_model, write_model
+from mergetrace.testing.audits import written_audit
+from mergetrace.testing.planting import blend, finetuned, random_model
 
 BASE = random_model(0)
 ORIGINAL = finetuned(BASE, 1)
@@ -22,22 +22,8 @@ def judge(tmp_path):
 
     def run(suspect, base=BASE, published=None, **donors):
         models = {"suspect": suspect, "base": base, "sibling": SIBLING, **donors}
-        folders = {
-            name: write_model(tmp_path / "models" / name, tensors)
-            for name, tensors in models.items()
-        }
-        spec = {
-            "suspect": "suspect",
-            "base": "base",
-            "donors": list(donors),
-            "controls": ["sibling"],
-        }
-        return audit(
-            tmp_path / "audit",
-            folders,
-            spec,
-            **({"published": published} if published else {}),
-        )
+        settings = {"published": published} if published else {}
+        return written_audit(tmp_path, models, donors=list(donors), **settings)
 
     return run
 

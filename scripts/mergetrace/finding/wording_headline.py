@@ -193,11 +193,11 @@ def _merge_then_trained(verdict: Verdict) -> tuple[str, str]:
             f" They make up {percent(left)} of the difference to {verdict.base.name}."
         )
     near = [verdict.parents[donor].not_told_within for donor in verdict.named]
-    parts = [part for part in near if part is not None]
-    if parts:
+    distances = [part for part in near if part is not None]
+    if distances:
         explanation += (
             " A near relative of the donor, no further from it than"
-            f" {percent(max(parts))} of its change, would look the same."
+            f" {percent(max(distances))} of its change, would look the same."
         )
     return (
         f"{verdict.suspect} began as a blend of {_parents(verdict)} and was changed"

@@ -15,18 +15,23 @@ from mergetrace.merging.applying import Piece
 from mergetrace.numerics.arrays import Array
 from mergetrace.numerics.rounding import replay
 from mergetrace.records.recipe_search import FinerBlend
+from mergetrace.sums.evidence import Sample
+
+FINE = ("BF16", "F16", "F32", "F64")
 
 
 def measure_finer(
     pieces: Sequence[Piece], base: str, donor: str, width: float
 ) -> FinerBlend | None:
     """The weight that most numbers hold, if the parents' may lie anywhere in their
-    cells. None where one is packed, or not known as stored.
+    cells. None where one is not known as stored, or any in less than 16 bits: in steps
+    so coarse a relative of the donor has the same cells.
 
     width: `replay_width` of the configuration.
     """
-    known = [piece.samples.get(name) for piece in pieces for name in (base, donor)]
-    if any(sample is None or sample.is_packed for sample in known):
+    parents = [piece.samples.get(name) for piece in pieces for name in (base, donor)]
+    audited = [piece.audited for piece in pieces]
+    if not all(_is_fine(sample) for sample in (*parents, *audited)):
         return None
     ends = [_allowed(piece, base, donor) for piece in pieces]
     start, end = (np.concatenate(side) for side in zip(*ends, strict=True))
@@ -34,6 +39,11 @@ def measure_finer(
     if not peak.informative:
         return None
     return FinerBlend(peak.alpha, peak.informative, 1 - peak.coverage)
+
+
+def _is_fine(sample: Sample | None) -> bool:
+    """Whether the numbers were rounded to no coarser format than bf16."""
+    return sample is not None and sample.on_lattice().dtype in FINE
 
 
 def _allowed(piece: Piece, base: str, donor: str) -> tuple[Array, Array]:

@@ -2,8 +2,9 @@
 numbers follow from the parents' alone, how they miss a blend's, what a drop would leave.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from mergetrace.merging.applying import Piece
 from mergetrace.merging.recipes import Recipe
@@ -23,6 +24,8 @@ from mergetrace.search.leaning import LEAST_TRACE, lean_to_pair, lean_to_recipe
 from mergetrace.search.round_trips import measure_round_trip
 from mergetrace.search.signatures import measure_signature
 from mergetrace.search.trial import Trial, slices_of
+
+Seen = TypeVar("Seen")
 
 
 @dataclass(frozen=True)
@@ -59,12 +62,12 @@ def observe(trial: Trial, clues: Clues, recipes: Sequence[Recipe]) -> Observatio
     one_blend = blend is not None and blend.ranges is None
     donors = clues.donors
     of_two = measure_signature(trial, donors[:2]) if len(donors) > 1 else None
-    leanings = _leanings_to_pairs(trial, clues.offered)
+    leanings = _by_donor(trial, clues.offered, lean_to_pair)
     return Observations(
         blend=blend,
         dependence=measure_dependence(slices, parents, one_blend),
         leanings=leanings,
-        finer=_finer_blends(trial, tuple(leanings)),
+        finer=_by_donor(trial, tuple(leanings), measure_finer),
         of_recipes=_leanings_to_recipes(trial, recipes),
         signature=measure_signature(trial, donors[:1]),
         signature_of_two=of_two,
@@ -101,19 +104,15 @@ def _leanings_to_recipes(
     return found
 
 
-def _finer_blends(trial: Trial, donors: Sequence[str]) -> dict[str, FinerBlend]:
+def _by_donor(
+    trial: Trial,
+    donors: Sequence[str],
+    measure: Callable[[Sequence[Piece], str, str, float], Seen | None],
+) -> dict[str, Seen]:
+    """What is seen of base and each donor alone, where anything is."""
     found = {}
     for donor in donors:
-        finer = measure_finer(trial.pieces, trial.frame.base, donor, trial.width)
-        if finer is not None:
-            found[donor] = finer
-    return found
-
-
-def _leanings_to_pairs(trial: Trial, donors: Sequence[str]) -> dict[str, Leaning]:
-    found = {}
-    for donor in donors:
-        pair = lean_to_pair(trial.pieces, trial.frame.base, donor, trial.width)
-        if pair is not None:
-            found[donor] = pair
+        seen = measure(trial.pieces, trial.frame.base, donor, trial.width)
+        if seen is not None:
+            found[donor] = seen
     return found

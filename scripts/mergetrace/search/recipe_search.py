@@ -155,6 +155,8 @@ class Search:
     def add_refined(self, recipes: Sequence[Recipe], pieces: Iterable[Joined]) -> None:
         """Count more finalists on the pieces that `add` has seen, in the same order."""
         added = [recipe for recipe in recipes if recipe not in self.recipes]
+        if not added:
+            return
         self.recipes += added
         self.tried += len(added)
         row = 0
