@@ -272,6 +272,7 @@ search: the recipe that gives most of a model back
                        its numbers make
     completing         weights that vary, of every tensor
     silent             weights of what does not vote, such as norms
+    at_thresholds      what lines by hand choose of elements at a threshold
     sweeping           the value of one parameter that explains most of a tensor
     blends             the nearest weighted sum, whatever arithmetic made it
     dependence         whether a model's numbers follow from its parents' alone

@@ -222,6 +222,42 @@ def test_ties_in_somebody_s_own_lines_comes_back(
     assert runs["merge.py"] == Rerun("merge.py", TENSORS, TENSORS)
 
 
+@pytest.mark.slow
+def test_half_of_one_model_s_changes_in_somebody_s_own_lines_comes_back(
+    parents, tmp_path
+):
+    product = {}
+    for name, tensor in BASE.items():
+        change = MODELS["first"][name].float() - tensor.float()
+        least = least_of_largest(change, 0.5)
+        kept = torch.where(change.abs() >= least, change, 0.0)
+        product[name] = (tensor.float() + kept).to(torch.bfloat16)
+    suspect = write_model(tmp_path / "suspect", product, CONFIG)
+    _, runs = given_back(parents, tmp_path, suspect, "first")
+    assert runs["merge.py"] == Rerun("merge.py", TENSORS, TENSORS)
+
+
+SHARES = (0.31415, 0.45921, 0.27182, 0.55527, 0.53213, 0.41273)
+OUTSIDE = 1 / 2.0543
+
+
+@pytest.mark.slow
+def test_what_lies_in_no_layer_has_one_share_in_somebody_s_own_lines(parents, tmp_path):
+    noise = torch.randn(64, generator=torch.Generator().manual_seed(1))
+    norm = {"model.norm.weight": (BASE["model.norm.weight"] + noise).bfloat16()}
+    first, second = MODELS["first"] | norm, MODELS["second"]
+    product = {}
+    for name, tensor in BASE.items():
+        _, inside, rest = name.partition(".layers.")
+        share = SHARES[int(rest[0])] if inside else OUTSIDE
+        kept = tensor.float() * (0.75 - share) + second[name].float() * 0.25
+        product[name] = (kept + first[name].float() * share).bfloat16()
+    suspect = write_model(tmp_path / "suspect", product, CONFIG)
+    own = parents | {"first": write_qwen(tmp_path / "first", first)}
+    _, runs = given_back(own, tmp_path, suspect, "first", "second")
+    assert runs["merge.py"] == Rerun("merge.py", TENSORS, TENSORS)
+
+
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_script_is_given_back_by_its_own_lines(name):
     recipe = make_script(name, {"base": 0.5, "first": 0.5}, "second")

@@ -3,7 +3,7 @@ then applied to all evidence.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,7 @@ from mergetrace.records.recipe_search import (
     RecipeNumbers,
     RecipeSearch,
 )
+from mergetrace.search.at_thresholds import choices_at_thresholds
 from mergetrace.search.clues import Clues, read_clues
 from mergetrace.search.completing import Completion, completion_of
 from mergetrace.search.counting import (
@@ -77,6 +78,8 @@ class Search:
     """Whether nothing but a declared recipe gave the screen back."""
     recipes: list[Recipe] = field(default_factory=list)
     """The finalists, in the order in which they were proposed."""
+    choices: dict[Recipe, Recipe] = field(default_factory=dict)
+    """By finalist, what gives back more of the elements that tell nothing of it."""
     tried: int = 0
     """How many recipes were tried on the pilot."""
     ended_early: bool = False
@@ -120,6 +123,7 @@ class Search:
         if stack is None:
             self._try_all(trial)
             self.recipes = finalists(trial)
+            self.choices = choices_at_thresholds(trial, self.recipes)
             self.tried = trial.tried
             if len(self.pilot()) < self.fits["votes"].sum():
                 self.completion = completion_of(trial)
@@ -282,6 +286,7 @@ class Search:
             informative_elements=best.informative if best else 0,
             best=best,
             alternatives=tuple(numbers[1:]),
+            completed=self._completed(ranking),
             indistinguishable=indistinguishable(ranking),
             tried=self.tried,
             ended_early=self.ended_early,
@@ -298,6 +303,13 @@ class Search:
             packed_missed=of_packed.informative - of_packed.exact,
             grid_share=self._grid_share(),
         )
+
+    def _completed(self, ranking: list[Replayed]) -> RecipeNumbers | None:
+        """The best recipe as it chooses what no rule looks at, under its own rates."""
+        if not ranking or ranking[0].recipe not in self.choices:
+            return None
+        recipe = self.choices[ranking[0].recipe]
+        return self._numbers(replace(ranking[0], recipe=recipe))
 
     def _of_packed(self, ranking: list[Replayed]) -> Count:
         """The packed elements under the best recipe."""

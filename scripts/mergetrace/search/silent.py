@@ -15,7 +15,7 @@ import pandas as pd
 from mergetrace.merging.applying import Piece, apply_and_store, apply_recipe
 from mergetrace.merging.methods import METHODS
 from mergetrace.merging.recipes import Recipe, recipe_from_json, recipe_to_json
-from mergetrace.merging.settings import Setting
+from mergetrace.merging.settings import Setting, value_at
 from mergetrace.numerics.arrays import Array
 from mergetrace.numerics.simple import decimals
 from mergetrace.records.json_records import as_json
@@ -32,6 +32,8 @@ MAX_OWN_WEIGHTS = 400  # weights of one group of tensors
 MOST_DIGITS = 3  # of weights that a person writes
 OWN_REACH_ERRORS = 3  # standard errors of a weight, in which it is looked for
 LEAST_OWN_REACH = 0.002
+ALONG_LAYERS = (0.0, 0.5, 1.0)
+"""Where lines by hand may take the weights of what lies in no layer."""
 LINE_ROUNDS = 3
 LINE_STEP = 1e-3
 """Of a weight: over it a merge is taken for a straight line."""
@@ -145,7 +147,11 @@ def _by_kind(recipe: Recipe, pieces: Sequence[Piece]) -> dict[str, Weights]:
         kinds.setdefault(_kind(piece.tensor), []).append(piece)
     found = {}
     for kind, members in kinds.items():
-        weights = _constant(recipe, members) or _along(recipe, members)
+        weights = (
+            _constant(recipe, members)
+            or _along(recipe, members)
+            or _of_others(recipe, members)
+        )
         if weights is not None:
             found[kind] = weights
     return found
@@ -180,6 +186,20 @@ def _along(recipe: Recipe, pieces: Sequence[Piece]) -> Weights | None:
     weights = _weights(recipe, (values,))
     changed = replace(recipe, weights=tuple(map(_everywhere, weights)))
     return weights if all(_gives_back(changed, piece) for piece in pieces) else None
+
+
+def _of_others(recipe: Recipe, pieces: Sequence[Piece]) -> Weights | None:
+    """The weights of another part of the model that give these tensors back: lines by
+    hand have a number for all that lies in no layer, and there the embedding may vote
+    alone.
+    """
+    parts = dict.fromkeys(part for setting in recipe.weights for part, _ in setting)
+    for part, place in product(parts, ALONG_LAYERS):
+        weights = tuple((value_at(setting, part, place),) for setting in recipe.weights)
+        changed = replace(recipe, weights=tuple(map(_everywhere, weights)))
+        if all(_gives_back(changed, piece) for piece in pieces):
+            return weights
+    return None
 
 
 def _allowed(recipe: Recipe, piece: Piece) -> Allowed | None:

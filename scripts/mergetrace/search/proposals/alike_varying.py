@@ -57,11 +57,13 @@ class Part:
         return missed_by(build([constant(share) for share in shares]), self.pieces)
 
     def closer(self, build: Build, start: Shares) -> tuple[Shares, int]:
-        """The shares near a start that leave fewest elements: one model's
-        after the other, as short as may be; the first model has the rest.
+        """The shares near a start that leave fewest elements: all as short as may be,
+        or one model's after the other; the first model has the rest.
         """
-        best = start
-        least = self.missed(build, best)
+        starts = [start, *(_short(start, reach) for reach in sorted(set(self.reaches)))]
+        missed = [self.missed(build, shares) for shares in starts]
+        least = min(missed)
+        best = starts[missed.index(least)]
         for reach in self.reaches:
             for place in range(1, len(best)):
                 if least:
@@ -310,6 +312,14 @@ def _with_share(shares: Shares, place: int, value: float) -> Shares:
     moved[place] = value
     moved[0] = 1 - sum(moved[1:])
     return tuple(moved)
+
+
+def _short(shares: Shares, reach: float) -> Shares:
+    """The shortest shares within a reach of others."""
+    short = shares
+    for place, value in enumerate(shares[1:], 1):
+        short = _with_share(short, place, simplest(value - reach, value + reach))
+    return short
 
 
 def _short_near(value: float, reach: float) -> list[float]:
