@@ -220,6 +220,7 @@ descent/pooling SURE
 finding/declared MAX_ITEMS NUMBERS_APART
 finding/detection CONFIDENCE
 finding/judgement NORMAL_95
+finding/wording_origin NEAREST_INDEPENDENT
 finding/wording_shares WHOLE
 finding/wording_reach MOST_TENSORS
 finding/wording_remainder EDITED_RANK LOW_RANK MOST_PLACES

@@ -6,7 +6,9 @@ from dataclasses import replace
 import pytest
 
 from mergetrace.finding.case import ACCUSING, Case, Reason
+from mergetrace.finding.reasons_origin import MovesLikeDonors
 from mergetrace.finding.verdict import decide
+from mergetrace.finding.wording_origin import moves_like_donors
 from mergetrace.finding.wording_reasons import SENTENCES, sentences
 from mergetrace.finding.wording_stops import CLAUSES
 from mergetrace.records.coverage import read_coverages
@@ -909,3 +911,15 @@ def test_every_reason_has_words_and_a_name_of_its_own():
     assert {*SENTENCES, *CLAUSES} == set(reasons)
     assert len({reason.__name__ for reason in reasons}) == len(reasons)
     assert Reason().code == "reason"
+
+
+@pytest.mark.parametrize(
+    ("cos_fit", "said"),
+    [
+        (0.5, "which independent finetunes on the same task do too"),
+        (0.9996, "(cos_fit 0.9996), nearer than any independent finetune"),
+        (-0.4, "against the donors' direction (cos_fit −0.400)"),
+    ],
+)
+def test_a_direction_is_said_to_be_no_more_common_than_it_is(cos_fit, said):
+    assert said in moves_like_donors(MovesLikeDonors("suspect", cos_fit))
