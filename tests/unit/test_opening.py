@@ -275,3 +275,21 @@ def test_a_packed_parent_is_no_parent_to_acquit_or_replay_with(tmp_path):
     found = audit(tmp_path / "out", places, spec)
     assert found["verdict"] == "inconclusive"
     assert "The own numbers of donor (AWQ4) are not known" in found["reasons"][0]
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_words_of_two_widths_are_told_apart_by_the_groups_of_a_row(bits):
+    held = record("m.weight_packed", "I32", 8, 64 * bits // 32)
+    beside = {
+        "weight_scale": record("m.weight_scale", "BF16", 8, 2),
+        "weight_shape": record("m.weight_shape", "I64", 2),
+    }
+    known = Quantization(block=(1, GROUP))
+    found = opening(".weight_packed", held, beside, known)
+    assert found is not None
+    assert (found.record.dtype, found.record.shape) == (f"INT{bits}", (8, 64))
+    assert opening(".weight_packed", held, beside, Quantization()) is None
+    odd = replace(beside["weight_scale"], shape=(8, 3))
+    assert (
+        opening(".weight_packed", held, {**beside, "weight_scale": odd}, known) is None
+    )

@@ -70,6 +70,32 @@ EIGHT = {"a": {"weights": {"num_bits": 8}}}
             "compressed-tensors",
             8,
         ),
+        (
+            {
+                "quantization_config": {
+                    "quant_method": "compressed-tensors",
+                    "config_groups": {
+                        "a": {"weights": {"num_bits": 8, "type": "float"}},
+                        "b": {"weights": {"num_bits": 4, "type": "int"}},
+                    },
+                }
+            },
+            "compressed-tensors",
+            4,
+        ),
+        (
+            {
+                "quantization_config": {
+                    "quant_method": "compressed-tensors",
+                    "config_groups": {
+                        "a": {"weights": {"num_bits": 8, "type": "int"}},
+                        "b": {"weights": {"num_bits": 4, "type": "int"}},
+                    },
+                }
+            },
+            "compressed-tensors",
+            None,
+        ),
         ({"quantization": {"group_size": 64, "bits": 6}}, "mlx", 6),
         (
             {"quantization": {"qformat_weight": "fp8_e4m3", "qscheme_act": "TENSOR"}},

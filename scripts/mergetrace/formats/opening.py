@@ -106,9 +106,10 @@ def opening(
 
 def _words(codes: TensorRecord, leaves: Leaves, facts: Quantization) -> Opening | None:
     """compressed-tensors' words: eight codes of four bits along a row, or four of
-    eight, as the configuration says; of four with or without packed zero points.
+    eight, as the configuration says, or as so many groups of one size need; of four with
+    or without packed zero points.
     """
-    bits = int(facts.bits or 0)
+    bits = int(facts.bits or _bits_by_groups(codes, leaves, facts))
     packed_as = {4: "INT4", 8: "INT8"}.get(bits)
     if packed_as is None or len(codes.shape) != 2:
         return None
@@ -124,6 +125,18 @@ def _words(codes: TensorRecord, leaves: Leaves, facts: Quantization) -> Opening 
             return None
     said = ("weight_shape",)
     return _opened(codes, packed_as, shape, leaves, "weight_scale", said, further)
+
+
+def _bits_by_groups(codes: TensorRecord, leaves: Leaves, facts: Quantization) -> int:
+    """The bits of a code, where a model holds words of several widths and all groups are
+    of one size; 0 where that is not known.
+    """
+    scale = leaves.get("weight_scale")
+    if scale is None or facts.block is None or len(scale.shape) != 2:
+        return 0
+    cols = scale.shape[1] * facts.block[1]
+    bits, rest = divmod(codes.shape[-1] * WORD_BITS, max(cols, 1))
+    return 0 if rest else bits
 
 
 def _bytes(codes: TensorRecord, leaves: Leaves, _: Quantization) -> Opening | None:

@@ -125,13 +125,13 @@ def _bits(statement: Json, groups: list[Json]) -> float | None:
     for key, bits in BITS_FLAGS.items():
         if statement.get(key) is True:
             return bits
-    of_groups = set()
-    for group in groups:
-        bits_of_group = group.get("num_bits")
-        if _is_bits(bits_of_group):
-            of_groups.add(float(bits_of_group))
-    if len(of_groups) == 1:
-        return of_groups.pop()
+    whole = [group for group in groups if group.get("type") != "float"]
+    for some in (groups, whole):  # numbers in FP8 are no codes beside those of others
+        of_groups = {
+            group["num_bits"] for group in some if _is_bits(group.get("num_bits"))
+        }
+        if len(of_groups) == 1:
+            return float(of_groups.pop())
     names = f"{statement.get('quant_algo')} {statement.get('weights')}"
     in_name = BITS_IN_NAME.search(names.lower())
     return float(in_name[1]) if in_name else None

@@ -13,14 +13,16 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import log2
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mergetrace.files.tensor_records import TensorRecord, records_of
 from mergetrace.formats.model_config import ModelConfig, config_from_json
-from mergetrace.formats.packed import stands_for
+from mergetrace.formats.packed import INTEGERS, stands_for
 from mergetrace.numerics.arrays import Integers
+from mergetrace.numerics.dtypes import BITS
 from mergetrace.numerics.levels import LEVELS
 from mergetrace.planning.voting import votes
 from mergetrace.records.coverage import Beside, Coverage, NotCompared
@@ -140,7 +142,7 @@ def coverage(
     for record in records_of(tensors):
         place = (record.name, record.shard)
         reason = str(reasons.get(record.name, ""))
-        parameters = stands_for(record.name, record.dtype, record.shape, config)
+        parameters = _stands_for(record, packed.get(place), config)
         is_no_weight = (
             is_buffer(record.name, record.dtype, record.shape)
             or NO_WEIGHT.search(reason)
@@ -253,6 +255,15 @@ class _Tally:
             beside=tuple(beside),
             held_twice=self.held_twice,
         )
+
+
+def _stands_for(record: TensorRecord, packed: str | None, config: ModelConfig) -> int:
+    """How many weights a tensor stands for: of codes in integers that were read as a
+    packed format as many as fit.
+    """
+    if packed is not None and record.dtype in INTEGERS:
+        return int(record.elements * BITS[record.dtype] / log2(len(LEVELS[packed])))
+    return stands_for(record.name, record.dtype, record.shape, config)
 
 
 def _packed_as(plan: "pd.DataFrame") -> dict[Place, str]:
