@@ -4,6 +4,7 @@ them to the digit.
 
 import numpy as np
 import pytest
+import torch
 
 from mergetrace.errors import ModelFileError
 from mergetrace.formats.block_layouts import LAYOUTS
@@ -17,7 +18,12 @@ from mergetrace.numerics.cell_replay import (
 )
 from mergetrace.numerics.dtypes import decode, encode
 from mergetrace.numerics.lattice import interval_through, neighbour_midpoints, ulp
-from mergetrace.numerics.levels import LEVELS, SLACK, SLACK_OF_NUMBERS
+from mergetrace.numerics.levels import (
+    HALF_STEP_OF_BF16,
+    LEVELS,
+    SLACK,
+    SLACK_OF_NUMBERS,
+)
 from mergetrace.sums.as_stored import round_as_stored
 from mergetrace.sums.cells import cell_ends
 from mergetrace.sums.evidence import (
@@ -28,6 +34,7 @@ from mergetrace.sums.evidence import (
     write_evidence,
 )
 from mergetrace.testing.gguf_models import QUANTISERS, quantised
+from mergetrace.testing.packing import mlx
 
 WIDTH = 0.25
 N = 1 << 17
@@ -200,12 +207,9 @@ def test_words_hold_codes_along_a_row(kind, bits):
 
 
 @pytest.mark.parametrize(
-    ("kind", "of_level", "of_shift"),
-    [("GPTQ4", 0, 0), ("AWQ4", 0, 0), ("UINT4", 1, 1), ("INT4_ZEROS", 1, 0)],
+    ("kind", "of_level"), [("GPTQ4", 0), ("AWQ4", 0), ("INT4_ZEROS", 1)]
 )
-def test_a_zero_that_is_a_whole_number_of_scales_widens_no_cell(
-    kind, of_level, of_shift
-):
+def test_a_zero_that_is_a_whole_number_of_scales_widens_no_cell(kind, of_level):
     level = LEVELS[kind].index(6)
     shift = np.array([-3.0])
     coded = Sample(np.array([level], np.uint8), kind, np.array([0.5]), None, shift)
@@ -213,5 +217,45 @@ def test_a_zero_that_is_a_whole_number_of_scales_widens_no_cell(
     assert (low, high) == (-0.25, 0.25)
     (wide_low,), (wide_high,) = cell_ends(coded)
     levels = of_level * np.array([2.75, 3.25])
-    room = SLACK[kind] * (levels + of_shift * 3) + SLACK_OF_NUMBERS[kind] * 0.25
+    room = SLACK[kind] * levels + SLACK_OF_NUMBERS[kind] * 0.25
     np.testing.assert_allclose([low - wide_low, wide_high - high], room)
+
+
+def mlx_sample(values, from_an_end):
+    """Numbers in groups of 64 in MLX's four bits, or in those of another tool: a scale in
+    bf16 that was rounded after the division.
+    """
+    weight = torch.from_numpy(values.reshape(-1, 64)).bfloat16()
+    parts = mlx(weight)
+    scale, shift = (parts[name].float() for name in ("scales", "biases"))
+    if not from_an_end:
+        low, high = weight.float().amin(1)[:, None], weight.float().amax(1)[:, None]
+        scale, shift = ((high - low) / 15).bfloat16().float(), low.bfloat16().float()
+    codes = torch.round((weight.float() - shift) / scale).clamp(0, 15)
+    if from_an_end:
+        words = parts["weight"].view(torch.int32).long()[:, :, None]
+        codes = (words >> torch.arange(0, 32, 4) & 15).reshape(len(weight), 64)
+    every = [
+        each.expand(-1, 64).reshape(-1).double().numpy() for each in (scale, shift)
+    ]
+    raw = codes.to(torch.uint8).reshape(-1).numpy()
+    return Sample(raw, "UINT4", every[0], None, every[1])
+
+
+def test_mlx_scales_are_known_as_they_were_before_they_were_rounded():
+    found = mlx_sample(BASE, True)
+    low, high = cell_ends(found)
+    assert ((low <= BASE) & (high >= BASE)).all()
+    inner = np.isfinite(low) & np.isfinite(high)
+    width = (high - low)[inner] / np.abs(found.scales[inner])
+    assert np.abs(width - 1).max() < 2 * HALF_STEP_OF_BF16
+    beyond = to_bfloat16(BASE + 0.51 * np.abs(found.scales))
+    assert (beyond[inner] > high[inner]).mean() > 0.5
+
+
+def test_scales_of_another_tool_are_taken_as_rounded():
+    low, high = cell_ends(mlx_sample(BASE, False))
+    found = mlx_sample(BASE, False)
+    inner = np.isfinite(low) & np.isfinite(high)
+    width = (high - low)[inner] / np.abs(found.scales[inner])
+    assert width.min() > 1 + 2 * HALF_STEP_OF_BF16

@@ -139,7 +139,7 @@ SLACK: Mapping[str, float] = {
     ),
     # What they were divided by is stored in eight bits.
     **dict.fromkeys(("NF4_NESTED", "FP4_NESTED"), STEP_OF_NESTED),
-    # Scale and shift are rounded to 16 bits after the division.
+    # Scale and shift are rounded to 16 bits after the division (but see FROM_AN_END).
     **dict.fromkeys(("UINT4", "UINT8"), HALF_STEP_OF_BF16),
     # Tensors in bf16 are divided in bf16, and the zero is added to that in bf16.
     **dict.fromkeys((*MULTIPLIED_FIRST, *MULTIPLIED_FIRST.values()), HALF_STEP_OF_BF16),
@@ -169,3 +169,7 @@ SLACK_OF_NUMBERS: Mapping[str, float] = {
 """The same as a share of the number itself: of level and shift together."""
 ADDED_TO_CODES = ("GPTQ4", "GPTQ8", "AWQ4", "INT4_ZEROS", "INT4_ZEROS_SMOOTHED")
 """Formats whose shift is a whole number of scales, added to codes."""
+FROM_AN_END = ("UINT4", "UINT8")
+"""Formats whose shift may be an end of a group of numbers, as it is, and a whole number of
+scales before these are rounded to be stored.
+"""

@@ -145,15 +145,22 @@ def fp8_rows(weight: torch.Tensor) -> Parts:
 
 
 def mlx(weight: torch.Tensor) -> Parts:
-    """MLX's four bits."""
+    """MLX's four bits: the end of a group that lies further from zero is stored as it is,
+    and a whole number of steps; the step is rounded to be stored.
+    """
     groups = grouped(weight.float(), 64)
     low, high = groups.amin(-1), groups.amax(-1)
-    scale = (high - low) / 15
-    codes = torch.round((groups - low[:, :, None]) / scale[:, :, None]).clamp(0, 15)
+    is_low = low.abs() > high.abs()
+    scale = ((high - low) / 15).clamp(min=1e-7) * torch.where(is_low, 1.0, -1.0)
+    end = torch.where(is_low, low, high)
+    steps = torch.round(end / scale)
+    scale = torch.where(steps == 0, scale, end / steps)
+    shift = torch.where(steps == 0, 0.0, end)
+    codes = torch.round((groups - shift[:, :, None]) / scale[:, :, None]).clamp(0, 15)
     return {
         "weight": words(codes.reshape(weight.shape)).view(torch.uint32),
         "scales": scale.bfloat16(),
-        "biases": low.bfloat16(),
+        "biases": shift.bfloat16(),
     }
 
 
