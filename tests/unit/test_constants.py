@@ -81,7 +81,7 @@ disguises/smoothed_columns ERROR_OF_NORM ERROR_OF_MEAN BLUR
 fit/estimators MAX_CONDITION
 fit/mixture MIN_EIGENVALUE MAX_LOST
 merging/elementwise FENCE_STANDARD_ERRORS
-merging/facts SHARE_ERRORS
+merging/facts SHARE_ERRORS PARTS_OF_SAMPLE PARTS_ERRORS
 merging/spheres COSINE_ERROR
 search/blends LAST_BITS
 search/blend_lines MAX_LINE_MISFIT WHOLE_GROWTH_ERROR OUTLIER_FACTOR
@@ -99,6 +99,7 @@ search/leftover_shares RATIO_ERROR
 search/variations JOINT_SLACK
 sums/gram HUGE_SQUARE TINY_SQUARE
 sums/recast SCALE_SLACK
+sums/cells MAX_STEPS_TO_ZERO MIN_FROM_AN_END
 sums/coarse_grids FLOAT32_ROUNDINGS INEXACT STEPS
 """
 """How far sums and roundings stray from what was meant: as far as the arithmetic does,
@@ -125,7 +126,7 @@ search/requantised_base LEAST_IN_CELLS
 disguises/alignment OPPOSITE_MIN_COSINE MAX_IN_PLACE
 disguises/blends ANY_WIDTH MIN_BETTER
 disguises/channels MIN_EXPLAINED_BY_CHANNELS MAX_PLAIN MAX_MISS MIN_REPLACED_SPREAD
-disguises/column_factors MAX_LESS_EXPLAINED
+disguises/column_factors MAX_LESS_EXPLAINED MIN_NEARER
 disguises/comparison CLOSE_MIN_COSINE MIN_MARGIN MAX_DISTANCE_RATIO
 disguises/detecting ENOUGH_IN_PLACE
 disguises/factors MIN_EXPLAINED_BY_FACTOR MAX_UNCHANGED MAX_WIDTH
@@ -148,7 +149,7 @@ disguises/alignment MAX_EXACTLY_ASSIGNED WRONG_ROWS
 disguises/blends MAX_MATRICES
 disguises/nearest_blends MIN_SUMMED DRAWN_ON DRAWN_BY
 disguises/channels LINES
-disguises/column_factors ROUNDS
+disguises/column_factors ROUNDS ROUNDS_OF_DENSITY
 disguises/comparison FINGERPRINT_ROWS
 disguises/detecting ROTATION_MATRICES
 disguises/first_columns ROWS_LOOKED_AT SPARED MOST_EQUAL
@@ -158,6 +159,7 @@ disguises/moved_experts EXPERT_FINGERPRINT_ROWS
 disguises/permutations MAX_MATRICES_IN_VAIN
 disguises/scaled_channels MAX_PAIRS MAX_PAIRS_IN_VAIN
 disguises/smoothed_columns CHANNELS_LOOKED_AT FACTOR_HALVINGS
+disguises/smoothed_columns MATRICES_OF_DENSITY ROWS_OF_DENSITY
 disguises/split_experts MAX_LOOKED_AT
 disguises/vocabulary FEW_FEATURES
 """

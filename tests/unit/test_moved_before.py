@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from mergetrace.disguises.column_factors import blended, fitted_blend
+from mergetrace.disguises.column_factors import (
+    blended,
+    density_kept,
+    fitted_blend,
+    largest_kept,
+)
 from mergetrace.formats.block_layouts import Unpacked
 from mergetrace.numerics.cell_replay import cell_intervals
 from mergetrace.outputs import read_json
@@ -193,3 +198,16 @@ def test_a_blend_is_fitted_whatever_its_columns_were_multiplied_by():
     shares, columns = fitted_blend(own, parents)
     np.testing.assert_allclose(shares, [0.4, 0.3], atol=1e-6)
     np.testing.assert_allclose(columns, factors, rtol=1e-6)
+
+
+@pytest.mark.parametrize("density", [1.0, 0.8, 0.5, 0.3])
+def test_the_share_of_changes_that_was_kept_is_known_whatever_columns_were_multiplied_by(
+    density,
+):
+    generator = np.random.default_rng(2)
+    first = generator.normal(size=(1, 256, 64))
+    parents = np.concatenate([first, first + 0.1 * generator.normal(size=first.shape)])
+    factors = np.exp(generator.normal(size=64))
+    blend = blended(largest_kept(parents, density), np.array([0.4]))
+    rounding = 0.05 * generator.normal(size=blend.shape)
+    assert density_kept([((blend + rounding) * factors, parents)]) == density

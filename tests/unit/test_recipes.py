@@ -370,8 +370,30 @@ def test_a_threshold_that_a_sample_shows_is_as_uncertain_as_the_sample():
         values={"base": np.zeros(held), "donor": whole[:held]},
     )
     delta = Delta("base", "donor", "float32")
-    error = sampled.share_error(0.3)
+    error = sampled.share_error(delta, 0.3)
     true = np.sort(np.abs(whole))[-int(0.3 * whole.size)]
     least = sampled.smallest_kept(delta, 0.3 + error)
     assert least < true < sampled.smallest_kept(delta, 0.3 - error)
-    assert replace(sampled, elements=held).share_error(0.3) == 0
+    assert replace(sampled, elements=held).share_error(delta, 0.3) == 0
+
+
+def test_a_threshold_is_more_uncertain_where_blocks_of_the_sample_differ():
+    generator = np.random.default_rng(4)
+    sizes = np.repeat(np.exp(0.3 * generator.standard_normal(64)), 1024)
+    whole = sizes * generator.standard_normal(sizes.size)
+    held = 1 << 14
+    facts = HeldFacts(
+        base="base",
+        donors=("donor",),
+        elements=whole.size,
+        gram=np.zeros((2, 2)),
+        values={"base": np.zeros(held), "donor": whole[:held]},
+    )
+    delta = Delta("base", "donor", "float32")
+    mixed = {"base": np.zeros(held), "donor": generator.permutation(whole[:held])}
+    alike = replace(facts, values=mixed)
+    error = facts.share_error(delta, 0.3)
+    assert error > 2 * alike.share_error(delta, 0.3)
+    true = np.sort(np.abs(whole))[-int(0.3 * whole.size)]
+    least = facts.smallest_kept(delta, 0.3 + error)
+    assert least < true < facts.smallest_kept(delta, 0.3 - error)

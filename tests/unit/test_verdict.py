@@ -324,6 +324,19 @@ def test_embeddings_in_16_bits_accuse_nobody_for_packed_matrices(
         assert "not of the packed ones" in said
 
 
+@pytest.mark.parametrize(
+    ("of_packed", "verdict_of_it"), [(10_000, "merge"), (45_000, None)]
+)
+def test_elements_in_16_bits_at_the_base_are_no_chance(of_packed, verdict_of_it):
+    """TIES leaves half of the elements at the base, where a shuffled donor covers them;
+    of packed ones nobody knows.
+    """
+    at_base = {**BLEND, "coverage_shuffled": 0.6, "coverage_base": 0.5}
+    given = numbers(**{**MERGE, "donor": at_base})
+    given["recipe"] |= {"packed": ["AWQ4"], "packed_informative": of_packed}
+    assert verdict(given).verdict == (verdict_of_it or "inconclusive")
+
+
 @pytest.mark.parametrize(("missed", "verdict_of_it"), [(5, "merge"), (6, None)])
 def test_few_numbers_beside_their_cells_betray_a_donor_near_the_true_parent(
     missed, verdict_of_it

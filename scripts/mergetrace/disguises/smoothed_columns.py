@@ -17,13 +17,18 @@ import numpy as np
 from scipy.special import expit
 
 from mergetrace.disguises.channels import MAX_MISS
-from mergetrace.disguises.column_factors import blended, fitted_blend
+from mergetrace.disguises.column_factors import (
+    blended,
+    density_kept,
+    fitted_blend,
+    largest_kept,
+)
 from mergetrace.disguises.comparison import Comparison
 from mergetrace.disguises.findings import ColumnsSmoothed, Finding, Tensors
 from mergetrace.disguises.folded_norms import readers_of, replaced_norms, weights_of
 from mergetrace.disguises.glimpses import Glimpses
 from mergetrace.disguises.scaled_channels import PARTNERS, channel_pairs
-from mergetrace.numerics.arrays import Array
+from mergetrace.numerics.arrays import Array, some_of
 from mergetrace.numerics.levels import LEVELS, MULTIPLIED_FIRST
 from mergetrace.numerics.rounding import replay_intervals
 from mergetrace.sums.cells import cell_ends
@@ -40,6 +45,9 @@ ERROR_OF_MEAN = 0.005
 BLUR = 0.002
 """Relative: by what numbers in bf16 are off that were rounded two or three times."""
 FACTOR_HALVINGS = 12
+MATRICES_OF_DENSITY = 4
+ROWS_OF_DENSITY = 256
+"""What is looked at for the share of the parents' changes that a model holds."""
 
 
 def find_smoothed_columns(comparison: Comparison) -> list[Finding]:
@@ -49,11 +57,15 @@ def find_smoothed_columns(comparison: Comparison) -> list[Finding]:
     norms: list[Key] = []
     divided: list[Key] = []
     numbers: list[Array] = []
+    packed = [key for key in comparison.keys if _is_packed(comparison, key)]
+    if not packed:
+        return []
+    density = _density(comparison, packed)
     for norm in list(replaced_norms(comparison)):
         readers = [
             key for key in readers_of(comparison, norm) if _is_packed(comparison, key)
         ]
-        factors = _from_norm(comparison, norm, readers)
+        factors = _from_norm(comparison, norm, readers, density)
         if factors is None:
             continue
         for key in readers:
@@ -64,7 +76,7 @@ def find_smoothed_columns(comparison: Comparison) -> list[Finding]:
         numbers.append(factors)
     pairs = 0
     for key, partner in channel_pairs(comparison):
-        factors = _from_pair(comparison, key, partner)
+        factors = _from_pair(comparison, key, partner, density)
         if factors is None:
             continue
         _divide(comparison, key, factors)
@@ -99,8 +111,19 @@ def _is_packed(comparison: Comparison, key: Key) -> bool:
     return comparison.own.views[key].dtype in LEVELS
 
 
+def _density(comparison: Comparison, packed: Sequence[Key]) -> float:
+    """The share of the parents' changes that the model holds, by a few matrices."""
+    groups = []
+    for key in some_of(packed, MATRICES_OF_DENSITY):
+        parents = _shared(comparison, [key])
+        if parents and comparison.is_in_place(key):
+            lines = _lines(comparison, parents, key, 1.0, count=ROWS_OF_DENSITY)
+            groups.append((lines.values, lines.parents))
+    return density_kept(groups) if groups else 1.0
+
+
 def _from_norm(
-    comparison: Comparison, norm: Key, readers: Sequence[Key]
+    comparison: Comparison, norm: Key, readers: Sequence[Key], density: float
 ) -> Array | None:
     """What the columns of the matrices that read a norm were multiplied by, as the norm
     says; None where the matrices do not say the same.
@@ -112,7 +135,7 @@ def _from_norm(
     parents = _shared(comparison, [norm, *plain])
     if not plain or not parents:
         return None
-    lines = [_lines(comparison, parents, key) for key in plain]
+    lines = [_lines(comparison, parents, key, density) for key in plain]
     own = np.concatenate([each.values for each in lines])
     of_parents = np.concatenate([each.parents for each in lines], axis=1)
     shares, columns = fitted_blend(own, of_parents)
@@ -120,7 +143,7 @@ def _from_norm(
     vectors = np.stack([parent.vector(goal).astype(float) for parent in parents])
     stored, _ = weights_of(comparison, norm)
     with np.errstate(divide="ignore", invalid="ignore"):
-        factors = blended(vectors, shares) / stored
+        factors = blended(largest_kept(vectors, density), shares) / stored
         miss = np.median(np.abs(columns / factors - 1))
     sound = np.isfinite(factors).all() and (factors > 0).all()
     if not sound or miss > MAX_MISS:
@@ -129,7 +152,9 @@ def _from_norm(
     return _refined(intervals, factors, ERROR_OF_NORM)
 
 
-def _from_pair(comparison: Comparison, key: Key, partner: Key) -> Array | None:
+def _from_pair(
+    comparison: Comparison, key: Key, partner: Key, density: float
+) -> Array | None:
     """What the columns of a matrix were multiplied by and the rows of its partner divided;
     None where these do not make up for each other, or none were.
     """
@@ -139,8 +164,8 @@ def _from_pair(comparison: Comparison, key: Key, partner: Key) -> Array | None:
     parents = _shared(comparison, [key, partner])
     if views[key].cols != views[partner].rows or not parents:
         return None
-    after = _lines(comparison, parents, key)
-    before = _lines(comparison, parents, partner, of_rows=True)
+    after = _lines(comparison, parents, key, density)
+    before = _lines(comparison, parents, partner, density, of_rows=True)
     shares, of_columns = fitted_blend(after.values, after.parents)
     shares_before, of_rows = fitted_blend(before.values, before.parents)
     if not ((of_columns > 0).all() and (of_rows > 0).all()):
@@ -166,7 +191,7 @@ class _Lines:
     values: Array
     """The numbers as they are decoded: [n, d]."""
     parents: Array
-    """Those of the parents: [k, n, d]."""
+    """Those of the parents, where they kept their largest changes only: [k, n, d]."""
 
     def intervals(self, shares: Array) -> tuple[Array, Array]:
         """What each element of a blend may have been multiplied by."""
@@ -180,7 +205,12 @@ class _Lines:
 
 
 def _lines(
-    comparison: Comparison, parents: Sequence[Glimpses], key: Key, of_rows: bool = False
+    comparison: Comparison,
+    parents: Sequence[Glimpses],
+    key: Key,
+    density: float,
+    of_rows: bool = False,
+    count: int = CHANNELS_LOOKED_AT,
 ) -> _Lines:
     length = (
         comparison.own.views[key].rows if of_rows else comparison.own.views[key].cols
@@ -188,8 +218,8 @@ def _lines(
 
     def read(model: Glimpses, name: Key) -> Sample:
         if of_rows:
-            return model.sample_columns(name, CHANNELS_LOOKED_AT)
-        return model.sample_rows(name, CHANNELS_LOOKED_AT)
+            return model.sample_columns(name, count)
+        return model.sample_rows(name, count)
 
     own = read(comparison.own, key)
     low, high = cell_ends(own, widened=False)
@@ -199,7 +229,7 @@ def _lines(
         low.reshape(-1, length),
         high.reshape(-1, length),
         own.values().reshape(-1, length),
-        np.stack(values),
+        largest_kept(np.stack(values), density),
     )
 
 

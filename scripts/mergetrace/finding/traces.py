@@ -104,14 +104,17 @@ def traces_beside(case: Case, donor: str) -> dict[str, float]:
 
 def shuffled_chance(case: Case, donor: str) -> float | None:
     """The shuffled donor's coverage beyond the elements at the base, which any donor
-    covers.
+    covers; of packed ones a shuffled donor covers others. Whether those at the base are
+    packed is not known of each: as many are taken to be as there are.
     """
     numbers = case.summary.donors[donor]
     if numbers.coverage_shuffled is None:
         return None
-    if case.recipe.packed:  # of which a shuffled donor covers other elements
-        return numbers.coverage_shuffled
-    return max(numbers.coverage_shuffled - (numbers.coverage_base or 0.0), 0.0)
+    of_base = numbers.coverage_base or 0.0
+    recipe = case.recipe
+    if recipe.packed:
+        of_base -= recipe.packed_informative / max(recipe.informative_elements, 1)
+    return max(numbers.coverage_shuffled - max(of_base, 0.0), 0.0)
 
 
 def moved_alone(case: Case, donor: str) -> float | None:

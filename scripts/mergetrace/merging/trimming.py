@@ -104,7 +104,7 @@ def _threshold_ranges(merge: Merge, name: str) -> list[tuple[float, float]]:
     delta, facts = merge.delta(name), merge.facts
     found = []
     for share in (density + top, top):
-        error = facts.share_error(share)
+        error = facts.share_error(delta, share)
         least = facts.smallest_kept(delta, min(share + error, 1.0))
         found.append((least, facts.smallest_kept(delta, max(share - error, 0.0))))
     return found
