@@ -2,10 +2,12 @@
 Prints the table of gguf_reading.md.
 
 python -m benchmarks.gguf_reading [--elements 268435456] [--runs 5] [--threads 2]
+    [--quiet .1]
 
 A pass is a suspect in GGUF with two parents in bf16, read and summed, its evidence kept.
 "Cached": the files are in the system's cache, which favours `cat`: it does nothing but
-copy. "From disk": the system was told to forget them before each turn.
+copy. "From disk": the system was told to forget them before each turn. --quiet: turns count
+only in which other programs used no more than that share of the machine; it waits for them.
 """
 
 import argparse
@@ -15,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -94,7 +96,47 @@ def seconds(work: Callable[[], None]) -> tuple[float, float]:
     return took, used + sum(sum(resource.getrusage(one)[:2]) for one in who)
 
 
-def row(kind: str, folder: Path, runs: int, threads: int) -> str:
+def machine() -> tuple[float, float]:
+    """Seconds of all processors so far: used, and idle (Linux)."""
+    with open("/proc/stat") as file:
+        ticks = [int(part) for part in file.readline().split()[1:9]]
+    idle = ticks[3] + ticks[4]
+    rate = os.sysconf("SC_CLK_TCK")
+    return (sum(ticks) - idle) / rate, idle / rate
+
+
+def wait(share: float) -> None:
+    """Until others use no more of the machine than that."""
+    while share < 1:
+        used, idle = machine()
+        time.sleep(1)
+        used, idle = machine()[0] - used, machine()[1] - idle
+        if used <= share * (used + idle):
+            return
+
+
+def turn(
+    paths: list[Path], methods: Sequence[Callable[[], None]], cold: bool, share: float
+) -> tuple[tuple[float, float], ...]:
+    """The seconds of methods one after another, once more where others took part."""
+    while True:
+        wait(share)
+        found = []
+        others = 0.0
+        whole = 0.0
+        for method in methods:
+            if cold:
+                forget(paths)
+            used, idle = machine()
+            found.append(seconds(method))
+            used, idle = machine()[0] - used, machine()[1] - idle
+            others += max(used - found[-1][1], 0.0)
+            whole += used + idle
+        if share >= 1 or others <= share * whole:
+            return tuple(found)
+
+
+def row(kind: str, folder: Path, runs: int, threads: int, share: float) -> str:
     """The medians of a format; what is compared is measured in turn."""
     paths = files(folder)
     size = sum(path.stat().st_size for path in paths) / 1e9
@@ -102,17 +144,8 @@ def row(kind: str, folder: Path, runs: int, threads: int) -> str:
     whole_pass(folder, work, threads)  # compiles, and fills the system's cache
     cells = [kind]
     for cold in (False, True):
-        turns: list[tuple[tuple[float, float], ...]] = []
-        for _ in range(runs):
-            turn = []
-            for method in (
-                lambda: cat(paths),
-                lambda: whole_pass(folder, work, threads),
-            ):
-                if cold:
-                    forget(paths)
-                turn.append(seconds(method))
-            turns.append(tuple(turn))
+        methods = (lambda: cat(paths), lambda: whole_pass(folder, work, threads))
+        turns = [turn(paths, methods, cold, share) for _ in range(runs)]
         cells += [f"{size / median(each[0] for each, _ in turns):.2f}"]
         cells += [f"{size / median(each[0] for _, each in turns):.2f}"]
         cells += [f"{median(one[0] / own[0] for one, own in turns):.2f}"]
@@ -136,6 +169,8 @@ def main() -> None:
     parser.add_argument("--elements", type=int, default=1 << 28)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--threads", type=int, default=usable_cores())
+    parser.add_argument("--quiet", type=float, default=1.0, metavar="SHARE")
+    parser.add_argument("--kinds", nargs="*", default=FORMATS)
     parser.add_argument("--pass", dest="folder", type=Path, help="its peak, in MiB")
     options = parser.parse_args()
     if options.folder:
@@ -147,11 +182,12 @@ def main() -> None:
         " pass, s | from disk: `cat`, GB/s | pass, GB/s | of `cat` | peak, MiB |"
     )
     print(f"|---{'|---:' * 9}|")
-    for kind in FORMATS:
+    for kind in options.kinds:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             make(folder, kind, options.elements)
-            print(row(kind, folder, options.runs, options.threads), flush=True)
+            made = row(kind, folder, options.runs, options.threads, options.quiet)
+            print(made, flush=True)
 
 
 if __name__ == "__main__":
