@@ -264,6 +264,16 @@ def test_a_base_in_few_bits_is_refused(tmp_path):
         describe(tmp_path, tmp_path / "base", folder)
 
 
+def test_a_base_of_packed_codes_is_refused_as_what_it_is(tmp_path):
+    base = random_model(1)
+    codes = {UP.replace("weight", "qweight"): torch.zeros(4, 8, dtype=torch.int32)}
+    plain = {name: tensor for name, tensor in base.items() if name != UP}
+    write_model(tmp_path / "base", {**plain, **codes})
+    folder = write_adapter(tmp_path / "lora", lora(base, CHANGED))
+    with pytest.raises(AuditError, match=r"stores as packed codes; give the 16-bit"):
+        describe(tmp_path, tmp_path / "base", folder)
+
+
 ENTRIES = {
     "x": {"path": "x"},
     "b": {"path": "b"},

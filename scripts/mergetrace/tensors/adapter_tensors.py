@@ -11,6 +11,7 @@ from mergetrace.files.safetensors_header import Header, TensorInfo
 from mergetrace.files.strict_json import shown
 from mergetrace.files.tensor_records import TensorRecord
 from mergetrace.formats.adapter_config import AdapterConfig
+from mergetrace.formats.packed import weight_of
 from mergetrace.tensors.naming import canonical_name, canonical_names, unwrapped
 
 ADDED_TO = ("BF16", "F16", "F32", "F64")
@@ -97,6 +98,11 @@ class _Finder:
         """The tensor of this name, or of the same name as another writer gives it."""
         own = name if name in self._records else self._own.get(canonical_name(name))
         records = self._records.get(own, []) if own else []
+        if not records and name in map(weight_of, self._records):
+            _refuse(
+                f"changes {shown(name)}, which {self.name} stores as packed codes; give"
+                " the 16-bit safetensors of the same model as its base"
+            )
         if not records:
             _refuse(
                 f"changes {shown(name)}, which {self.name} lacks: it is an adapter of"
