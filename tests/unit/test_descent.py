@@ -163,6 +163,17 @@ def test_errors_that_are_too_large_show_no_evenness():
     assert 0.01 < found.spread_high < 0.03
 
 
+@pytest.mark.parametrize("spread", [0.0, 0.02])
+def test_what_was_measured_well_is_even_whatever_was_measured_badly(spread):
+    rng = np.random.default_rng(4)
+    errors = np.repeat([0.005, 0.2], 40)
+    right = errors / 2
+    values = 0.5 + np.hypot(right, spread) * rng.standard_normal(80)
+    found = pool(values, errors * (4 if spread else 1))
+    assert found.chi2 < 0.6
+    assert spread < found.spread_high < 2 * spread + 0.005
+
+
 def test_directions_of_a_tall_matrix_are_those_of_the_wide_one():
     rng = np.random.default_rng(5)
     change, other = random(rng, 60, 90), random(rng, 60, 90)
