@@ -68,6 +68,7 @@ accused. MIN_RATE_TO_LOOK lies below all that a verdict may be loosened to
 """
 
 SLACK = """
+descent/evenness LIKELY
 search/leaning NEAR SLIP SHORT_WEIGHT
 descent/directions SMALLEST
 descent/lattice NO_MATTER
