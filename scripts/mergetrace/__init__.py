@@ -253,6 +253,7 @@ descent: a donor's weight under what was trained since
     lattice            what a pure merge would show along them, rounded
     evenness           measurements pooled, and how far they lie apart
     overlap            whether a donor was cut out of the model
+    repeated           whether its numbers still lie where few bits put them
     measuring, pooling one matrix of all models; many matrices together
 
 search: the recipe that gives most of a model back

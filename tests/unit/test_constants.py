@@ -220,6 +220,7 @@ merging/owners MAX_FILTERS MAX_CHECKS
 
 SAID = """
 descent/pooling SURE
+descent/repeated SIDE_BY_SIDE
 finding/declared MAX_ITEMS NUMBERS_APART
 finding/detection CONFIDENCE
 finding/judgement NORMAL_95

@@ -17,6 +17,7 @@ from mergetrace.descent.evenness import pool
 from mergetrace.descent.lattice import GRID, Rows, expected
 from mergetrace.descent.overlap import overlap
 from mergetrace.descent.pooling import Seen, along, tails
+from mergetrace.descent.repeated import repeated
 from mergetrace.descent.whitening import Whitened
 from mergetrace.finding.case import Case
 from mergetrace.finding.descent import (
@@ -30,6 +31,7 @@ from mergetrace.finding.reasons_descent import (
     ControlHolds,
     MayBePure,
     PartlyRoundTrip,
+    WrittenBackSince,
 )
 from mergetrace.finding.reasons_stops import CoarseSteps
 from mergetrace.finding.wording_headline import headline
@@ -172,6 +174,31 @@ def test_what_was_measured_well_is_even_whatever_was_measured_badly(spread):
     found = pool(values, errors * (4 if spread else 1))
     assert found.chi2 < 0.6
     assert spread < found.spread_high < 2 * spread + 0.005
+
+
+@pytest.mark.parametrize(
+    "written_back",
+    [
+        lambda values: values.to(torch.float8_e4m3fn),
+        lambda values: (values / values.abs().amax(1, True) * 127).round(),
+        lambda values: (values * 40).round().clamp(-7, 7),
+    ],
+    ids=["FP8", "int8", "int4"],
+)
+def test_few_bits_show_in_numbers_that_repeat(written_back):
+    generator = torch.Generator().manual_seed(3)
+    values = 0.06 * torch.randn(64, 320, generator=generator)
+    coarse = (written_back(values).float() * 0.0137).bfloat16()
+    moved = torch.rand(64, 320, generator=generator) < 0.4
+    noise = 1 + 0.02 * torch.randn(64, 320, generator=generator)
+    trained = torch.where(moved, coarse * noise, coarse).bfloat16()
+    limit = Thresholds().max_repeated
+    for dtype in (torch.bfloat16, torch.float16, torch.float32):
+        assert repeated(values.to(dtype).double().numpy()) < 0.7 * limit
+    assert (
+        repeated(coarse.double().numpy()) > repeated(trained.double().numpy()) > limit
+    )
+    assert repeated(np.zeros((4, 16))) is None
 
 
 def test_directions_of_a_tall_matrix_are_those_of_the_wide_one():
@@ -703,6 +730,15 @@ def test_a_measurement_for_another_base_decides_nothing(folders, tmp_path):
         is_coarse = next(iter(dtypes)) == "F8_E4M3"
         assert (trained_blend(other) is None) == is_coarse
         assert isinstance(against_even(other, "donor"), CoarseSteps) == is_coarse
+    # So do they after training that left many numbers where they put them.
+    held = case.spectrum.models["trained"]["donor"]
+    assert held.repeated < 0.04
+    models = {
+        **case.spectrum.models,
+        "trained": {"donor": replace(held, repeated=0.08)},
+    }
+    other = replace(case, spectrum=replace(case.spectrum, models=models))
+    assert isinstance(against_even(other, "donor"), WrittenBackSince)
     # Parents that went through int8 make nearly all of it: a true donor makes all.
     for exact, named in ((975, False), (300, True)):
         trip = RoundTrip("int8", ("base", "donor"), {"donor": WEIGHT}, 1000, exact, 9)

@@ -10,7 +10,7 @@ import numpy as np
 
 from mergetrace.descent.directions import BINS
 from mergetrace.numerics.arrays import Array
-from mergetrace.numerics.dtypes import decode, encode
+from mergetrace.numerics.dtypes import FORMATS, decode, encode
 from mergetrace.numerics.lattice import ulp
 
 GRID: Array = np.linspace(0.0, 1.0, 11)
@@ -39,6 +39,11 @@ class Rows:
     """How they are stored."""
     scales: Array | None
     """What each stored number is multiplied by, [rows, cols]; None where by nothing."""
+
+    @property
+    def is_coarse(self) -> bool:
+        """Whether each number takes a byte or less."""
+        return self.scales is not None or FORMATS[self.dtype].width < 2
 
     def rounded(self, values: Array) -> Array:
         """Other numbers as this model would have stored them."""

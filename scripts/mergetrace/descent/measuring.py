@@ -10,6 +10,7 @@ import numpy as np
 from mergetrace.descent.directions import Directions, Look
 from mergetrace.descent.lattice import UNROUNDED, Rows, expected
 from mergetrace.descent.overlap import overlap
+from mergetrace.descent.repeated import repeated
 from mergetrace.descent.whitening import Whitened, weight_of
 from mergetrace.numerics.arrays import Array
 
@@ -38,6 +39,8 @@ class Measured:
     """Of an audited model along a donor's directions: see lattice.Rows.stayed."""
     overlap: float | None = None
     """Of an audited model along a donor's directions: see overlap.overlap."""
+    repeated: float | None = None
+    """Of an audited model that is stored in 16 bits or more: see repeated.repeated."""
     over_rounding: float | None = None
     """Of a donor along an audited model's directions: the energy of the latter's small
     directions over that of rounding alone.
@@ -108,7 +111,8 @@ def _held(
     if whitened and replayed is not UNROUNDED:
         again = expected(whitened, merges.base, merges.change, rows)
     common = overlap(left, merges.change)
-    return Measured(model, along, look, replayed, weighed, again, stayed, common)
+    alike = None if rows.is_coarse else repeated(rows.values)
+    return Measured(model, along, look, replayed, weighed, again, stayed, common, alike)
 
 
 def _over_rounding(directions: Directions, rows: Rows, change: Array) -> float | None:

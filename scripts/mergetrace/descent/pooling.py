@@ -39,6 +39,8 @@ class Seen:
     """See lattice.Rows.stayed."""
     overlap: float | None = None
     """See overlap.overlap."""
+    repeated: float | None = None
+    """See repeated.repeated."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ def along(
         over_rounding=over_rounding,
         stayed=_median([each.stayed for each in seen]),
         overlap=_median([each.overlap for each in seen]),
+        repeated=_median([each.repeated for each in seen]),
         whitened=_whitened(seen, reverse_whitened),
     )
 

@@ -34,6 +34,7 @@ from mergetrace.finding.reasons_descent import (
     WeightAtOne,
     WeightObserved,
     WeightUneven,
+    WrittenBackSince,
 )
 from mergetrace.finding.reasons_stops import CoarseSteps
 from mergetrace.finding.small_directions import (
@@ -116,16 +117,22 @@ def against_even(case: Case, donor: str) -> Reason | None:
         or _against_spread(case, donor, found)
         or _against_training(case, donor)
         or _against_round_trip(case, donor)
-        or _against_coarse_steps(case)
+        or _against_coarse_steps(case, found)
     )
 
 
-def _against_coarse_steps(case: Case) -> Reason | None:
-    """That FP8 stores the model: its steps make a checkpoint on the donor's way as even
-    as a blend.
+def _against_coarse_steps(case: Case, found: Measured) -> Reason | None:
+    """That FP8 stores the model, or that many of its numbers still lie where a format of
+    few bits put them: such steps make a checkpoint on the donor's way as even as a blend.
     """
     coarse = coarse_steps(case)
-    return CoarseSteps(case.model, coarse) if coarse is not None else None
+    if coarse is not None:
+        return CoarseSteps(case.model, coarse)
+    repeated = found.along.repeated
+    limit = case.thresholds.max_repeated
+    if repeated is not None and repeated > limit:
+        return WrittenBackSince(case.model, repeated, limit)
+    return None
 
 
 def _against_training(case: Case, donor: str) -> Reason | None:

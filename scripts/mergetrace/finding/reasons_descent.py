@@ -232,6 +232,20 @@ class MayBeCutOut(Reason):
 
 
 @dataclass(frozen=True)
+class WrittenBackSince(Reason):
+    """Many of the model's numbers still lie on a coarse grid."""
+
+    model: str
+    """The audited model."""
+    repeated: float
+    """The share of numbers side by side that are as large as another (see
+    descent.repeated).
+    """
+    limit: float
+    """What numbers that nobody quantised stay below."""
+
+
+@dataclass(frozen=True)
 class MayBePure(Reason):
     """Nothing shows that the model is more than arithmetic on its parents' numbers."""
 

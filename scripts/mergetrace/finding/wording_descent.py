@@ -26,6 +26,7 @@ from mergetrace.finding.reasons_descent import (
     WeightAtOne,
     WeightObserved,
     WeightUneven,
+    WrittenBackSince,
 )
 from mergetrace.finding.reasons_stops import CoarseSteps
 from mergetrace.readable import interval, listing, percent
@@ -273,6 +274,12 @@ CLAUSES: Mapping[type[Reason], Callable[..., str]] = {
     CoarseSteps: lambda reason: (
         f"most of {reason.model} is stored as {reason.dtype}, whose steps make a"
         " checkpoint on the donor's way as even as a blend"
+    ),
+    WrittenBackSince: lambda reason: (
+        f"{percent(reason.repeated)} of {reason.model}'s numbers are as large as another"
+        f" beside them (limit {percent(reason.limit)}), as they are where a model was"
+        " quantised and written back, whose steps make a checkpoint on the donor's way as"
+        " even as a blend"
     ),
     WeightAtOne: lambda reason: (
         f"a weight below {percent(reason.least)} or above {percent(1 - reason.least)} is"

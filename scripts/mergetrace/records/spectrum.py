@@ -98,6 +98,10 @@ class Along:
     """How far what the weight leaves lies in the directions of the donor's change, in the
     median matrix: 1 is chance (see descent.overlap).
     """
+    repeated: float | None = None
+    """Of the model's numbers side by side, sorted by size, the share that is as large as
+    the one before, in the median matrix; None of packed ones (see descent.repeated).
+    """
     whitened: Whitened | None = None
     """The same, weighed by what else the two models hold; None in records of earlier
     versions and where nothing was measured.

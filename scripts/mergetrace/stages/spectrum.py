@@ -162,6 +162,7 @@ def _pooled(
                         again,
                         each.stayed,
                         each.overlap,
+                        each.repeated,
                     )
                 )
     models: dict[str, dict[str, Along]] = {
