@@ -106,8 +106,9 @@ def stays_open(reason: StaysOpen) -> str:
     return (
         "What stays open: this rests on how evenly a change is spread, not on elements"
         f" that are equal. An ancestor of {reason.model} and {donors} that was not"
-        " offered explains it too, if its part were the same everywhere, which no"
-        " innocent model that was measured has shown; and so does a model that somebody"
+        " offered explains it too, if its part were the same everywhere, which of the"
+        " innocent models that were measured only the average of a donor's own checkpoints"
+        " has shown, under noise that somebody added; and so does a model that somebody"
         f" computed from {reason.model} in order to accuse it. Of a run nearly equal to a"
         " donor's own (the same data, order and seed) it does not tell the donor. What else"
         " is in the model was trained into it, or blended in from a model that was not"
