@@ -95,7 +95,9 @@ def _targets(rows: Sequence[Row]) -> list[str]:
     """What was aimed at on the reporting families, and what was reached."""
     innocents = [row for row in rows if not row["case"]["truth"]]
     trained = [row for row in rows if row["case"]["kind"] in CURVE]
-    seen = [row for row in trained if (row.get("cos_fit") or 0) >= 0.4]
+    left = [row for row in trained if (row.get("cos_fit") or 0) >= 0.4]
+    seen = [row for row in left if row["case"]["kind"] == CURVE[0]]
+    finetunes = [row for row in left if row["case"]["kind"] == CURVE[1]]
     akin_ones = [row for row in trained if _akin(row)]
     own = [row for row in rows if row["case"]["own_task"]] + akin_ones
     siblings = [
@@ -117,6 +119,11 @@ def _targets(rows: Sequence[Row]) -> list[str]:
         (
             "the same, where any text but the donor's own is another task",
             _rate(seen, "named"),
+        ),
+        (
+            "finetunes of the donor, which are no merges, on text of another kind: no"
+            " aim",
+            _rate([row for row in finetunes if not _akin(row)], "named"),
         ),
         (
             "trained on the donor's task or on text of its kind, given a wrong weight:"
