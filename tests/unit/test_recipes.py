@@ -358,17 +358,22 @@ def test_a_number_that_nobody_writes_lies_in_the_middle_of_what_is_allowed():
     assert abs(well_inside(true - slack, true + slack) - true) < 1e-7
 
 
-def test_a_threshold_that_a_sample_shows_is_as_uncertain_as_the_sample():
-    generator = np.random.default_rng(3)
-    whole = generator.standard_normal(1 << 16)
-    held = 1 << 14
-    sampled = HeldFacts(
+def facts_of_first(held, whole):
+    """Of the whole change of a donor the first numbers are known."""
+    return HeldFacts(
         base="base",
         donors=("donor",),
         elements=whole.size,
         gram=np.zeros((2, 2)),
         values={"base": np.zeros(held), "donor": whole[:held]},
     )
+
+
+def test_a_threshold_that_a_sample_shows_is_as_uncertain_as_the_sample():
+    generator = np.random.default_rng(3)
+    whole = generator.standard_normal(1 << 16)
+    held = 1 << 14
+    sampled = facts_of_first(held, whole)
     delta = Delta("base", "donor", "float32")
     error = sampled.share_error(delta, 0.3)
     true = np.sort(np.abs(whole))[-int(0.3 * whole.size)]
@@ -382,13 +387,7 @@ def test_a_threshold_is_more_uncertain_where_blocks_of_the_sample_differ():
     sizes = np.repeat(np.exp(0.3 * generator.standard_normal(64)), 1024)
     whole = sizes * generator.standard_normal(sizes.size)
     held = 1 << 14
-    facts = HeldFacts(
-        base="base",
-        donors=("donor",),
-        elements=whole.size,
-        gram=np.zeros((2, 2)),
-        values={"base": np.zeros(held), "donor": whole[:held]},
-    )
+    facts = facts_of_first(held, whole)
     delta = Delta("base", "donor", "float32")
     mixed = {"base": np.zeros(held), "donor": generator.permutation(whole[:held])}
     alike = replace(facts, values=mixed)

@@ -4,11 +4,13 @@ rounds to a whole one.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 
 from mergetrace.descent.directions import BINS
+from mergetrace.descent.repeated import repeated
 from mergetrace.numerics.arrays import Array
 from mergetrace.numerics.dtypes import FORMATS, decode, encode
 from mergetrace.numerics.lattice import ulp
@@ -40,10 +42,12 @@ class Rows:
     scales: Array | None
     """What each stored number is multiplied by, [rows, cols]; None where by nothing."""
 
-    @property
-    def is_coarse(self) -> bool:
-        """Whether each number takes a byte or less."""
-        return self.scales is not None or FORMATS[self.dtype].width < 2
+    @cached_property
+    def repeated(self) -> float | None:
+        """See repeated.repeated; None where each number takes a byte or less."""
+        if self.scales is not None or FORMATS[self.dtype].width < 2:
+            return None
+        return repeated(self.values)
 
     def rounded(self, values: Array) -> Array:
         """Other numbers as this model would have stored them."""

@@ -10,7 +10,6 @@ import numpy as np
 from mergetrace.descent.directions import Directions, Look
 from mergetrace.descent.lattice import UNROUNDED, Rows, expected
 from mergetrace.descent.overlap import overlap
-from mergetrace.descent.repeated import repeated
 from mergetrace.descent.whitening import Whitened, weight_of
 from mergetrace.numerics.arrays import Array
 
@@ -110,9 +109,17 @@ def _held(
     again = replayed
     if whitened and replayed is not UNROUNDED:
         again = expected(whitened, merges.base, merges.change, rows)
-    common = overlap(left, merges.change)
-    alike = None if rows.is_coarse else repeated(rows.values)
-    return Measured(model, along, look, replayed, weighed, again, stayed, common, alike)
+    return Measured(
+        model,
+        along,
+        look,
+        replayed,
+        weighed,
+        again,
+        stayed,
+        overlap=overlap(left, merges.change),
+        repeated=rows.repeated,
+    )
 
 
 def _over_rounding(directions: Directions, rows: Rows, change: Array) -> float | None:

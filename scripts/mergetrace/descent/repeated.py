@@ -12,7 +12,9 @@ import numpy as np
 from mergetrace.numerics.arrays import Array
 
 SIDE_BY_SIDE = 32
-"""Numbers that share a scale in every format whose grid is that of large numbers."""
+"""As many as share a scale in most formats. Where fewer do, as the 16 of NVFP4, sizes
+repeat among those.
+"""
 
 
 def repeated(values: Array) -> float | None:
