@@ -65,6 +65,8 @@ def _pair(family: Path, base: str, donor: str, model: str) -> dict[str, Any]:
                         merges[1],
                         each.stayed,
                         each.overlap,
+                        each.repeated,
+                        each.participation,
                     )
                 )
                 tails.append(each.look)

@@ -254,6 +254,7 @@ descent: a donor's weight under what was trained since
     evenness           measurements pooled, and how far they lie apart
     overlap            whether a donor was cut out of the model
     repeated           whether its numbers still lie where few bits put them
+    participation      whether what a donor does not explain is noise
     measuring, pooling one matrix of all models; many matrices together
 
 search: the recipe that gives most of a model back

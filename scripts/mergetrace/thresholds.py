@@ -502,6 +502,18 @@ class Thresholds:
     .28 and .08, where the average of the donor's own checkpoints was as even as a blend.
     """
 
+    max_participation: float = limit(0.4, ge=0, le=1)
+    """Where what the weight leaves is spread over more than this part of what noise
+    takes (median matrix), noise lies over the model, and `max_unevenness_light` is asked
+    in place of `max_unevenness`: the donor turned round differs then whoever the model
+    is. After training on the tuning families dense-1 and dense-2 it was .03 to .22, and
+    up to .93 after training so light that rounding is most of what is left, where
+    unevenness was .02 or less. Averages of the donor's own checkpoints under noise of .5
+    to 4 % of a matrix' standard deviation had .1 to 1 and were stopped by nothing else
+    at .56 and above, with an unevenness of .07 and more; blends under such noise .005 to
+    .03, and .15.
+    """
+
     min_dissent_trained: float = limit(0.1, ge=0.01, le=1)
     """A blend is called by small directions only where its numbers differ at this share
     of the places where those of base and donors are alike (as `max_dissent`): below it

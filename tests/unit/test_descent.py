@@ -16,6 +16,7 @@ from mergetrace.descent.directions import BINS, Directions
 from mergetrace.descent.evenness import pool
 from mergetrace.descent.lattice import GRID, Rows, expected
 from mergetrace.descent.overlap import overlap
+from mergetrace.descent.participation import participation
 from mergetrace.descent.pooling import Seen, along, tails
 from mergetrace.descent.repeated import repeated
 from mergetrace.descent.whitening import Whitened
@@ -332,6 +333,18 @@ class Family:
             found[name] = noise + (shared[name] if shared else 0)
         return found
 
+    def training(self, size, uneven, shared=None):
+        """Changes that are larger in some rows and columns than in others; with `shared`
+        a part of others' large directions beside.
+        """
+        found = self.change(size, uneven=uneven)
+        for name, change in found.items():
+            if change.ndim == 2:
+                own = unequal(np.random.default_rng(len(name)), *change.shape)
+                own *= np.linalg.norm(change) / np.linalg.norm(own)
+                found[name] = own + (0.05 * shared[name] if shared else 0)
+        return found
+
     def task(self):
         """Large directions that everybody learns who learns a task."""
         return {
@@ -364,7 +377,7 @@ def family():
         "base": made.base,
         "donor": donor,
         "control": made.model(made.change()),
-        "trained": made.model(made.change(0.0005, uneven=0.5), merged),
+        "trained": made.model(made.training(0.0005, uneven=0.5), merged),
         "sibling": made.model(made.change(shared=task)),
         "heir": made.model(made.change(uneven=0.3), ancestor),
         "heir-donor": made.model(made.change(uneven=0.3), ancestor),
@@ -392,6 +405,9 @@ def family():
     models["forged"] = made.model({name: thrice[name] + noise[name] for name in thrice})
     models |= {f"cut-{how}": cut(made, models["control"], how) for how in CUTS}
     models["light"] = made.model(made.change(0.0002, uneven=0.2), merged)
+    models["noisy"] = made.model(made.change(0.001, uneven=0.5), merged)
+    on_task = made.training(0.0005, uneven=0.5, shared=task)
+    models["on-task"] = made.model(on_task, merged)
     return models
 
 
@@ -508,8 +524,8 @@ def test_a_blend_is_seen_under_what_was_trained_since(folders, tmp_path, mode):
 
 @pytest.mark.slow
 def test_training_on_what_is_like_the_donors_task_leaves_no_share(folders, tmp_path):
-    limits = {"max_first_over": 0}
-    found = judged(folders, tmp_path, "trained", verdict=limits)
+    limits = {"max_first_over": 0.05}
+    found = judged(folders, tmp_path, "on-task", verdict=limits)
     assert found["verdict"] == "merge_then_trained"
     assert found["parents"]["donor"]["alpha"] is None
     said = headline(Verdict.of(found))
@@ -569,6 +585,27 @@ def test_a_donor_that_was_cut_out_of_the_model_names_nobody(folders, tmp_path, h
     assert "may have been cut out of it" in " ".join(found["reasons"])
     limits = {"min_overlap": 0}
     found = judged(folders, tmp_path, "control", (donor,), ("sibling",), verdict=limits)
+    assert found["verdict"] == "merge_then_trained"
+
+
+def test_noise_takes_all_directions_and_training_few():
+    rng = np.random.default_rng(31)
+    for shape in ((96, 300), (300, 96)):
+        assert participation(random(rng, *shape)) == pytest.approx(1, abs=0.05)
+        assert participation(low_rank(rng, *shape)) < 0.1
+        assert participation(falling(rng, *shape)) < 0.4
+    assert participation(np.zeros((96, 96))) is None
+
+
+@pytest.mark.slow
+def test_under_noise_a_weight_has_to_be_as_even_as_after_light_training(
+    folders, tmp_path
+):
+    found = judged(folders, tmp_path / "1", "noisy")
+    assert found["verdict"] == "inconclusive"
+    assert "spread over the directions as noise is" in " ".join(found["reasons"])
+    limits = {"max_participation": 1.0}
+    found = judged(folders, tmp_path / "2", "noisy", verdict=limits)
     assert found["verdict"] == "merge_then_trained"
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from mergetrace.descent.directions import Directions, Look
 from mergetrace.descent.lattice import UNROUNDED, Rows, expected
 from mergetrace.descent.overlap import overlap
+from mergetrace.descent.participation import participation
 from mergetrace.descent.whitening import Whitened, weight_of
 from mergetrace.numerics.arrays import Array
 
@@ -40,6 +41,8 @@ class Measured:
     """Of an audited model along a donor's directions: see overlap.overlap."""
     repeated: float | None = None
     """Of an audited model that is stored in 16 bits or more: see repeated.repeated."""
+    participation: float | None = None
+    """Of an audited model along a donor's directions: see participation.participation."""
     over_rounding: float | None = None
     """Of a donor along an audited model's directions: the energy of the latter's small
     directions over that of rounding alone.
@@ -119,6 +122,7 @@ def _held(
         stayed,
         overlap=overlap(left, merges.change),
         repeated=rows.repeated,
+        participation=participation(left),
     )
 
 

@@ -41,6 +41,8 @@ class Seen:
     """See overlap.overlap."""
     repeated: float | None = None
     """See repeated.repeated."""
+    participation: float | None = None
+    """See participation.participation."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,7 @@ def along(
         stayed=_median([each.stayed for each in seen]),
         overlap=_median([each.overlap for each in seen]),
         repeated=_median([each.repeated for each in seen]),
+        participation=_median([each.participation for each in seen]),
         whitened=_whitened(seen, reverse_whitened),
     )
 

@@ -24,6 +24,7 @@ from mergetrace.finding.reasons_descent import (
     MayBeCutOut,
     MayBePure,
     NoControlBeside,
+    NoiseOverUneven,
     NotOfNumbersAlone,
     NotOneWeight,
     OneWeightEverywhere,
@@ -71,8 +72,7 @@ def trained_blend(case: Case) -> Decision | None:
     weights: dict[str, float | None] = {}
     for donor, found in named.items():
         shown = _shown(case, donor, found)
-        limit = case.thresholds.max_unevenness
-        reasons.append(OneWeightEverywhere(shown, limit))
+        reasons.append(OneWeightEverywhere(shown, _most_uneven(case, found)))
         over = _first_over(case, found)
         stayed = _stayed(case, found)
         beside = _holding(case, donor, found)
@@ -223,6 +223,9 @@ def _against_spread(case: Case, donor: str, found: Measured) -> Reason | None:
     uneven = unevenness(found)
     if uneven > limits.max_unevenness:
         return WeightUneven(uneven, limits.max_unevenness)
+    if uneven > _most_uneven(case, found):
+        spread = found.along.participation or 0.0
+        return NoiseOverUneven(donor, spread, uneven, limits.max_unevenness_light)
     turned = apart_turned(found)
     is_light = uneven <= limits.max_unevenness_light
     times = limits.min_turned_light if is_light else limits.min_turned_over_even
@@ -233,6 +236,15 @@ def _against_spread(case: Case, donor: str, found: Measured) -> Reason | None:
     if overlap is None or overlap < limits.min_overlap:
         return MayBeCutOut(donor, overlap, limits.min_overlap)
     return None
+
+
+def _most_uneven(case: Case, found: Measured) -> float:
+    """The greatest unevenness of a blend: less under noise, where the donor turned round
+    says nothing.
+    """
+    limits = case.thresholds
+    is_noise = (found.along.participation or 0.0) > limits.max_participation
+    return limits.max_unevenness_light if is_noise else limits.max_unevenness
 
 
 def shared_tail(case: Case, donors: tuple[str, ...]) -> Reason | None:

@@ -194,6 +194,20 @@ class WeightUneven(Reason):
 
 
 @dataclass(frozen=True)
+class NoiseOverUneven(Reason):
+    """Noise lies over the model, and the weight is not as even as it must be then."""
+
+    donor: str
+    """The donor."""
+    participation: float
+    """Over how much of all directions what the weight leaves is spread: 1 is noise."""
+    unevenness: float
+    """As in Shown."""
+    limit: float
+    """The greatest unevenness of a blend under noise."""
+
+
+@dataclass(frozen=True)
 class ControlHolds(Reason):
     """A control holds the donor's small directions too."""
 

@@ -16,6 +16,7 @@ from mergetrace.finding.reasons_descent import (
     MayBeCutOut,
     MayBePure,
     NoControlBeside,
+    NoiseOverUneven,
     NotOfNumbersAlone,
     NotOneWeight,
     OneWeightEverywhere,
@@ -239,6 +240,13 @@ CLAUSES: Mapping[type[Reason], Callable[..., str]] = {
         f"{reason.matrices} matrices were decomposed, {reason.needed} are needed"
     ),
     WeightUneven: _uneven,
+    NoiseOverUneven: lambda reason: (
+        f"what {reason.donor} does not explain is spread over the directions as noise is"
+        f" ({percent(reason.participation)} of noise's), under which an average of"
+        f" {reason.donor}'s own checkpoints looks like a blend, and the weight is not even"
+        f" enough to tell them apart ({percent(reason.unevenness)}, limit"
+        f" {percent(reason.limit)})"
+    ),
     ControlHolds: lambda reason: (
         f"control {reason.name} holds {percent(reason.weight)} of it (limit"
         f" {percent(reason.limit)})"

@@ -102,6 +102,10 @@ class Along:
     """Of the model's numbers side by side, sorted by size, the share that is as large as
     the one before, in the median matrix; None of packed ones (see descent.repeated).
     """
+    participation: float | None = None
+    """Over how much of all directions what the weight leaves is spread, in the median
+    matrix: 1 is noise (see descent.participation); None in records of earlier versions.
+    """
     whitened: Whitened | None = None
     """The same, weighed by what else the two models hold; None in records of earlier
     versions and where nothing was measured.

@@ -163,6 +163,7 @@ def _pooled(
                         each.stayed,
                         each.overlap,
                         each.repeated,
+                        each.participation,
                     )
                 )
     models: dict[str, dict[str, Along]] = {

@@ -28,7 +28,8 @@ SHARDS = {"397b": 10_000_000_000, "2gb": 200_000_000, "40mb": 5_000_000}
 class Recipe:
     """What one model of a family is. drift: {layer's number: size of an added change,
     as a share of the donor's step}. trained: the same of a change in every tensor,
-    larger or smaller by at most the part `varied` of itself. uneven: how far from
+    larger or smaller by at most the part `varied` of itself, and as training is more in
+    some rows and columns than in others. uneven: how far from
     `alpha` the weight of a tensor lies at most, as in a model that has only an ancestor
     in common with the donor.
     """
@@ -118,6 +119,7 @@ class Tensor:
             alpha=self.recipe.alpha + self.recipe.uneven * self._place("alpha"),
             shared=self.recipe.shared,
             drift=drift,
+            columns=self.shape[-1] if self.recipe.trained else 0,
             **self._law,
         )
         return codes.tobytes()[start - 2 * first :][:length]

@@ -11,6 +11,10 @@ float32, rounded to bf16 where a model was stored:
     sibling = bf16(base + step * (shared * n1 + sqrt(1 - shared^2) * n2))
     suspect = bf16(fma(1 - alpha, base, alpha * donor) + drift * step * n3)
 
+Training is larger in some rows and columns than in others: where the number of columns
+is given, the drift is multiplied by a number of its row and one of its column, both
+log-normal and of mean square 1.
+
 The sibling has a part of the donor's step since finetunes of one base share directions;
 the suspect has one rounding for the second product, as merging tools do.
 """
@@ -29,6 +33,8 @@ QUANTILES = np.array(
 has no finer steps at most weights' size.
 """
 
+SCALES = np.exp(QUANTILES - 1)
+"""By 12 bits how large the drift is in a row or a column."""
 FLAGS = {"nogil": True, "error_model": "numpy", "cache": True}
 
 
@@ -47,19 +53,37 @@ def _value(code):
     return np.uint32(code << np.uint32(16)).view(np.float32)
 
 
-@njit(**FLAGS)
-def fill(out, first, key, role, mean, sd, step, alpha, shared, drift, quantiles):
-    """Write the bf16 codes of elements first..first+len(out) of a tensor. key: uint64
-    of the tensor; alpha: float64; the other numbers: float32.
+@njit(inline="always")
+def _mixed(key, counter):
+    """splitmix64."""
+    h = key + counter * np.uint64(0x9E3779B97F4A7C15)
+    h = (h ^ (h >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    h = (h ^ (h >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return h ^ (h >> np.uint64(31))
+
+
+@njit(inline="always")
+def _scale(key, element, columns, scales):
+    """How large the drift is in an element's row and column; their counters go other
+    ways, so that no hash is taken twice.
     """
+    row = _mixed(~key, np.uint64(element // columns + 1))
+    column = _mixed(~key, ~np.uint64(element % columns))
+    return scales[row >> np.uint64(52)] * scales[column >> np.uint64(52)]
+
+
+@njit(**FLAGS)
+def fill(out, first, key, role, mean, sd, step, alpha, shared, drift, columns, tables):
+    """Write the bf16 codes of elements first..first+len(out) of a tensor. key: uint64
+    of the tensor; alpha: float64; columns: of the tensor, 0 where the drift is alike
+    everywhere; tables: QUANTILES and SCALES; the other numbers: float32.
+    """
+    quantiles, scales = tables
     own = np.float32(np.sqrt(1 - shared * shared))
     weight = np.float32(alpha)
     rest = np.float32(1 - alpha)
     for i in range(out.size):
-        h = key + np.uint64(first + i + 1) * np.uint64(0x9E3779B97F4A7C15)
-        h = (h ^ (h >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        h = (h ^ (h >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        h = h ^ (h >> np.uint64(31))
+        h = _mixed(key, np.uint64(first + i + 1))
         code = _round(mean + sd * quantiles[(h >> np.uint64(4)) & np.uint64(0xFFF)])
         if role != BASE:
             base = _value(code)
@@ -80,7 +104,10 @@ def fill(out, first, key, role, mean, sd, step, alpha, shared, drift, quantiles)
                     product = np.float64(weight * _value(code))
                     blend = np.float32(product + np.float64(rest) * np.float64(base))
                     if drift != 0:
-                        blend += drift * step * quantiles[h >> np.uint64(52)]
+                        since = drift * step * quantiles[h >> np.uint64(52)]
+                        if columns:
+                            since *= _scale(key, first + i, columns, scales)
+                        blend += since
                     code = _round(blend)
         out[i] = code
 
@@ -96,6 +123,7 @@ def codes(
     alpha: float,
     shared: float,
     drift: float,
+    columns: int = 0,
 ) -> NDArray:
     """The same as a new array, uint16 [count]."""
     out = np.empty(count, np.uint16)
@@ -110,6 +138,7 @@ def codes(
         alpha,
         np.float32(shared),
         np.float32(drift),
-        QUANTILES,
+        columns,
+        (QUANTILES, SCALES),
     )
     return out
