@@ -205,7 +205,8 @@ disguises: tensors that lie elsewhere than their names say
     column_factors, channels, folded_norms, scaled_channels
                        what was multiplied row by row and column by column
     smoothed_columns   what AWQ multiplied before it rounded
-    first_columns      the column that GPTQ rounded first
+    first_columns, following_columns  the column that GPTQ rounded first; what it pushed
+                       onto those behind it
     powers_of_two, factors   what was multiplied as a whole
     blends, nearest_blends   what one blend explains
     rounded_twice, noise     rounded twice on the way, covered with noise

@@ -78,6 +78,7 @@ descent/whitening NOTHING
 disguises/column_factors END_TOLERANCE
 disguises/factors INTERVAL_TOLERANCE
 disguises/first_columns SHARE_ERROR
+disguises/following_columns BLEND_ERROR DENSITY_ERROR STANDARD_ERRORS
 disguises/smoothed_columns ERROR_OF_NORM ERROR_OF_MEAN BLUR
 fit/estimators MAX_CONDITION
 fit/mixture MIN_EIGENVALUE MAX_LOST
@@ -133,6 +134,7 @@ disguises/detecting ENOUGH_IN_PLACE
 disguises/factors MIN_EXPLAINED_BY_FACTOR MAX_UNCHANGED MAX_WIDTH
 disguises/factors TOOL_MAX_OFF TOOL_MIN_EXPLAINED MAX_WRITTEN_LENGTH
 disguises/first_columns MIN_FITTING BEYOND
+disguises/following_columns MAX_ROOM
 disguises/moved_layers MIN_SHARE_IN_PLACE
 disguises/noise MAX_DISTANCE MAX_EXPLAINED
 disguises/powers_of_two MAX_OCTAVES_OFF
@@ -154,6 +156,9 @@ disguises/column_factors ROUNDS ROUNDS_OF_DENSITY
 disguises/comparison FINGERPRINT_ROWS
 disguises/detecting ROTATION_MATRICES
 disguises/first_columns ROWS_LOOKED_AT SPARED MOST_EQUAL
+disguises/following_columns FOLLOWING FOLDS ROUNDS_OF_PUSHED BLURS
+disguises/following_columns NEWTON_STEPS LONGEST_STEP SMALLEST_BENDING
+disguises/following_columns ROWS_FOR_DENSITY
 disguises/folded_norms MAX_POOLED
 disguises/glimpses RUNS EXPERT_RUNS RUN_LENGTH SAMPLE_RUN_LENGTH MAX_ROWS FEATURES
 disguises/moved_experts EXPERT_FINGERPRINT_ROWS

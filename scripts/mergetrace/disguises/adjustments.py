@@ -24,6 +24,10 @@ class Adjustment:
     """1 for each row whose packed numbers lie in their cells, else 0."""
     col_decides: Array | None = None
     """The same of each column."""
+    pushed: Array | None = None
+    """The least and the most that is added to the ends of each cell of the columns that
+    decide, one row after another. NaN where a cell is left open.
+    """
     factor: float = 1.0
     """What all numbers were multiplied by, and are divided by."""
     through: str | None = None

@@ -224,6 +224,8 @@ class FirstColumns(Finding):
     """Matrices of which it was not the first, and was searched for by rows that decide
     nothing.
     """
+    following: int
+    """Matrices of which the columns behind it decide too, with what was pushed there."""
 
 
 @dataclass(frozen=True)

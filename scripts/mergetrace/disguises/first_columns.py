@@ -3,9 +3,10 @@
 GPTQ (Frantar and others 2022) rounds a matrix column after column, and moves the error of
 each into those that are still to come. So only the column that comes first is rounded to
 the nearest level of its own numbers; every other cell need not hold what its number was
-made of. Without an order that column is the first of the matrix; with one (by the size of
-activations) it lies in the first group, or anywhere, and is found by what it shows: in
-every row its cell holds a blend of the parents.
+made of, unless what was pushed there is known (see following_columns). Without an order
+that column is the first of the matrix; with one (by the size of activations) it lies in the
+first group, or anywhere, and is found by what it shows: in every row its cell holds a blend
+of the parents.
 """
 
 import re
@@ -17,7 +18,9 @@ import numpy as np
 from mergetrace.disguises.column_factors import blended
 from mergetrace.disguises.comparison import Comparison
 from mergetrace.disguises.findings import Finding, FirstColumns, Tensors
+from mergetrace.disguises.following_columns import FOLLOWING, Rounded, pushed_errors
 from mergetrace.numerics.arrays import Array, Integers, Mask, evenly_spread
+from mergetrace.sums.evidence import Sample
 from mergetrace.tensors.view import Key
 
 FORMATS = ("GPTQ4", "GPTQ8")
@@ -51,6 +54,8 @@ class _Looked:
     """The numbers as they are decoded."""
     parents: Array
     """[parents, rows, columns]."""
+    sample: Sample
+    """The rows as they are stored."""
 
     def meets(self, middle: Array, room: Array) -> Mask:
         """Whether each cell meets a range around some numbers: [rows, columns]."""
@@ -65,14 +70,31 @@ class _Looked:
         middle = (self.parents.max(0) + self.parents.min(0)) / 2
         return self.meets(middle, (0.5 + BEYOND) * self.spread())
 
+    def rounded(self) -> Rounded:
+        """Its first columns, of what was rounded."""
+
+        def first(numbers: Array) -> Array:
+            return numbers.reshape(self.own.shape)[:, : 1 + FOLLOWING]
+
+        low, high = replace(self.sample, through=None).midpoints()
+        scales = np.ones(low.size) if self.sample.scales is None else self.sample.scales
+        steps = np.where(scales == 0, 1.0, scales)
+        return Rounded(
+            first(low),
+            first(high),
+            first(steps),
+            self.own,
+            self.parents,
+            self.sample.through,
+        )
+
 
 def find_first_columns(comparison: Comparison) -> list[Finding]:
     """Leave the cells open of every column but the one that was rounded first. A matrix
     in which none shows keeps its cells, which then refute any recipe.
     """
     found: list[Key] = []
-    searched = 0
-    matrices = 0
+    searched = following = matrices = 0
     for keys in _together(comparison).values():
         matrices += len(keys)
         looked = [_looked(comparison, key) for key in keys]
@@ -83,12 +105,16 @@ def find_first_columns(comparison: Comparison) -> list[Finding]:
             if not _is_first(looked, column):
                 continue
             searched += len(keys)
+        found += keys
+        if not is_searched and _next_are_known(comparison, looked):
+            following += len(keys)
+            _add_pushed(comparison, looked)
+            continue
         for each in looked:
             _open_others(comparison, each, column, is_searched)
-        found += keys
     if not found:
         return []
-    return [FirstColumns(Tensors.of(found), matrices, searched)]
+    return [FirstColumns(Tensors.of(found), matrices, searched, following)]
 
 
 def _together(comparison: Comparison) -> Mapping[str, list[Key]]:
@@ -127,6 +153,7 @@ def _looked(comparison: Comparison, key: Key) -> _Looked:
         in_rows(high),
         in_rows(sample.values()),
         np.stack(parents),
+        sample,
     )
 
 
@@ -134,6 +161,33 @@ def _is_first(looked: Sequence[_Looked], column: int) -> bool:
     """Whether a column's cells meet the range of the parents."""
     fits = np.concatenate([each.in_range()[:, column] for each in looked])
     return bool(fits.mean() >= MIN_FITTING)
+
+
+def _next_are_known(comparison: Comparison, looked: Sequence[_Looked]) -> bool:
+    """Whether the columns that were rounded next lie behind the first, and every row was
+    looked at: where rows are more, their first column tells enough.
+    """
+    own = comparison.own
+    views = [own.views[each.key] for each in looked]
+    if any(view.rows > ROWS_LOOKED_AT for view in views):
+        return False
+    if len({len(each.parents) for each in looked}) > 1:
+        return False
+    groups = own.weights.groups(replace(views[0], model=own.name))
+    return groups.size > FOLLOWING and not np.diff(groups[: 1 + FOLLOWING]).any()
+
+
+def _add_pushed(comparison: Comparison, looked: Sequence[_Looked]) -> None:
+    """Leave all cells open but those of the first columns, to which is added what was
+    pushed there.
+    """
+    pushed = pushed_errors([each.rounded() for each in looked])
+    for each, of_each in zip(looked, pushed, strict=True):
+        columns = np.zeros(comparison.own.views[each.key].cols)
+        columns[: of_each.shape[1]] = 1.0
+        held = comparison.own.adjustment(each.key)
+        adjusted = replace(held, col_decides=columns, pushed=of_each.reshape(-1))
+        comparison.own.adjust(each.key, adjusted)
 
 
 def _candidates(comparison: Comparison, key: Key) -> Integers:

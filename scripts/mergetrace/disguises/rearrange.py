@@ -15,7 +15,7 @@ from mergetrace.tensors.view import Key, View
 
 ARRAY_COLUMNS = (
     *("row_map", "col_map", "row_scale", "col_scale"),
-    *("row_decides", "col_decides"),
+    *("row_decides", "col_decides", "pushed"),
 )
 FORMAT_COLUMNS = ("through", "stored_dtype")
 

@@ -180,6 +180,12 @@ def _first_columns(finding: found.FirstColumns) -> str:
         f" ({_components(finding.tensors)}) only the column that was rounded first"
         " decides, which is known; the others count in sums alone."
     )
+    if finding.following:
+        text += (
+            f" In {finding.following} of them the columns behind it decide too, where what"
+            " was pushed onto a number is known closely: from a fit of other rows, to the"
+            " blend of the parents that lies nearest."
+        )
     if finding.searched:
         text += (
             f" In {finding.searched} of them it was searched for, by rows that decide"

@@ -63,7 +63,7 @@ def carried_by_16_bits(case: Case) -> Decision | None:
 
 def through_cells(case: Case, decision: Decision) -> Decision:
     """The decision on a packed model, as far as one is given; any other as it is. Of a
-    copy nothing may be open, and GPTQ leaves all open but one column.
+    copy nothing may be open, and GPTQ leaves all open but a few columns.
     """
     formats = case.recipe.packed
     if not formats or decision.verdict == "inconclusive":

@@ -64,8 +64,8 @@ def through_cells(reason: ThroughCells) -> str:
         )
     if set(reason.formats) & set(FEW_DECIDE):
         text += (
-            " Of a matrix in GPTQ's format one column at most was compared so; what was"
-            " changed beside it is not seen."
+            " Of a matrix in GPTQ's format a few columns at most were compared so; what was"
+            " changed beside them is not seen."
         )
     return f"{text} Changes that leave a number in its cell are not seen."
 

@@ -103,9 +103,11 @@ def few_in_cells(reason: FewInCells) -> str:
         f" {reason.limit:,}"
     )
     if set(reason.formats) & set(FEW_DECIDE):
-        text += ": of a matrix in GPTQ's format one column at most decides"
+        text += ": of a matrix in GPTQ's format a few columns at most decide"
         if reason.sampled:
-            text += ", of which a sample reads next to nothing (`mode: full` reads it)"
+            text += (
+                ", of which a sample reads next to nothing (`mode: full` reads them)"
+            )
     return text
 
 

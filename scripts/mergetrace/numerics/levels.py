@@ -123,7 +123,7 @@ MOVED_BEFORE = ("GPTQ4", "GPTQ8", "AWQ4", *MULTIPLIED_FIRST.values())
 the error of each column into the next, AWQ multiplies columns.
 """
 FEW_DECIDE = ("GPTQ4", "GPTQ8")
-"""Those of which one column of a matrix decides at most: the others' cells are open."""
+"""Those of which a few columns of a matrix decide at most: the others' cells are open."""
 
 HALF_STEP_OF_F16 = 2.0**-11
 HALF_STEP_OF_BF16 = 2.0**-8

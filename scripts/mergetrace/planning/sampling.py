@@ -100,7 +100,7 @@ def evidence_of(planned: PlannedSlice, block_elements: int, seed: int) -> Intege
 
 def with_deciding(kept: Integers, planned: PlannedSlice) -> Integers:
     """The kept blocks, and each element beside them that decides where few of a matrix
-    do: of GPTQ's the column that was rounded first, of which blocks hold next to nothing.
+    do: of GPTQ's the columns that were rounded first, of which blocks hold next to nothing.
 
     Every such element is a block of its own. Where all weights are read it costs
     nothing; a sample leaves them out, as each lies in another row of the parents.

@@ -212,6 +212,12 @@ DISGUISED = (
         "the same of each column",
         nullable=True,
     ),
+    Column(
+        "pushed",
+        "list of numbers",
+        "the least and the most that is added to each of their cells",
+        nullable=True,
+    ),
     Column("beside", "text", "what else packed numbers depend on; empty: nothing"),
     Column("factor", "number", "what the whole slice was multiplied by"),
     Column("shift", "number", "what is added to the slice's numbers"),

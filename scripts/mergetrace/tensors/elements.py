@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from mergetrace.formats.block_layouts import LAYOUTS, Unpacked
-from mergetrace.numerics.arrays import AnyArray, Array, Integers
+from mergetrace.numerics.arrays import AnyArray, Array, Integers, Mask
 from mergetrace.numerics.block_scales import block_scales
 from mergetrace.numerics.dtypes import decode
 from mergetrace.tensors.view import View
@@ -106,7 +106,8 @@ def adjusted(view: View, first: int, part: Unpacked) -> Unpacked:
 
 def decided(view: View, first: int, part: Unpacked) -> Unpacked:
     """The same numbers, whose cells are left open where the view says that they decide
-    nothing: a scale of 0, and the number itself as the shift.
+    nothing: a scale of 0, and the number itself as the shift. Elsewhere what was pushed
+    onto them is added.
     """
     if view.row_decides is None and view.col_decides is None:
         return part
@@ -117,12 +118,35 @@ def decided(view: View, first: int, part: Unpacked) -> Unpacked:
     if view.col_decides is not None:
         decides &= view.col_decides[cols] > 0
     shifts = np.zeros(part.codes.size) if part.shifts is None else part.shifts
-    numbers = decode(part.codes, view.dtype) * part.scales + shifts
+    levels = decode(part.codes, view.dtype)
+    numbers = levels * part.scales + shifts
+    scales = part.scales
+    if view.pushed is not None:
+        least, most = _pushed(view, rows, cols, decides)
+        decides &= np.isfinite(least)
+        # These formats' levels lie one scale apart.
+        scales = part.scales + (most - least)
+        shifts = numbers + (least + most) / 2 - levels * scales
     return Unpacked(
         part.codes,
-        np.where(decides, part.scales, 0.0),
+        np.where(decides, scales, 0.0),
         np.where(decides, shifts, numbers),
     )
+
+
+def _pushed(
+    view: View, rows: Integers, cols: Integers, decides: Mask
+) -> tuple[Array, Array]:
+    """The least and the most that is added to the ends of elements' cells, 0 where these
+    decide nothing.
+    """
+    found = np.zeros((rows.size, 2))
+    if view.pushed is not None and view.col_decides is not None:
+        deciding = np.flatnonzero(view.col_decides)
+        of_rows = view.pushed.reshape(-1, deciding.size, 2)
+        place = np.searchsorted(deciding, cols[decides])
+        found[decides] = of_rows[rows[decides], place]
+    return found[:, 0], found[:, 1]
 
 
 def is_adjusted(view: View) -> bool:

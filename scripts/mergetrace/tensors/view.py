@@ -12,8 +12,12 @@ from mergetrace.numerics.arrays import Array, Integers
 Key = tuple[str, str]
 """A slice by its canonical name: tensor, expert."""
 
-ARRAYS = ("row_map", "col_map", "row_scale", "col_scale", "row_decides", "col_decides")
-"""The fields of a view that are arrays, one number per row or column."""
+ARRAYS = (
+    *("row_map", "col_map", "row_scale", "col_scale"),
+    *("row_decides", "col_decides", "pushed"),
+)
+"""The fields of a view that are arrays: one number per row or column, or for each of them
+both."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +45,9 @@ class View(Matrix):
     # the cells are left open (see elements.decided)
     row_decides: Array | None = field(default=None, compare=False, repr=False)
     col_decides: Array | None = field(default=None, compare=False, repr=False)
+    # float64 [rows x deciding columns x 2]: the least and the most that is added to the
+    # ends of the cells of the columns that decide; NaN where one is left open all the same
+    pushed: Array | None = field(default=None, compare=False, repr=False)
     factor: float = 1.0  # what the model's numbers were multiplied by; they are divided
     shift: float = 0.0  # what is added to the numbers of a format that is not packed
     through: str = ""  # the format they were rounded to before (see evidence.Sample)
