@@ -134,10 +134,13 @@ class Thresholds:
     certainty that at least `min_bit_exact` do not.
     """
 
-    min_informative_columns: int = limit(150, ge=1)
-    """The same of GPTQ's formats, where a few columns of a matrix decide at most. Those
-    behind the first refute a donor some hundredths of the change from the true parent a
-    third to half as often as the first (trained families), where 100 would do.
+    min_informative_columns: int = limit(100, ge=1)
+    """The same of GPTQ's formats, where one column of a matrix decides."""
+
+    min_informative_following: int = limit(150, ge=1)
+    """The same where the columns behind it decide too. A donor some hundredths of the
+    change from the true parent is refuted there a third to half as often (three trained
+    families).
     """
 
     max_missed_cells: float = limit(0.0005, ge=0, le=0.005)

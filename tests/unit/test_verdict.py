@@ -13,6 +13,7 @@ from mergetrace.finding.wording_reasons import SENTENCES, sentences
 from mergetrace.finding.wording_stops import CLAUSES
 from mergetrace.records.coverage import read_coverages
 from mergetrace.records.json_records import from_json
+from mergetrace.records.layout import LayoutFacts
 from mergetrace.records.summary import ModelSummary
 from mergetrace.thresholds import Thresholds
 
@@ -154,10 +155,25 @@ MARK = {
     "survivors_shuffled": 0.1,
 }
 SIBLING = numbers()
+LAYOUT = LayoutFacts(
+    undone=(),
+    not_undone=(),
+    looked_for=(),
+    kin=1.0,
+    visible=False,
+    rounded=False,
+    layers={},
+    reference="qwen",
+)
 
 
 def verdict(
-    summary, controls=None, thresholds=THRESHOLDS, compared=None, seen_from=None
+    summary,
+    controls=None,
+    thresholds=THRESHOLDS,
+    compared=None,
+    seen_from=None,
+    layout=None,
 ):
     """The decision, with its reasons as sentences."""
     controls = {"sibling": SIBLING} if controls is None else controls
@@ -169,6 +185,7 @@ def verdict(
         Thresholds.of(thresholds),
         compared=read_coverages(compared),
         seen_from=seen_from or {},
+        layout=layout,
     )
     decision = decide(case)
     return replace(decision, reasons=tuple(sentences(decision.reasons)))
@@ -322,6 +339,25 @@ def test_embeddings_in_16_bits_accuse_nobody_for_packed_matrices(
     if verdict_of_it is not None:
         assert ("a few columns at most" in said) == (packed == "GPTQ4")
         assert "not of the packed ones" in said
+
+
+@pytest.mark.parametrize(
+    ("of_packed", "following", "verdict_of_it"),
+    [
+        (149, 7, "inconclusive"),
+        (150, 7, "merge"),
+        (100, 0, "merge"),
+    ],
+)
+def test_it_takes_more_elements_where_columns_behind_the_first_decide(
+    of_packed, following, verdict_of_it
+):
+    given = numbers(**MERGE)
+    given["recipe"] |= {"packed": ["GPTQ4"], "packed_informative": of_packed}
+    layout = replace(
+        LAYOUT, findings=({"kind": "first_columns", "following": following},)
+    )
+    assert verdict(given, layout=layout).verdict == verdict_of_it
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from mergetrace.sums.evidence import Sample
 from mergetrace.tensors.view import Key
 
 FORMATS = ("GPTQ4", "GPTQ8")
+OF_FEW_LEVELS = ("GPTQ4",)  # those of which the first column may tell too little
 ROWS_LOOKED_AT = 1024  # rows of a matrix that are looked at
 SPARED = 4  # one of so many of these still decides where all rows are looked at
 MOST_EQUAL = 4
@@ -165,11 +166,13 @@ def _is_first(looked: Sequence[_Looked], column: int) -> bool:
 
 def _next_are_known(comparison: Comparison, looked: Sequence[_Looked]) -> bool:
     """Whether the columns that were rounded next lie behind the first, and every row was
-    looked at: where rows are more, their first column tells enough.
+    looked at: where rows are more, or levels, the first column tells enough.
     """
     own = comparison.own
     views = [own.views[each.key] for each in looked]
     if any(view.rows > ROWS_LOOKED_AT for view in views):
+        return False
+    if not all(view.dtype in OF_FEW_LEVELS for view in views):
         return False
     if len({len(each.parents) for each in looked}) > 1:
         return False

@@ -73,16 +73,24 @@ def _against_cells(case: Case) -> Against:
     packed = case.recipe.packed_informative
     missed = case.recipe.packed_missed
     most = case.thresholds.max_missed_cells
-    few_decide = set(case.recipe.packed) & set(FEW_DECIDE)
-    limit = case.thresholds.min_informative_cells
-    if few_decide:
-        limit = case.thresholds.min_informative_columns
+    limit = _least_packed(case)
     if missed > most * packed:
         return CellsMissed(missed, packed, most)
     if packed >= limit:
         return None
     whole = case.recipe.informative_elements - packed
     return FewInCells(packed, whole, limit, case.recipe.packed, bool(sampled(case)))
+
+
+def _least_packed(case: Case) -> int:
+    """How many of the informative elements have to be packed ones."""
+    limits = case.thresholds
+    if not set(case.recipe.packed) & set(FEW_DECIDE):
+        return limits.min_informative_cells
+    findings = case.layout.findings if case.layout else ()
+    if any(finding.get("following") for finding in findings):
+        return limits.min_informative_following
+    return limits.min_informative_columns
 
 
 def _against_search(case: Case) -> Against:
