@@ -110,6 +110,8 @@ def test_a_merge_is_called_one_and_its_weight_known(audited, tmp_path, kind):
     said = "only the column" if kind.startswith("gptq") else "as AWQ and SmoothQuant do"
     assert any(said in line for line in layout["undone"])
     assert not layout["visible"]
+    behind = any("columns behind it decide too" in line for line in layout["undone"])
+    assert behind == (kind == "gptq")
     unpaired = (tmp_path / "out" / "unpaired.csv").read_text()
     aside = unpaired.count("says nothing itself any more")
     assert (aside > 0) == (not kind.startswith("gptq"))
@@ -119,6 +121,7 @@ def test_a_merge_is_called_one_and_its_weight_known(audited, tmp_path, kind):
 @pytest.mark.parametrize(
     ("who", "kind"),
     [
+        pytest.param("sibling", "gptq", marks=pytest.mark.thorough),
         pytest.param("sibling", "gptq_order", marks=pytest.mark.thorough),
         pytest.param("sibling", "awq", marks=pytest.mark.thorough),
         pytest.param("sibling", "int4_smoothed", marks=pytest.mark.thorough),
