@@ -139,7 +139,7 @@ class Thresholds:
 
     min_informative_following: int = limit(150, ge=1)
     """The same where the columns behind it decide too. A donor some hundredths of the
-    change from the true parent is refuted there a third to half as often (three trained
+    change from the true parent is refuted there a quarter to half as often (four trained
     families).
     """
 
