@@ -10,7 +10,10 @@ from mergetrace.merging.applying import Piece, apply_and_store
 from mergetrace.merging.facts import HeldFacts
 from mergetrace.merging.recipes import make
 from mergetrace.search.clues import Clues
-from mergetrace.search.dependence import measure_dependence
+from mergetrace.search.dependence import (
+    measure_dependence,
+    measure_dependence_of_most,
+)
 from mergetrace.search.proposals.alike import prefer_alike
 from mergetrace.search.proposals.scripts import propose_scripts
 from mergetrace.search.trial import Trial
@@ -160,3 +163,26 @@ def test_like_places_of_all_tensors_count_where_the_blend_is_one():
     assert not of_tensors.pooled
     assert of_all.repeated > of_tensors.repeated
     assert (of_all.dissent, of_tensors.dissent) == (0, 0)
+
+
+def trained_since(base, first, second, third):
+    del third
+    generator = torch.Generator().manual_seed(3)
+    merged = 0.1 * base.float() + 0.6 * first.float() + 0.3 * second.float()
+    return merged + torch.randn(COUNT, generator=generator) * 0.001
+
+
+def halved(base, first, second, third):
+    del base, second, third
+    return first.float() * 0.5
+
+
+def test_numbers_that_do_not_follow_are_held_against_all_donors_that_show():
+    """What is trained follows neither from one donor nor from two, and both are named."""
+    shown = ("base", "first", "second")
+    found = measure_dependence_of_most(trial_of(trained_since).pieces, shown[:2], shown)
+    assert found.parents == shown
+    assert found.dissent > 0.2
+    pieces = trial_of(halved).pieces
+    found = measure_dependence_of_most(pieces, shown[:2], shown)
+    assert (found.parents, found.dissent) == (shown[:2], 0)

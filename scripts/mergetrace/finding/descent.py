@@ -86,7 +86,8 @@ def trained_blend(case: Case) -> Decision | None:
         reasons.append(DonorIsNoChild(shown, apart_turned(found)))
     dependence = case.recipe.dependence
     if dependence is not None:
-        reasons.append(NotOfNumbersAlone(tuple(named), dependence.dissent))
+        others = tuple(name for name in dependence.parents if name != case.base)
+        reasons.append(NotOfNumbersAlone(others, dependence.dissent))
     all_known = None not in weights.values()
     return Decision(
         "merge_then_trained",

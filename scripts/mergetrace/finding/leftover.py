@@ -39,13 +39,13 @@ def pure_left(case: Case) -> tuple[Reason, ...]:
 
 def strays(case: Case) -> bool:
     """Whether the model's numbers differ at places where its parents' are the same: no
-    arithmetic does that to the parents that the nearest blend is of.
+    arithmetic does that to the parents that the nearest blend is of, or to fewer.
     """
     dependence = case.recipe.dependence
     blend = case.recipe.blend
     if dependence is None or blend is None:
         return False
-    if set(dependence.parents) != set(blend.weights):
+    if not set(blend.weights) <= set(dependence.parents):
         return False
     return dependence.dissent > case.thresholds.max_dissent
 

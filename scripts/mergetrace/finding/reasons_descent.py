@@ -101,7 +101,7 @@ class NotOfNumbersAlone(Reason):
     """The numbers do not follow from those of base and donors."""
 
     donors: tuple[str, ...]
-    """The donors that are named."""
+    """The donors whose numbers were looked at."""
     dissent: float
     """At which share of places where all of them are alike the model is not."""
 

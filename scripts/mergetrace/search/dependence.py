@@ -24,8 +24,10 @@ MIXERS = np.random.default_rng(0).integers(1, 1 << 63, 16, np.uint64) | np.uint6
 """Odd numbers with which the numbers at one place are mixed into a single key."""
 PLAIN_PLACES = 10_000
 """So many like places are enough to see that most hold other numbers than their like."""
-MIN_TURNED = 1_000
-"""So few like places say nothing of a parent that is sought in the audited model."""
+MIN_LIKE = 1_000
+"""So few like places say nothing of a parent that is sought in the audited model, or of
+more parents than the nearest blend has.
+"""
 PLAIN_DISSENT = 0.1
 """Of them: a finetune's are .64 and more, those of a merge trained by a gentle step less
 than .01; and as much as `max_dissent` may be loosened to.
@@ -61,6 +63,27 @@ def measure_dependence(
     if not repeated:
         return None
     return _told(read, parents, (repeated, others), False)
+
+
+def measure_dependence_of_most(
+    pieces: Sequence[Piece],
+    parents: Sequence[str],
+    others: Sequence[str],
+    one_blend: bool = False,
+) -> Dependence | None:
+    """The same; where numbers do not follow from those of `parents`, of as many of
+    `others`, from the first on and with these among them, as leave enough places alike.
+    """
+    found = measure_dependence(pieces, parents, one_blend)
+    if found is not None and found.dissent <= PLAIN_DISSENT:
+        return found
+    for count in range(len(others), len(parents), -1):
+        if not set(parents) <= set(others[:count]):
+            break
+        of_more = measure_dependence(pieces, others[:count])
+        if of_more is not None and of_more.repeated >= MIN_LIKE:
+            return of_more
+    return found
 
 
 def _pooled(pieces: Sequence[Piece], parents: Sequence[str]) -> Dependence | None:
@@ -102,7 +125,7 @@ def _turned_each(pieces: Sequence[Piece], parents: Sequence[str]) -> dict[str, f
             counts = _minorities(*_places_turned(piece, parents, parent))
             repeated += counts[0]
             others += counts[1]
-        if repeated >= MIN_TURNED:
+        if repeated >= MIN_LIKE:
             turned[parent] = others / repeated
     return turned
 

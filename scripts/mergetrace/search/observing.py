@@ -18,7 +18,7 @@ from mergetrace.records.recipe_search import (
 )
 from mergetrace.search.blends import Blend, VaryingBlend, pilot_blend, varying_blend
 from mergetrace.search.clues import Clues
-from mergetrace.search.dependence import measure_dependence
+from mergetrace.search.dependence import measure_dependence_of_most
 from mergetrace.search.finer import measure_finer
 from mergetrace.search.leaning import LEAST_TRACE, lean_to_pair, lean_to_recipe
 from mergetrace.search.round_trips import measure_round_trip
@@ -63,9 +63,10 @@ def observe(trial: Trial, clues: Clues, recipes: Sequence[Recipe]) -> Observatio
     donors = clues.donors
     of_two = measure_signature(trial, donors[:2]) if len(donors) > 1 else None
     leanings = _by_donor(trial, clues.offered, lean_to_pair)
+    all_shown = (trial.frame.base, *donors)
     return Observations(
         blend=blend,
-        dependence=measure_dependence(slices, parents, one_blend),
+        dependence=measure_dependence_of_most(slices, parents, all_shown, one_blend),
         leanings=leanings,
         finer=_by_donor(trial, tuple(leanings), measure_finer),
         of_recipes=_leanings_to_recipes(trial, recipes),
