@@ -32,6 +32,7 @@ from mergetrace.finding.reasons_descent import (
     ControlHolds,
     MayBePure,
     PartlyRoundTrip,
+    WeightObserved,
     WrittenBackSince,
 )
 from mergetrace.finding.reasons_stops import CoarseSteps
@@ -769,10 +770,11 @@ def test_a_measurement_for_another_base_decides_nothing(folders, tmp_path):
         assert isinstance(against_even(other, "donor"), CoarseSteps) == is_coarse
     # So do they after training that left many numbers where they put them.
     held = case.spectrum.models["trained"]["donor"]
+    coarse = replace(held, repeated=0.08)
     assert held.repeated < 0.04
     models = {
         **case.spectrum.models,
-        "trained": {"donor": replace(held, repeated=0.08)},
+        "trained": {"donor": coarse},
     }
     other = replace(case, spectrum=replace(case.spectrum, models=models))
     assert isinstance(against_even(other, "donor"), WrittenBackSince)
@@ -784,6 +786,18 @@ def test_a_measurement_for_another_base_decides_nothing(folders, tmp_path):
         other = replace(case, summary=summary, thresholds=few)
         assert (trained_blend(other) is not None) == named
         assert isinstance(against_even(other, "donor"), PartlyRoundTrip) != named
+    # Another donor that shows and is not named: nobody knows what is left for the base.
+    assert trained_blend(case).base_share == pytest.approx(1 - WEIGHT, abs=0.02)
+    donors = {**case.summary.donors, "other": case.summary.donors["donor"]}
+    models = {**case.spectrum.models, "trained": {"donor": held, "other": coarse}}
+    other = replace(
+        case,
+        summary=replace(case.summary, donors=donors),
+        spectrum=replace(case.spectrum, models=models),
+    )
+    decision = trained_blend(other)
+    assert (list(decision.named), decision.base_share) == (["donor"], None)
+    assert any(isinstance(each, WeightObserved) for each in decision.reasons)
     # Where changes were taken back there was more: no share, and a wider interval.
     assert spectrum.models["trained"]["donor"].stayed == 0
     held = {"donor": replace(spectrum.models["trained"]["donor"], stayed=0.4)}

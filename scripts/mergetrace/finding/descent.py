@@ -88,15 +88,27 @@ def trained_blend(case: Case) -> Decision | None:
     if dependence is not None:
         others = tuple(name for name in dependence.parents if name != case.base)
         reasons.append(NotOfNumbersAlone(others, dependence.dissent))
-    all_known = None not in weights.values()
+    more = _more_shown(case, tuple(named))
+    all_known = None not in weights.values() and not more
     return Decision(
         "merge_then_trained",
-        (*reasons, StaysOpen(case.model, tuple(named))),
+        (*reasons, *more, StaysOpen(case.model, tuple(named))),
         named=weights,
         base_share=round(left, 12) if all_known else None,
         family="blend",
         rests_on=RESTS_ON,
     )
+
+
+def _more_shown(case: Case, named: tuple[str, ...]) -> list[Reason]:
+    """What is seen of donors that are not named and show all the same."""
+    return [
+        _observed(case, donor, found)
+        for donor in case.summary.donors
+        if donor not in named
+        and (found := measured(case, donor))
+        and _shows(case, found)
+    ]
 
 
 def against_even(case: Case, donor: str) -> Reason | None:
@@ -276,8 +288,11 @@ def contradicted(case: Case) -> bool:
     of them beside a blend that has fewer.
     """
     found = [measured(case, donor) for donor in case.summary.donors]
-    least = case.thresholds.min_shown_tail
-    return any(each is not None and each.ends[0] > least for each in found)
+    return any(each is not None and _shows(case, each) for each in found)
+
+
+def _shows(case: Case, found: Measured) -> bool:
+    return found.ends[0] > case.thresholds.min_shown_tail
 
 
 def at_most(case: Case, donor: str) -> float | None:

@@ -176,7 +176,7 @@ def _merge_then_trained(verdict: Verdict) -> tuple[str, str]:
         return (
             f"{verdict.suspect} is very probably a blend of {verdict.base.name} with"
             f" {_with_shares(verdict)}, and more than that.",
-            "It was trained since, or somebody is in it who was not offered. That is"
+            "It was trained since, or somebody else is in it too. That is"
             " strong evidence, not exact: no number is equal any more, but the fine"
             " grain of the donor's change is there with one weight everywhere. A near"
             " relative of the donor, such as another checkpoint of its run, may have been"
