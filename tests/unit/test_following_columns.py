@@ -14,8 +14,7 @@ from mergetrace.formats.block_layouts import Unpacked
 from mergetrace.sums.cells import cell_ends
 from mergetrace.sums.evidence import Sample
 from mergetrace.tensors.elements import adjusted
-from mergetrace.tensors.view import View
-from mergetrace.testing.packing import GROUP, gptq
+from mergetrace.testing.packing import GROUP, gptq, gptq_view
 
 ROWS, COLS = 512, 64
 WEIGHT = 0.571
@@ -116,17 +115,7 @@ def test_shuffled_changes_are_refuted():
 
 def test_cells_move_by_what_was_pushed_and_are_as_much_wider():
     generator = np.random.default_rng(7)
-    view = View(
-        shard="",
-        dtype="GPTQ4",
-        start=0,
-        rows=4,
-        cols=6,
-        tensor="",
-        slice="",
-        source="",
-        dimensions=2,
-    )
+    view = gptq_view(4, 6)
     codes = generator.integers(1, 15, 24).astype(np.uint8)
     part = Unpacked(codes, np.full(24, 0.5), np.full(24, -4.0))
     columns = np.zeros(6)

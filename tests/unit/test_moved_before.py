@@ -20,26 +20,15 @@ from mergetrace.outputs import read_json
 from mergetrace.sums.cells import cell_ends
 from mergetrace.sums.evidence import Sample
 from mergetrace.tensors.elements import adjusted
-from mergetrace.tensors.view import View
 from mergetrace.testing.audits import audit
 from mergetrace.testing.gguf_models import llama
-from mergetrace.testing.packing import packed_model
+from mergetrace.testing.packing import gptq_view, packed_model
 from mergetrace.testing.planting import blend, finetuned, write_model
 
 WEIGHT = 0.571
 SPEC = {"suspect": "suspect", "base": "base", "donors": ["donor"], "controls": ["own"]}
 DATES = {"suspect": "2026-05-01", "base": "2025-01-01", "donor": "2026-01-01"}
-VIEW = View(
-    shard="",
-    dtype="GPTQ4",
-    start=0,
-    rows=4,
-    cols=6,
-    tensor="",
-    slice="",
-    source="",
-    dimensions=2,
-)
+VIEW = gptq_view(4, 6)
 
 
 def with_norms(tensors, seed=9):

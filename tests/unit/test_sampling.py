@@ -14,7 +14,7 @@ from mergetrace.planning.sampling import (
     with_deciding,
 )
 from mergetrace.planning.slices import PlannedSlice
-from mergetrace.tensors.view import View
+from mergetrace.testing.packing import gptq_view
 
 
 @pytest.mark.parametrize("elements", [1, 7, 32, 33, 1000, 10**6 + 1])
@@ -50,19 +50,7 @@ def test_a_small_slice_is_kept_whole():
 def test_the_column_that_decides_alone_is_kept_whole_beside_the_blocks():
     columns, rows = np.zeros(16), np.ones(100)
     columns[3], rows[::4] = 1.0, 0.0
-    view = View(
-        shard="",
-        dtype="GPTQ4",
-        start=0,
-        rows=100,
-        cols=16,
-        tensor="x",
-        slice="",
-        source="x",
-        dimensions=2,
-        col_decides=columns,
-        row_decides=rows,
-    )
+    view = gptq_view(100, 16, "x", col_decides=columns, row_decides=rows)
     planned = PlannedSlice(0, "x", "", "0", "mlp", 1500, 2, {"suspect": view})
     kept = evidence_blocks("x", 1500, 2, 100, seed=1)
     blocks = with_deciding(kept, planned)

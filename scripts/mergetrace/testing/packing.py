@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import save_file
 
 from mergetrace.numerics.levels import E2M1, NORMAL_4
+from mergetrace.tensors.view import View
 from mergetrace.testing.planting import Tensors
 
 GROUP = 32
@@ -162,6 +163,13 @@ def mlx(weight: torch.Tensor) -> Parts:
         "scales": scale.bfloat16(),
         "biases": shift.bfloat16(),
     }
+
+
+def gptq_view(rows: int, cols: int, tensor: str = "", **more: Any) -> View:
+    """A view of a matrix in GPTQ's format that lies nowhere."""
+    place: dict[str, Any] = {"shard": "", "start": 0, "slice": "", "source": tensor}
+    size = {"rows": rows, "cols": cols, "dimensions": 2}
+    return View(dtype="GPTQ4", tensor=tensor, **place, **size, **more)
 
 
 def gptq(weight: torch.Tensor, in_order: bool = False) -> Parts:
