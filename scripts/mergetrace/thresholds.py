@@ -514,10 +514,10 @@ class Thresholds:
     in place of `max_unevenness`: the donor turned round differs then whoever the model
     is. After training on the tuning families dense-1 and dense-2 it was .03 to .22, and
     up to .93 after training so light that rounding is most of what is left, where
-    unevenness was .02 or less. Averages of the donor's own checkpoints under noise of .5
-    to 4 % of a matrix' standard deviation had .1 to 1 and were stopped by nothing else
-    at .56 and above, with an unevenness of .07 and more; blends under such noise .005 to
-    .03, and .15.
+    unevenness was .02 or less. Of averages of the donor's own checkpoints under noise of
+    .5 to 4 % of a matrix' standard deviation (.08 to 1) nothing else stopped 13: two of
+    .35, half the donor itself, and eleven of .48 and more, with an unevenness of .045 and
+    more. Blends under such noise had .005 to .03, and .15.
     """
 
     min_dissent_trained: float = limit(0.1, ge=0.01, le=1)

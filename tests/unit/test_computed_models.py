@@ -9,12 +9,13 @@ import time
 import numpy as np
 import pytest
 
+from mergetrace.descent.participation import participation
 from mergetrace.files.safetensors_header import parse_header
 from mergetrace.hub.pinned import Pinned, RemoteFile, read_remote_model
 from mergetrace.hub.ranges import Patience, RangeReader
 from mergetrace.numerics.dtypes import decode
 from mergetrace.testing.hubserver import Hub
-from mergetrace.testing.hubserver.computed import FAMILY, family
+from mergetrace.testing.hubserver.computed import DESCENDED, FAMILY, Tensor, family
 from mergetrace.testing.hubserver.describe import LAYOUTS, describe, unfolded
 
 
@@ -85,6 +86,19 @@ def test_the_blend_is_the_parents_blend_and_the_sibling_is_not(small):
         tensor(small["computed/drifted"], other),
         tensor(small["computed/suspect"], other),
     )
+
+
+def test_training_lies_in_some_rows_and_columns_wherever_it_is_read():
+    name, shape = "model.language_model.layers.3.mlp.up_proj.weight", (256, 384)
+    of = {each: Tensor(name, shape, 7, DESCENDED[each]) for each in DESCENDED}
+    whole = {each: tensor.read(0, tensor.size) for each, tensor in of.items()}
+    assert of["stranger"].read(1001, 5000) == whole["stranger"][1001:6001]
+    base, stranger, sibling = (
+        decode(np.frombuffer(whole[each], np.uint8), "BF16").reshape(shape)
+        for each in ("base", "stranger", "sibling")
+    )
+    assert participation(stranger - base) < 0.2
+    assert participation(sibling - base) > 0.9
 
 
 def test_the_largest_layout_is_the_real_one_and_is_served_from_nothing(tmp_path):

@@ -94,10 +94,10 @@ def control_uneven(reason: ControlUneven) -> str:
 
 
 def not_of_numbers_alone(reason: NotOfNumbersAlone) -> str:
-    donors = listing(reason.donors)
+    models = listing(["base", *reason.donors])
     return (
-        "The rest is no rounding of such a blend, and no other arithmetic on base and"
-        f" {donors} element by element: at {percent(reason.dissent)} of the places where"
+        "The rest is no rounding of such a blend, and no other arithmetic on"
+        f" {models} element by element: at {percent(reason.dissent)} of the places where"
         " these are alike the model's numbers differ."
     )
 
